@@ -1,0 +1,59 @@
+"""aiostreamq: the asyncio-native task queue on Redis Streams."""
+
+from aiostreamq.client.context import Context
+from aiostreamq.client.job import Job
+from aiostreamq.client.task import Call, Task
+from aiostreamq.errors import (
+    AioStreamQError,
+    BrokerError,
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobNotFound,
+    JobTimeout,
+    NoResult,
+    PayloadError,
+    QueueUnavailable,
+    UnknownTask,
+    UnsupportedServer,
+    UsageError,
+    WaitTimeout,
+)
+from aiostreamq.model.outcome import JobState
+from aiostreamq.queue import Queue
+from aiostreamq.worker.worker import Worker
+
+__all__ = [
+    "AioStreamQError",
+    "BrokerError",
+    "Call",
+    "Context",
+    "Job",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "JobNotFound",
+    "JobState",
+    "JobTimeout",
+    "NoResult",
+    "PayloadError",
+    "Queue",
+    "QueueUnavailable",
+    "Task",
+    "UnknownTask",
+    "UnsupportedServer",
+    "UsageError",
+    "WaitTimeout",
+    "Worker",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> str:
+    # Read from the installed package when asked: importing importlib.metadata
+    # would be a third of the import of aiostreamq.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("aiostreamq")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

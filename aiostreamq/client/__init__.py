@@ -1,0 +1,1 @@
+"""The side that sends jobs and waits for them."""

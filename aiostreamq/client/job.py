@@ -1,0 +1,107 @@
+"""The handle of one job."""
+
+import asyncio
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from aiostreamq.errors import JobNotFound, NoResult, WaitTimeout
+from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.outcome import JobState, decode_outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiostreamq.client.waiter import Ticket, Waiter
+    from aiostreamq.model.spec import TaskSpec
+
+R = TypeVar("R", covariant=True)
+
+
+class Job(Generic[R]):
+    """One enqueued call of a task.
+
+    Awaiting it waits for its end and gives what the task returned. Many may
+    await the same job, here or in other processes, as often as they like.
+    """
+
+    __slots__ = ("_keeps_result", "_spec_of", "_ticket", "_waiter", "id")
+
+    def __init__(
+        self,
+        job_id: str,
+        waiter: "Waiter",
+        spec_of: "Callable[[str], TaskSpec | None]",
+        ticket: "Ticket | None" = None,
+        *,
+        keeps_result: bool = True,
+    ) -> None:
+        self.id = job_id  #: unique in its queue; `queue.job(id)` finds the job from any process
+        self._waiter = waiter
+        self._spec_of = spec_of
+        self._ticket = ticket
+        self._keeps_result = keeps_result
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id}>"
+
+    def __await__(self) -> Generator[object, None, R]:
+        return self.result().__await__()
+
+    async def result(self, timeout: Duration | None = None) -> R:  # noqa: ASYNC109  # the field's name for it
+        """Wait for the job to end and return what the task returned.
+
+        Args:
+            timeout: Seconds (or "10s", or a timedelta) to wait; None waits until it ends.
+
+        Raises:
+            JobFailed: The task raised; its type, message and traceback are attributes.
+            JobTimeout: The task ran past its timeout.
+            JobCancelled: The job was cancelled before it ended.
+            JobNotFound: There is no such job, or its result has expired.
+            NoResult: The job keeps no result.
+            WaitTimeout: *timeout* passed first. The job goes on.
+            QueueUnavailable: The queue was closed meanwhile.
+
+        Cancelling is safe: nothing is consumed, a later call gets the same answer.
+        """
+        if not self._keeps_result:
+            raise NoResult
+        if self._ticket is None:
+            self._ticket = self._waiter.ticket(self.id)
+        if timeout is None:
+            raw = await self._waiter.wait(self._ticket)
+        else:
+            try:
+                async with asyncio.timeout(seconds("timeout", timeout)):
+                    raw = await self._waiter.wait(self._ticket)
+            except TimeoutError:
+                raise WaitTimeout from None
+        outcome = decode_outcome(raw)
+        self._waiter.awaited_tasks.add(outcome.task)
+        if (error := outcome.error(self.id)) is not None:
+            raise error
+        spec = self._spec_of(outcome.task)
+        if spec is None or spec.signature is None:
+            return cast("R", outcome.value)
+        return cast("R", spec.signature.restore_result(outcome.value))
+
+    def doubt(self) -> None:
+        """Its id was taken: whether our inbox is told of its end must be asked."""
+        if self._ticket is not None:
+            self._ticket.is_announced = False
+
+    async def status(self) -> JobState:
+        """Return where the job stands now.
+
+        Raises:
+            JobNotFound: There is no such job, or its result has expired.
+            BrokerError: Redis refused.
+
+        Cancelling is safe.
+        """
+        found = await self._waiter.broker.status(self.id)
+        if found is None:
+            raise JobNotFound(job_id=self.id)
+        if found.startswith(b"{"):
+            return decode_outcome(found).state
+        return JobState(found.decode())

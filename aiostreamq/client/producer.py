@@ -1,0 +1,276 @@
+"""Sending jobs."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar, cast, overload
+
+from aiostreamq.client.ids import new_job_id
+from aiostreamq.client.job import Job
+from aiostreamq.client.task import Call, Enqueuer, P, Task, Using
+from aiostreamq.client.waiter import Waiter
+from aiostreamq.errors import PayloadError, UsageError
+from aiostreamq.model.delivery import Mark, Submission
+from aiostreamq.model.envelope import encode_envelope
+from aiostreamq.model.keys import Keys
+from aiostreamq.model.options import Options, checked_job_id
+from aiostreamq.model.signature import blame
+from aiostreamq.model.spec import TaskSpec
+from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
+from aiostreamq.store.commit import GroupCommit
+
+if TYPE_CHECKING:
+    from aiostreamq.store.connector import Connector
+    from aiostreamq.store.server import Server
+
+R = TypeVar("R")
+
+_Waiting = tuple[Submission, "asyncio.Future[bool]"]
+
+# Chunks of enqueue_many that may be on their way at once: while Redis works on
+# one, the next is being written here.
+CHUNKS_UNDER_WAY = 3
+
+
+class Session:
+    """What an open queue holds: connections, and the loop they belong to."""
+
+    def __init__(self, connector: "Connector", keys: Keys, lanes: Sequence[str]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.broker = Broker(connector, keys, lanes)
+        self.waiter = Waiter(self.broker)
+
+    async def close(self) -> None:
+        """Close the connections; whoever still waits is told."""
+        await self.waiter.close()
+        self.broker.close()
+
+
+class Producer:
+    """Enqueues jobs and finds them again. `Queue` adds the tasks of its own."""
+
+    def __init__(
+        self,
+        connect: "Callable[[], Connector]",
+        name: str,
+        lanes: Sequence[str],
+        *,
+        max_payload: int,
+        enqueue_timeout: float,
+    ) -> None:
+        self.name = name
+        self.lanes = tuple(lanes)
+        self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks by name
+        self.max_payload = max_payload
+        self._enqueue_timeout = enqueue_timeout
+        self._keys = Keys(name)
+        self._connect = connect
+        self._session: Session | None = None
+        self._commit: GroupCommit[_Waiting] | None = None
+
+    async def open(self) -> "Server":
+        """Connect, and make the queue's streams where they are missing.
+
+        Called for you on first use. Opening twice does nothing.
+
+        Returns:
+            Which server this is.
+
+        Raises:
+            QueueUnavailable: Redis cannot be reached.
+            UnsupportedServer: This Redis is too old.
+            UsageError: The queue is already open in another event loop.
+        """
+        return await self.session().broker.open()
+
+    async def aclose(self) -> None:
+        """Send what is still under way and close the connections.
+
+        Whoever awaits a job gets QueueUnavailable. The queue can be opened again.
+        """
+        session, commit = self._session, self._commit
+        if session is None:
+            return
+        if commit is not None:
+            await commit.join()
+        self._session = self._commit = None
+        await session.close()
+
+    def session(self) -> Session:
+        """The open connections, made where there are none.
+
+        Raises:
+            UsageError: They belong to another event loop.
+        """
+        if self._session is None:
+            self._session = Session(self._connect(), self._keys, self.lanes)
+            self._commit = GroupCommit(self._put, ENQUEUE_LIMIT)
+        elif self._session.loop is not asyncio.get_running_loop():
+            raise UsageError(
+                f"queue {self.name!r} is open in another event loop: close it there first "
+                f"(`async with queue:` does), or make a queue for each loop"
+            )
+        return self._session
+
+    @overload
+    async def enqueue(self, task: Enqueuer[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+    @overload
+    async def enqueue(self, task: str, *args: object, **kwargs: object) -> Job[object]: ...
+    async def enqueue(
+        self, task: Enqueuer[..., object] | str, *args: object, **kwargs: object
+    ) -> Job[object]:
+        """Enqueue a call of *task*, given as a Task or by its name.
+
+        Raises, returns and is cancelled as `Task.enqueue`.
+        """
+        if isinstance(task, str):
+            task = self._by_name(task)
+        return await task.enqueue(*args, **kwargs)
+
+    async def enqueue_many(
+        self, calls: Iterable[Call[R]] | AsyncIterable[Call[R]]
+    ) -> list[Job[R]]:
+        """Enqueue many calls, made with `task.bind(...)`, in their order.
+
+        They go out in chunks as *calls* gives them, so it can be endless in
+        length without being held in memory at once; the jobs are held.
+
+        Raises:
+            As `Task.enqueue`. What came before the error is enqueued.
+
+        Cancelling leaves what has been sent enqueued.
+        """
+        jobs: list[Job[R]] = []
+        under_way: deque[asyncio.Task[None]] = deque()
+        broker = self.session().broker
+        await broker.open()
+        try:
+            async for chunk in _chunks(calls, ENQUEUE_LIMIT):
+                prepared = [self._prepare(c.spec, c.using, c.args, c.kwargs) for c in chunk]
+                jobs += cast("list[Job[R]]", [job for _, job in prepared])
+                if len(under_way) == CHUNKS_UNDER_WAY:
+                    await under_way.popleft()
+                under_way.append(asyncio.create_task(self._put_chunk(prepared)))
+                await asyncio.sleep(0)
+        finally:
+            # Also after an error: what was handed to Redis is seen to its end.
+            ended = await asyncio.gather(*under_way, return_exceptions=True)
+        for failed in ended:
+            if failed is not None:
+                raise failed
+        return jobs
+
+    def job(self, job_id: str) -> Job[object]:
+        """Return the handle of a job by its id, whoever enqueued it. Asks nothing of Redis."""
+        return Job(checked_job_id(job_id), self.session().waiter, self._spec_of)
+
+    async def submit(
+        self,
+        spec: TaskSpec,
+        using: Using,
+        args: Sequence[object],
+        kwargs: "dict[str, object]",
+    ) -> Job[object]:
+        """Enqueue one call, together with all others that come in the same moment."""
+        session = self.session()
+        submission, job = self._prepare(spec, using, args, kwargs)
+        future: asyncio.Future[bool] = session.loop.create_future()
+        cast("GroupCommit[_Waiting]", self._commit).add((submission, future))
+        if await future:
+            job.doubt()
+        return job
+
+    def _prepare(
+        self,
+        spec: TaskSpec,
+        using: Using,
+        args: Sequence[object],
+        kwargs: "dict[str, object]",
+    ) -> tuple[Submission, Job[object]]:
+        session = cast("Session", self._session)
+        envelope = self._write(spec, using, args, kwargs)
+        options = using.options
+        job_id = using.id or new_job_id()
+        mark, ticket = Mark.NOBODY, None
+        if options.result_ttl == 0:
+            mark = Mark.NO_RESULT
+        elif spec.name in session.waiter.awaited_tasks:
+            mark, ticket = Mark.CALLER, session.waiter.announced_ticket(job_id)
+        job = Job[object](
+            job_id, session.waiter, self._spec_of, ticket, keeps_result=options.result_ttl != 0
+        )
+        return Submission(job_id, session.broker.place_of(options.lane), mark, envelope), job
+
+    def _write(
+        self, spec: TaskSpec, using: Using, args: Sequence[object], kwargs: "dict[str, object]"
+    ) -> bytes:
+        signature = spec.signature
+        written = (args, kwargs)
+        if signature is not None:
+            signature.check(args, kwargs)
+            written = signature.write_arguments(args, kwargs)
+        try:
+            envelope = encode_envelope(spec.name, *written, using.told)
+        except PayloadError as error:
+            named = signature.name_of if signature is not None else str
+            reason = blame(*written, named)
+            raise PayloadError(f"task {spec.name!r}, {reason}") from error
+        if len(envelope) > self.max_payload:
+            raise PayloadError(
+                f"task {spec.name!r}: a payload of {len(envelope):,} bytes is over the limit of "
+                f"{self.max_payload:,}: send a reference to the data, or raise Queue(max_payload=)"
+            )
+        return envelope
+
+    async def _put(self, batch: list[_Waiting]) -> None:
+        session = cast("Session", self._session)
+        try:
+            await session.broker.open()
+            taken = await session.broker.enqueue(
+                [submission for submission, _ in batch], session.waiter.inbox, self._enqueue_timeout
+            )
+        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the callers
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for place, (_, future) in enumerate(batch):
+            if not future.done():
+                future.set_result(place in taken)
+
+    async def _put_chunk(self, prepared: list[tuple[Submission, Job[object]]]) -> None:
+        session = cast("Session", self._session)
+        taken = await session.broker.enqueue(
+            [submission for submission, _ in prepared], session.waiter.inbox, self._enqueue_timeout
+        )
+        for place in taken:
+            prepared[place][1].doubt()
+
+    def _by_name(self, name: str) -> Enqueuer[..., object]:
+        task = self.tasks.get(name)
+        if task is not None:
+            return task
+        return Enqueuer(TaskSpec(name), self, Using(Options()))
+
+    def _spec_of(self, name: str) -> TaskSpec | None:
+        task = self.tasks.get(name)
+        return None if task is None else task.spec
+
+
+async def _chunks(
+    calls: Iterable[Call[R]] | AsyncIterable[Call[R]], size: int
+) -> "AsyncIterable[list[Call[R]]]":
+    if isinstance(calls, AsyncIterable):
+        chunk: list[Call[R]] = []
+        async for call in calls:
+            chunk.append(call)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+        return
+    source: Iterator[Call[R]] = iter(calls)
+    while chunk := list(islice(source, size)):
+        yield chunk

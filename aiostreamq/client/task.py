@@ -1,0 +1,148 @@
+"""Tasks: functions whose calls can be enqueued."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
+
+from aiostreamq.model.options import Options, OptionWords, checked_job_id
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from aiostreamq.client.job import Job
+    from aiostreamq.model.spec import TaskSpec
+
+P = ParamSpec("P")  # how it is enqueued
+C = ParamSpec("C")  # how it is called: with the context, where it takes one
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Using:
+    """What was said in `.using(...)` about the next jobs."""
+
+    options: Options
+    id: str | None = None  #: the job's id; None makes one
+    words: OptionWords = field(default_factory=OptionWords)  #: all that was said
+
+    @property
+    def told(self) -> dict[str, object] | None:
+        """The part that the worker must hear of, or None."""
+        told: dict[str, object] = {}
+        if "timeout" in self.words:
+            told["timeout"] = self.options.timeout or 0  # 0: none, also where the task has one
+        if "result_ttl" in self.words:
+            told["result_ttl"] = self.options.result_ttl
+        return told or None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R_co]):
+    """A call of a task, ready for `queue.enqueue_many`."""
+
+    spec: "TaskSpec"
+    using: Using
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+
+
+class Submitter(Protocol):
+    """What a task needs to be enqueued."""
+
+    async def submit(
+        self, spec: "TaskSpec", using: Using, args: Sequence[object], kwargs: dict[str, object]
+    ) -> "Job[object]":
+        """Enqueue one call."""
+        ...
+
+
+class Enqueuer(Generic[P, R]):
+    """Something whose calls can be enqueued: a task, or a task with options said."""
+
+    def __init__(self, spec: "TaskSpec", submitter: Submitter, using: Using) -> None:
+        self.spec = spec
+        self._submitter = submitter
+        self._using = using
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> "Job[R]":
+        """Enqueue a call with these arguments.
+
+        Returns:
+            The job. It is in Redis when this returns.
+
+        Raises:
+            UsageError: The task cannot be called so, or its lane is unknown.
+            PayloadError: An argument cannot travel, or all together are too long.
+            QueueUnavailable: Redis could not be reached within the queue's deadline.
+            BrokerError: Redis refused.
+
+        Cancelling is safe for the queue, but the job may or may not have been
+        enqueued; give it an id with `.using(id=...)` to enqueue it again without doubt.
+        """
+        return cast(
+            "Job[R]", await self._submitter.submit(self.spec, self._using, args, kwargs)
+        )
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """Return the call with these arguments, for `queue.enqueue_many`."""
+        return Call(self.spec, self._using, args, kwargs)
+
+    def using(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002  # the name users expect
+        **words: "Unpack[OptionWords]",
+    ) -> "Enqueuer[P, R]":
+        """Return the same with options for the next jobs.
+
+        Args:
+            id: The job's id. An id that is taken enqueues nothing: the job
+                that has it is returned.
+            **words: Any option of `@queue.task`, over the task's own.
+
+        Raises:
+            UsageError: An option has a value that cannot be meant.
+        """
+        said = self._using
+        using = replace(
+            said,
+            options=said.options.with_words(words),
+            id=said.id if id is None else checked_job_id(id),
+            words=OptionWords(**{**said.words, **words}),
+        )
+        return Enqueuer(self.spec, self._submitter, using)
+
+
+class Task(Enqueuer[P, R]):
+    """A registered function. Calling it just runs it; `.enqueue` has a worker run it."""
+
+    def __init__(self, spec: "TaskSpec", submitter: Submitter) -> None:
+        super().__init__(spec, submitter, Using(spec.options))
+        self._function = cast("Callable[..., Any]", spec.function)
+        update_wrapper(self, self._function)
+
+    @property
+    def name(self) -> str:
+        """What the task is called in the queue."""
+        return self.spec.name
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+
+class AsyncTask(Task[P, R], Generic[C, P, R]):
+    """A task made from an `async def`."""
+
+    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> Coroutine[Any, Any, R]:
+        """Run the function here and now, without the queue."""
+        return self._function(*args, **kwargs)
+
+
+class SyncTask(Task[P, R], Generic[C, P, R]):
+    """A task made from a `def`; workers run it in a thread."""
+
+    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
+        """Run the function here and now, without the queue."""
+        return self._function(*args, **kwargs)

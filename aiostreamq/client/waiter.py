@@ -1,0 +1,200 @@
+"""Waiting for outcomes: one blocking read for all jobs a process awaits.
+
+The outcome of a job is kept under `result:<id>`; what comes through the inbox
+is a hint, usually with the outcome in it. A hint can be lost, as BLPOP hands out
+what it may not be able to deliver. So whenever the connection was lost, and now
+and then anyway, everything that is waited for is looked up again: the same
+`subscribe` that asked for the hints answers with what has ended meanwhile.
+"""
+
+import asyncio
+import logging
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
+from weakref import WeakValueDictionary
+
+from aiostreamq.errors import BrokerError, JobNotFound, NoResult, QueueUnavailable
+from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Broker, Standing
+from aiostreamq.store.commit import GroupCommit
+from aiostreamq.store.line import Line
+
+if TYPE_CHECKING:
+    from aiostreamq.store.link import Link
+
+logger = logging.getLogger("aiostreamq.waiter")
+
+# Seconds. One BLPOP lasts so long; its end is also when an idle process finds
+# out that its connection has died.
+BLOCK = 5
+
+# Seconds between looking everything up again. Only lost hints wait for it.
+SWEEP = 10.0
+
+
+class Ticket:
+    """One job that somebody in this process may wait for."""
+
+    __slots__ = ("__weakref__", "futures", "is_announced", "job_id", "outcome")
+
+    def __init__(self, job_id: str, *, is_announced: bool = False) -> None:
+        self.job_id = job_id
+        self.is_announced = is_announced  #: whether our inbox will be told of its end
+        self.outcome: bytes | None = None  #: JSON, once the job has ended
+        self.futures: list[asyncio.Future[bytes]] = []  #: of those who wait now
+
+    def resolve(self, outcome: bytes) -> None:
+        """The job has ended."""
+        self.outcome = outcome
+        for future in self.futures:
+            if not future.done():
+                future.set_result(outcome)
+
+    def fail(self, error: Exception) -> None:
+        """There is nothing to wait for."""
+        for future in self.futures:
+            if not future.done():
+                future.set_exception(error)
+
+
+class Waiter:
+    """The inbox of one process, and all who wait on it."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.inbox = secrets.token_hex(8)
+        #: tasks whose jobs have been awaited here: the next ones are announced with their enqueue
+        self.awaited_tasks: set[str] = set()
+        self._broker = broker
+        self._inbox_key = broker.keys.inbox(self.inbox)
+        self._line = Line(broker.connector, "inbox", reply_timeout=BLOCK + 5)
+        self._tickets: WeakValueDictionary[str, Ticket] = WeakValueDictionary()
+        self._awaited: dict[str, Ticket] = {}
+        self._subscriptions = GroupCommit[Ticket](self._subscribe, SUBSCRIBE_LIMIT)
+        self._listening: asyncio.Task[None] | None = None
+        self._swept = 0.0  # loop time
+
+    @property
+    def broker(self) -> Broker:
+        """Where the jobs are."""
+        return self._broker
+
+    def ticket(self, job_id: str) -> Ticket:
+        """The ticket of a job, shared by all who hold it."""
+        ticket = self._tickets.get(job_id)
+        if ticket is None:
+            ticket = self._tickets[job_id] = Ticket(job_id)
+        return ticket
+
+    def announced_ticket(self, job_id: str) -> Ticket:
+        """The ticket of a job that is being enqueued with our inbox as its waiter."""
+        ticket = self._tickets.get(job_id)
+        if ticket is None:
+            ticket = self._tickets[job_id] = Ticket(job_id, is_announced=True)
+        return ticket
+
+    async def wait(self, ticket: Ticket) -> bytes:
+        """Wait for the outcome of a job.
+
+        Raises:
+            JobNotFound: There is no such job (any more).
+            NoResult: It keeps none.
+            QueueUnavailable: The queue was closed.
+
+        Cancelling is safe: only this wait ends.
+        """
+        if ticket.outcome is not None:
+            return ticket.outcome
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        ticket.futures.append(future)
+        self._awaited[ticket.job_id] = ticket
+        if not ticket.is_announced:
+            ticket.is_announced = True
+            self._subscriptions.add(ticket)
+        if self._listening is None:
+            self._swept = asyncio.get_running_loop().time()
+            self._listening = asyncio.create_task(self._listen(), name="aiostreamq:inbox")
+        try:
+            return await future
+        finally:
+            ticket.futures.remove(future)
+            if not ticket.futures:
+                self._awaited.pop(ticket.job_id, None)
+
+    async def close(self) -> None:
+        """Stop listening; whoever still waits gets QueueUnavailable."""
+        self._line.close()
+        if self._listening is not None:
+            self._listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listening
+        self._fail_all(QueueUnavailable("the queue was closed while its result was awaited"))
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        link: Link | None = None
+        while True:
+            try:
+                now_on = await self._line.persist(_itself)
+                if link is not None and now_on is not link:
+                    self._mistrust_announcements()
+                link = now_on
+                reply = cast("list[bytes] | None", await link.call("BLPOP", self._inbox_key, BLOCK))
+            except BrokerError as error:
+                # The line says so where it lasts; here the loop only goes on.
+                logger.debug("the inbox was interrupted: %s", error)
+                continue
+            if reply is not None:
+                self._take(reply[1])
+            if loop.time() - self._swept > SWEEP:
+                self._sweep()
+
+    def _take(self, notices: bytes) -> None:
+        tickets = self._tickets
+        for line in notices.split(b"\n"):
+            job_id, _, outcome = line.partition(b" ")
+            ticket = tickets.get(job_id.decode())
+            if ticket is None:
+                continue  # nobody holds this job any more
+            if outcome:
+                ticket.resolve(outcome)
+            else:  # too long to come along: fetch it
+                self._subscriptions.add(ticket)
+
+    def _mistrust_announcements(self) -> None:
+        for ticket in list(self._tickets.values()):
+            ticket.is_announced = ticket.job_id in self._awaited
+        self._sweep()
+
+    def _sweep(self) -> None:
+        self._swept = asyncio.get_running_loop().time()
+        for ticket in self._awaited.values():
+            self._subscriptions.add(ticket)
+
+    async def _subscribe(self, tickets: list[Ticket]) -> None:
+        try:
+            found = await self._broker.subscribe(self.inbox, [t.job_id for t in tickets])
+        except BrokerError as error:
+            for ticket in tickets:
+                ticket.is_announced = False
+                ticket.fail(error)
+            return
+        for ticket, standing in zip(tickets, found, strict=True):
+            match standing:
+                case bytes():
+                    ticket.resolve(standing)
+                case Standing.WILL_TELL:
+                    pass
+                case Standing.NO_RESULT:
+                    ticket.is_announced = False
+                    ticket.fail(NoResult())
+                case Standing.UNKNOWN:
+                    ticket.is_announced = False
+                    ticket.fail(JobNotFound(job_id=ticket.job_id))
+
+    def _fail_all(self, error: Exception) -> None:
+        for ticket in list(self._awaited.values()):
+            ticket.fail(error)
+
+
+async def _itself(link: "Link") -> "Link":
+    return link

@@ -1,0 +1,90 @@
+"""What can go wrong, named by whose fault it is.
+
+    AioStreamQError
+    ├── UsageError             your code: a bad option, argument or call
+    │   ├── UnknownTask        this queue has no task of that name
+    │   ├── PayloadError       an argument or a result cannot travel as JSON
+    │   └── NoResult           the job was told to keep no result
+    ├── JobError               told to whoever awaits the job
+    │   ├── JobFailed          the task raised
+    │   ├── JobTimeout         the task ran past its timeout
+    │   ├── JobCancelled       the job was cancelled
+    │   └── JobNotFound        no such job, or its result has expired
+    ├── WaitTimeout            you stopped waiting; the job goes on
+    └── BrokerError            Redis: trying again may help
+        ├── QueueUnavailable   Redis did not answer within the deadline
+        └── UnsupportedServer  this Redis is too old
+
+Each class docstring is the default message and says what to do.
+"""
+
+from inspect import cleandoc
+
+
+class AioStreamQError(Exception):
+    """Something in aiostreamq went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or cleandoc(type(self).__doc__ or type(self).__name__))
+
+
+class UsageError(AioStreamQError):
+    """The call cannot mean anything; the message says which part and what to write instead."""
+
+
+class UnknownTask(UsageError):
+    """No task of that name is registered on this queue."""
+
+
+class PayloadError(UsageError):
+    """The value cannot travel as JSON; annotate the parameter or send something simpler."""
+
+
+class NoResult(UsageError):
+    """This job keeps no result (`result_ttl=0`); enqueue it with a result_ttl to await it."""
+
+
+class JobError(AioStreamQError):
+    """The job ended without a value."""
+
+    def __init__(self, message: str | None = None, *, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id  #: the job this is about
+
+
+class JobFailed(JobError):
+    """The task raised an exception; `type`, `message` and `traceback` are the task's own."""
+
+    def __init__(self, type: str, message: str, traceback: str, *, job_id: str = "") -> None:  # noqa: A002
+        super().__init__(f"{type}: {message}" if message else type, job_id=job_id)
+        self.type = type  #: qualified name of the exception class, as in "ValueError"
+        self.message = message  #: str() of the exception
+        self.traceback = traceback  #: formatted traceback of the task's own frames
+
+
+class JobTimeout(JobError):
+    """The task ran past its timeout and was stopped; raise `timeout` if it needs longer."""
+
+
+class JobCancelled(JobError):
+    """The job was cancelled before it ended."""
+
+
+class JobNotFound(JobError):
+    """No job of this id is known: it never was, or its result has expired."""
+
+
+class WaitTimeout(AioStreamQError, TimeoutError):
+    """The job has not ended within the time you gave. It goes on; await it again for its result."""
+
+
+class BrokerError(AioStreamQError):
+    """Redis refused or could not be reached."""
+
+
+class QueueUnavailable(BrokerError):
+    """Redis did not answer within the deadline; nothing is known to be lost, try again."""
+
+
+class UnsupportedServer(BrokerError):
+    """aiostreamq needs Redis 6.2 or newer, or Valkey."""

@@ -1,0 +1,39 @@
+"""What travels between Redis and the runtime."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Mark(StrEnum):
+    """What the enqueue script should note about who waits for a job."""
+
+    NOBODY = "0"  #: nobody waits yet
+    CALLER = "1"  #: tell the caller's inbox
+    NO_RESULT = "2"  #: there will be nothing to wait for
+
+
+class Submission(NamedTuple):
+    """A job on its way into a stream, in the order of the enqueue script's arguments."""
+
+    job_id: str
+    stream: int  #: place of its stream among the queue's, from 1
+    mark: str  #: a Mark
+    envelope: bytes
+
+
+class Delivery(NamedTuple):
+    """One handing of a job to a worker."""
+
+    stream: int  #: place of its stream among the queue's, from 1
+    entry: bytes  #: id of the stream entry: belongs to one worker for ever
+    job_id: str
+    number: int  #: from 1; with the job id, user code's fencing token
+    envelope: bytes
+
+
+class Settlement(NamedTuple):
+    """The end of a delivery, on its way to Redis."""
+
+    delivery: Delivery
+    keep_ms: int  #: how long the outcome is kept; 0 keeps none
+    outcome: bytes

@@ -1,0 +1,55 @@
+"""Every key of a queue, built here and nowhere else.
+
+All of them share the hash tag `{name}`, so one queue lives in one cluster slot
+and every script may touch all of its keys.
+"""
+
+import re
+
+from aiostreamq.errors import UsageError
+
+# The consumer group of every stream. Public: autoscalers read its lag.
+GROUP = "aiostreamq"
+
+# Not a lane: work that was handed back or recovered waits here and is read first.
+RETURNED = "returned"
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+def checked_name(kind: str, name: str) -> str:
+    """Return *name*, or raise UsageError where it could not be part of a key."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{kind} name {name!r} is not usable: use 1 to 128 letters, digits, '_', '.', ':' or '-'"
+        )
+    return name
+
+
+class Keys:
+    """The keys of one queue."""
+
+    __slots__ = ("dead", "delayed", "prefix", "queue", "workers")
+
+    def __init__(self, queue: str) -> None:
+        self.queue = checked_name("queue", queue)
+        self.prefix = f"aiostreamq:{{{queue}}}:"
+        self.delayed = self.prefix + "delayed"
+        self.dead = self.prefix + "dead"
+        self.workers = self.prefix + "workers"
+
+    def stream(self, lane: str) -> str:
+        """The stream of *lane*, or of RETURNED."""
+        return f"{self.prefix}stream:{lane}"
+
+    def job(self, job_id: str) -> str:
+        """The hash of a job that has not ended."""
+        return f"{self.prefix}job:{job_id}"
+
+    def result(self, job_id: str) -> str:
+        """The outcome of a job that has ended."""
+        return f"{self.prefix}result:{job_id}"
+
+    def inbox(self, client: str) -> str:
+        """The list that wakes one client process."""
+        return f"{self.prefix}inbox:{client}"

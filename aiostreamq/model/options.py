@@ -1,0 +1,69 @@
+"""What can be said about a task, and again about one of its jobs."""
+
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+from aiostreamq.errors import UsageError
+from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.keys import RETURNED, checked_name
+
+DEFAULT_LANE = "default"
+
+# Long enough to come back to after lunch, short enough not to fill Redis.
+DEFAULT_RESULT_TTL = 3600.0
+
+
+class OptionWords(TypedDict, total=False):
+    """The options as `@queue.task(...)` and `.using(...)` take them."""
+
+    timeout: Duration | None
+    result_ttl: Duration
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settled options of a task."""
+
+    timeout: float | None = None  #: seconds a run may take; None is for ever
+    result_ttl: float = DEFAULT_RESULT_TTL  #: seconds the result is kept; 0 keeps none
+    lane: str = DEFAULT_LANE  #: the stream its jobs wait in
+
+    def with_words(self, words: OptionWords) -> "Options":
+        """Return these options with *words* said over them.
+
+        Raises:
+            UsageError: A word has a value that cannot be meant.
+        """
+        changed = self
+        if "timeout" in words:
+            changed = replace(changed, timeout=_timeout(words["timeout"]))
+        if "result_ttl" in words:
+            changed = replace(changed, result_ttl=seconds("result_ttl", words["result_ttl"]))
+        if "lane" in words:
+            changed = replace(changed, lane=_lane(words["lane"]))
+        return changed
+
+
+def _timeout(value: Duration | None) -> float | None:
+    if value is None:
+        return None
+    found = seconds("timeout", value)
+    if found == 0:
+        raise UsageError("timeout=0 would stop every run at once; leave it out for no limit")
+    return found
+
+
+def _lane(name: str) -> str:
+    if name == RETURNED:
+        raise UsageError(f"lane {RETURNED!r} is reserved for work that was handed back")
+    return checked_name("lane", name)
+
+
+def checked_job_id(job_id: str) -> str:
+    """Return *job_id*, or raise UsageError where it could not be a key or a line of a notice."""
+    if not job_id or len(job_id) > 256 or not job_id.isprintable() or " " in job_id:
+        raise UsageError(
+            f"job id {job_id!r} is not usable: use 1 to 256 printable characters without spaces"
+        )
+    return job_id

@@ -1,0 +1,89 @@
+"""How a job can stand, and how it ended.
+
+An outcome is stored under `result:<id>` as JSON:
+
+    {"state": "done", "n": 1, "task": "size", "value": 42}
+    {"state": "failed", "n": 1, "task": "size",
+     "error": {"type": "ValueError", "message": "no", "traceback": "..."}}
+
+`n` is the number of the delivery that ended the job: it tells a worker that
+asks twice "that was you" from "somebody else was first".
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+import orjson
+
+from aiostreamq.errors import JobCancelled, JobError, JobFailed, JobTimeout
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"  #: waits in a lane
+    RUNNING = "running"  #: a worker has it
+    DONE = "done"  #: ended with a value
+    FAILED = "failed"  #: ended with an exception
+    TIMED_OUT = "timed_out"  #: ended by its timeout
+    CANCELLED = "cancelled"  #: ended by a request
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception, as far as it can travel."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended, as read back from Redis."""
+
+    state: JobState
+    value: object = None  #: what the task returned, as plain JSON
+    failure: Failure | None = None
+    task: str = ""
+
+    def error(self, job_id: str) -> JobError | None:
+        """The exception to raise to whoever awaits, or None where there is a value."""
+        match self.state:
+            case JobState.DONE:
+                return None
+            case JobState.FAILED:
+                told = self.failure or Failure("Exception", "", "")
+                return JobFailed(told.type, told.message, told.traceback, job_id=job_id)
+            case JobState.TIMED_OUT:
+                return JobTimeout(job_id=job_id)
+            case JobState.CANCELLED:
+                return JobCancelled(job_id=job_id)
+            case JobState.QUEUED | JobState.RUNNING:
+                raise ValueError(f"{self.state} is not an end")
+            case _:
+                assert_never(self.state)
+
+
+def encode_done(task: str, number: int, value: bytes) -> bytes:
+    """The outcome of a run that returned; *value* is already JSON."""
+    return b'{"state":"done","n":%d,"task":%b,"value":%b}' % (number, orjson.dumps(task), value)
+
+
+def encode_ended(task: str, number: int, state: JobState, failure: Failure | None = None) -> bytes:
+    """The outcome of a run that did not return."""
+    told: dict[str, object] = {"state": state.value, "n": number, "task": task}
+    if failure is not None:
+        told["error"] = failure
+    return orjson.dumps(told)
+
+
+def decode_outcome(raw: bytes) -> Outcome:
+    """Read an outcome; unknown fields are ignored, so newer workers may say more."""
+    told = orjson.loads(raw)
+    error = told.get("error")
+    failure = None
+    if error is not None:
+        failure = Failure(error["type"], error["message"], error["traceback"])
+    return Outcome(JobState(told["state"]), told.get("value"), failure, told.get("task", ""))

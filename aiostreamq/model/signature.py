@@ -1,0 +1,170 @@
+"""What a task's function takes, read once from its signature."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import cast, get_type_hints
+
+from aiostreamq.errors import PayloadError, UsageError
+from aiostreamq.model.annotations import Restorer, is_plain
+from aiostreamq.model.wire import encode
+
+Arguments = Sequence[object]
+Keywords = Mapping[str, object]
+
+_POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+
+
+class TaskSignature:
+    """Checks calls of one function, and carries their values over JSON."""
+
+    def __init__(self, name: str, function: Callable[..., object], context_type: type) -> None:
+        """Read *function*; a parameter annotated *context_type* is not the caller's to give.
+
+        Raises:
+            UsageError: A parameter can not be carried.
+        """
+        self._name = name
+        self._function = function
+        self._context_type = context_type
+        signature = inspect.signature(function)
+        try:
+            self._hints = get_type_hints(function, include_extras=True)
+        except NameError:
+            # Annotations that name what is defined further down are read on first use.
+            self._hints = None
+        self.context_name, self.context_place = self._find_context(signature)
+        self._signature = signature.replace(
+            parameters=[p for p in signature.parameters.values() if p.name != self.context_name]
+        )
+        kinds = [p.kind for p in self._signature.parameters.values()]
+        self._is_simple = all(kind in _POSITIONAL for kind in kinds)
+        self._most = len(kinds)
+        self._fewest = sum(
+            p.default is inspect.Parameter.empty for p in self._signature.parameters.values()
+        )
+        if self._hints is not None:
+            _ = self._restorers, self._result  # so that a missing extra shows at registration
+
+    def _find_context(self, signature: inspect.Signature) -> tuple[str | None, int]:
+        for place, parameter in enumerate(signature.parameters.values()):
+            annotation = (self._hints or {}).get(parameter.name, parameter.annotation)
+            if annotation is self._context_type or annotation == self._context_type.__name__:
+                return parameter.name, place
+        return None, 0
+
+    @cached_property
+    def _restorers(self) -> dict[str, Restorer]:
+        hints = self._resolved_hints
+        return {
+            name: Restorer(hints[name], f"argument {name!r} of task {self._name!r}")
+            for name in self._signature.parameters
+            if name in hints and not is_plain(hints[name])
+        }
+
+    @cached_property
+    def _result(self) -> Restorer | None:
+        annotation = self._resolved_hints.get("return")
+        if is_plain(annotation):
+            return None
+        return Restorer(annotation, f"the result of task {self._name!r}")
+
+    @cached_property
+    def _resolved_hints(self) -> dict[str, object]:
+        if self._hints is not None:
+            return self._hints
+        try:
+            return get_type_hints(self._function, include_extras=True)
+        except NameError as error:
+            raise UsageError(f"task {self._name!r}: its annotations name {error}") from error
+
+    def check(self, args: Arguments, kwargs: Keywords) -> None:
+        """Raise UsageError where the function could not be called so."""
+        if not kwargs and self._is_simple and self._fewest <= len(args) <= self._most:
+            return
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise UsageError(f"task {self._name!r} cannot be called so: {error}") from None
+
+    def write_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
+        """Return the arguments as orjson can write them.
+
+        Raises:
+            PayloadError: An argument is not what its annotation says.
+        """
+        if not self._restorers:
+            return args, kwargs
+        return self._each(args, kwargs, lambda restorer, value: restorer.write(value))
+
+    def restore_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
+        """Return the arguments as the function's annotations want them.
+
+        Raises:
+            PayloadError: An argument is not of its annotated type.
+        """
+        if not self._restorers:
+            return args, kwargs
+        return self._each(args, kwargs, lambda restorer, value: restorer.restore(value))
+
+    def _each(
+        self, args: Arguments, kwargs: Keywords, change: Callable[[Restorer, object], object]
+    ) -> tuple[Arguments, Keywords]:
+        bound = self._signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            restorer = self._restorers.get(name)
+            if restorer is None:
+                continue
+            match self._signature.parameters[name].kind:
+                case inspect.Parameter.VAR_POSITIONAL:
+                    values = cast("tuple[object, ...]", value)
+                    bound.arguments[name] = tuple(change(restorer, one) for one in values)
+                case inspect.Parameter.VAR_KEYWORD:
+                    named = cast("dict[str, object]", value)
+                    bound.arguments[name] = {k: change(restorer, one) for k, one in named.items()}
+                case _:
+                    bound.arguments[name] = change(restorer, value)
+        return bound.args, bound.kwargs
+
+    def write_result(self, value: object) -> bytes:
+        """Return what the function returned as JSON.
+
+        Raises:
+            PayloadError: It can not be written.
+        """
+        return encode(value if self._result is None else self._result.write(value))
+
+    def restore_result(self, value: object) -> object:
+        """Return the result as the function's annotation says.
+
+        Raises:
+            PayloadError: It is not of that type.
+        """
+        return value if self._result is None else self._result.restore(value)
+
+    def with_context(
+        self, args: Arguments, kwargs: Keywords, context: object
+    ) -> tuple[Arguments, Keywords]:
+        """Return the arguments with *context* put where the function wants it."""
+        if self.context_name is None:
+            return args, kwargs
+        if self.context_place <= len(args):
+            place = self.context_place
+            return [*args[:place], context, *args[place:]], kwargs
+        return args, {**kwargs, self.context_name: context}
+
+    def name_of(self, place: int) -> str:
+        """What the positional argument at *place* is called."""
+        names = list(self._signature.parameters)
+        return names[min(place, len(names) - 1)] if names else str(place)
+
+
+def blame(args: Arguments, kwargs: Keywords, name_of: Callable[[int], str]) -> str:
+    """Name the first argument that can not be written, and why."""
+    named = [*((name_of(place), value) for place, value in enumerate(args)), *kwargs.items()]
+    for name, value in named:
+        try:
+            encode(value)
+        except PayloadError as error:
+            return f"argument {name!r}: {error}"
+    return "the arguments cannot be written as JSON"

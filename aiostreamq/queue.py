@@ -1,0 +1,182 @@
+"""The queue as users hold it."""
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, overload
+
+from aiostreamq.client.context import Context
+from aiostreamq.client.producer import Producer
+from aiostreamq.client.task import AsyncTask, P, SyncTask, Task
+from aiostreamq.errors import UsageError
+from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.keys import checked_name
+from aiostreamq.model.options import DEFAULT_LANE, Options, OptionWords
+from aiostreamq.model.signature import TaskSignature
+from aiostreamq.model.spec import TaskSpec
+from aiostreamq.store.connector import Connector, connector_for
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Protocol, Unpack
+
+    from redis.asyncio import Redis
+
+    class Registrar(Protocol):
+        """What `@queue.task(...)` with options gives: it takes the function."""
+
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, "R"]], /
+        ) -> "AsyncTask[Concatenate[Context, P], P, R]": ...
+        @overload
+        def __call__(
+            self, function: Callable[P, Coroutine[Any, Any, "R"]], /
+        ) -> "AsyncTask[P, P, R]": ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[Context, P], "R"], /
+        ) -> "SyncTask[Concatenate[Context, P], P, R]": ...
+        @overload
+        def __call__(self, function: Callable[P, "R"], /) -> "SyncTask[P, P, R]": ...
+
+
+R = TypeVar("R")
+
+# Redis serves everybody else between two commands: a payload of megabytes makes
+# them all wait. Send a reference to larger data.
+MAX_PAYLOAD = 1024 * 1024
+
+# Seconds an enqueue goes on trying while Redis is away.
+ENQUEUE_TIMEOUT = 10.0
+
+
+class Queue(Producer):
+    """Tasks, and the way of their jobs through one Redis.
+
+    Nothing connects before the first use. Use it as `async with queue:`, or
+    call `open` and `aclose`.
+    """
+
+    def __init__(
+        self,
+        url_or_client: "str | Redis | None" = None,
+        *,
+        name: str = "default",
+        lanes: Iterable[str] = (DEFAULT_LANE,),
+        max_payload: int = MAX_PAYLOAD,
+        enqueue_timeout: Duration = ENQUEUE_TIMEOUT,
+    ) -> None:
+        """Describe a queue.
+
+        Args:
+            url_or_client: `redis://`, `rediss://`, `unix://` or `memory://`, or a
+                `redis.asyncio.Redis` whose way of connecting is used. None takes
+                `$AIOSTREAMQ_URL`, `$REDIS_URL`, or `redis://localhost:6379`.
+            name: Queues of different names in one Redis know nothing of each other.
+            lanes: The lanes that workers read; tasks may name any of them.
+            max_payload: Bytes that the JSON of a call may have.
+            enqueue_timeout: Seconds an enqueue goes on trying while Redis is away.
+
+        Raises:
+            UsageError: A name or a number cannot be meant.
+        """
+        self._url_or_client = url_or_client
+        names = tuple(dict.fromkeys(checked_name("lane", lane) for lane in lanes))
+        if not names:
+            raise UsageError("lanes=[] leaves a queue that no worker reads: name at least one")
+        if max_payload < 1:
+            raise UsageError(f"max_payload={max_payload} bytes lets nothing through")
+        super().__init__(
+            self._connector,
+            checked_name("queue", name),
+            names,
+            max_payload=max_payload,
+            enqueue_timeout=seconds("enqueue_timeout", enqueue_timeout),
+        )
+
+    def _connector(self) -> Connector:
+        return connector_for(self._url_or_client)
+
+    def use_url(self, url: str) -> None:
+        """Connect to *url* from the next `open` on, whatever was given before."""
+        self._url_or_client = url
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name}>"
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: "TracebackType | None",
+    ) -> None:
+        await self.aclose()
+
+    @overload
+    def task(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[Concatenate[Context, P], P, R]: ...
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, P, R]: ...
+    @overload
+    def task(
+        self, function: Callable[Concatenate[Context, P], R], /
+    ) -> SyncTask[Concatenate[Context, P], P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> SyncTask[P, P, R]: ...
+    @overload
+    def task(
+        self, *, name: str | None = None, **options: "Unpack[OptionWords]"
+    ) -> "Registrar": ...
+    def task(
+        self,
+        function: Callable[..., object] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        **options: "Unpack[OptionWords]",
+    ) -> object:
+        """Register a function as a task, as `@queue.task` or `@queue.task(...)`.
+
+        Args:
+            function: `async def` or `def`. It stays callable as it is.
+            name: What the task is called in the queue; its `__name__` by default.
+            **options: `timeout` (seconds a run may take, none by default),
+                `result_ttl` (seconds the result is kept, an hour by default; 0
+                keeps none), `lane`.
+
+        Raises:
+            UsageError: The name is taken, an option cannot be meant, or a
+                parameter is of a type that cannot travel.
+        """
+
+        def register(function: Callable[..., object]) -> Task[..., object]:
+            return self._register(function, name, options)
+
+        return register if function is None else register(function)
+
+    def _register(
+        self, function: Callable[..., object], name: str | None, words: OptionWords
+    ) -> Task[..., object]:
+        called = checked_name("task", name or getattr(function, "__name__", ""))
+        if called in self.tasks:
+            raise UsageError(
+                f"queue {self.name!r} has a task {called!r} already: give one of them "
+                f"another name with @queue.task(name=...)"
+            )
+        options = Options().with_words(words)
+        if options.lane not in self.lanes:
+            raise UsageError(
+                f"task {called!r} is for lane {options.lane!r}, which queue {self.name!r} does "
+                f"not have: name it in Queue(lanes=[...])"
+            )
+        is_async = inspect.iscoroutinefunction(function)
+        signature = TaskSignature(called, function, Context)
+        spec = TaskSpec(called, options, function, signature, is_async)
+        task = (AsyncTask if is_async else SyncTask)[..., ..., object](spec, self)
+        self.tasks[called] = task
+        return task

@@ -1,0 +1,231 @@
+"""One queue in Redis: each method is one atomic step."""
+
+import asyncio
+from enum import Enum, auto
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.errors import UsageError
+from aiostreamq.model.delivery import Delivery, Settlement, Submission
+from aiostreamq.model.keys import GROUP, RETURNED, Keys
+from aiostreamq.store.line import Line
+from aiostreamq.store.reading import Read, parse_read
+from aiostreamq.store.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from aiostreamq.store.connector import Connector
+    from aiostreamq.store.link import Argument, Link, Reply
+    from aiostreamq.store.server import Server
+
+# How many items one script call may touch, so that no call keeps Redis from
+# its other clients for more than about 2 ms.
+ENQUEUE_LIMIT = 500
+SUBSCRIBE_LIMIT = 500
+SETTLE_LIMIT = 250
+
+# An ended job's id stays taken this long even where its result is not kept, so
+# that an enqueue repeated after a lost reply still meets it.
+ID_MS = 60_000
+
+# A longer outcome is not copied into the inbox of everyone who waits.
+NOTICE_BYTES = 4096
+
+# Notices that nobody fetches are forgotten: they are only hints, the outcome
+# is kept under its own key.
+INBOX_MS = 60_000
+
+# More than any worker ever holds: its concurrency twice, and what one read brings.
+MAX_HELD = 100_000
+
+# About how many dead letters are kept.
+MAX_DEAD = 100_000
+
+
+class Standing(Enum):
+    """What subscribing to a job that has not ended can find."""
+
+    WILL_TELL = auto()  #: the inbox will be told
+    NO_RESULT = auto()  #: the job keeps no result
+    UNKNOWN = auto()  #: there is no such job
+
+
+class Broker:
+    """Everything that can be done to one queue, over one connection.
+
+    Every method may be repeated: each script recognises what it has done
+    before. So all of them try again by themselves when the connection breaks,
+    and cancelling one leaves Redis in a state that the next call continues from.
+    """
+
+    def __init__(self, connector: "Connector", keys: Keys, lanes: "Sequence[str]") -> None:
+        self.connector = connector
+        self.keys = keys
+        self.lanes = tuple(lanes)
+        self.streams = [keys.stream(name) for name in (RETURNED, *lanes)]
+        self._lane_places = {name: place for place, name in enumerate((RETURNED, *lanes), start=1)}
+        self._stream_places = {key.encode(): at for at, key in enumerate(self.streams, start=1)}
+        self._line = Line(connector, "commands")
+        self._opening = asyncio.Lock()
+        self._server: Server | None = None
+
+    async def open(self) -> "Server":
+        """Connect, look at the server, and make what is missing; later calls do nothing.
+
+        Raises:
+            QueueUnavailable: The server can not be reached.
+            UnsupportedServer: It is too old.
+        """
+        async with self._opening:
+            if self._server is None:
+                server = await self._line.persist(lambda _: self._line.ask_server(), deadline=5)
+                self._load(server)
+                await self._line.persist(self.set_up, deadline=5)
+                self._server = server
+        return self._server
+
+    def _load(self, server: "Server") -> None:
+        self._setup = Script("setup", server)
+        self._enqueue = Script("enqueue", server)
+        self._subscribe = Script("subscribe", server)
+        self._settle = Script("settle", server)
+        self._hand_back = Script("hand_back", server)
+        self._bury = Script("bury", server)
+        self._status = Script("status", server)
+        self._leave = Script("leave", server)
+
+    async def set_up(self, link: "Link") -> int:
+        """Make the streams and groups that are missing, over *link*."""
+        return cast("int", await self._setup.run(link, self.streams, [GROUP]))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._line.close()
+
+    def place_of(self, lane: str) -> int:
+        """The place of *lane* among the streams, from 1.
+
+        Raises:
+            UsageError: The queue has no such lane; a job in it would never be read.
+        """
+        try:
+            return self._lane_places[lane]
+        except KeyError:
+            raise UsageError(
+                f"queue {self.keys.queue!r} has no lane {lane!r}: "
+                f"name it in Queue(lanes=[...]), so that workers read it"
+            ) from None
+
+    async def enqueue(
+        self, jobs: "Sequence[Submission]", inbox: str, deadline: float
+    ) -> "set[int]":
+        """Put *jobs* into their streams; returns the places (from 0) of ids that were taken.
+
+        Raises:
+            QueueUnavailable: *deadline* seconds have passed; each job may or may not be in.
+            BrokerError: Redis refused.
+        """
+        arguments: list[Argument] = [self.keys.prefix, inbox]
+        for job in jobs:
+            arguments += job
+        taken = await self._run(self._enqueue, self.streams, arguments, deadline)
+        return {place - 1 for place in cast("list[int]", taken)}
+
+    async def subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | Standing]":
+        """Ask that *inbox* is told of the ends of jobs; returns the outcomes that exist already."""
+        keys = [self.keys.inbox(inbox)]
+        answers = await self._run(self._subscribe, keys, [self.keys.prefix, inbox, *job_ids])
+        return [_standing(answer) for answer in cast("list[bytes | int | None]", answers)]
+
+    async def settle(self, batch: "Sequence[Settlement]") -> "list[Delivery]":
+        """End deliveries; returns those that were refused. Tries until Redis answers."""
+        arguments: list[Argument] = [GROUP, self.keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
+        for delivery, keep_ms, outcome in batch:
+            stream, entry, job_id, number, _ = delivery
+            arguments += (stream, entry, job_id, number, keep_ms, outcome)
+        refused = await self._run(self._settle, self.streams, arguments)
+        return [batch[place - 1].delivery for place in cast("list[int]", refused)]
+
+    async def hand_back(self, deliveries: "Iterable[Delivery]") -> int:
+        """Give deliveries up unfinished; returns how many were still ours."""
+        arguments: list[Argument] = [GROUP, self.keys.prefix]
+        for delivery in deliveries:
+            arguments += (delivery.stream, delivery.entry)
+        return cast("int", await self._run(self._hand_back, self.streams, arguments))
+
+    async def bury(self, entries: "Iterable[tuple[int, bytes]]", reason: str) -> int:
+        """Move entries that are no jobs to the dead letters; returns how many."""
+        arguments: list[Argument] = [GROUP, reason, MAX_DEAD]
+        for place, entry in entries:
+            arguments += (place + 1, entry)
+        keys = [self.keys.dead, *self.streams]
+        return cast("int", await self._run(self._bury, keys, arguments))
+
+    async def status(self, job_id: str) -> bytes | None:
+        """Where a job stands: its outcome, one word, or None for an unknown one."""
+        keys = [self.keys.job(job_id), self.keys.result(job_id)]
+        return cast("bytes | None", await self._run(self._status, keys, [GROUP, self.keys.prefix]))
+
+    async def leave(self, consumer: str) -> None:
+        """Forget a worker that has nothing left."""
+        await self._run(self._leave, self.streams, [GROUP, consumer], 2)
+
+    async def unblock(self, client_id: int) -> None:
+        """End the blocking read of another of our connections."""
+        await self._line.persist(lambda link: link.call("CLIENT", "UNBLOCK", client_id), deadline=2)
+
+    async def read(self, link: "Link", consumer: str, count: int, block_ms: int | None) -> Read:
+        """Read what is new, at most *count* from each stream.
+
+        Args:
+            link: A connection of the caller's own: the read may block it.
+            consumer: Whose the deliveries shall be.
+            count: Of each stream.
+            block_ms: Milliseconds to wait for something; None does not wait.
+        """
+        block = () if block_ms is None else ("BLOCK", block_ms)
+        new = (">",) * len(self.streams)
+        reply = await link.call(
+            "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, *block,
+            "STREAMS", *self.streams, *new,
+        )  # fmt: skip
+        return parse_read(reply, self._stream_places)
+
+    async def read_own(self, link: "Link", consumer: str, count: int) -> Read:
+        """Read again what *consumer* was sent and has not ended, oldest first."""
+        oldest = ("0",) * len(self.streams)
+        reply = await link.call(
+            "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count,
+            "STREAMS", *self.streams, *oldest,
+        )  # fmt: skip
+        return parse_read(reply, self._stream_places)
+
+    async def read_all_own(self, consumer: str) -> "list[Delivery]":
+        """All that *consumer* was sent and has not ended, read over the queue's own connection."""
+        read = await self._line.persist(
+            lambda link: self.read_own(link, consumer, MAX_HELD), repair=self.set_up, deadline=2
+        )
+        return read.deliveries
+
+    async def _run(
+        self,
+        script: Script,
+        keys: "Sequence[str]",
+        arguments: "Sequence[Argument]",
+        deadline: float | None = None,
+    ) -> "Reply":
+        return await self._line.persist(
+            lambda link: script.run(link, keys, arguments), repair=self.set_up, deadline=deadline
+        )
+
+
+def _standing(answer: bytes | int | None) -> bytes | Standing:
+    match answer:
+        case bytes():
+            return answer
+        case 1:
+            return Standing.WILL_TELL
+        case 2:
+            return Standing.NO_RESULT
+        case _:
+            return Standing.UNKNOWN

@@ -1,0 +1,138 @@
+"""How links are opened: from a URL, from a ready client, or in memory."""
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Protocol, cast
+
+from aiostreamq.errors import QueueUnavailable, UsageError
+from aiostreamq.store.link import CommandError, Link, LinkLost, SocketLink
+from aiostreamq.store.memory import MemoryLink, MemoryServer
+from aiostreamq.store.server import MEMORY, Server, server_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from redis.asyncio.connection import AbstractConnection, ConnectionPool
+
+DEFAULT_URL = "redis://localhost:6379"
+
+# Seconds; opening a connection includes TLS and authentication.
+CONNECT_TIMEOUT = 5.0
+
+# Seconds without a reply before a link that is not blocking is given up.
+REPLY_TIMEOUT = 10.0
+
+# redis-py options that are for its own way of talking: pools, retries, pushes.
+_NOT_OURS = ("maint_notifications_config", "maint_notifications_pool_handler", "event_dispatcher")
+
+
+class Connector(Protocol):
+    """Opens links to one server."""
+
+    async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
+        """Connect; *role* is what CLIENT LIST will show.
+
+        Raises:
+            LinkLost: The server can not be reached now.
+        """
+        ...
+
+    async def ask_server(self, link: Link) -> Server:
+        """Learn which server *link* leads to."""
+        ...
+
+
+class RedisConnector:
+    """Opens links with a pool's way of connecting, but not its way of talking."""
+
+    def __init__(self, pool: "ConnectionPool[AbstractConnection]") -> None:
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        self._class = pool.connection_class
+        options = {k: v for k, v in pool.connection_kwargs.items() if k not in _NOT_OURS}
+        # Named one by one, so that no release of redis-py decides them for us.
+        options |= {
+            "protocol": 2,
+            "decode_responses": False,
+            "socket_timeout": CONNECT_TIMEOUT,
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+            "retry": Retry(NoBackoff(), 0),
+            "health_check_interval": 0,
+        }
+        if not _is_unix(pool):
+            options["socket_keepalive"] = True
+        self._options = options
+
+    async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
+        from redis.exceptions import AuthenticationError, RedisError
+
+        connection = self._class(**self._options, client_name=f"aiostreamq:{role}")
+        try:
+            await connection.connect()
+        except AuthenticationError as error:
+            raise UsageError(f"Redis refused the user name or password: {error}") from error
+        except (RedisError, OSError, asyncio.TimeoutError) as error:
+            raise LinkLost(f"cannot connect to Redis: {error}") from error
+        # The one private name of redis-py that is used, tested at both ends of
+        # the supported range. The connection object stays as the keeper of the
+        # stream: were that collected, it would close the socket.
+        writer = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+        def forget() -> None:
+            connection._reader = connection._writer = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+        return SocketLink(cast("asyncio.Transport", writer.transport), reply_timeout, forget)
+
+    async def ask_server(self, link: Link) -> Server:
+        try:
+            return server_of(cast("bytes", await link.call("INFO", "server")))
+        except CommandError:
+            # Some hosted servers forbid INFO. They are not older than 6.2.
+            return Server((6, 2), "Redis (version not told)")
+
+
+class MemoryConnector:
+    """Opens links to a server in this process."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
+        del role, reply_timeout  # nobody lists these links, and none goes silent
+        return MemoryLink(self._server)
+
+    async def ask_server(self, link: Link) -> Server:
+        del link
+        return MEMORY
+
+
+def connector_for(where: "str | Redis | None") -> Connector:
+    """Return the connector for a URL, a ready client, or the environment (None).
+
+    Raises:
+        UsageError: The URL can not be meant, or an extra is missing.
+    """
+    if where is None:
+        where = os.environ.get("AIOSTREAMQ_URL") or os.environ.get("REDIS_URL") or DEFAULT_URL
+    if not isinstance(where, str):
+        return RedisConnector(where.connection_pool)
+    if where.startswith("memory://"):
+        return MemoryConnector(MemoryServer.named(where.removeprefix("memory://")))
+    from redis.asyncio import ConnectionPool
+
+    try:
+        return RedisConnector(ConnectionPool.from_url(where))
+    except ValueError as error:
+        raise UsageError(
+            "this is no Redis URL: write redis://host:6379/0, rediss://..., unix:///path/to/socket "
+            f"or memory:// ({error})"
+        ) from error
+
+
+def unreachable(error: BaseException, after: float) -> QueueUnavailable:
+    """The error for a caller whose deadline of *after* seconds has passed."""
+    return QueueUnavailable(f"Redis was not to be reached for {after:g} s: {error}")
+
+
+def _is_unix(pool: "ConnectionPool[AbstractConnection]") -> bool:
+    return "path" in pool.connection_kwargs

@@ -1,0 +1,126 @@
+"""A link that is opened when it is first used, and again when it is lost."""
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, TypeVar
+
+from aiostreamq.store.connector import REPLY_TIMEOUT, Connector, unreachable
+from aiostreamq.store.failures import Remedy, is_elsewhere, remedy_for
+from aiostreamq.store.link import CommandError, Link, LinkLost
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiostreamq.store.server import Server
+
+T = TypeVar("T")
+logger = logging.getLogger("aiostreamq.redis")
+
+# Seconds between tries: short enough that a restart of Redis is hardly felt,
+# drawn at random so that a fleet does not come back as one.
+FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 1.0
+
+
+class Line:
+    """One reconnecting connection of a process, for one purpose."""
+
+    def __init__(
+        self, connector: Connector, role: str, *, reply_timeout: float = REPLY_TIMEOUT
+    ) -> None:
+        self._connector = connector
+        self._role = role
+        self._reply_timeout = reply_timeout
+        self._link: Link | None = None
+        self._opening = asyncio.Lock()
+        self._is_closed = False
+
+    async def link(self) -> Link:
+        """The link as it stands, opened first where there is none.
+
+        Raises:
+            LinkLost: The server can not be reached, or this line was closed.
+        """
+        link = self._link
+        if link is not None and not link.is_lost:
+            return link
+        async with self._opening:
+            if self._is_closed:
+                raise LinkLost("the queue was closed")
+            if self._link is None or self._link.is_lost:
+                self._link = await self._connector.open_link(
+                    self._role, reply_timeout=self._reply_timeout
+                )
+            return self._link
+
+    async def ask_server(self) -> "Server":
+        """Learn which server this leads to."""
+        return await self._connector.ask_server(await self.link())
+
+    def drop(self) -> None:
+        """Give the present link up; the next use opens another."""
+        if self._link is not None:
+            self._link.close()
+
+    def close(self) -> None:
+        """Close for good."""
+        self._is_closed = True
+        self.drop()
+
+    async def persist(
+        self,
+        attempt: "Callable[[Link], Awaitable[T]]",
+        *,
+        repair: "Callable[[Link], Awaitable[object]] | None" = None,
+        deadline: float | None = None,
+    ) -> T:
+        """Carry out *attempt* until it passes, however often the connection breaks.
+
+        Only for what may run twice: a broken connection does not tell whether
+        the command ran.
+
+        Args:
+            attempt: Sends the command over the link it is given.
+            repair: Makes streams and groups again where they are gone.
+            deadline: Seconds after which to stop trying; None is never.
+
+        Raises:
+            QueueUnavailable: *deadline* passed.
+            CommandError: Redis refused, and trying again would not help.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        pause = FIRST_PAUSE
+        is_down = False
+        while True:
+            try:
+                link = await self.link()
+                done = await attempt(link)
+            except (LinkLost, CommandError) as error:
+                remedy = remedy_for(error)
+                if self._is_closed or remedy in {Remedy.NONE, Remedy.PUSH_BACK}:
+                    raise
+                if remedy is Remedy.REPAIR and repair is None:
+                    raise
+                if deadline is not None and loop.time() - started + pause > deadline:
+                    raise unreachable(error, deadline) from error
+                if not is_down:
+                    is_down = True
+                    logger.warning("Redis does not answer, trying on: %s", error)
+                if is_elsewhere(error):
+                    self.drop()
+            else:
+                if is_down:
+                    logger.warning("Redis answers again after %.1f s", loop.time() - started)
+                return done
+            if remedy is Remedy.REPAIR and repair is not None:
+                await self._try_repair(repair)
+            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311  # no secret
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _try_repair(self, repair: "Callable[[Link], Awaitable[object]]") -> None:
+        try:
+            await repair(await self.link())
+        except (LinkLost, CommandError) as error:
+            logger.warning("streams and groups could not be made again yet: %s", error)

@@ -1,0 +1,38 @@
+-- enqueue.lua: put jobs into their streams, each id once.
+--
+-- KEYS[1..]  streams
+-- ARGV[1]    prefix of the queue's keys
+-- ARGV[2]    inbox of the caller, told of the ends of the jobs marked 1
+-- ARGV[3..]  four for each job:
+--              id
+--              stream, an index into KEYS
+--              mark: 0 nobody waits yet, 1 the caller waits, 2 no result is kept
+--              envelope, JSON
+--
+-- Returns the places (from 1) of the jobs whose id was taken: those are left as
+-- they are, so that a call repeated after a lost reply makes nothing twice.
+-- Cost O(jobs), about 4 microseconds each; callers send at most 500.
+
+local prefix, inbox = ARGV[1], ARGV[2]
+local job_prefix, result_prefix = prefix .. 'job:', prefix .. 'result:'
+local lane_at = string.len(prefix) + string.len('stream:') + 1
+local taken = {}
+
+for at = 3, #ARGV, 4 do
+  local id, stream, mark = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
+  local job = job_prefix .. id
+  if redis.call('EXISTS', job, result_prefix .. id) > 0 then
+    taken[#taken + 1] = (at + 1) / 4
+  else
+    local entry = redis.call('XADD', stream, '*', 'id', id, 'n', '1', 'job', ARGV[at + 3])
+    local lane = string.sub(stream, lane_at)
+    if mark == '1' then
+      redis.call('HSET', job, 'e', entry, 's', lane, 'w', inbox)
+    elseif mark == '2' then
+      redis.call('HSET', job, 'e', entry, 's', lane, 'k', '0')
+    else
+      redis.call('HSET', job, 'e', entry, 's', lane)
+    end
+  end
+end
+return taken

@@ -1,0 +1,93 @@
+-- settle.lua: end deliveries. Acknowledge, keep the outcome, tell who waits.
+--
+-- KEYS[1..]  streams
+-- ARGV[1]    group
+-- ARGV[2]    prefix of the queue's keys
+-- ARGV[3]    id_ms: how long the id of an ended job stays taken at the least
+-- ARGV[4]    notice_bytes: a longer outcome is not sent along with its notice
+-- ARGV[5]    inbox_ms: an inbox that nobody empties goes away after this
+-- ARGV[6..]  six for each delivery:
+--              stream, an index into KEYS
+--              entry
+--              job id
+--              n, the number of the delivery
+--              keep_ms: how long the outcome is kept, 0 for not at all
+--              outcome, JSON ('' where keep_ms is 0)
+--
+-- Returns the places (from 1) of the deliveries that were refused, because the
+-- job belongs to somebody else by now or has ended without this worker.
+-- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
+
+local group, prefix = ARGV[1], ARGV[2]
+local id_ms, notice_bytes, inbox_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local refused, ended_jobs, notices = {}, {}, {}
+local entries = {}
+
+-- Whether this very delivery has ended the job before: the reply was lost then.
+local function is_mine(job, result, n)
+  local outcome = redis.call('GET', result)
+  if outcome then
+    return tostring(cjson.decode(outcome)['n']) == n
+  end
+  return redis.call('HGET', job, 'ended') == n
+end
+
+local function notify(waiters, id, outcome)
+  local line = id
+  if string.len(outcome) <= notice_bytes then
+    line = id .. ' ' .. outcome
+  end
+  for inbox in string.gmatch(waiters, '%S+') do
+    local lines = notices[inbox]
+    if lines then
+      lines[#lines + 1] = line
+    else
+      notices[inbox] = { line }
+    end
+  end
+end
+
+for at = 6, #ARGV, 6 do
+  local stream, entry, id, n = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local job, result = prefix .. 'job:' .. id, prefix .. 'result:' .. id
+  -- The fence. An entry belongs to one worker for ever, so only its owner's
+  -- first answer finds it pending. It is also what lets the writes below pass
+  -- when memory is full: a script that has written once is not stopped.
+  if redis.call('XACK', stream, group, entry) == 1 then
+    local outcome, keep_ms = ARGV[at + 5], tonumber(ARGV[at + 4])
+    local done = entries[stream]
+    if done then
+      done[#done + 1] = entry
+    else
+      entries[stream] = { entry }
+    end
+    if keep_ms > 0 then
+      redis.call('SET', result, outcome, 'PX', keep_ms)
+      local waiters = redis.call('HGET', job, 'w')
+      if waiters then
+        notify(waiters, id, outcome)
+      end
+    end
+    if keep_ms >= id_ms then
+      ended_jobs[#ended_jobs + 1] = job
+    else
+      redis.call('HSET', job, 'ended', n)
+      redis.call('PEXPIRE', job, id_ms)
+    end
+  elseif not is_mine(job, result, n) then
+    refused[#refused + 1] = (at - 6) / 6 + 1
+  end
+end
+
+for stream, done in pairs(entries) do
+  redis.call('XDEL', stream, unpack(done))
+end
+if #ended_jobs > 0 then
+  redis.call('DEL', unpack(ended_jobs))
+end
+for inbox, lines in pairs(notices) do
+  local key = prefix .. 'inbox:' .. inbox
+  redis.call('RPUSH', key, table.concat(lines, '\n'))
+  redis.call('PEXPIRE', key, inbox_ms)
+end
+return refused

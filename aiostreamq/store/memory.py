@@ -1,0 +1,170 @@
+"""`memory://`: the same scripts, run by fakeredis inside this process.
+
+One thing is added. fakeredis answers a blocking read at once, so a link whose
+blocking read found nothing is parked here until some other call has changed
+something, and then tries again.
+"""
+
+import asyncio
+from itertools import count
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from aiostreamq.errors import UsageError
+from aiostreamq.store.link import Argument, CommandError, LinkLost, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class MemoryServer:
+    """A Redis without a process of its own."""
+
+    _named: ClassVar[dict[str, "MemoryServer"]] = {}
+
+    def __init__(self) -> None:
+        try:
+            import fakeredis
+        except ImportError as error:
+            raise UsageError("memory:// needs the extra: pip install 'aiostreamq[memory]'") from error
+
+        client = fakeredis.FakeRedis(server=fakeredis.FakeServer(version=(7,)), protocol=2)
+        # Replies as the wire has them, not as redis-py would dress them.
+        client.response_callbacks.clear()
+        self._execute = cast("Callable[..., Reply]", client.execute_command)
+        self._parked: dict[int, asyncio.Future[bool]] = {}
+        self._numbers = count(1)
+
+    @classmethod
+    def named(cls, name: str) -> "MemoryServer":
+        """The server of that name in this process; no name is a new one of your own."""
+        if not name:
+            return cls()
+        if name not in cls._named:
+            cls._named[name] = cls()
+        return cls._named[name]
+
+    def next_number(self) -> int:
+        """A number for a new link, as CLIENT ID tells it."""
+        return next(self._numbers)
+
+    def execute(self, *command: Argument) -> Reply:
+        """Run one command that does not block.
+
+        Raises:
+            CommandError: As Redis would have answered.
+        """
+        from redis.exceptions import NoScriptError, ResponseError
+
+        try:
+            return self._execute(*command)
+        except NoScriptError as error:
+            raise CommandError(f"NOSCRIPT {error}") from error
+        except ResponseError as error:
+            told = str(error)
+            # What Redis says where fakeredis has words of its own.
+            raise CommandError(f"NOGROUP {told}" if "requires the key to exist" in told else told) from error
+
+    async def wait_for_change(self, number: int, timeout: float) -> bool:
+        """Park link *number*; False when the time ran out or the link was unblocked."""
+        parked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._parked[number] = parked
+        try:
+            async with asyncio.timeout(timeout):
+                return await parked
+        except TimeoutError:
+            return False
+        finally:
+            self._parked.pop(number, None)
+
+    def wake_parked(self) -> None:
+        """Let every parked link look again."""
+        for parked in self._parked.values():
+            if not parked.done():
+                parked.set_result(True)
+
+    def unblock(self, number: int) -> int:
+        """End the blocking read of link *number*; 1 where it was blocked."""
+        parked = self._parked.get(number)
+        if parked is None or parked.done():
+            return 0
+        parked.set_result(False)
+        return 1
+
+
+class MemoryLink:
+    """A link to a MemoryServer."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+        self._number = server.next_number()
+        self._blocked: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    @property
+    def is_lost(self) -> bool:
+        return self._is_closed
+
+    def call(self, *command: Argument) -> asyncio.Future[Reply]:
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        if self._is_closed:
+            future.set_exception(LinkLost("the connection was closed"))
+            return future
+        blocking = _without_blocking(command)
+        if blocking is not None:
+            self._blocked = asyncio.create_task(self._read_blocking(future, *blocking))
+            return future
+        try:
+            future.set_result(self._answer(command))
+        except CommandError as error:
+            future.set_exception(error)
+        return future
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._blocked is not None:
+            self._blocked.cancel()
+
+    def _answer(self, command: tuple[Argument, ...]) -> Reply:
+        match command:
+            case ("CLIENT", "ID"):
+                return self._number
+            case ("CLIENT", "UNBLOCK", int(number)):
+                return self._server.unblock(number)
+            case _:
+                reply = self._server.execute(*command)
+                self._server.wake_parked()
+                return reply
+
+    async def _read_blocking(
+        self, future: "asyncio.Future[Reply]", command: tuple[Argument, ...], timeout: float
+    ) -> None:
+        deadline = asyncio.get_running_loop().time() + timeout
+        try:
+            while not future.done():
+                # Nothing is lost when the caller has gone: what is read here goes
+                # to the future in the same turn of the loop.
+                reply = self._server.execute(*command)
+                if reply is not None and command[0] == "LPOP":
+                    reply = [str(command[1]).encode(), reply]  # as BLPOP answers
+                left = deadline - asyncio.get_running_loop().time()
+                if reply is not None or not await self._server.wait_for_change(self._number, left):
+                    if not future.done():
+                        future.set_result(reply)
+                    return
+        except CommandError as error:
+            if not future.done():
+                future.set_exception(error)
+        except asyncio.CancelledError:
+            if not future.done():
+                future.set_exception(LinkLost("the connection was closed"))
+            raise
+
+
+def _without_blocking(command: tuple[Argument, ...]) -> tuple[tuple[Argument, ...], float] | None:
+    """The form of a blocking read that does not block, and its seconds; None for other commands."""
+    if command[0] == "BLPOP":
+        return ("LPOP", command[1]), float(command[2])
+    if command[0] == "XREADGROUP" and "BLOCK" in command:
+        at = command.index("BLOCK")
+        return command[:at] + command[at + 2 :], float(command[at + 1]) / 1000
+    return None

@@ -1,0 +1,50 @@
+"""The Lua scripts: the protocol of the queue, read from `lua/`."""
+
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from aiostreamq.store.link import Argument, CommandError, Link, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiostreamq.store.server import Server
+
+# These end or give back what is taken: they must pass when memory is full.
+_PASS_WHEN_FULL = frozenset({"settle", "hand_back"})
+
+
+@cache
+def _source(name: str) -> str:
+    return files("aiostreamq.store").joinpath("lua", f"{name}.lua").read_text("utf-8")
+
+
+class Script:
+    """One script in the form that one kind of server takes."""
+
+    __slots__ = ("name", "sha", "source")
+
+    def __init__(self, name: str, server: "Server") -> None:
+        self.name = name
+        # The line of flags is Redis 7's; 6.2 takes it for a syntax error.
+        flags = name in _PASS_WHEN_FULL and server.takes_script_flags
+        self.source = ("#!lua flags=allow-oom\n" if flags else "") + _source(name)
+        self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, link: Link, keys: "Sequence[str]", arguments: "Sequence[Argument]") -> Reply:
+        """Run it once; loads it first where the server has not got it (any more).
+
+        Raises:
+            CommandError: The script, or Redis, refused.
+            LinkLost: The connection broke; whether the script ran is unknown.
+        """
+        try:
+            return await link.call("EVALSHA", self.sha, len(keys), *keys, *arguments)
+        except CommandError as error:
+            if error.code != "NOSCRIPT":
+                raise
+        # SCRIPT LOAD and not EVAL: since Redis 7.4 what EVAL loads can be evicted.
+        await link.call("SCRIPT", "LOAD", self.source)
+        return await link.call("EVALSHA", self.sha, len(keys), *keys, *arguments)

@@ -1,0 +1,41 @@
+"""Which server this is, and what it can do."""
+
+from dataclasses import dataclass
+
+from aiostreamq.errors import UnsupportedServer
+
+OLDEST = (6, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The Redis (or Valkey) at the other end."""
+
+    version: tuple[int, ...]  #: as Redis counts: Valkey says 7.2 for what it is compatible with
+    name: str  #: for people: "Redis 7.0.15", "Valkey 8.0.1"
+
+    @property
+    def takes_script_flags(self) -> bool:
+        """Whether a script may start with a `#!lua flags=...` line."""
+        return self.version >= (7, 0)
+
+
+# Runs the scripts as 6.2 would: it refuses the line of flags.
+MEMORY = Server((6, 2), "memory")
+
+
+def server_of(info: bytes) -> Server:
+    """Read the answer of INFO server.
+
+    Raises:
+        UnsupportedServer: It is older than aiostreamq can work with.
+    """
+    facts = dict(
+        line.split(":", 1) for line in info.decode("utf-8", "replace").splitlines() if ":" in line
+    )
+    version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:3])
+    valkey = facts.get("valkey_version")
+    name = f"Valkey {valkey}" if valkey else f"Redis {facts.get('redis_version', '?')}"
+    if version < OLDEST:
+        raise UnsupportedServer(f"{name} is too old: aiostreamq needs Redis 6.2 or newer, or Valkey")
+    return Server(version, name)

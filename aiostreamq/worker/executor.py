@@ -1,0 +1,285 @@
+"""Running jobs: a bounded number at once, each to an outcome.
+
+A delivery goes through small steps: it is decoded and started (`_start`), its
+function is called (`_call`), what came of it is written down (`_conclude`), and
+that is handed to the settler (`_finish`). None of them talks to Redis.
+"""
+
+import asyncio
+import logging
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextvars import copy_context
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, cast
+
+from aiostreamq.client.context import Context
+from aiostreamq.errors import PayloadError, UnknownTask
+from aiostreamq.model.delivery import Delivery, Settlement
+from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
+from aiostreamq.model.outcome import JobState, encode_done, encode_ended
+from aiostreamq.worker.deadlines import Deadlines
+from aiostreamq.worker.failures import describe
+
+if TYPE_CHECKING:
+    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.task import Task
+    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.worker.threads import Threads
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# Seconds a cancelled job may take to clean up before it is left to itself.
+CLEANUP_TIME = 5.0
+
+
+class Stop(Enum):
+    """Why a run was cancelled from outside."""
+
+    TIMEOUT = auto()
+    SHUTDOWN = auto()
+
+
+class Run:
+    """One delivery while it runs."""
+
+    __slots__ = ("delivery", "envelope", "is_over", "spec", "stop", "task")
+
+    def __init__(self, delivery: Delivery, envelope: Envelope, spec: "TaskSpec") -> None:
+        self.delivery = delivery
+        self.envelope = envelope
+        self.spec = spec
+        self.stop: Stop | None = None  #: set before the cancellation that it explains
+        self.is_over = False  #: its outcome is decided
+        self.task: asyncio.Task[None] | None = None  #: None only while it is being started
+
+
+class Executor:
+    """Starts what it is given as slots come free."""
+
+    def __init__(
+        self,
+        queue: "Producer",
+        worker: str,
+        concurrency: int,
+        threads: "Threads",
+        settle: Callable[[Settlement], None],
+        refuse: Callable[[Delivery, str], None],
+    ) -> None:
+        """Prepare to run jobs of *queue*.
+
+        Args:
+            queue: Its tasks are looked up as jobs come.
+            worker: Name for the contexts.
+            concurrency: How many may run at once.
+            threads: Where `def` tasks run.
+            settle: Takes the end of each job.
+            refuse: Takes what is no job, and why.
+        """
+        self.concurrency = concurrency
+        self.backlog: deque[Delivery] = deque()  #: delivered, not started
+        self.running: dict[tuple[int, bytes], Run] = {}  #: by stream and entry
+        self.finished = 0  #: how many have ended since the start
+        self._queue = queue
+        self._tasks: Mapping[str, Task[..., object]] = queue.tasks
+        self._worker = worker
+        self._threads = threads
+        self._settle = settle
+        self._refuse = refuse
+        self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines[Run](self._expire)
+        # Each job starts from this, not from what the job before it has set.
+        self._context = copy_context()
+        self._is_filling = False
+        self._is_stopped = False
+        self._progress: asyncio.Future[None] | None = None
+
+    def accept(self, deliveries: Iterable[Delivery]) -> None:
+        """Take deliveries over; they start in this order."""
+        self.backlog.extend(deliveries)
+        self._fill()
+
+    def stop(self) -> list[Delivery]:
+        """Start nothing more; returns what had not been started."""
+        self._is_stopped = True
+        unstarted = list(self.backlog)
+        self.backlog.clear()
+        return unstarted
+
+    async def wait_progress(self) -> None:
+        """Wait until a job ends. Cancelling is safe."""
+        if self._progress is None:
+            self._progress = self._loop.create_future()
+        await asyncio.shield(self._progress)
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing runs or waits. Cancelling is safe."""
+        while self.running or self.backlog:
+            await self.wait_progress()
+
+    async def cancel_all(self, cleanup_time: float = CLEANUP_TIME) -> list[Delivery]:
+        """Cancel what runs and give it time to clean up; returns what was cut short."""
+        runs = list(self.running.values())
+        for run in runs:
+            self._cancel(run, Stop.SHUTDOWN)
+        tasks = [run.task for run in runs if run.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=cleanup_time)
+        self._deadlines.close()
+        return [run.delivery for run in runs if run.stop is Stop.SHUTDOWN]
+
+    def _fill(self) -> None:
+        # A job that ends while it is started must not start the next from
+        # inside its own start, or a thousand of them would nest.
+        if self._is_filling:
+            return
+        self._is_filling = True
+        backlog, running = self.backlog, self.running
+        while backlog and len(running) < self.concurrency and not self._is_stopped:
+            self._start(backlog.popleft())
+        self._is_filling = False
+
+    def _start(self, delivery: Delivery) -> None:
+        try:
+            envelope = decode_envelope(delivery.envelope)
+        except Malformed as error:
+            self._refuse(delivery, str(error))
+            return
+        task = self._tasks.get(envelope.task)
+        if task is None:
+            self._fail_unknown(delivery, envelope)
+            return
+        run = Run(delivery, envelope, task.spec)
+        self.running[delivery.stream, delivery.entry] = run
+        timeout = envelope.timeout
+        if timeout is None:
+            timeout = task.spec.options.timeout
+        if timeout:
+            self._deadlines.add(run, timeout)
+        name = f"job:{envelope.task}:{delivery.job_id}"
+        run.task = _spawn(self._run(run), self._loop, name, self._context.copy())
+
+    async def _run(self, run: Run) -> None:
+        try:
+            outcome = run.spec.signature.write_result(await self._call(run))  # type: ignore[union-attr]
+        except KeyboardInterrupt:
+            raise  # Ctrl-C is for the process, not for the job it happened to meet
+        except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
+            self._conclude(run, None, error)
+        else:
+            self._conclude(run, outcome, None)
+
+    async def _call(self, run: Run) -> object:
+        spec, envelope = run.spec, run.envelope
+        function, signature = spec.function, spec.signature
+        if function is None or signature is None:
+            raise UnknownTask(f"task {spec.name!r} is known here by its name only")
+        args, kwargs = signature.restore_arguments(envelope.args, envelope.kwargs)
+        if signature.context_name is not None:
+            args, kwargs = signature.with_context(args, kwargs, self._context_of(run))
+        if spec.is_async:
+            return await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
+        return await self._threads.call(function, args, kwargs)
+
+    def _context_of(self, run: Run) -> Context:
+        delivery = run.delivery
+        return Context(
+            delivery.job_id, run.spec.name, delivery.number, self._queue, self._worker
+        )
+
+    def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
+        if run.is_over:
+            return  # it was abandoned, and has come back after all
+        spec, number = run.spec, run.delivery.number
+        if run.stop is Stop.SHUTDOWN and error is not None:
+            self._finish(run, None)
+        elif run.stop is Stop.TIMEOUT:
+            self._finish(run, encode_ended(spec.name, number, JobState.TIMED_OUT))
+        elif error is not None:
+            failure = describe(error)
+            logger.info(
+                "job failed with %s", failure.type,
+                extra={"task": spec.name, "job_id": run.delivery.job_id, "attempt": number},
+            )  # fmt: skip
+            self._finish(run, encode_ended(spec.name, number, JobState.FAILED, failure))
+        else:
+            run.stop = None  # it got to its end although it was asked to stop
+            self._finish(run, encode_done(spec.name, number, cast("bytes", value)))
+
+    def _finish(self, run: Run, outcome: bytes | None) -> None:
+        run.is_over = True
+        delivery = run.delivery
+        del self.running[delivery.stream, delivery.entry]
+        self.finished += 1
+        if outcome is not None:
+            self._settle(Settlement(delivery, *_kept(run, outcome)))
+        if self.backlog:
+            self._fill()
+        if self._progress is not None:
+            self._progress.set_result(None)
+            self._progress = None
+
+    def _fail_unknown(self, delivery: Delivery, envelope: Envelope) -> None:
+        logger.error(
+            "no task %r is registered here", envelope.task, extra={"job_id": delivery.job_id}
+        )
+        told = UnknownTask(f"the worker that got this job has no task {envelope.task!r}")
+        outcome = encode_ended(envelope.task, delivery.number, JobState.FAILED, describe(told))
+        self._settle(Settlement(delivery, _milliseconds(envelope.result_ttl or 3600.0), outcome))
+
+    def _expire(self, run: Run) -> None:
+        if run.stop is None:
+            logger.info(
+                "job ran past its timeout and is cancelled",
+                extra={"task": run.spec.name, "job_id": run.delivery.job_id},
+            )
+            self._cancel(run, Stop.TIMEOUT)
+            self._deadlines.add(run, CLEANUP_TIME)
+        else:
+            logger.warning(
+                "job does not heed its cancellation and is left to itself",
+                extra={"task": run.spec.name, "job_id": run.delivery.job_id},
+            )
+            self._conclude(run, None, None)
+
+    def _cancel(self, run: Run, stop: Stop) -> None:
+        run.stop = stop
+        if run.task is not None:
+            run.task.cancel()
+
+
+def _kept(run: Run, outcome: bytes) -> tuple[int, bytes]:
+    ttl = run.envelope.result_ttl
+    if ttl is None:
+        ttl = run.spec.options.result_ttl
+    return (_milliseconds(ttl), outcome) if ttl else (0, b"")
+
+
+def _milliseconds(seconds: float) -> int:
+    # At least 1: Redis takes no expiry of 0.
+    return max(1, int(seconds * 1000))
+
+
+if sys.version_info >= (3, 12):
+
+    def _spawn(
+        coroutine: Coroutine[Any, Any, None],
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        context: Any,
+    ) -> asyncio.Task[None]:
+        # Eagerly: a job that does not wait never goes through the loop at all.
+        return asyncio.Task(coroutine, loop=loop, name=name, context=context, eager_start=True)
+else:
+
+    def _spawn(
+        coroutine: Coroutine[Any, Any, None],
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        context: Any,
+    ) -> asyncio.Task[None]:
+        return loop.create_task(coroutine, name=name, context=context)
+
+
+__all__ = ["CLEANUP_TIME", "Executor", "PayloadError", "Run", "Stop"]

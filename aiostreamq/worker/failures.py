@@ -1,0 +1,34 @@
+"""What is told about an exception in a task: its own frames, not ours."""
+
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+from aiostreamq.model.outcome import Failure
+
+_PACKAGE = str(Path(__file__).parent.parent)
+
+# The end of a traceback is where the cause is; more than this is not read.
+LONGEST_TRACEBACK = 16 * 1024
+LONGEST_MESSAGE = 4 * 1024
+
+
+def describe(error: BaseException) -> Failure:
+    """Return *error* as it can travel."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    lines = traceback.format_exception(kind, error, _own_frames(error.__traceback__))
+    return Failure(name, _message(error)[:LONGEST_MESSAGE], "".join(lines)[-LONGEST_TRACEBACK:])
+
+
+def _own_frames(frames: TracebackType | None) -> TracebackType | None:
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        frames = frames.tb_next
+    return frames
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error).encode("utf-8", "replace").decode()
+    except Exception as broken:  # noqa: BLE001  # a __str__ of the user's may do anything
+        return f"<its __str__ raised {type(broken).__qualname__}>"
