@@ -48,6 +48,8 @@ __all__ = [
     "__version__",
 ]
 
+__version__: str
+
 
 def __getattr__(name: str) -> str:
     # Read from the installed package when asked: importing importlib.metadata

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     class Registrar(Protocol):
         """What `@queue.task(...)` with options gives: it takes the function."""
 
+        # An `async def` is a function too, so the overloads overlap: the first match is meant.
         @overload
-        def __call__(
+        def __call__(  # pyright: ignore[reportOverlappingOverload]
             self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, "R"]], /
         ) -> "AsyncTask[Concatenate[Context, P], P, R]": ...
         @overload
@@ -117,7 +118,7 @@ class Queue(Producer):
         await self.aclose()
 
     @overload
-    def task(
+    def task(  # pyright: ignore[reportOverlappingOverload]
         self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
     ) -> AsyncTask[Concatenate[Context, P], P, R]: ...
     @overload
@@ -129,13 +130,10 @@ class Queue(Producer):
     @overload
     def task(self, function: Callable[P, R], /) -> SyncTask[P, P, R]: ...
     @overload
-    def task(
-        self, *, name: str | None = None, **options: "Unpack[OptionWords]"
-    ) -> "Registrar": ...
+    def task(self, *, name: str | None = None, **options: "Unpack[OptionWords]") -> "Registrar": ...
     def task(
         self,
         function: Callable[..., object] | None = None,
-        /,
         *,
         name: str | None = None,
         **options: "Unpack[OptionWords]",

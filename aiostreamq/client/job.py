@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from aiostreamq.client.waiter import Ticket, Waiter
     from aiostreamq.model.spec import TaskSpec
 
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Job(Generic[R]):
+class Job(Generic[R_co]):
     """One enqueued call of a task.
 
     Awaiting it waits for its end and gives what the task returned. Many may
@@ -44,10 +44,10 @@ class Job(Generic[R]):
     def __repr__(self) -> str:
         return f"<Job {self.id}>"
 
-    def __await__(self) -> Generator[object, None, R]:
+    def __await__(self) -> Generator[object, None, R_co]:
         return self.result().__await__()
 
-    async def result(self, timeout: Duration | None = None) -> R:  # noqa: ASYNC109  # the field's name for it
+    async def result(self, timeout: Duration | None = None) -> R_co:
         """Wait for the job to end and return what the task returned.
 
         Args:
@@ -82,8 +82,8 @@ class Job(Generic[R]):
             raise error
         spec = self._spec_of(outcome.task)
         if spec is None or spec.signature is None:
-            return cast("R", outcome.value)
-        return cast("R", spec.signature.restore_result(outcome.value))
+            return cast("R_co", outcome.value)
+        return cast("R_co", spec.signature.restore_result(outcome.value))
 
     def doubt(self) -> None:
         """Its id was taken: whether our inbox is told of its end must be asked."""

@@ -117,7 +117,7 @@ class Producer:
     async def enqueue(self, task: Enqueuer[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
     @overload
     async def enqueue(self, task: str, *args: object, **kwargs: object) -> Job[object]: ...
-    async def enqueue(
+    async def enqueue(  # pyright: ignore[reportInconsistentOverload]  # P is not taken for "..."
         self, task: Enqueuer[..., object] | str, *args: object, **kwargs: object
     ) -> Job[object]:
         """Enqueue a call of *task*, given as a Task or by its name.
@@ -128,9 +128,7 @@ class Producer:
             task = self._by_name(task)
         return await task.enqueue(*args, **kwargs)
 
-    async def enqueue_many(
-        self, calls: Iterable[Call[R]] | AsyncIterable[Call[R]]
-    ) -> list[Job[R]]:
+    async def enqueue_many(self, calls: Iterable[Call[R]] | AsyncIterable[Call[R]]) -> list[Job[R]]:
         """Enqueue many calls, made with `task.bind(...)`, in their order.
 
         They go out in chunks as *calls* gives them, so it can be endless in

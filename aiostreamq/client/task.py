@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")  # how it is enqueued
 C = ParamSpec("C")  # how it is called: with the context, where it takes one
-R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -58,7 +57,7 @@ class Submitter(Protocol):
         ...
 
 
-class Enqueuer(Generic[P, R]):
+class Enqueuer(Generic[P, R_co]):
     """Something whose calls can be enqueued: a task, or a task with options said."""
 
     def __init__(self, spec: "TaskSpec", submitter: Submitter, using: Using) -> None:
@@ -66,7 +65,7 @@ class Enqueuer(Generic[P, R]):
         self._submitter = submitter
         self._using = using
 
-    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> "Job[R]":
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> "Job[R_co]":
         """Enqueue a call with these arguments.
 
         Returns:
@@ -81,11 +80,9 @@ class Enqueuer(Generic[P, R]):
         Cancelling is safe for the queue, but the job may or may not have been
         enqueued; give it an id with `.using(id=...)` to enqueue it again without doubt.
         """
-        return cast(
-            "Job[R]", await self._submitter.submit(self.spec, self._using, args, kwargs)
-        )
+        return cast("Job[R_co]", await self._submitter.submit(self.spec, self._using, args, kwargs))
 
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """Return the call with these arguments, for `queue.enqueue_many`."""
         return Call(self.spec, self._using, args, kwargs)
 
@@ -94,7 +91,7 @@ class Enqueuer(Generic[P, R]):
         *,
         id: str | None = None,  # noqa: A002  # the name users expect
         **words: "Unpack[OptionWords]",
-    ) -> "Enqueuer[P, R]":
+    ) -> "Enqueuer[P, R_co]":
         """Return the same with options for the next jobs.
 
         Args:
@@ -110,18 +107,18 @@ class Enqueuer(Generic[P, R]):
             said,
             options=said.options.with_words(words),
             id=said.id if id is None else checked_job_id(id),
-            words=OptionWords(**{**said.words, **words}),
+            words=cast("OptionWords", {**said.words, **words}),
         )
         return Enqueuer(self.spec, self._submitter, using)
 
 
-class Task(Enqueuer[P, R]):
+class Task(Enqueuer[P, R_co]):
     """A registered function. Calling it just runs it; `.enqueue` has a worker run it."""
 
     def __init__(self, spec: "TaskSpec", submitter: Submitter) -> None:
         super().__init__(spec, submitter, Using(spec.options))
         self._function = cast("Callable[..., Any]", spec.function)
-        update_wrapper(self, self._function)
+        update_wrapper(cast("Callable[..., Any]", self), self._function)
 
     @property
     def name(self) -> str:
@@ -132,17 +129,17 @@ class Task(Enqueuer[P, R]):
         return f"<Task {self.name}>"
 
 
-class AsyncTask(Task[P, R], Generic[C, P, R]):
+class AsyncTask(Task[P, R_co], Generic[C, P, R_co]):
     """A task made from an `async def`."""
 
-    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> Coroutine[Any, Any, R_co]:
         """Run the function here and now, without the queue."""
         return self._function(*args, **kwargs)
 
 
-class SyncTask(Task[P, R], Generic[C, P, R]):
+class SyncTask(Task[P, R_co], Generic[C, P, R_co]):
     """A task made from a `def`; workers run it in a thread."""
 
-    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
+    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R_co:
         """Run the function here and now, without the queue."""
         return self._function(*args, **kwargs)

@@ -21,7 +21,8 @@ def checked_name(kind: str, name: str) -> str:
     """Return *name*, or raise UsageError where it could not be part of a key."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{kind} name {name!r} is not usable: use 1 to 128 letters, digits, '_', '.', ':' or '-'"
+            f"{kind} name {name!r} is not usable: "
+            f"use 1 to 128 letters, digits, '_', '.', ':' or '-'"
         )
     return name
 

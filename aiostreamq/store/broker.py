@@ -5,7 +5,6 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.delivery import Delivery, Settlement, Submission
 from aiostreamq.model.keys import GROUP, RETURNED, Keys
 from aiostreamq.store.line import Line
 from aiostreamq.store.reading import Read, parse_read
@@ -14,6 +13,7 @@ from aiostreamq.store.scripts import Script
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from aiostreamq.model.delivery import Delivery, Settlement, Submission
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.link import Argument, Link, Reply
     from aiostreamq.store.server import Server

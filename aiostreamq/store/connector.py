@@ -1,6 +1,5 @@
 """How links are opened: from a URL, from a ready client, or in memory."""
 
-import asyncio
 import os
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -10,8 +9,11 @@ from aiostreamq.store.memory import MemoryLink, MemoryServer
 from aiostreamq.store.server import MEMORY, Server, server_of
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from redis.asyncio import Redis
-    from redis.asyncio.connection import AbstractConnection, ConnectionPool
+    from redis.asyncio.connection import ConnectionPool
 
 DEFAULT_URL = "redis://localhost:6379"
 
@@ -44,7 +46,7 @@ class Connector(Protocol):
 class RedisConnector:
     """Opens links with a pool's way of connecting, but not its way of talking."""
 
-    def __init__(self, pool: "ConnectionPool[AbstractConnection]") -> None:
+    def __init__(self, pool: "ConnectionPool") -> None:
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
@@ -64,6 +66,7 @@ class RedisConnector:
         self._options = options
 
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
+        """Connect as the pool would."""
         from redis.exceptions import AuthenticationError, RedisError
 
         connection = self._class(**self._options, client_name=f"aiostreamq:{role}")
@@ -71,7 +74,7 @@ class RedisConnector:
             await connection.connect()
         except AuthenticationError as error:
             raise UsageError(f"Redis refused the user name or password: {error}") from error
-        except (RedisError, OSError, asyncio.TimeoutError) as error:
+        except (RedisError, OSError) as error:
             raise LinkLost(f"cannot connect to Redis: {error}") from error
         # The one private name of redis-py that is used, tested at both ends of
         # the supported range. The connection object stays as the keeper of the
@@ -84,6 +87,7 @@ class RedisConnector:
         return SocketLink(cast("asyncio.Transport", writer.transport), reply_timeout, forget)
 
     async def ask_server(self, link: Link) -> Server:
+        """Learn which server *link* leads to."""
         try:
             return server_of(cast("bytes", await link.call("INFO", "server")))
         except CommandError:
@@ -98,10 +102,12 @@ class MemoryConnector:
         self._server = server
 
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
+        """Make a link; there is nothing that could fail."""
         del role, reply_timeout  # nobody lists these links, and none goes silent
         return MemoryLink(self._server)
 
     async def ask_server(self, link: Link) -> Server:
+        """The one there is."""
         del link
         return MEMORY
 
@@ -120,8 +126,9 @@ def connector_for(where: "str | Redis | None") -> Connector:
         return MemoryConnector(MemoryServer.named(where.removeprefix("memory://")))
     from redis.asyncio import ConnectionPool
 
+    from_url = cast("Callable[[str], ConnectionPool]", ConnectionPool.from_url)  # pyright: ignore[reportUnknownMemberType]  # its **kwargs have no types
     try:
-        return RedisConnector(ConnectionPool.from_url(where))
+        return RedisConnector(from_url(where))
     except ValueError as error:
         raise UsageError(
             "this is no Redis URL: write redis://host:6379/0, rediss://..., unix:///path/to/socket "
@@ -134,5 +141,5 @@ def unreachable(error: BaseException, after: float) -> QueueUnavailable:
     return QueueUnavailable(f"Redis was not to be reached for {after:g} s: {error}")
 
 
-def _is_unix(pool: "ConnectionPool[AbstractConnection]") -> bool:
+def _is_unix(pool: "ConnectionPool") -> bool:
     return "path" in pool.connection_kwargs

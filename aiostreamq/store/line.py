@@ -89,38 +89,73 @@ class Line:
             QueueUnavailable: *deadline* passed.
             CommandError: Redis refused, and trying again would not help.
         """
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        pause = FIRST_PAUSE
-        is_down = False
+        outage: _Outage | None = None
         while True:
             try:
                 link = await self.link()
                 done = await attempt(link)
             except (LinkLost, CommandError) as error:
-                remedy = remedy_for(error)
-                if self._is_closed or remedy in {Remedy.NONE, Remedy.PUSH_BACK}:
-                    raise
-                if remedy is Remedy.REPAIR and repair is None:
-                    raise
-                if deadline is not None and loop.time() - started + pause > deadline:
-                    raise unreachable(error, deadline) from error
-                if not is_down:
-                    is_down = True
-                    logger.warning("Redis does not answer, trying on: %s", error)
-                if is_elsewhere(error):
-                    self.drop()
+                outage = outage or _Outage()
+                await self._bear(error, outage, repair, deadline)
             else:
-                if is_down:
-                    logger.warning("Redis answers again after %.1f s", loop.time() - started)
+                if outage is not None:
+                    outage.end()
                 return done
-            if remedy is Remedy.REPAIR and repair is not None:
-                await self._try_repair(repair)
-            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311  # no secret
-            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _bear(
+        self,
+        error: LinkLost | CommandError,
+        outage: "_Outage",
+        repair: "Callable[[Link], Awaitable[object]] | None",
+        deadline: float | None,
+    ) -> None:
+        """Do what helps against *error* and pause, or raise where nothing does."""
+        remedy = remedy_for(error)
+        if self._is_closed or remedy in {Remedy.NONE, Remedy.PUSH_BACK}:
+            raise error
+        if remedy is Remedy.REPAIR and repair is None:
+            raise error
+        if deadline is not None and outage.elapsed + outage.pause > deadline:
+            raise unreachable(error, deadline) from error
+        outage.tell(error)
+        if is_elsewhere(error):
+            self.drop()
+        if remedy is Remedy.REPAIR and repair is not None:
+            await self._try_repair(repair)
+        await outage.rest()
 
     async def _try_repair(self, repair: "Callable[[Link], Awaitable[object]]") -> None:
         try:
             await repair(await self.link())
         except (LinkLost, CommandError) as error:
             logger.warning("streams and groups could not be made again yet: %s", error)
+
+
+class _Outage:
+    """A stretch of tries that fail."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._is_told = False
+        self.pause = FIRST_PAUSE  #: seconds until the next try, about
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the first failure."""
+        return self._loop.time() - self._started
+
+    def tell(self, error: Exception) -> None:
+        """Log the beginning, once."""
+        if not self._is_told:
+            self._is_told = True
+            logger.warning("Redis does not answer, trying on: %s", error)
+
+    def end(self) -> None:
+        """Log the end."""
+        logger.warning("Redis answers again after %.2f s", self.elapsed)
+
+    async def rest(self) -> None:
+        """Pause, longer each time."""
+        await asyncio.sleep(self.pause * (0.5 + random.random()))
+        self.pause = min(self.pause * 2, LONGEST_PAUSE)

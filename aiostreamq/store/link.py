@@ -17,7 +17,7 @@ Rules of this file:
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import hiredis
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Argument: TypeAlias = str | bytes | int
-Reply: TypeAlias = "bytes | int | None | list[Reply]"
+Reply: TypeAlias = "bytes | int | list[Reply] | None"
+
+# hiredis's own annotation says a tuple of one.
+_pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 # hiredis answers this where the bytes so far make no whole reply.
 _INCOMPLETE = object()
@@ -85,14 +88,16 @@ class SocketLink(asyncio.Protocol):
 
     @property
     def is_lost(self) -> bool:
+        """Whether this link is closed or broken."""
         return self._lost is not None
 
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
+        """Send a command; the future holds its reply."""
         future: asyncio.Future[Reply] = self._loop.create_future()
         if self._lost is not None:
             future.set_exception(self._lost)
             return future
-        self._transport.write(hiredis.pack_command(command))
+        self._transport.write(_pack(command))
         if not self._waiting:
             self._heard = self._loop.time()
             if self._watch is None:
@@ -101,9 +106,11 @@ class SocketLink(asyncio.Protocol):
         return future
 
     def close(self) -> None:
+        """Drop the connection."""
         self._give_up(LinkLost("the connection was closed"))
 
     def data_received(self, data: bytes) -> None:
+        """Hand replies to those who wait for them; asyncio calls this."""
         self._heard = self._loop.time()
         parser, waiting = self._parser, self._waiting
         try:
@@ -122,9 +129,11 @@ class SocketLink(asyncio.Protocol):
             self._give_up(lost)
 
     def eof_received(self) -> None:
+        """The server closes; asyncio calls this."""
         self._give_up(LinkLost("Redis closed the connection"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone; asyncio calls this."""
         self._give_up(LinkLost(f"the connection to Redis broke: {exc or 'closed'}"))
 
     def _check_silence(self) -> None:

@@ -25,12 +25,14 @@ class MemoryServer:
         try:
             import fakeredis
         except ImportError as error:
-            raise UsageError("memory:// needs the extra: pip install 'aiostreamq[memory]'") from error
+            raise UsageError(
+                "memory:// needs the extra: pip install 'aiostreamq[memory]'"
+            ) from error
 
         client = fakeredis.FakeRedis(server=fakeredis.FakeServer(version=(7,)), protocol=2)
         # Replies as the wire has them, not as redis-py would dress them.
         client.response_callbacks.clear()
-        self._execute = cast("Callable[..., Reply]", client.execute_command)
+        self._execute = cast("Callable[..., Reply]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]  # untyped there
         self._parked: dict[int, asyncio.Future[bool]] = {}
         self._numbers = count(1)
 
@@ -62,7 +64,9 @@ class MemoryServer:
         except ResponseError as error:
             told = str(error)
             # What Redis says where fakeredis has words of its own.
-            raise CommandError(f"NOGROUP {told}" if "requires the key to exist" in told else told) from error
+            if "requires the key to exist" in told:
+                told = f"NOGROUP {told}"
+            raise CommandError(told) from error
 
     async def wait_for_change(self, number: int, timeout: float) -> bool:
         """Park link *number*; False when the time ran out or the link was unblocked."""
@@ -102,9 +106,11 @@ class MemoryLink:
 
     @property
     def is_lost(self) -> bool:
+        """Whether this link is closed or broken."""
         return self._is_closed
 
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
+        """Send a command; the future holds its reply."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         if self._is_closed:
             future.set_exception(LinkLost("the connection was closed"))
@@ -120,6 +126,7 @@ class MemoryLink:
         return future
 
     def close(self) -> None:
+        """Drop the connection."""
         self._is_closed = True
         if self._blocked is not None:
             self._blocked.cancel()
@@ -141,10 +148,11 @@ class MemoryLink:
         deadline = asyncio.get_running_loop().time() + timeout
         try:
             while not future.done():
+                reply: Reply
                 # Nothing is lost when the caller has gone: what is read here goes
                 # to the future in the same turn of the loop.
                 reply = self._server.execute(*command)
-                if reply is not None and command[0] == "LPOP":
+                if isinstance(reply, bytes):
                     reply = [str(command[1]).encode(), reply]  # as BLPOP answers
                 left = deadline - asyncio.get_running_loop().time()
                 if reply is not None or not await self._server.wait_for_change(self._number, left):

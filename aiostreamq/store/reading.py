@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from aiostreamq.store.link import Reply
 
 
+_Streams = list[tuple[bytes, list[tuple[bytes, "list[bytes] | None"]]]]
+
+
 @dataclass(slots=True)
 class Read:
     """What one read brought."""
@@ -28,17 +31,21 @@ def parse_read(reply: "Reply", places: "Mapping[bytes, int]") -> Read:
         places: The place (from 1) of each stream by its key.
     """
     read = Read()
-    for key, entries in cast("list[tuple[bytes, list[tuple[bytes, list[bytes] | None]]]]", reply or []):
+    for key, entries in cast("_Streams", reply or []):
         place = places[key]
         for entry, fields in entries:
             try:
-                # As enqueue.lua writes them, names between the values.
-                id_name, job_id, _, number, _, envelope = cast("list[bytes]", fields)
-                if id_name != b"id":
-                    raise ValueError(id_name)
-                read.deliveries.append(
-                    Delivery(place, entry, job_id.decode(), int(number), envelope)
-                )
+                read.deliveries.append(_delivery(place, entry, fields))
             except (TypeError, ValueError):
                 read.unreadable.append((place, entry))
     return read
+
+
+def _delivery(place: int, entry: bytes, fields: "list[bytes] | None") -> Delivery:
+    if fields is None:
+        raise ValueError("the entry was deleted while it was pending")
+    # As enqueue.lua writes them.
+    id_name, job_id, n_name, number, job_name, envelope = fields
+    if (id_name, n_name, job_name) != (b"id", b"n", b"job"):
+        raise ValueError(fields)
+    return Delivery(place, entry, job_id.decode(), int(number), envelope)

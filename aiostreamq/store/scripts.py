@@ -33,7 +33,9 @@ class Script:
         self.source = ("#!lua flags=allow-oom\n" if flags else "") + _source(name)
         self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, link: Link, keys: "Sequence[str]", arguments: "Sequence[Argument]") -> Reply:
+    async def run(
+        self, link: Link, keys: "Sequence[str]", arguments: "Sequence[Argument]"
+    ) -> Reply:
         """Run it once; loads it first where the server has not got it (any more).
 
         Raises:

@@ -37,5 +37,7 @@ def server_of(info: bytes) -> Server:
     valkey = facts.get("valkey_version")
     name = f"Valkey {valkey}" if valkey else f"Redis {facts.get('redis_version', '?')}"
     if version < OLDEST:
-        raise UnsupportedServer(f"{name} is too old: aiostreamq needs Redis 6.2 or newer, or Valkey")
+        raise UnsupportedServer(
+            f"{name} is too old: aiostreamq needs Redis 6.2 or newer, or Valkey"
+        )
     return Server(version, name)

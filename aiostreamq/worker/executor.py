@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context
-from aiostreamq.errors import PayloadError, UnknownTask
+from aiostreamq.errors import UnknownTask
 from aiostreamq.model.delivery import Delivery, Settlement
 from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
 from aiostreamq.model.outcome import JobState, encode_done, encode_ended
@@ -162,7 +162,7 @@ class Executor:
 
     async def _run(self, run: Run) -> None:
         try:
-            outcome = run.spec.signature.write_result(await self._call(run))  # type: ignore[union-attr]
+            outcome = await self._call(run)
         except KeyboardInterrupt:
             raise  # Ctrl-C is for the process, not for the job it happened to meet
         except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
@@ -170,7 +170,7 @@ class Executor:
         else:
             self._conclude(run, outcome, None)
 
-    async def _call(self, run: Run) -> object:
+    async def _call(self, run: Run) -> bytes:
         spec, envelope = run.spec, run.envelope
         function, signature = spec.function, spec.signature
         if function is None or signature is None:
@@ -179,14 +179,14 @@ class Executor:
         if signature.context_name is not None:
             args, kwargs = signature.with_context(args, kwargs, self._context_of(run))
         if spec.is_async:
-            return await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
-        return await self._threads.call(function, args, kwargs)
+            value = await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
+        else:
+            value = await self._threads.call(function, args, kwargs)
+        return signature.write_result(value)
 
     def _context_of(self, run: Run) -> Context:
         delivery = run.delivery
-        return Context(
-            delivery.job_id, run.spec.name, delivery.number, self._queue, self._worker
-        )
+        return Context(delivery.job_id, run.spec.name, delivery.number, self._queue, self._worker)
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
         if run.is_over:
@@ -280,6 +280,3 @@ else:
         context: Any,
     ) -> asyncio.Task[None]:
         return loop.create_task(coroutine, name=name, context=context)
-
-
-__all__ = ["CLEANUP_TIME", "Executor", "PayloadError", "Run", "Stop"]

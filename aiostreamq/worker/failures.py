@@ -16,7 +16,9 @@ LONGEST_MESSAGE = 4 * 1024
 def describe(error: BaseException) -> Failure:
     """Return *error* as it can travel."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__qualname__
+    if kind.__module__ != "builtins":
+        name = f"{kind.__module__}.{name}"
     lines = traceback.format_exception(kind, error, _own_frames(error.__traceback__))
     return Failure(name, _message(error)[:LONGEST_MESSAGE], "".join(lines)[-LONGEST_TRACEBACK:])
 

@@ -39,10 +39,10 @@ class Settler:
     async def _send(self, batch: list[Settlement]) -> None:
         try:
             refused = await self._broker.settle(batch)
-        except BrokerError as error:
+        except BrokerError:
             # The jobs stay pending under this worker's name: they will be run
             # again, which is what at-least-once means.
-            logger.error("%d outcomes could not be settled: %s", len(batch), error)
+            logger.exception("%d outcomes could not be settled", len(batch))
             refused = []
         for delivery in refused:
             logger.warning(

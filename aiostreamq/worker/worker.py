@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from aiostreamq.client.producer import Producer
 from aiostreamq.errors import BrokerError, UsageError
-from aiostreamq.model.delivery import Delivery, Settlement
+from aiostreamq.model.delivery import Delivery
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
 from aiostreamq.worker.executor import Executor

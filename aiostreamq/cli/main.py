@@ -1,0 +1,77 @@
+"""`aiostreamq`: one parser, one function per command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from aiostreamq.errors import AioStreamQError, UsageError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 for an orderly end, 2 for wrong usage."""
+    parser = _parser()
+    try:
+        told = parser.parse_args(arguments)
+        if told.command == "run":
+            # Imported here so that --help and mistakes answer at once.
+            from aiostreamq.cli.run import run
+
+            return run(told)
+    except UsageError as error:
+        print(f"aiostreamq: {error}", file=sys.stderr)
+        return 2
+    except AioStreamQError as error:
+        print(f"aiostreamq: {error}", file=sys.stderr)
+        return 1
+    parser.print_help()
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aiostreamq", description="The asyncio-native task queue on Redis Streams."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="run the jobs of a queue",
+        description="Run the jobs of a queue until SIGINT or SIGTERM; the first drains, "
+        "the second leaves at once. Every option can be given as AIOSTREAMQ_<OPTION> too.",
+    )
+    run.add_argument("target", help="where the queue is: package.module:name")
+    run.add_argument(
+        "--concurrency",
+        type=int,
+        default=_from_environment("CONCURRENCY", "100"),
+        help="how many jobs run at once (default: %(default)s)",
+    )
+    run.add_argument("--burst", action="store_true", help="end when no job is left")
+    run.add_argument(
+        "--url", default=_from_environment("URL"), help="the Redis to use, over the queue's own"
+    )
+    run.add_argument(
+        "--name", default=_from_environment("NAME"), help="what to call this worker in logs"
+    )
+    run.add_argument(
+        "--loop",
+        choices=("auto", "asyncio", "uvloop"),
+        default=_from_environment("LOOP", "auto"),
+        help="the event loop; auto takes uvloop where it is installed",
+    )
+    run.add_argument(
+        "--log-level",
+        default=_from_environment("LOG_LEVEL", "info"),
+        help="debug, info, warning or error (default: %(default)s)",
+    )
+    run.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default=_from_environment("LOG_FORMAT", "text"),
+        help="how log lines look (default: %(default)s)",
+    )
+    return parser
+
+
+def _from_environment(option: str, default: str | None = None) -> str | None:
+    return os.environ.get(f"AIOSTREAMQ_{option}", default)

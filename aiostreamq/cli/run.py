@@ -1,0 +1,77 @@
+"""`aiostreamq run`: a worker as a process of its own."""
+
+import argparse
+import importlib.util
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+
+from aiostreamq import __version__
+from aiostreamq.cli.logs import set_up_logging
+from aiostreamq.cli.target import load_queue
+from aiostreamq.errors import UsageError
+from aiostreamq.queue import Queue
+from aiostreamq.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from anyio import CancelScope
+
+logger = logging.getLogger("aiostreamq.cli")
+
+
+def run(told: argparse.Namespace) -> int:
+    """Run a worker as *told* on the command line; returns the exit code."""
+    set_up_logging(told.log_level, told.log_format)
+    use_uvloop = _wants_uvloop(told.loop)
+    queue = load_queue(told.target)
+    if told.url:
+        queue.use_url(told.url)
+    worker = Worker(queue, concurrency=told.concurrency, name=told.name)
+    anyio.run(_serve, queue, worker, told.burst, backend_options={"use_uvloop": use_uvloop})
+    return 0
+
+
+async def _serve(queue: Queue, worker: Worker, burst: bool) -> None:
+    server = await queue.open()
+    print(_banner(queue, worker, server.name), file=sys.stderr, flush=True)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_heed_signals, worker, tasks.cancel_scope)
+            await worker.run(burst=burst)
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await queue.aclose()
+
+
+async def _heed_signals(worker: Worker, everything: "CancelScope") -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        is_draining = False
+        async for _ in signals:
+            if is_draining:
+                logger.warning("leaving at once; what still runs will be run again")
+                everything.cancel()
+                return
+            is_draining = True
+            logger.info("draining: running jobs get to end; once more to leave at once")
+            worker.stop()
+
+
+def _banner(queue: Queue, worker: Worker, server: str) -> str:
+    tasks = ", ".join(sorted(queue.tasks)) or "none"
+    return (
+        f"aiostreamq {__version__} on {server}\n"
+        f"  queue        {queue.name}, lanes {', '.join(queue.lanes)}\n"
+        f"  worker       {worker.name}, concurrency {worker.concurrency}\n"
+        f"  tasks ({len(queue.tasks)})    {tasks}"
+    )
+
+
+def _wants_uvloop(loop: str) -> bool:
+    is_installed = importlib.util.find_spec("uvloop") is not None
+    if loop == "uvloop" and not is_installed:
+        raise UsageError("--loop uvloop needs the extra: pip install 'aiostreamq[uvloop]'")
+    return is_installed and loop != "asyncio"
