@@ -13,13 +13,11 @@ from aiostreamq.model.keys import checked_name
 from aiostreamq.model.options import DEFAULT_LANE, Options, OptionWords
 from aiostreamq.model.signature import TaskSignature
 from aiostreamq.model.spec import TaskSpec
-from aiostreamq.store.connector import Connector, connector_for
+from aiostreamq.store.connector import Connector, Where, connector_for
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Protocol, Unpack
-
-    from redis.asyncio import Redis
 
     class Registrar(Protocol):
         """What `@queue.task(...)` with options gives: it takes the function."""
@@ -60,7 +58,7 @@ class Queue(Producer):
 
     def __init__(
         self,
-        url_or_client: "str | Redis | None" = None,
+        url_or_client: Where = None,
         *,
         name: str = "default",
         lanes: Iterable[str] = (DEFAULT_LANE,),

@@ -9,10 +9,7 @@ from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.outcome import JobState, decode_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aiostreamq.client.waiter import Ticket, Waiter
-    from aiostreamq.model.spec import TaskSpec
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -24,20 +21,18 @@ class Job(Generic[R_co]):
     await the same job, here or in other processes, as often as they like.
     """
 
-    __slots__ = ("_keeps_result", "_spec_of", "_ticket", "_waiter", "id")
+    __slots__ = ("_keeps_result", "_ticket", "_waiter", "id")
 
     def __init__(
         self,
         job_id: str,
         waiter: "Waiter",
-        spec_of: "Callable[[str], TaskSpec | None]",
         ticket: "Ticket | None" = None,
         *,
         keeps_result: bool = True,
     ) -> None:
         self.id = job_id  #: unique in its queue; `queue.job(id)` finds the job from any process
         self._waiter = waiter
-        self._spec_of = spec_of
         self._ticket = ticket
         self._keeps_result = keeps_result
 
@@ -80,7 +75,7 @@ class Job(Generic[R_co]):
         self._waiter.awaited_tasks.add(outcome.task)
         if (error := outcome.error(self.id)) is not None:
             raise error
-        spec = self._spec_of(outcome.task)
+        spec = self._waiter.spec_of(outcome.task)
         if spec is None or spec.signature is None:
             return cast("R_co", outcome.value)
         return cast("R_co", spec.signature.restore_result(outcome.value))

@@ -36,10 +36,16 @@ CHUNKS_UNDER_WAY = 3
 class Session:
     """What an open queue holds: connections, and the loop they belong to."""
 
-    def __init__(self, connector: "Connector", keys: Keys, lanes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        connector: "Connector",
+        keys: Keys,
+        lanes: Sequence[str],
+        spec_of: "Callable[[str], TaskSpec | None]",
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.broker = Broker(connector, keys, lanes)
-        self.waiter = Waiter(self.broker)
+        self.waiter = Waiter(self.broker, spec_of)
 
     async def close(self) -> None:
         """Close the connections; whoever still waits is told."""
@@ -104,7 +110,7 @@ class Producer:
             UsageError: They belong to another event loop.
         """
         if self._session is None:
-            self._session = Session(self._connect(), self._keys, self.lanes)
+            self._session = Session(self._connect(), self._keys, self.lanes, self._spec_of)
             self._commit = GroupCommit(self._put, ENQUEUE_LIMIT)
         elif self._session.loop is not asyncio.get_running_loop():
             raise UsageError(
@@ -161,7 +167,7 @@ class Producer:
 
     def job(self, job_id: str) -> Job[object]:
         """Return the handle of a job by its id, whoever enqueued it. Asks nothing of Redis."""
-        return Job(checked_job_id(job_id), self.session().waiter, self._spec_of)
+        return Job(checked_job_id(job_id), self.session().waiter)
 
     async def submit(
         self,
@@ -195,10 +201,9 @@ class Producer:
             mark = Mark.NO_RESULT
         elif spec.name in session.waiter.awaited_tasks:
             mark, ticket = Mark.CALLER, session.waiter.announced_ticket(job_id)
-        job = Job[object](
-            job_id, session.waiter, self._spec_of, ticket, keeps_result=options.result_ttl != 0
-        )
-        return Submission(job_id, session.broker.place_of(options.lane), mark, envelope), job
+        keeps_result = mark is not Mark.NO_RESULT
+        job: Job[object] = Job(job_id, session.waiter, ticket, keeps_result=keeps_result)
+        return (job_id, session.broker.place_of(options.lane), mark, envelope), job
 
     def _write(
         self, spec: TaskSpec, using: Using, args: Sequence[object], kwargs: "dict[str, object]"
@@ -206,10 +211,9 @@ class Producer:
         signature = spec.signature
         written = (args, kwargs)
         if signature is not None:
-            signature.check(args, kwargs)
             written = signature.write_arguments(args, kwargs)
         try:
-            envelope = encode_envelope(spec.name, *written, using.told)
+            envelope = encode_envelope(spec.head, *written, using.told)
         except PayloadError as error:
             named = signature.name_of if signature is not None else str
             reason = blame(*written, named)

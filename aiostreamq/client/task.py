@@ -1,7 +1,7 @@
 """Tasks: functions whose calls can be enqueued."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
@@ -24,20 +24,21 @@ class Using:
 
     options: Options
     id: str | None = None  #: the job's id; None makes one
-    words: OptionWords = field(default_factory=OptionWords)  #: all that was said
+    told: dict[str, object] = field(default_factory=dict[str, object])  #: what workers must hear of
 
-    @property
-    def told(self) -> dict[str, object] | None:
-        """The part that the worker must hear of, or None."""
-        told: dict[str, object] = {}
-        if "timeout" in self.words:
-            told["timeout"] = self.options.timeout or 0  # 0: none, also where the task has one
-        if "result_ttl" in self.words:
-            told["result_ttl"] = self.options.result_ttl
-        return told or None
+    def with_words(self, job_id: str | None, words: OptionWords) -> "Using":
+        """Return this with *words* said over it."""
+        options = self.options.with_words(words)
+        told = dict(self.told)
+        if "timeout" in words:
+            told["timeout"] = options.timeout or 0  # 0: none, also where the task has one
+        if "result_ttl" in words:
+            told["result_ttl"] = options.result_ttl
+        return Using(options, self.id if job_id is None else checked_job_id(job_id), told)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would triple the cost of making one, and bulk makes thousands.
+@dataclass(slots=True)
 class Call(Generic[R_co]):
     """A call of a task, ready for `queue.enqueue_many`."""
 
@@ -102,14 +103,7 @@ class Enqueuer(Generic[P, R_co]):
         Raises:
             UsageError: An option has a value that cannot be meant.
         """
-        said = self._using
-        using = replace(
-            said,
-            options=said.options.with_words(words),
-            id=said.id if id is None else checked_job_id(id),
-            words=cast("OptionWords", {**said.words, **words}),
-        )
-        return Enqueuer(self.spec, self._submitter, using)
+        return Enqueuer(self.spec, self._submitter, self._using.with_words(id, words))
 
 
 class Task(Enqueuer[P, R_co]):

@@ -20,6 +20,9 @@ from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.line import Line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.link import Link
 
 logger = logging.getLogger("aiostreamq.waiter")
@@ -60,7 +63,8 @@ class Ticket:
 class Waiter:
     """The inbox of one process, and all who wait on it."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, spec_of: "Callable[[str], TaskSpec | None]") -> None:
+        self.spec_of = spec_of  #: what is known of a task, to restore its results
         self.inbox = secrets.token_hex(8)
         #: tasks whose jobs have been awaited here: the next ones are announced with their enqueue
         self.awaited_tasks: set[str] = set()

@@ -5,13 +5,25 @@ pydantic reads and writes the values, if it is installed.
 """
 
 import types
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
 
 import orjson
 
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.wire import refuse_nan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PLAIN = frozenset({str, int, float, bool, type(None), list, dict, object, Any, None})
 

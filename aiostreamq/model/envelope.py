@@ -8,6 +8,7 @@ are the task's own business. Fields that are not known are ignored, so newer
 producers may say more to older workers.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple, cast
 
 import orjson
@@ -31,22 +32,33 @@ class Malformed(ValueError):
     """The bytes are no envelope of a version that is known here."""
 
 
+def encode_head(task: str) -> bytes:
+    """Write what all calls of *task* begin with."""
+    return b'{"v":%d,"task":%b' % (VERSION, orjson.dumps(task))
+
+
 def encode_envelope(
-    task: str, args: object, kwargs: object, overrides: "dict[str, object] | None" = None
+    head: bytes, args: object, kwargs: object, overrides: Mapping[str, object]
 ) -> bytes:
     """Write one call.
+
+    Args:
+        head: Of its task, from `encode_head`.
+        args: Positional arguments, as they can be written.
+        kwargs: The others.
+        overrides: Options said for this call.
 
     Raises:
         PayloadError: An argument can not be written.
     """
-    told: dict[str, object] = {"v": VERSION, "task": task}
+    written = head
     if args:
-        told["args"] = args
+        written += b',"args":' + encode(args)
     if kwargs:
-        told["kwargs"] = kwargs
-    if overrides:
-        told.update(overrides)
-    return encode(told)
+        written += b',"kwargs":' + encode(kwargs)
+    for name, value in overrides.items():
+        written += b',"%b":%b' % (name.encode(), encode(value))
+    return written + b"}"
 
 
 def decode_envelope(raw: bytes) -> Envelope:
@@ -59,26 +71,18 @@ def decode_envelope(raw: bytes) -> Envelope:
         told = orjson.loads(raw)
         if told["v"] != VERSION:
             raise Malformed(f"envelope version {told['v']!r} is not known here")
-        envelope = Envelope(
-            told["task"],
-            told.get("args") or [],
-            told.get("kwargs") or {},
-            told.get("timeout"),
-            told.get("result_ttl"),
-        )
+        task, args, kwargs = told["task"], told.get("args", []), told.get("kwargs", {})
+        timeout, result_ttl = told.get("timeout"), told.get("result_ttl")
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"not an envelope: {error}") from error
-    if not _is_well_formed(envelope):
-        raise Malformed("a field of the envelope has the wrong type")
-    return envelope
-
-
-def _is_well_formed(envelope: Envelope) -> bool:
-    told = cast("tuple[object, ...]", envelope)
-    return (
-        isinstance(told[0], str)
-        and isinstance(told[1], list)
-        and isinstance(told[2], dict)
-        and isinstance(told[3], int | float | None)
-        and isinstance(told[4], int | float | None)
+    if type(task) is not str or type(args) is not list or type(kwargs) is not dict:
+        raise Malformed("task, args or kwargs of the envelope has the wrong type")
+    if not (_is_seconds(timeout) and _is_seconds(result_ttl)):
+        raise Malformed("timeout or result_ttl of the envelope is no number of seconds")
+    return Envelope(
+        task, cast("list[object]", args), cast("dict[str, object]", kwargs), timeout, result_ttl
     )
+
+
+def _is_seconds(value: object) -> bool:
+    return value is None or (type(value) in {int, float} and cast("float", value) >= 0)

@@ -66,9 +66,9 @@ class Outcome:
                 assert_never(self.state)
 
 
-def encode_done(task: str, number: int, value: bytes) -> bytes:
-    """The outcome of a run that returned; *value* is already JSON."""
-    return b'{"state":"done","n":%d,"task":%b,"value":%b}' % (number, orjson.dumps(task), value)
+def encode_done(task: bytes, number: int, value: bytes) -> bytes:
+    """The outcome of a run that returned; *task* and *value* are JSON already."""
+    return b'{"state":"done","n":%d,"task":%b,"value":%b}' % (number, task, value)
 
 
 def encode_ended(task: str, number: int, state: JobState, failure: Failure | None = None) -> bytes:

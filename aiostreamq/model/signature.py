@@ -78,24 +78,25 @@ class TaskSignature:
         except NameError as error:
             raise UsageError(f"task {self._name!r}: its annotations name {error}") from error
 
-    def check(self, args: Arguments, kwargs: Keywords) -> None:
-        """Raise UsageError where the function could not be called so."""
-        if not kwargs and self._is_simple and self._fewest <= len(args) <= self._most:
-            return
-        try:
-            self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise UsageError(f"task {self._name!r} cannot be called so: {error}") from None
-
     def write_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
         """Return the arguments as orjson can write them.
 
         Raises:
+            UsageError: The function could not be called so.
             PayloadError: An argument is not what its annotation says.
         """
+        # Most calls can be seen to fit without binding them, which costs 5 µs.
+        if kwargs or not self._is_simple or not self._fewest <= len(args) <= self._most:
+            self._check(args, kwargs)
         if not self._restorers:
             return args, kwargs
         return self._each(args, kwargs, lambda restorer, value: restorer.write(value))
+
+    def _check(self, args: Arguments, kwargs: Keywords) -> None:
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise UsageError(f"task {self._name!r} cannot be called so: {error}") from None
 
     def restore_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
         """Return the arguments as the function's annotations want them.
@@ -132,7 +133,9 @@ class TaskSignature:
         Raises:
             PayloadError: It can not be written.
         """
-        return encode(value if self._result is None else self._result.write(value))
+        if self._result is not None:
+            return encode(self._result.write(value))
+        return b"null" if value is None else encode(value)
 
     def restore_result(self, value: object) -> object:
         """Return the result as the function's annotation says.

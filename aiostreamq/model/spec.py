@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import orjson
+
+from aiostreamq.model.envelope import encode_head
 from aiostreamq.model.options import Options
 from aiostreamq.model.signature import TaskSignature
 
@@ -16,3 +19,20 @@ class TaskSpec:
     function: Callable[..., object] | None = None  #: None where only the name is known here
     signature: TaskSignature | None = None  #: None where only the name is known here
     is_async: bool = True
+    #: the name as JSON, for the outcomes: written once and not once a job
+    name_json: bytes = field(init=False)
+    #: what all envelopes of the task begin with
+    head: bytes = field(init=False)
+    #: milliseconds that Redis keeps the result, 0 for not at all
+    keep_ms: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out what every job of the task needs."""
+        object.__setattr__(self, "name_json", orjson.dumps(self.name))
+        object.__setattr__(self, "head", encode_head(self.name))
+        object.__setattr__(self, "keep_ms", milliseconds(self.options.result_ttl))
+
+
+def milliseconds(seconds: float) -> int:
+    """Return *seconds* as Redis takes them for an expiry: 0 only for 0."""
+    return max(1, int(seconds * 1000)) if seconds else 0

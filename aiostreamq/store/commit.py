@@ -5,7 +5,6 @@ arrives during one round trip, so there is no timer and nothing to tune.
 """
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class GroupCommit(Generic[Item]):
         self._send = send
         self._limit = limit
         self._loop = asyncio.get_running_loop()
-        self._items: deque[Item] = deque()
+        self._items: list[Item] = []
         self._flight: asyncio.Task[None] | None = None
         self._is_due = False
 
@@ -53,9 +52,8 @@ class GroupCommit(Generic[Item]):
     def _depart(self) -> None:
         self._is_due = False
         items, limit = self._items, self._limit
-        batches: list[list[Item]] = []
-        while items:
-            batches.append([items.popleft() for _ in range(min(limit, len(items)))])
+        self._items = []
+        batches = [items[start : start + limit] for start in range(0, len(items), limit)]
         flight = self._send(batches[0]) if len(batches) == 1 else self._send_all(batches)
         self._flight = asyncio.ensure_future(flight)
         self._flight.add_done_callback(self._land)

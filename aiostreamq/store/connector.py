@@ -1,7 +1,7 @@
 """How links are opened: from a URL, from a ready client, or in memory."""
 
 import os
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from aiostreamq.errors import QueueUnavailable, UsageError
 from aiostreamq.store.link import CommandError, Link, LinkLost, SocketLink
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
     from redis.asyncio.connection import ConnectionPool
+
+#: A URL, a ready client, or None for the environment's.
+Where: TypeAlias = "str | Redis | None"
 
 DEFAULT_URL = "redis://localhost:6379"
 
@@ -112,7 +115,7 @@ class MemoryConnector:
         return MEMORY
 
 
-def connector_for(where: "str | Redis | None") -> Connector:
+def connector_for(where: Where) -> Connector:
     """Return the connector for a URL, a ready client, or the environment (None).
 
     Raises:

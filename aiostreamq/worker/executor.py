@@ -18,7 +18,9 @@ from aiostreamq.client.context import Context
 from aiostreamq.errors import UnknownTask
 from aiostreamq.model.delivery import Delivery, Settlement
 from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
+from aiostreamq.model.options import DEFAULT_RESULT_TTL
 from aiostreamq.model.outcome import JobState, encode_done, encode_ended
+from aiostreamq.model.spec import milliseconds
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import describe
 
@@ -53,6 +55,12 @@ class Run:
         self.stop: Stop | None = None  #: set before the cancellation that it explains
         self.is_over = False  #: its outcome is decided
         self.task: asyncio.Task[None] | None = None  #: None only while it is being started
+
+    @property
+    def keep_ms(self) -> int:
+        """Milliseconds that its outcome is kept, 0 for not at all."""
+        ttl = self.envelope.result_ttl
+        return self.spec.keep_ms if ttl is None else milliseconds(ttl)
 
 
 class Executor:
@@ -205,7 +213,7 @@ class Executor:
             self._finish(run, encode_ended(spec.name, number, JobState.FAILED, failure))
         else:
             run.stop = None  # it got to its end although it was asked to stop
-            self._finish(run, encode_done(spec.name, number, cast("bytes", value)))
+            self._finish(run, encode_done(spec.name_json, number, cast("bytes", value)))
 
     def _finish(self, run: Run, outcome: bytes | None) -> None:
         run.is_over = True
@@ -213,7 +221,8 @@ class Executor:
         del self.running[delivery.stream, delivery.entry]
         self.finished += 1
         if outcome is not None:
-            self._settle(Settlement(delivery, *_kept(run, outcome)))
+            keep_ms = run.keep_ms
+            self._settle(Settlement(delivery, keep_ms, outcome if keep_ms else b""))
         if self.backlog:
             self._fill()
         if self._progress is not None:
@@ -226,7 +235,8 @@ class Executor:
         )
         told = UnknownTask(f"the worker that got this job has no task {envelope.task!r}")
         outcome = encode_ended(envelope.task, delivery.number, JobState.FAILED, describe(told))
-        self._settle(Settlement(delivery, _milliseconds(envelope.result_ttl or 3600.0), outcome))
+        ttl = DEFAULT_RESULT_TTL if envelope.result_ttl is None else envelope.result_ttl
+        self._settle(Settlement(delivery, milliseconds(ttl), outcome if ttl else b""))
 
     def _expire(self, run: Run) -> None:
         if run.stop is None:
@@ -247,18 +257,6 @@ class Executor:
         run.stop = stop
         if run.task is not None:
             run.task.cancel()
-
-
-def _kept(run: Run, outcome: bytes) -> tuple[int, bytes]:
-    ttl = run.envelope.result_ttl
-    if ttl is None:
-        ttl = run.spec.options.result_ttl
-    return (_milliseconds(ttl), outcome) if ttl else (0, b"")
-
-
-def _milliseconds(seconds: float) -> int:
-    # At least 1: Redis takes no expiry of 0.
-    return max(1, int(seconds * 1000))
 
 
 if sys.version_info >= (3, 12):

@@ -1,0 +1,37 @@
+# Each target is one line here; what it does is in scripts/, one verb a file.
+# ARGS goes to pytest: make test ARGS="tests/unit -k retry"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-wheel check format bench venv clean
+
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: ## Make the environment and index the standard library, in memory
+	@scripts/venv demo
+	@.venv/bin/python examples/index_stdlib.py
+
+test: ## Run all tests on a real redis-server, which is found or installed
+	@scripts/test $(ARGS)
+
+test-wheel: ## Run the tests against the built wheel instead of the checkout
+	@scripts/test-wheel $(ARGS)
+
+check: ## Check lint, format, types and layers
+	@scripts/check
+
+format: ## Format the code and repair what lint can repair
+	@scripts/venv dev
+	@.venv/bin/ruff check --fix-only --quiet
+	@.venv/bin/ruff format
+
+bench: ## Run the benchmarks
+	@scripts/venv test
+	@.venv/bin/python -m benchmarks.all
+
+venv: ## Make or update .venv with all that development needs
+	@scripts/venv dev
+
+clean: ## Remove the environment, caches and built things
+	@scripts/clean

@@ -1,0 +1,162 @@
+"""Rules about the code itself that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import aiostreamq
+
+PACKAGE = Path(aiostreamq.__file__).parent
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = sorted(PACKAGE.glob("store/lua/*.lua"))
+
+LONGEST_MODULE = 400
+LONGEST_FUNCTION = 60
+
+#: "path/in/package.py::function": why it is longer than the longest.
+LONG_FUNCTIONS: dict[str, str] = {}
+
+#: "path/in/tests.py::function": why it sleeps.
+SLEEPS: dict[str, str] = {
+    "support/waiting.py::wait_until": "the one place that looks again after a while",
+    "support/redis_server.py::_wait_until_ready": "a process says nothing when it is ready",
+    "support/proxy.py::_chunks": "to be slow is what it is asked for",
+}
+
+#: Imported where first needed, so that `import aiostreamq` is quick, and works without extras.
+IMPORTED_LATE = {"anyio", "fakeredis", "pydantic", "redis", "rich", "uvloop"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions_of(path: Path) -> list[Function]:
+    """Return all functions in a file, nested ones included."""
+    tree = ast.parse(path.read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, Function)]
+
+
+def body_lines(function: Function) -> int:
+    """Count the lines of a function without its signature and docstring."""
+    first = function.body[1 if ast.get_docstring(function) and len(function.body) > 1 else 0]
+    assert function.end_lineno is not None
+    return function.end_lineno - first.lineno + 1
+
+
+def is_task_body(function: Function) -> bool:
+    """Say whether a function is decorated with some queue's `task`."""
+    called = [node.func if isinstance(node, ast.Call) else node for node in function.decorator_list]
+    return any(isinstance(node, ast.Attribute) and node.attr == "task" for node in called)
+
+
+def sleeps_in(path: Path) -> set[str]:
+    """Return the functions of a test file that sleep themselves and are no task."""
+    found: set[str] = set()
+    for function in functions_of(path):
+        nested = {
+            inner
+            for node in ast.walk(function)
+            if isinstance(node, Function) and node is not function
+            for inner in ast.walk(node)
+        }
+        own = set(ast.walk(function)) - nested
+        if any(is_sleep(node) for node in own) and not is_task_body(function):
+            found.add(f"{path.relative_to(TESTS)}::{function.name}")
+    return found
+
+
+def is_sleep(node: ast.AST) -> bool:
+    """Say whether a node calls some `sleep`. Zero seconds are a turn of the loop, not a wait."""
+    if not isinstance(node, ast.Call):
+        return False
+    is_turn = [isinstance(arg, ast.Constant) and arg.value == 0 for arg in node.args] == [True]
+    match node.func:
+        case ast.Attribute(attr="sleep") | ast.Name(id="sleep"):
+            return not is_turn
+        case _:
+            return False
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_module_fits_in_a_head(path: Path) -> None:
+    """No module is longer than 400 lines."""
+    assert len(path.read_text().splitlines()) <= LONGEST_MODULE
+
+
+def test_long_functions_have_a_reason() -> None:
+    """A function over 60 lines is on the list above, and nothing else is."""
+    long = {
+        f"{path.relative_to(PACKAGE)}::{function.name}"
+        for path in MODULES
+        for function in functions_of(path)
+        if body_lines(function) > LONGEST_FUNCTION
+    }
+    assert long == set(LONG_FUNCTIONS)
+
+
+def test_scripts_are_installed() -> None:
+    """The package holds its Lua scripts and its promise to be typed, however it was installed."""
+    assert SCRIPTS
+    assert (PACKAGE / "py.typed").exists()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_script_states_its_contract(path: Path) -> None:
+    """A script begins with what it does, takes, returns and costs."""
+    lines = path.read_text().splitlines()
+    end = next((n for n, line in enumerate(lines) if not line.startswith("--")), len(lines))
+    header = "\n".join(lines[:end])
+    assert header.startswith(f"-- {path.name}: ")
+    missing = [word for word in ("KEYS", "ARGV", "Returns", "Cost") if word not in header]
+    assert not missing
+
+
+def test_all_is_what_exists() -> None:
+    """`__all__` names what the package has, and all that it has."""
+    public = {
+        name
+        for name in dir(aiostreamq)
+        if not name.startswith("_") and not isinstance(getattr(aiostreamq, name), ModuleType)
+    }
+    listed = {name for name in aiostreamq.__all__ if not name.startswith("__")}
+    assert public == listed
+    assert len(aiostreamq.__all__) == len(set(aiostreamq.__all__))
+
+
+def test_all_is_what_is_documented() -> None:
+    """The reference has a heading for each public name, and for nothing else."""
+    reference = (ROOT / "docs" / "reference" / "api.md").read_text()
+    documented = re.findall(r"^### `(\w+)`$", reference, flags=re.MULTILINE)
+    listed = sorted(name for name in aiostreamq.__all__ if not name.startswith("__"))
+    assert sorted(documented) == listed
+
+
+def test_import_is_light() -> None:
+    """`import aiostreamq` imports nothing that can wait."""
+    code = (
+        "import sys; before = set(sys.modules); import aiostreamq;"
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    imported = set(done.stdout.split())
+    assert "aiostreamq" in imported
+    assert not imported & IMPORTED_LATE
+
+
+def test_no_test_waits_by_sleeping() -> None:
+    """A test waits for a condition. Tasks may sleep, and what is on the list above."""
+    found: set[str] = set()
+    for path in TESTS.rglob("*.py"):
+        found |= sleeps_in(path)
+    assert found == set(SLEEPS)

@@ -1,0 +1,105 @@
+"""What every test can ask for: servers, a store's address, and checks that watch over it."""
+
+from __future__ import annotations
+
+import uuid
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import settings
+
+import aiostreamq
+from tests.support.key_leaks import find_leaks
+from tests.support.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis.asyncio import Redis
+
+# The time an example takes says something about the machine, not about the code.
+settings.register_profile("aiostreamq", deadline=None, print_blob=True)
+settings.load_profile("aiostreamq")
+
+# The package imports these where first needed, maybe in the event loop. That happens once in a
+# process and is no news, so here it happens before anyone watches for blocking calls.
+for late in ("redis.asyncio", "fakeredis.aioredis", "pydantic", "anyio.to_thread"):
+    import_module(late)
+
+#: Where the event loop may be blocked: (end of the file's path, function, reason).
+MAY_BLOCK = (
+    (
+        "aiostreamq/store/scripts.py",
+        "_source",
+        "each script is read once in a process, 1 ms in all",
+    ),
+    ("redis/utils.py", "get_lib_version", "redis-py looks for its own version; a few stats"),
+    ("fakeredis/model/_command_info.py", "_load_command_info", "fakeredis reads its table once"),
+)
+
+
+class LeakCheck(Protocol):
+    """The type of `assert_no_leaks`."""
+
+    async def __call__(self, client: Redis) -> None:
+        """Fail if a key is left that never expires."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The server that all tests share. A test that stops, kills or pauses one has its own."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis_server() -> Iterator[RedisServer]:
+    """A server for this test alone, which may do with it what it likes."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The address of the shared server, which is empty when the test starts."""
+    redis_server.flush()
+    return redis_server.url
+
+
+@pytest.fixture(params=["redis", "memory"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The address of an empty store: the test runs on a real Redis and in memory."""
+    if request.param == "memory":
+        return f"memory://{uuid.uuid4()}"
+    url: str = request.getfixturevalue("redis_url")
+    return url
+
+
+@pytest.fixture
+def assert_no_leaks() -> LeakCheck:
+    """Give a check that fails if a key never expires and is not permanent by design."""
+
+    async def check(client: Redis) -> None:
+        leaks = await find_leaks(client)
+        assert not leaks, f"keys that never expire: {', '.join(leaks)}"
+
+    return check
+
+
+@pytest.fixture(autouse=True)
+def no_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test in which the package makes a blocking call in the event loop.
+
+    What the test itself does there, such as stopping a server, is its own affair.
+    """
+    if request.node.get_closest_marker("may_block"):
+        yield
+        return
+    with blockbuster_ctx([aiostreamq]) as watch:
+        for file, function, _reason in MAY_BLOCK:
+            for watched in watch.functions.values():
+                watched.can_block_in(file, function)
+        yield

@@ -1,0 +1,1 @@
+"""What tests share: real servers, a misbehaving network, and ways to wait and look."""

@@ -1,0 +1,35 @@
+"""Keys that would stay in Redis for ever."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+#: Patterns of the keys that live as long as their queue, each with its reason.
+PERMANENT = {
+    "aiostreamq:{*}:stream:*": "a stream and its group outlive the jobs in it",
+}
+
+
+async def find_leaks(client: Redis) -> list[str]:
+    """Return the keys that neither expire nor are permanent by design."""
+    scan: AsyncIterator[bytes | str]
+    scan = client.scan_iter(count=1_000)  # pyright: ignore[reportUnknownVariableType] - untyped there
+    keys = [key async for key in scan]
+    names = {key: key.decode() if isinstance(key, bytes) else key for key in keys}
+    suspects = [
+        key
+        for key, name in names.items()
+        if not any(fnmatchcase(name, pattern) for pattern in PERMANENT)
+    ]
+    async with client.pipeline(transaction=False) as pipeline:
+        for key in suspects:
+            pipeline.pttl(key)
+        left: list[int] = await pipeline.execute()
+    # -1: no expiry. -2, gone since the scan, is what is hoped for.
+    return sorted(names[key] for key, pttl in zip(suspects, left, strict=True) if pttl == -1)
