@@ -147,8 +147,7 @@ class Producer:
         """
         jobs: list[Job[R]] = []
         under_way: deque[asyncio.Task[None]] = deque()
-        broker = self.session().broker
-        await broker.open()
+        self.session()
         try:
             async for chunk in _chunks(calls, ENQUEUE_LIMIT):
                 prepared = [self._prepare(c.spec, c.using, c.args, c.kwargs) for c in chunk]
@@ -228,7 +227,6 @@ class Producer:
     async def _put(self, batch: list[_Waiting]) -> None:
         session = cast("Session", self._session)
         try:
-            await session.broker.open()
             taken = await session.broker.enqueue(
                 [submission for submission, _ in batch], session.waiter.inbox, self._enqueue_timeout
             )

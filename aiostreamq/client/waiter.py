@@ -8,7 +8,6 @@ and then anyway, everything that is waited for is looked up again: the same
 """
 
 import asyncio
-import logging
 import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.link import Link
-
-logger = logging.getLogger("aiostreamq.waiter")
 
 # Seconds. One BLPOP lasts so long; its end is also when an idle process finds
 # out that its connection has died.
@@ -75,6 +72,7 @@ class Waiter:
         self._awaited: dict[str, Ticket] = {}
         self._subscriptions = GroupCommit[Ticket](self._subscribe, SUBSCRIBE_LIMIT)
         self._listening: asyncio.Task[None] | None = None
+        self._link: Link | None = None  # the one that was listened on last
         self._swept = 0.0  # loop time
 
     @property
@@ -135,22 +133,25 @@ class Waiter:
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
-        link: Link | None = None
-        while True:
-            try:
-                now_on = await self._line.persist(_itself)
-                if link is not None and now_on is not link:
-                    self._mistrust_announcements()
-                link = now_on
-                reply = cast("list[bytes] | None", await link.call("BLPOP", self._inbox_key, BLOCK))
-            except BrokerError as error:
-                # The line says so where it lasts; here the loop only goes on.
-                logger.debug("the inbox was interrupted: %s", error)
-                continue
-            if reply is not None:
-                self._take(reply[1])
-            if loop.time() - self._swept > SWEEP:
-                self._sweep()
+        try:
+            while True:
+                notices = await self._line.persist(self._pop)
+                if notices is not None:
+                    self._take(notices)
+                if loop.time() - self._swept > SWEEP:
+                    self._sweep()
+        except BrokerError as error:
+            # Refused for good, or closed: nobody will be told any more.
+            self._listening = None
+            self._fail_all(error)
+
+    async def _pop(self, link: "Link") -> bytes | None:
+        if link is not self._link:
+            if self._link is not None:
+                self._mistrust_announcements()
+            self._link = link
+        reply = await link.call("BLPOP", self._inbox_key, BLOCK)
+        return None if reply is None else cast("list[bytes]", reply)[1]
 
     def _take(self, notices: bytes) -> None:
         tickets = self._tickets
@@ -198,7 +199,3 @@ class Waiter:
     def _fail_all(self, error: Exception) -> None:
         for ticket in list(self._awaited.values()):
             ticket.fail(error)
-
-
-async def _itself(link: "Link") -> "Link":
-    return link

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aiostreamq.store.link import Argument, Link, Reply
     from aiostreamq.store.server import Server
 
+SCRIPTS = ("setup", "enqueue", "subscribe", "settle", "hand_back", "bury", "status", "leave")
+
 # How many items one script call may touch, so that no call keeps Redis from
 # its other clients for more than about 2 ms.
 ENQUEUE_LIMIT = 500
@@ -56,6 +58,7 @@ class Broker:
     Every method may be repeated: each script recognises what it has done
     before. So all of them try again by themselves when the connection breaks,
     and cancelling one leaves Redis in a state that the next call continues from.
+    The first one opens the connection.
     """
 
     def __init__(self, connector: "Connector", keys: Keys, lanes: "Sequence[str]") -> None:
@@ -68,6 +71,7 @@ class Broker:
         self._line = Line(connector, "commands")
         self._opening = asyncio.Lock()
         self._server: Server | None = None
+        self._scripts: dict[str, Script] = {}
 
     async def open(self) -> "Server":
         """Connect, look at the server, and make what is missing; later calls do nothing.
@@ -79,24 +83,14 @@ class Broker:
         async with self._opening:
             if self._server is None:
                 server = await self._line.persist(lambda _: self._line.ask_server(), deadline=5)
-                self._load(server)
+                self._scripts = {name: Script(name, server) for name in SCRIPTS}
                 await self._line.persist(self.set_up, deadline=5)
                 self._server = server
         return self._server
 
-    def _load(self, server: "Server") -> None:
-        self._setup = Script("setup", server)
-        self._enqueue = Script("enqueue", server)
-        self._subscribe = Script("subscribe", server)
-        self._settle = Script("settle", server)
-        self._hand_back = Script("hand_back", server)
-        self._bury = Script("bury", server)
-        self._status = Script("status", server)
-        self._leave = Script("leave", server)
-
     async def set_up(self, link: "Link") -> int:
         """Make the streams and groups that are missing, over *link*."""
-        return cast("int", await self._setup.run(link, self.streams, [GROUP]))
+        return cast("int", await self._scripts["setup"].run(link, self.streams, [GROUP]))
 
     def close(self) -> None:
         """Close the connection."""
@@ -128,13 +122,13 @@ class Broker:
         arguments: list[Argument] = [self.keys.prefix, inbox]
         for job in jobs:
             arguments += job
-        taken = await self._run(self._enqueue, self.streams, arguments, deadline)
+        taken = await self._run("enqueue", self.streams, arguments, deadline)
         return {place - 1 for place in cast("list[int]", taken)}
 
     async def subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | Standing]":
         """Ask that *inbox* is told of the ends of jobs; returns the outcomes that exist already."""
         keys = [self.keys.inbox(inbox)]
-        answers = await self._run(self._subscribe, keys, [self.keys.prefix, inbox, *job_ids])
+        answers = await self._run("subscribe", keys, [self.keys.prefix, inbox, *job_ids])
         return [_standing(answer) for answer in cast("list[bytes | int | None]", answers)]
 
     async def settle(self, batch: "Sequence[Settlement]") -> "list[Delivery]":
@@ -143,7 +137,7 @@ class Broker:
         for delivery, keep_ms, outcome in batch:
             stream, entry, job_id, number, _ = delivery
             arguments += (stream, entry, job_id, number, keep_ms, outcome)
-        refused = await self._run(self._settle, self.streams, arguments)
+        refused = await self._run("settle", self.streams, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]
 
     async def hand_back(self, deliveries: "Iterable[Delivery]") -> int:
@@ -151,7 +145,7 @@ class Broker:
         arguments: list[Argument] = [GROUP, self.keys.prefix]
         for delivery in deliveries:
             arguments += (delivery.stream, delivery.entry)
-        return cast("int", await self._run(self._hand_back, self.streams, arguments))
+        return cast("int", await self._run("hand_back", self.streams, arguments))
 
     async def bury(self, entries: "Iterable[tuple[int, bytes]]", reason: str) -> int:
         """Move entries that are no jobs to the dead letters; returns how many."""
@@ -159,16 +153,16 @@ class Broker:
         for place, entry in entries:
             arguments += (place + 1, entry)
         keys = [self.keys.dead, *self.streams]
-        return cast("int", await self._run(self._bury, keys, arguments))
+        return cast("int", await self._run("bury", keys, arguments))
 
     async def status(self, job_id: str) -> bytes | None:
         """Where a job stands: its outcome, one word, or None for an unknown one."""
         keys = [self.keys.job(job_id), self.keys.result(job_id)]
-        return cast("bytes | None", await self._run(self._status, keys, [GROUP, self.keys.prefix]))
+        return cast("bytes | None", await self._run("status", keys, [GROUP, self.keys.prefix]))
 
     async def leave(self, consumer: str) -> None:
         """Forget a worker that has nothing left."""
-        await self._run(self._leave, self.streams, [GROUP, consumer], 2)
+        await self._run("leave", self.streams, [GROUP, consumer], 2)
 
     async def unblock(self, client_id: int) -> None:
         """End the blocking read of another of our connections."""
@@ -209,13 +203,16 @@ class Broker:
 
     async def _run(
         self,
-        script: Script,
+        script: str,
         keys: "Sequence[str]",
         arguments: "Sequence[Argument]",
         deadline: float | None = None,
     ) -> "Reply":
+        if self._server is None:
+            await self.open()
+        run = self._scripts[script].run
         return await self._line.persist(
-            lambda link: script.run(link, keys, arguments), repair=self.set_up, deadline=deadline
+            lambda link: run(link, keys, arguments), repair=self.set_up, deadline=deadline
         )
 
 

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context
-from aiostreamq.errors import UnknownTask
+from aiostreamq.errors import PayloadError, UnknownTask
 from aiostreamq.model.delivery import Delivery, Settlement
 from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
 from aiostreamq.model.options import DEFAULT_RESULT_TTL
@@ -190,7 +190,14 @@ class Executor:
             value = await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
         else:
             value = await self._threads.call(function, args, kwargs)
-        return signature.write_result(value)
+        written = signature.write_result(value)
+        if len(written) > self._queue.max_payload:
+            raise PayloadError(
+                f"task {spec.name!r}: a result of {len(written):,} bytes is over the limit of "
+                f"{self._queue.max_payload:,}: return a reference to the data, "
+                f"or raise Queue(max_payload=)"
+            )
+        return written
 
     def _context_of(self, run: Run) -> Context:
         delivery = run.delivery

@@ -20,7 +20,9 @@ def describe(error: BaseException) -> Failure:
     if kind.__module__ != "builtins":
         name = f"{kind.__module__}.{name}"
     lines = traceback.format_exception(kind, error, _own_frames(error.__traceback__))
-    return Failure(name, _message(error)[:LONGEST_MESSAGE], "".join(lines)[-LONGEST_TRACEBACK:])
+    return Failure(
+        name, _clean(_message(error))[:LONGEST_MESSAGE], _clean("".join(lines))[-LONGEST_TRACEBACK:]
+    )
 
 
 def _own_frames(frames: TracebackType | None) -> TracebackType | None:
@@ -31,6 +33,11 @@ def _own_frames(frames: TracebackType | None) -> TracebackType | None:
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error).encode("utf-8", "replace").decode()
+        return str(error)
     except Exception as broken:  # noqa: BLE001  # a __str__ of the user's may do anything
         return f"<its __str__ raised {type(broken).__qualname__}>"
+
+
+def _clean(text: str) -> str:
+    # Half a surrogate pair, as in undecodable file names, is no JSON.
+    return text.encode("utf-8", "replace").decode()

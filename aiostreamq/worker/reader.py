@@ -89,6 +89,7 @@ class Reader:
         self._pace = Pace()
         self._link: Link | None = None  # the one that was read from last
         self._client_id = 0
+        self._is_reading = False  # a read is on its way: it may not be cut short
         self._is_stopping = False
 
     async def run(self, *, burst: bool = False) -> None:
@@ -115,17 +116,15 @@ class Reader:
     async def stop(self, running: "asyncio.Task[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may just be sending."""
         self._is_stopping = True
-        if not running.done() and self._link is not None and not self._link.is_lost:
+        if self._is_reading:
             # Ended by Redis, the read still answers: with nothing, or with what
             # had been on its way. Cutting the connection could lose that.
             with suppress(BrokerError):
                 await self._broker.unblock(self._client_id)
-        _, still = await asyncio.wait([running], timeout=STOP_TIME)
+            await asyncio.wait([running], timeout=STOP_TIME)
+        running.cancel()
+        await asyncio.wait([running])
         self._line.close()
-        for task in still:
-            task.cancel()
-            with suppress(asyncio.CancelledError, BrokerError):
-                await task
 
     def _room(self) -> int:
         executor = self._executor
@@ -145,7 +144,11 @@ class Reader:
         share = max(1, count // len(self._broker.lanes))
         if self._is_stopping:
             return Read()
-        return await self._broker.read(link, self._consumer, share, block_ms)
+        self._is_reading = True
+        try:
+            return await self._broker.read(link, self._consumer, share, block_ms)
+        finally:
+            self._is_reading = False
 
     async def _recover(self, link: "Link") -> None:
         """Take up what was sent over an earlier connection but never arrived."""

@@ -150,9 +150,8 @@ class _Parts:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         await self._reader.stop(self.reading)
-        handed = self._executor.stop()
-        handed += await self._unheld()
-        await self._hand_back(handed)
+        lost = await self._unheld()
+        await self._hand_back(lost + self._executor.stop())
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await self._executor.wait_idle()
