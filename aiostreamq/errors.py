@@ -9,6 +9,7 @@
     │   ├── JobFailed          the task raised
     │   ├── JobTimeout         the task ran past its timeout
     │   ├── JobCancelled       the job was cancelled
+    │   ├── JobDead            the job was given up
     │   └── JobNotFound        no such job, or its result has expired
     ├── WaitTimeout            you stopped waiting; the job goes on
     └── BrokerError            Redis: trying again may help
@@ -68,6 +69,10 @@ class JobTimeout(JobError):
 
 class JobCancelled(JobError):
     """The job was cancelled before it ended."""
+
+
+class JobDead(JobError):
+    """The job was given up and is among the dead letters: its workers died while they ran it."""
 
 
 class JobNotFound(JobError):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from aiostreamq.errors import AioStreamQError, UsageError
+from aiostreamq.worker.worker import LEASE, SHUTDOWN_TIMEOUT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +53,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--name", default=_from_environment("NAME"), help="what to call this worker in logs"
+    )
+    run.add_argument(
+        "--lease",
+        default=_from_environment("LEASE", f"{LEASE:g}"),
+        help="seconds without a sign of life after which other workers take over "
+        "(default: %(default)s)",
+    )
+    run.add_argument(
+        "--shutdown-timeout",
+        default=_from_environment("SHUTDOWN_TIMEOUT", f"{SHUTDOWN_TIMEOUT:g}"),
+        help="seconds that running jobs get to end in on SIGTERM (default: %(default)s)",
     )
     run.add_argument(
         "--loop",

@@ -13,6 +13,7 @@ from aiostreamq import __version__
 from aiostreamq.cli.logs import set_up_logging
 from aiostreamq.cli.target import load_queue
 from aiostreamq.errors import UsageError
+from aiostreamq.model.duration import Duration
 from aiostreamq.queue import Queue
 from aiostreamq.worker.worker import Worker
 
@@ -29,7 +30,13 @@ def run(told: argparse.Namespace) -> int:
     queue = load_queue(told.target)
     if told.url:
         queue.use_url(told.url)
-    worker = Worker(queue, concurrency=told.concurrency, name=told.name)
+    worker = Worker(
+        queue,
+        concurrency=told.concurrency,
+        name=told.name,
+        lease=_seconds(told.lease),
+        shutdown_timeout=_seconds(told.shutdown_timeout),
+    )
     anyio.run(_serve, queue, worker, told.burst, backend_options={"use_uvloop": use_uvloop})
     return 0
 
@@ -68,6 +75,14 @@ def _banner(queue: Queue, worker: Worker, server: str) -> str:
         f"  worker       {worker.name}, concurrency {worker.concurrency}\n"
         f"  tasks ({len(queue.tasks)})    {tasks}"
     )
+
+
+def _seconds(told: str) -> Duration:
+    # Bare numbers are seconds; the rest ("5m") the worker reads itself.
+    try:
+        return float(told)
+    except ValueError:
+        return told
 
 
 def _wants_uvloop(loop: str) -> bool:

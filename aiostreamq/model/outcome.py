@@ -16,7 +16,7 @@ from typing import assert_never
 
 import orjson
 
-from aiostreamq.errors import JobCancelled, JobError, JobFailed, JobTimeout
+from aiostreamq.errors import JobCancelled, JobDead, JobError, JobFailed, JobTimeout
 
 
 class JobState(StrEnum):
@@ -28,6 +28,7 @@ class JobState(StrEnum):
     FAILED = "failed"  #: ended with an exception
     TIMED_OUT = "timed_out"  #: ended by its timeout
     CANCELLED = "cancelled"  #: ended by a request
+    DEAD = "dead"  #: given up: it is among the dead letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class Outcome:
                 return JobTimeout(job_id=job_id)
             case JobState.CANCELLED:
                 return JobCancelled(job_id=job_id)
+            case JobState.DEAD:
+                return JobDead(self.failure.message if self.failure else None, job_id=job_id)
             case JobState.QUEUED | JobState.RUNNING:
                 raise ValueError(f"{self.state} is not an end")
             case _:

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from aiostreamq.store.link import Argument, Link, Reply
     from aiostreamq.store.server import Server
 
-SCRIPTS = ("setup", "enqueue", "subscribe", "settle", "hand_back", "bury", "status", "leave")
+SCRIPTS = (
+    "setup",
+    "enqueue",
+    "subscribe",
+    "settle",
+    "hand_back",
+    "bury",
+    "status",
+    "leave",
+    "renew",
+    "census",
+    "reap",
+)
 
 # How many items one script call may touch, so that no call keeps Redis from
 # its other clients for more than about 2 ms.
@@ -61,14 +73,21 @@ class Broker:
     The first one opens the connection.
     """
 
-    def __init__(self, connector: "Connector", keys: Keys, lanes: "Sequence[str]") -> None:
+    def __init__(
+        self,
+        connector: "Connector",
+        keys: Keys,
+        lanes: "Sequence[str]",
+        *,
+        role: str = "commands",
+    ) -> None:
         self.connector = connector
         self.keys = keys
         self.lanes = tuple(lanes)
         self.streams = [keys.stream(name) for name in (RETURNED, *lanes)]
         self._lane_places = {name: place for place, name in enumerate((RETURNED, *lanes), start=1)}
         self._stream_places = {key.encode(): at for at, key in enumerate(self.streams, start=1)}
-        self._line = Line(connector, "commands")
+        self._line = Line(connector, role)
         self._opening = asyncio.Lock()
         self._server: Server | None = None
         self._scripts: dict[str, Script] = {}
@@ -122,13 +141,13 @@ class Broker:
         arguments: list[Argument] = [self.keys.prefix, inbox]
         for job in jobs:
             arguments += job
-        taken = await self._run("enqueue", self.streams, arguments, deadline)
+        taken = await self.run("enqueue", self.streams, arguments, deadline)
         return {place - 1 for place in cast("list[int]", taken)}
 
     async def subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | Standing]":
         """Ask that *inbox* is told of the ends of jobs; returns the outcomes that exist already."""
         keys = [self.keys.inbox(inbox)]
-        answers = await self._run("subscribe", keys, [self.keys.prefix, inbox, *job_ids])
+        answers = await self.run("subscribe", keys, [self.keys.prefix, inbox, *job_ids])
         return [_standing(answer) for answer in cast("list[bytes | int | None]", answers)]
 
     async def settle(self, batch: "Sequence[Settlement]") -> "list[Delivery]":
@@ -137,7 +156,7 @@ class Broker:
         for delivery, keep_ms, outcome in batch:
             stream, entry, job_id, number, _ = delivery
             arguments += (stream, entry, job_id, number, keep_ms, outcome)
-        refused = await self._run("settle", self.streams, arguments)
+        refused = await self.run("settle", self.streams, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]
 
     async def hand_back(self, deliveries: "Iterable[Delivery]") -> int:
@@ -145,7 +164,7 @@ class Broker:
         arguments: list[Argument] = [GROUP, self.keys.prefix]
         for delivery in deliveries:
             arguments += (delivery.stream, delivery.entry)
-        return cast("int", await self._run("hand_back", self.streams, arguments))
+        return cast("int", await self.run("hand_back", self.streams, arguments))
 
     async def bury(self, entries: "Iterable[tuple[int, bytes]]", reason: str) -> int:
         """Move entries that are no jobs to the dead letters; returns how many."""
@@ -153,16 +172,17 @@ class Broker:
         for place, entry in entries:
             arguments += (place + 1, entry)
         keys = [self.keys.dead, *self.streams]
-        return cast("int", await self._run("bury", keys, arguments))
+        return cast("int", await self.run("bury", keys, arguments))
 
     async def status(self, job_id: str) -> bytes | None:
         """Where a job stands: its outcome, one word, or None for an unknown one."""
         keys = [self.keys.job(job_id), self.keys.result(job_id)]
-        return cast("bytes | None", await self._run("status", keys, [GROUP, self.keys.prefix]))
+        return cast("bytes | None", await self.run("status", keys, [GROUP, self.keys.prefix]))
 
     async def leave(self, consumer: str) -> None:
         """Forget a worker that has nothing left."""
-        await self._run("leave", self.streams, [GROUP, consumer], 2)
+        keys = [self.keys.workers, *self.streams]
+        await self.run("leave", keys, [GROUP, consumer], 2)
 
     async def unblock(self, client_id: int) -> None:
         """End the blocking read of another of our connections."""
@@ -201,13 +221,23 @@ class Broker:
         )
         return read.deliveries
 
-    async def _run(
+    def over_another_line(self, role: str) -> "Broker":
+        """The same queue over a connection of its own, maybe for another event loop."""
+        return Broker(self.connector, self.keys, self.lanes, role=role)
+
+    async def run(
         self,
         script: str,
         keys: "Sequence[str]",
         arguments: "Sequence[Argument]",
         deadline: float | None = None,
     ) -> "Reply":
+        """Run one of SCRIPTS, again and again until it passes or *deadline* seconds are over.
+
+        Raises:
+            QueueUnavailable: *deadline* passed.
+            CommandError: Redis refused.
+        """
         if self._server is None:
             await self.open()
         run = self._scripts[script].run

@@ -33,6 +33,11 @@ _NOT_OURS = ("maint_notifications_config", "maint_notifications_pool_handler", "
 class Connector(Protocol):
     """Opens links to one server."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is part of this process."""
+        ...
+
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
         """Connect; *role* is what CLIENT LIST will show.
 
@@ -48,6 +53,8 @@ class Connector(Protocol):
 
 class RedisConnector:
     """Opens links with a pool's way of connecting, but not its way of talking."""
+
+    is_local = False
 
     def __init__(self, pool: "ConnectionPool") -> None:
         from redis.asyncio.retry import Retry
@@ -100,6 +107,8 @@ class RedisConnector:
 
 class MemoryConnector:
     """Opens links to a server in this process."""
+
+    is_local = True
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server

@@ -1,34 +1,34 @@
-"""The worker: joins reader, executor and settler, and sees to an orderly end."""
+"""The worker as users hold it."""
 
 import asyncio
-import logging
 import os
 import secrets
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from aiostreamq.client.producer import Producer
-from aiostreamq.errors import BrokerError, UsageError
-from aiostreamq.model.delivery import Delivery
+from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
-from aiostreamq.worker.executor import Executor
-from aiostreamq.worker.reader import Reader
-from aiostreamq.worker.settler import Settler
-from aiostreamq.worker.threads import Threads
+from aiostreamq.worker.shift import Settings, Shift
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from aiostreamq.store.broker import Broker
-
-logger = logging.getLogger("aiostreamq.worker")
-
 # As many `def` tasks at once as the standard library would give a pool.
 THREADS = min(32, (os.cpu_count() or 1) + 4)
 
+# Seconds. Orchestrators commonly kill 30 s after they ask to stop.
 SHUTDOWN_TIMEOUT = 25.0
+
+# Seconds. Long enough for a stalled network, short enough to be waited for.
+LEASE = 15.0
+SHORTEST_LEASE = 1.0
+
+MAX_DELIVERIES = 3
+
+# Seconds. Everything else in the process stands still meanwhile.
+SLOW_AFTER = 1.0
 
 
 class Worker:
@@ -49,6 +49,9 @@ class Worker:
         concurrency: int = 100,
         name: str | None = None,
         threads: int = THREADS,
+        lease: Duration = LEASE,
+        max_deliveries: int = MAX_DELIVERIES,
+        slow_after: Duration = SLOW_AFTER,
         shutdown_timeout: Duration = SHUTDOWN_TIMEOUT,
     ) -> None:
         """Describe a worker; nothing connects yet.
@@ -59,25 +62,44 @@ class Worker:
             name: For people; every start adds something unique to it. The host
                 and process id by default.
             threads: How many `def` tasks run at once.
+            lease: Seconds without a sign of life, 1 or more, after which the
+                other workers take this one for dead and run its jobs. Not a
+                limit for jobs: those may run for days.
+            max_deliveries: A job that was with so many workers when they died
+                is given up.
+            slow_after: Seconds that a job may block the event loop before that is
+                logged, with its stack.
             shutdown_timeout: Seconds that running jobs get to end in when the
                 worker stops. What still runs then is cancelled and handed back.
 
         Raises:
             UsageError: A number or the name cannot be meant.
         """
-        if concurrency < 1 or threads < 1:
-            raise UsageError("concurrency and threads must be 1 or more, or nothing would ever run")
+        if concurrency < 1 or threads < 1 or max_deliveries < 1:
+            raise UsageError("concurrency, threads and max_deliveries must be 1 or more")
         self.queue = queue
         self.concurrency = concurrency
-        called = checked_name("worker", name or f"{socket.gethostname()}-{os.getpid()}")
-        self.name = f"{called}-{secrets.token_hex(4)}"  #: unique to this start
-        self._threads = Threads(threads)
-        self._shutdown_timeout = seconds("shutdown_timeout", shutdown_timeout)
-        self._parts: _Parts | None = None
-        self._stop_asked: asyncio.Event | None = None
+        self._called = checked_name("worker", name or f"{socket.gethostname()}-{os.getpid()}")
+        self.name = self._new_name()  #: unique to this start
+        self._settings = Settings(
+            concurrency=concurrency,
+            threads=threads,
+            lease=seconds("lease", lease),
+            max_deliveries=max_deliveries,
+            slow_after=seconds("slow_after", slow_after),
+            shutdown_timeout=seconds("shutdown_timeout", shutdown_timeout),
+        )
+        if self._settings.lease < SHORTEST_LEASE:
+            raise UsageError(
+                f"lease={lease!r} would let a hiccup of the network cost a worker its jobs: "
+                f"use {SHORTEST_LEASE:g} s or more"
+            )
+        self._stop_asked = False
+        self._stopped: asyncio.Event | None = None  # while it runs
+        self._working: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self._start(burst=False)
+        self._working = await self._start(burst=False)
         return self
 
     async def __aexit__(
@@ -86,7 +108,9 @@ class Worker:
         exc: BaseException | None,
         traceback: "TracebackType | None",
     ) -> None:
-        await self._drain()
+        self.stop()
+        if self._working is not None:
+            await self._working
 
     async def run(self, *, burst: bool = False) -> None:
         """Run jobs until `stop` is called; with *burst*, until none is left.
@@ -95,107 +119,57 @@ class Worker:
             QueueUnavailable: Redis cannot be reached at the start.
             BrokerError: Redis refuses for good.
 
-        Cancelling drains as `stop` does, then ends.
+        Cancelling drains as `stop` does, then ends; cancelled once more it
+        leaves at once, and what ran is run again by others.
         """
-        parts = await self._start(burst=burst)
-        stop_asked = self._stop_asked = asyncio.Event()
-        asked = asyncio.create_task(stop_asked.wait())
+        working = await self._start(burst=burst)
         try:
-            await asyncio.wait({parts.reading, asked}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            asked.cancel()
-            await self._drain()
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            self.stop()
+            try:
+                await asyncio.shield(working)
+            except asyncio.CancelledError:
+                working.cancel()
+            raise
 
     def stop(self) -> None:
-        """Let `run` drain and return: no new job, the running ones to their end."""
-        if self._stop_asked is not None:
-            self._stop_asked.set()
+        """Begin to drain: no new job, the running ones to their end."""
+        self._stop_asked = True
+        if self._stopped is not None:
+            self._stopped.set()
 
-    async def _start(self, *, burst: bool) -> "_Parts":
-        if self._parts is not None:
-            raise UsageError(f"worker {self.name} runs already: make another Worker")
+    async def _start(self, *, burst: bool) -> asyncio.Task[None]:
+        if self._stopped is not None:
+            raise UsageError(f"worker {self.name} has been started before: make another Worker")
+        self._stopped = asyncio.Event()
+        if self._stop_asked:
+            self._stopped.set()
         await self.queue.open()
-        self._parts = _Parts(self, self._threads, burst=burst)
-        return self._parts
+        shift = Shift(self.queue, self.name, self._settings)
+        await shift.start(burst=burst)
+        return asyncio.create_task(self._work(shift, burst=burst), name="aiostreamq:worker")
 
-    async def _drain(self) -> None:
-        parts, self._parts = self._parts, None
-        if parts is not None:
-            await parts.drain(self._shutdown_timeout)
+    async def _work(self, shift: Shift, *, burst: bool) -> None:
+        while await self._lose(shift):
+            # Under a new name: what comes late to the old one stays refused.
+            self.name = self._new_name()
+            shift = Shift(self.queue, self.name, self._settings)
+            await shift.start(burst=burst)
 
-
-class _Parts:
-    """A worker while it runs."""
-
-    def __init__(self, worker: Worker, threads: Threads, *, burst: bool) -> None:
-        self._broker: Broker = worker.queue.session().broker
-        self._name = worker.name
-        self._threads = threads
-        self._settler = Settler(self._broker)
-        self._refused = set[asyncio.Task[None]]()
-        self._executor = Executor(
-            worker.queue,
-            worker.name,
-            worker.concurrency,
-            threads,
-            self._settler.settle,
-            self._refuse,
-        )
-        self._reader = Reader(self._broker, worker.name, self._executor, self._holds)
-        self.reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
-        self.reading.add_done_callback(_log_failure)
-
-    async def drain(self, timeout: float) -> None:
-        """Stop reading, let running jobs end, hand back the rest."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        await self._reader.stop(self.reading)
-        lost = await self._unheld()
-        await self._hand_back(lost + self._executor.stop())
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
-                await self._executor.wait_idle()
-        await self._hand_back(await self._executor.cancel_all())
-        self._threads.close()
-        if self._refused:
-            await asyncio.wait(self._refused)
-        await self._settler.join()
-        with suppress(BrokerError):
-            await self._broker.leave(self._name)
-        if not self.reading.cancelled() and (error := self.reading.exception()) is not None:
-            raise error
-
-    def _holds(self, delivery: Delivery) -> bool:
-        return (
-            (delivery.stream, delivery.entry) in self._executor.running
-            or self._settler.holds(delivery)
-            or delivery in self._executor.backlog
-        )
-
-    async def _unheld(self) -> list[Delivery]:
-        """What Redis has sent that never arrived here."""
+    async def _lose(self, shift: Shift) -> bool:
+        """See *shift* to its end; True where it was taken for dead and another must begin."""
+        assert self._stopped is not None
+        stopped = asyncio.create_task(self._stopped.wait())
         try:
-            own = await self._broker.read_all_own(self._name)
-        except BrokerError as error:
-            logger.warning("could not look for deliveries that never arrived: %s", error)
-            return []
-        return [delivery for delivery in own if not self._holds(delivery)]
+            await asyncio.wait({shift.reading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        if shift.is_lost:
+            await shift.abandon()
+            return not self._stopped.is_set()
+        await shift.drain()
+        return False
 
-    async def _hand_back(self, deliveries: list[Delivery]) -> None:
-        if deliveries:
-            count = await self._broker.hand_back(deliveries)
-            logger.info("handed %d jobs back", count)
-
-    def _refuse(self, delivery: Delivery, reason: str) -> None:
-        logger.error("a stream entry is no job: %s", reason, extra={"job_id": delivery.job_id})
-        burying = asyncio.ensure_future(self._bury(delivery, reason))
-        self._refused.add(burying)
-        burying.add_done_callback(self._refused.discard)
-
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
-        await self._broker.bury([(delivery.stream, delivery.entry)], reason)
-
-
-def _log_failure(reading: "asyncio.Task[None]") -> None:
-    if not reading.cancelled() and (error := reading.exception()) is not None:
-        logger.critical("the worker has stopped reading: %s", error, exc_info=error)
+    def _new_name(self) -> str:
+        return f"{self._called}-{secrets.token_hex(4)}"

@@ -7,7 +7,8 @@
 -- ARGV[3..]  two for each delivery: stream (an index into KEYS), entry
 --
 -- Returns how many were handed back; those of others are left alone. The number
--- of the delivery stays as it is, so handing back costs the job no attempt.
+-- of the delivery stays as it is: only deliveries whose worker died count against
+-- a job, and this one ends in good order.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 
 local returned, group, prefix = KEYS[1], ARGV[1], ARGV[2]

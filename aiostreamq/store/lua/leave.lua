@@ -1,20 +1,28 @@
 -- leave.lua: forget a worker that has nothing left.
 --
--- KEYS[1..]  streams
+-- KEYS[1]    workers
+-- KEYS[2..]  streams
 -- ARGV[1]    group
 -- ARGV[2]    consumer
 --
--- Returns how many groups have forgotten it. One that still has deliveries is
--- kept: XGROUP DELCONSUMER would throw them away with it. Cost O(streams).
+-- Returns how many groups still have deliveries of it. Those keep it, as XGROUP
+-- DELCONSUMER would throw them away with it, and it stays among the workers, to be
+-- found dead and its deliveries recovered. Cost O(streams).
 
-local group, consumer = ARGV[1], ARGV[2]
-local left = 0
+local workers, group, consumer = KEYS[1], ARGV[1], ARGV[2]
+local kept = 0
 
-for _, stream in ipairs(KEYS) do
-  local pending = redis.pcall('XPENDING', stream, group, '-', '+', 1, consumer)
-  if not pending.err and not pending[1] then
-    redis.pcall('XGROUP', 'DELCONSUMER', stream, group, consumer)
-    left = left + 1
+for at = 2, #KEYS do
+  local pending = redis.pcall('XPENDING', KEYS[at], group, '-', '+', 1, consumer)
+  if not pending.err then
+    if pending[1] then
+      kept = kept + 1
+    else
+      redis.pcall('XGROUP', 'DELCONSUMER', KEYS[at], group, consumer)
+    end
   end
 end
-return left
+if kept == 0 then
+  redis.call('HDEL', workers, consumer)
+end
+return kept

@@ -1,0 +1,55 @@
+"""When a worker is taken for dead: its beat has not changed for a whole lease.
+
+The lease is measured on the watcher's own steady clock, and only while it has
+watched: neither a step of some clock nor an outage of Redis, during which nobody
+can show that it lives, makes anyone look dead.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# What reap.lua leaves while it is not through with a worker.
+DEAD = "dead"
+
+
+@dataclass(slots=True)
+class _Sighting:
+    beat: str
+    silence: float = 0.0  # seconds of watching without a change
+
+
+@dataclass(slots=True)
+class Sightings:
+    """What one watcher has seen of all others."""
+
+    interval: float  #: seconds between two looks, about; a longer gap counts as this long
+    _seen: dict[str, _Sighting] = field(default_factory=dict[str, _Sighting])
+    _looked: float | None = None
+
+    def look(self, beats: Mapping[str, str], now: float) -> list[tuple[str, str]]:
+        """Take in the beats of all workers at *now* (any steady clock).
+
+        Returns the names, and the beats they stopped at, of those who are dead.
+        """
+        gap = 0.0 if self._looked is None else min(now - self._looked, 2 * self.interval)
+        self._looked = now
+        self._seen = {name: self._sight(name, beat, gap) for name, beat in beats.items()}
+        return [
+            (name, sighting.beat)
+            for name, sighting in self._seen.items()
+            if sighting.silence >= lease_of(sighting.beat)
+        ]
+
+    def _sight(self, name: str, beat: str, gap: float) -> _Sighting:
+        known = self._seen.get(name)
+        if known is None or known.beat != beat:
+            return _Sighting(beat)
+        known.silence += gap
+        return known
+
+
+def lease_of(beat: str) -> float:
+    """The seconds a worker with this beat may be silent: it says so itself."""
+    if beat == DEAD:
+        return 0.0
+    return int(beat.partition(" ")[2]) / 1000

@@ -1,0 +1,95 @@
+-- reap.lua: take what a dead worker was sent, and give it to the living.
+--
+-- KEYS[1]    workers: name -> "<counter> <lease_ms>", or "dead"
+-- KEYS[2]    dead letters
+-- KEYS[3..]  streams, the one of returned work first
+-- ARGV[1]    group
+-- ARGV[2]    prefix of the queue's keys
+-- ARGV[3]    name of the dead worker
+-- ARGV[4]    its beat as it has been seen for a whole lease
+-- ARGV[5]    limit: how many deliveries this call may touch in each stream
+-- ARGV[6]    max_deliveries: a job that was delivered so often is given up
+-- ARGV[7]    max_dead: about how many dead letters are kept
+-- ARGV[8]    keep_ms: how long the outcome of a job that is given up is kept
+-- ARGV[9]    inbox_ms: an inbox that nobody empties goes away after this
+--
+-- Returns {returned, given up, finished}: finished is 0 where the worker has
+-- more and the call should be made again, 1 where it has nothing left, and -1
+-- where it lives after all and nothing was done. Every delivery becomes a new
+-- entry of a higher number, so that its old owner's XACK finds nothing.
+-- Cost O(deliveries), about 10 microseconds each.
+
+local workers, dead, returned = KEYS[1], KEYS[2], KEYS[3]
+local group, prefix, name, seen = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local limit, max_deliveries = tonumber(ARGV[5]), tonumber(ARGV[6])
+local max_dead, keep_ms, inbox_ms = ARGV[7], ARGV[8], ARGV[9]
+
+local beat = redis.call('HGET', workers, name)
+if beat ~= seen and beat ~= 'dead' then
+  return { 0, 0, -1 }
+end
+redis.call('HSET', workers, name, 'dead')
+
+-- The outcome of a job that took down every worker that ran it.
+local function give_up(id, n, stream, fields)
+  local job = prefix .. 'job:' .. id
+  local message = string.format(
+    'delivered %d times, and each worker was gone before it had an outcome; last %s', n, name)
+  local outcome = cjson.encode({
+    state = 'dead', n = n, error = { type = 'Poison', message = message, traceback = '' },
+  })
+  redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
+    'reason', message, 'stream', stream, unpack(fields))
+  redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
+  local waiters = redis.call('HGET', job, 'w')
+  for inbox in string.gmatch(waiters or '', '%S+') do
+    redis.call('RPUSH', prefix .. 'inbox:' .. inbox, id .. ' ' .. outcome)
+    redis.call('PEXPIRE', prefix .. 'inbox:' .. inbox, inbox_ms)
+  end
+  redis.call('DEL', job)
+end
+
+-- Places of the values in an entry as enqueue.lua writes it.
+local ID, N = 2, 4
+
+local function recover(stream, entry)
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  redis.call('XACK', stream, group, entry)
+  if not found then
+    return 0, 0
+  end
+  local fields = found[2]
+  local n = fields[1] == 'id' and fields[3] == 'n' and tonumber(fields[N])
+  redis.call('XDEL', stream, entry)
+  if n and n >= max_deliveries then
+    give_up(fields[ID], n, stream, fields)
+    return 0, 1
+  end
+  if n then
+    fields[N] = string.format('%d', n + 1)
+  end
+  local fresh = redis.call('XADD', returned, '*', unpack(fields))
+  if n then
+    redis.call('HSET', prefix .. 'job:' .. fields[ID], 'e', fresh, 's', 'returned')
+  end
+  return 1, 0
+end
+
+local all_returned, all_given_up, finished = 0, 0, 1
+for at = 3, #KEYS do
+  local stream = KEYS[at]
+  local pending = redis.call('XPENDING', stream, group, '-', '+', limit, name)
+  for _, delivery in ipairs(pending) do
+    local back, up = recover(stream, delivery[1])
+    all_returned, all_given_up = all_returned + back, all_given_up + up
+  end
+  if #pending == limit then
+    finished = 0
+  else
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
+  end
+end
+if finished == 1 then
+  redis.call('HDEL', workers, name)
+end
+return { all_returned, all_given_up, finished }

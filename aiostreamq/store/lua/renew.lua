@@ -1,0 +1,24 @@
+-- renew.lua: show that a worker lives.
+--
+-- KEYS[1]  workers: name -> "<counter> <lease_ms>", or "dead"
+-- ARGV[1]  name
+-- ARGV[2]  lease_ms
+-- ARGV[3]  1 to join, 0 to go on
+--
+-- Returns 1, or 0 where the worker has been taken for dead: what it was sent
+-- belongs to others by now, and its name is of no use any more. Cost O(1).
+
+local workers, name, lease_ms = KEYS[1], ARGV[1], ARGV[2]
+local counter = 0
+
+if ARGV[3] == '0' then
+  local beat = redis.call('HGET', workers, name)
+  if not beat or beat == 'dead' then
+    return 0
+  end
+  counter = tonumber(string.match(beat, '^%d+')) + 1
+end
+-- A counter and no time: whoever watches it has a clock of its own, so that a
+-- step of Redis's clock makes nobody look dead.
+redis.call('HSET', workers, name, string.format('%d %s', counter, lease_ms))
+return 1

@@ -1,0 +1,55 @@
+"""Who works on a queue, and what becomes of the work of those who died."""
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from aiostreamq.model.keys import GROUP
+from aiostreamq.store.broker import INBOX_MS, MAX_DEAD, Broker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# How many deliveries of one stream a call recovers: some 2 ms of Redis.
+REAP_LIMIT = 200
+
+# How long the outcome of a job that was given up is kept. Its own option is in
+# the envelope, which the scripts do not read.
+KEEP_DEAD_MS = 24 * 3600 * 1000
+
+
+class Reaped(NamedTuple):
+    """What one call recovered from a dead worker."""
+
+    returned: int  #: deliveries that wait for another worker now
+    given_up: int  #: jobs that have been delivered too often
+    finished: int  #: 1 when nothing is left, 0 when there is more, -1 when it lives
+
+
+class Roster:
+    """The workers of one queue, as Redis knows them."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._workers = broker.keys.workers
+
+    async def join(self, name: str, lease_ms: int) -> None:
+        """Enter a worker. Before its first read, or nobody would miss it."""
+        await self._broker.run("renew", [self._workers], [name, lease_ms, 1])
+
+    async def renew(self, name: str, lease_ms: int) -> bool:
+        """Show that a worker lives; False where it has been taken for dead."""
+        return await self._broker.run("renew", [self._workers], [name, lease_ms, 0]) == 1
+
+    async def census(self, lease_ms: int, *, thorough: bool) -> "Mapping[str, str]":
+        """The beats of all workers by name; *thorough* finds those who never joined."""
+        keys = [self._workers, *self._broker.streams]
+        found = await self._broker.run("census", keys, [GROUP, lease_ms, int(thorough)])
+        words = [word.decode() for word in cast("list[bytes]", found)]
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    async def reap(self, name: str, beat: str, max_deliveries: int) -> Reaped:
+        """Recover some of what worker *name* was sent, unless its beat is not *beat* any more."""
+        broker = self._broker
+        keys = [self._workers, broker.keys.dead, *broker.streams]
+        arguments = [GROUP, broker.keys.prefix, name, beat, REAP_LIMIT, max_deliveries]
+        arguments += [MAX_DEAD, KEEP_DEAD_MS, INBOX_MS]
+        return Reaped(*cast("list[int]", await broker.run("reap", keys, arguments)))

@@ -1,0 +1,159 @@
+"""Showing that this worker lives, from a thread that no job can block.
+
+The thread has an event loop and a connection of its own. Twice a second it also
+asks the worker's loop for a sign: a job that blocks the loop is reported with
+its stack, and one that blocks it for very long costs the worker its lease.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import BrokerError
+from aiostreamq.store.roster import Roster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiostreamq.store.broker import Broker
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# Seconds between two looks at the worker's loop.
+LOOK = 0.25
+
+# A lease is renewed three times over, so that two beats may be lost.
+BEATS_A_LEASE = 3
+
+# A loop that has been blocked for so many leases will not come back: let others
+# have its jobs.
+PATIENCE_LEASES = 10
+
+
+class Heartbeat:
+    """Renews one worker's lease until it is stopped or has been taken for dead."""
+
+    def __init__(
+        self,
+        broker: "Broker",
+        name: str,
+        lease: float,
+        slow_after: float,
+        lost: "Callable[[], None]",
+    ) -> None:
+        """Prepare to beat.
+
+        Args:
+            broker: The queue; the thread opens a connection of its own to it.
+            name: Of the worker, which has joined already.
+            lease: Seconds after the last beat until others take the worker's jobs.
+            slow_after: Seconds the loop may be blocked before that is reported.
+            lost: Called in the worker's loop when it has been taken for dead.
+        """
+        self._broker = broker
+        self._name = name
+        self._lease = lease
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._guard = LoopGuard(self._loop, slow_after)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin beating."""
+        if self._broker.connector.is_local:
+            # Nobody outside this process could take its jobs, and the store in
+            # memory is not for two threads.
+            self._task = asyncio.create_task(self._beat(), name="aiostreamq:beat")
+            return
+        self._thread = threading.Thread(target=self._run, name="aiostreamq:beat", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Beat no more."""
+        self._stopping.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        asyncio.run(self._beat())
+
+    async def _beat(self) -> None:
+        broker = self._broker.over_another_line("beat")
+        roster = Roster(broker)
+        next_beat = 0.0
+        clock = asyncio.get_running_loop().time
+        try:
+            while not self._stopping.is_set():
+                self._guard.look(clock())
+                patience = PATIENCE_LEASES * self._lease
+                if clock() >= next_beat and self._guard.blocked_for(clock()) < patience:
+                    next_beat = clock() + self._lease / BEATS_A_LEASE
+                    if not await self._renew(roster):
+                        self._loop.call_soon_threadsafe(self._lost)
+                        return
+                await asyncio.sleep(min(LOOK, self._lease / BEATS_A_LEASE))
+        finally:
+            broker.close()
+
+    async def _renew(self, roster: Roster) -> bool:
+        renewing = asyncio.ensure_future(roster.renew(self._name, int(self._lease * 1000)))
+        while not renewing.done() and not self._stopping.is_set():
+            await asyncio.wait([renewing], timeout=LOOK)
+        if not renewing.done():
+            renewing.cancel()
+            return True
+        try:
+            return renewing.result()
+        except BrokerError:
+            logger.exception("the lease could not be renewed, trying on")
+            return True
+
+
+class LoopGuard:
+    """Watches from outside whether an event loop still turns."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, slow_after: float) -> None:
+        self._watched = loop
+        self._watched_thread = threading.get_ident()
+        self._slow_after = slow_after
+        self._asked: float | None = None  # when a sign was asked for that has not come
+        self._is_told = False
+
+    def look(self, now: float) -> None:
+        """Ask for a sign; report where the last one has been long in coming."""
+        if self._asked is None:
+            if self._is_told:
+                self._is_told = False
+                logger.warning("the event loop turns again")
+            self._asked = now
+            self._watched.call_soon_threadsafe(self._answer)
+        elif not self._is_told and now - self._asked >= self._slow_after:
+            self._is_told = True
+            self._report(now - self._asked)
+
+    def blocked_for(self, now: float) -> float:
+        """Seconds that the loop has not turned, as far as is known."""
+        return 0.0 if self._asked is None else now - self._asked
+
+    def _answer(self) -> None:
+        self._asked = None
+
+    def _report(self, seconds: float) -> None:
+        frame = sys._current_frames().get(self._watched_thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented, and the only way
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else "(no stack)\n"
+        running = asyncio.current_task(self._watched)
+        logger.warning(
+            "the event loop has been blocked for %.1f s by %s: move what blocks into a `def` task "
+            "or a thread. It is at:\n%s",
+            seconds,
+            running.get_name() if running is not None else "a callback",
+            stack,
+        )

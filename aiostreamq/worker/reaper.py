@@ -1,0 +1,67 @@
+"""Finding dead workers, and recovering what they were sent.
+
+Every worker does this for all others; nobody is in charge. Two who find the same
+one dead at once do no harm: each delivery is moved by whoever comes first.
+"""
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import BrokerError
+from aiostreamq.model.sightings import Sightings
+
+if TYPE_CHECKING:
+    from aiostreamq.store.roster import Roster
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# Seconds between looks, about. With the lease, this bounds how long the jobs of
+# a killed worker stay away.
+INTERVAL = 0.5
+
+# Every so many looks the consumer groups are searched for those who never joined.
+THOROUGH_EVERY = 20
+
+
+class Reaper:
+    """Watches the other workers of a queue."""
+
+    def __init__(self, roster: "Roster", name: str, lease_ms: int, max_deliveries: int) -> None:
+        self._roster = roster
+        self._name = name
+        self._lease_ms = lease_ms
+        self._max_deliveries = max_deliveries
+        self._sightings = Sightings(INTERVAL)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        loop = asyncio.get_running_loop()
+        looks = random.randrange(THOROUGH_EVERY)
+        while True:
+            await asyncio.sleep(INTERVAL * (0.8 + 0.4 * random.random()))
+            looks += 1
+            try:
+                thorough = looks % THOROUGH_EVERY == 0
+                beats = await self._roster.census(self._lease_ms, thorough=thorough)
+                others = {name: beat for name, beat in beats.items() if name != self._name}
+                for name, beat in self._sightings.look(others, loop.time()):
+                    await self._recover(name, beat)
+            except BrokerError:
+                logger.exception("could not look after the other workers, trying on")
+
+    async def _recover(self, name: str, beat: str) -> None:
+        returned = given_up = finished = 0
+        while finished == 0:
+            reaped = await self._roster.reap(name, beat, self._max_deliveries)
+            returned, given_up = returned + reaped.returned, given_up + reaped.given_up
+            finished = reaped.finished
+        if finished > 0:
+            logger.warning("worker %s is dead: recovered %d of its jobs", name, returned)
+        if given_up:
+            logger.error(
+                "gave %d jobs up after %d deliveries: they are among the dead letters",
+                given_up,
+                self._max_deliveries,
+            )

@@ -1,0 +1,165 @@
+"""One worker under one name: from joining the others to leaving, or being found dead."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import BrokerError
+from aiostreamq.store.roster import Roster
+from aiostreamq.worker.executor import Executor
+from aiostreamq.worker.heartbeat import Heartbeat
+from aiostreamq.worker.reader import Reader
+from aiostreamq.worker.reaper import Reaper
+from aiostreamq.worker.settler import Settler
+from aiostreamq.worker.threads import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from aiostreamq.client.producer import Producer
+    from aiostreamq.model.delivery import Delivery
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# Seconds that each of the last words to Redis may take when a worker ends.
+LAST_WORDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a worker works."""
+
+    concurrency: int  #: how many jobs run at once
+    threads: int  #: how many `def` tasks run at once
+    lease: float  #: seconds of silence after which others take its jobs
+    max_deliveries: int  #: a job that has cost so many workers their life is given up
+    slow_after: float  #: seconds the loop may be blocked before that is reported
+    shutdown_timeout: float  #: seconds that running jobs get to end in
+
+
+class Shift:
+    """The services of a worker while it works under one name."""
+
+    def __init__(self, queue: "Producer", name: str, settings: Settings) -> None:
+        self.name = name
+        self.is_lost = False  #: others have taken this worker for dead, and its jobs
+        self.reading: asyncio.Task[None]  #: ends by itself on an error, or after a burst
+        self._settings = settings
+        self._broker = queue.session().broker
+        self._roster = Roster(self._broker)
+        self._threads = Threads(settings.threads)
+        self._settler = Settler(self._broker)
+        self._burying = set[asyncio.Task[int]]()
+        self._executor = Executor(
+            queue, name, settings.concurrency, self._threads, self._settler.settle, self._bury
+        )
+        self._reader = Reader(self._broker, name, self._executor, self._holds)
+        lease_ms = int(settings.lease * 1000)
+        self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
+        self._heartbeat = Heartbeat(
+            self._broker, name, settings.lease, settings.slow_after, self._lose
+        )
+        self._reaping: asyncio.Task[None]
+
+    async def start(self, *, burst: bool) -> None:
+        """Join the workers and begin to read."""
+        await self._roster.join(self.name, int(self._settings.lease * 1000))
+        self._heartbeat.start()
+        self._reaping = asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper")
+        self.reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
+        self.reading.add_done_callback(_log_failure)
+
+    async def drain(self) -> None:
+        """Stop reading, let running jobs end, hand back the rest, leave.
+
+        Raises:
+            BrokerError: What had made the reader end.
+        """
+        deadline = asyncio.get_running_loop().time() + self._settings.shutdown_timeout
+        await self._reader.stop(self.reading)
+        lost = await self._unheld()
+        await self._hand_back(lost + self._executor.stop())
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._executor.wait_idle()
+        await self._hand_back(await self._executor.cancel_all())
+        self._threads.close()
+        if self._burying:
+            await asyncio.wait(self._burying, timeout=LAST_WORDS)
+        await self._within_reason(self._settler.join(), "settle the last outcomes")
+        await self._end_services()
+        await self._within_reason(self._broker.leave(self.name), "leave")
+        if not self.reading.cancelled() and (error := self.reading.exception()) is not None:
+            raise error
+
+    async def abandon(self) -> None:
+        """Give all up: the jobs belong to others by now."""
+        await self._reader.stop(self.reading)
+        self._executor.stop()
+        cut_short = await self._executor.cancel_all()
+        self._threads.close()
+        await self._within_reason(self._settler.join(), "settle the last outcomes")
+        await self._end_services()
+        # What a read on its way brought after the others had looked.
+        await self._hand_back(await self._unheld())
+        logger.error(
+            "worker %s was taken for dead: %d running jobs were cancelled and run elsewhere",
+            self.name,
+            len(cut_short),
+        )
+
+    async def _end_services(self) -> None:
+        self._reaping.cancel()
+        await asyncio.wait([self._reaping])
+        await self._heartbeat.stop()
+
+    def _lose(self) -> None:
+        # The reader's end is what the worker waits for.
+        self.is_lost = True
+        self.reading.cancel()
+
+    def _holds(self, delivery: "Delivery") -> bool:
+        return (
+            (delivery.stream, delivery.entry) in self._executor.running
+            or self._settler.holds(delivery)
+            or delivery in self._executor.backlog
+        )
+
+    async def _unheld(self) -> "list[Delivery]":
+        """What Redis has sent that never arrived here."""
+        try:
+            own = await self._broker.read_all_own(self.name)
+        except BrokerError as error:
+            logger.warning("could not look for deliveries that never arrived: %s", error)
+            return []
+        return [delivery for delivery in own if not self._holds(delivery)]
+
+    async def _hand_back(self, deliveries: "list[Delivery]") -> None:
+        if deliveries:
+            logger.info("handing %d jobs back", len(deliveries))
+            await self._within_reason(self._broker.hand_back(deliveries), "hand jobs back")
+
+    async def _within_reason(self, step: "Awaitable[object]", what: str) -> None:
+        """Take a step of the end; a Redis that is away does not keep the process alive."""
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                await step
+        except (TimeoutError, BrokerError) as error:
+            logger.error(  # noqa: TRY400  # the traceback would say nothing more
+                "could not %s (%s): other workers will take over after the lease", what, error
+            )
+
+    def _bury(self, delivery: "Delivery", reason: str) -> None:
+        logger.error("a stream entry is no job: %s", reason, extra={"job_id": delivery.job_id})
+        burying = asyncio.create_task(
+            self._broker.bury([(delivery.stream, delivery.entry)], reason)
+        )
+        self._burying.add(burying)
+        burying.add_done_callback(self._burying.discard)
+
+
+def _log_failure(reading: "asyncio.Task[None]") -> None:
+    if not reading.cancelled() and (error := reading.exception()) is not None:
+        logger.critical("the worker has stopped reading: %s", error, exc_info=error)

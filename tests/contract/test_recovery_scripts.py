@@ -1,0 +1,154 @@
+"""renew, census and reap: what becomes of a dead worker's deliveries."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple, cast
+
+import orjson
+import pytest
+
+from aiostreamq.model.delivery import Delivery, Mark, Settlement
+from aiostreamq.model.keys import Keys
+from aiostreamq.model.options import DEFAULT_LANE
+from aiostreamq.store.broker import Broker
+from aiostreamq.store.connector import connector_for
+from aiostreamq.store.link import Link, Reply
+from aiostreamq.store.roster import REAP_LIMIT, Roster
+
+LEASE_MS = 1_000
+
+
+class Scene(NamedTuple):
+    """A queue with its roster, and a connection of the test's own."""
+
+    broker: Broker
+    roster: Roster
+    link: Link
+
+    async def enqueue(self, *job_ids: str) -> None:
+        """Put jobs into the default lane."""
+        place = self.broker.place_of(DEFAULT_LANE)
+        jobs = [(job_id, place, Mark.NOBODY, b'{"v":1,"task":"t"}') for job_id in job_ids]
+        await self.broker.enqueue(jobs, "box", 5)
+
+    async def read(self, worker: str, count: int = 100) -> list[Delivery]:
+        """Have *worker* be sent what is there."""
+        return (await self.broker.read(self.link, worker, count, None)).deliveries
+
+
+@pytest.fixture
+async def scene(store_url: str) -> AsyncIterator[Scene]:
+    """An empty queue."""
+    connector = connector_for(store_url)
+    broker = Broker(connector, Keys("q"), [DEFAULT_LANE])
+    await broker.open()
+    link = await connector.open_link("test")
+    yield Scene(broker, Roster(broker), link)
+    link.close()
+    broker.close()
+
+
+async def test_worker_that_joined_can_renew(scene: Scene) -> None:
+    """Each renewal changes the beat, which is all that others look at."""
+    await scene.roster.join("a", LEASE_MS)
+    first = await scene.roster.census(LEASE_MS, thorough=False)
+    assert await scene.roster.renew("a", LEASE_MS)
+    second = await scene.roster.census(LEASE_MS, thorough=False)
+    assert first == {"a": "0 1000"}
+    assert second == {"a": "1 1000"}
+
+
+async def test_stranger_cannot_renew(scene: Scene) -> None:
+    """A worker nobody has heard of is told to start afresh."""
+    assert not await scene.roster.renew("a", LEASE_MS)
+
+
+async def test_dead_workers_job_runs_elsewhere_and_its_outcome_is_refused(scene: Scene) -> None:
+    """The delivery comes back under a higher number; the old one can settle nothing."""
+    await scene.roster.join("a", LEASE_MS)
+    await scene.enqueue("j")
+    [old] = await scene.read("a")
+    reaped = await scene.roster.reap("a", "0 1000", 3)
+    [new] = await scene.read("b")
+    refused = await scene.broker.settle([Settlement(old, 60_000, b'{"state":"done","n":1}')])
+    accepted = await scene.broker.settle([Settlement(new, 60_000, b'{"state":"done","n":2}')])
+    assert (reaped.returned, reaped.given_up, reaped.finished) == (1, 0, 1)
+    assert (new.job_id, new.number, new.envelope) == ("j", 2, old.envelope)
+    assert refused == [old]
+    assert accepted == []
+    assert orjson.loads(await scene.broker.status("j") or b"")["n"] == 2
+
+
+async def test_worker_that_beat_meanwhile_is_left_alone(scene: Scene) -> None:
+    """A reaper that looked too long ago does nothing."""
+    await scene.roster.join("a", LEASE_MS)
+    await scene.enqueue("j")
+    await scene.read("a")
+    await scene.roster.renew("a", LEASE_MS)
+    assert (await scene.roster.reap("a", "0 1000", 3)).finished == -1
+    assert await scene.read("b") == []
+
+
+async def test_reaped_worker_cannot_renew(scene: Scene) -> None:
+    """The dead learn of it with their next beat."""
+    await scene.roster.join("a", LEASE_MS)
+    await scene.roster.reap("a", "0 1000", 3)
+    assert not await scene.roster.renew("a", LEASE_MS)
+
+
+async def test_poison_is_given_up(scene: Scene) -> None:
+    """A job that was with as many dead workers as it may be ends among the dead letters."""
+    await scene.enqueue("j")
+    await scene.broker.subscribe("box", ["j"])
+    given_up: list[int] = []
+    for worker in ("a", "b", "c"):
+        await scene.roster.join(worker, LEASE_MS)
+        assert len(await scene.read(worker)) == 1
+        given_up.append((await scene.roster.reap(worker, "0 1000", 3)).given_up)
+    notice = cast("bytes", await scene.link.call("LPOP", scene.broker.keys.inbox("box")))
+    letters = cast("list[Reply]", await scene.link.call("XRANGE", scene.broker.keys.dead, "-", "+"))
+    assert given_up == [0, 0, 1]
+    assert orjson.loads(notice.removeprefix(b"j "))["state"] == "dead"
+    assert orjson.loads(await scene.broker.status("j") or b"")["error"]["type"] == "Poison"
+    assert b'{"v":1,"task":"t"}' in cast("list[list[bytes]]", letters[0])[1]
+    assert await scene.read("d") == []
+
+
+async def test_one_call_touches_a_bounded_number(scene: Scene) -> None:
+    """A worker with much is recovered in several calls; nothing is lost between them."""
+    ids = [f"j{number}" for number in range(REAP_LIMIT + 10)]
+    await scene.roster.join("a", LEASE_MS)
+    await scene.enqueue(*ids)
+    assert len(await scene.read("a", 1_000)) == len(ids)
+    first = await scene.roster.reap("a", "0 1000", 3)
+    second = await scene.roster.reap("a", "dead", 3)
+    assert (first.returned, first.finished) == (REAP_LIMIT, 0)
+    assert (second.returned, second.finished) == (10, 1)
+    assert sorted(d.job_id for d in await scene.read("b", 1_000)) == sorted(ids)
+
+
+async def test_consumer_that_never_joined_is_found(scene: Scene) -> None:
+    """What a worker read under a name that is already forgotten is not lost."""
+    await scene.enqueue("j")
+    await scene.read("ghost")
+    assert await scene.roster.census(LEASE_MS, thorough=True) == {"ghost": "0 1000"}
+    assert (await scene.roster.reap("ghost", "0 1000", 3)).returned == 1
+
+
+async def test_worker_with_deliveries_does_not_vanish_when_it_leaves(scene: Scene) -> None:
+    """Leaving with work in hand keeps the name, so that others find it dead."""
+    await scene.roster.join("a", LEASE_MS)
+    await scene.enqueue("j")
+    await scene.read("a")
+    await scene.broker.leave("a")
+    assert "a" in await scene.roster.census(LEASE_MS, thorough=False)
+
+
+async def test_entry_of_others_is_recovered_as_it_is(scene: Scene) -> None:
+    """An entry that is no job goes back with all its fields, for a worker to bury."""
+    stream = scene.broker.streams[1]
+    await scene.roster.join("a", LEASE_MS)
+    await scene.link.call("XADD", stream, "*", "some", "thing")
+    await scene.read("a")
+    assert (await scene.roster.reap("a", "0 1000", 3)).returned == 1
+    read = await scene.broker.read(scene.link, "b", 10, None)
+    assert len(read.unreadable) == 1

@@ -1,0 +1,155 @@
+"""Workers that are killed, paused or blocked: nothing is lost, and nobody answers twice."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aiostreamq import JobDead
+from tests.integration.recovery_app import block, crash, nap, queue
+from tests.support.waiting import wait_until
+
+LEASE = 1.0
+
+pytestmark = pytest.mark.may_block("the tests start and kill processes")
+
+Start = Callable[[], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """The file where each start and end of a body is written down."""
+    return tmp_path / "ledger"
+
+
+@pytest.fixture
+def start_worker(redis_url: str, ledger: Path, tmp_path: Path) -> Iterator[Start]:
+    """A function that starts a worker process with a short lease."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> "subprocess.Popen[str]":
+        log = (tmp_path / f"worker{len(started)}.log").open("w")
+        command = [
+            sys.executable,
+            "-m",
+            "aiostreamq",
+            "run",
+            "tests.integration.recovery_app:queue",
+        ]
+        options = ["--url", redis_url, "--lease", str(LEASE), "--concurrency", "20"]
+        environment = os.environ | {"LEDGER": str(ledger)}
+        with log:
+            process = subprocess.Popen(command + options, env=environment, stderr=log, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+
+
+def lines(ledger: Path) -> list[list[str]]:
+    """What the ledger says: job, attempt, process, event."""
+    return [line.split() for line in ledger.read_text().splitlines()] if ledger.exists() else []
+
+
+def events(ledger: Path, event: str) -> list[str]:
+    """The jobs of which *event* is written down, once for each time."""
+    return [job for job, _, _, what in lines(ledger) if what == event]
+
+
+async def open_queue(url: str) -> None:
+    """Connect this process's view of the queue to the server under test."""
+    queue.use_url(url)
+    await queue.open()
+
+
+async def test_killed_workers_jobs_run_elsewhere(
+    redis_url: str, start_worker: Start, ledger: Path
+) -> None:
+    """After kill -9 every job ends, within the lease and a second beyond its own time."""
+    victim = start_worker()
+    await open_queue(redis_url)
+    jobs = await queue.enqueue_many(nap.bind(0.3) for _ in range(20))
+    await wait_until(lambda: len(events(ledger, "start")) == 20, "the jobs to start", timeout=10)
+    survivor = start_worker()
+    await wait_until((ledger.parent / "worker1.log").read_text, "the survivor", timeout=10)
+    more = await queue.enqueue_many(nap.bind(5.0) for _ in range(10))
+    await wait_until(lambda: len(events(ledger, "start")) == 30, "more to start", timeout=10)
+    victim.kill()
+    killed = time.monotonic()
+    orphans = {job for job, _, pid, _ in lines(ledger) if pid == str(victim.pid)}
+    orphans -= set(events(ledger, "end"))
+
+    def are_taken_over() -> bool:
+        return orphans <= {job for job, _, pid, _ in lines(ledger) if pid == str(survivor.pid)}
+
+    await wait_until(are_taken_over, "the orphans to start elsewhere", timeout=10)
+    assert time.monotonic() - killed < LEASE + 1.5
+    await asyncio.gather(*jobs, *more)
+    assert set(events(ledger, "end")) == {job.id for job in (*jobs, *more)}
+    await queue.aclose()
+
+
+async def test_paused_worker_cannot_answer_late(
+    redis_url: str, start_worker: Start, ledger: Path
+) -> None:
+    """A worker stopped past its lease loses its jobs; what it says afterwards is refused."""
+    zombie = start_worker()
+    await open_queue(redis_url)
+    job = await nap.enqueue(1.0)
+    await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start", timeout=10)
+    zombie.send_signal(signal.SIGSTOP)
+    heir = start_worker()
+    assert await job == heir.pid
+    zombie.send_signal(signal.SIGCONT)
+    log = ledger.parent / "worker0.log"
+    await wait_until(lambda: "taken for dead" in log.read_text(), "it to notice", timeout=10)
+    assert await queue.job(job.id) == heir.pid
+    # It goes on under a new name.
+    heir.terminate()
+    heir.wait()
+    assert await (await nap.enqueue(0.0)) == zombie.pid
+    await queue.aclose()
+
+
+async def test_blocked_loop_keeps_its_lease_and_is_reported(
+    redis_url: str, start_worker: Start, ledger: Path
+) -> None:
+    """A job that blocks past the lease is named with its stack, and runs once."""
+    owner = start_worker()
+    await open_queue(redis_url)
+    job = await block.enqueue(3.0)
+    await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start", timeout=10)
+    start_worker()
+    assert await job == owner.pid
+    log = (ledger.parent / "worker0.log").read_text()
+    assert "blocked for 1." in log
+    assert f"job:block:{job.id}" in log
+    assert "time.sleep(seconds)" in log
+    assert events(ledger, "start") == [job.id]
+    await queue.aclose()
+
+
+async def test_job_that_kills_workers_is_given_up(
+    redis_url: str, start_worker: Start, ledger: Path
+) -> None:
+    """After three workers it is dead, and the fourth lives."""
+    await open_queue(redis_url)
+    job = await crash.enqueue()
+    for _ in range(3):
+        start_worker().wait(timeout=20)
+    last = start_worker()
+    with pytest.raises(JobDead, match="delivered 3 times"):
+        await job
+    assert events(ledger, "start") == [job.id] * 3
+    assert last.poll() is None
+    await queue.aclose()

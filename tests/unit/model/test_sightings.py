@@ -1,0 +1,59 @@
+"""When a worker is taken for dead."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiostreamq.model.sightings import Sightings
+
+
+def look_often(sightings: Sightings, beats: dict[str, str], start: float, end: float) -> list[str]:
+    """Look every half second from *start* to *end*; returns who was found dead."""
+    dead: list[str] = []
+    for half in range(int(start * 2), int(end * 2) + 1):
+        dead += [name for name, _ in sightings.look(beats, half / 2)]
+    return dead
+
+
+def test_silent_worker_is_dead_after_its_lease() -> None:
+    """A beat that stays the same for a lease of watching is a death, and not before."""
+    sightings = Sightings(0.5)
+    beats = {"a": "7 3000"}
+    assert look_often(sightings, beats, 0, 2.5) == []
+    assert sightings.look(beats, 3.0) == [("a", "7 3000")]
+
+
+def test_beating_worker_is_alive() -> None:
+    """A worker whose counter moves is never dead, however long it is watched."""
+    sightings = Sightings(0.5)
+    for second in range(100):
+        assert sightings.look({"a": f"{second} 3000"}, float(second)) == []
+
+
+def test_time_without_watching_does_not_count() -> None:
+    """After an outage in which nobody could beat or look, nobody looks dead at once."""
+    sightings = Sightings(0.5)
+    sightings.look({"a": "7 3000"}, 0.0)
+    assert sightings.look({"a": "7 3000"}, 60.0) == []
+
+
+def test_half_reaped_worker_is_taken_up_at_once() -> None:
+    """A worker that another reaper left half done needs no second wait."""
+    assert Sightings(0.5).look({"a": "dead"}, 0.0) == [("a", "dead")]
+
+
+def test_worker_that_left_is_forgotten() -> None:
+    """A name that comes back starts with a fresh lease."""
+    sightings = Sightings(0.5)
+    look_often(sightings, {"a": "7 3000"}, 0, 2.5)
+    sightings.look({}, 2.75)
+    assert sightings.look({"a": "7 3000"}, 3.0) == []
+
+
+@given(st.lists(st.floats(min_value=-1e6, max_value=1e6), max_size=50))
+def test_no_clock_makes_a_single_look_fatal(times: list[float]) -> None:
+    """Whatever the watcher's clock does, one look adds at most two intervals of silence."""
+    sightings = Sightings(0.5)
+    needed = 3.0 / (2 * 0.5)
+    for count, now in enumerate(times):
+        dead = sightings.look({"a": "7 3000"}, now)
+        assert not dead or count >= needed
