@@ -186,7 +186,7 @@ class Broker:
 
     async def unblock(self, client_id: int) -> None:
         """End the blocking read of another of our connections."""
-        await self._line.persist(lambda link: link.call("CLIENT", "UNBLOCK", client_id), deadline=2)
+        await self.call("CLIENT", "UNBLOCK", client_id, deadline=2)
 
     async def read(self, link: "Link", consumer: str, count: int, block_ms: int | None) -> Read:
         """Read what is new, at most *count* from each stream.
@@ -224,6 +224,10 @@ class Broker:
     def over_another_line(self, role: str) -> "Broker":
         """The same queue over a connection of its own, maybe for another event loop."""
         return Broker(self.connector, self.keys, self.lanes, role=role)
+
+    async def call(self, *command: "Argument", deadline: float | None = None) -> "Reply":
+        """Send one plain command, again and again as `run` does."""
+        return await self._line.persist(lambda link: link.call(*command), deadline=deadline)
 
     async def run(
         self,

@@ -41,8 +41,11 @@ class Roster:
 
     async def census(self, lease_ms: int, *, thorough: bool) -> "Mapping[str, str]":
         """The beats of all workers by name; *thorough* finds those who never joined."""
-        keys = [self._workers, *self._broker.streams]
-        found = await self._broker.run("census", keys, [GROUP, lease_ms, int(thorough)])
+        if thorough:
+            keys = [self._workers, *self._broker.streams]
+            found = await self._broker.run("census", keys, [GROUP, lease_ms])
+        else:
+            found = await self._broker.call("HGETALL", self._workers)
         words = [word.decode() for word in cast("list[bytes]", found)]
         return dict(zip(words[::2], words[1::2], strict=True))
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aiostreamq.worker")
 
-# Seconds between two looks at the worker's loop.
-LOOK = 0.25
+# Seconds between two looks at the worker's loop. Each wakes it: idle workers
+# should cost nothing to speak of.
+LOOK = 0.5
 
 # A lease is renewed three times over, so that two beats may be lost.
 BEATS_A_LEASE = 3

@@ -19,7 +19,7 @@ logger = logging.getLogger("aiostreamq.worker")
 
 # Seconds between looks, about. With the lease, this bounds how long the jobs of
 # a killed worker stay away.
-INTERVAL = 0.5
+INTERVAL = 0.6
 
 # Every so many looks the consumer groups are searched for those who never joined.
 THOROUGH_EVERY = 20

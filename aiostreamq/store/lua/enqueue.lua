@@ -27,11 +27,14 @@ for at = 3, #ARGV, 4 do
     local entry = redis.call('XADD', stream, '*', 'id', id, 'n', '1', 'job', ARGV[at + 3])
     local lane = string.sub(stream, lane_at)
     if mark == '1' then
-      redis.call('HSET', job, 'e', entry, 's', lane, 'w', inbox)
+      redis.call('HSET', job, 'e', entry, 'w', inbox)
     elseif mark == '2' then
-      redis.call('HSET', job, 'e', entry, 's', lane, 'k', '0')
+      redis.call('HSET', job, 'e', entry, 'k', '0')
     else
-      redis.call('HSET', job, 'e', entry, 's', lane)
+      redis.call('HSET', job, 'e', entry)
+    end
+    if lane ~= 'default' then
+      redis.call('HSET', job, 's', lane)
     end
   end
 end

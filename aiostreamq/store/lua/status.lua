@@ -13,7 +13,7 @@ if outcome then
   return outcome
 end
 local known = redis.call('HMGET', KEYS[1], 'e', 's', 'ended')
-local entry, lane, ended = known[1], known[2], known[3]
+local entry, lane, ended = known[1], known[2] or 'default', known[3]
 if ended then
   return 'done'
 end
