@@ -19,6 +19,7 @@ from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:
     from anyio import CancelScope
+    from anyio.abc import TaskStatus
 
 logger = logging.getLogger("aiostreamq.cli")
 
@@ -42,11 +43,12 @@ def run(told: argparse.Namespace) -> int:
 
 
 async def _serve(queue: Queue, worker: Worker, burst: bool) -> None:
-    server = await queue.open()
-    print(_banner(queue, worker, server.name), file=sys.stderr, flush=True)
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_heed_signals, worker, tasks.cancel_scope)
+            # First, so that a signal during the start drains like any other.
+            await tasks.start(_heed_signals, worker, tasks.cancel_scope)
+            server = await queue.open()
+            print(_banner(queue, worker, server.name), file=sys.stderr, flush=True)
             await worker.run(burst=burst)
             tasks.cancel_scope.cancel()
     finally:
@@ -54,8 +56,11 @@ async def _serve(queue: Queue, worker: Worker, burst: bool) -> None:
             await queue.aclose()
 
 
-async def _heed_signals(worker: Worker, everything: "CancelScope") -> None:
+async def _heed_signals(
+    worker: Worker, everything: "CancelScope", *, task_status: "TaskStatus[None]"
+) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
         is_draining = False
         async for _ in signals:
             if is_draining:

@@ -45,7 +45,7 @@ def _attribute(found: object, name: str, module: str) -> object:
         return getattr(found, name)
     except AttributeError:
         near = get_close_matches(name, dir(found), n=1)
-        queues = [k for k, v in vars(found).items() if isinstance(v, Queue)]
+        queues = [k for k, v in getattr(found, "__dict__", {}).items() if isinstance(v, Queue)]
         hint = ""
         if queues:
             hint = f": its queues are {', '.join(sorted(queues))}"

@@ -51,9 +51,9 @@ class Call(Generic[R_co]):
 class Submitter(Protocol):
     """What a task needs to be enqueued."""
 
-    async def submit(
+    def submit(
         self, spec: "TaskSpec", using: Using, args: Sequence[object], kwargs: dict[str, object]
-    ) -> "Job[object]":
+    ) -> "Coroutine[Any, Any, Job[object]]":
         """Enqueue one call."""
         ...
 
@@ -66,7 +66,7 @@ class Enqueuer(Generic[P, R_co]):
         self._submitter = submitter
         self._using = using
 
-    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> "Job[R_co]":
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> "Coroutine[Any, Any, Job[R_co]]":
         """Enqueue a call with these arguments.
 
         Returns:
@@ -81,7 +81,9 @@ class Enqueuer(Generic[P, R_co]):
         Cancelling is safe for the queue, but the job may or may not have been
         enqueued; give it an id with `.using(id=...)` to enqueue it again without doubt.
         """
-        return cast("Job[R_co]", await self._submitter.submit(self.spec, self._using, args, kwargs))
+        # The coroutine itself, and not one around it, which would cost 0.5 µs more.
+        submitting = self._submitter.submit(self.spec, self._using, args, kwargs)
+        return cast("Coroutine[Any, Any, Job[R_co]]", submitting)
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """Return the call with these arguments, for `queue.enqueue_many`."""

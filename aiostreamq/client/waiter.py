@@ -74,6 +74,7 @@ class Waiter:
         self._listening: asyncio.Task[None] | None = None
         self._link: Link | None = None  # the one that was listened on last
         self._swept = 0.0  # loop time
+        self._is_closed = False
 
     @property
     def broker(self) -> Broker:
@@ -106,6 +107,8 @@ class Waiter:
         """
         if ticket.outcome is not None:
             return ticket.outcome
+        if self._is_closed:
+            raise QueueUnavailable("the queue was closed: open it, and ask queue.job(id) again")
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         ticket.futures.append(future)
         self._awaited[ticket.job_id] = ticket
@@ -124,6 +127,7 @@ class Waiter:
 
     async def close(self) -> None:
         """Stop listening; whoever still waits gets QueueUnavailable."""
+        self._is_closed = True
         self._line.close()
         if self._listening is not None:
             self._listening.cancel()

@@ -20,7 +20,7 @@ from typing import (
 import orjson
 
 from aiostreamq.errors import PayloadError, UsageError
-from aiostreamq.model.wire import refuse_nan
+from aiostreamq.model.wire import refuse_lossy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,16 +80,14 @@ class Restorer:
                 f"{what} is annotated {_told(annotation)}, which JSON does not have: "
                 f"install the extra that restores it, pip install 'aiostreamq[pydantic]'"
             ) from error
-        make = cast("Callable[..., TypeAdapter[object]]", TypeAdapter)
+        make = cast("Callable[..., TypeAdapter[tuple[object]]]", TypeAdapter)
         try:
-            try:
-                self._adapter = make(
-                    annotation, config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-                )
-            except PydanticUserError as error:
-                if error.code != "type-adapter-config-unused":
-                    raise
-                self._adapter = make(annotation)  # models and dataclasses bring their own settings
+            # In a tuple, because only from there do the settings reach dataclasses:
+            # bytes that are no UTF-8 could not be in one otherwise.
+            self._adapter = make(
+                tuple[annotation],  # type: ignore[valid-type]
+                config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"),
+            )
         except PydanticUserError as error:
             raise UsageError(
                 f"{what} is annotated {_told(annotation)}, which cannot travel: {error.message}"
@@ -102,12 +100,11 @@ class Restorer:
             PayloadError: It is not what the annotation says.
         """
         try:
-            written = self._adapter.dump_json(value, warnings="error")
-        except ValueError as error:
+            refuse_lossy(value)
+            written = self._adapter.dump_json((value,), warnings="error")
+        except (ValueError, PayloadError) as error:
             raise PayloadError(f"{self.what}: {_first_line(error)}") from error
-        if b"null" in written:
-            refuse_nan(value)
-        return orjson.Fragment(written)
+        return orjson.Fragment(written[1:-1])
 
     def restore(self, value: object) -> object:
         """Return the value that `write` was given.
@@ -116,7 +113,7 @@ class Restorer:
             PayloadError: The JSON is not of the annotated type.
         """
         try:
-            return self._adapter.validate_json(orjson.dumps(value))
+            return self._adapter.validate_json(orjson.dumps((value,)))[0]
         except ValueError as error:
             raise PayloadError(f"{self.what}: {error}") from error
 
@@ -125,5 +122,5 @@ def _told(annotation: object) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
-def _first_line(error: ValueError) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]

@@ -33,6 +33,7 @@ class TaskSignature:
         except NameError:
             # Annotations that name what is defined further down are read on first use.
             self._hints = None
+        #: the parameter for the context, and its place; None where it takes it by name only
         self.context_name, self.context_place = self._find_context(signature)
         self._signature = signature.replace(
             parameters=[p for p in signature.parameters.values() if p.name != self.context_name]
@@ -46,12 +47,12 @@ class TaskSignature:
         if self._hints is not None:
             _ = self._restorers, self._result  # so that a missing extra shows at registration
 
-    def _find_context(self, signature: inspect.Signature) -> tuple[str | None, int]:
+    def _find_context(self, signature: inspect.Signature) -> tuple[str | None, int | None]:
         for place, parameter in enumerate(signature.parameters.values()):
             annotation = (self._hints or {}).get(parameter.name, parameter.annotation)
             if annotation is self._context_type or annotation == self._context_type.__name__:
-                return parameter.name, place
-        return None, 0
+                return parameter.name, place if parameter.kind in _POSITIONAL else None
+        return None, None
 
     @cached_property
     def _restorers(self) -> dict[str, Restorer]:
@@ -151,8 +152,8 @@ class TaskSignature:
         """Return the arguments with *context* put where the function wants it."""
         if self.context_name is None:
             return args, kwargs
-        if self.context_place <= len(args):
-            place = self.context_place
+        place = self.context_place
+        if place is not None and place <= len(args):
             return [*args[:place], context, *args[place:]], kwargs
         return args, {**kwargs, self.context_name: context}
 

@@ -7,13 +7,20 @@ annotated with the type gets the value back.
 import base64
 import math
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
 from aiostreamq.errors import PayloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# What every reader of JSON can be trusted with, and orjson writes.
+SMALLEST, LARGEST = -(2**63), 2**64 - 1
 
 
 def encode(value: object) -> bytes:
@@ -29,14 +36,14 @@ def encode(value: object) -> bytes:
     # orjson writes NaN and infinities as null. Looking for them only where
     # there is a null keeps the check free for nearly all payloads.
     if b"null" in written:
-        refuse_nan(value)
+        refuse_lossy(value)
     return written
 
 
-def refuse_nan(value: object) -> None:
-    """Raise PayloadError where *value* holds a float that is no number."""
-    if _has_no_number(value):
-        raise PayloadError("NaN and infinity are no JSON: send None or a string instead")
+def refuse_lossy(value: object) -> None:
+    """Raise PayloadError where *value* holds a number that JSON can not carry."""
+    if (fault := _fault(value)) is not None:
+        raise PayloadError(f"{fault}: send a string instead")
 
 
 def _write_rich(value: object) -> object:
@@ -62,18 +69,31 @@ def _plain_seconds(value: timedelta) -> str:
     return f"{whole}.{value.microseconds:06d}" if value.microseconds else str(whole)
 
 
-def _has_no_number(value: object) -> bool:
+def _fault(value: object) -> str | None:
+    """What JSON would lose of *value*, or None."""
     match value:
-        case float():
-            return not math.isfinite(value)
-        case str() | int() | None:
-            return False
+        case bool() | str() | bytes() | None:
+            return None
+        case int():
+            return None if SMALLEST <= value <= LARGEST else "ints beyond 64 bits are no JSON here"
+        case float() | Decimal():
+            return None if math.isfinite(value) else "NaN and infinity are no JSON"
         case list() | tuple() | set() | frozenset():
-            return any(map(_has_no_number, cast("list[object]", value)))
+            return _first_fault(cast("Iterable[object]", value))
         case Mapping():
-            return any(map(_has_no_number, cast("Mapping[object, object]", value).values()))
+            pairs = cast("Mapping[object, object]", value)
+            return _first_fault([*pairs.keys(), *pairs.values()])
         case _:
-            fields = getattr(value, "__dict__", None) or {
-                name: getattr(value, name, None) for name in getattr(value, "__slots__", ())
-            }
-            return any(map(_has_no_number, fields.values()))
+            return _first_fault(_parts(value))
+
+
+def _first_fault(values: "Iterable[object]") -> str | None:
+    return next(filter(None, map(_fault, values)), None)
+
+
+def _parts(value: object) -> "Iterable[object]":
+    if is_dataclass(value):
+        return [getattr(value, field.name, None) for field in fields(value)]
+    if hasattr(value, "model_dump"):
+        return vars(value).values()
+    return ()

@@ -37,13 +37,15 @@ def remedy_for(error: Exception) -> Remedy:
     if isinstance(error, LinkLost):
         return Remedy.AGAIN
     if isinstance(error, CommandError):
-        # Inside a script Redis puts its own words around the code.
-        for word in str(error).replace(":", " ").split()[:8]:
-            if word.lstrip("-") in _REMEDIES:
-                return _REMEDIES[word.lstrip("-")]
+        return next((_REMEDIES[w] for w in _words(error) if w in _REMEDIES), Remedy.NONE)
     return Remedy.NONE
 
 
 def is_elsewhere(error: Exception) -> bool:
     """Whether the link should be opened anew before the next try."""
-    return any(word in _ELSEWHERE for word in str(error).split()[:8])
+    return any(word in _ELSEWHERE for word in _words(error))
+
+
+def _words(error: Exception) -> list[str]:
+    # For an error inside a script Redis puts a dozen words of its own before the code.
+    return [word.lstrip("-") for word in str(error).replace(":", " ").split()[:20]]

@@ -49,10 +49,22 @@ class Line:
             if self._is_closed:
                 raise LinkLost("the queue was closed")
             if self._link is None or self._link.is_lost:
-                self._link = await self._connector.open_link(
-                    self._role, reply_timeout=self._reply_timeout
-                )
+                self._link = await self._open()
             return self._link
+
+    async def _open(self) -> Link:
+        opener = asyncio.current_task()
+        cancellations = opener.cancelling() if opener is not None else 0
+        link = await self._connector.open_link(self._role, reply_timeout=self._reply_timeout)
+        # redis-py may swallow a cancellation that meets its handshake.
+        was_cancelled = opener is not None and opener.cancelling() > cancellations
+        if self._is_closed or was_cancelled:
+            link.close()
+        if was_cancelled:
+            raise asyncio.CancelledError
+        if self._is_closed:
+            raise LinkLost("the queue was closed")
+        return link
 
     async def ask_server(self) -> "Server":
         """Learn which server this leads to."""

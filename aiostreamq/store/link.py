@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import hiredis
 
-from aiostreamq.errors import BrokerError
+from aiostreamq.errors import BrokerError, QueueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ _pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  #
 _INCOMPLETE = object()
 
 
-class LinkLost(BrokerError):
+class LinkLost(QueueUnavailable):
     """The connection to Redis broke; whether the command ran is not known."""
 
 

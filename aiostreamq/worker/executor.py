@@ -7,7 +7,6 @@ that is handed to the settler (`_finish`). None of them talks to Redis.
 
 import asyncio
 import logging
-import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
@@ -21,6 +20,7 @@ from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
 from aiostreamq.model.options import DEFAULT_RESULT_TTL
 from aiostreamq.model.outcome import JobState, encode_done, encode_ended
 from aiostreamq.model.spec import milliseconds
+from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import describe
 
@@ -166,7 +166,7 @@ class Executor:
         if timeout:
             self._deadlines.add(run, timeout)
         name = f"job:{envelope.task}:{delivery.job_id}"
-        run.task = _spawn(self._run(run), self._loop, name, self._context.copy())
+        run.task = start_task(self._run(run), self._loop, name=name, context=self._context.copy())
 
     async def _run(self, run: Run) -> None:
         try:
@@ -264,24 +264,3 @@ class Executor:
         run.stop = stop
         if run.task is not None:
             run.task.cancel()
-
-
-if sys.version_info >= (3, 12):
-
-    def _spawn(
-        coroutine: Coroutine[Any, Any, None],
-        loop: asyncio.AbstractEventLoop,
-        name: str,
-        context: Any,
-    ) -> asyncio.Task[None]:
-        # Eagerly: a job that does not wait never goes through the loop at all.
-        return asyncio.Task(coroutine, loop=loop, name=name, context=context, eager_start=True)
-else:
-
-    def _spawn(
-        coroutine: Coroutine[Any, Any, None],
-        loop: asyncio.AbstractEventLoop,
-        name: str,
-        context: Any,
-    ) -> asyncio.Task[None]:
-        return loop.create_task(coroutine, name=name, context=context)

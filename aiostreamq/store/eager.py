@@ -1,0 +1,37 @@
+"""Starting asyncio tasks at once, where Python can (3.12 and later).
+
+A task that is started eagerly runs up to its first real wait before this call
+returns: a command leaves for Redis in this very moment, and a job that never
+waits does not go through the event loop at all.
+"""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from contextvars import Context
+
+if sys.version_info >= (3, 12):
+
+    def start_task(
+        coroutine: "Coroutine[Any, Any, None]",
+        loop: asyncio.AbstractEventLoop,
+        *,
+        name: str | None = None,
+        context: "Context | None" = None,
+    ) -> "asyncio.Task[None]":
+        """Start *coroutine* now; the task may be done when this returns."""
+        return asyncio.Task(coroutine, loop=loop, name=name, context=context, eager_start=True)
+else:
+
+    def start_task(
+        coroutine: "Coroutine[Any, Any, None]",
+        loop: asyncio.AbstractEventLoop,
+        *,
+        name: str | None = None,
+        context: "Context | None" = None,
+    ) -> "asyncio.Task[None]":
+        """Start *coroutine* in the next turn of the loop."""
+        return loop.create_task(coroutine, name=name, context=context)

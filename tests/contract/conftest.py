@@ -1,0 +1,14 @@
+"""What contract tests can ask for."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.store import Store
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    """An empty queue, on a real Redis and in memory."""
+    async with Store(store_url) as store:
+        yield store

@@ -1,0 +1,159 @@
+import orjson
+import pytest
+
+from aiostreamq.model.delivery import Delivery, Mark, Settlement
+from aiostreamq.store.broker import ID_MS, INBOX_MS, NOTICE_BYTES, SETTLE_LIMIT
+from tests.support.store import HOUR_MS, Store, outcome_of
+
+STREAMS = {"stream:returned", "stream:default", "stream:slow"}
+
+
+async def test_outcome_is_kept(store: Store) -> None:
+    """It is readable under the job's id for as long as was asked, and nothing else is left."""
+    delivery = await store.deliver("a")
+    assert await store.settle(delivery, keep_ms=HOUR_MS) == []
+    assert await store.call("GET", store.keys.result("a")) == outcome_of(delivery)
+    assert HOUR_MS - 5_000 < await store.pttl(store.keys.result("a")) <= HOUR_MS
+    assert await store.key_names() == STREAMS | {"result:a"}
+
+
+async def test_entry_is_gone(store: Store) -> None:
+    """An ended job is neither pending nor in its stream: the stream holds only what is to do."""
+    await store.settle(await store.deliver("a"))
+    assert await store.pending() == 0
+    assert await store.stream_at(store.keys.stream("default")) == []
+
+
+async def test_short_result(store: Store) -> None:
+    """Its id outlives it: a repeated enqueue must still meet it."""
+    await store.settle(await store.deliver("a"), keep_ms=1000)
+    assert 0 < await store.pttl(store.keys.result("a")) <= 1000
+    assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
+
+
+async def test_no_result(store: Store) -> None:
+    """Without one nothing is kept but the id, and nobody is told."""
+    await store.settle(await store.deliver("a", mark=Mark.NO_RESULT), keep_ms=0)
+    assert await store.key_names() == STREAMS | {"job:a"}
+    assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
+
+
+async def test_late_worker(store: Store) -> None:
+    """Who finishes a delivery that another has ended changes nothing, and is told."""
+    delivery = await store.deliver("a")
+    await store.settle(delivery)
+    kept = await store.call("GET", store.keys.result("a"))
+    late = delivery._replace(number=2)
+    assert await store.settle(late) == [late]
+    assert await store.call("GET", store.keys.result("a")) == kept
+
+
+@pytest.mark.parametrize("keep_ms", [HOUR_MS, 1000, 0])
+async def test_repeated(store: Store, keep_ms: int) -> None:
+    """The same delivery settled again after a lost reply is not refused."""
+    delivery = await store.deliver("a")
+    assert await store.settle(delivery, keep_ms=keep_ms) == []
+    keys = await store.key_names()
+    assert await store.settle(delivery, keep_ms=keep_ms) == []
+    assert await store.key_names() == keys
+
+
+@pytest.mark.parametrize("keep_ms", [HOUR_MS, 1000, 0])
+async def test_another_number_without_result(store: Store, keep_ms: int) -> None:
+    """The fence holds also where no result is kept."""
+    delivery = await store.deliver("a")
+    await store.settle(delivery, keep_ms=keep_ms)
+    other = delivery._replace(number=7)
+    assert await store.settle(other, keep_ms=keep_ms) == [other]
+
+
+async def test_never_delivered(store: Store) -> None:
+    """An entry that no worker has can not be ended."""
+    await store.enqueue("a")
+    made_up = Delivery(store.broker.place_of("default"), b"1-1", "a", 1, b"")
+    assert await store.settle(made_up) == [made_up]
+    assert [d.job_id for d in await store.read()] == ["a"]
+
+
+async def test_waiter_is_told(store: Store) -> None:
+    """The inbox gets the id with the outcome, and goes away if nobody empties it."""
+    delivery = await store.deliver("a", mark=Mark.CALLER)
+    await store.settle(delivery)
+    inbox = store.keys.inbox("me")
+    assert await store.list_at(inbox) == [b"a " + outcome_of(delivery)]
+    assert 0 < await store.pttl(inbox) <= INBOX_MS
+
+
+async def test_several_waiters(store: Store) -> None:
+    """Each inbox that asked is told once."""
+    delivery = await store.deliver("a", mark=Mark.CALLER)
+    await store.broker.subscribe("one", ["a"])
+    await store.broker.subscribe("other", ["a"])
+    await store.settle(delivery)
+    for name in ("me", "one", "other"):
+        assert await store.list_at(store.keys.inbox(name)) == [b"a " + outcome_of(delivery)]
+
+
+async def test_notices_travel_together(store: Store) -> None:
+    """One call puts one element into each inbox: a line for each of its jobs."""
+    await store.enqueue("a", "b", mark=Mark.CALLER)
+    await store.enqueue("c", mark=Mark.CALLER, inbox="other")
+    await store.enqueue("d")
+    await store.settle(*(await store.read()))
+    (mine,) = await store.list_at(store.keys.inbox("me"))
+    assert [line.split(b" ")[0] for line in mine.split(b"\n")] == [b"a", b"b"]
+    (theirs,) = await store.list_at(store.keys.inbox("other"))
+    assert theirs.startswith(b"c ")
+
+
+async def test_repeated_notice(store: Store) -> None:
+    """A repeated settle tells nobody twice."""
+    delivery = await store.deliver("a", mark=Mark.CALLER)
+    await store.settle(delivery)
+    await store.settle(delivery)
+    assert len(await store.list_at(store.keys.inbox("me"))) == 1
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_long_outcome(store: Store, over: int) -> None:
+    """One that is too long does not come along: the notice is the id alone."""
+    delivery = await store.deliver("a", mark=Mark.CALLER)
+    outcome = b'{"n":1,"value":"' + b"x" * (NOTICE_BYTES - 18 + over) + b'"}'
+    assert len(outcome) == NOTICE_BYTES + over
+    await store.broker.settle([Settlement(delivery, HOUR_MS, outcome)])
+    line = b"a" if over else b"a " + outcome
+    assert await store.list_at(store.keys.inbox("me")) == [line]
+    assert await store.call("GET", store.keys.result("a")) == outcome
+
+
+async def test_many_of_several_lanes(store: Store) -> None:
+    """A full batch ends all of its jobs, whichever lanes they came from."""
+    ids = [f"j{number}" for number in range(SETTLE_LIMIT)]
+    await store.enqueue(*ids[::2], lane="slow")
+    await store.enqueue(*ids[1::2])
+    deliveries = await store.read(count=1000)
+    assert len(deliveries) == SETTLE_LIMIT
+    assert await store.settle(*deliveries) == []
+    for job_id in ids:
+        raw = await store.call("GET", store.keys.result(job_id))
+        assert isinstance(raw, bytes)
+        assert orjson.loads(raw)["value"] == job_id
+    assert await store.pending() == await store.pending("slow") == 0
+
+
+async def test_some_of_a_batch_are_refused(store: Store) -> None:
+    """The others end all the same."""
+    await store.enqueue("a", "b", "c")
+    a, b, c = await store.read()
+    await store.settle(b)
+    stranger = b._replace(number=2)
+    assert await store.settle(a, stranger, c) == [stranger]
+    assert await store.pending() == 0
+
+
+async def test_the_queue_was_flushed(store: Store) -> None:
+    """A job that Redis has lost is refused, and nothing of it comes back."""
+    delivery = await store.deliver("a")
+    await store.call("FLUSHALL")
+    assert await store.settle(delivery) == [delivery]
+    assert not {"result:a", "job:a"} & await store.key_names()

@@ -1,0 +1,67 @@
+from aiostreamq.model.delivery import Mark
+from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Standing
+from tests.support.store import Store, outcome_of
+
+
+async def test_one_that_goes_on(store: Store) -> None:
+    """The inbox is noted, whether the job waits or runs."""
+    await store.enqueue("a")
+    assert await store.broker.subscribe("me", ["a"]) == [Standing.WILL_TELL]
+    assert (await store.hash_at(store.keys.job("a")))["w"] == "me"
+    await store.read()
+    assert await store.broker.subscribe("me", ["a"]) == [Standing.WILL_TELL]
+
+
+async def test_one_that_has_ended(store: Store) -> None:
+    """Its outcome is the answer."""
+    delivery = await store.deliver("a")
+    await store.settle(delivery)
+    assert await store.broker.subscribe("me", ["a"]) == [outcome_of(delivery)]
+
+
+async def test_one_that_keeps_no_result(store: Store) -> None:
+    """That is the answer while its job is known, so nobody waits in vain."""
+    delivery = await store.deliver("a", mark=Mark.NO_RESULT)
+    assert await store.broker.subscribe("me", ["a"]) == [Standing.NO_RESULT]
+    await store.settle(delivery, keep_ms=0)
+    assert await store.broker.subscribe("me", ["a"]) != [Standing.WILL_TELL]
+
+
+async def test_unknown_ones(store: Store) -> None:
+    """Nothing is noted about a job that is not there, or not any more."""
+    assert await store.broker.subscribe("me", ["a"]) == [Standing.UNKNOWN]
+    await store.settle(await store.deliver("b"), keep_ms=1000)
+    await store.call("DEL", store.keys.result("b"))
+    assert await store.broker.subscribe("me", ["b"]) == [Standing.UNKNOWN]
+    assert await store.key_names() & {"job:a", "inbox:me"} == set()
+
+
+async def test_asked_twice(store: Store) -> None:
+    """Asking again changes nothing and gives the same answer."""
+    await store.settle(await store.deliver("b"))
+    await store.enqueue("a")
+    first = await store.broker.subscribe("me", ["a", "b", "c"])
+    job = await store.hash_at(store.keys.job("a"))
+    assert await store.broker.subscribe("me", ["a", "b", "c"]) == first
+    assert await store.hash_at(store.keys.job("a")) == job
+
+
+async def test_several_inboxes(store: Store) -> None:
+    """Each that asked is noted once."""
+    await store.enqueue("a", mark=Mark.CALLER, inbox="producer")
+    for inbox in ("one", "producer", "other", "one"):
+        assert await store.broker.subscribe(inbox, ["a"]) == [Standing.WILL_TELL]
+    assert (await store.hash_at(store.keys.job("a")))["w"].split() == ["producer", "one", "other"]
+
+
+async def test_many_in_one_call(store: Store) -> None:
+    """The answers come in the order of the ids."""
+    ids = [f"j{number}" for number in range(SUBSCRIBE_LIMIT - 100)]
+    await store.enqueue(*ids)
+    await store.settle(*(await store.read(count=100)))
+    asked = [name for pair in zip(ids, reversed(ids), strict=True) for name in pair][:500]
+    answers = await store.broker.subscribe("me", asked)
+    ended = set(ids[:100])
+    for name, answer in zip(asked, answers, strict=True):
+        assert isinstance(answer, bytes) == (name in ended)
+        assert not isinstance(answer, bytes) or answer.endswith(b'"%b"}' % name.encode())

@@ -1,0 +1,160 @@
+"""What the README and the documentation say is so."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import aiostreamq.errors
+from aiostreamq.cli.main import _parser as cli_parser  # pyright: ignore[reportPrivateUsage]
+from tests.docs.page import Block, blocks_of, workers_in
+from tests.examples.processes import environment
+from tests.support.redis_server import RedisServer
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+LANGUAGES = {"python", "bash", "text", "json", "lua", "toml", "ini", "yaml", "dockerfile"}
+
+#: Seconds that the code of a page may take.
+PATIENCE = 40
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def blocks(page: Path, language: str) -> list[Block]:
+    """Return the blocks of one language."""
+    return [block for block in blocks_of(page.read_text()) if block.language == language]
+
+
+PYTHON_PAGES = [page for page in PAGES if blocks(page, "python")]
+
+
+def run_page(page: Path, url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the code of a page in a process of its own."""
+    program = [sys.executable, "-W", "error", "-m", "tests.docs.page", str(page)]
+    process = subprocess.Popen(
+        program,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(url),
+        cwd=cwd,
+        process_group=0,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    finally:
+        # With the workers that a page which hangs has started.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return subprocess.CompletedProcess(program, process.returncode, stdout, stderr)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_code_runs(page: Path, redis_url: str, tmp_path: Path) -> None:
+    """The Python of a page runs from top to bottom, and prints what the page shows."""
+    done = run_page(page, redis_url, tmp_path)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    shown = [block.text for block in blocks(page, "text") if block.is_output]
+    missing = [text for text in shown if text not in done.stdout]
+    assert not missing, f"it printed:\n{done.stdout}"
+
+
+@each_page
+def test_blocks_say_what_they_are(page: Path) -> None:
+    """Every fenced block has a language, so that none escapes being run by a typing error."""
+    unknown = {block.language for block in blocks_of(page.read_text())} - LANGUAGES
+    assert not unknown
+    assert page.read_text().count("\n```") % 2 == 0
+
+
+@each_page
+def test_commands_exist(page: Path) -> None:
+    """Every `aiostreamq` command in a block of shell commands is one that the parser takes."""
+    for block in blocks(page, "bash"):
+        for command in workers_in(block):
+            cli_parser().parse_args(command)
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    """A link to a file, or to a heading in one, finds it."""
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in headings(target), link
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page's headings."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_every_page_is_reachable() -> None:
+    """Each page is linked from the index of the documentation."""
+    index = ROOT / "docs" / "index.md"
+    linked = {
+        (index.parent / link.partition("#")[0]).resolve()
+        for link in re.findall(r"\]\(([^)\s]+)\)", index.read_text())
+    }
+    assert set(PAGES) - {index} <= linked
+
+
+def test_readme_shows_the_quickstart() -> None:
+    """The README's example is the file in `examples/`, line by line, and its output is real."""
+    file = (ROOT / "examples" / "quickstart.py").read_text()
+    shown = blocks(ROOT / "README.md", "python")[0].text
+    assert file.endswith(shown)
+    assert shown.startswith("import asyncio\n")
+
+
+def test_error_tree_is_the_codes_own() -> None:
+    """The reference draws the tree that `errors.py` draws, and has a heading for each error."""
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    tree = [line.strip() for line in (aiostreamq.errors.__doc__ or "").splitlines()]
+    drawn = {line.strip() for line in page.splitlines()}
+    assert {line for line in tree if "──" in line} <= drawn
+    errors = {k for k, v in vars(aiostreamq.errors).items() if isinstance(v, type)}
+    assert set(re.findall(r"^### (\w+)$", page, flags=re.MULTILINE)) == errors
+
+
+def test_every_option_of_the_command_line_is_told() -> None:
+    """The reference names each option of `aiostreamq run`, and no other."""
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    told = set(re.findall(r"^\| `(--[a-z-]+)", page, flags=re.MULTILINE))
+    usage = subprocess.run(
+        [sys.executable, "-m", "aiostreamq", "run", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told == set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage.stdout, flags=re.MULTILINE))
+
+
+def test_every_script_is_told() -> None:
+    """The wire format has a row for each Lua script, and no other."""
+    page = (ROOT / "docs" / "reference" / "keys-and-wire-format.md").read_text()
+    told = set(re.findall(r"^\| `(\w+\.lua)`", page, flags=re.MULTILINE))
+    package = Path(aiostreamq.__file__).parent
+    assert told == {path.name for path in package.glob("store/lua/*.lua")}
+
+
+def test_page_that_is_wrong_fails(redis_server: RedisServer, tmp_path: Path) -> None:
+    """The runner of pages sees an error in a block, and names the page's own line."""
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n")
+    done = run_page(page, redis_server.url, tmp_path)
+    assert done.returncode == 1
+    assert f'File "{page}", line 8' in done.stderr

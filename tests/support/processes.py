@@ -1,0 +1,119 @@
+"""Programs that a test starts, listens to, and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+#: Where the packages `tests` and `examples` are.
+ROOT = Path(__file__).parents[2]
+
+#: Seconds in which a program must say or do what is waited for.
+PATIENCE = 15.0
+
+
+class Program:
+    """A Python program as a process of its own, killed at the end if it still runs.
+
+    Args:
+        arguments: Of the interpreter, such as `"-m", "aiostreamq"`.
+        send: What it finds on its standard input.
+        where: Its working directory.
+    """
+
+    def __init__(self, *arguments: str, send: str = "", where: Path = ROOT) -> None:
+        self.lines: list[str] = []  #: what it has printed, on both outputs
+        self._arguments = arguments
+        self._send = send
+        self._where = where
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._news = asyncio.Condition()
+
+    @property
+    def printed(self) -> str:
+        """All that it has printed so far."""
+        return "\n".join(self.lines)
+
+    async def wait_for_line(self, part: str) -> str:
+        """Return the first line that holds *part*, as soon as it is there."""
+        try:
+            async with asyncio.timeout(PATIENCE), self._news:
+                while True:
+                    for line in self.lines:
+                        if part in line:
+                            return line
+                    assert self._reading is not None
+                    assert not self._reading.done(), f"it ended without {part!r}:\n{self.printed}"
+                    await self._news.wait()
+        except TimeoutError:
+            msg = f"no line with {part!r} within {PATIENCE:g} s:\n{self.printed}"
+            raise AssertionError(msg) from None
+
+    def send_signal(self, sign: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(sign)
+
+    async def wait_end(self) -> int:
+        """Return its exit code, as soon as it has ended."""
+        assert self._process is not None
+        assert self._reading is not None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._reading
+                return await self._process.wait()
+        except TimeoutError:
+            msg = f"it did not end within {PATIENCE:g} s:\n{self.printed}"
+            raise AssertionError(msg) from None
+
+    async def __aenter__(self) -> Self:
+        """Start it."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=self._where,
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._send.encode())
+        self._process.stdin.close()
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+        assert self._reading is not None
+        await self._reading
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            async with self._news:
+                self.lines.append(line.decode().rstrip("\n"))
+                self._news.notify_all()
+        async with self._news:
+            self._news.notify_all()
+
+
+def worker_program(url: str, *options: str, target: str = "tests.support.jobs:queue") -> Program:
+    """Return `python -m aiostreamq run`, not started yet."""
+    return Program("-m", "aiostreamq", "run", target, "--url", url, *options)

@@ -1,0 +1,139 @@
+"""One queue seen from below: its scripts through a Broker, and every key as it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.model.delivery import Delivery, Mark, Settlement
+from aiostreamq.model.keys import GROUP, Keys
+from aiostreamq.model.outcome import encode_done
+from aiostreamq.store.broker import Broker
+from aiostreamq.store.connector import connector_for
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from aiostreamq.model.delivery import Submission
+    from aiostreamq.store.link import Argument, Link, Reply
+
+ENVELOPE = b'{"v":1,"task":"size","args":[1]}'
+
+#: Long enough to be kept beyond the id of its job.
+HOUR_MS = 3_600_000
+
+#: Seconds that an enqueue may take.
+DEADLINE = 10.0
+
+
+class Store:
+    """A queue of two lanes, as a producer and a worker see it.
+
+    Args:
+        url: Of the server.
+        name: Of the queue.
+    """
+
+    def __init__(self, url: str, name: str = "q") -> None:
+        self.keys = Keys(name)
+        self.connector = connector_for(url)
+        self.broker = Broker(self.connector, self.keys, ("default", "slow"))
+        self._link: Link | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        self._link = await self.connector.open_link("test")
+        await self.broker.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.broker.close()
+        self.link.close()
+
+    @property
+    def link(self) -> Link:
+        """A connection of the test's own."""
+        assert self._link is not None
+        return self._link
+
+    async def call(self, *command: Argument) -> Reply:
+        """Run one command of Redis."""
+        return await self.link.call(*command)
+
+    async def enqueue(
+        self,
+        *ids: str,
+        lane: str = "default",
+        mark: Mark = Mark.NOBODY,
+        inbox: str = "me",
+        envelope: bytes = ENVELOPE,
+    ) -> set[int]:
+        """Enqueue a job for each id; returns the places of those that were taken."""
+        place = self.broker.place_of(lane)
+        jobs: list[Submission] = [(job_id, place, mark, envelope) for job_id in ids]
+        return await self.broker.enqueue(jobs, inbox, DEADLINE)
+
+    async def read(self, consumer: str = "w1", count: int = 100) -> list[Delivery]:
+        """Read what is new as a worker does."""
+        return (await self.broker.read(self.link, consumer, count, None)).deliveries
+
+    async def deliver(
+        self, job_id: str, consumer: str = "w1", mark: Mark = Mark.NOBODY
+    ) -> Delivery:
+        """Enqueue one job and read it."""
+        await self.enqueue(job_id, mark=mark)
+        (delivery,) = await self.read(consumer)
+        return delivery
+
+    async def settle(self, *deliveries: Delivery, keep_ms: int = HOUR_MS) -> list[Delivery]:
+        """End deliveries with the value of their job's id; returns those that were refused."""
+        return await self.broker.settle(
+            [Settlement(d, keep_ms, outcome_of(d) if keep_ms else b"") for d in deliveries]
+        )
+
+    async def key_names(self) -> set[str]:
+        """Return the names of all keys, without the queue's prefix."""
+        keys = cast("list[bytes]", await self.call("KEYS", "*"))
+        return {key.decode().removeprefix(self.keys.prefix) for key in keys}
+
+    async def hash_at(self, key: str) -> dict[str, str]:
+        """Return what a hash holds."""
+        flat = [part.decode() for part in cast("list[bytes]", await self.call("HGETALL", key))]
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    async def stream_at(self, key: str) -> list[dict[str, str]]:
+        """Return the fields of all entries of a stream."""
+        reply = cast("list[tuple[bytes, list[bytes]]]", await self.call("XRANGE", key, "-", "+"))
+        entries = [[part.decode() for part in fields] for _, fields in reply]
+        return [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in entries]
+
+    async def list_at(self, key: str) -> list[bytes]:
+        """Return what a list holds."""
+        return cast("list[bytes]", await self.call("LRANGE", key, 0, -1))
+
+    async def pending(self, lane: str = "default") -> int:
+        """Return how many deliveries of a lane have not ended."""
+        reply = cast("list[int]", await self.call("XPENDING", self.keys.stream(lane), GROUP))
+        return reply[0]
+
+    async def consumers(self, lane: str = "default") -> set[str]:
+        """Return the names of the consumers that a lane's group knows."""
+        found = cast(
+            "list[list[bytes]]",
+            await self.call("XINFO", "CONSUMERS", self.keys.stream(lane), GROUP),
+        )
+        return {one[1].decode() for one in found}
+
+    async def pttl(self, key: str) -> int:
+        """Return the milliseconds a key has left, -1 for ever, -2 where there is none."""
+        return cast("int", await self.call("PTTL", key))
+
+
+def outcome_of(delivery: Delivery) -> bytes:
+    """Return the outcome with which `Store.settle` ends a delivery."""
+    return encode_done(b'"size"', delivery.number, b'"%b"' % delivery.job_id.encode())

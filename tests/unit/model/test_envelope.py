@@ -1,0 +1,116 @@
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aiostreamq import PayloadError
+from aiostreamq.model.envelope import (
+    Envelope,
+    Malformed,
+    decode_envelope,
+    encode_envelope,
+    encode_head,
+)
+
+STRINGS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | STRINGS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(STRINGS, inner, max_size=4),
+    max_leaves=5,
+)
+
+
+def envelope_of(
+    args: object = (), kwargs: object = None, overrides: dict[str, object] | None = None
+) -> bytes:
+    """Write a call of the task `size`."""
+    return encode_envelope(encode_head("size"), args, kwargs or {}, overrides or {})
+
+
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(JSON, max_size=3), st.dictionaries(STRINGS, JSON, max_size=2))
+def test_random_payloads(args: list[object], kwargs: dict[str, object]) -> None:
+    """Whatever JSON can say arrives as it was sent."""
+    found = decode_envelope(envelope_of(args, kwargs))
+    assert found == Envelope("size", args, kwargs, None, None)
+
+
+def test_wire_format() -> None:
+    """The bytes are a public contract: other languages write them, old workers read them."""
+    assert orjson.loads(envelope_of(["https://a.b"], {"tenant": 7})) == {
+        "v": 1,
+        "task": "size",
+        "args": ["https://a.b"],
+        "kwargs": {"tenant": 7},
+    }
+    assert orjson.loads(envelope_of()) == {"v": 1, "task": "size"}
+
+
+def test_options_of_one_job() -> None:
+    """What was said about this job alone comes along."""
+    raw = envelope_of(overrides={"timeout": 30.0, "result_ttl": 0})
+    found = decode_envelope(raw)
+    assert (found.timeout, found.result_ttl) == (30.0, 0)
+
+
+def test_fields_of_a_newer_producer() -> None:
+    """What is not known is ignored."""
+    raw = b'{"v":1,"task":"size","args":[1],"colour":"red","headers":{"a":1}}'
+    assert decode_envelope(raw) == Envelope("size", [1], {}, None, None)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"7",
+        b"{}",
+        b'{"v":1}',
+        b'{"task":"a"}',
+        b'{"v":2,"task":"a"}',
+        b'{"v":"1","task":"a"}',
+        b'{"v":1,"task":7}',
+        b'{"v":1,"task":"a","args":{}}',
+        b'{"v":1,"task":"a","kwargs":[]}',
+        b'{"v":1,"task":"a","args":null}',
+        b'{"v":1,"task":"a","timeout":"soon"}',
+        b'{"v":1,"task":"a","timeout":-1}',
+        b'{"v":1,"task":"a","timeout":true}',
+        b'{"v":1,"task":"a","result_ttl":[]}',
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_envelope(raw: bytes) -> None:
+    """It is refused as such."""
+    with pytest.raises(Malformed):
+        decode_envelope(raw)
+
+
+@given(st.binary() | JSON.map(orjson.dumps))
+def test_whatever_comes(raw: bytes) -> None:
+    """Any bytes are an envelope or Malformed; nothing else is raised."""
+    try:
+        found = decode_envelope(raw)
+    except Malformed:
+        return
+    assert type(found.task) is str
+
+
+def test_what_can_not_travel() -> None:
+    """It is refused while it is written."""
+    with pytest.raises(PayloadError):
+        envelope_of([float("nan")])
+
+
+@pytest.mark.parametrize("name", ["a", "mail.send", 'quo"te', "größe", "a\\b"])
+def test_task_names(name: str) -> None:
+    """Whatever a task is called, it is called so at the other end."""
+    assert decode_envelope(encode_envelope(encode_head(name), [1], {}, {})).task == name

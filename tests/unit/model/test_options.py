@@ -1,0 +1,65 @@
+from datetime import timedelta
+
+import pytest
+
+from aiostreamq import UsageError
+from aiostreamq.model.options import Options, OptionWords, checked_job_id
+from aiostreamq.model.spec import TaskSpec, milliseconds
+
+
+def test_nothing_said() -> None:
+    """A task runs as long as it likes, in the default lane, and its result stays an hour."""
+    assert Options() == Options(timeout=None, result_ttl=3600.0, lane="default")
+    assert Options().with_words({}) == Options()
+
+
+def test_words_are_said_over_what_there_is() -> None:
+    """Only what is named changes."""
+    options = Options(timeout=5.0, lane="slow").with_words({"result_ttl": "1m"})
+    assert options == Options(timeout=5.0, result_ttl=60.0, lane="slow")
+    assert options.with_words({"timeout": None}).timeout is None
+    assert options.with_words({"timeout": timedelta(minutes=2)}).timeout == 120.0
+    assert options.with_words({"result_ttl": 0}).result_ttl == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        OptionWords(timeout=0),
+        OptionWords(timeout=-1),
+        OptionWords(timeout="soon"),
+        OptionWords(result_ttl=-1),
+        OptionWords(result_ttl=float("inf")),
+        OptionWords(lane=""),
+        OptionWords(lane="fast lane"),
+        OptionWords(lane="returned"),
+    ],
+    ids=str,
+)
+def test_what_can_not_be_meant(words: OptionWords) -> None:
+    """It is refused, and the option is named."""
+    (option,) = words
+    with pytest.raises(UsageError, match=option):
+        Options().with_words(words)
+
+
+@pytest.mark.parametrize("job_id", ["a", "order-7", "3:9/x?y", "größe", "x" * 256])
+def test_job_ids(job_id: str) -> None:
+    """Anything printable without spaces is an id."""
+    assert checked_job_id(job_id) == job_id
+
+
+@pytest.mark.parametrize("job_id", ["", "a b", "a\nb", "a\tb", "\x00", "\u2028", "x" * 257])
+def test_what_is_no_job_id(job_id: str) -> None:
+    """What would break a key or a line of a notice is refused."""
+    with pytest.raises(UsageError, match="job id"):
+        checked_job_id(job_id)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "expected"), [(0, 0), (0.0001, 1), (0.001, 1), (1, 1000), (3600.0, 3_600_000)]
+)
+def test_only_no_time_is_no_time(ttl: float, expected: int) -> None:
+    """A result that is kept very shortly is kept all the same."""
+    assert milliseconds(ttl) == expected
+    assert TaskSpec("size", Options(result_ttl=ttl)).keep_ms == expected

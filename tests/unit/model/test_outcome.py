@@ -1,0 +1,76 @@
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiostreamq import JobCancelled, JobError, JobFailed, JobState, JobTimeout
+from aiostreamq.model.outcome import (
+    Failure,
+    Outcome,
+    decode_outcome,
+    encode_done,
+    encode_ended,
+)
+
+
+def test_format_of_a_value() -> None:
+    """The bytes are a public contract."""
+    raw = encode_done(b'"size"', 1, b"42")
+    assert orjson.loads(raw) == {"state": "done", "n": 1, "task": "size", "value": 42}
+
+
+def test_format_of_a_failure() -> None:
+    """The bytes are a public contract."""
+    raw = encode_ended("size", 2, JobState.FAILED, Failure("ValueError", "no", "Traceback..."))
+    assert orjson.loads(raw) == {
+        "state": "failed",
+        "n": 2,
+        "task": "size",
+        "error": {"type": "ValueError", "message": "no", "traceback": "Traceback..."},
+    }
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(1, 10**6))
+def test_value_arrives(value: str, number: int) -> None:
+    """What was returned is read back, and there is no error."""
+    outcome = decode_outcome(encode_done(b'"t"', number, orjson.dumps({"v": [value]})))
+    assert outcome == Outcome(JobState.DONE, {"v": [value]}, None, "t")
+    assert outcome.error("7") is None
+
+
+def test_failure_arrives() -> None:
+    """What was raised is read back as JobFailed, with the job's id."""
+    raw = encode_ended("t", 1, JobState.FAILED, Failure("a.Error", "no", "Traceback..."))
+    error = decode_outcome(raw).error("7")
+    assert isinstance(error, JobFailed)
+    assert (error.type, error.message, error.traceback) == ("a.Error", "no", "Traceback...")
+    assert (error.job_id, str(error)) == ("7", "a.Error: no")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (JobState.TIMED_OUT, JobTimeout),
+        (JobState.CANCELLED, JobCancelled),
+        (JobState.FAILED, JobFailed),
+    ],
+)
+def test_other_ends(state: JobState, expected: type[JobError]) -> None:
+    """Each end without a value is an error of its own, even where nothing is said about it."""
+    error = decode_outcome(encode_ended("t", 1, state)).error("7")
+    assert isinstance(error, expected)
+    assert error.job_id == "7"
+    assert str(error)
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
+def test_what_is_no_end(state: JobState) -> None:
+    """A job that goes on has no outcome to raise."""
+    with pytest.raises(ValueError, match="is not an end"):
+        Outcome(state, None, None, "t").error("7")
+
+
+def test_fields_of_a_newer_worker() -> None:
+    """What is not known is ignored."""
+    raw = b'{"state":"done","n":1,"task":"t","value":1,"took":0.5}'
+    assert decode_outcome(raw) == Outcome(JobState.DONE, 1, None, "t")

@@ -1,0 +1,147 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from aiostreamq.store.commit import GroupCommit
+from tests.support.waiting import wait_until
+
+
+class Sender:
+    """Takes batches, and lets each go only when told."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.at_once = 0
+        self.most_at_once = 0
+
+    async def send(self, batch: list[int]) -> None:
+        """Note *batch* and wait for the gate."""
+        self.batches.append(batch)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await self.gate.wait()
+        self.at_once -= 1
+
+
+async def test_a_lone_item() -> None:
+    """It goes at once: there is no timer to wait for."""
+    sender = Sender()
+    commit = GroupCommit(sender.send, 10)
+    commit.add(1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sender.batches == [[1]]
+    await commit.join()
+
+
+async def test_all_of_one_turn() -> None:
+    """What is added in one turn of the loop goes together."""
+    sender = Sender()
+    commit = GroupCommit(sender.send, 10)
+    for item in range(5):
+        commit.add(item)
+    await commit.join()
+    assert sender.batches == [[0, 1, 2, 3, 4]]
+
+
+async def test_while_one_is_under_way() -> None:
+    """What comes meanwhile waits, and leaves together next."""
+    sender = Sender()
+    sender.gate.clear()
+    commit = GroupCommit(sender.send, 10)
+    commit.add(0)
+    await wait_until(lambda: sender.batches, "the first batch to leave")
+    for item in range(1, 5):
+        commit.add(item)
+        await asyncio.sleep(0)
+    assert sender.batches == [[0]]
+    sender.gate.set()
+    await commit.join()
+    assert sender.batches == [[0], [1, 2, 3, 4]]
+
+
+async def test_more_than_fits() -> None:
+    """It is cut into batches that are sent in order without waiting for each other."""
+    sender = Sender()
+    commit = GroupCommit(sender.send, 4)
+    for item in range(10):
+        commit.add(item)
+    await commit.join()
+    assert sender.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+async def test_added_by_the_sending_itself() -> None:
+    """An item that is added while its predecessor lands is not forgotten."""
+    sent: list[int] = []
+
+    async def send(batch: list[int]) -> None:
+        sent.extend(batch)
+        if sent[-1] < 5:
+            commit.add(sent[-1] + 1)
+        await asyncio.sleep(0)
+
+    commit = GroupCommit(send, 10)
+    commit.add(0)
+    await commit.join()
+    assert sent == [0, 1, 2, 3, 4, 5]
+
+
+async def test_join_with_nothing_to_do() -> None:
+    """It returns at once."""
+    await GroupCommit(Sender().send, 1).join()
+
+
+async def test_join_is_cancelled() -> None:
+    """The batches go on without whom waited for them."""
+    sender = Sender()
+    sender.gate.clear()
+    commit = GroupCommit(sender.send, 10)
+    commit.add(1)
+    joining = asyncio.create_task(commit.join())
+    await wait_until(lambda: sender.at_once, "the batch to leave")
+    joining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await joining
+    assert sender.at_once == 1
+    sender.gate.set()
+    await commit.join()
+    assert sender.at_once == 0
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+async def test_every_item_is_sent_once(turns: int) -> None:
+    """However adding and sending interleave, each item goes once and in order."""
+    sender = Sender()
+    commit = GroupCommit(sender.send, 7)
+    for item in range(200):
+        commit.add(item)
+        if item % 3 == 0:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    await commit.join()
+    assert [item for batch in sender.batches for item in batch] == list(range(200))
+
+
+async def test_a_bug_in_the_sending() -> None:
+    """It is told to the loop's handler, and later items still go."""
+    told: list[object] = []
+    handler: Callable[[asyncio.AbstractEventLoop, dict[str, object]], None]
+    handler = lambda _, context: told.append(context.get("exception"))  # noqa: E731
+    asyncio.get_running_loop().set_exception_handler(handler)
+    sent: list[int] = []
+
+    async def send(batch: list[int]) -> None:
+        sent.extend(batch)
+        if 0 in batch:
+            raise ZeroDivisionError
+
+    commit = GroupCommit(send, 10)
+    commit.add(0)
+    await wait_until(lambda: told, "the bug to be told")
+    assert isinstance(told[0], ZeroDivisionError)
+    commit.add(1)
+    await commit.join()
+    assert sent == [0, 1]

@@ -1,0 +1,76 @@
+import pytest
+
+from aiostreamq import AioStreamQError
+from aiostreamq.store.failures import Remedy, is_elsewhere, remedy_for
+from aiostreamq.store.link import CommandError, LinkLost
+
+SHA = "6b1bf486c81ceb7edf3c093f4c48582e38c0e791"
+# How Redis 6.2 tells of an error inside a script.
+OLD = f"ERR Error running script (call to f_{SHA}): @user_script:37: "
+# And Redis 7 and newer.
+NEW = f" script: {SHA}, on @user_script:37."
+
+TOLD = [
+    ("LOADING Redis is loading the dataset in memory", Remedy.AGAIN),
+    ("BUSY Redis is busy running a script. You can only call SCRIPT KILL", Remedy.AGAIN),
+    ("TRYAGAIN Multiple keys request during rehashing of slot", Remedy.AGAIN),
+    ("CLUSTERDOWN The cluster is down", Remedy.AGAIN),
+    ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is 'no'.", Remedy.AGAIN),
+    ("READONLY You can't write against a read only replica.", Remedy.AGAIN),
+    ("READONLY You can't write against a read only replica." + NEW, Remedy.AGAIN),
+    (OLD + "@user_script: 37: -READONLY You can't write against a read", Remedy.AGAIN),
+    ("NOREPLICAS Not enough good replicas to write.", Remedy.AGAIN),
+    ("MISCONF Redis is configured to save RDB snapshots, but it's unable to", Remedy.AGAIN),
+    (OLD + "@user_script: 37: -MISCONF Redis is configured to save RDB", Remedy.AGAIN),
+    ("UNBLOCKED force unblock from blocking operation, instance state changed", Remedy.AGAIN),
+    ("NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP", Remedy.REPAIR),
+    ("-NOGROUP No such consumer group 'g' for key name 's'" + NEW, Remedy.REPAIR),
+    (OLD + "NOGROUP No such consumer group", Remedy.REPAIR),
+    ("OOM command not allowed when used memory > 'maxmemory'.", Remedy.PUSH_BACK),
+    ("OOM command not allowed when used memory > 'maxmemory'." + NEW, Remedy.PUSH_BACK),
+    (OLD + "@user_script: 37: -OOM command not allowed when used", Remedy.PUSH_BACK),
+    ("WRONGTYPE Operation against a key holding the wrong kind of value", Remedy.NONE),
+    ("NOAUTH Authentication required.", Remedy.NONE),
+    ("NOPERM User default has no permissions to run the 'evalsha' command", Remedy.NONE),
+    ("ERR unknown command 'XREADGROUP'", Remedy.NONE),
+    ("ERR value is not an integer or out of range", Remedy.NONE),
+    ("NOSCRIPT No matching script. Please use EVAL.", Remedy.NONE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "remedy"), TOLD, ids=[told[:60] for told, _ in TOLD])
+def test_what_redis_may_say(told: str, remedy: Remedy) -> None:
+    """Each error has its one remedy, also where a script stands between."""
+    assert remedy_for(CommandError(told)) is remedy
+
+
+def test_a_lost_connection() -> None:
+    """It may be tried again: whether the command ran is for the scripts to know."""
+    assert remedy_for(LinkLost("gone")) is Remedy.AGAIN
+
+
+def test_what_is_not_of_redis() -> None:
+    """It is no matter of trying again."""
+    assert remedy_for(AioStreamQError("BUSY")) is Remedy.NONE
+    assert remedy_for(ValueError("LOADING")) is Remedy.NONE
+
+
+@pytest.mark.parametrize(
+    ("told", "elsewhere"),
+    [
+        ("READONLY You can't write against a read only replica.", True),
+        (OLD + "@user_script: 37: -READONLY You can't write against a read only", True),
+        ("MASTERDOWN Link with MASTER is down", True),
+        ("UNBLOCKED force unblock from blocking operation", True),
+        ("LOADING Redis is loading the dataset in memory", False),
+        ("OOM command not allowed when used memory > 'maxmemory'.", False),
+    ],
+)
+def test_another_server_is_in_charge(told: str, elsewhere: bool) -> None:
+    """Where the link leads to a server that may not write, it is opened anew."""
+    assert is_elsewhere(CommandError(told)) is elsewhere
+
+
+def test_code() -> None:
+    """The first word of an error is its code."""
+    assert CommandError("NOSCRIPT No matching script.").code == "NOSCRIPT"

@@ -1,0 +1,44 @@
+import pytest
+
+from aiostreamq import BrokerError, UnsupportedServer
+from aiostreamq.store.server import Server, server_of
+
+
+def info(**facts: str) -> bytes:
+    """Write the answer of INFO server."""
+    lines = ["# Server", *(f"{name}:{value}" for name, value in facts.items()), "os:Linux: 6.1", ""]
+    return "\r\n".join(lines).encode()
+
+
+def test_redis() -> None:
+    """The version is read as numbers, and told to people as a name."""
+    assert server_of(info(redis_version="7.0.15")) == Server((7, 0, 15), "Redis 7.0.15")
+    assert server_of(info(redis_version="6.2.0")).version == (6, 2, 0)
+
+
+def test_valkey() -> None:
+    """What counts is what it is compatible with; what is told is what it is."""
+    found = server_of(info(redis_version="7.2.4", server_name="valkey", valkey_version="8.0.1"))
+    assert found == Server((7, 2, 4), "Valkey 8.0.1")
+
+
+@pytest.mark.parametrize("version", ["6.0.16", "5.0.14", "2.8.0", "6.1.240"])
+def test_too_old(version: str) -> None:
+    """It is refused with its version and what is needed."""
+    with pytest.raises(UnsupportedServer, match=rf"Redis {version} is too old.*6\.2") as caught:
+        server_of(info(redis_version=version))
+    assert isinstance(caught.value, BrokerError)
+
+
+def test_nothing_told() -> None:
+    """Who does not tell its version is not taken for new enough."""
+    with pytest.raises(UnsupportedServer):
+        server_of(b"")
+
+
+@pytest.mark.parametrize(
+    ("version", "takes"), [((6, 2, 14), False), ((7, 0, 0), True), ((7, 4), True), ((8, 0), True)]
+)
+def test_script_flags(version: tuple[int, ...], takes: bool) -> None:
+    """Scripts start with a line of flags from Redis 7 on."""
+    assert Server(version, "").takes_script_flags is takes

@@ -1,0 +1,22 @@
+import doctest
+import pkgutil
+from importlib import import_module
+
+import pytest
+
+import aiostreamq
+
+MODULES = sorted(
+    module.name for module in pkgutil.walk_packages(aiostreamq.__path__, "aiostreamq.")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name: str) -> None:
+    """What a docstring shows is what happens."""
+    assert doctest.testmod(import_module(name)).failed == 0
+
+
+def test_there_are_some() -> None:
+    """The search finds examples where they are known to be."""
+    assert doctest.testmod(import_module("aiostreamq.model.duration")).attempted

@@ -1,0 +1,102 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+import aiostreamq
+from aiostreamq.model.outcome import JobState, decode_outcome, encode_ended
+from aiostreamq.worker.failures import LONGEST_MESSAGE, LONGEST_TRACEBACK, describe
+
+
+class Refused(Exception):
+    """An exception of the user's."""
+
+
+class Broken(Exception):
+    """An exception that can not even say what it is."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def caught(error: BaseException) -> BaseException:
+    """Raise *error* from a function, as a task would."""
+
+    def deep_inside() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as info:
+        deep_inside()
+    return info.value
+
+
+def test_names() -> None:
+    """A built-in is told by its bare name, others with their module."""
+    assert describe(caught(ValueError("no"))).type == "ValueError"
+    assert describe(caught(Refused("no"))).type == f"{__name__}.Refused"
+
+
+def test_traceback() -> None:
+    """It reads as Python's own, down to the line that raised."""
+    told = describe(caught(ValueError("no"))).traceback
+    assert told.startswith("Traceback (most recent call last):\n")
+    assert "deep_inside" in told
+    assert told.endswith("ValueError: no\n")
+
+
+def test_frames_of_the_package() -> None:
+    """They are left out: they are nobody's business but ours."""
+    ours: dict[str, Callable[[], object]] = {}
+    inside = Path(aiostreamq.__file__).parent / "worker" / "some_module.py"
+    exec(compile("def call():\n    return task()", inside, "exec"), ours)
+
+    def task() -> None:
+        raise ValueError("no")
+
+    ours["task"] = task
+    with pytest.raises(ValueError, match="no") as info:
+        ours["call"]()
+    error = info.value
+    assert error.__traceback__ is not None
+    told = describe(error.with_traceback(error.__traceback__.tb_next)).traceback
+    assert "some_module.py" not in told
+    assert __file__ in told
+    assert "in task" in told
+
+
+def test_cause() -> None:
+    """What led to the exception is told too."""
+    error = caught(ValueError("no"))
+    error.__cause__ = caught(KeyError("reason"))
+    assert "KeyError: 'reason'" in describe(error).traceback
+    assert "direct cause" in describe(error).traceback
+
+
+def test_long_ones() -> None:
+    """Message and traceback are cut to what somebody reads; the end of the traceback stays."""
+    failure = describe(caught(ValueError("x" * 1_000_000 + "the end")))
+    assert len(failure.message) == LONGEST_MESSAGE
+    assert len(failure.traceback) == LONGEST_TRACEBACK
+    assert failure.traceback.endswith("the end\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Broken(),
+        ValueError("file \udcff.txt"),
+        ValueError("\ud800"),
+        OSError(2, "No such file", "\udcfc.txt"),
+        ValueError("\x00\x1b[31m"),
+        ExceptionGroup("several", [ValueError("\udcff"), KeyError()]),
+        SystemExit(3),
+        KeyError(),
+    ],
+    ids=repr,
+)
+def test_every_exception_can_be_told(error: BaseException) -> None:
+    """Whatever it says of itself, it arrives: else its job would never end."""
+    raw = encode_ended("t", 1, JobState.FAILED, describe(caught(error)))
+    assert orjson.loads(raw)["state"] == "failed"
+    assert decode_outcome(raw).failure is not None
