@@ -10,7 +10,7 @@ from aiostreamq.client.task import AsyncTask, P, SyncTask, Task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.options import DEFAULT_LANE, Options, OptionWords
+from aiostreamq.model.options import DEFAULT_LANE, Options, OptionWords, checked_lane
 from aiostreamq.model.signature import TaskSignature
 from aiostreamq.model.spec import TaskSpec
 from aiostreamq.store.connector import Connector, Where, connector_for
@@ -80,7 +80,7 @@ class Queue(Producer):
             UsageError: A name or a number cannot be meant.
         """
         self._url_or_client = url_or_client
-        names = tuple(dict.fromkeys(checked_name("lane", lane) for lane in lanes))
+        names = tuple(dict.fromkeys(map(checked_lane, lanes)))
         if not names:
             raise UsageError("lanes=[] leaves a queue that no worker reads: name at least one")
         if max_payload < 1:

@@ -80,10 +80,9 @@ class Job(Generic[R_co]):
             return cast("R_co", outcome.value)
         return cast("R_co", spec.signature.restore_result(outcome.value))
 
-    def doubt(self) -> None:
-        """Its id was taken: whether our inbox is told of its end must be asked."""
-        if self._ticket is not None:
-            self._ticket.is_announced = False
+    def begin_anew(self) -> None:
+        """Its id is used for a new job: what was known of an older one does not count."""
+        self._ticket = self._waiter.new_ticket(self.id)
 
     async def status(self) -> JobState:
         """Return where the job stands now.

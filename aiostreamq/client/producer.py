@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _Waiting = tuple[Submission, "asyncio.Future[bool]"]
+_Prepared = tuple[Submission, Job[object]]
 
 # Chunks of enqueue_many that may be on their way at once: while Redis works on
 # one, the next is being written here.
@@ -150,11 +151,14 @@ class Producer:
         self.session()
         try:
             async for chunk in _chunks(calls, ENQUEUE_LIMIT):
-                prepared = [self._prepare(c.spec, c.using, c.args, c.kwargs) for c in chunk]
+                prepared, refused = self._prepare_chunk(chunk)
+                named = {at for at in range(len(prepared)) if chunk[at].using.id is not None}
                 jobs += cast("list[Job[R]]", [job for _, job in prepared])
                 if len(under_way) == CHUNKS_UNDER_WAY:
                     await under_way.popleft()
-                under_way.append(asyncio.create_task(self._put_chunk(prepared)))
+                under_way.append(asyncio.create_task(self._put_chunk(prepared, named)))
+                if refused is not None:
+                    raise refused
                 await asyncio.sleep(0)
         finally:
             # Also after an error: what was handed to Redis is seen to its end.
@@ -180,8 +184,9 @@ class Producer:
         submission, job = self._prepare(spec, using, args, kwargs)
         future: asyncio.Future[bool] = session.loop.create_future()
         cast("GroupCommit[_Waiting]", self._commit).add((submission, future))
-        if await future:
-            job.doubt()
+        is_taken = await future
+        if using.id is not None and not is_taken:
+            job.begin_anew()
         return job
 
     def _prepare(
@@ -198,8 +203,8 @@ class Producer:
         mark, ticket = Mark.NOBODY, None
         if options.result_ttl == 0:
             mark = Mark.NO_RESULT
-        elif spec.name in session.waiter.awaited_tasks:
-            mark, ticket = Mark.CALLER, session.waiter.announced_ticket(job_id)
+        elif using.id is None and spec.name in session.waiter.awaited_tasks:
+            mark, ticket = Mark.CALLER, session.waiter.new_ticket(job_id, is_announced=True)
         keeps_result = mark is not Mark.NO_RESULT
         job: Job[object] = Job(job_id, session.waiter, ticket, keeps_result=keeps_result)
         return (job_id, session.broker.place_of(options.lane), mark, envelope), job
@@ -224,6 +229,18 @@ class Producer:
             )
         return envelope
 
+    def _prepare_chunk(
+        self, chunk: Sequence[Call[object]]
+    ) -> "tuple[list[_Prepared], UsageError | None]":
+        """Prepare calls up to the first that is refused, and give that refusal."""
+        prepared: list[_Prepared] = []
+        try:
+            for call in chunk:
+                prepared.append(self._prepare(call.spec, call.using, call.args, call.kwargs))  # noqa: PERF401  # what came before an error counts
+        except UsageError as error:
+            return prepared, error
+        return prepared, None
+
     async def _put(self, batch: list[_Waiting]) -> None:
         session = cast("Session", self._session)
         try:
@@ -239,13 +256,15 @@ class Producer:
             if not future.done():
                 future.set_result(place in taken)
 
-    async def _put_chunk(self, prepared: list[tuple[Submission, Job[object]]]) -> None:
+    async def _put_chunk(self, prepared: "list[_Prepared]", named: set[int]) -> None:
+        if not prepared:
+            return
         session = cast("Session", self._session)
         taken = await session.broker.enqueue(
             [submission for submission, _ in prepared], session.waiter.inbox, self._enqueue_timeout
         )
-        for place in taken:
-            prepared[place][1].doubt()
+        for place in named - taken:
+            prepared[place][1].begin_anew()
 
     def _by_name(self, name: str) -> Enqueuer[..., object]:
         task = self.tasks.get(name)

@@ -88,11 +88,14 @@ class Waiter:
             ticket = self._tickets[job_id] = Ticket(job_id)
         return ticket
 
-    def announced_ticket(self, job_id: str) -> Ticket:
-        """The ticket of a job that is being enqueued with our inbox as its waiter."""
-        ticket = self._tickets.get(job_id)
-        if ticket is None:
-            ticket = self._tickets[job_id] = Ticket(job_id, is_announced=True)
+    def new_ticket(self, job_id: str, *, is_announced: bool = False) -> Ticket:
+        """The ticket of a job that is new, whether or not its id is.
+
+        Args:
+            job_id: Of the job.
+            is_announced: Whether it is enqueued with our inbox as its waiter.
+        """
+        ticket = self._tickets[job_id] = Ticket(job_id, is_announced=is_announced)
         return ticket
 
     async def wait(self, ticket: Ticket) -> bytes:

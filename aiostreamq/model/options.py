@@ -41,7 +41,7 @@ class Options:
         if "result_ttl" in words:
             changed = replace(changed, result_ttl=seconds("result_ttl", words["result_ttl"]))
         if "lane" in words:
-            changed = replace(changed, lane=_lane(words["lane"]))
+            changed = replace(changed, lane=checked_lane(words["lane"]))
         return changed
 
 
@@ -54,7 +54,8 @@ def _timeout(value: Duration | None) -> float | None:
     return found
 
 
-def _lane(name: str) -> str:
+def checked_lane(name: str) -> str:
+    """Return *name*, or raise UsageError where it could not be a lane's."""
     if name == RETURNED:
         raise UsageError(f"lane {RETURNED!r} is reserved for work that was handed back")
     return checked_name("lane", name)

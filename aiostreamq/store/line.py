@@ -35,6 +35,7 @@ class Line:
         self._link: Link | None = None
         self._opening = asyncio.Lock()
         self._is_closed = False
+        self._trouble: Exception | None = None  # what the latest failing try met
 
     async def link(self) -> Link:
         """The link as it stands, opened first where there is none.
@@ -101,6 +102,17 @@ class Line:
             QueueUnavailable: *deadline* passed.
             CommandError: Redis refused, and trying again would not help.
         """
+        try:
+            async with asyncio.timeout(deadline):
+                return await self._try_on(attempt, repair)
+        except TimeoutError as error:
+            raise unreachable(self._trouble or error, deadline or 0.0) from self._trouble
+
+    async def _try_on(
+        self,
+        attempt: "Callable[[Link], Awaitable[T]]",
+        repair: "Callable[[Link], Awaitable[object]] | None",
+    ) -> T:
         outage: _Outage | None = None
         while True:
             try:
@@ -108,7 +120,7 @@ class Line:
                 done = await attempt(link)
             except (LinkLost, CommandError) as error:
                 outage = outage or _Outage()
-                await self._bear(error, outage, repair, deadline)
+                await self._bear(error, outage, repair)
             else:
                 if outage is not None:
                     outage.end()
@@ -119,7 +131,6 @@ class Line:
         error: LinkLost | CommandError,
         outage: "_Outage",
         repair: "Callable[[Link], Awaitable[object]] | None",
-        deadline: float | None,
     ) -> None:
         """Do what helps against *error* and pause, or raise where nothing does."""
         remedy = remedy_for(error)
@@ -127,8 +138,7 @@ class Line:
             raise error
         if remedy is Remedy.REPAIR and repair is None:
             raise error
-        if deadline is not None and outage.elapsed + outage.pause > deadline:
-            raise unreachable(error, deadline) from error
+        self._trouble = error
         outage.tell(error)
         if is_elsewhere(error):
             self.drop()
