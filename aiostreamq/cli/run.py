@@ -3,8 +3,10 @@
 import argparse
 import importlib.util
 import logging
+import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,7 +14,7 @@ import anyio
 from aiostreamq import __version__
 from aiostreamq.cli.logs import set_up_logging
 from aiostreamq.cli.target import load_queue
-from aiostreamq.errors import UsageError
+from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.model.duration import Duration
 from aiostreamq.queue import Queue
 from aiostreamq.worker.worker import Worker
@@ -38,11 +40,32 @@ def run(told: argparse.Namespace) -> int:
         lease=_seconds(told.lease),
         shutdown_timeout=_seconds(told.shutdown_timeout),
     )
-    anyio.run(_serve, queue, worker, told.burst, backend_options={"use_uvloop": use_uvloop})
-    return 0
+    try:
+        code = anyio.run(
+            _serve, queue, worker, told.burst, backend_options={"use_uvloop": use_uvloop}
+        )
+    except BaseExceptionGroup as group:
+        # What the task group wraps: there is one cause, and it names the fault.
+        ours = group.subgroup(AioStreamQError)
+        if ours is None:
+            raise
+        raise ours.exceptions[0] from None
+    _leave_threads(code)
+    return code
 
 
-async def _serve(queue: Queue, worker: Worker, burst: bool) -> None:
+def _leave_threads(code: int) -> None:
+    """End the process where `def` tasks still run: Python would wait for them for ever."""
+    stuck = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if stuck:
+        logger.warning("leaving %d threads behind; their jobs will be run again", len(stuck))
+        logging.shutdown()
+        os._exit(code)
+
+
+async def _serve(queue: Queue, worker: Worker, burst: bool) -> int:
+    """Work until the end; returns the exit code: 1 where the end was not orderly."""
+    is_orderly = False
     try:
         async with anyio.create_task_group() as tasks:
             # First, so that a signal during the start drains like any other.
@@ -50,10 +73,12 @@ async def _serve(queue: Queue, worker: Worker, burst: bool) -> None:
             server = await queue.open()
             print(_banner(queue, worker, server.name), file=sys.stderr, flush=True)
             await worker.run(burst=burst)
+            is_orderly = True
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
             await queue.aclose()
+    return 0 if is_orderly else 1
 
 
 async def _heed_signals(

@@ -27,8 +27,9 @@ BLOCK_MS = 5000
 # Seconds beyond the block before the connection is taken for dead.
 MARGIN = 5.0
 
-# Seconds that stopping waits for a blocked read to return.
+# Seconds that stopping waits for a blocked read to return, and between asking for it.
 STOP_TIME = 2.0
+UNBLOCK_AGAIN = 0.02
 
 
 class Runs(Protocol):
@@ -116,12 +117,14 @@ class Reader:
     async def stop(self, running: "asyncio.Task[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may just be sending."""
         self._is_stopping = True
-        if self._is_reading:
-            # Ended by Redis, the read still answers: with nothing, or with what
-            # had been on its way. Cutting the connection could lose that.
-            with suppress(BrokerError):
-                await self._broker.unblock(self._client_id)
-            await asyncio.wait([running], timeout=STOP_TIME)
+        with suppress(TimeoutError, BrokerError):
+            async with asyncio.timeout(STOP_TIME):
+                while self._is_reading and not running.done():
+                    # Ended by Redis, the read still answers: with nothing, or with
+                    # what had been on its way. Cutting the connection could lose
+                    # that. Again and again, as the read may not have arrived there.
+                    await self._broker.unblock(self._client_id)
+                    await asyncio.wait([running], timeout=UNBLOCK_AGAIN)
         running.cancel()
         await asyncio.wait([running])
         self._line.close()
