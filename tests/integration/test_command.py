@@ -1,0 +1,136 @@
+"""The command line, as a process of its own."""
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+import aiostreamq
+from aiostreamq import Job, JobState, Queue
+from tests.support.processes import Program, worker_program
+from tests.support.waiting import wait_until
+
+# Looked up once: it is read from the installed package, which blocks.
+VERSION = aiostreamq.__version__
+
+
+async def is_running(job: Job[object]) -> bool:
+    """Say whether a worker has it."""
+    return await job.status() is JobState.RUNNING
+
+
+async def test_banner(redis_url: str) -> None:
+    """It says what runs where: version, Redis, queue, lanes, concurrency, tasks."""
+    async with worker_program(
+        redis_url, "--concurrency", "7", "--name", "till", "--burst"
+    ) as worker:
+        assert await worker.wait_end() == 0
+    told = worker.printed
+    assert f"aiostreamq {VERSION} on " in told
+    assert re.search(r"on (Redis|Valkey) \d+\.\d+", told)
+    assert re.search(r"queue +jobs, lanes default", told)
+    assert re.search(r"worker +till-[0-9a-f]+, concurrency 7", told)
+    assert re.search(r"tasks \(5\) +add, block_for_file, fail, wait_for_file, who", told)
+
+
+async def test_burst(redis_url: str) -> None:
+    """It runs what there is and ends."""
+    async with Queue(redis_url, name="jobs") as queue:
+        jobs = [await queue.enqueue("add", n, 1) for n in range(30)]
+        async with worker_program(redis_url, "--burst") as worker:
+            assert await worker.wait_end() == 0
+        assert [await job for job in jobs] == [n + 1 for n in range(30)]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_until_it_is_told_to_end(redis_url: str, tmp_path: Path, loop: str) -> None:
+    """On SIGTERM it lets running jobs end, loses none, and ends in good order."""
+    async with (
+        Queue(redis_url, name="jobs") as queue,
+        worker_program(redis_url, "--loop", loop) as worker,
+    ):
+        await worker.wait_for_line("tasks (5)")
+        assert await (await queue.enqueue("add", 1, 2)) == 3
+        slow = await queue.enqueue("wait_for_file", str(tmp_path / "gate"))
+        await wait_until(lambda: is_running(slow), "the job to run")
+        worker.send_signal(signal.SIGTERM)
+        await worker.wait_for_line("draining")
+        late = await queue.enqueue("add", 1, 2)
+        (tmp_path / "gate").touch()
+        assert await worker.wait_end() == 0
+        assert await slow == str(tmp_path / "gate")
+        # A read that was under way may have brought it; then it was run, else it waits.
+        assert await late.status() in {JobState.QUEUED, JobState.DONE}
+
+
+@pytest.mark.parametrize("task", ["wait_for_file", "block_for_file"])
+async def test_second_signal(redis_url: str, tmp_path: Path, task: str) -> None:
+    """It leaves at once; the job has not ended."""
+    async with Queue(redis_url, name="jobs") as queue, worker_program(redis_url) as worker:
+        job = await queue.enqueue(task, str(tmp_path / "gate"))
+        await wait_until(lambda: is_running(job), "the job to run")
+        worker.send_signal(signal.SIGINT)
+        await worker.wait_for_line("draining")
+        worker.send_signal(signal.SIGINT)
+        await worker.wait_end()
+        assert "leaving at once" in worker.printed
+        assert await job.status() in {JobState.RUNNING, JobState.QUEUED}
+
+
+async def test_json_logs(redis_url: str) -> None:
+    """Every line after the banner is a JSON object."""
+    async with Queue(redis_url, name="jobs") as queue:
+        await queue.enqueue("fail", "no tea")
+        await queue.enqueue("no.such.task")
+        async with worker_program(redis_url, "--burst", "--log-format", "json") as worker:
+            assert await worker.wait_end() == 0
+    lines = [line for line in worker.lines if line.startswith("{")]
+    assert len(worker.lines) - len(lines) == 4, "the banner"
+    logged = [json.loads(line) for line in lines]
+    assert all({"at", "level", "logger", "message"} <= set(one) for one in logged)
+    failed = next(one for one in logged if one.get("task") == "fail")
+    assert failed["attempt"] == 1
+    assert failed["job_id"]
+    assert "no tea" not in worker.printed, "what is in a job is not logged"
+
+
+async def test_environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options may come from the environment."""
+    monkeypatch.setenv("AIOSTREAMQ_CONCURRENCY", "3")
+    monkeypatch.setenv("AIOSTREAMQ_URL", redis_url)
+    async with Program("-m", "aiostreamq", "run", "tests.support.jobs:queue", "--burst") as worker:
+        assert await worker.wait_end() == 0
+    assert "concurrency 3" in worker.printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "tests.support.jobs"), "write package.module:name"),
+        (("run", "tests.support.jbos:queue"), "no module 'tests.support.jbos'"),
+        (("run", "tests.support.jobs:queu"), "its queues are queue"),
+        (("run", "tests.support.jobs:VERSION"), "is a str, not a Queue"),
+        (("run", "tests.support.jobs:queue", "--log-level", "loud"), "no log level 'loud'"),
+        (("run", "tests.support.jobs:queue", "--concurrency", "0"), "concurrency"),
+        (("run", "tests.support.jobs:queue", "--concurrency", "many"), "invalid int value"),
+        (("run", "tests.support.jobs:queue", "--url", "http://x"), "this is no Redis URL"),
+        (("walk",), "invalid choice"),
+        ((), "usage: aiostreamq"),
+    ],
+)
+async def test_mistakes(arguments: tuple[str, ...], told: str) -> None:
+    """A wrong command line is told in one message, without a traceback, and exits with 2."""
+    async with Program("-m", "aiostreamq", *arguments) as program:
+        assert await program.wait_end() == 2
+    assert told in program.printed
+    assert "Traceback" not in program.printed
+
+
+async def test_no_redis() -> None:
+    """Where there is no Redis that is what is said."""
+    async with worker_program("redis://127.0.0.1:1") as worker:
+        assert await worker.wait_end() == 1
+    assert "Redis was not to be reached" in worker.printed
+    assert "Traceback" not in worker.printed

@@ -1,0 +1,116 @@
+import socket
+from collections.abc import Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from aiostreamq import Queue, QueueUnavailable, UsageError, Worker
+from tests.support.redis_server import RedisServer
+
+
+async def runs(queue: Queue) -> bool:
+    """Say whether a job gets through."""
+
+    @queue.task(name="probe")
+    async def probe(n: int) -> int:
+        return n + 1
+
+    async with queue, Worker(queue):
+        return await (await probe.enqueue(1)) == 2
+
+
+async def test_url(redis_url: str) -> None:
+    """`redis://` and a database number."""
+    assert await runs(Queue(redis_url))
+    assert await runs(Queue(redis_url.replace("/0", "/3")))
+
+
+async def test_unix_socket(redis_url: str, redis_server: RedisServer) -> None:
+    """`unix://`."""
+    assert await runs(Queue(redis_server.unix_url))
+
+
+@pytest.mark.parametrize("decode", [False, True])
+async def test_ready_client(redis_url: str, decode: bool) -> None:
+    """Its way of connecting is used; it stays the user's own, open and usable."""
+    async with Redis.from_url(redis_url, decode_responses=decode) as client:
+        assert await runs(Queue(client))
+        assert await client.ping()
+
+
+async def test_environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a URL the environment says where."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    assert await runs(Queue())
+    monkeypatch.setenv("REDIS_URL", "redis://nowhere.invalid")
+    monkeypatch.setenv("AIOSTREAMQ_URL", redis_url)
+    assert await runs(Queue())
+
+
+async def test_memory() -> None:
+    """`memory://` needs no server; without a name it is the queue's own."""
+    assert await runs(Queue("memory://"))
+    async with Queue("memory://") as one, Queue("memory://") as other:
+        one_broker, other_broker = one.session().broker, other.session().broker
+        await one_broker.enqueue([("a", 2, "0", b"{}")], "me", 1)
+        assert await one_broker.status("a") == b"queued"
+        assert await other_broker.status("a") is None
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "localhost:6379", "", "redis://h:port"])
+async def test_what_is_no_url(url: str) -> None:
+    """It is refused with the forms there are."""
+    with pytest.raises(UsageError, match="redis://host:6379/0"):
+        await Queue(url).open()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+async def test_nobody_there(closed_port: int) -> None:
+    """Enqueueing gives up after its deadline and says what was tried."""
+    queue = Queue(f"redis://127.0.0.1:{closed_port}", enqueue_timeout=0.2)
+
+    @queue.task
+    async def nothing() -> None: ...
+
+    with pytest.raises(QueueUnavailable, match="not to be reached"):
+        await nothing.enqueue()
+    await queue.aclose()
+
+
+async def test_silent_server(own_redis_server: RedisServer) -> None:
+    """A server that answers nothing costs no more than the deadline; the next try passes."""
+    async with Queue(own_redis_server.url, enqueue_timeout=0.3) as queue:
+
+        @queue.task
+        async def nothing() -> None: ...
+
+        own_redis_server.pause()
+        loop, started = queue.session().loop, queue.session().loop.time()
+        with pytest.raises(QueueUnavailable):
+            await nothing.enqueue()
+        elapsed = loop.time() - started
+        own_redis_server.resume()
+        await nothing.enqueue()
+        assert elapsed < 2
+
+
+async def test_wrong_password(redis_url: str) -> None:
+    """It is said at once, and trying again is left to you."""
+    async with Redis.from_url(redis_url) as client:
+        await client.acl_setuser(
+            "worker", enabled=True, passwords=["+right"], categories=["+@all"], keys=["*"]
+        )
+        try:
+            told = redis_url.replace("redis://", "redis://worker:wrong@")
+            with pytest.raises(UsageError, match="password"):
+                await Queue(told).open()
+            assert await runs(Queue(told.replace("wrong", "right")))
+        finally:
+            await client.acl_deluser("worker")

@@ -1,0 +1,315 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from aiostreamq import Call, Job, NoResult, PayloadError, Queue, UnknownTask, UsageError, Worker
+from aiostreamq.errors import JobFailed
+from aiostreamq.store.broker import ENQUEUE_LIMIT
+
+
+async def test_every_form(queue: Queue) -> None:
+    """A task, the queue with a task or its name, and options in between: all give a job."""
+
+    @queue.task
+    async def add(a: int, b: int = 10) -> int:
+        return a + b
+
+    jobs: list[Job[object]] = [
+        await add.enqueue(1, 2),
+        await add.enqueue(1, b=2),
+        await queue.enqueue(add, 1, b=2),
+        await queue.enqueue("add", 1, 2),
+        await add.using(result_ttl="1m").enqueue(1, 2),
+        await add.using(timeout=5).using(id="mine").enqueue(1, 2),
+    ]
+    async with Worker(queue):
+        assert [await job for job in jobs] == [3] * 6
+        assert await (await add.enqueue(1)) == 11
+    assert jobs[-1].id == "mine"
+    assert len({job.id for job in jobs}) == 6
+
+
+async def test_task_stays_a_function(queue: Queue) -> None:
+    """Called, it just runs, and it is still known by its name and docstring."""
+
+    @queue.task
+    async def slow(a: int) -> int:
+        """Add one."""
+        return a + 1
+
+    @queue.task(name="quick.one", timeout="5s")
+    def quick(a: int) -> int:
+        return a + 1
+
+    assert await slow(1) == 2
+    assert quick(1) == 2
+    assert (vars(slow)["__name__"], slow.__doc__, slow.name) == ("slow", "Add one.", "slow")
+    assert quick.name == "quick.one"
+    assert set(queue.tasks) == {"slow", "quick.one"}
+
+
+async def test_many(queue: Queue) -> None:
+    """Any number of calls is enqueued, and the jobs come in the order of the calls."""
+    ran: list[int] = []
+
+    @queue.task
+    async def note(number: int) -> int:
+        ran.append(number)
+        return number
+
+    count = 2 * ENQUEUE_LIMIT + 7
+    jobs = await queue.enqueue_many(note.bind(number) for number in range(count))
+    async with Worker(queue, concurrency=10):
+        assert [await job for job in jobs] == list(range(count))
+    assert ran == list(range(count))
+
+
+async def test_many_from_an_async_iterable(queue: Queue) -> None:
+    """The calls may come from somewhere slow, and from several tasks."""
+
+    @queue.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    @queue.task
+    async def negate(number: int) -> int:
+        return -number
+
+    async def calls() -> AsyncIterator[Call[int]]:
+        for number in range(ENQUEUE_LIMIT + 3):
+            await asyncio.sleep(0)
+            yield (double if number % 2 else negate).bind(number)
+
+    jobs = await queue.enqueue_many(calls())
+    async with Worker(queue):
+        results = [await job for job in jobs]
+    assert results == [2 * n if n % 2 else -n for n in range(ENQUEUE_LIMIT + 3)]
+
+
+async def test_many_of_none(queue: Queue) -> None:
+    """No calls are no jobs."""
+    assert await queue.enqueue_many([]) == []
+
+
+@pytest.mark.parametrize("good", [3, ENQUEUE_LIMIT + 3])
+async def test_many_with_a_bad_one(queue: Queue, good: int) -> None:
+    """What came before the error is enqueued."""
+    ran: list[object] = []
+
+    @queue.task
+    async def note(value: int | list[object]) -> None:
+        ran.append(value)
+
+    calls = [*(note.bind(number) for number in range(good)), note.bind([object()]), note.bind(-1)]
+    with pytest.raises(PayloadError, match="argument 'value'"):
+        await queue.enqueue_many(calls)
+    await Worker(queue).run(burst=True)
+    assert ran == list(range(good))
+
+
+async def test_id_that_is_taken(queue: Queue) -> None:
+    """The job that has it is returned: waiting, running, ended, and for a task without result."""
+    runs: list[int] = []
+
+    @queue.task
+    async def once(number: int) -> int:
+        runs.append(number)
+        return number
+
+    first = await once.using(id="one").enqueue(1)
+    again = await once.using(id="one").enqueue(2)
+    silent = once.using(id="silent", result_ttl=0)
+    await silent.enqueue(5)
+    async with Worker(queue):
+        assert (await first, await again) == (1, 1)
+        late = await once.using(id="one").enqueue(3)
+        assert await late == 1
+        await silent.enqueue(6)
+        assert await (await once.enqueue(9)) == 9
+    assert runs == [1, 5, 9]
+
+
+async def test_id_taken_by_another_process(store_url: str, queue: Queue) -> None:
+    """Whoever had it first, both get its result."""
+    async with Queue(store_url) as other:
+
+        async def once(number: int) -> int:
+            return number
+
+        mine, theirs = queue.task(once), other.task(once)
+        # The task has been awaited here, so that its next jobs are announced.
+        async with Worker(queue):
+            assert await (await mine.enqueue(0)) == 0
+            assert await (await theirs.enqueue(0)) == 0
+        jobs = [
+            await mine.using(id="one").enqueue(1),
+            await theirs.using(id="one").enqueue(2),
+        ]
+        async with Worker(queue), asyncio.timeout(5):
+            assert await asyncio.gather(*jobs) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((), {}), ((1, 2, 3), {}), ((1,), {"c": 1}), ((1,), {"a": 1})],
+)
+async def test_wrong_call(queue: Queue, args: tuple[int, ...], kwargs: dict[str, int]) -> None:
+    """A call that the function would refuse is refused where it is made."""
+
+    @queue.task
+    async def two(a: int, b: int = 1) -> int:
+        return a + b
+
+    with pytest.raises(UsageError, match="'two' cannot be called so"):
+        await two.enqueue(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), [float("inf")], 2**64, object(), {1: 2}, {"a": {3j}}], ids=repr
+)
+async def test_what_can_not_travel(queue: Queue, value: object) -> None:
+    """It is refused where it is sent, and the argument is named, however it was given."""
+
+    @queue.task
+    async def take(first: int, it: object = None) -> None: ...
+
+    for call in (take.enqueue(1, value), take.enqueue(1, it=value)):
+        with pytest.raises(PayloadError, match="'take', argument 'it'"):
+            await call
+    with pytest.raises(PayloadError, match="argument 'it'"):
+        await queue.enqueue("elsewhere", it=value)
+    with pytest.raises(PayloadError, match="argument '0'"):
+        await queue.enqueue("elsewhere", value)
+
+
+async def test_payload_over_the_limit(store_url: str) -> None:
+    """It is refused with both numbers; what just fits passes."""
+    async with Queue(store_url, max_payload=1000) as queue:
+
+        @queue.task
+        async def size(text: str) -> int:
+            return len(text)
+
+        with pytest.raises(PayloadError, match=r"'size': a payload of 1,0\d\d bytes.* 1,000"):
+            await size.enqueue("x" * 1000)
+        async with Worker(queue):
+            assert await (await size.enqueue("x" * 900)) == 900
+
+
+async def test_a_mebibyte(queue: Queue) -> None:
+    """By default that is the limit, and nearly as much arrives."""
+
+    @queue.task
+    async def size(text: str) -> int:
+        return len(text)
+
+    with pytest.raises(PayloadError, match=r"over the limit of 1,048,576"):
+        await size.enqueue("x" * 2**20)
+    async with Worker(queue):
+        assert await (await size.enqueue("x" * 1_048_000)) == 1_048_000
+
+
+async def test_lanes(store_url: str) -> None:
+    """A job goes to its own lane or its task's, and every lane is read."""
+    async with Queue(store_url, lanes=["default", "slow"]) as queue:
+
+        @queue.task(lane="slow")
+        async def crawl(n: int) -> int:
+            return n
+
+        jobs = [await crawl.enqueue(1), await crawl.using(lane="default").enqueue(2)]
+        async with Worker(queue):
+            assert [await job for job in jobs] == [1, 2]
+
+
+async def test_unknown_lane(queue: Queue) -> None:
+    """A job in a lane that nobody reads would wait for ever: it is refused."""
+
+    @queue.task
+    async def nothing() -> None: ...
+
+    with pytest.raises(UsageError, match=r"no lane 'fast'.*Queue\(lanes="):
+        await nothing.using(lane="fast").enqueue()
+    with pytest.raises(UsageError, match="lane 'fast'"):
+
+        @queue.task(lane="fast")
+        async def other() -> None: ...
+
+
+@pytest.mark.parametrize("lanes", [[], ["returned"], ["a b"], [""]])
+def test_lanes_that_can_not_be(lanes: list[str]) -> None:
+    """No lanes, a reserved one, and what is no name are refused."""
+    with pytest.raises(UsageError, match="lane"):
+        Queue("memory://", lanes=lanes)
+
+
+async def test_same_name_twice(queue: Queue) -> None:
+    """Two tasks of one name would be mistaken for each other."""
+
+    @queue.task
+    async def same() -> None: ...
+
+    with pytest.raises(UsageError, match=r"has a task 'same' already"):
+        queue.task(name="same")(lambda: None)
+    assert queue.tasks["same"] is same
+
+
+async def test_task_known_elsewhere_only(store_url: str, queue: Queue) -> None:
+    """A producer needs nothing but the name."""
+    async with Queue(store_url) as elsewhere:
+
+        @elsewhere.task
+        async def add(a: int, b: int) -> int:
+            return a + b
+
+        job = await queue.enqueue("add", 1, b=2)
+        async with Worker(elsewhere):
+            assert await job == 3
+
+
+async def test_task_known_nowhere(queue: Queue) -> None:
+    """The job fails and says so, whoever enqueued it; the worker goes on."""
+    job = await queue.enqueue("no.such.task")
+    async with Worker(queue):
+        with pytest.raises(JobFailed, match=r"no task 'no\.such\.task'") as caught:
+            await job
+    assert caught.value.type.endswith(UnknownTask.__name__)
+
+
+async def test_context_enqueues_more(queue: Queue) -> None:
+    """A task may enqueue jobs on the queue it came from, and await them."""
+
+    @queue.task
+    async def child(n: int) -> int:
+        return 2 * n
+
+    @queue.task
+    async def parent(n: int) -> int:
+        return sum([await job for job in [await child.enqueue(i) for i in range(n)]])
+
+    async with Worker(queue, concurrency=4):
+        assert await (await parent.enqueue(4)) == 12
+
+
+async def test_without_result(queue: Queue) -> None:
+    """Awaiting a job that keeps none is refused at once."""
+
+    @queue.task(result_ttl=0)
+    async def silent() -> int:
+        return 1
+
+    with pytest.raises(NoResult):
+        await (await silent.enqueue())
+
+
+async def test_gathered(queue: Queue) -> None:
+    """A thousand at once go, each with its own."""
+
+    @queue.task
+    async def same(n: int) -> int:
+        return n
+
+    async with Worker(queue):
+        jobs = await asyncio.gather(*(same.enqueue(n) for n in range(1000)))
+        assert await asyncio.gather(*jobs) == list(range(1000))

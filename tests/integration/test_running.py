@@ -1,0 +1,334 @@
+import asyncio
+import contextvars
+import threading
+
+import pytest
+
+from aiostreamq import Context, JobFailed, JobTimeout, PayloadError, Queue, UsageError, Worker
+from aiostreamq.worker import executor
+from tests.support.waiting import wait_until
+
+
+class OutOfStock(Exception):
+    """An exception of the user's."""
+
+
+async def test_failure(queue: Queue) -> None:
+    """Who awaits gets the exception's type, its message, and the frames of the task alone."""
+
+    def deep_inside() -> None:
+        raise OutOfStock("no more tea")
+
+    @queue.task
+    async def order() -> None:
+        deep_inside()
+
+    async with Worker(queue):
+        with pytest.raises(JobFailed, match="no more tea") as caught:
+            await (await order.enqueue())
+    error = caught.value
+    assert error.type == f"{__name__}.OutOfStock"
+    assert error.message == "no more tea"
+    assert error.traceback.startswith("Traceback (most recent call last)")
+    files = [line for line in error.traceback.splitlines() if line.startswith('  File "')]
+    assert len(files) == 2
+    assert all(__file__ in line for line in files)
+
+
+async def test_failure_in_a_thread(queue: Queue) -> None:
+    """A `def` task fails as an `async def` does."""
+
+    @queue.task
+    def order() -> None:
+        raise OutOfStock("no more tea")
+
+    async with Worker(queue):
+        with pytest.raises(JobFailed, match="no more tea") as caught:
+            await (await order.enqueue())
+    files = [line for line in caught.value.traceback.splitlines() if line.startswith('  File "')]
+    assert [line for line in files if __file__ in line]
+    assert not [line for line in files if "/aiostreamq/" in line]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(3),
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        StopIteration(),
+        ValueError("\udcff"),
+        ExceptionGroup("several", [ValueError(1)]),
+        BaseExceptionGroup("worse", [SystemExit()]),
+    ],
+    ids=repr,
+)
+async def test_anything_raised(queue: Queue, error: BaseException) -> None:
+    """Whatever a task raises is its own failure: the worker goes on."""
+
+    @queue.task
+    async def throw() -> None:
+        raise error
+
+    @queue.task
+    async def fine() -> int:
+        return 1
+
+    async with Worker(queue), asyncio.timeout(5):
+        with pytest.raises(JobFailed):
+            await (await throw.enqueue())
+        assert await (await fine.enqueue()) == 1
+
+
+async def test_result_that_can_not_travel(queue: Queue) -> None:
+    """The job fails with the reason."""
+
+    @queue.task
+    async def odd() -> object:
+        return object()
+
+    @queue.task
+    async def nan() -> float:
+        return float("nan")
+
+    async with Worker(queue):
+        for task in (odd, nan):
+            with pytest.raises(JobFailed) as caught:
+                await (await task.enqueue())
+            assert caught.value.type.endswith(PayloadError.__name__)
+
+
+async def test_blocking_tasks(queue: Queue) -> None:
+    """`def` tasks run in threads: while they block, the loop serves everybody else."""
+    gate = threading.Event()
+
+    @queue.task
+    def block() -> str:
+        gate.wait(20)
+        return threading.current_thread().name
+
+    @queue.task
+    async def quick(n: int) -> int:
+        return n
+
+    async with Worker(queue, threads=2):
+        blocked = [await block.enqueue() for _ in range(4)]
+        for n in range(20):
+            assert await (await quick.enqueue(n)) == n
+        gate.set()
+        names = {await job for job in blocked}
+    assert len(names) <= 2
+    assert threading.main_thread().name not in names
+
+
+async def test_context(store_url: str) -> None:
+    """A task is told who it is, whichever way it is called."""
+    async with Queue(store_url, name="shop") as queue:
+
+        @queue.task
+        async def first(ctx: Context, a: int) -> list[object]:
+            return [ctx.job_id, ctx.task, ctx.attempt, ctx.queue is queue, ctx.worker, a]
+
+        @queue.task(name="other")
+        def last(a: int, *, ctx: Context) -> list[object]:
+            return [ctx.job_id, ctx.task, ctx.attempt, ctx.queue is queue, ctx.worker, a]
+
+        worker = Worker(queue, name="till")
+        async with worker:
+            job = await first.enqueue(7)
+            assert await job == [job.id, "first", 1, True, worker.name, 7]
+            named = await first.enqueue(a=7)
+            assert await named == [named.id, "first", 1, True, worker.name, 7]
+            other = await queue.enqueue("other", 7)
+            assert await other == [other.id, "other", 1, True, worker.name, 7]
+        assert worker.name.startswith("till-")
+
+
+async def test_context_variables(queue: Queue) -> None:
+    """What one job sets the next does not see."""
+    variable = contextvars.ContextVar("variable", default=0)
+
+    @queue.task
+    async def bump() -> int:
+        variable.set(variable.get() + 1)
+        return variable.get()
+
+    @queue.task
+    def bump_in_thread() -> int:
+        variable.set(variable.get() + 1)
+        return variable.get()
+
+    async with Worker(queue):
+        for task in (bump, bump_in_thread):
+            assert [await (await task.enqueue()) for _ in range(5)] == [1] * 5
+
+
+async def test_timeout(queue: Queue) -> None:
+    """The task is cancelled and may clean up; the job ends as timed out."""
+    cleaned: list[str] = []
+
+    @queue.task(timeout=0.02)
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.001)
+            cleaned.append("up")
+
+    async with Worker(queue):
+        with pytest.raises(JobTimeout) as caught:
+            await (await endless.enqueue())
+        with pytest.raises(JobTimeout):
+            await (await endless.using(timeout="10ms").enqueue())
+    assert caught.value.job_id
+    assert cleaned == ["up", "up"]
+
+
+async def test_timeout_of_one_job(queue: Queue) -> None:
+    """What is said of one job is over what is said of its task, also that there is none."""
+
+    @queue.task(timeout=0.02)
+    async def nap() -> str:
+        await asyncio.sleep(0.05)
+        return "rested"
+
+    async with Worker(queue):
+        assert await (await nap.using(timeout=None).enqueue()) == "rested"
+        assert await (await nap.using(timeout=5).enqueue()) == "rested"
+        with pytest.raises(JobTimeout):
+            await (await nap.enqueue())
+
+
+async def test_task_that_ignores_its_timeout(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left to itself: the job ends, its slot is free, and its late end changes nothing."""
+    monkeypatch.setattr(executor, "CLEANUP_TIME", 0.02)
+    gate = asyncio.Event()
+    ended: list[str] = []
+
+    @queue.task(timeout=0.02)
+    async def stubborn() -> str:
+        while not gate.is_set():
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                continue
+        ended.append("at last")
+        return "at last"
+
+    @queue.task
+    async def quick() -> int:
+        return 1
+
+    async with Worker(queue, concurrency=1):
+        job = await stubborn.enqueue()
+        with pytest.raises(JobTimeout):
+            await job
+        assert await (await quick.enqueue()) == 1
+        gate.set()
+        await wait_until(lambda: ended, "it to end after all")
+        with pytest.raises(JobTimeout):
+            await queue.job(job.id)
+
+
+async def test_no_more_than_the_concurrency(queue: Queue) -> None:
+    """Never more jobs run at once than was said, and never fewer while there are enough."""
+    running, most = 0, 0
+
+    @queue.task
+    async def work() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+
+    jobs = await queue.enqueue_many(work.bind() for _ in range(60))
+    async with Worker(queue, concurrency=7):
+        await asyncio.gather(*jobs)
+    assert most == 7
+
+
+async def test_burst(queue: Queue) -> None:
+    """It runs all there is, also what jobs enqueue meanwhile, and returns."""
+    ran: list[int] = []
+
+    @queue.task
+    async def chain(n: int) -> None:
+        ran.append(n)
+        if n:
+            await chain.enqueue(n - 1)
+
+    await chain.enqueue(5)
+    await chain.enqueue(0)
+    async with asyncio.timeout(10):
+        await Worker(queue, concurrency=2).run(burst=True)
+        await Worker(queue).run(burst=True)
+    assert sorted(ran) == [0, 0, 1, 2, 3, 4, 5]
+
+
+async def test_stopped(queue: Queue) -> None:
+    """`stop` lets `run` return after what runs has ended."""
+    started, gate = asyncio.Event(), asyncio.Event()
+
+    @queue.task
+    async def wait() -> int:
+        started.set()
+        await gate.wait()
+        return 1
+
+    worker = Worker(queue)
+    running = asyncio.create_task(worker.run())
+    job = await wait.enqueue()
+    await started.wait()
+    worker.stop()
+    await asyncio.sleep(0)
+    gate.set()
+    async with asyncio.timeout(10):
+        await running
+        assert await job == 1
+
+
+async def test_two_workers_share(queue: Queue) -> None:
+    """Each job is run once, by one of them."""
+    ran: list[int] = []
+
+    @queue.task
+    async def note(n: int) -> None:
+        ran.append(n)
+        await asyncio.sleep(0.001)
+
+    jobs = await queue.enqueue_many(note.bind(n) for n in range(100))
+    async with Worker(queue, concurrency=3), Worker(queue, concurrency=3):
+        await asyncio.gather(*jobs)
+    assert sorted(ran) == list(range(100))
+
+
+@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"threads": 0}, {"shutdown_timeout": -1}])
+def test_workers_that_can_not_be(wrong: dict[str, int]) -> None:
+    """Numbers that can not be meant are refused."""
+    with pytest.raises(UsageError):
+        Worker(Queue("memory://"), **wrong)  # pyright: ignore[reportArgumentType]  # on purpose
+
+
+async def test_nonsense_in_the_stream(queue: Queue) -> None:
+    """What is no job is put aside, and jobs around it are run."""
+
+    @queue.task
+    async def fine() -> int:
+        return 1
+
+    broker = queue.session().broker
+    link = await broker.connector.open_link("test")
+    stream = broker.keys.stream("default")
+    await link.call("XADD", stream, "*", "hello", "world")
+    await link.call("XADD", stream, "*", "id", "odd", "n", "1", "job", "not json")
+    job = await fine.enqueue()
+
+    async def both_are_aside() -> bool:
+        return await link.call("XLEN", broker.keys.dead) == 2
+
+    async with Worker(queue):
+        assert await job == 1
+        await wait_until(both_are_aside, "both to be put aside")
+    assert await link.call("XLEN", stream) == 0
+    link.close()

@@ -1,0 +1,164 @@
+"""What the type checker must see, and must refuse. Never run; `test_types` checks it."""
+
+# A call that must be an error carries an ignore of its rule: were it none, the ignore would be
+# unnecessary, which is an error too.
+
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, assert_type
+
+from aiostreamq import Call, Context, Job, JobState, Queue, Task, Worker
+
+queue = Queue("memory://")
+
+
+@queue.task
+async def size(url: str, depth: int = 1) -> int:
+    """Take plain arguments."""
+    return len(url) * depth
+
+
+@queue.task
+def render(text: str, *, bold: bool = False) -> bytes:
+    """Be a `def`."""
+    return text.encode() if bold else b""
+
+
+@queue.task
+async def audit(ctx: Context, who: str) -> list[str]:
+    """Take the context first."""
+    return [ctx.job_id, who]
+
+
+@queue.task
+def audit_in_thread(ctx: Context, who: str) -> list[str]:
+    """Take it first, in a `def`."""
+    return [ctx.job_id, who]
+
+
+@queue.task(name="mail.send", timeout="5s", result_ttl=0, lane="default")
+async def send(to: str, *rest: str, **headers: int) -> None:
+    """Have options."""
+
+
+@queue.task(timeout=5)
+def hash_it(data: str) -> str:
+    """Have options, in a `def`."""
+    return data
+
+
+@queue.task(timeout=None)
+async def audited(ctx: Context, n: int) -> float:
+    """Have options and a context."""
+    return n / len(ctx.task)
+
+
+async def enqueue_has_the_signature_of_the_task() -> None:
+    """And the job has its result."""
+    assert_type(await size.enqueue("a"), Job[int])
+    assert_type(await size.enqueue("a", depth=2), Job[int])
+    assert_type(await render.enqueue("a", bold=True), Job[bytes])
+    assert_type(await send.enqueue("a", "b", subject=1), Job[None])
+    assert_type(await hash_it.enqueue("a"), Job[str])
+    await size.enqueue()  # pyright: ignore[reportCallIssue]
+    await size.enqueue(1)  # pyright: ignore[reportArgumentType]
+    await size.enqueue("a", deep=2)  # pyright: ignore[reportCallIssue]
+    await size.enqueue("a", 1, 2)  # pyright: ignore[reportCallIssue]
+    await render.enqueue("a", True)  # pyright: ignore[reportCallIssue]
+    await hash_it.enqueue(b"a")  # pyright: ignore[reportArgumentType]
+    await send.enqueue("a", subject="b")  # pyright: ignore[reportArgumentType]
+
+
+async def context_is_not_the_callers_to_give() -> None:
+    """It is gone from the signature of enqueue, and stays in that of the function."""
+    assert_type(await audit.enqueue("ada"), Job[list[str]])
+    assert_type(await audit_in_thread.enqueue(who="ada"), Job[list[str]])
+    assert_type(await audited.enqueue(1), Job[float])
+    await audit.enqueue()  # pyright: ignore[reportCallIssue]
+    await audited.enqueue("a")  # pyright: ignore[reportArgumentType]
+
+
+async def task_stays_a_function(ctx: Context) -> None:
+    """Called, it is what it was."""
+    assert_type(await size("a", 2), int)
+    assert_type(render("a", bold=True), bytes)
+    assert_type(await audit(ctx, "ada"), list[str])
+    assert_type(audit_in_thread(ctx, "ada"), list[str])
+    assert_type(hash_it("a"), str)
+    calling: Coroutine[Any, Any, float] = audited(ctx, 1)
+    calling.close()
+    size(1)  # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
+    audit("ada")  # pyright: ignore[reportCallIssue]
+
+
+async def results() -> None:
+    """Awaiting gives what the task returns."""
+    job = await size.enqueue("a")
+    assert_type(await job, int)
+    assert_type(await job.result(timeout="5s"), int)
+    assert_type(await job.status(), JobState)
+    assert_type(job.id, str)
+    assert_type(await (await audit.enqueue("ada")), list[str])
+    assert_type(await queue.job("7"), object)
+
+
+async def options_keep_the_types() -> None:
+    """`using` changes nothing about them, and knows the options."""
+    using = size.using(id="7", timeout=5, result_ttl="1h", lane="default")
+    assert_type(await using.enqueue("a", depth=2), Job[int])
+    assert_type(await using.using(timeout=None).enqueue("a"), Job[int])
+    assert_type(await audit.using(id="7").enqueue("ada"), Job[list[str]])
+    await using.enqueue(1)  # pyright: ignore[reportArgumentType]
+    size.using(timeot=5)  # pyright: ignore[reportCallIssue]
+    size.using(lane=5)  # pyright: ignore[reportArgumentType]
+    queue.task(timeot=5)  # pyright: ignore[reportCallIssue]
+
+
+async def through_the_queue() -> None:
+    """A task brings its types along, a name has none."""
+    assert_type(await queue.enqueue(size, "a", depth=2), Job[int])
+    assert_type(await queue.enqueue(audit, "ada"), Job[list[str]])
+    assert_type(await queue.enqueue(size.using(id="7"), "a"), Job[int])
+    assert_type(await queue.enqueue("size", "a", anything=1), Job[object])
+    await queue.enqueue(size, 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+async def many() -> None:
+    """Calls keep the result's type on their way through bulk."""
+    assert_type(size.bind("a"), Call[int])
+    assert_type(await queue.enqueue_many(size.bind(url) for url in "abc"), list[Job[int]])
+    assert_type(await queue.enqueue_many([render.bind("a")]), list[Job[bytes]])
+    assert_type(await queue.enqueue_many(audit.bind(who) for who in "abc"), list[Job[list[str]]])
+
+    async def calls() -> AsyncIterator[Call[int]]:
+        yield size.bind("a")
+
+    assert_type(await queue.enqueue_many(calls()), list[Job[int]])
+    size.bind(1)  # pyright: ignore[reportArgumentType]
+    await queue.enqueue_many(["a"])  # pyright: ignore[reportArgumentType]
+
+
+def variance() -> None:
+    """A job of an int is a job of an object."""
+
+    def watch(job: Job[object]) -> None: ...
+
+    def narrow(job: Job[str]) -> None: ...
+
+    def take(task: Task[[str], object]) -> None: ...
+
+    async def use() -> None:
+        job = await size.enqueue("a")
+        watch(job)
+        narrow(job)  # pyright: ignore[reportArgumentType]
+
+    take(hash_it)
+    take(audited)  # pyright: ignore[reportArgumentType]
+    del use
+
+
+async def managers() -> None:
+    """Both are asynchronous context managers of themselves."""
+    async with queue as opened, Worker(queue, concurrency=5) as worker:
+        assert_type(opened, Queue)
+        assert_type(worker, Worker)
+    assert_type(await Worker(queue).run(burst=True), None)
