@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import LEASE, SHUTDOWN_TIMEOUT
 
+# The first of each is the default.
+LOOPS = ("auto", "asyncio", "uvloop")
+LOG_FORMATS = ("text", "json")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 for an orderly end, 2 for wrong usage."""
-    parser = _parser()
     try:
+        parser = _parser()
         told = parser.parse_args(arguments)
         if told.command == "run":
             # Imported here so that --help and mistakes answer at once.
@@ -38,7 +42,8 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="run the jobs of a queue",
         description="Run the jobs of a queue until SIGINT or SIGTERM; the first drains, "
-        "the second leaves at once. Every option can be given as AIOSTREAMQ_<OPTION> too.",
+        "the second leaves at once. Every option with a value can be given as "
+        "AIOSTREAMQ_<OPTION> too.",
     )
     run.add_argument("target", help="where the queue is: package.module:name")
     run.add_argument(
@@ -67,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--loop",
-        choices=("auto", "asyncio", "uvloop"),
-        default=_from_environment("LOOP", "auto"),
+        choices=LOOPS,
+        default=_chosen_in_environment("LOOP", LOOPS),
         help="the event loop; auto takes uvloop where it is installed",
     )
     run.add_argument(
@@ -78,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--log-format",
-        choices=("text", "json"),
-        default=_from_environment("LOG_FORMAT", "text"),
+        choices=LOG_FORMATS,
+        default=_chosen_in_environment("LOG_FORMAT", LOG_FORMATS),
         help="how log lines look (default: %(default)s)",
     )
     return parser
@@ -87,3 +92,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _from_environment(option: str, default: str | None = None) -> str | None:
     return os.environ.get(f"AIOSTREAMQ_{option}", default)
+
+
+def _chosen_in_environment(option: str, choices: tuple[str, ...]) -> str:
+    # argparse checks what is typed against the choices, but not a default.
+    chosen = os.environ.get(f"AIOSTREAMQ_{option}", choices[0])
+    if chosen not in choices:
+        raise UsageError(f"AIOSTREAMQ_{option}={chosen!r}: use one of {', '.join(choices)}")
+    return chosen

@@ -111,6 +111,8 @@ class Enqueuer(Generic[P, R_co]):
 class Task(Enqueuer[P, R_co]):
     """A registered function. Calling it just runs it; `.enqueue` has a worker run it."""
 
+    __name__: str
+
     def __init__(self, spec: "TaskSpec", submitter: Submitter) -> None:
         super().__init__(spec, submitter, Using(spec.options))
         self._function = cast("Callable[..., Any]", spec.function)

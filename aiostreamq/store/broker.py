@@ -11,7 +11,7 @@ from aiostreamq.store.reading import Read, parse_read
 from aiostreamq.store.scripts import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from aiostreamq.model.delivery import Delivery, Settlement, Submission
     from aiostreamq.store.connector import Connector
@@ -31,6 +31,9 @@ SCRIPTS = (
     "census",
     "reap",
 )
+
+# Seconds that connecting for the first time may take.
+OPEN_TIMEOUT = 5.0
 
 # How many items one script call may touch, so that no call keeps Redis from
 # its other clients for more than about 2 ms.
@@ -92,8 +95,11 @@ class Broker:
         self._server: Server | None = None
         self._scripts: dict[str, Script] = {}
 
-    async def open(self) -> "Server":
+    async def open(self, deadline: float = OPEN_TIMEOUT) -> "Server":
         """Connect, look at the server, and make what is missing; later calls do nothing.
+
+        Args:
+            deadline: Seconds after which to stop trying.
 
         Raises:
             QueueUnavailable: The server can not be reached.
@@ -101,9 +107,11 @@ class Broker:
         """
         async with self._opening:
             if self._server is None:
-                server = await self._line.persist(lambda _: self._line.ask_server(), deadline=5)
+                server = await self._line.persist(
+                    lambda _: self._line.ask_server(), deadline=deadline
+                )
                 self._scripts = {name: Script(name, server) for name in SCRIPTS}
-                await self._line.persist(self.set_up, deadline=5)
+                await self._line.persist(self.set_up, deadline=deadline)
                 self._server = server
         return self._server
 
@@ -159,20 +167,26 @@ class Broker:
         refused = await self.run("settle", self.streams, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]
 
-    async def hand_back(self, deliveries: "Iterable[Delivery]") -> int:
+    async def hand_back(self, deliveries: "Sequence[Delivery]") -> int:
         """Give deliveries up unfinished; returns how many were still ours."""
-        arguments: list[Argument] = [GROUP, self.keys.prefix]
-        for delivery in deliveries:
-            arguments += (delivery.stream, delivery.entry)
-        return cast("int", await self.run("hand_back", self.streams, arguments))
+        handed = 0
+        for start in range(0, len(deliveries), SETTLE_LIMIT):
+            arguments: list[Argument] = [GROUP, self.keys.prefix]
+            for delivery in deliveries[start : start + SETTLE_LIMIT]:
+                arguments += (delivery.stream, delivery.entry)
+            handed += cast("int", await self.run("hand_back", self.streams, arguments))
+        return handed
 
-    async def bury(self, entries: "Iterable[tuple[int, bytes]]", reason: str) -> int:
+    async def bury(self, entries: "Sequence[tuple[int, bytes]]", reason: str) -> int:
         """Move entries that are no jobs to the dead letters; returns how many."""
-        arguments: list[Argument] = [GROUP, reason, MAX_DEAD]
-        for place, entry in entries:
-            arguments += (place + 1, entry)
         keys = [self.keys.dead, *self.streams]
-        return cast("int", await self.run("bury", keys, arguments))
+        buried = 0
+        for start in range(0, len(entries), SETTLE_LIMIT):
+            arguments: list[Argument] = [GROUP, reason, MAX_DEAD]
+            for place, entry in entries[start : start + SETTLE_LIMIT]:
+                arguments += (place + 1, entry)
+            buried += cast("int", await self.run("bury", keys, arguments))
+        return buried
 
     async def status(self, job_id: str) -> bytes | None:
         """Where a job stands: its outcome, one word, or None for an unknown one."""
@@ -243,7 +257,7 @@ class Broker:
             CommandError: Redis refused.
         """
         if self._server is None:
-            await self.open()
+            await self.open(OPEN_TIMEOUT if deadline is None else min(deadline, OPEN_TIMEOUT))
         run = self._scripts[script].run
         return await self._line.persist(
             lambda link: run(link, keys, arguments), repair=self.set_up, deadline=deadline

@@ -20,6 +20,9 @@ Where: TypeAlias = "str | Redis | None"
 
 DEFAULT_URL = "redis://localhost:6379"
 
+# What the names of our connections begin with in CLIENT LIST.
+CLIENT_NAME = "aiostreamq:"
+
 # Seconds; opening a connection includes TLS and authentication.
 CONNECT_TIMEOUT = 5.0
 
@@ -79,7 +82,7 @@ class RedisConnector:
         """Connect as the pool would."""
         from redis.exceptions import AuthenticationError, RedisError
 
-        connection = self._class(**self._options, client_name=f"aiostreamq:{role}")
+        connection = self._class(**self._options, client_name=CLIENT_NAME + role)
         try:
             await connection.connect()
         except AuthenticationError as error:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.broker import INBOX_MS, MAX_DEAD, Broker
+from aiostreamq.store.connector import CLIENT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,11 @@ REAP_LIMIT = 200
 # How long the outcome of a job that was given up is kept. Its own option is in
 # the envelope, which the scripts do not read.
 KEEP_DEAD_MS = 24 * 3600 * 1000
+
+
+def reader_role(worker: str) -> str:
+    """What the connection is called that a worker reads with."""
+    return f"reader:{worker}"
 
 
 class Reaped(NamedTuple):
@@ -48,6 +54,20 @@ class Roster:
             found = await self._broker.call("HGETALL", self._workers)
         words = [word.decode() for word in cast("list[bytes]", found)]
         return dict(zip(words[::2], words[1::2], strict=True))
+
+    async def disconnect(self, name: str) -> None:
+        """Cut the blocking read of a dead worker.
+
+        A worker that is paused and not gone has a read waiting at Redis, which would
+        be served first with the very jobs that are being recovered from it.
+        """
+        if self._broker.connector.is_local:
+            return
+        clients = cast("bytes", await self._broker.call("CLIENT", "LIST")).decode()
+        for line in clients.splitlines():
+            if f" name={CLIENT_NAME}{reader_role(name)} " in line:
+                client_id = line.partition(" ")[0].removeprefix("id=")
+                await self._broker.call("CLIENT", "KILL", "ID", client_id)
 
     async def reap(self, name: str, beat: str, max_deliveries: int) -> Reaped:
         """Recover some of what worker *name* was sent, unless its beat is not *beat* any more."""

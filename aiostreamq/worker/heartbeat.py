@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
@@ -60,9 +61,12 @@ class Heartbeat:
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._guard = LoopGuard(self._loop, slow_after)
-        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
+        # Of the thread, or of the worker where there is no thread.
+        self._beat_loop = self._loop
+        self._stopping: asyncio.Event | None = None
+        self._started = threading.Event()
 
     def start(self) -> None:
         """Begin beating."""
@@ -76,46 +80,54 @@ class Heartbeat:
 
     async def stop(self) -> None:
         """Beat no more."""
-        self._stopping.set()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._thread is not None:
+            self._started.wait()
+            self._tell(self._beat_loop, self._stop_beating)
             await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
         asyncio.run(self._beat())
 
+    def _stop_beating(self) -> None:
+        if self._stopping is not None:
+            self._stopping.set()
+
     async def _beat(self) -> None:
+        self._beat_loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._started.set()
         broker = self._broker.over_another_line("beat")
-        roster = Roster(broker)
-        next_beat = 0.0
-        clock = asyncio.get_running_loop().time
+        beating = asyncio.ensure_future(self._renew_forever(Roster(broker)))
         try:
-            while not self._stopping.is_set():
-                self._guard.look(clock())
-                patience = PATIENCE_LEASES * self._lease
-                if clock() >= next_beat and self._guard.blocked_for(clock()) < patience:
-                    next_beat = clock() + self._lease / BEATS_A_LEASE
-                    if not await self._renew(roster):
-                        self._loop.call_soon_threadsafe(self._lost)
-                        return
-                await asyncio.sleep(min(LOOK, self._lease / BEATS_A_LEASE))
+            while not (beating.done() or self._stopping.is_set()):
+                self._guard.look(self._beat_loop.time())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK):
+                        await self._stopping.wait()
         finally:
+            beating.cancel()
+            await asyncio.wait([beating])
             broker.close()
 
-    async def _renew(self, roster: Roster) -> bool:
-        renewing = asyncio.ensure_future(roster.renew(self._name, int(self._lease * 1000)))
-        while not renewing.done() and not self._stopping.is_set():
-            await asyncio.wait([renewing], timeout=LOOK)
-        if not renewing.done():
-            renewing.cancel()
-            return True
-        try:
-            return renewing.result()
-        except BrokerError:
-            logger.exception("the lease could not be renewed, trying on")
-            return True
+    async def _renew_forever(self, roster: Roster) -> None:
+        """Renew the lease until the worker has been taken for dead."""
+        while True:
+            if self._guard.blocked_for(self._beat_loop.time()) < PATIENCE_LEASES * self._lease:
+                try:
+                    if not await roster.renew(self._name, int(self._lease * 1000)):
+                        self._tell(self._loop, self._lost)
+                        return
+                except BrokerError:
+                    logger.exception("the lease could not be renewed, trying on")
+            await asyncio.sleep(self._lease / BEATS_A_LEASE)
+
+    @staticmethod
+    def _tell(loop: asyncio.AbstractEventLoop, what: "Callable[[], None]") -> None:
+        with suppress(RuntimeError):  # that loop has ended: there is nobody left to tell
+            loop.call_soon_threadsafe(what)
 
 
 class LoopGuard:
@@ -135,7 +147,8 @@ class LoopGuard:
                 self._is_told = False
                 logger.warning("the event loop turns again")
             self._asked = now
-            self._watched.call_soon_threadsafe(self._answer)
+            with suppress(RuntimeError):  # the loop has ended
+                self._watched.call_soon_threadsafe(self._answer)
         elif not self._is_told and now - self._asked >= self._slow_after:
             self._is_told = True
             self._report(now - self._asked)

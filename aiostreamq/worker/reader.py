@@ -11,6 +11,7 @@ from aiostreamq.model.delivery import Delivery
 from aiostreamq.model.plan import Pace, read_count
 from aiostreamq.store.line import Line
 from aiostreamq.store.reading import Read
+from aiostreamq.store.roster import reader_role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,9 @@ class Reader:
         self._consumer = consumer
         self._executor = executor
         self._is_held = is_held
-        self._line = Line(broker.connector, "reader", reply_timeout=BLOCK_MS / 1000 + MARGIN)
+        self._line = Line(
+            broker.connector, reader_role(consumer), reply_timeout=BLOCK_MS / 1000 + MARGIN
+        )
         self._pace = Pace()
         self._link: Link | None = None  # the one that was read from last
         self._client_id = 0

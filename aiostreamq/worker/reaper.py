@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
 from aiostreamq.model.sightings import Sightings
+from aiostreamq.store.link import CommandError
 
 if TYPE_CHECKING:
     from aiostreamq.store.roster import Roster
@@ -53,6 +54,10 @@ class Reaper:
 
     async def _recover(self, name: str, beat: str) -> None:
         returned = given_up = finished = 0
+        try:
+            await self._roster.disconnect(name)
+        except CommandError as error:
+            logger.warning("could not disconnect dead worker %s: %s", name, error)
         while finished == 0:
             reaped = await self._roster.reap(name, beat, self._max_deliveries)
             returned, given_up = returned + reaped.returned, given_up + reaped.given_up

@@ -44,8 +44,8 @@ class Shift:
 
     def __init__(self, queue: "Producer", name: str, settings: Settings) -> None:
         self.name = name
-        self.is_lost = False  #: others have taken this worker for dead, and its jobs
-        self.reading: asyncio.Task[None]  #: ends by itself on an error, or after a burst
+        self._lost = asyncio.Event()  # others have taken this worker for dead, and its jobs
+        self._reading: asyncio.Task[None]  # ends by itself on an error, or after a burst
         self._settings = settings
         self._broker = queue.session().broker
         self._roster = Roster(self._broker)
@@ -59,7 +59,7 @@ class Shift:
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
         self._heartbeat = Heartbeat(
-            self._broker, name, settings.lease, settings.slow_after, self._lose
+            self._broker, name, settings.lease, settings.slow_after, self._lost.set
         )
         self._reaping: asyncio.Task[None]
 
@@ -68,8 +68,21 @@ class Shift:
         await self._roster.join(self.name, int(self._settings.lease * 1000))
         self._heartbeat.start()
         self._reaping = asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper")
-        self.reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
-        self.reading.add_done_callback(_log_failure)
+        self._reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
+        self._reading.add_done_callback(_log_failure)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether others have taken this worker for dead, and its jobs."""
+        return self._lost.is_set()
+
+    async def wait_over(self) -> None:
+        """Wait until this shift can not go on: lost, burst through, or failed."""
+        lost = asyncio.create_task(self._lost.wait())
+        try:
+            await asyncio.wait({self._reading, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
 
     async def drain(self) -> None:
         """Stop reading, let running jobs end, hand back the rest, leave.
@@ -78,7 +91,7 @@ class Shift:
             BrokerError: What had made the reader end.
         """
         deadline = asyncio.get_running_loop().time() + self._settings.shutdown_timeout
-        await self._reader.stop(self.reading)
+        await self._reader.stop(self._reading)
         lost = await self._unheld()
         await self._hand_back(lost + self._executor.stop())
         with suppress(TimeoutError):
@@ -91,12 +104,12 @@ class Shift:
         await self._within_reason(self._settler.join(), "settle the last outcomes")
         await self._end_services()
         await self._within_reason(self._broker.leave(self.name), "leave")
-        if not self.reading.cancelled() and (error := self.reading.exception()) is not None:
+        if not self._reading.cancelled() and (error := self._reading.exception()) is not None:
             raise error
 
     async def abandon(self) -> None:
         """Give all up: the jobs belong to others by now."""
-        await self._reader.stop(self.reading)
+        await self._reader.stop(self._reading)
         self._executor.stop()
         cut_short = await self._executor.cancel_all()
         self._threads.close()
@@ -114,11 +127,6 @@ class Shift:
         self._reaping.cancel()
         await asyncio.wait([self._reaping])
         await self._heartbeat.stop()
-
-    def _lose(self) -> None:
-        # The reader's end is what the worker waits for.
-        self.is_lost = True
-        self.reading.cancel()
 
     def _holds(self, delivery: "Delivery") -> bool:
         return (

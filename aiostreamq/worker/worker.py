@@ -160,11 +160,15 @@ class Worker:
     async def _lose(self, shift: Shift) -> bool:
         """See *shift* to its end; True where it was taken for dead and another must begin."""
         assert self._stopped is not None
-        stopped = asyncio.create_task(self._stopped.wait())
+        ends = {
+            asyncio.create_task(self._stopped.wait()),
+            asyncio.create_task(shift.wait_over()),
+        }
         try:
-            await asyncio.wait({shift.reading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopped.cancel()
+            for end in ends:
+                end.cancel()
         if shift.is_lost:
             await shift.abandon()
             return not self._stopped.is_set()
