@@ -17,6 +17,9 @@ class CanEnd(Protocol):
 
 T = TypeVar("T", bound=CanEnd)
 
+# Seconds: what event loops can be trusted to count to. Nothing runs for longer.
+FARTHEST = 365 * 86400.0
+
 # Ended things stay in the heap until they are due or make up most of it.
 _SLACK = 64
 
@@ -34,7 +37,7 @@ class Deadlines(Generic[T]):
 
     def add(self, thing: T, after: float) -> None:
         """Expire *thing* in *after* seconds, unless it is over by then."""
-        when = self._loop.time() + after
+        when = self._loop.time() + min(after, FARTHEST)
         heappush(self._heap, (when, next(self._order), thing))
         if self._heap[0][2] is thing:
             self._arm()

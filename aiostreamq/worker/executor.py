@@ -144,9 +144,11 @@ class Executor:
             return
         self._is_filling = True
         backlog, running = self.backlog, self.running
-        while backlog and len(running) < self.concurrency and not self._is_stopped:
-            self._start(backlog.popleft())
-        self._is_filling = False
+        try:
+            while backlog and len(running) < self.concurrency and not self._is_stopped:
+                self._start(backlog.popleft())
+        finally:
+            self._is_filling = False
 
     def _start(self, delivery: Delivery) -> None:
         try:

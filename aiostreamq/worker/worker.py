@@ -151,13 +151,13 @@ class Worker:
         return asyncio.create_task(self._work(shift, burst=burst), name="aiostreamq:worker")
 
     async def _work(self, shift: Shift, *, burst: bool) -> None:
-        while await self._lose(shift):
+        while await self._work_until_over(shift):
             # Under a new name: what comes late to the old one stays refused.
             self.name = self._new_name()
             shift = Shift(self.queue, self.name, self._settings)
             await shift.start(burst=burst)
 
-    async def _lose(self, shift: Shift) -> bool:
+    async def _work_until_over(self, shift: Shift) -> bool:
         """See *shift* to its end; True where it was taken for dead and another must begin."""
         assert self._stopped is not None
         ends = {
