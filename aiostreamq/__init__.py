@@ -8,6 +8,7 @@ from aiostreamq.errors import (
     BrokerError,
     JobCancelled,
     JobDead,
+    JobDropped,
     JobError,
     JobFailed,
     JobNotFound,
@@ -21,6 +22,8 @@ from aiostreamq.errors import (
     WaitTimeout,
 )
 from aiostreamq.model.outcome import JobState
+from aiostreamq.model.retry import Retry
+from aiostreamq.model.verdict import Drop, RetryLater
 from aiostreamq.queue import Queue
 from aiostreamq.worker.worker import Worker
 
@@ -29,9 +32,11 @@ __all__ = [
     "BrokerError",
     "Call",
     "Context",
+    "Drop",
     "Job",
     "JobCancelled",
     "JobDead",
+    "JobDropped",
     "JobError",
     "JobFailed",
     "JobNotFound",
@@ -41,6 +46,8 @@ __all__ = [
     "PayloadError",
     "Queue",
     "QueueUnavailable",
+    "Retry",
+    "RetryLater",
     "Task",
     "UnknownTask",
     "UnsupportedServer",

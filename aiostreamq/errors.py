@@ -10,6 +10,7 @@
     │   ├── JobTimeout         the task ran past its timeout
     │   ├── JobCancelled       the job was cancelled
     │   ├── JobDead            the job was given up
+    │   ├── JobDropped         the task dropped the job
     │   └── JobNotFound        no such job, or its result has expired
     ├── WaitTimeout            you stopped waiting; the job goes on
     └── BrokerError            Redis: trying again may help
@@ -73,6 +74,10 @@ class JobCancelled(JobError):
 
 class JobDead(JobError):
     """The job was given up and is among the dead letters: its workers died while they ran it."""
+
+
+class JobDropped(JobError):
+    """The task ended the job without a result: it raised Drop."""
 
 
 class JobNotFound(JobError):

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job
 from aiostreamq.client.task import Call, Enqueuer, P, Task, Using
 from aiostreamq.client.waiter import Waiter
 from aiostreamq.errors import PayloadError, UsageError
-from aiostreamq.model.delivery import Mark, Submission
+from aiostreamq.model.delivery import Mark, Postponement, Submission
 from aiostreamq.model.envelope import encode_envelope
 from aiostreamq.model.keys import Keys
 from aiostreamq.model.options import Options, checked_job_id
@@ -19,6 +19,7 @@ from aiostreamq.model.signature import blame
 from aiostreamq.model.spec import TaskSpec
 from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
 from aiostreamq.store.commit import GroupCommit
+from aiostreamq.store.schedule import Schedule
 
 if TYPE_CHECKING:
     from aiostreamq.store.connector import Connector
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_Waiting = tuple[Submission, "asyncio.Future[bool]"]
-_Prepared = tuple[Submission, Job[object]]
+_Item = TypeVar("_Item", Submission, Postponement)
+_Waiting = tuple[_Item, "asyncio.Future[bool]"]
+_Prepared = tuple[Submission | Postponement, Job[object]]
+
+# A job for later has one part more than one for now: when it is due.
+LATER_PARTS = 5
 
 # Chunks of enqueue_many that may be on their way at once: while Redis works on
 # one, the next is being written here.
@@ -46,6 +51,7 @@ class Session:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.broker = Broker(connector, keys, lanes)
+        self.schedule = Schedule(self.broker)
         self.waiter = Waiter(self.broker, spec_of)
 
     async def close(self) -> None:
@@ -74,7 +80,8 @@ class Producer:
         self._keys = Keys(name)
         self._connect = connect
         self._session: Session | None = None
-        self._commit: GroupCommit[_Waiting] | None = None
+        self._commit: GroupCommit[_Waiting[Submission]] | None = None
+        self._postponing: GroupCommit[_Waiting[Postponement]] | None = None
 
     async def open(self) -> "Server":
         """Connect, and make the queue's streams where they are missing.
@@ -96,12 +103,13 @@ class Producer:
 
         Whoever awaits a job gets QueueUnavailable. The queue can be opened again.
         """
-        session, commit = self._session, self._commit
+        session = self._session
         if session is None:
             return
-        if commit is not None:
-            await commit.join()
-        self._session = self._commit = None
+        for commit in (self._commit, self._postponing):
+            if commit is not None:
+                await commit.join()
+        self._session = self._commit = self._postponing = None
         await session.close()
 
     def session(self) -> Session:
@@ -113,6 +121,7 @@ class Producer:
         if self._session is None:
             self._session = Session(self._connect(), self._keys, self.lanes, self._spec_of)
             self._commit = GroupCommit(self._put, ENQUEUE_LIMIT)
+            self._postponing = GroupCommit(self._put_later, ENQUEUE_LIMIT)
         elif self._session.loop is not asyncio.get_running_loop():
             raise UsageError(
                 f"queue {self.name!r} is open in another event loop: close it there first "
@@ -181,9 +190,10 @@ class Producer:
     ) -> Job[object]:
         """Enqueue one call, together with all others that come in the same moment."""
         session = self.session()
-        submission, job = self._prepare(spec, using, args, kwargs)
+        item, job = self._prepare(spec, using, args, kwargs)
         future: asyncio.Future[bool] = session.loop.create_future()
-        cast("GroupCommit[_Waiting]", self._commit).add((submission, future))
+        commit = self._commit if using.due is None else self._postponing
+        cast("GroupCommit[_Waiting[Submission]]", commit).add((cast("Submission", item), future))
         is_taken = await future
         if using.id is not None and not is_taken:
             job.begin_anew()
@@ -195,7 +205,7 @@ class Producer:
         using: Using,
         args: Sequence[object],
         kwargs: "dict[str, object]",
-    ) -> tuple[Submission, Job[object]]:
+    ) -> "_Prepared":
         session = cast("Session", self._session)
         envelope = self._write(spec, using, args, kwargs)
         options = using.options
@@ -207,7 +217,10 @@ class Producer:
             mark, ticket = Mark.CALLER, session.waiter.new_ticket(job_id, is_announced=True)
         keeps_result = mark is not Mark.NO_RESULT
         job: Job[object] = Job(job_id, session.waiter, ticket, keeps_result=keeps_result)
-        return (job_id, session.broker.place_of(options.lane), mark, envelope), job
+        place = session.broker.place_of(options.lane)
+        if using.due is None:
+            return (job_id, place, mark, envelope), job
+        return (job_id, options.lane, mark, using.due, envelope), job
 
     def _write(
         self, spec: TaskSpec, using: Using, args: Sequence[object], kwargs: "dict[str, object]"
@@ -241,12 +254,18 @@ class Producer:
             return prepared, error
         return prepared, None
 
-    async def _put(self, batch: list[_Waiting]) -> None:
-        session = cast("Session", self._session)
+    async def _put(self, batch: "list[_Waiting[Submission]]") -> None:
+        await self._settle_all(batch, self._send_now([item for item, _ in batch]))
+
+    async def _put_later(self, batch: "list[_Waiting[Postponement]]") -> None:
+        await self._settle_all(batch, self._send_later([item for item, _ in batch]))
+
+    async def _settle_all(
+        self, batch: "list[_Waiting[_Item]]", sending: "Coroutine[Any, Any, set[int]]"
+    ) -> None:
+        """Tell everyone in *batch* what came of *sending* it."""
         try:
-            taken = await session.broker.enqueue(
-                [submission for submission, _ in batch], session.waiter.inbox, self._enqueue_timeout
-            )
+            taken = await sending
         except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the callers
             for _, future in batch:
                 if not future.done():
@@ -256,13 +275,25 @@ class Producer:
             if not future.done():
                 future.set_result(place in taken)
 
-    async def _put_chunk(self, prepared: "list[_Prepared]", named: set[int]) -> None:
-        if not prepared:
-            return
+    async def _send_now(self, jobs: Sequence[Submission]) -> set[int]:
         session = cast("Session", self._session)
-        taken = await session.broker.enqueue(
-            [submission for submission, _ in prepared], session.waiter.inbox, self._enqueue_timeout
-        )
+        return await session.broker.enqueue(jobs, session.waiter.inbox, self._enqueue_timeout)
+
+    async def _send_later(self, jobs: Sequence[Postponement]) -> set[int]:
+        session = cast("Session", self._session)
+        return await session.schedule.delay(jobs, session.waiter.inbox, self._enqueue_timeout)
+
+    async def _put_chunk(self, prepared: "list[_Prepared]", named: set[int]) -> None:
+        """Send a chunk; *named* are the places of the jobs whose ids callers gave."""
+        later = [at for at, (item, _) in enumerate(prepared) if len(item) == LATER_PARTS]
+        now = sorted(set(range(len(prepared))) - set(later)) if later else range(len(prepared))
+        taken: set[int] = set()
+        if now:
+            found = await self._send_now([cast("Submission", prepared[at][0]) for at in now])
+            taken.update(now[place] for place in found)
+        if later:
+            found = await self._send_later([cast("Postponement", prepared[at][0]) for at in later])
+            taken.update(later[place] for place in found)
         for place in named - taken:
             prepared[place][1].begin_anew()
 

@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
+from aiostreamq.model.duration import due_word
 from aiostreamq.model.options import Options, OptionWords, checked_job_id
+from aiostreamq.model.retry import Retry
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import Unpack
 
     from aiostreamq.client.job import Job
+    from aiostreamq.model.duration import Duration
     from aiostreamq.model.spec import TaskSpec
 
 P = ParamSpec("P")  # how it is enqueued
@@ -25,8 +29,9 @@ class Using:
     options: Options
     id: str | None = None  #: the job's id; None makes one
     told: dict[str, object] = field(default_factory=dict[str, object])  #: what workers must hear of
+    due: str | None = None  #: as the delay script takes it; None is now
 
-    def with_words(self, job_id: str | None, words: OptionWords) -> "Using":
+    def with_words(self, job_id: str | None, due: str | None, words: OptionWords) -> "Using":
         """Return this with *words* said over it."""
         options = self.options.with_words(words)
         told = dict(self.told)
@@ -34,7 +39,14 @@ class Using:
             told["timeout"] = options.timeout or 0  # 0: none, also where the task has one
         if "result_ttl" in words:
             told["result_ttl"] = options.result_ttl
-        return Using(options, self.id if job_id is None else checked_job_id(job_id), told)
+        if "retry" in words:
+            told["retry"] = (options.retry or Retry(1)).to_wire()
+        return Using(
+            options,
+            self.id if job_id is None else checked_job_id(job_id),
+            told,
+            self.due if due is None else due,
+        )
 
 
 # Not frozen: that would triple the cost of making one, and bulk makes thousands.
@@ -93,6 +105,8 @@ class Enqueuer(Generic[P, R_co]):
         self,
         *,
         id: str | None = None,  # noqa: A002  # the name users expect
+        delay: "Duration | None" = None,
+        at: "datetime | None" = None,
         **words: "Unpack[OptionWords]",
     ) -> "Enqueuer[P, R_co]":
         """Return the same with options for the next jobs.
@@ -100,12 +114,17 @@ class Enqueuer(Generic[P, R_co]):
         Args:
             id: The job's id. An id that is taken enqueues nothing: the job
                 that has it is returned.
+            delay: Seconds (or "10s", or a timedelta) until the job may start, by
+                Redis's clock.
+            at: When the job may start: a datetime with a time zone.
             **words: Any option of `@queue.task`, over the task's own.
 
         Raises:
             UsageError: An option has a value that cannot be meant.
         """
-        return Enqueuer(self.spec, self._submitter, self._using.with_words(id, words))
+        return Enqueuer(
+            self.spec, self._submitter, self._using.with_words(id, due_word(delay, at), words)
+        )
 
 
 class Task(Enqueuer[P, R_co]):

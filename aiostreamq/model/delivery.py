@@ -26,6 +26,19 @@ class Delivery(NamedTuple):
     job_id: str
     number: int  #: from 1; with the job id, user code's fencing token
     envelope: bytes
+    attempt: int = 1  #: from 1; a run that raised and is retried counts, a lost worker does not
+
+
+#: A job for later, in the order of the delay script's arguments: its id, its lane, a Mark,
+#: when it is due ("+" and milliseconds from now, or milliseconds since 1970), the envelope.
+Postponement = tuple[str, str, str, str, bytes]
+
+
+class Retrial(NamedTuple):
+    """The end of a delivery whose job is to run again."""
+
+    delivery: Delivery
+    delay_ms: int
 
 
 class Settlement(NamedTuple):

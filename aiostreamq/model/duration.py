@@ -1,7 +1,7 @@
 """Lengths of time as people write them."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import isfinite
 
 from aiostreamq.errors import UsageError
@@ -40,3 +40,24 @@ def seconds(option: str, value: Duration) -> float:
             f"or a string such as '10s', '5m', '2h'"
         )
     return found
+
+
+def due_word(delay: Duration | None, at: datetime | None) -> str | None:
+    """Return when a job is due as the delay script takes it; None for now.
+
+    >>> due_word("1.5s", None)
+    '+1500'
+    """
+    if delay is not None and at is not None:
+        raise UsageError("delay= and at= both say when: give one of them")
+    if delay is not None:
+        wait_ms = round(seconds("delay", delay) * 1000)
+        return f"+{wait_ms}" if wait_ms else None
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise UsageError(
+            f"at={at!r} has no time zone: write datetime.now(UTC) or "
+            f"datetime(..., tzinfo=ZoneInfo('Europe/Madrid'))"
+        )
+    return str(round(at.timestamp() * 1000))

@@ -13,6 +13,8 @@ from typing import NamedTuple, cast
 
 import orjson
 
+from aiostreamq.errors import UsageError
+from aiostreamq.model.retry import Retry
 from aiostreamq.model.wire import encode
 
 VERSION = 1
@@ -26,6 +28,7 @@ class Envelope(NamedTuple):
     kwargs: dict[str, object]
     timeout: float | None  #: seconds, 0 for none; None where the task's own option holds
     result_ttl: float | None  #: seconds; None where the task's own option holds
+    retry: Retry | None = None  #: None where the task's own option holds
 
 
 class Malformed(ValueError):
@@ -79,9 +82,26 @@ def decode_envelope(raw: bytes) -> Envelope:
         raise Malformed("task, args or kwargs of the envelope has the wrong type")
     if not (_is_seconds(timeout) and _is_seconds(result_ttl)):
         raise Malformed("timeout or result_ttl of the envelope is no number of seconds")
+    rule = told.get("retry")
+    if rule is not None:
+        rule = _rule(rule)
     return Envelope(
-        task, cast("list[object]", args), cast("dict[str, object]", kwargs), timeout, result_ttl
+        task,
+        cast("list[object]", args),
+        cast("dict[str, object]", kwargs),
+        timeout,
+        result_ttl,
+        rule,
     )
+
+
+def _rule(told: object) -> Retry:
+    if type(told) is not dict:
+        raise Malformed("retry of the envelope is no object")
+    try:
+        return Retry.from_wire(cast("dict[str, object]", told))
+    except (TypeError, UsageError) as error:
+        raise Malformed(f"retry of the envelope cannot be meant: {error}") from error
 
 
 def _is_seconds(value: object) -> bool:

@@ -6,6 +6,7 @@ from typing import TypedDict
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RETURNED, checked_name
+from aiostreamq.model.retry import Retry
 
 DEFAULT_LANE = "default"
 
@@ -19,6 +20,7 @@ class OptionWords(TypedDict, total=False):
     timeout: Duration | None
     result_ttl: Duration
     lane: str
+    retry: Retry | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Options:
     timeout: float | None = None  #: seconds a run may take; None is for ever
     result_ttl: float = DEFAULT_RESULT_TTL  #: seconds the result is kept; 0 keeps none
     lane: str = DEFAULT_LANE  #: the stream its jobs wait in
+    retry: Retry | None = None  #: when a failed run is followed by another
 
     def with_words(self, words: OptionWords) -> "Options":
         """Return these options with *words* said over them.
@@ -42,6 +45,8 @@ class Options:
             changed = replace(changed, result_ttl=seconds("result_ttl", words["result_ttl"]))
         if "lane" in words:
             changed = replace(changed, lane=checked_lane(words["lane"]))
+        if "retry" in words:
+            changed = replace(changed, retry=words["retry"])
         return changed
 
 

@@ -16,7 +16,7 @@ from typing import assert_never
 
 import orjson
 
-from aiostreamq.errors import JobCancelled, JobDead, JobError, JobFailed, JobTimeout
+from aiostreamq.errors import JobCancelled, JobDead, JobDropped, JobError, JobFailed, JobTimeout
 
 
 class JobState(StrEnum):
@@ -24,6 +24,8 @@ class JobState(StrEnum):
 
     QUEUED = "queued"  #: waits in a lane
     RUNNING = "running"  #: a worker has it
+    DELAYED = "delayed"  #: waits for its time, or for its next attempt
+    DROPPED = "dropped"  #: ended by the task itself, without a result
     DONE = "done"  #: ended with a value
     FAILED = "failed"  #: ended with an exception
     TIMED_OUT = "timed_out"  #: ended by its timeout
@@ -63,7 +65,9 @@ class Outcome:
                 return JobCancelled(job_id=job_id)
             case JobState.DEAD:
                 return JobDead(self.failure.message if self.failure else None, job_id=job_id)
-            case JobState.QUEUED | JobState.RUNNING:
+            case JobState.DROPPED:
+                return JobDropped(self.failure.message if self.failure else None, job_id=job_id)
+            case JobState.QUEUED | JobState.RUNNING | JobState.DELAYED:
                 raise ValueError(f"{self.state} is not an end")
             case _:
                 assert_never(self.state)

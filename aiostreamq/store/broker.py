@@ -30,6 +30,9 @@ SCRIPTS = (
     "renew",
     "census",
     "reap",
+    "delay",
+    "promote",
+    "retry",
 )
 
 # Seconds that connecting for the first time may take.
@@ -162,7 +165,7 @@ class Broker:
         """End deliveries; returns those that were refused. Tries until Redis answers."""
         arguments: list[Argument] = [GROUP, self.keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
         for delivery, keep_ms, outcome in batch:
-            stream, entry, job_id, number, _ = delivery
+            stream, entry, job_id, number, *_ = delivery
             arguments += (stream, entry, job_id, number, keep_ms, outcome)
         refused = await self.run("settle", self.streams, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]

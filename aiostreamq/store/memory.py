@@ -151,7 +151,8 @@ class MemoryLink:
                 reply: Reply
                 # Nothing is lost when the caller has gone: what is read here goes
                 # to the future in the same turn of the loop.
-                reply = self._server.execute(*command)
+                # fakeredis has an empty list where Redis has nothing.
+                reply = self._server.execute(*command) or None
                 if isinstance(reply, bytes):
                     reply = [str(command[1]).encode(), reply]  # as BLPOP answers
                 left = deadline - asyncio.get_running_loop().time()
@@ -172,7 +173,7 @@ def _without_blocking(command: tuple[Argument, ...]) -> tuple[tuple[Argument, ..
     """The form of a blocking read that does not block, and its seconds; None for other commands."""
     if command[0] == "BLPOP":
         return ("LPOP", command[1]), float(command[2])
-    if command[0] == "XREADGROUP" and "BLOCK" in command:
+    if command[0] in {"XREAD", "XREADGROUP"} and "BLOCK" in command:
         at = command.index("BLOCK")
         return command[:at] + command[at + 2 :], float(command[at + 1]) / 1000
     return None

@@ -44,8 +44,11 @@ def parse_read(reply: "Reply", places: "Mapping[bytes, int]") -> Read:
 def _delivery(place: int, entry: bytes, fields: "list[bytes] | None") -> Delivery:
     if fields is None:
         raise ValueError("the entry was deleted while it was pending")
-    # As enqueue.lua writes them.
-    id_name, job_id, n_name, number, job_name, envelope = fields
+    # As enqueue.lua writes them; what follows is rare.
+    id_name, job_id, n_name, number, job_name, envelope, *more = fields
     if (id_name, n_name, job_name) != (b"id", b"n", b"job"):
         raise ValueError(fields)
-    return Delivery(place, entry, job_id.decode(), int(number), envelope)
+    attempt = 1
+    if more:
+        attempt = int(dict(zip(more[::2], more[1::2], strict=True)).get(b"a", 1))
+    return Delivery(place, entry, job_id.decode(), int(number), envelope, attempt)

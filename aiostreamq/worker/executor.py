@@ -7,6 +7,7 @@ that is handed to the settler (`_finish`). None of them talks to Redis.
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context
 from aiostreamq.errors import PayloadError, UnknownTask
-from aiostreamq.model.delivery import Delivery, Settlement
+from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
 from aiostreamq.model.options import DEFAULT_RESULT_TTL
-from aiostreamq.model.outcome import JobState, encode_done, encode_ended
+from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended
 from aiostreamq.model.spec import milliseconds
+from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import describe
@@ -73,6 +75,7 @@ class Executor:
         concurrency: int,
         threads: "Threads",
         settle: Callable[[Settlement], None],
+        retry: Callable[[Retrial], None],
         refuse: Callable[[Delivery, str], None],
     ) -> None:
         """Prepare to run jobs of *queue*.
@@ -83,6 +86,7 @@ class Executor:
             concurrency: How many may run at once.
             threads: Where `def` tasks run.
             settle: Takes the end of each job.
+            retry: Takes what is to run again.
             refuse: Takes what is no job, and why.
         """
         self.concurrency = concurrency
@@ -94,6 +98,7 @@ class Executor:
         self._worker = worker
         self._threads = threads
         self._settle = settle
+        self._retry = retry
         self._refuse = refuse
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
@@ -203,7 +208,14 @@ class Executor:
 
     def _context_of(self, run: Run) -> Context:
         delivery = run.delivery
-        return Context(delivery.job_id, run.spec.name, delivery.number, self._queue, self._worker)
+        return Context(
+            delivery.job_id,
+            run.spec.name,
+            delivery.attempt,
+            delivery.number,
+            self._queue,
+            self._worker,
+        )
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
         if run.is_over:
@@ -212,17 +224,31 @@ class Executor:
         if run.stop is Stop.SHUTDOWN and error is not None:
             self._finish(run, None)
         elif run.stop is Stop.TIMEOUT:
-            self._finish(run, encode_ended(spec.name, number, JobState.TIMED_OUT))
+            self._end_badly(run, TimeoutError("the task ran past its timeout"))
         elif error is not None:
-            failure = describe(error)
-            logger.info(
-                "job failed with %s", failure.type,
-                extra={"task": spec.name, "job_id": run.delivery.job_id, "attempt": number},
-            )  # fmt: skip
-            self._finish(run, encode_ended(spec.name, number, JobState.FAILED, failure))
+            self._end_badly(run, error)
         else:
             run.stop = None  # it got to its end although it was asked to stop
             self._finish(run, encode_done(spec.name_json, number, cast("bytes", value)))
+
+    def _end_badly(self, run: Run, error: BaseException) -> None:
+        delivery, name = run.delivery, run.spec.name
+        rule = run.envelope.retry or run.spec.options.retry
+        told = {"task": name, "job_id": delivery.job_id, "attempt": delivery.attempt}
+        match judge(error, rule, delivery.attempt, random.random()):
+            case RunAgain(after):
+                logger.info("job runs again in %.1f s", after, extra=told)
+                self._finish(run, None)
+                self._retry(Retrial(delivery, int(after * 1000)))
+            case EndDropped(reason):
+                failure = Failure("Drop", reason, "")
+                self._finish(run, encode_ended(name, delivery.number, JobState.DROPPED, failure))
+            case EndFailed() if run.stop is Stop.TIMEOUT:
+                self._finish(run, encode_ended(name, delivery.number, JobState.TIMED_OUT))
+            case EndFailed():
+                failure = describe(error)
+                logger.info("job failed with %s", failure.type, extra=told)
+                self._finish(run, encode_ended(name, delivery.number, JobState.FAILED, failure))
 
     def _finish(self, run: Run, outcome: bytes | None) -> None:
         run.is_over = True

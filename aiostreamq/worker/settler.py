@@ -1,15 +1,18 @@
 """Telling Redis how jobs ended."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiostreamq.errors import BrokerError
-from aiostreamq.model.delivery import Delivery, Settlement
+from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from aiostreamq.store.broker import Broker
+    from aiostreamq.store.schedule import Schedule
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -17,16 +20,24 @@ logger = logging.getLogger("aiostreamq.worker")
 class Settler:
     """Settles in batches, and keeps at it until Redis has answered."""
 
-    def __init__(self, broker: "Broker") -> None:
+    def __init__(self, broker: "Broker", schedule: "Schedule") -> None:
         self._broker = broker
-        self._commit = GroupCommit[Settlement](self._send, SETTLE_LIMIT)
+        self._schedule = schedule
+        self._ends = GroupCommit[Settlement](self._settle, SETTLE_LIMIT)
+        self._retrials = GroupCommit[Retrial](self._send_again, SETTLE_LIMIT)
         self._unsettled: set[tuple[int, bytes]] = set()
 
     def settle(self, settlement: Settlement) -> None:
         """Take the end of a job along with the next batch."""
         delivery = settlement.delivery
         self._unsettled.add((delivery.stream, delivery.entry))
-        self._commit.add(settlement)
+        self._ends.add(settlement)
+
+    def retry(self, retrial: Retrial) -> None:
+        """Take a job that is to run again along with the next batch."""
+        delivery = retrial.delivery
+        self._unsettled.add((delivery.stream, delivery.entry))
+        self._retrials.add(retrial)
 
     def holds(self, delivery: Delivery) -> bool:
         """Whether the end of this delivery is on its way."""
@@ -34,11 +45,20 @@ class Settler:
 
     async def join(self) -> None:
         """Wait until all is settled. Cancelling is safe: the settling goes on."""
-        await self._commit.join()
+        await self._ends.join()
+        await self._retrials.join()
 
-    async def _send(self, batch: list[Settlement]) -> None:
+    async def _settle(self, batch: list[Settlement]) -> None:
+        await self._report([s.delivery for s in batch], self._broker.settle(batch))
+
+    async def _send_again(self, batch: list[Retrial]) -> None:
+        await self._report([r.delivery for r in batch], self._schedule.retry(batch))
+
+    async def _report(
+        self, batch: list[Delivery], settling: "Coroutine[Any, Any, list[Delivery]]"
+    ) -> None:
         try:
-            refused = await self._broker.settle(batch)
+            refused = await settling
         except BrokerError:
             # The jobs stay pending under this worker's name: they will be run
             # again, which is what at-least-once means.
@@ -47,6 +67,6 @@ class Settler:
         for delivery in refused:
             logger.warning(
                 "outcome refused: the job belongs to another worker by now",
-                extra={"job_id": delivery.job_id, "attempt": delivery.number},
+                extra={"job_id": delivery.job_id, "attempt": delivery.attempt},
             )
-        self._unsettled.difference_update((s.delivery.stream, s.delivery.entry) for s in batch)
+        self._unsettled.difference_update((d.stream, d.entry) for d in batch)

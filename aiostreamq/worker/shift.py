@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
 from aiostreamq.store.roster import Roster
+from aiostreamq.store.schedule import Schedule
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.heartbeat import Heartbeat
+from aiostreamq.worker.promoter import Promoter
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.reaper import Reaper
 from aiostreamq.worker.settler import Settler
@@ -50,10 +52,18 @@ class Shift:
         self._broker = queue.session().broker
         self._roster = Roster(self._broker)
         self._threads = Threads(settings.threads)
-        self._settler = Settler(self._broker)
+        schedule = Schedule(self._broker)
+        self._settler = Settler(self._broker, schedule)
+        self._promoter = Promoter(self._broker, schedule)
         self._burying = set[asyncio.Task[int]]()
         self._executor = Executor(
-            queue, name, settings.concurrency, self._threads, self._settler.settle, self._bury
+            queue,
+            name,
+            settings.concurrency,
+            self._threads,
+            self._settler.settle,
+            self._settler.retry,
+            self._bury,
         )
         self._reader = Reader(self._broker, name, self._executor, self._holds)
         lease_ms = int(settings.lease * 1000)
@@ -61,13 +71,16 @@ class Shift:
         self._heartbeat = Heartbeat(
             self._broker, name, settings.lease, settings.slow_after, self._lost.set
         )
-        self._reaping: asyncio.Task[None]
+        self._services: list[asyncio.Task[None]] = []
 
     async def start(self, *, burst: bool) -> None:
         """Join the workers and begin to read."""
         await self._roster.join(self.name, int(self._settings.lease * 1000))
         self._heartbeat.start()
-        self._reaping = asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper")
+        self._services = [
+            asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper"),
+            asyncio.create_task(self._promoter.run(), name="aiostreamq:promoter"),
+        ]
         self._reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
         self._reading.add_done_callback(_log_failure)
 
@@ -124,8 +137,9 @@ class Shift:
         )
 
     async def _end_services(self) -> None:
-        self._reaping.cancel()
-        await asyncio.wait([self._reaping])
+        for service in self._services:
+            service.cancel()
+        await asyncio.wait(self._services)
         await self._heartbeat.stop()
 
     def _holds(self, delivery: "Delivery") -> bool:

@@ -8,7 +8,7 @@
 -- ARGV[3]    name of the dead worker
 -- ARGV[4]    its beat as it has been seen for a whole lease
 -- ARGV[5]    limit: how many deliveries this call may touch in each stream
--- ARGV[6]    max_deliveries: a job that was delivered so often is given up
+-- ARGV[6]    max_deliveries: a job that was with so many workers when they died is given up
 -- ARGV[7]    max_dead: about how many dead letters are kept
 -- ARGV[8]    keep_ms: how long the outcome of a job that is given up is kept
 -- ARGV[9]    inbox_ms: an inbox that nobody empties goes away after this
@@ -31,10 +31,10 @@ end
 redis.call('HSET', workers, name, 'dead')
 
 -- The outcome of a job that took down every worker that ran it.
-local function give_up(id, n, stream, fields)
+local function give_up(id, n, deaths, stream, fields)
   local job = prefix .. 'job:' .. id
   local message = string.format(
-    'delivered %d times, and each worker was gone before it had an outcome; last %s', n, name)
+    'delivered %d times, and each worker was gone before it had an outcome; last %s', deaths, name)
   local outcome = cjson.encode({
     state = 'dead', n = n, error = { type = 'Poison', message = message, traceback = '' },
   })
@@ -49,8 +49,21 @@ local function give_up(id, n, stream, fields)
   redis.call('DEL', job)
 end
 
--- Places of the values in an entry as enqueue.lua writes it.
+-- Places of the values in an entry as enqueue.lua writes it, and what may follow:
+-- a, the attempt, and d, how many workers have died with it since its last outcome.
 local ID, N = 2, 4
+
+local function count_death(fields)
+  for at = 7, #fields, 2 do
+    if fields[at] == 'd' then
+      fields[at + 1] = string.format('%d', tonumber(fields[at + 1]) + 1)
+      return tonumber(fields[at + 1])
+    end
+  end
+  fields[#fields + 1] = 'd'
+  fields[#fields + 1] = '1'
+  return 1
+end
 
 local function recover(stream, entry)
   local found = redis.call('XRANGE', stream, entry, entry)[1]
@@ -61,11 +74,12 @@ local function recover(stream, entry)
   local fields = found[2]
   local n = fields[1] == 'id' and fields[3] == 'n' and tonumber(fields[N])
   redis.call('XDEL', stream, entry)
-  if n and n >= max_deliveries then
-    give_up(fields[ID], n, stream, fields)
-    return 0, 1
-  end
   if n then
+    local deaths = count_death(fields)
+    if deaths >= max_deliveries then
+      give_up(fields[ID], n, deaths, stream, fields)
+      return 0, 1
+    end
     fields[N] = string.format('%d', n + 1)
   end
   local fresh = redis.call('XADD', returned, '*', unpack(fields))

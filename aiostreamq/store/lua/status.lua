@@ -5,17 +5,20 @@
 -- ARGV[1]  group
 -- ARGV[2]  prefix of the queue's keys
 --
--- Returns the outcome (JSON) of a job that has ended and kept it, else 'queued',
--- 'running' or 'done', and nil where there is no such job. Cost O(1).
+-- Returns the outcome (JSON) of a job that has ended and kept it, else 'delayed',
+-- 'queued', 'running' or 'done', and nil where there is no such job. Cost O(1).
 
 local outcome = redis.call('GET', KEYS[2])
 if outcome then
   return outcome
 end
-local known = redis.call('HMGET', KEYS[1], 'e', 's', 'ended')
+local known = redis.call('HMGET', KEYS[1], 'e', 's', 'ended', 'p')
 local entry, lane, ended = known[1], known[2] or 'default', known[3]
 if ended then
   return 'done'
+end
+if known[4] then
+  return 'delayed'
 end
 if not entry then
   return false

@@ -1,0 +1,70 @@
+"""What is done about a run that raised."""
+
+from dataclasses import dataclass
+
+from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.retry import Retry
+
+
+class RetryLater(Exception):  # raised to steer: no error
+    """Raise this inside a task to have the job run again after a while.
+
+    Counts an attempt; a `Retry` of the task bounds how often, without one there is
+    no bound.
+    """
+
+    def __init__(self, after: Duration = 0.0) -> None:
+        self.after = seconds("after", after)  #: seconds until the next run
+        super().__init__(f"again after {self.after:g} s")
+
+
+class Drop(Exception):  # raised to steer: no error
+    """Raise this inside a task to end the job without a result; who awaits gets JobDropped."""
+
+    def __init__(self, reason: str = "dropped by the task") -> None:
+        self.reason = reason  #: told to whoever awaits
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class RunAgain:
+    """The job runs again."""
+
+    after: float  #: seconds
+
+
+@dataclass(frozen=True, slots=True)
+class EndDropped:
+    """The job ends without a result."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndFailed:
+    """The job ends as failed."""
+
+
+Verdict = RunAgain | EndDropped | EndFailed
+
+
+def judge(error: BaseException, retry: Retry | None, attempt: int, draw: float) -> Verdict:
+    """Return what is done about run number *attempt*, which raised *error*.
+
+    Args:
+        error: What the task raised; TimeoutError for its own timeout.
+        retry: The rule of the task, if it has one.
+        attempt: From 1.
+        draw: A random number in [0, 1].
+    """
+    match error:
+        case Drop():
+            return EndDropped(error.reason)
+        case RetryLater():
+            if retry is None or attempt < retry.attempts:
+                return RunAgain(error.after)
+            return EndFailed()
+        case _ if retry is not None and retry.covers(error, attempt):
+            return RunAgain(retry.pause(attempt, draw))
+        case _:
+            return EndFailed()

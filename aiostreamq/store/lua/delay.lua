@@ -1,0 +1,50 @@
+-- delay.lua: keep jobs for later, each id once.
+--
+-- KEYS[1]    delayed: job id by due time in ms
+-- KEYS[2]    control
+-- ARGV[1]    prefix of the queue's keys
+-- ARGV[2]    inbox of the caller, told of the ends of the jobs marked 1
+-- ARGV[3..]  five for each job:
+--              id
+--              lane
+--              mark: 0 nobody waits yet, 1 the caller waits, 2 no result is kept
+--              due: '+' and ms from now, or ms since 1970
+--              envelope, JSON
+--
+-- Returns the places (from 1) of the jobs whose id was taken: those are left as
+-- they are. Wakes the workers where something is due earlier than all before.
+-- Cost O(jobs log delayed), about 6 microseconds each; callers send at most 500.
+
+local delayed, control = KEYS[1], KEYS[2]
+local prefix, inbox = ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+local earliest = math.huge
+local taken = {}
+
+for at = 3, #ARGV, 5 do
+  local id, lane, mark, due, envelope = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local job = prefix .. 'job:' .. id
+  if redis.call('EXISTS', job, prefix .. 'result:' .. id) > 0 then
+    taken[#taken + 1] = (at + 2) / 5
+  else
+    local at_ms = tonumber(due)
+    if string.sub(due, 1, 1) == '+' then
+      at_ms = now + at_ms
+    end
+    earliest = math.min(earliest, at_ms)
+    redis.call('HSET', job, 'p', envelope, 'n', '1', 's', lane)
+    if mark == '1' then
+      redis.call('HSET', job, 'w', inbox)
+    elseif mark == '2' then
+      redis.call('HSET', job, 'k', '0')
+    end
+    redis.call('ZADD', delayed, at_ms, id)
+  end
+end
+
+if earliest < (tonumber(first) or math.huge) then
+  redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
+end
+return taken

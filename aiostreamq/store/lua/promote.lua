@@ -1,0 +1,38 @@
+-- promote.lua: put what is due into its streams.
+--
+-- KEYS[1]  delayed: job id by due time in ms
+-- ARGV[1]  prefix of the queue's keys
+-- ARGV[2]  limit: how many jobs this call may move
+--
+-- Returns {moved, wait_ms}: wait_ms is the time until the next is due, 0 where
+-- more is due already, and -1 where nothing is delayed. Any number of workers may
+-- call it at once. Cost O(moved log delayed), about 10 microseconds each.
+
+local delayed, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)
+for _, id in ipairs(due) do
+  local job = prefix .. 'job:' .. id
+  local kept = redis.call('HMGET', job, 'p', 'n', 's', 'a')
+  local envelope, n, lane, attempt = kept[1], kept[2], kept[3], kept[4]
+  if envelope then
+    local stream = prefix .. 'stream:' .. lane
+    local entry
+    if attempt then
+      entry = redis.call('XADD', stream, '*', 'id', id, 'n', n, 'job', envelope, 'a', attempt)
+    else
+      entry = redis.call('XADD', stream, '*', 'id', id, 'n', n, 'job', envelope)
+    end
+    redis.call('HSET', job, 'e', entry)
+    redis.call('HDEL', job, 'p', 'n', 'a')
+  end
+  redis.call('ZREM', delayed, id)
+end
+
+local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+if not first then
+  return { #due, -1 }
+end
+return { #due, math.max(0, math.ceil(tonumber(first) - now)) }

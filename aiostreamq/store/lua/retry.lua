@@ -1,0 +1,54 @@
+-- retry.lua: end deliveries whose jobs are to run again, now or later.
+--
+-- KEYS[1]    delayed: job id by due time in ms
+-- KEYS[2]    control
+-- KEYS[3..]  streams, the one of returned work first
+-- ARGV[1]    group
+-- ARGV[2]    prefix of the queue's keys
+-- ARGV[3..]  three for each delivery: stream (an index into KEYS, from 3), entry, delay_ms
+--
+-- Returns the places (from 1) of the deliveries that were refused, because the
+-- job belongs to somebody else by now, or because this call has been made before.
+-- The new delivery has a higher number and counts one attempt more. Cost
+-- O(deliveries), about 10 microseconds each; callers send at most 250.
+
+local delayed, control, returned = KEYS[1], KEYS[2], KEYS[3]
+local group, prefix = ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local first = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or math.huge
+local earliest = math.huge
+local refused = {}
+
+for at = 3, #ARGV, 3 do
+  local stream, entry, delay_ms = KEYS[tonumber(ARGV[at]) + 2], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  if redis.call('XACK', stream, group, entry) == 1 and found then
+    local told = {}
+    for field = 1, #found[2], 2 do
+      told[found[2][field]] = found[2][field + 1]
+    end
+    local job = prefix .. 'job:' .. told['id']
+    local n = string.format('%d', tonumber(told['n']) + 1)
+    local attempt = string.format('%d', (tonumber(told['a']) or 1) + 1)
+    redis.call('XDEL', stream, entry)
+    if delay_ms > 0 then
+      -- Into the returned work when it is due: it has waited in line before.
+      redis.call('HSET', job, 'p', told['job'], 'n', n, 'a', attempt, 's', 'returned')
+      redis.call('HDEL', job, 'e')
+      redis.call('ZADD', delayed, now + delay_ms, told['id'])
+      earliest = math.min(earliest, now + delay_ms)
+    else
+      local fresh = redis.call('XADD', returned, '*',
+        'id', told['id'], 'n', n, 'job', told['job'], 'a', attempt)
+      redis.call('HSET', job, 'e', fresh, 's', 'returned')
+    end
+  else
+    refused[#refused + 1] = at / 3
+  end
+end
+
+if earliest < first then
+  redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
+end
+return refused

@@ -1,0 +1,79 @@
+"""Jobs for later: first runs that were asked for, and next attempts."""
+
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.model.keys import GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiostreamq.model.delivery import Delivery, Postponement, Retrial
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.link import Argument, Link
+
+# How many due jobs a call moves: some 2 ms of Redis.
+PROMOTE_LIMIT = 200
+
+
+class Schedule:
+    """What a queue keeps for later."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._keys = broker.keys
+
+    async def delay(
+        self, jobs: "Sequence[Postponement]", inbox: str, deadline: float
+    ) -> "set[int]":
+        """Keep *jobs* for later; returns the places (from 0) of ids that were taken.
+
+        Raises:
+            QueueUnavailable: *deadline* seconds have passed; each job may or may not be in.
+            BrokerError: Redis refused.
+        """
+        arguments: list[Argument] = [self._keys.prefix, inbox]
+        for job in jobs:
+            arguments += job
+        keys = [self._keys.delayed, self._keys.control]
+        taken = await self._broker.run("delay", keys, arguments, deadline)
+        return {place - 1 for place in cast("list[int]", taken)}
+
+    async def retry(self, batch: "Sequence[Retrial]") -> "list[Delivery]":
+        """End deliveries whose jobs run again; returns those that were refused."""
+        arguments: list[Argument] = [GROUP, self._keys.prefix]
+        for delivery, delay_ms in batch:
+            arguments += (delivery.stream, delivery.entry, delay_ms)
+        keys = [self._keys.delayed, self._keys.control, *self._broker.streams]
+        refused = await self._broker.run("retry", keys, arguments)
+        return [batch[place - 1].delivery for place in cast("list[int]", refused)]
+
+    async def promote(self) -> "tuple[int, float | None]":
+        """Put what is due into its streams.
+
+        Returns how many were moved, and the seconds until the next is due: 0 where
+        more is due already, None where nothing is kept.
+        """
+        arguments: list[Argument] = [self._keys.prefix, PROMOTE_LIMIT]
+        found = await self._broker.run("promote", [self._keys.delayed], arguments)
+        moved, wait_ms = cast("list[int]", found)
+        return moved, None if wait_ms < 0 else wait_ms / 1000
+
+    async def last_word(self) -> str:
+        """Where the control stream ends now."""
+        found = await self._broker.call("XREVRANGE", self._keys.control, "+", "-", "COUNT", 1)
+        entries = cast("list[list[bytes]]", found)
+        return entries[0][0].decode() if entries else "0"
+
+    async def listen(self, link: "Link", after: str, block_ms: int) -> str:
+        """Wait for a word to all workers; returns where the stream ends then.
+
+        Args:
+            link: A connection of the caller's own: this blocks it.
+            after: Where it was read last.
+            block_ms: Milliseconds to wait at most.
+        """
+        found = await link.call("XREAD", "BLOCK", block_ms, "STREAMS", self._keys.control, after)
+        if found is None:
+            return after
+        [[_, entries]] = cast("list[list[list[list[bytes]]]]", found)
+        return entries[-1][0].decode()

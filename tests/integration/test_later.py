@@ -1,0 +1,137 @@
+"""Delays and retries, through the public face."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from aiostreamq import (
+    Context,
+    Drop,
+    JobDropped,
+    JobFailed,
+    JobState,
+    JobTimeout,
+    Queue,
+    Retry,
+    RetryLater,
+    Worker,
+)
+
+AT_ONCE = Retry(3, base=0)
+
+
+@pytest.fixture
+async def queue(store_url: str) -> AsyncIterator[Queue]:
+    """An open queue, with nobody working on it."""
+    async with Queue(store_url) as queue:
+        yield queue
+
+
+async def test_job_runs_until_it_succeeds(queue: Queue) -> None:
+    """Attempts are counted, the id stays, and whoever awaits sees only the end."""
+    seen: list[tuple[str, int, int]] = []
+
+    @queue.task(retry=AT_ONCE)
+    async def flaky(context: Context) -> int:
+        seen.append((context.job_id, context.attempt, context.delivery))
+        if context.attempt < 3:
+            raise ValueError(context.attempt)
+        return context.attempt
+
+    async with Worker(queue):
+        job = await flaky.enqueue()
+        assert await job == 3
+    assert seen == [(job.id, 1, 1), (job.id, 2, 2), (job.id, 3, 3)]
+
+
+async def test_last_failure_is_told(queue: Queue) -> None:
+    """When no attempt is left the job has failed, with what the last one raised."""
+
+    @queue.task(retry=AT_ONCE)
+    async def hopeless(context: Context) -> None:
+        raise ValueError(f"attempt {context.attempt}")
+
+    async with Worker(queue):
+        with pytest.raises(JobFailed, match="ValueError: attempt 3"):
+            await (await hopeless.enqueue())
+        with pytest.raises(JobFailed, match="ValueError: attempt 1"):
+            await (await hopeless.using(retry=None).enqueue())
+        with pytest.raises(JobFailed, match="ValueError: attempt 5"):
+            await (await hopeless.using(retry=Retry(5, base=0)).enqueue())
+
+
+async def test_timeout_is_retried_like_an_error(queue: Queue) -> None:
+    """A rule that covers TimeoutError covers the task's own timeout; the end says so."""
+    runs: list[int] = []
+
+    @queue.task(timeout=0.02, retry=Retry(2, on=(TimeoutError,), base=0))
+    async def endless(context: Context) -> None:
+        runs.append(context.attempt)
+        await asyncio.Event().wait()
+
+    async with Worker(queue):
+        with pytest.raises(JobTimeout):
+            await (await endless.enqueue())
+    assert runs == [1, 2]
+
+
+async def test_task_steers(queue: Queue) -> None:
+    """It may ask to run later, and end the job without a result."""
+
+    @queue.task
+    async def picky(context: Context) -> None:
+        if context.attempt == 1:
+            raise RetryLater("20ms")
+        raise Drop("not needed any more")
+
+    async with Worker(queue):
+        job = await picky.enqueue()
+        with pytest.raises(JobDropped, match="not needed any more"):
+            await job
+        assert await job.status() is JobState.DROPPED
+
+
+async def test_delayed_jobs_start_on_time(queue: Queue) -> None:
+    """By delay or by time, within 50 ms, also when workers sleep until a later one."""
+
+    @queue.task
+    async def now() -> float:
+        return time.time()
+
+    async with Worker(queue):
+        far = await now.using(delay="1h").enqueue()
+        began = time.time()
+        by_delay = await now.using(delay=0.4).enqueue()
+        by_time = await now.using(at=datetime.now(UTC) + timedelta(seconds=0.6)).enqueue()
+        assert await by_delay.status() is JobState.DELAYED
+        assert await by_delay - began == pytest.approx(0.4, abs=0.05)
+        assert await by_time - began == pytest.approx(0.6, abs=0.05)
+        assert await far.status() is JobState.DELAYED
+
+
+async def test_many_for_now_and_for_later(queue: Queue) -> None:
+    """Both kinds in one call come back in their order."""
+
+    @queue.task
+    async def echo(value: int) -> int:
+        return value
+
+    calls = [(echo.using(delay=0.05) if number % 2 else echo).bind(number) for number in range(20)]
+    async with Worker(queue):
+        jobs = await queue.enqueue_many(calls)
+        assert [await job for job in jobs] == list(range(20))
+
+
+async def test_worker_started_later_finds_what_is_due(queue: Queue) -> None:
+    """Nothing about a delay lives in a process."""
+
+    @queue.task
+    async def echo(value: int) -> int:
+        return value
+
+    jobs = [await echo.using(delay=0.01).enqueue(number) for number in range(10)]
+    async with Worker(queue):
+        assert [await job for job in jobs] == list(range(10))
