@@ -2,7 +2,6 @@
 
     AioStreamQError
     ├── UsageError             your code: a bad option, argument or call
-    │   ├── UnknownTask        this queue has no task of that name
     │   ├── PayloadError       an argument or a result cannot travel as JSON
     │   └── NoResult           the job was told to keep no result
     ├── JobError               told to whoever awaits the job
@@ -32,10 +31,6 @@ class AioStreamQError(Exception):
 
 class UsageError(AioStreamQError):
     """The call cannot mean anything; the message says which part and what to write instead."""
-
-
-class UnknownTask(UsageError):
-    """No task of that name is registered on this queue."""
 
 
 class PayloadError(UsageError):

@@ -13,7 +13,7 @@ from aiostreamq.client.waiter import Waiter
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.delivery import Mark, Postponement, Submission
 from aiostreamq.model.envelope import encode_envelope
-from aiostreamq.model.keys import Keys
+from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id
 from aiostreamq.model.signature import blame
 from aiostreamq.model.spec import TaskSpec
@@ -301,7 +301,7 @@ class Producer:
         task = self.tasks.get(name)
         if task is not None:
             return task
-        return Enqueuer(TaskSpec(name), self, Using(Options()))
+        return Enqueuer(TaskSpec(checked_name("task", name)), self, Using(Options()))
 
     def _spec_of(self, name: str) -> TaskSpec | None:
         task = self.tasks.get(name)

@@ -24,6 +24,7 @@ class JobState(StrEnum):
 
     QUEUED = "queued"  #: waits in a lane
     RUNNING = "running"  #: a worker has it
+    PARKED = "parked"  #: waits for a worker that knows its task
     DELAYED = "delayed"  #: waits for its time, or for its next attempt
     DROPPED = "dropped"  #: ended by the task itself, without a result
     DONE = "done"  #: ended with a value
@@ -67,7 +68,7 @@ class Outcome:
                 return JobDead(self.failure.message if self.failure else None, job_id=job_id)
             case JobState.DROPPED:
                 return JobDropped(self.failure.message if self.failure else None, job_id=job_id)
-            case JobState.QUEUED | JobState.RUNNING | JobState.DELAYED:
+            case JobState.QUEUED | JobState.RUNNING | JobState.DELAYED | JobState.PARKED:
                 raise ValueError(f"{self.state} is not an end")
             case _:
                 assert_never(self.state)

@@ -33,6 +33,8 @@ SCRIPTS = (
     "delay",
     "promote",
     "retry",
+    "park",
+    "release",
 )
 
 # Seconds that connecting for the first time may take.

@@ -1,8 +1,9 @@
-"""Jobs for later: first runs that were asked for, and next attempts."""
+"""Jobs for later: first runs that were asked for, next attempts, and those that nobody can run."""
 
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.keys import GROUP
+from aiostreamq.store.broker import SETTLE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,27 @@ class Schedule:
         found = await self._broker.run("promote", [self._keys.delayed], arguments)
         moved, wait_ms = cast("list[int]", found)
         return moved, None if wait_ms < 0 else wait_ms / 1000
+
+    async def park(self, batch: "Sequence[tuple[Delivery, str]]") -> int:
+        """Set deliveries aside until a worker knows their task (second of each pair)."""
+        parked = 0
+        for start in range(0, len(batch), SETTLE_LIMIT):
+            arguments: list[Argument] = [GROUP, self._keys.prefix]
+            for delivery, task in batch[start : start + SETTLE_LIMIT]:
+                arguments += (delivery.stream, delivery.entry, task)
+            parked += cast("int", await self._broker.run("park", self._broker.streams, arguments))
+        return parked
+
+    async def release(self, tasks: "Sequence[str]") -> int:
+        """Let what is parked for *tasks* run; returns how many jobs that are."""
+        released = 0
+        while True:
+            arguments: list[Argument] = [self._keys.prefix, PROMOTE_LIMIT, *tasks]
+            keys = [self._broker.streams[0]]
+            moved = cast("int", await self._broker.run("release", keys, arguments))
+            released += moved
+            if moved < PROMOTE_LIMIT:
+                return released
 
     async def last_word(self) -> str:
         """Where the control stream ends now."""

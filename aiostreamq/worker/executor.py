@@ -15,10 +15,9 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context
-from aiostreamq.errors import PayloadError, UnknownTask
+from aiostreamq.errors import PayloadError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
-from aiostreamq.model.options import DEFAULT_RESULT_TTL
 from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended
 from aiostreamq.model.spec import milliseconds
 from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
@@ -76,6 +75,7 @@ class Executor:
         threads: "Threads",
         settle: Callable[[Settlement], None],
         retry: Callable[[Retrial], None],
+        park: Callable[[Delivery, str], None],
         refuse: Callable[[Delivery, str], None],
     ) -> None:
         """Prepare to run jobs of *queue*.
@@ -87,6 +87,7 @@ class Executor:
             threads: Where `def` tasks run.
             settle: Takes the end of each job.
             retry: Takes what is to run again.
+            park: Takes jobs of tasks that are not known here, and the task.
             refuse: Takes what is no job, and why.
         """
         self.concurrency = concurrency
@@ -99,6 +100,7 @@ class Executor:
         self._threads = threads
         self._settle = settle
         self._retry = retry
+        self._park = park
         self._refuse = refuse
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
@@ -163,7 +165,7 @@ class Executor:
             return
         task = self._tasks.get(envelope.task)
         if task is None:
-            self._fail_unknown(delivery, envelope)
+            self._park(delivery, envelope.task)
             return
         run = Run(delivery, envelope, task.spec)
         self.running[delivery.stream, delivery.entry] = run
@@ -188,8 +190,7 @@ class Executor:
     async def _call(self, run: Run) -> bytes:
         spec, envelope = run.spec, run.envelope
         function, signature = spec.function, spec.signature
-        if function is None or signature is None:
-            raise UnknownTask(f"task {spec.name!r} is known here by its name only")
+        assert function is not None and signature is not None, "registered tasks have both"  # noqa: PT018
         args, kwargs = signature.restore_arguments(envelope.args, envelope.kwargs)
         if signature.context_name is not None:
             args, kwargs = signature.with_context(args, kwargs, self._context_of(run))
@@ -263,15 +264,6 @@ class Executor:
         if self._progress is not None:
             self._progress.set_result(None)
             self._progress = None
-
-    def _fail_unknown(self, delivery: Delivery, envelope: Envelope) -> None:
-        logger.error(
-            "no task %r is registered here", envelope.task, extra={"job_id": delivery.job_id}
-        )
-        told = UnknownTask(f"the worker that got this job has no task {envelope.task!r}")
-        outcome = encode_ended(envelope.task, delivery.number, JobState.FAILED, describe(told))
-        ttl = DEFAULT_RESULT_TTL if envelope.result_ttl is None else envelope.result_ttl
-        self._settle(Settlement(delivery, milliseconds(ttl), outcome if ttl else b""))
 
     def _expire(self, run: Run) -> None:
         if run.stop is None:

@@ -11,6 +11,7 @@ from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.heartbeat import Heartbeat
+from aiostreamq.worker.parking import Parking
 from aiostreamq.worker.promoter import Promoter
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.reaper import Reaper
@@ -55,6 +56,7 @@ class Shift:
         schedule = Schedule(self._broker)
         self._settler = Settler(self._broker, schedule)
         self._promoter = Promoter(self._broker, schedule)
+        self._parking = Parking(schedule, queue.tasks)
         self._burying = set[asyncio.Task[int]]()
         self._executor = Executor(
             queue,
@@ -63,6 +65,7 @@ class Shift:
             self._threads,
             self._settler.settle,
             self._settler.retry,
+            self._parking.park,
             self._bury,
         )
         self._reader = Reader(self._broker, name, self._executor, self._holds)
@@ -80,6 +83,7 @@ class Shift:
         self._services = [
             asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper"),
             asyncio.create_task(self._promoter.run(), name="aiostreamq:promoter"),
+            asyncio.create_task(self._parking.run(), name="aiostreamq:parking"),
         ]
         self._reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
         self._reading.add_done_callback(_log_failure)
@@ -115,6 +119,7 @@ class Shift:
         if self._burying:
             await asyncio.wait(self._burying, timeout=LAST_WORDS)
         await self._within_reason(self._settler.join(), "settle the last outcomes")
+        await self._within_reason(self._parking.join(), "park jobs")
         await self._end_services()
         await self._within_reason(self._broker.leave(self.name), "leave")
         if not self._reading.cancelled() and (error := self._reading.exception()) is not None:

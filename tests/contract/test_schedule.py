@@ -157,3 +157,31 @@ async def test_attempts_do_not_count_as_deaths(scene: Scene) -> None:
     [delivery] = await scene.read("c")
     assert (reaped.returned, reaped.given_up) == (1, 0)
     assert (delivery.number, delivery.attempt) == (7, 6)
+
+
+async def test_parked_job_is_released(scene: Scene) -> None:
+    """It leaves the stream, can be waited for, and comes back as it was for those who know it."""
+    place = scene.broker.place_of(DEFAULT_LANE)
+    await scene.broker.enqueue([("j", place, Mark.NOBODY, ENVELOPE)], "box", 5)
+    [first] = await scene.read("a")
+    assert await scene.schedule.park([(first, "t")]) == 1
+    assert await scene.schedule.park([(first, "t")]) == 0, "it is not ours any more"
+    assert await scene.broker.status("j") == b"parked"
+    assert await scene.broker.subscribe("box", ["j"]) == [Standing.WILL_TELL]
+    assert await scene.schedule.release(["other"]) == 0
+    assert await scene.schedule.release(["other", "t"]) == 1
+    assert await scene.schedule.release(["t"]) == 0
+    [second] = await scene.read("b")
+    assert (second.job_id, second.envelope, second.attempt) == ("j", ENVELOPE, 1)
+    assert await scene.link.call("EXISTS", scene.broker.keys.prefix + "parked:t") == 0
+
+
+async def test_many_parked_jobs_are_released_in_bounded_steps(scene: Scene) -> None:
+    """All of them come back, however many they are."""
+    place = scene.broker.place_of(DEFAULT_LANE)
+    ids = [f"j{number}" for number in range(PROMOTE_LIMIT + 10)]
+    jobs = [(job_id, place, Mark.NOBODY, ENVELOPE) for job_id in ids]
+    await scene.broker.enqueue(jobs, "box", 5)
+    assert await scene.schedule.park([(d, "t") for d in await scene.read()]) == len(ids)
+    assert await scene.schedule.release(["t"]) == len(ids)
+    assert sorted(d.job_id for d in await scene.read("b")) == sorted(ids)

@@ -3,9 +3,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from aiostreamq import Call, Job, NoResult, PayloadError, Queue, UnknownTask, UsageError, Worker
-from aiostreamq.errors import JobFailed
+from aiostreamq import Call, Job, JobState, NoResult, PayloadError, Queue, UsageError, Worker
 from aiostreamq.store.broker import ENQUEUE_LIMIT
+from tests.support.waiting import wait_until
 
 
 async def test_every_form(queue: Queue) -> None:
@@ -269,12 +269,21 @@ async def test_task_known_elsewhere_only(store_url: str, queue: Queue) -> None:
 
 
 async def test_task_known_nowhere(queue: Queue) -> None:
-    """The job fails and says so, whoever enqueued it; the worker goes on."""
-    job = await queue.enqueue("no.such.task")
+    """Its jobs are set aside, neither failed nor sent in circles, until a worker knows it."""
+    jobs = [await queue.enqueue("late", number) for number in range(3)]
+
+    async def are_parked() -> bool:
+        return [await job.status() for job in jobs] == [JobState.PARKED] * 3
+
     async with Worker(queue):
-        with pytest.raises(JobFailed, match=r"no task 'no\.such\.task'") as caught:
-            await job
-    assert caught.value.type.endswith(UnknownTask.__name__)
+        await wait_until(are_parked, "the jobs to be parked")
+
+    @queue.task
+    async def late(number: int) -> int:
+        return number
+
+    async with Worker(queue):
+        assert [await job for job in jobs] == [0, 1, 2]
 
 
 async def test_context_enqueues_more(queue: Queue) -> None:

@@ -6,7 +6,7 @@
 -- ARGV[2]  prefix of the queue's keys
 --
 -- Returns the outcome (JSON) of a job that has ended and kept it, else 'delayed',
--- 'queued', 'running' or 'done', and nil where there is no such job. Cost O(1).
+-- 'parked', 'queued', 'running' or 'done', and nil where there is no such job. Cost O(1).
 
 local outcome = redis.call('GET', KEYS[2])
 if outcome then
@@ -19,6 +19,9 @@ if ended then
 end
 if known[4] then
   return 'delayed'
+end
+if lane == 'parked' then
+  return 'parked'
 end
 if not entry then
   return false

@@ -19,10 +19,10 @@ for at = 3, #ARGV do
     answers[at - 2] = outcome
   else
     local job = prefix .. 'job:' .. id
-    local known = redis.call('HMGET', job, 'e', 'w', 'k', 'ended', 'p')
+    local known = redis.call('HMGET', job, 'e', 'w', 'k', 'ended', 'p', 's')
     if known[3] then
       answers[at - 2] = 2
-    elseif known[4] or not (known[1] or known[5]) then
+    elseif known[4] or not (known[1] or known[5] or known[6]) then
       answers[at - 2] = false
     else
       local waiters = known[2]

@@ -1,0 +1,28 @@
+-- park.lua: set jobs aside whose task the worker that got them does not know.
+--
+-- KEYS[1..]  streams
+-- ARGV[1]    group
+-- ARGV[2]    prefix of the queue's keys
+-- ARGV[3..]  three for each delivery: stream (an index into KEYS), entry, task
+--
+-- Returns how many were parked; those of others are left alone. They wait in
+-- parked:<task> for a worker that knows the task. Cost O(deliveries), about 10
+-- microseconds each; callers send at most 250.
+
+local group, prefix = ARGV[1], ARGV[2]
+local parked = 0
+
+for at = 3, #ARGV, 3 do
+  local stream, entry, task = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2]
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  if redis.call('XACK', stream, group, entry) == 1 and found then
+    local fields = found[2]
+    redis.call('XADD', prefix .. 'parked:' .. task, '*', unpack(fields))
+    redis.call('XDEL', stream, entry)
+    -- An entry begins with the job's id: enqueue.lua writes it so.
+    redis.call('HSET', prefix .. 'job:' .. fields[2], 's', 'parked')
+    redis.call('HDEL', prefix .. 'job:' .. fields[2], 'e')
+    parked = parked + 1
+  end
+end
+return parked

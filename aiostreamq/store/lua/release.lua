@@ -1,0 +1,30 @@
+-- release.lua: let parked jobs run, now that their tasks are known.
+--
+-- KEYS[1]    the stream of returned work
+-- ARGV[1]    prefix of the queue's keys
+-- ARGV[2]    limit: how many jobs this call may move
+-- ARGV[3..]  tasks
+--
+-- Returns how many were moved; as many as the limit means that there may be more.
+-- Cost O(tasks and moved), about 10 microseconds each.
+
+local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local moved = 0
+
+for at = 3, #ARGV do
+  if moved == limit then
+    break
+  end
+  local parked = prefix .. 'parked:' .. ARGV[at]
+  for _, waiting in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', limit - moved)) do
+    local fields = waiting[2]
+    local fresh = redis.call('XADD', returned, '*', unpack(fields))
+    redis.call('HSET', prefix .. 'job:' .. fields[2], 'e', fresh, 's', 'returned')
+    redis.call('XDEL', parked, waiting[1])
+    moved = moved + 1
+  end
+  if redis.call('XLEN', parked) == 0 then
+    redis.call('DEL', parked)
+  end
+end
+return moved

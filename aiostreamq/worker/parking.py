@@ -1,0 +1,66 @@
+"""Jobs of tasks that are not known here: set aside, and let go by whoever knows them.
+
+In a rolling deploy old workers meet jobs that only new ones can run. Such a job is
+neither failed nor sent round in circles: it waits until a worker that knows its task
+starts, or next looks.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import BrokerError
+from aiostreamq.store.broker import SETTLE_LIMIT
+from aiostreamq.store.commit import GroupCommit
+
+if TYPE_CHECKING:
+    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.store.schedule import Schedule
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# Seconds between looks for what others have parked since this worker started.
+INTERVAL = 10.0
+
+
+class Parking:
+    """Sets aside what this worker can not run, and takes up what it can."""
+
+    def __init__(self, schedule: "Schedule", tasks: Collection[str]) -> None:
+        """Prepare; *tasks* are the names known here, looked at again each time."""
+        self._schedule = schedule
+        self._tasks = tasks
+        self._commit = GroupCommit[tuple["Delivery", str]](self._park, SETTLE_LIMIT)
+        self._told: set[str] = set()
+
+    def park(self, delivery: "Delivery", task: str) -> None:
+        """Set a job aside together with all others of the moment."""
+        if task not in self._told:
+            self._told.add(task)
+            logger.warning(
+                "no task %r is known here: its jobs wait for a worker that knows it", task
+            )
+        self._commit.add((delivery, task))
+
+    async def join(self) -> None:
+        """Wait until all is set aside. Cancelling is safe."""
+        await self._commit.join()
+
+    async def run(self) -> None:
+        """Take up what is parked and known here, until cancelled."""
+        while True:
+            try:
+                released = await self._schedule.release(list(self._tasks)) if self._tasks else 0
+                if released:
+                    logger.info("released %d jobs that were parked", released)
+            except BrokerError:
+                logger.exception("parked jobs could not be looked at, trying on")
+            await asyncio.sleep(INTERVAL)
+
+    async def _park(self, batch: "list[tuple[Delivery, str]]") -> None:
+        try:
+            await self._schedule.park(batch)
+        except BrokerError:
+            # They stay this worker's, and are recovered when it ends.
+            logger.exception("%d jobs of unknown tasks could not be parked", len(batch))
