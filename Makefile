@@ -3,7 +3,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wheel check format bench venv clean
+.PHONY: help demo test test-wheel test-oldest check format bench venv clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ test: ## Run all tests on a real redis-server, which is found or installed
 
 test-wheel: ## Run the tests against the built wheel instead of the checkout
 	@scripts/test-wheel $(ARGS)
+
+test-oldest: ## Run what touches Redis with the oldest redis-py that is allowed
+	@scripts/test-oldest $(ARGS)
 
 check: ## Check lint, format, types and layers
 	@scripts/check
