@@ -1,5 +1,7 @@
 """aiostreamq: the asyncio-native task queue on Redis Streams."""
 
+from typing import TYPE_CHECKING
+
 from aiostreamq.client.context import Context
 from aiostreamq.client.job import Job
 from aiostreamq.client.task import Call, Task
@@ -24,7 +26,9 @@ from aiostreamq.model.outcome import JobState
 from aiostreamq.model.retry import Retry
 from aiostreamq.model.verdict import Drop, RetryLater
 from aiostreamq.queue import Queue
-from aiostreamq.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from aiostreamq.worker.worker import Worker
 
 __all__ = [
     "AioStreamQError",
@@ -58,11 +62,19 @@ __all__ = [
 __version__: str
 
 
-def __getattr__(name: str) -> str:
-    # Read from the installed package when asked: importing importlib.metadata
-    # would be a third of the import of aiostreamq.
+def __getattr__(name: str) -> object:
+    # Read when asked for: producers need no worker, and importlib.metadata would
+    # be a third of the import of aiostreamq.
+    if name == "Worker":
+        from aiostreamq.worker.worker import Worker
+
+        return Worker
     if name == "__version__":
         from importlib.metadata import version
 
         return version("aiostreamq")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

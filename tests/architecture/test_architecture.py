@@ -124,7 +124,7 @@ def test_all_is_what_exists() -> None:
     """`__all__` names what the package has, and all that it has."""
     public = {
         name
-        for name in dir(aiostreamq)
+        for name in {*vars(aiostreamq), *dir(aiostreamq)} - {"TYPE_CHECKING"}
         if not name.startswith("_") and not isinstance(getattr(aiostreamq, name), ModuleType)
     }
     listed = {name for name in aiostreamq.__all__ if not name.startswith("__")}
