@@ -13,11 +13,12 @@ from aiostreamq.model.keys import checked_name
 from aiostreamq.model.options import DEFAULT_LANE, Options, OptionWords, checked_lane
 from aiostreamq.model.signature import TaskSignature
 from aiostreamq.model.spec import TaskSpec
-from aiostreamq.store.connector import Connector, Where, connector_for
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Protocol, Unpack
+
+    from aiostreamq.store.connector import Connector, Where
 
     class Registrar(Protocol):
         """What `@queue.task(...)` with options gives: it takes the function."""
@@ -58,7 +59,7 @@ class Queue(Producer):
 
     def __init__(
         self,
-        url_or_client: Where = None,
+        url_or_client: "Where" = None,
         *,
         name: str = "default",
         lanes: Iterable[str] = (DEFAULT_LANE,),
@@ -93,7 +94,10 @@ class Queue(Producer):
             enqueue_timeout=seconds("enqueue_timeout", enqueue_timeout),
         )
 
-    def _connector(self) -> Connector:
+    def _connector(self) -> "Connector":
+        # Imported with the first use: producers that never connect need none of it.
+        from aiostreamq.store.connector import connector_for
+
         return connector_for(self._url_or_client)
 
     def use_url(self, url: str) -> None:

@@ -1,8 +1,10 @@
 """What a running task can know about itself."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from aiostreamq.client.producer import Producer
+if TYPE_CHECKING:
+    from aiostreamq.client.producer import Producer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,5 +19,5 @@ class Context:
     task: str  #: name of the task
     attempt: int  #: number of this attempt, from 1: runs that raised and were retried count
     delivery: int  #: number of this delivery, from 1: each run of the job has a higher one
-    queue: Producer  #: the queue the job came from, to enqueue further jobs
+    queue: "Producer"  #: the queue the job came from, to enqueue further jobs
     worker: str  #: name of the worker that runs it

@@ -1,10 +1,9 @@
 """The handle of one job."""
 
-import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from aiostreamq.errors import JobNotFound, NoResult, WaitTimeout
+from aiostreamq.errors import JobNotFound, NoResult
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.outcome import JobState, decode_outcome
 
@@ -63,14 +62,8 @@ class Job(Generic[R_co]):
             raise NoResult
         if self._ticket is None:
             self._ticket = self._waiter.ticket(self.id)
-        if timeout is None:
-            raw = await self._waiter.wait(self._ticket)
-        else:
-            try:
-                async with asyncio.timeout(seconds("timeout", timeout)):
-                    raw = await self._waiter.wait(self._ticket)
-            except TimeoutError:
-                raise WaitTimeout from None
+        limit = None if timeout is None else seconds("timeout", timeout)
+        raw = await self._waiter.wait(self._ticket, limit)
         outcome = decode_outcome(raw)
         self._waiter.awaited_tasks.add(outcome.task)
         if (error := outcome.error(self.id)) is not None:

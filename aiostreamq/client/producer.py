@@ -1,63 +1,23 @@
 """Sending jobs."""
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
-from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job
-from aiostreamq.client.task import Call, Enqueuer, P, Task, Using
-from aiostreamq.client.waiter import Waiter
-from aiostreamq.errors import PayloadError, UsageError
-from aiostreamq.model.delivery import Mark, Postponement, Submission
-from aiostreamq.model.envelope import encode_envelope
+from aiostreamq.client.task import Enqueuer, P, Using
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id
-from aiostreamq.model.signature import blame
 from aiostreamq.model.spec import TaskSpec
-from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
-from aiostreamq.store.commit import GroupCommit
-from aiostreamq.store.schedule import Schedule
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
+    from typing import Any
+
+    from aiostreamq.client.session import Session
+    from aiostreamq.client.task import Call, Task
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.server import Server
 
 R = TypeVar("R")
-
-_Item = TypeVar("_Item", Submission, Postponement)
-_Waiting = tuple[_Item, "asyncio.Future[bool]"]
-_Prepared = tuple[Submission | Postponement, Job[object]]
-
-# A job for later has one part more than one for now: when it is due.
-LATER_PARTS = 5
-
-# Chunks of enqueue_many that may be on their way at once: while Redis works on
-# one, the next is being written here.
-CHUNKS_UNDER_WAY = 3
-
-
-class Session:
-    """What an open queue holds: connections, and the loop they belong to."""
-
-    def __init__(
-        self,
-        connector: "Connector",
-        keys: Keys,
-        lanes: Sequence[str],
-        spec_of: "Callable[[str], TaskSpec | None]",
-    ) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.broker = Broker(connector, keys, lanes)
-        self.schedule = Schedule(self.broker)
-        self.waiter = Waiter(self.broker, spec_of)
-
-    async def close(self) -> None:
-        """Close the connections; whoever still waits is told."""
-        await self.waiter.close()
-        self.broker.close()
 
 
 class Producer:
@@ -67,7 +27,7 @@ class Producer:
         self,
         connect: "Callable[[], Connector]",
         name: str,
-        lanes: Sequence[str],
+        lanes: "Sequence[str]",
         *,
         max_payload: int,
         enqueue_timeout: float,
@@ -80,8 +40,6 @@ class Producer:
         self._keys = Keys(name)
         self._connect = connect
         self._session: Session | None = None
-        self._commit: GroupCommit[_Waiting[Submission]] | None = None
-        self._postponing: GroupCommit[_Waiting[Postponement]] | None = None
 
     async def open(self) -> "Server":
         """Connect, and make the queue's streams where they are missing.
@@ -106,27 +64,29 @@ class Producer:
         session = self._session
         if session is None:
             return
-        for commit in (self._commit, self._postponing):
-            if commit is not None:
-                await commit.join()
-        self._session = self._commit = self._postponing = None
+        await session.join()
+        self._session = None
         await session.close()
 
-    def session(self) -> Session:
+    def session(self) -> "Session":
         """The open connections, made where there are none.
 
         Raises:
             UsageError: They belong to another event loop.
         """
         if self._session is None:
-            self._session = Session(self._connect(), self._keys, self.lanes, self._spec_of)
-            self._commit = GroupCommit(self._put, ENQUEUE_LIMIT)
-            self._postponing = GroupCommit(self._put_later, ENQUEUE_LIMIT)
-        elif self._session.loop is not asyncio.get_running_loop():
-            raise UsageError(
-                f"queue {self.name!r} is open in another event loop: close it there first "
-                f"(`async with queue:` does), or make a queue for each loop"
+            # Imported with the first use, as its loop and its connections are made.
+            from aiostreamq.client.session import Session
+
+            self._session = Session(
+                self._connect(),
+                self._keys,
+                self.lanes,
+                self._spec_of,
+                max_payload=self.max_payload,
+                enqueue_timeout=self._enqueue_timeout,
             )
+        self._session.check_loop()
         return self._session
 
     @overload
@@ -144,7 +104,9 @@ class Producer:
             task = self._by_name(task)
         return await task.enqueue(*args, **kwargs)
 
-    async def enqueue_many(self, calls: Iterable[Call[R]] | AsyncIterable[Call[R]]) -> list[Job[R]]:
+    async def enqueue_many(
+        self, calls: "Iterable[Call[R]] | AsyncIterable[Call[R]]"
+    ) -> list[Job[R]]:
         """Enqueue many calls, made with `task.bind(...)`, in their order.
 
         They go out in chunks as *calls* gives them, so it can be endless in
@@ -155,147 +117,21 @@ class Producer:
 
         Cancelling leaves what has been sent enqueued.
         """
-        jobs: list[Job[R]] = []
-        under_way: deque[asyncio.Task[None]] = deque()
-        self.session()
-        try:
-            async for chunk in _chunks(calls, ENQUEUE_LIMIT):
-                prepared, refused = self._prepare_chunk(chunk)
-                named = {at for at in range(len(prepared)) if chunk[at].using.id is not None}
-                jobs += cast("list[Job[R]]", [job for _, job in prepared])
-                if len(under_way) == CHUNKS_UNDER_WAY:
-                    await under_way.popleft()
-                under_way.append(asyncio.create_task(self._put_chunk(prepared, named)))
-                if refused is not None:
-                    raise refused
-                await asyncio.sleep(0)
-        finally:
-            # Also after an error: what was handed to Redis is seen to its end.
-            ended = await asyncio.gather(*under_way, return_exceptions=True)
-        for failed in ended:
-            if failed is not None:
-                raise failed
-        return jobs
+        return await self.session().submit_many(calls)
 
     def job(self, job_id: str) -> Job[object]:
         """Return the handle of a job by its id, whoever enqueued it. Asks nothing of Redis."""
         return Job(checked_job_id(job_id), self.session().waiter)
 
-    async def submit(
+    def submit(
         self,
         spec: TaskSpec,
         using: Using,
-        args: Sequence[object],
+        args: "Sequence[object]",
         kwargs: "dict[str, object]",
-    ) -> Job[object]:
+    ) -> "Coroutine[Any, Any, Job[object]]":
         """Enqueue one call, together with all others that come in the same moment."""
-        session = self.session()
-        item, job = self._prepare(spec, using, args, kwargs)
-        future: asyncio.Future[bool] = session.loop.create_future()
-        commit = self._commit if using.due is None else self._postponing
-        cast("GroupCommit[_Waiting[Submission]]", commit).add((cast("Submission", item), future))
-        is_taken = await future
-        if using.id is not None and not is_taken:
-            job.begin_anew()
-        return job
-
-    def _prepare(
-        self,
-        spec: TaskSpec,
-        using: Using,
-        args: Sequence[object],
-        kwargs: "dict[str, object]",
-    ) -> "_Prepared":
-        session = cast("Session", self._session)
-        envelope = self._write(spec, using, args, kwargs)
-        options = using.options
-        job_id = using.id or new_job_id()
-        mark, ticket = Mark.NOBODY, None
-        if options.result_ttl == 0:
-            mark = Mark.NO_RESULT
-        elif using.id is None and spec.name in session.waiter.awaited_tasks:
-            mark, ticket = Mark.CALLER, session.waiter.new_ticket(job_id, is_announced=True)
-        keeps_result = mark is not Mark.NO_RESULT
-        job: Job[object] = Job(job_id, session.waiter, ticket, keeps_result=keeps_result)
-        place = session.broker.place_of(options.lane)
-        if using.due is None:
-            return (job_id, place, mark, envelope), job
-        return (job_id, options.lane, mark, using.due, envelope), job
-
-    def _write(
-        self, spec: TaskSpec, using: Using, args: Sequence[object], kwargs: "dict[str, object]"
-    ) -> bytes:
-        signature = spec.signature
-        written = (args, kwargs)
-        if signature is not None:
-            written = signature.write_arguments(args, kwargs)
-        try:
-            envelope = encode_envelope(spec.head, *written, using.told)
-        except PayloadError as error:
-            named = signature.name_of if signature is not None else str
-            reason = blame(*written, named)
-            raise PayloadError(f"task {spec.name!r}, {reason}") from error
-        if len(envelope) > self.max_payload:
-            raise PayloadError(
-                f"task {spec.name!r}: a payload of {len(envelope):,} bytes is over the limit of "
-                f"{self.max_payload:,}: send a reference to the data, or raise Queue(max_payload=)"
-            )
-        return envelope
-
-    def _prepare_chunk(
-        self, chunk: Sequence[Call[object]]
-    ) -> "tuple[list[_Prepared], UsageError | None]":
-        """Prepare calls up to the first that is refused, and give that refusal."""
-        prepared: list[_Prepared] = []
-        try:
-            for call in chunk:
-                prepared.append(self._prepare(call.spec, call.using, call.args, call.kwargs))  # noqa: PERF401  # what came before an error counts
-        except UsageError as error:
-            return prepared, error
-        return prepared, None
-
-    async def _put(self, batch: "list[_Waiting[Submission]]") -> None:
-        await self._settle_all(batch, self._send_now([item for item, _ in batch]))
-
-    async def _put_later(self, batch: "list[_Waiting[Postponement]]") -> None:
-        await self._settle_all(batch, self._send_later([item for item, _ in batch]))
-
-    async def _settle_all(
-        self, batch: "list[_Waiting[_Item]]", sending: "Coroutine[Any, Any, set[int]]"
-    ) -> None:
-        """Tell everyone in *batch* what came of *sending* it."""
-        try:
-            taken = await sending
-        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the callers
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for place, (_, future) in enumerate(batch):
-            if not future.done():
-                future.set_result(place in taken)
-
-    async def _send_now(self, jobs: Sequence[Submission]) -> set[int]:
-        session = cast("Session", self._session)
-        return await session.broker.enqueue(jobs, session.waiter.inbox, self._enqueue_timeout)
-
-    async def _send_later(self, jobs: Sequence[Postponement]) -> set[int]:
-        session = cast("Session", self._session)
-        return await session.schedule.delay(jobs, session.waiter.inbox, self._enqueue_timeout)
-
-    async def _put_chunk(self, prepared: "list[_Prepared]", named: set[int]) -> None:
-        """Send a chunk; *named* are the places of the jobs whose ids callers gave."""
-        later = [at for at, (item, _) in enumerate(prepared) if len(item) == LATER_PARTS]
-        now = sorted(set(range(len(prepared))) - set(later)) if later else range(len(prepared))
-        taken: set[int] = set()
-        if now:
-            found = await self._send_now([cast("Submission", prepared[at][0]) for at in now])
-            taken.update(now[place] for place in found)
-        if later:
-            found = await self._send_later([cast("Postponement", prepared[at][0]) for at in later])
-            taken.update(later[place] for place in found)
-        for place in named - taken:
-            prepared[place][1].begin_anew()
+        return self.session().submit(spec, using, args, kwargs)
 
     def _by_name(self, name: str) -> Enqueuer[..., object]:
         task = self.tasks.get(name)
@@ -306,21 +142,3 @@ class Producer:
     def _spec_of(self, name: str) -> TaskSpec | None:
         task = self.tasks.get(name)
         return None if task is None else task.spec
-
-
-async def _chunks(
-    calls: Iterable[Call[R]] | AsyncIterable[Call[R]], size: int
-) -> "AsyncIterable[list[Call[R]]]":
-    if isinstance(calls, AsyncIterable):
-        chunk: list[Call[R]] = []
-        async for call in calls:
-            chunk.append(call)
-            if len(chunk) == size:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
-        return
-    source: Iterator[Call[R]] = iter(calls)
-    while chunk := list(islice(source, size)):
-        yield chunk

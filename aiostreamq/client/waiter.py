@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
-from aiostreamq.errors import BrokerError, JobNotFound, NoResult, QueueUnavailable
+from aiostreamq.errors import BrokerError, JobNotFound, NoResult, QueueUnavailable, WaitTimeout
 from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Broker, Standing
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.line import Line
@@ -98,10 +98,13 @@ class Waiter:
         ticket = self._tickets[job_id] = Ticket(job_id, is_announced=is_announced)
         return ticket
 
-    async def wait(self, ticket: Ticket) -> bytes:
-        """Wait for the outcome of a job.
+    async def wait(
+        self, ticket: Ticket, timeout: float | None = None
+    ) -> bytes:  # as `Job.result` has it
+        """Wait for the outcome of a job, for *timeout* seconds or until it ends.
 
         Raises:
+            WaitTimeout: *timeout* passed first.
             JobNotFound: There is no such job (any more).
             NoResult: It keeps none.
             QueueUnavailable: The queue was closed.
@@ -122,7 +125,12 @@ class Waiter:
             self._swept = asyncio.get_running_loop().time()
             self._listening = asyncio.create_task(self._listen(), name="aiostreamq:inbox")
         try:
-            return await future
+            if timeout is None:
+                return await future
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise WaitTimeout from None
         finally:
             ticket.futures.remove(future)
             if not ticket.futures:
