@@ -12,6 +12,7 @@ from aiostreamq.errors import (
     JobDead,
     JobDropped,
     JobError,
+    JobExpired,
     JobFailed,
     JobNotFound,
     JobTimeout,
@@ -24,7 +25,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.retry import Retry
-from aiostreamq.model.verdict import Drop, RetryLater
+from aiostreamq.model.verdict import Dead, Drop, RetryLater
 from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
@@ -35,12 +36,14 @@ __all__ = [
     "BrokerError",
     "Call",
     "Context",
+    "Dead",
     "Drop",
     "Job",
     "JobCancelled",
     "JobDead",
     "JobDropped",
     "JobError",
+    "JobExpired",
     "JobFailed",
     "JobNotFound",
     "JobState",

@@ -10,6 +10,7 @@
     │   ├── JobCancelled       the job was cancelled
     │   ├── JobDead            the job was given up
     │   ├── JobDropped         the task dropped the job
+    │   ├── JobExpired         the job was not started in time
     │   └── JobNotFound        no such job, or its result has expired
     ├── WaitTimeout            you stopped waiting; the job goes on
     └── BrokerError            Redis: trying again may help
@@ -68,11 +69,15 @@ class JobCancelled(JobError):
 
 
 class JobDead(JobError):
-    """The job was given up and is among the dead letters: its workers died while they ran it."""
+    """The job was given up and is among the dead letters."""
 
 
 class JobDropped(JobError):
     """The task ended the job without a result: it raised Drop."""
+
+
+class JobExpired(JobError):
+    """The job was not started before the time that `expires` had set, and never ran."""
 
 
 class JobNotFound(JobError):

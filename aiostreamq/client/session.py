@@ -161,7 +161,7 @@ class Session:
         if signature is not None:
             written = signature.write_arguments(args, kwargs)
         try:
-            envelope = encode_envelope(spec.head, *written, using.told)
+            envelope = encode_envelope(spec.head, *written, self._told(using))
         except PayloadError as error:
             named = signature.name_of if signature is not None else str
             reason = blame(*written, named)
@@ -172,6 +172,14 @@ class Session:
                 f"{self._max_payload:,}: send a reference to the data, or raise Queue(max_payload=)"
             )
         return envelope
+
+    def _told(self, using: "Using") -> "dict[str, object]":
+        """What workers must hear of *using*."""
+        expires = using.expires
+        if expires is None:
+            return using.told
+        since = self.broker.clock.now_ms() if expires.startswith("+") else 0
+        return {**using.told, "expires": since + int(expires)}
 
     def _prepare_chunk(
         self, chunk: "Sequence[Call[object]]"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
-from aiostreamq.model.duration import due_word
+from aiostreamq.model.duration import due_word, expiry_word
 from aiostreamq.model.options import Options, OptionWords, checked_job_id
 from aiostreamq.model.retry import Retry
 
@@ -30,8 +30,11 @@ class Using:
     id: str | None = None  #: the job's id; None makes one
     told: dict[str, object] = field(default_factory=dict[str, object])  #: what workers must hear of
     due: str | None = None  #: as the delay script takes it; None is now
+    expires: str | None = None  #: written like `due`; None is never
 
-    def with_words(self, job_id: str | None, due: str | None, words: OptionWords) -> "Using":
+    def with_words(
+        self, job_id: str | None, due: str | None, expires: str | None, words: OptionWords
+    ) -> "Using":
         """Return this with *words* said over it."""
         options = self.options.with_words(words)
         told = dict(self.told)
@@ -46,6 +49,7 @@ class Using:
             self.id if job_id is None else checked_job_id(job_id),
             told,
             self.due if due is None else due,
+            self.expires if expires is None else expires,
         )
 
 
@@ -107,6 +111,7 @@ class Enqueuer(Generic[P, R_co]):
         id: str | None = None,  # noqa: A002  # the name users expect
         delay: "Duration | None" = None,
         at: "datetime | None" = None,
+        expires: "Duration | datetime | None" = None,
         **words: "Unpack[OptionWords]",
     ) -> "Enqueuer[P, R_co]":
         """Return the same with options for the next jobs.
@@ -117,14 +122,16 @@ class Enqueuer(Generic[P, R_co]):
             delay: Seconds (or "10s", or a timedelta) until the job may start, by
                 Redis's clock.
             at: When the job may start: a datetime with a time zone.
+            expires: Seconds from the enqueue, or a datetime with a time zone, by
+                Redis's clock: a job that has not been started by then never is, and
+                ends with JobExpired.
             **words: Any option of `@queue.task`, over the task's own.
 
         Raises:
             UsageError: An option has a value that cannot be meant.
         """
-        return Enqueuer(
-            self.spec, self._submitter, self._using.with_words(id, due_word(delay, at), words)
-        )
+        using = self._using.with_words(id, due_word(delay, at), expiry_word(expires), words)
+        return Enqueuer(self.spec, self._submitter, using)
 
 
 class Task(Enqueuer[P, R_co]):

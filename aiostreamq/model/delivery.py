@@ -47,3 +47,4 @@ class Settlement(NamedTuple):
     delivery: Delivery
     keep_ms: int  #: how long the outcome is kept; 0 keeps none
     outcome: bytes
+    is_dead: bool = False  #: whether a dead letter is kept of it

@@ -53,11 +53,30 @@ def due_word(delay: Duration | None, at: datetime | None) -> str | None:
     if delay is not None:
         wait_ms = round(seconds("delay", delay) * 1000)
         return f"+{wait_ms}" if wait_ms else None
-    if at is None:
+    return None if at is None else str(moment_ms("at", at))
+
+
+def expiry_word(expires: Duration | datetime | None) -> str | None:
+    """Return when a job expires, written as `due_word` does; None for never.
+
+    >>> expiry_word("1.5s")
+    '+1500'
+    """
+    if expires is None:
         return None
+    if isinstance(expires, datetime):
+        return str(moment_ms("expires", expires))
+    wait_ms = round(seconds("expires", expires) * 1000)
+    if wait_ms == 0:
+        raise UsageError("expires=0 would never let the job run; leave it out for no limit")
+    return f"+{wait_ms}"
+
+
+def moment_ms(option: str, at: datetime) -> int:
+    """Return *at* in milliseconds since 1970; *option* names it in the error."""
     if at.tzinfo is None:
         raise UsageError(
-            f"at={at!r} has no time zone: write datetime.now(UTC) or "
+            f"{option}={at!r} has no time zone: write datetime.now(UTC) or "
             f"datetime(..., tzinfo=ZoneInfo('Europe/Madrid'))"
         )
-    return str(round(at.timestamp() * 1000))
+    return round(at.timestamp() * 1000)

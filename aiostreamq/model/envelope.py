@@ -1,7 +1,7 @@
 """The JSON of one job in a stream.
 
     {"task": "size", "args": ["https://a.b"], "kwargs": {"tenant": 7},
-     "timeout": 30.0, "result_ttl": 60.0}
+     "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000}
 
 `args`, `kwargs` and what follows them are left out where they would be empty or
 are the task's own business. Fields that are not known are ignored, so newer
@@ -29,6 +29,7 @@ class Envelope(NamedTuple):
     timeout: float | None  #: seconds, 0 for none; None where the task's own option holds
     result_ttl: float | None  #: seconds; None where the task's own option holds
     retry: Retry | None = None  #: None where the task's own option holds
+    expires: float | None = None  #: ms since 1970 by when it must have been started; None is never
 
 
 class Malformed(ValueError):
@@ -77,13 +78,13 @@ def decode_envelope(raw: bytes) -> Envelope:
             raise Malformed(f"envelope version {told['v']!r} is not known here")
         task, args, kwargs = told["task"], told.get("args", []), told.get("kwargs", {})
         timeout, result_ttl = told.get("timeout"), told.get("result_ttl")
+        rule, expires = told.get("retry"), told.get("expires")
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"not an envelope: {error}") from error
     if type(task) is not str or type(args) is not list or type(kwargs) is not dict:
         raise Malformed("task, args or kwargs of the envelope has the wrong type")
-    if not (_is_seconds(timeout) and _is_seconds(result_ttl)):
-        raise Malformed("timeout or result_ttl of the envelope is no number of seconds")
-    rule = told.get("retry")
+    if not (_is_time(timeout) and _is_time(result_ttl) and _is_time(expires)):
+        raise Malformed("timeout, result_ttl or expires of the envelope is no length of time")
     if rule is not None:
         rule = _rule(rule)
     return Envelope(
@@ -93,6 +94,7 @@ def decode_envelope(raw: bytes) -> Envelope:
         timeout,
         result_ttl,
         rule,
+        expires,
     )
 
 
@@ -105,5 +107,5 @@ def _rule(told: object) -> Retry:
         raise Malformed(f"retry of the envelope cannot be meant: {error}") from error
 
 
-def _is_seconds(value: object) -> bool:
+def _is_time(value: object) -> bool:
     return value is None or (type(value) in {int, float} and cast("float", value) >= 0)

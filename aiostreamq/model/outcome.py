@@ -16,7 +16,15 @@ from typing import assert_never
 
 import orjson
 
-from aiostreamq.errors import JobCancelled, JobDead, JobDropped, JobError, JobFailed, JobTimeout
+from aiostreamq.errors import (
+    JobCancelled,
+    JobDead,
+    JobDropped,
+    JobError,
+    JobExpired,
+    JobFailed,
+    JobTimeout,
+)
 
 
 class JobState(StrEnum):
@@ -27,6 +35,7 @@ class JobState(StrEnum):
     PARKED = "parked"  #: waits for a worker that knows its task
     DELAYED = "delayed"  #: waits for its time, or for its next attempt
     DROPPED = "dropped"  #: ended by the task itself, without a result
+    EXPIRED = "expired"  #: ended unstarted, because its time had passed
     DONE = "done"  #: ended with a value
     FAILED = "failed"  #: ended with an exception
     TIMED_OUT = "timed_out"  #: ended by its timeout
@@ -68,6 +77,8 @@ class Outcome:
                 return JobDead(self.failure.message if self.failure else None, job_id=job_id)
             case JobState.DROPPED:
                 return JobDropped(self.failure.message if self.failure else None, job_id=job_id)
+            case JobState.EXPIRED:
+                return JobExpired(job_id=job_id)
             case JobState.QUEUED | JobState.RUNNING | JobState.DELAYED | JobState.PARKED:
                 raise ValueError(f"{self.state} is not an end")
             case _:
@@ -85,6 +96,11 @@ def encode_ended(task: str, number: int, state: JobState, failure: Failure | Non
     if failure is not None:
         told["error"] = failure
     return orjson.dumps(told)
+
+
+def encode_unreadable(number: int, reason: str) -> bytes:
+    """What is kept with a dead letter that is no job anybody could run."""
+    return encode_ended("", number, JobState.DEAD, Failure("Unreadable", reason, ""))
 
 
 def decode_outcome(raw: bytes) -> Outcome:

@@ -26,6 +26,18 @@ class Drop(Exception):  # raised to steer: no error
         super().__init__(reason)
 
 
+class Dead(Exception):  # raised to steer: no error
+    """Raise this inside a task to give the job up, with no further attempt.
+
+    It goes to the dead letters, where it can be looked at and replayed; who awaits
+    gets JobDead.
+    """
+
+    def __init__(self, reason: str = "given up by the task") -> None:
+        self.reason = reason  #: told to whoever awaits, and in the dead letter
+        super().__init__(reason)
+
+
 @dataclass(frozen=True, slots=True)
 class RunAgain:
     """The job runs again."""
@@ -41,11 +53,18 @@ class EndDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class EndDead:
+    """The job is given up."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndFailed:
     """The job ends as failed."""
 
 
-Verdict = RunAgain | EndDropped | EndFailed
+Verdict = RunAgain | EndDropped | EndDead | EndFailed
 
 
 def judge(error: BaseException, retry: Retry | None, attempt: int, draw: float) -> Verdict:
@@ -60,6 +79,8 @@ def judge(error: BaseException, retry: Retry | None, attempt: int, draw: float) 
     match error:
         case Drop():
             return EndDropped(error.reason)
+        case Dead():
+            return EndDead(error.reason)
         case RetryLater():
             if retry is None or attempt < retry.attempts:
                 return RunAgain(error.after)

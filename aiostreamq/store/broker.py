@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP, RETURNED, Keys
+from aiostreamq.model.options import DEFAULT_LANE
+from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.line import Line
 from aiostreamq.store.reading import Read, parse_read
 from aiostreamq.store.scripts import Script
@@ -93,8 +95,10 @@ class Broker:
         self.keys = keys
         self.lanes = tuple(lanes)
         self.streams = [keys.stream(name) for name in (RETURNED, *lanes)]
+        self._streams_and_dead = [*self.streams, keys.dead]
         self._lane_places = {name: place for place, name in enumerate((RETURNED, *lanes), start=1)}
         self._stream_places = {key.encode(): at for at, key in enumerate(self.streams, start=1)}
+        self.clock = ServerClock()
         self._line = Line(connector, role)
         self._opening = asyncio.Lock()
         self._server: Server | None = None
@@ -115,10 +119,15 @@ class Broker:
                 server = await self._line.persist(
                     lambda _: self._line.ask_server(), deadline=deadline
                 )
+                await self._line.persist(self._ask_time, deadline=deadline)
                 self._scripts = {name: Script(name, server) for name in SCRIPTS}
                 await self._line.persist(self.set_up, deadline=deadline)
                 self._server = server
         return self._server
+
+    async def _ask_time(self, link: "Link") -> None:
+        seconds, microseconds = cast("list[bytes]", await link.call("TIME"))
+        self.clock.set(int(seconds) * 1000 + int(microseconds) / 1000)
 
     async def set_up(self, link: "Link") -> int:
         """Make the streams and groups that are missing, over *link*."""
@@ -163,13 +172,14 @@ class Broker:
         answers = await self.run("subscribe", keys, [self.keys.prefix, inbox, *job_ids])
         return [_standing(answer) for answer in cast("list[bytes | int | None]", answers)]
 
-    async def settle(self, batch: "Sequence[Settlement]") -> "list[Delivery]":
-        """End deliveries; returns those that were refused. Tries until Redis answers."""
+    async def settle(self, batch: "Sequence[Settlement]", worker: str) -> "list[Delivery]":
+        """End what *worker* had; returns what was refused. Tries until Redis answers."""
         arguments: list[Argument] = [GROUP, self.keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
-        for delivery, keep_ms, outcome in batch:
+        arguments += (worker, MAX_DEAD)
+        for delivery, keep_ms, outcome, is_dead in batch:
             stream, entry, job_id, number, *_ = delivery
-            arguments += (stream, entry, job_id, number, keep_ms, outcome)
-        refused = await self.run("settle", self.streams, arguments)
+            arguments += (stream, entry, job_id, number, keep_ms, outcome, int(is_dead))
+        refused = await self.run("settle", self._streams_and_dead, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]
 
     async def hand_back(self, deliveries: "Sequence[Delivery]") -> int:
@@ -182,12 +192,20 @@ class Broker:
             handed += cast("int", await self.run("hand_back", self.streams, arguments))
         return handed
 
-    async def bury(self, entries: "Sequence[tuple[int, bytes]]", reason: str) -> int:
-        """Move entries that are no jobs to the dead letters; returns how many."""
+    async def bury(
+        self, entries: "Sequence[tuple[int, bytes]]", outcome: bytes, worker: str
+    ) -> int:
+        """Move entries that are no jobs to the dead letters; returns how many.
+
+        Args:
+            entries: Of *worker*, as (place of the stream, entry).
+            outcome: JSON that says what is wrong with them.
+            worker: Who found out.
+        """
         keys = [self.keys.dead, *self.streams]
         buried = 0
         for start in range(0, len(entries), SETTLE_LIMIT):
-            arguments: list[Argument] = [GROUP, reason, MAX_DEAD]
+            arguments: list[Argument] = [GROUP, outcome, worker, MAX_DEAD]
             for place, entry in entries[start : start + SETTLE_LIMIT]:
                 arguments += (place + 1, entry)
             buried += cast("int", await self.run("bury", keys, arguments))
@@ -197,6 +215,17 @@ class Broker:
         """Where a job stands: its outcome, one word, or None for an unknown one."""
         keys = [self.keys.job(job_id), self.keys.result(job_id)]
         return cast("bytes | None", await self.run("status", keys, [GROUP, self.keys.prefix]))
+
+    async def owner_of(self, job_id: str) -> str | None:
+        """The worker that has a job now, or None. Asks for a moment only."""
+        job = await self.call("HMGET", self.keys.job(job_id), "e", "s", deadline=2)
+        entry, lane = cast("list[bytes | None]", job)
+        if entry is None:
+            return None
+        stream = self.keys.stream(lane.decode() if lane else DEFAULT_LANE)
+        found = await self.call("XPENDING", stream, GROUP, entry, entry, 1, deadline=2)
+        pending = cast("list[list[bytes]]", found)
+        return pending[0][1].decode() if pending else None
 
     async def leave(self, consumer: str) -> None:
         """Forget a worker that has nothing left."""

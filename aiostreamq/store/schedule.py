@@ -56,7 +56,8 @@ class Schedule:
         """
         arguments: list[Argument] = [self._keys.prefix, PROMOTE_LIMIT]
         found = await self._broker.run("promote", [self._keys.delayed], arguments)
-        moved, wait_ms = cast("list[int]", found)
+        moved, wait_ms, now_ms = cast("list[int]", found)
+        self._broker.clock.set(now_ms)
         return moved, None if wait_ms < 0 else wait_ms / 1000
 
     async def park(self, batch: "Sequence[tuple[Delivery, str]]") -> int:

@@ -20,7 +20,7 @@ from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
 from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended
 from aiostreamq.model.spec import milliseconds
-from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
+from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, judge
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import describe
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.client.task import Task
     from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.store.clock import ServerClock
     from aiostreamq.worker.threads import Threads
 
 logger = logging.getLogger("aiostreamq.worker")
@@ -73,6 +74,7 @@ class Executor:
         worker: str,
         concurrency: int,
         threads: "Threads",
+        clock: "ServerClock",
         settle: Callable[[Settlement], None],
         retry: Callable[[Retrial], None],
         park: Callable[[Delivery, str], None],
@@ -85,6 +87,7 @@ class Executor:
             worker: Name for the contexts.
             concurrency: How many may run at once.
             threads: Where `def` tasks run.
+            clock: By which jobs expire.
             settle: Takes the end of each job.
             retry: Takes what is to run again.
             park: Takes jobs of tasks that are not known here, and the task.
@@ -98,6 +101,7 @@ class Executor:
         self._tasks: Mapping[str, Task[..., object]] = queue.tasks
         self._worker = worker
         self._threads = threads
+        self._clock = clock
         self._settle = settle
         self._retry = retry
         self._park = park
@@ -168,6 +172,9 @@ class Executor:
             self._park(delivery, envelope.task)
             return
         run = Run(delivery, envelope, task.spec)
+        if envelope.expires is not None and self._has_expired(run, envelope.expires):
+            self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.EXPIRED))
+            return
         self.running[delivery.stream, delivery.entry] = run
         timeout = envelope.timeout
         if timeout is None:
@@ -244,21 +251,37 @@ class Executor:
             case EndDropped(reason):
                 failure = Failure("Drop", reason, "")
                 self._finish(run, encode_ended(name, delivery.number, JobState.DROPPED, failure))
+            case EndDead(reason):
+                logger.warning("job was given up by its task: %s", reason, extra=told)
+                self._fail(run, JobState.DEAD, Failure("Dead", reason, ""))
             case EndFailed() if run.stop is Stop.TIMEOUT:
-                self._finish(run, encode_ended(name, delivery.number, JobState.TIMED_OUT))
+                self._fail(run, JobState.TIMED_OUT, None)
             case EndFailed():
                 failure = describe(error)
                 logger.info("job failed with %s", failure.type, extra=told)
-                self._finish(run, encode_ended(name, delivery.number, JobState.FAILED, failure))
+                self._fail(run, JobState.FAILED, failure)
 
-    def _finish(self, run: Run, outcome: bytes | None) -> None:
+    def _fail(self, run: Run, state: JobState, failure: Failure | None) -> None:
+        """End a job for good, with a dead letter."""
+        outcome = encode_ended(run.spec.name, run.delivery.number, state, failure)
+        self._finish(run, outcome, is_dead=True)
+
+    def _has_expired(self, run: Run, expires_ms: float) -> bool:
+        # A later attempt was started in time: what expires is the wait for the first.
+        return run.delivery.attempt == 1 and self._clock.now_ms() >= expires_ms
+
+    def _hand_over(self, run: Run, outcome: bytes, *, is_dead: bool = False) -> None:
+        keep_ms = run.keep_ms
+        kept = outcome if keep_ms or is_dead else b""
+        self._settle(Settlement(run.delivery, keep_ms, kept, is_dead))
+
+    def _finish(self, run: Run, outcome: bytes | None, *, is_dead: bool = False) -> None:
         run.is_over = True
         delivery = run.delivery
         del self.running[delivery.stream, delivery.entry]
         self.finished += 1
         if outcome is not None:
-            keep_ms = run.keep_ms
-            self._settle(Settlement(delivery, keep_ms, outcome if keep_ms else b""))
+            self._hand_over(run, outcome, is_dead=is_dead)
         if self.backlog:
             self._fill()
         if self._progress is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from aiostreamq.errors import BrokerError
 from aiostreamq.model.delivery import Delivery
+from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.plan import Pace, read_count
 from aiostreamq.store.line import Line
 from aiostreamq.store.reading import Read
@@ -176,4 +177,5 @@ class Reader:
             self._executor.accept(read.deliveries)
         if read.unreadable:
             logger.error("%d stream entries are no jobs: moved to dead", len(read.unreadable))
-            await self._broker.bury(read.unreadable, "not a job")
+            outcome = encode_unreadable(0, "the fields are not those of a job")
+            await self._broker.bury(read.unreadable, outcome, self._consumer)

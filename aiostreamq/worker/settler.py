@@ -20,9 +20,10 @@ logger = logging.getLogger("aiostreamq.worker")
 class Settler:
     """Settles in batches, and keeps at it until Redis has answered."""
 
-    def __init__(self, broker: "Broker", schedule: "Schedule") -> None:
+    def __init__(self, broker: "Broker", schedule: "Schedule", worker: str) -> None:
         self._broker = broker
         self._schedule = schedule
+        self._worker = worker
         self._ends = GroupCommit[Settlement](self._settle, SETTLE_LIMIT)
         self._retrials = GroupCommit[Retrial](self._send_again, SETTLE_LIMIT)
         self._unsettled: set[tuple[int, bytes]] = set()
@@ -49,7 +50,7 @@ class Settler:
         await self._retrials.join()
 
     async def _settle(self, batch: list[Settlement]) -> None:
-        await self._report([s.delivery for s in batch], self._broker.settle(batch))
+        await self._report([s.delivery for s in batch], self._broker.settle(batch, self._worker))
 
     async def _send_again(self, batch: list[Retrial]) -> None:
         await self._report([r.delivery for r in batch], self._schedule.retry(batch))
@@ -64,9 +65,19 @@ class Settler:
             # again, which is what at-least-once means.
             logger.exception("%d outcomes could not be settled", len(batch))
             refused = []
+        if refused:
+            await self._report_refused(refused)
+        self._unsettled.difference_update((d.stream, d.entry) for d in batch)
+
+    async def _report_refused(self, refused: list[Delivery]) -> None:
         for delivery in refused:
+            try:
+                owner = await self._broker.owner_of(delivery.job_id)
+            except BrokerError:
+                owner = None  # not worth more than the one question
             logger.warning(
-                "outcome refused: the job belongs to another worker by now",
+                "outcome refused: worker %s had lost the job, %s",
+                self._worker,
+                f"worker {owner} has it now" if owner else "which has ended or waits for another",
                 extra={"job_id": delivery.job_id, "attempt": delivery.attempt},
             )
-        self._unsettled.difference_update((d.stream, d.entry) for d in batch)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
+from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.worker.executor import Executor
@@ -54,7 +55,7 @@ class Shift:
         self._roster = Roster(self._broker)
         self._threads = Threads(settings.threads)
         schedule = Schedule(self._broker)
-        self._settler = Settler(self._broker, schedule)
+        self._settler = Settler(self._broker, schedule, name)
         self._promoter = Promoter(self._broker, schedule)
         self._parking = Parking(schedule, queue.tasks)
         self._burying = set[asyncio.Task[int]]()
@@ -63,6 +64,7 @@ class Shift:
             name,
             settings.concurrency,
             self._threads,
+            self._broker.clock,
             self._settler.settle,
             self._settler.retry,
             self._parking.park,
@@ -181,7 +183,11 @@ class Shift:
     def _bury(self, delivery: "Delivery", reason: str) -> None:
         logger.error("a stream entry is no job: %s", reason, extra={"job_id": delivery.job_id})
         burying = asyncio.create_task(
-            self._broker.bury([(delivery.stream, delivery.entry)], reason)
+            self._broker.bury(
+                [(delivery.stream, delivery.entry)],
+                encode_unreadable(delivery.number, reason),
+                self.name,
+            )
         )
         self._burying.add(burying)
         burying.add_done_callback(self._burying.discard)

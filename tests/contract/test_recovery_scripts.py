@@ -69,8 +69,8 @@ async def test_dead_workers_job_runs_elsewhere_and_its_outcome_is_refused(scene:
     [old] = await scene.read("a")
     reaped = await scene.roster.reap("a", "0 1000", 3)
     [new] = await scene.read("b")
-    refused = await scene.broker.settle([Settlement(old, 60_000, b'{"state":"done","n":1}')])
-    accepted = await scene.broker.settle([Settlement(new, 60_000, b'{"state":"done","n":2}')])
+    refused = await scene.broker.settle([Settlement(old, 60_000, b'{"state":"done","n":1}')], "a")
+    accepted = await scene.broker.settle([Settlement(new, 60_000, b'{"state":"done","n":2}')], "b")
     assert (reaped.returned, reaped.given_up, reaped.finished) == (1, 0, 1)
     assert (new.job_id, new.number, new.envelope) == ("j", 2, old.envelope)
     assert refused == [old]
@@ -109,7 +109,12 @@ async def test_poison_is_given_up(scene: Scene) -> None:
     assert given_up == [0, 0, 1]
     assert orjson.loads(notice.removeprefix(b"j "))["state"] == "dead"
     assert orjson.loads(await scene.broker.status("j") or b"")["error"]["type"] == "Poison"
-    assert b'{"v":1,"task":"t"}' in cast("list[list[bytes]]", letters[0])[1]
+    fields = cast("list[list[bytes]]", letters[0])[1]
+    letter = dict(zip(fields[::2], fields[1::2], strict=True))
+    assert letter[b"job"] == b'{"v":1,"task":"t"}'
+    assert letter[b"worker"] == b"c"
+    assert letter[b"d"] == b"3"
+    assert orjson.loads(letter[b"outcome"])["error"]["type"] == "Poison"
     assert await scene.read("d") == []
 
 

@@ -51,9 +51,9 @@ async def test_each_call(store: Store, harm: Harm) -> None:
         lambda: store.enqueue("a"),
         lambda: store.broker.subscribe("me", ["a"]),
         lambda: store.broker.status("a"),
-        lambda: store.broker.settle([]),
+        lambda: store.broker.settle([], "w1"),
         lambda: store.broker.hand_back([]),
-        lambda: store.broker.bury([], "no reason"),
+        lambda: store.broker.bury([], b"{}", "w1"),
         lambda: store.broker.read_all_own("w1"),
         lambda: store.broker.leave("w1"),
     ]

@@ -70,7 +70,7 @@ async def test_due_job_is_in_its_lane(scene: Scene) -> None:
     [delivery] = await scene.read()
     assert (delivery.job_id, delivery.number, delivery.attempt) == ("j", 1, 1)
     assert delivery.envelope == ENVELOPE
-    await scene.broker.settle([Settlement(delivery, 60_000, b'{"state":"done","n":1}')])
+    await scene.broker.settle([Settlement(delivery, 60_000, b'{"state":"done","n":1}')], "a")
     assert await scene.link.call("LPOP", scene.broker.keys.inbox("box")) is not None
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from aiostreamq.model.delivery import Delivery, Mark, Settlement
 from aiostreamq.store.broker import ID_MS, INBOX_MS, NOTICE_BYTES, SETTLE_LIMIT
-from tests.support.store import HOUR_MS, Store, outcome_of
+from tests.support.store import ENVELOPE, HOUR_MS, Store, outcome_of
 
 STREAMS = {"stream:returned", "stream:default", "stream:slow"}
 
@@ -36,6 +36,48 @@ async def test_no_result(store: Store) -> None:
     await store.settle(await store.deliver("a", mark=Mark.NO_RESULT), keep_ms=0)
     assert await store.key_names() == STREAMS | {"job:a"}
     assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
+
+
+async def test_owner(store: Store) -> None:
+    """Who has a job now is known while somebody has it."""
+    await store.enqueue("a")
+    assert await store.broker.owner_of("a") is None
+    (delivery,) = await store.read("w1")
+    assert await store.broker.owner_of("a") == "w1"
+    await store.broker.hand_back([delivery])
+    await store.read("w2")
+    assert await store.broker.owner_of("a") == "w2"
+    assert await store.broker.owner_of("unknown") is None
+
+
+async def test_failed_for_good(store: Store) -> None:
+    """A dead letter holds the entry as it was, how it ended, where, and with whom."""
+    delivery = await store.deliver("a")
+    outcome = b'{"state":"failed","n":1}'
+    settlement = Settlement(delivery, HOUR_MS, outcome, is_dead=True)
+    assert await store.broker.settle([settlement], "w1") == []
+    assert await store.broker.settle([settlement], "w1") == []
+    assert await store.stream_at(store.keys.dead) == [
+        {
+            "outcome": outcome.decode(),
+            "worker": "w1",
+            "stream": store.keys.stream("default"),
+            "entry": delivery.entry.decode(),
+            "id": "a",
+            "n": "1",
+            "job": ENVELOPE.decode(),
+        }
+    ]
+    assert await store.call("GET", store.keys.result("a")) == outcome
+
+
+async def test_failed_without_result(store: Store) -> None:
+    """The dead letter has the outcome even where no result is kept."""
+    delivery = await store.deliver("a", mark=Mark.NO_RESULT)
+    await store.broker.settle([Settlement(delivery, 0, b'{"n":1}', is_dead=True)], "w1")
+    (letter,) = await store.stream_at(store.keys.dead)
+    assert letter["outcome"] == '{"n":1}'
+    assert await store.call("EXISTS", store.keys.result("a")) == 0
 
 
 async def test_late_worker(store: Store) -> None:
@@ -120,7 +162,7 @@ async def test_long_outcome(store: Store, over: int) -> None:
     delivery = await store.deliver("a", mark=Mark.CALLER)
     outcome = b'{"n":1,"value":"' + b"x" * (NOTICE_BYTES - 18 + over) + b'"}'
     assert len(outcome) == NOTICE_BYTES + over
-    await store.broker.settle([Settlement(delivery, HOUR_MS, outcome)])
+    await store.broker.settle([Settlement(delivery, HOUR_MS, outcome)], "w1")
     line = b"a" if over else b"a " + outcome
     assert await store.list_at(store.keys.inbox("me")) == [line]
     assert await store.call("GET", store.keys.result("a")) == outcome

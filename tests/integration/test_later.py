@@ -4,13 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
 from aiostreamq import (
     Context,
+    Dead,
     Drop,
+    JobDead,
     JobDropped,
+    JobExpired,
     JobFailed,
     JobState,
     JobTimeout,
@@ -92,6 +96,71 @@ async def test_task_steers(queue: Queue) -> None:
         with pytest.raises(JobDropped, match="not needed any more"):
             await job
         assert await job.status() is JobState.DROPPED
+
+
+async def test_task_gives_up(queue: Queue) -> None:
+    """A task that raises Dead gets no further attempt, and leaves a dead letter."""
+    runs: list[int] = []
+
+    @queue.task(retry=Retry(5, base=0.001))
+    async def hopeless(context: Context) -> None:
+        runs.append(context.attempt)
+        raise Dead("the account is gone")
+
+    async with Worker(queue) as worker:
+        job = await hopeless.enqueue()
+        with pytest.raises(JobDead, match="the account is gone"):
+            await job
+        assert await job.status() is JobState.DEAD
+        broker = queue.session().broker
+        letters = await broker.call("XRANGE", broker.keys.dead, "-", "+")
+        ((_, fields),) = cast("list[tuple[bytes, list[bytes]]]", letters)
+        assert worker.name.encode() in fields
+    assert runs == [1]
+
+
+async def test_started_too_late(queue: Queue) -> None:
+    """A job that nobody has started in time never runs, however late workers come."""
+    runs: list[str] = []
+
+    @queue.task
+    async def note(what: str) -> str:
+        runs.append(what)
+        return what
+
+    late = await note.using(expires=datetime.now(UTC) - timedelta(seconds=1)).enqueue("late")
+    in_time = await note.using(expires="1h").enqueue("in time")
+    async with Worker(queue):
+        assert await in_time == "in time"
+        with pytest.raises(JobExpired):
+            await late
+        assert await late.status() is JobState.EXPIRED
+    assert runs == ["in time"]
+
+
+async def test_expires_while_delayed(queue: Queue) -> None:
+    """The time runs from the enqueue, so a delay may outlast it."""
+
+    @queue.task
+    async def note() -> None:
+        raise AssertionError
+
+    async with Worker(queue):
+        with pytest.raises(JobExpired):
+            await (await note.using(delay=0.05, expires=0.02).enqueue())
+
+
+async def test_retries_do_not_expire(queue: Queue) -> None:
+    """A job that was started in time has all its attempts."""
+
+    @queue.task
+    async def third(context: Context) -> int:
+        if context.attempt < 3:
+            raise RetryLater("30ms")
+        return context.attempt
+
+    async with Worker(queue):
+        assert await (await third.using(expires=0.05).enqueue()) == 3
 
 
 async def test_delayed_jobs_start_on_time(queue: Queue) -> None:

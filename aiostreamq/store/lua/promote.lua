@@ -4,8 +4,8 @@
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  limit: how many jobs this call may move
 --
--- Returns {moved, wait_ms}: wait_ms is the time until the next is due, 0 where
--- more is due already, and -1 where nothing is delayed. Any number of workers may
+-- Returns {moved, wait_ms, now}: wait_ms is the time until the next is due, 0 where
+-- more is due already, and -1 where nothing is delayed; now is in ms. Any number of workers may
 -- call it at once. Cost O(moved log delayed), about 10 microseconds each.
 
 local delayed, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
@@ -33,6 +33,6 @@ end
 
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
 if not first then
-  return { #due, -1 }
+  return { #due, -1, now }
 end
-return { #due, math.max(0, math.ceil(tonumber(first) - now)) }
+return { #due, math.max(0, math.ceil(tonumber(first) - now)), now }

@@ -31,7 +31,7 @@ end
 redis.call('HSET', workers, name, 'dead')
 
 -- The outcome of a job that took down every worker that ran it.
-local function give_up(id, n, deaths, stream, fields)
+local function give_up(id, n, deaths, stream, entry, fields)
   local job = prefix .. 'job:' .. id
   local message = string.format(
     'delivered %d times, and each worker was gone before it had an outcome; last %s', deaths, name)
@@ -39,7 +39,7 @@ local function give_up(id, n, deaths, stream, fields)
     state = 'dead', n = n, error = { type = 'Poison', message = message, traceback = '' },
   })
   redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
-    'reason', message, 'stream', stream, unpack(fields))
+    'outcome', outcome, 'worker', name, 'stream', stream, 'entry', entry, unpack(fields))
   redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
   local waiters = redis.call('HGET', job, 'w')
   for inbox in string.gmatch(waiters or '', '%S+') do
@@ -77,7 +77,7 @@ local function recover(stream, entry)
   if n then
     local deaths = count_death(fields)
     if deaths >= max_deliveries then
-      give_up(fields[ID], n, deaths, stream, fields)
+      give_up(fields[ID], n, deaths, stream, entry, fields)
       return 0, 1
     end
     fields[N] = string.format('%d', n + 1)

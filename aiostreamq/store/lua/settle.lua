@@ -1,18 +1,21 @@
 -- settle.lua: end deliveries. Acknowledge, keep the outcome, tell who waits.
 --
--- KEYS[1..]  streams
+-- KEYS[1..]  streams, then the dead letters
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
 -- ARGV[3]    id_ms: how long the id of an ended job stays taken at the least
 -- ARGV[4]    notice_bytes: a longer outcome is not sent along with its notice
 -- ARGV[5]    inbox_ms: an inbox that nobody empties goes away after this
--- ARGV[6..]  six for each delivery:
+-- ARGV[6]    worker: name of the caller
+-- ARGV[7]    max_dead: about how many dead letters are kept
+-- ARGV[8..]  seven for each delivery:
 --              stream, an index into KEYS
 --              entry
 --              job id
 --              n, the number of the delivery
 --              keep_ms: how long the outcome is kept, 0 for not at all
---              outcome, JSON ('' where keep_ms is 0)
+--              outcome, JSON
+--              dead: 1 to keep a dead letter too, with the outcome and the whole entry
 --
 -- Returns the places (from 1) of the deliveries that were refused, because the
 -- job belongs to somebody else by now or has ended without this worker.
@@ -20,6 +23,7 @@
 
 local group, prefix = ARGV[1], ARGV[2]
 local id_ms, notice_bytes, inbox_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local worker, max_dead, dead = ARGV[6], ARGV[7], KEYS[#KEYS]
 local refused, ended_jobs, notices = {}, {}, {}
 local entries = {}
 
@@ -47,7 +51,15 @@ local function notify(waiters, id, outcome)
   end
 end
 
-for at = 6, #ARGV, 6 do
+local function bury(stream, entry, outcome)
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  if found then
+    redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
+      'outcome', outcome, 'worker', worker, 'stream', stream, 'entry', entry, unpack(found[2]))
+  end
+end
+
+for at = 8, #ARGV, 7 do
   local stream, entry, id, n = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local job, result = prefix .. 'job:' .. id, prefix .. 'result:' .. id
   -- The fence. An entry belongs to one worker for ever, so only its owner's
@@ -60,6 +72,9 @@ for at = 6, #ARGV, 6 do
       done[#done + 1] = entry
     else
       entries[stream] = { entry }
+    end
+    if ARGV[at + 6] == '1' then
+      bury(stream, entry, outcome)
     end
     if keep_ms > 0 then
       redis.call('SET', result, outcome, 'PX', keep_ms)
@@ -75,7 +90,7 @@ for at = 6, #ARGV, 6 do
       redis.call('PEXPIRE', job, id_ms)
     end
   elseif not is_mine(job, result, n) then
-    refused[#refused + 1] = (at - 6) / 6 + 1
+    refused[#refused + 1] = (at - 1) / 7
   end
 end
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq import Drop, Retry, RetryLater, UsageError
-from aiostreamq.model.duration import due_word
+from aiostreamq.model.duration import due_word, expiry_word
 from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
 
 
@@ -110,6 +110,13 @@ def test_verdicts(error: BaseException, rule: Retry | None, attempt: int, verdic
 def test_when_a_job_is_due() -> None:
     """Delays are by Redis's clock, times are as written; a time without zone is refused."""
     assert due_word("1.5s", None) == "+1500"
+    assert expiry_word("1.5s") == "+1500"
+    assert expiry_word(None) is None
+    assert expiry_word(datetime(2026, 1, 1, tzinfo=UTC)) == "1767225600000"
+    with pytest.raises(UsageError, match="never let the job run"):
+        expiry_word(0)
+    with pytest.raises(UsageError, match=r"expires=.* has no time zone"):
+        expiry_word(datetime(2026, 1, 1))  # noqa: DTZ001  # that is the point
     assert due_word(0, None) is None
     assert due_word(None, datetime(2026, 1, 1, tzinfo=UTC)) == "1767225600000"
     with pytest.raises(UsageError, match="time zone"):
