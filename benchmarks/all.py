@@ -4,7 +4,7 @@
 an hour on two cores; ``--only floor,aiostreamq`` takes a few minutes.
 """
 
-from benchmarks import awaits, drain, enqueue, idle, inflight, queued_memory, roundtrip
+from benchmarks import awaits, delayed, drain, enqueue, idle, inflight, queued_memory, roundtrip
 from benchmarks.report import render, render_machine
 from benchmarks.rounds import Question, answer, parse_options, write
 from benchmarks.tables import RESULTS, fill_readme
@@ -17,6 +17,7 @@ QUESTIONS: tuple[Question, ...] = (
     queued_memory.QUESTION,
     awaits.QUESTION,
     idle.QUESTION,
+    delayed.QUESTION,
 )
 
 

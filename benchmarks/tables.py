@@ -12,7 +12,7 @@ BEGIN = "<!-- tables: begin -->"
 END = "<!-- tables: end -->"
 
 #: The order of reading; a file of another name comes last.
-ORDER = ("drain", "enqueue", "roundtrip", "inflight", "queued_memory", "awaits", "idle")
+ORDER = ("drain", "enqueue", "roundtrip", "inflight", "queued_memory", "awaits", "idle", "delayed")
 
 
 def fill_readme() -> None:
