@@ -24,6 +24,9 @@ local group, prefix, name, seen = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local limit, max_deliveries = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_dead, keep_ms, inbox_ms = ARGV[7], ARGV[8], ARGV[9]
 
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
 local beat = redis.call('HGET', workers, name)
 if beat ~= seen and beat ~= 'dead' then
   return { 0, 0, -1 }
@@ -31,10 +34,10 @@ end
 redis.call('HSET', workers, name, 'dead')
 
 -- The outcome of a job that took down every worker that ran it.
-local function give_up(id, n, deaths, stream, entry, fields)
+local function give_up(id, n, deaths, victims, stream, entry, fields)
   local job = prefix .. 'job:' .. id
   local message = string.format(
-    'delivered %d times, and each worker was gone before it had an outcome; last %s', deaths, name)
+    'delivered %d times, and each worker died before it had an outcome: %s', deaths, victims)
   local outcome = cjson.encode({
     state = 'dead', n = n, error = { type = 'Poison', message = message, traceback = '' },
   })
@@ -49,20 +52,23 @@ local function give_up(id, n, deaths, stream, entry, fields)
   redis.call('DEL', job)
 end
 
--- Places of the values in an entry as enqueue.lua writes it, and what may follow:
--- a, the attempt, and d, how many workers have died with it since its last outcome.
+-- Places of the values in an entry as enqueue.lua writes it, and of what may follow:
+-- a, the attempt, and d, the workers that have died with it since its last outcome,
+-- each as name@ms, with spaces between.
 local ID, N = 2, 4
 
-local function count_death(fields)
+local function note_death(fields)
+  local victim = string.format('%s@%.0f', name, now)
   for at = 7, #fields, 2 do
     if fields[at] == 'd' then
-      fields[at + 1] = string.format('%d', tonumber(fields[at + 1]) + 1)
-      return tonumber(fields[at + 1])
+      fields[at + 1] = fields[at + 1] .. ' ' .. victim
+      local _, deaths = string.gsub(fields[at + 1], '%S+', '')
+      return deaths, fields[at + 1]
     end
   end
   fields[#fields + 1] = 'd'
-  fields[#fields + 1] = '1'
-  return 1
+  fields[#fields + 1] = victim
+  return 1, victim
 end
 
 local function recover(stream, entry)
@@ -75,9 +81,9 @@ local function recover(stream, entry)
   local n = fields[1] == 'id' and fields[3] == 'n' and tonumber(fields[N])
   redis.call('XDEL', stream, entry)
   if n then
-    local deaths = count_death(fields)
+    local deaths, victims = note_death(fields)
     if deaths >= max_deliveries then
-      give_up(fields[ID], n, deaths, stream, entry, fields)
+      give_up(fields[ID], n, deaths, victims, stream, entry, fields)
       return 0, 1
     end
     fields[N] = string.format('%d', n + 1)
