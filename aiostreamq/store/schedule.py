@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.delivery import Delivery, Postponement, Retrial
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument, Link
+    from aiostreamq.store.link import Argument
 
 # How many due jobs a call moves: some 2 ms of Redis.
 PROMOTE_LIMIT = 200
@@ -80,23 +80,3 @@ class Schedule:
             released += moved
             if moved < PROMOTE_LIMIT:
                 return released
-
-    async def last_word(self) -> str:
-        """Where the control stream ends now."""
-        found = await self._broker.call("XREVRANGE", self._keys.control, "+", "-", "COUNT", 1)
-        entries = cast("list[list[bytes]]", found)
-        return entries[0][0].decode() if entries else "0"
-
-    async def listen(self, link: "Link", after: str, block_ms: int) -> str:
-        """Wait for a word to all workers; returns where the stream ends then.
-
-        Args:
-            link: A connection of the caller's own: this blocks it.
-            after: Where it was read last.
-            block_ms: Milliseconds to wait at most.
-        """
-        found = await link.call("XREAD", "BLOCK", block_ms, "STREAMS", self._keys.control, after)
-        if found is None:
-            return after
-        [[_, entries]] = cast("list[list[list[list[bytes]]]]", found)
-        return entries[-1][0].decode()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
 from aiostreamq.model.outcome import encode_unreadable
+from aiostreamq.store.control import ControlStream
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
+from aiostreamq.worker.control import Control
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.heartbeat import Heartbeat
 from aiostreamq.worker.parking import Parking
@@ -56,7 +58,13 @@ class Shift:
         self._threads = Threads(settings.threads)
         schedule = Schedule(self._broker)
         self._settler = Settler(self._broker, schedule, name)
-        self._promoter = Promoter(self._broker, schedule)
+        self._promoter = Promoter(schedule)
+        self._control = Control(
+            self._broker,
+            ControlStream(self._broker),
+            {"wake": lambda _: self._promoter.wake()},
+            self._promoter.wake,
+        )
         self._parking = Parking(schedule, queue.tasks)
         self._burying = set[asyncio.Task[int]]()
         self._executor = Executor(
@@ -84,6 +92,7 @@ class Shift:
         self._heartbeat.start()
         self._services = [
             asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper"),
+            asyncio.create_task(self._control.run(), name="aiostreamq:control"),
             asyncio.create_task(self._promoter.run(), name="aiostreamq:promoter"),
             asyncio.create_task(self._parking.run(), name="aiostreamq:parking"),
         ]

@@ -1,0 +1,45 @@
+"""Words to all workers of a queue, pushed through one stream."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.link import Link
+
+#: What an entry says: `say`, and what belongs to it.
+Word = Mapping[str, str]
+
+
+class ControlStream:
+    """The control stream of one queue, as a worker hears it. Scripts write it."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._key = broker.keys.control
+
+    async def end(self) -> str:
+        """Where the stream ends now."""
+        found = await self._broker.call("XREVRANGE", self._key, "+", "-", "COUNT", 1)
+        entries = cast("list[list[bytes]]", found)
+        return entries[0][0].decode() if entries else "0"
+
+    async def listen(self, link: "Link", after: str, block_ms: int) -> tuple[str, list[Word]]:
+        """Wait for words; returns where the stream ends then, and what was said.
+
+        Args:
+            link: A connection of the caller's own: this blocks it.
+            after: Where it was read last.
+            block_ms: Milliseconds to wait at most.
+        """
+        found = await link.call("XREAD", "BLOCK", block_ms, "STREAMS", self._key, after)
+        if found is None:
+            return after, []
+        [[_, entries]] = cast("list[tuple[bytes, list[tuple[bytes, list[bytes]]]]]", found)
+        return entries[-1][0].decode(), [_word(fields) for _, fields in entries]
+
+
+def _word(fields: list[bytes]) -> Word:
+    # Strangers may write here too: what is no text is no word of ours.
+    told = [part.decode(errors="replace") for part in fields]
+    return dict(zip(told[::2], told[1::2], strict=True))

@@ -1,0 +1,76 @@
+"""Hearing what is said to all workers, the moment it is said."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import BrokerError
+from aiostreamq.store.line import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.control import ControlStream, Word
+    from aiostreamq.store.link import Link
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# Milliseconds that one read of the control stream waits.
+BLOCK_MS = 5000
+
+# Seconds beyond the block before the connection is taken for dead.
+MARGIN = 5.0
+
+# Seconds before the stream is read again after Redis refused.
+PAUSE = 5.0
+
+
+class Control:
+    """Hands each word to who is meant."""
+
+    def __init__(
+        self,
+        broker: "Broker",
+        stream: "ControlStream",
+        handlers: "Mapping[str, Callable[[Word], None]]",
+        missed: "Callable[[], None]",
+    ) -> None:
+        """Prepare to listen.
+
+        Args:
+            broker: The queue.
+            stream: Its control stream.
+            handlers: Who takes a word, by what it says. Others are for newer workers.
+            missed: Called where words may have been said unheard: look at everything.
+        """
+        self._stream = stream
+        self._handlers = handlers
+        self._missed = missed
+        self._line = Line(broker.connector, "control", reply_timeout=BLOCK_MS / 1000 + MARGIN)
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        after: str | None = None
+        try:
+            while True:
+                try:
+                    if after is None:
+                        after = await self._stream.end()
+                        self._missed()
+                    last = after
+                    after = await self._line.persist(lambda link, last=last: self._hear(link, last))
+                except BrokerError:
+                    logger.exception("the control stream could not be read, trying on")
+                    await asyncio.sleep(PAUSE)
+                    after = None
+        finally:
+            self._line.close()
+
+    async def _hear(self, link: "Link", after: str) -> str:
+        end, words = await self._stream.listen(link, after, BLOCK_MS)
+        for word in words:
+            handler = self._handlers.get(word.get("say", ""))
+            if handler is not None:
+                handler(word)
+        return end
