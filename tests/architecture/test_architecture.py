@@ -31,6 +31,8 @@ SLEEPS: dict[str, str] = {
     "support/waiting.py::wait_until": "the one place that looks again after a while",
     "support/redis_server.py::_wait_until_ready": "a process says nothing when it is ready",
     "support/proxy.py::_chunks": "to be slow is what it is asked for",
+    "chaos/rhythm.py::pause": "faults come at a rhythm, whatever the jobs do",
+    "chaos/rhythm.py::pause_about": "the same",
 }
 
 #: Imported where first needed, so that `import aiostreamq` is quick, and works without extras.

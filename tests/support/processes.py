@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,16 +27,35 @@ class Program:
         arguments: Of the interpreter, such as `"-m", "aiostreamq"`.
         send: What it finds on its standard input.
         where: Its working directory.
+        environment: All of its environment variables; None is this process's own.
     """
 
-    def __init__(self, *arguments: str, send: str = "", where: Path = ROOT) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        send: str = "",
+        where: Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.lines: list[str] = []  #: what it has printed, on both outputs
         self._arguments = arguments
         self._send = send
         self._where = where
+        self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs, be it stopped."""
+        return self._process is not None and self._process.returncode is None
 
     @property
     def printed(self) -> str:
@@ -83,6 +103,7 @@ class Program:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=self._where,
+            env=self._environment,
         )
         assert self._process.stdin is not None
         self._process.stdin.write(self._send.encode())
@@ -114,6 +135,12 @@ class Program:
             self._news.notify_all()
 
 
-def worker_program(url: str, *options: str, target: str = "tests.support.jobs:queue") -> Program:
+def worker_program(
+    url: str,
+    *options: str,
+    target: str = "tests.support.jobs:queue",
+    environment: Mapping[str, str] | None = None,
+) -> Program:
     """Return `python -m aiostreamq run`, not started yet."""
-    return Program("-m", "aiostreamq", "run", target, "--url", url, *options)
+    command = ["-m", "aiostreamq", "run", target, "--url", url, *options]
+    return Program(*command, environment=environment)

@@ -1,0 +1,71 @@
+"""The queue of the scenarios: `python -m aiostreamq run tests.chaos.app:queue`."""
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import time
+
+from aiostreamq import Context, Queue
+from tests.chaos.ledger import note, noted
+
+NAME = "chaos"
+
+#: Seconds; longer than any scenario, so that all outcomes can be looked at when it is over.
+KEEP = 7200.0
+
+queue = Queue(name=NAME)
+
+#: What a run tells about itself: process, delivery, attempt.
+Run = tuple[int, int, int]
+
+
+def run_of(context: Context) -> Run:
+    """Return what a run tells about itself as its value."""
+    return os.getpid(), context.delivery, context.attempt
+
+
+@queue.task(result_ttl=KEEP)
+async def work(context: Context, seconds: float = 0.0) -> Run:
+    """Take a while."""
+    with noted(context):
+        if seconds:
+            await asyncio.sleep(seconds)
+    return run_of(context)
+
+
+@queue.task(result_ttl=KEEP)
+async def block(context: Context, seconds: float) -> Run:
+    """Hold the event loop, as no task should."""
+    with noted(context):
+        time.sleep(seconds)  # noqa: ASYNC251  # that is the point
+    return run_of(context)
+
+
+@queue.task(result_ttl=KEEP)
+async def exit_at_once(context: Context) -> None:
+    """Take the process along without a word."""
+    note(context, "start")
+    os._exit(1)
+
+
+@queue.task(result_ttl=KEEP)
+async def segfault(context: Context) -> None:
+    """Read where nothing is."""
+    note(context, "start")
+    ctypes.string_at(0)
+
+
+@queue.task(result_ttl=KEEP)
+async def eat_memory(context: Context, limit_mb: int) -> None:
+    """Take memory up to a limit, and be killed there as the kernel's OOM killer does it."""
+    note(context, "start")
+    limit = limit_mb << 20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    eaten: list[bytearray] = []
+    try:
+        while True:
+            eaten.append(bytearray(1 << 20))
+    except MemoryError:
+        os.kill(os.getpid(), signal.SIGKILL)

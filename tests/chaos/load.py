@@ -1,0 +1,53 @@
+"""The producer of a scenario: what it has enqueued, and what came of it."""
+
+import asyncio
+import uuid
+
+from aiostreamq import AioStreamQError, Job
+from tests.chaos.app import Run, queue, work
+
+#: How many lone enqueues are on their way at once.
+CALLERS = 50
+
+
+class Load:
+    """Enqueues from this process, and keeps the books of a client.
+
+    A job is *accepted* once its enqueue has returned: from then on it must not be lost. One
+    whose enqueue raised is *uncertain*: it may be there, or not, and must not be there twice.
+    """
+
+    def __init__(self) -> None:
+        self.accepted: dict[str, Job[Run]] = {}
+        self.uncertain: dict[str, AioStreamQError] = {}
+
+    async def bulk(self, count: int, seconds: float = 0.0) -> None:
+        """Enqueue jobs that take *seconds* each, in one call."""
+        jobs = await queue.enqueue_many(work.bind(seconds) for _ in range(count))
+        self.accepted |= {job.id: job for job in jobs}
+
+    async def one_by_one(self, count: int, seconds: float = 0.0, *, callers: int = CALLERS) -> None:
+        """Enqueue jobs that take *seconds* each, a call a job, from several callers at once."""
+        left = iter(range(count))
+
+        async def call() -> None:
+            for _ in left:
+                await self._one(seconds)
+
+        await asyncio.gather(*(call() for _ in range(callers)))
+
+    async def _one(self, seconds: float) -> None:
+        job_id = uuid.uuid4().hex
+        try:
+            self.accepted[job_id] = await work.using(id=job_id).enqueue(seconds)
+        except AioStreamQError as error:
+            self.uncertain[job_id] = error
+
+    async def outcomes(self) -> dict[str, Run]:
+        """Await all that was accepted; returns what each job gave, by its id.
+
+        Raises:
+            JobError: One of them ended badly.
+        """
+        runs = await asyncio.gather(*self.accepted.values())
+        return dict(zip(self.accepted, runs, strict=True))
