@@ -146,6 +146,8 @@ class Shift:
         await self._end_services()
         # What a read on its way brought after the others had looked.
         await self._hand_back(await self._unheld())
+        # Reading under the old name has made it known to Redis again.
+        await self._within_reason(self._broker.leave(self.name), "leave")
         logger.error(
             "worker %s was taken for dead: %d running jobs were cancelled and run elsewhere",
             self.name,

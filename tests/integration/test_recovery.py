@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from aiostreamq import JobDead
+from aiostreamq.model.keys import GROUP, Keys
 from tests.integration.recovery_app import block, crash, nap, queue
 from tests.support.waiting import wait_until
 
@@ -118,6 +120,12 @@ async def test_paused_worker_cannot_answer_late(
     heir.terminate()
     heir.wait()
     assert await (await nap.enqueue(0.0)) == zombie.pid
+    # And the old one is forgotten.
+    keys = Keys("recovery")
+    async with Redis.from_url(redis_url) as client:
+        workers = set(await client.hkeys(keys.workers))
+        consumers = await client.xinfo_consumers(keys.stream("default"), GROUP)
+        assert {one["name"] for one in consumers} == workers
     await queue.aclose()
 
 
