@@ -3,12 +3,13 @@ from tests.support.store import ENVELOPE, Store
 
 
 async def test_to_another_worker(store: Store) -> None:
-    """The job is delivered again at once, with the same number: it has cost no attempt."""
+    """The job is delivered again at once, under a number of its own; it has cost no attempt."""
     delivery = await store.deliver("a", "w1")
     assert await store.broker.hand_back([delivery]) == 1
     (again,) = await store.read("w2")
     assert again.stream == store.broker.place_of("default") - 1, "it waits in `returned`"
-    assert (again.job_id, again.number, again.envelope) == ("a", 1, ENVELOPE)
+    assert (again.job_id, again.number, again.envelope) == ("a", 2, ENVELOPE)
+    assert again.attempt == 1
     assert await store.settle(again) == []
 
 
@@ -74,7 +75,7 @@ async def test_back_and_back_again(store: Store) -> None:
     for number in range(2, 5):
         assert await store.broker.hand_back([delivery]) == 1
         (delivery,) = await store.read(f"w{number}")
-    assert delivery.number == 1
+    assert delivery.number == 4
     assert await store.settle(delivery) == []
 
 

@@ -6,9 +6,9 @@
 -- ARGV[2]    prefix of the queue's keys
 -- ARGV[3..]  two for each delivery: stream (an index into KEYS), entry
 --
--- Returns how many were handed back; those of others are left alone. The number
--- of the delivery stays as it is: only deliveries whose worker died count against
--- a job, and this one ends in good order.
+-- Returns how many were handed back; those of others are left alone. The next
+-- delivery has a higher number, as this one may have run a while. It does not count
+-- against the job: only workers that died with it do.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 
 local returned, group, prefix = KEYS[1], ARGV[1], ARGV[2]
@@ -19,6 +19,11 @@ for at = 3, #ARGV, 2 do
   local found = redis.call('XRANGE', stream, entry, entry)
   if redis.call('XACK', stream, group, entry) == 1 and found[1] then
     local fields = found[1][2]
+    for field = 1, #fields, 2 do
+      if fields[field] == 'n' then
+        fields[field + 1] = string.format('%d', (tonumber(fields[field + 1]) or 0) + 1)
+      end
+    end
     local fresh = redis.call('XADD', returned, '*', unpack(fields))
     redis.call('XDEL', stream, entry)
     for field = 1, #fields, 2 do
