@@ -27,6 +27,7 @@ class Delivery(NamedTuple):
     number: int  #: from 1; with the job id, user code's fencing token
     envelope: bytes
     attempt: int = 1  #: from 1; a run that raised and is retried counts, a lost worker does not
+    deaths: int = 0  #: workers that have died with it since the job last had an outcome
 
 
 #: A job for later, in the order of the delay script's arguments: its id, its lane, a Mark,

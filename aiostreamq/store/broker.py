@@ -32,6 +32,7 @@ SCRIPTS = (
     "renew",
     "census",
     "reap",
+    "mark",
     "delay",
     "promote",
     "retry",

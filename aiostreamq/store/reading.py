@@ -48,7 +48,8 @@ def _delivery(place: int, entry: bytes, fields: "list[bytes] | None") -> Deliver
     id_name, job_id, n_name, number, job_name, envelope, *more = fields
     if (id_name, n_name, job_name) != (b"id", b"n", b"job"):
         raise ValueError(fields)
-    attempt = 1
+    attempt, deaths = 1, 0
     if more:
-        attempt = int(dict(zip(more[::2], more[1::2], strict=True)).get(b"a", 1))
-    return Delivery(place, entry, job_id.decode(), int(number), envelope, attempt)
+        rest = dict(zip(more[::2], more[1::2], strict=True))
+        attempt, deaths = int(rest.get(b"a", 1)), len(rest.get(b"d", b"").split())
+    return Delivery(place, entry, job_id.decode(), int(number), envelope, attempt, deaths)

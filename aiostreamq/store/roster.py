@@ -9,6 +9,8 @@ from aiostreamq.store.connector import CLIENT_NAME
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aiostreamq.model.delivery import Delivery
+
 # How many deliveries of one stream a call recovers: some 2 ms of Redis.
 REAP_LIMIT = 200
 
@@ -68,6 +70,11 @@ class Roster:
             if f" name={CLIENT_NAME}{reader_role(name)} " in line:
                 client_id = line.partition(" ")[0].removeprefix("id=")
                 await self._broker.call("CLIENT", "KILL", "ID", client_id)
+
+    async def mark(self, delivery: "Delivery") -> bool:
+        """Note that a job that was with dead workers is about to run; False where it is gone."""
+        keys = [self._broker.keys.job(delivery.job_id)]
+        return await self._broker.run("mark", keys, [delivery.number]) == 1
 
     async def reap(self, name: str, beat: str, max_deliveries: int) -> Reaped:
         """Recover some of what worker *name* was sent, unless its beat is not *beat* any more."""

@@ -10,6 +10,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
@@ -79,6 +80,7 @@ class Executor:
         retry: Callable[[Retrial], None],
         park: Callable[[Delivery, str], None],
         refuse: Callable[[Delivery, str], None],
+        turn: Callable[[Delivery], AbstractAsyncContextManager[None]],
     ) -> None:
         """Prepare to run jobs of *queue*.
 
@@ -92,6 +94,7 @@ class Executor:
             retry: Takes what is to run again.
             park: Takes jobs of tasks that are not known here, and the task.
             refuse: Takes what is no job, and why.
+            turn: Entered before a job is run that was with workers when they died.
         """
         self.concurrency = concurrency
         self.backlog: deque[Delivery] = deque()  #: delivered, not started
@@ -106,6 +109,7 @@ class Executor:
         self._retry = retry
         self._park = park
         self._refuse = refuse
+        self._turn = turn
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
         # Each job starts from this, not from what the job before it has set.
@@ -176,23 +180,32 @@ class Executor:
             self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.EXPIRED))
             return
         self.running[delivery.stream, delivery.entry] = run
-        timeout = envelope.timeout
-        if timeout is None:
-            timeout = task.spec.options.timeout
-        if timeout:
-            self._deadlines.add(run, timeout)
+        if not delivery.deaths:
+            self._limit(run)
         name = f"job:{envelope.task}:{delivery.job_id}"
         run.task = start_task(self._run(run), self._loop, name=name, context=self._context.copy())
 
+    def _limit(self, run: Run) -> None:
+        timeout = run.envelope.timeout
+        if timeout is None:
+            timeout = run.spec.options.timeout
+        if timeout:
+            self._deadlines.add(run, timeout)
+
     async def _run(self, run: Run) -> None:
         try:
-            outcome = await self._call(run)
+            outcome = await (self._call_in_turn(run) if run.delivery.deaths else self._call(run))
         except KeyboardInterrupt:
             raise  # Ctrl-C is for the process, not for the job it happened to meet
         except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
             self._conclude(run, None, error)
         else:
             self._conclude(run, outcome, None)
+
+    async def _call_in_turn(self, run: Run) -> bytes:
+        async with self._turn(run.delivery):
+            self._limit(run)  # from here on: waiting for its turn is not its fault
+            return await self._call(run)
 
     async def _call(self, run: Run) -> bytes:
         spec, envelope = run.spec, run.envelope

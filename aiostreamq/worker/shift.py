@@ -19,6 +19,7 @@ from aiostreamq.worker.promoter import Promoter
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.reaper import Reaper
 from aiostreamq.worker.settler import Settler
+from aiostreamq.worker.suspects import Suspects
 from aiostreamq.worker.threads import Threads
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Shift:
             self._settler.retry,
             self._parking.park,
             self._bury,
+            Suspects(self._roster, settings.max_deliveries).turn,
         )
         self._reader = Reader(self._broker, name, self._executor, self._holds)
         lease_ms = int(settings.lease * 1000)

@@ -37,9 +37,10 @@ async def work(context: Context, seconds: float = 0.0) -> Run:
 
 @queue.task(result_ttl=KEEP)
 async def block(context: Context, seconds: float) -> Run:
-    """Hold the event loop, as no task should."""
+    """Hold the event loop as no task should, the first time it is run."""
     with noted(context):
-        time.sleep(seconds)  # noqa: ASYNC251  # that is the point
+        if context.delivery == 1:
+            time.sleep(seconds)  # noqa: ASYNC251  # that is the point
     return run_of(context)
 
 
@@ -58,8 +59,15 @@ async def segfault(context: Context) -> None:
 
 
 @queue.task(result_ttl=KEEP)
+async def kill_itself(context: Context) -> None:
+    """End as the kernel's OOM killer ends a process."""
+    note(context, "start")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@queue.task(result_ttl=KEEP)
 async def eat_memory(context: Context, limit_mb: int) -> None:
-    """Take memory up to a limit, and be killed there as the kernel's OOM killer does it."""
+    """Take memory up to a limit, and end there."""
     note(context, "start")
     limit = limit_mb << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -69,3 +77,8 @@ async def eat_memory(context: Context, limit_mb: int) -> None:
             eaten.append(bytearray(1 << 20))
     except MemoryError:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@queue.task(result_ttl=2.0)
+async def nothing() -> None:
+    """Do nothing, and leave no trace in the ledger: what is measured is the queue."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from tests.chaos.rhythm import pause
 from tests.support.processes import Program, worker_program
 
 #: The floor, so that recovery is quick.
@@ -97,6 +98,14 @@ class Fleet:
         code = await worker.wait_end()
         self.living.remove(worker)
         return code
+
+    async def keep_up(self) -> None:
+        """Start a worker for each that ends by itself, until cancelled."""
+        while True:
+            gone = [worker for worker in self.living if not worker.is_alive]
+            self.living = [worker for worker in self.living if worker.is_alive]
+            await self.start(len(gone))
+            await pause(0.05)
 
     async def dismiss(self) -> list[int]:
         """Ask all workers to end; returns their exit codes."""

@@ -102,7 +102,8 @@ async def test_poison_is_given_up(scene: Scene) -> None:
     given_up: list[int] = []
     for worker in ("a", "b", "c"):
         await scene.roster.join(worker, LEASE_MS)
-        assert len(await scene.read(worker)) == 1
+        [delivery] = await scene.read(worker)
+        assert await scene.roster.mark(delivery)
         given_up.append((await scene.roster.reap(worker, "0 1000", 3)).given_up)
     notice = cast("bytes", await scene.link.call("LPOP", scene.broker.keys.inbox("box")))
     letters = cast("list[Reply]", await scene.link.call("XRANGE", scene.broker.keys.dead, "-", "+"))
@@ -116,6 +117,42 @@ async def test_poison_is_given_up(scene: Scene) -> None:
     assert [victim.split(b"@")[0] for victim in letter[b"d"].split()] == [b"a", b"b", b"c"]
     assert orjson.loads(letter[b"outcome"])["error"]["type"] == "Poison"
     assert await scene.read("d") == []
+
+
+async def test_neighbour_of_poison_is_not_given_up(scene: Scene) -> None:
+    """After its first dead worker, a delivery that was not run does not count."""
+    await scene.enqueue("j")
+    deaths: list[int] = []
+    for worker in "abcdef":
+        await scene.roster.join(worker, LEASE_MS)
+        [delivery] = await scene.read(worker)
+        deaths.append(delivery.deaths)
+        assert (await scene.roster.reap(worker, "0 1000", 3)).returned == 1
+    assert deaths == [0, 1, 1, 1, 1, 1]
+
+
+async def test_mark_of_an_earlier_delivery_does_not_count(scene: Scene) -> None:
+    """Only what was run when its worker died counts, not what another had run before."""
+    await scene.enqueue("j")
+    for worker in "ab":
+        await scene.roster.join(worker, LEASE_MS)
+        [delivery] = await scene.read(worker)
+        assert await scene.roster.mark(delivery)
+        await scene.roster.reap(worker, "0 1000", 3)
+    for worker in "cd":
+        await scene.roster.join(worker, LEASE_MS)
+        [delivery] = await scene.read(worker)
+        assert (await scene.roster.reap(worker, "0 1000", 3)).given_up == 0
+        assert delivery.deaths == 2
+
+
+async def test_job_that_is_gone_is_not_marked(scene: Scene) -> None:
+    """Marking late leaves nothing behind."""
+    await scene.enqueue("j")
+    [delivery] = await scene.read("a")
+    await scene.broker.settle([Settlement(delivery, 60_000, b'{"state":"done","n":1}')])
+    assert not await scene.roster.mark(delivery)
+    assert not await scene.link.call("EXISTS", scene.broker.keys.job("j"))
 
 
 async def test_one_call_touches_a_bounded_number(scene: Scene) -> None:

@@ -8,7 +8,8 @@
 -- ARGV[3]    name of the dead worker
 -- ARGV[4]    its beat as it has been seen for a whole lease
 -- ARGV[5]    limit: how many deliveries this call may touch in each stream
--- ARGV[6]    max_deliveries: a job that was with so many workers when they died is given up
+-- ARGV[6]    max_deliveries: a job that was with so many workers when they died is given up;
+--            after the first time only deliveries count that mark.lua has noted as run
 -- ARGV[7]    max_dead: about how many dead letters are kept
 -- ARGV[8]    keep_ms: how long the outcome of a job that is given up is kept
 -- ARGV[9]    inbox_ms: an inbox that nobody empties goes away after this
@@ -57,10 +58,20 @@ end
 -- each as name@ms, with spaces between.
 local ID, N = 2, 4
 
+-- Whether a delivery only waited beside one that was run: what kills its worker again and
+-- again must not take along all that comes back together with it.
+local function is_innocent(fields)
+  local job = prefix .. 'job:' .. fields[ID]
+  return redis.call('EXISTS', job) == 1 and redis.call('HGET', job, 'x') ~= fields[N]
+end
+
 local function note_death(fields)
   local victim = string.format('%s@%.0f', name, now)
   for at = 7, #fields, 2 do
     if fields[at] == 'd' then
+      if is_innocent(fields) then
+        return 0
+      end
       fields[at + 1] = fields[at + 1] .. ' ' .. victim
       local _, deaths = string.gsub(fields[at + 1], '%S+', '')
       return deaths, fields[at + 1]
