@@ -1,0 +1,86 @@
+"""Jobs that hold the event loop of their worker."""
+
+import asyncio
+
+from redis.asyncio import Redis
+
+from tests.chaos import invariants
+from tests.chaos.app import Run, block
+from tests.chaos.fleet import LEASE, Fleet
+from tests.chaos.ledger import Ledger
+from tests.chaos.load import Load
+from tests.chaos.report import Line, Report
+from tests.chaos.scale import sized
+from tests.support.waiting import wait_until
+
+#: Seconds: past the lease, which the worker keeps all the same.
+A_WHILE = 3 * LEASE
+
+#: Seconds: past ten leases, when a worker lets go of its jobs.
+TOO_LONG = 14 * LEASE
+
+ROUNDS = sized(short=1, long=5)
+JOBS = sized(short=600, long=6_000)
+WORKERS = 3
+
+
+async def block_under_load(load: Load, seconds: float) -> tuple[str, Run]:
+    """Have one worker blocked while all have work; returns the job that did it and its answer."""
+    job = await block.enqueue(seconds)
+    load.accepted[job.id] = job
+    await load.bulk(JOBS // ROUNDS // 2, 0.05)
+    return job.id, await job
+
+
+async def test_blocked_loops(
+    client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
+) -> None:
+    """A blocked worker keeps its jobs for ten leases, is reported, and overwrites no result."""
+    fleet.options += ["--concurrency", "10"]
+    await fleet.start(WORKERS)
+    kept: dict[str, Run] = {}
+    taken: dict[str, Run] = {}
+    for _ in range(ROUNDS):
+        kept |= [await block_under_load(load, A_WHILE)]
+        taken |= [await block_under_load(load, TOO_LONG)]
+
+        latest = next(reversed(taken))
+
+        def has_ended_late(job: str = latest) -> bool:
+            return len(ledger.book().ends[job]) == 2
+
+        await wait_until(has_ended_late, "the blocked body to end", timeout=2 * TOO_LONG)
+    told = await asyncio.wait_for(load.outcomes(), 60)
+    await invariants.wait_quiet(client, WORKERS)
+    codes = await fleet.dismiss()
+
+    book = ledger.book()
+    starts = [book.starts[job] for job in taken]
+    refused = len(fleet.lines_with("outcome refused"))
+    line = Line(
+        "blocked",
+        f"event loop blocked by a job for {A_WHILE:g} s, and for {TOO_LONG:g} s",
+        len(load.accepted),
+        f"{ROUNDS} + {ROUNDS} blocks",
+        lost=len(book.lost(load.accepted)),
+        duplicates=book.ended_again,
+        figures={
+            "run elsewhere after at most": f"{max(b.at - a.at for a, b in starts):.2f} s",
+            "outcomes refused": str(refused),
+        },
+    )
+    report.add(line)
+    assert line.lost == 0
+    for job, (_, delivery, _) in kept.items():
+        assert delivery == 1
+        assert len(book.starts[job]) == 1, "a worker that was blocked for a while lost its job"
+    for job, (pid, delivery, _) in taken.items():
+        assert delivery == 2
+        assert pid == book.starts[job][1].pid
+    for job in kept | taken:
+        assert fleet.lines_with(f"job:block:{job}: move what blocks")
+    assert len(fleet.lines_with("time.sleep(seconds)")) >= len(kept | taken)
+    assert refused >= ROUNDS
+    assert codes == [0] * WORKERS
+    await invariants.check_answers(client, told)
+    await invariants.check(client, load.accepted)

@@ -1,0 +1,91 @@
+"""Workers that stand still past their lease, and go on as if nothing had been."""
+
+import asyncio
+import random
+
+from redis.asyncio import Redis
+
+from tests.chaos import invariants
+from tests.chaos.fleet import Fault, Fleet
+from tests.chaos.ledger import Ledger
+from tests.chaos.load import Load
+from tests.chaos.report import Line, Report
+from tests.chaos.rhythm import pause
+from tests.chaos.scale import sized
+from tests.support.waiting import wait_until
+
+JOBS = sized(short=800, long=6_000)
+PAUSES = sized(short=4, long=20)
+WORKERS = 3
+SLOTS = 10  # of each worker
+
+#: Seconds that a job takes.
+EACH = 0.3
+
+
+async def pause_at_random(fleet: Fleet, ledger: Ledger, count: int) -> list[Fault]:
+    """Stop a worker until others run its jobs, and let it go on."""
+    faults: list[Fault] = []
+    for _ in range(count):
+        victim = random.choice(fleet.living)
+        fault = fleet.stop(victim)
+        faults.append(fault)
+
+        def is_robbed(fault: Fault = fault) -> bool:
+            book = ledger.book()
+            hit = book.in_flight(fault.pid, fault.at)
+            return len(hit) == len(book.recoveries(fault.pid, fault.at))
+
+        await wait_until(is_robbed, "the jobs of the stopped worker to start elsewhere", timeout=15)
+        fleet.go_on(victim)
+        await pause(0.7)
+    return faults
+
+
+async def test_random_pauses(
+    client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
+) -> None:
+    """Others run what a stopped worker had, and what it says when it goes on is refused."""
+    fleet.options += ["--concurrency", str(SLOTS)]
+    await fleet.start(WORKERS)
+    await load.bulk(JOBS, EACH)
+    awaiting = asyncio.ensure_future(load.outcomes())
+    await pause(1.0)
+    faults = await pause_at_random(fleet, ledger, PAUSES)
+    told = await awaiting
+    await invariants.wait_quiet(client, WORKERS)
+    codes = await fleet.dismiss()
+
+    book = ledger.book()
+    hit = [(run, fault) for fault in faults for run in book.in_flight(fault.pid, fault.at)]
+    late = sum(
+        (run.job, run.delivery) in {(end.job, end.delivery) for end in book.ends[run.job]}
+        for run, _ in hit
+    )
+    refused = len(fleet.lines_with("outcome refused"))
+    line = Line(
+        "pauses",
+        f"{WORKERS} workers, one stopped past its lease, then continued",
+        len(load.accepted),
+        f"{PAUSES} SIGSTOP",
+        lost=len(book.lost(load.accepted)),
+        duplicates=book.ended_again,
+        recovery=max(took for fault in faults for took in book.recoveries(fault.pid, fault.at)),
+        figures={
+            "in flight at the stops": str(len(hit)),
+            "bodies that ended late": str(late),
+            "outcomes refused": str(refused),
+        },
+    )
+    report.add(line)
+    assert line.lost == 0
+    assert line.duplicates <= len(hit)
+    assert late <= refused
+    assert len(fleet.lines_with("was taken for dead")) == PAUSES
+    for run, _ in hit:
+        _, delivery, attempt = told[run.job]
+        assert delivery > run.delivery, f"{run} has answered after others had taken over"
+        assert attempt == 1
+    assert codes == [0] * WORKERS
+    await invariants.check_answers(client, told)
+    await invariants.check(client, load.accepted)
