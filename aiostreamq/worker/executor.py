@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiostreamq.client.context import Context
 from aiostreamq.errors import PayloadError
@@ -66,6 +66,16 @@ class Run:
         return self.spec.keep_ms if ttl is None else milliseconds(ttl)
 
 
+class Gate(Protocol):
+    """Who says which jobs may run now."""
+
+    is_closed: bool  #: nothing may start
+
+    def turn(self, delivery: Delivery) -> AbstractAsyncContextManager[None]:
+        """Wait until a suspect may run, and run it inside."""
+        ...
+
+
 class Executor:
     """Starts what it is given as slots come free."""
 
@@ -80,7 +90,7 @@ class Executor:
         retry: Callable[[Retrial], None],
         park: Callable[[Delivery, str], None],
         refuse: Callable[[Delivery, str], None],
-        turn: Callable[[Delivery], AbstractAsyncContextManager[None]],
+        suspects: "Gate",
     ) -> None:
         """Prepare to run jobs of *queue*.
 
@@ -94,7 +104,8 @@ class Executor:
             retry: Takes what is to run again.
             park: Takes jobs of tasks that are not known here, and the task.
             refuse: Takes what is no job, and why.
-            turn: Entered before a job is run that was with workers when they died.
+            suspects: Says when those may run that were with workers when they died,
+                and when nothing else may start.
         """
         self.concurrency = concurrency
         self.backlog: deque[Delivery] = deque()  #: delivered, not started
@@ -109,7 +120,7 @@ class Executor:
         self._retry = retry
         self._park = park
         self._refuse = refuse
-        self._turn = turn
+        self._suspects = suspects
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
         # Each job starts from this, not from what the job before it has set.
@@ -121,7 +132,7 @@ class Executor:
     def accept(self, deliveries: Iterable[Delivery]) -> None:
         """Take deliveries over; they start in this order."""
         self.backlog.extend(deliveries)
-        self._fill()
+        self.fill()
 
     def stop(self) -> list[Delivery]:
         """Start nothing more; returns what had not been started."""
@@ -152,7 +163,8 @@ class Executor:
         self._deadlines.close()
         return [run.delivery for run in runs if run.stop is Stop.SHUTDOWN]
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
+        """Start what may start."""
         # A job that ends while it is started must not start the next from
         # inside its own start, or a thousand of them would nest.
         if self._is_filling:
@@ -160,7 +172,9 @@ class Executor:
         self._is_filling = True
         backlog, running = self.backlog, self.running
         try:
-            while backlog and len(running) < self.concurrency and not self._is_stopped:
+            while backlog and len(running) < self.concurrency:
+                if self._is_stopped or self._suspects.is_closed:
+                    break
                 self._start(backlog.popleft())
         finally:
             self._is_filling = False
@@ -203,7 +217,7 @@ class Executor:
             self._conclude(run, outcome, None)
 
     async def _call_in_turn(self, run: Run) -> bytes:
-        async with self._turn(run.delivery):
+        async with self._suspects.turn(run.delivery):
             self._limit(run)  # from here on: waiting for its turn is not its fault
             return await self._call(run)
 
@@ -296,7 +310,7 @@ class Executor:
         if outcome is not None:
             self._hand_over(run, outcome, is_dead=is_dead)
         if self.backlog:
-            self._fill()
+            self.fill()
         if self._progress is not None:
             self._progress.set_result(None)
             self._progress = None

@@ -78,7 +78,7 @@ class Shift:
             self._settler.retry,
             self._parking.park,
             self._bury,
-            Suspects(self._roster, settings.max_deliveries).turn,
+            Suspects(self._roster, settings.max_deliveries, self._fill),
         )
         self._reader = Reader(self._broker, name, self._executor, self._holds)
         lease_ms = int(settings.lease * 1000)
@@ -161,6 +161,9 @@ class Shift:
             service.cancel()
         await asyncio.wait(self._services)
         await self._heartbeat.stop()
+
+    def _fill(self) -> None:
+        self._executor.fill()
 
     def _holds(self, delivery: "Delivery") -> bool:
         return (

@@ -1,0 +1,113 @@
+"""Whose turn it is among jobs that were with dead workers."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import cast
+
+import pytest
+
+from aiostreamq.model.delivery import Delivery
+from aiostreamq.store.roster import Roster
+from aiostreamq.worker import suspects
+from aiostreamq.worker.suspects import Suspects
+
+
+class Marks:
+    """The one thing of a roster that is needed here."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    async def mark(self, delivery: Delivery) -> bool:
+        """Note who was marked."""
+        self.made.append(delivery.job_id)
+        return True
+
+
+class Scene:
+    """Suspects, and what they have said."""
+
+    def __init__(self) -> None:
+        self.marks = Marks()
+        self.reopened = 0
+        self.suspects = Suspects(cast("Roster", self.marks), 3, self.reopen)
+
+    def reopen(self) -> None:
+        """Count."""
+        self.reopened += 1
+
+    def run(self, name: str, deaths: int, until: asyncio.Event) -> "asyncio.Task[None]":
+        """Run a job in its turn until told to end."""
+
+        async def body() -> None:
+            async with self.suspects.turn(Delivery(1, b"1-1", name, 2, b"", 1, deaths)):
+                await until.wait()
+
+        return asyncio.create_task(body())
+
+
+async def turns(count: int = 5) -> None:
+    """Let the loop turn."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_first_death_runs_among_others() -> None:
+    """After one death all run at once, and nothing is held up."""
+    scene, end = Scene(), asyncio.Event()
+    tasks = [scene.run(name, 1, end) for name in "abc"]
+    await turns()
+    assert scene.marks.made == ["a", "b", "c"]
+    assert not scene.suspects.is_closed
+    end.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_last_chance_is_alone() -> None:
+    """It waits for those that started lately; until it ends, nothing else starts."""
+    scene, end, last_end = Scene(), asyncio.Event(), asyncio.Event()
+    before = scene.run("before", 1, end)
+    await turns()
+    last = scene.run("last", 2, last_end)
+    await turns()
+    after = [scene.run("after", 1, end), scene.run("second", 2, end)]
+    await turns()
+    assert scene.marks.made == ["before"]
+    end.set()
+    await turns(10)
+    assert scene.marks.made == ["before", "last"]
+    assert scene.suspects.is_closed
+    last_end.set()
+    await asyncio.gather(before, last, *after)
+    assert scene.marks.made == ["before", "last", "after", "second"]
+    assert not scene.suspects.is_closed
+    assert scene.reopened == 2
+
+
+async def test_long_job_does_not_hold_others_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while a job that goes on is not what kills: the next may start beside it."""
+    monkeypatch.setattr(suspects, "WATCH", 0.01)
+    scene = Scene()
+    async with AsyncExitStack() as stack:
+        for name in "abc":
+            delivery = Delivery(1, b"1-1", name, 2, b"", 1, 2)
+            await asyncio.wait_for(
+                stack.enter_async_context(scene.suspects.turn(delivery)), timeout=5
+            )
+        assert scene.marks.made == ["a", "b", "c"]
+    assert not scene.suspects.is_closed
+    assert scene.reopened == 3
+
+
+async def test_cancelled_while_it_waits() -> None:
+    """Whoever stops waiting leaves the turn to the next."""
+    scene, end = Scene(), asyncio.Event()
+    first = scene.run("first", 1, end)
+    await turns()
+    waiting, behind = scene.run("waiting", 2, end), scene.run("behind", 1, end)
+    await turns()
+    waiting.cancel()
+    await turns(10)
+    assert scene.marks.made == ["first", "behind"]
+    end.set()
+    await asyncio.gather(first, behind)
