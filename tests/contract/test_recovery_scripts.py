@@ -150,7 +150,7 @@ async def test_job_that_is_gone_is_not_marked(scene: Scene) -> None:
     """Marking late leaves nothing behind."""
     await scene.enqueue("j")
     [delivery] = await scene.read("a")
-    await scene.broker.settle([Settlement(delivery, 60_000, b'{"state":"done","n":1}')])
+    await scene.broker.settle([Settlement(delivery, 60_000, b'{"state":"done","n":1}')], "a")
     assert not await scene.roster.mark(delivery)
     assert not await scene.link.call("EXISTS", scene.broker.keys.job("j"))
 
