@@ -63,6 +63,13 @@ MAX_HELD = 100_000
 # About how many dead letters are kept.
 MAX_DEAD = 100_000
 
+# How long the outcome of a job that was given up is kept. Its own option is in
+# the envelope, which the scripts do not read.
+KEEP_DEAD_MS = 24 * 3600 * 1000
+
+# The words of a reason may come from what a stranger wrote.
+LONGEST_REASON = 500
+
 
 class Standing(Enum):
     """What subscribing to a job that has not ended can find."""
@@ -183,11 +190,15 @@ class Broker:
         return handed
 
     async def bury(self, entries: "Sequence[tuple[int, bytes]]", reason: str) -> int:
-        """Move entries that are no jobs to the dead letters; returns how many."""
+        """Move entries that nobody can read to the dead letters; returns how many.
+
+        A job whose entry it was ends as dead.
+        """
         keys = [self.keys.dead, *self.streams]
         buried = 0
         for start in range(0, len(entries), SETTLE_LIMIT):
-            arguments: list[Argument] = [GROUP, reason, MAX_DEAD]
+            arguments: list[Argument] = [GROUP, self.keys.prefix, reason[:LONGEST_REASON]]
+            arguments += [MAX_DEAD, KEEP_DEAD_MS, INBOX_MS]
             for place, entry in entries[start : start + SETTLE_LIMIT]:
                 arguments += (place + 1, entry)
             buried += cast("int", await self.run("bury", keys, arguments))

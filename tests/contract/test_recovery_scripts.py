@@ -113,6 +113,17 @@ async def test_poison_is_given_up(scene: Scene) -> None:
     assert await scene.read("d") == []
 
 
+async def test_late_outcome_of_poison_is_refused(scene: Scene) -> None:
+    """The last worker that had a job when it was given up learns that it came too late."""
+    await scene.enqueue("j")
+    await scene.roster.join("a", LEASE_MS)
+    [delivery] = await scene.read("a")
+    assert (await scene.roster.reap("a", "0 1000", 1)).given_up == 1
+    late = Settlement(delivery, 60_000, b'{"state":"done","n":1}')
+    assert await scene.broker.settle([late]) == [delivery]
+    assert orjson.loads(await scene.broker.status("j") or b"")["state"] == "dead"
+
+
 async def test_one_call_touches_a_bounded_number(scene: Scene) -> None:
     """A worker with much is recovered in several calls; nothing is lost between them."""
     ids = [f"j{number}" for number in range(REAP_LIMIT + 10)]

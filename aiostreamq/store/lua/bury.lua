@@ -3,23 +3,52 @@
 -- KEYS[1]    dead letters
 -- KEYS[2..]  streams
 -- ARGV[1]    group
--- ARGV[2]    reason
--- ARGV[3]    max_dead: about how many dead letters are kept
--- ARGV[4..]  two for each entry: stream (an index into KEYS), entry
+-- ARGV[2]    prefix of the queue's keys
+-- ARGV[3]    reason
+-- ARGV[4]    max_dead: about how many dead letters are kept
+-- ARGV[5]    keep_ms: how long the outcome of a job that is given up so is kept
+-- ARGV[6]    inbox_ms: an inbox that nobody empties goes away after this
+-- ARGV[7..]  two for each entry: stream (an index into KEYS), entry
 --
 -- Returns how many were moved. Whatever fields the entry has go along as they
--- are. Cost O(entries), about 6 microseconds each; callers send at most 250.
+-- are, up to a bound. Where the entry is the present one of a job, the job ends with
+-- it, and whoever waits is told. Cost O(entries), about 6 microseconds each; callers
+-- send at most 250.
 
-local dead, group, reason, max_dead = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local dead, group, prefix, reason = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local max_dead, keep_ms, inbox_ms = ARGV[4], ARGV[5], ARGV[6]
 local buried = 0
 
-for at = 4, #ARGV, 2 do
+-- Lua can hand on some 8,000 values at once, and a stranger may write more.
+local MOST_VALUES = 1000
+
+local function give_up(id)
+  local job = prefix .. 'job:' .. id
+  -- n = 0: no delivery ended it, so a late outcome is refused.
+  local outcome = cjson.encode({
+    state = 'dead', n = 0, error = { type = 'Unreadable', message = reason, traceback = '' },
+  })
+  redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
+  local waiters = redis.call('HGET', job, 'w')
+  for inbox in string.gmatch(waiters or '', '%S+') do
+    redis.call('RPUSH', prefix .. 'inbox:' .. inbox, id .. ' ' .. outcome)
+    redis.call('PEXPIRE', prefix .. 'inbox:' .. inbox, inbox_ms)
+  end
+  redis.call('DEL', job)
+end
+
+for at = 7, #ARGV, 2 do
   local stream, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
-  local found = redis.call('XRANGE', stream, entry, entry)
-  if redis.call('XACK', stream, group, entry) == 1 and found[1] then
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  if redis.call('XACK', stream, group, entry) == 1 and found then
+    local fields = found[2]
     redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
-      'reason', reason, 'stream', stream, unpack(found[1][2]))
+      'reason', reason, 'stream', stream, unpack(fields, 1, math.min(#fields, MOST_VALUES)))
     redis.call('XDEL', stream, entry)
+    -- Only the entry that the job itself names: a stranger's that says the same id is none.
+    if fields[1] == 'id' and redis.call('HGET', prefix .. 'job:' .. fields[2], 'e') == entry then
+      give_up(fields[2])
+    end
     buried = buried + 1
   end
 end

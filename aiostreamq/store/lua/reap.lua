@@ -30,13 +30,14 @@ if beat ~= seen and beat ~= 'dead' then
 end
 redis.call('HSET', workers, name, 'dead')
 
--- The outcome of a job that took down every worker that ran it.
-local function give_up(id, n, deaths, stream, fields)
+-- The outcome of a job that took down every worker that ran it. Its n is 0: no
+-- delivery ended it, so that the outcome of one that was only thought dead is refused.
+local function give_up(id, deaths, stream, fields)
   local job = prefix .. 'job:' .. id
   local message = string.format(
     'delivered %d times, and each worker was gone before it had an outcome; last %s', deaths, name)
   local outcome = cjson.encode({
-    state = 'dead', n = n, error = { type = 'Poison', message = message, traceback = '' },
+    state = 'dead', n = 0, error = { type = 'Poison', message = message, traceback = '' },
   })
   redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
     'reason', message, 'stream', stream, unpack(fields))
@@ -77,7 +78,7 @@ local function recover(stream, entry)
   if n then
     local deaths = count_death(fields)
     if deaths >= max_deliveries then
-      give_up(fields[ID], n, deaths, stream, fields)
+      give_up(fields[ID], deaths, stream, fields)
       return 0, 1
     end
     fields[N] = string.format('%d', n + 1)
