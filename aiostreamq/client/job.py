@@ -4,14 +4,19 @@ import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from aiostreamq.errors import JobNotFound, NoResult, WaitTimeout
+from aiostreamq.errors import JobError, JobNotFound, NoResult, WaitTimeout
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.outcome import JobState, decode_outcome
+from aiostreamq.model.outcome import JobState, Outcome, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
     from aiostreamq.client.waiter import Ticket, Waiter
 
 R_co = TypeVar("R_co", covariant=True)
+
+_UNREADABLE = (
+    "the job has ended, but its outcome cannot be read here: a newer version of aiostreamq "
+    "may have written it, or something else has written to its key"
+)
 
 
 class Job(Generic[R_co]):
@@ -54,6 +59,7 @@ class Job(Generic[R_co]):
             JobCancelled: The job was cancelled before it ended.
             JobNotFound: There is no such job, or its result has expired.
             NoResult: The job keeps no result.
+            JobError: What is kept as its outcome can not be read here.
             WaitTimeout: *timeout* passed first. The job goes on.
             QueueUnavailable: The queue was closed meanwhile.
 
@@ -64,14 +70,13 @@ class Job(Generic[R_co]):
         if self._ticket is None:
             self._ticket = self._waiter.ticket(self.id)
         if timeout is None:
-            raw = await self._waiter.wait(self._ticket)
+            outcome = await self._outcome(self._ticket)
         else:
             try:
                 async with asyncio.timeout(seconds("timeout", timeout)):
-                    raw = await self._waiter.wait(self._ticket)
+                    outcome = await self._outcome(self._ticket)
             except TimeoutError:
                 raise WaitTimeout from None
-        outcome = decode_outcome(raw)
         self._waiter.awaited_tasks.add(outcome.task)
         if (error := outcome.error(self.id)) is not None:
             raise error
@@ -79,6 +84,16 @@ class Job(Generic[R_co]):
         if spec is None or spec.signature is None:
             return cast("R_co", outcome.value)
         return cast("R_co", spec.signature.restore_result(outcome.value))
+
+    async def _outcome(self, ticket: "Ticket") -> Outcome:
+        while True:
+            raw = await self._waiter.wait(ticket)
+            try:
+                return decode_outcome(raw)
+            except Unreadable as error:
+                # Came as a hint, it is looked up; kept so, there is nothing else.
+                if not self._waiter.doubt(ticket, raw):
+                    raise JobError(_UNREADABLE, job_id=self.id) from error
 
     def begin_anew(self) -> None:
         """Its id is used for a new job: what was known of an older one does not count."""
@@ -97,5 +112,8 @@ class Job(Generic[R_co]):
         if found is None:
             raise JobNotFound(job_id=self.id)
         if found.startswith(b"{"):
-            return decode_outcome(found).state
+            try:
+                return decode_outcome(found).state
+            except Unreadable as error:
+                raise JobError(_UNREADABLE, job_id=self.id) from error
         return JobState(found.decode())

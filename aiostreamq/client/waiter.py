@@ -35,17 +35,19 @@ SWEEP = 10.0
 class Ticket:
     """One job that somebody in this process may wait for."""
 
-    __slots__ = ("__weakref__", "futures", "is_announced", "job_id", "outcome")
+    __slots__ = ("__weakref__", "futures", "is_announced", "is_certain", "job_id", "outcome")
 
     def __init__(self, job_id: str, *, is_announced: bool = False) -> None:
         self.job_id = job_id
         self.is_announced = is_announced  #: whether our inbox will be told of its end
         self.outcome: bytes | None = None  #: JSON, once the job has ended
+        self.is_certain = False  #: whether the outcome is what is kept, and not a hint
         self.futures: list[asyncio.Future[bytes]] = []  #: of those who wait now
 
-    def resolve(self, outcome: bytes) -> None:
+    def resolve(self, outcome: bytes, *, is_certain: bool) -> None:
         """The job has ended."""
         self.outcome = outcome
+        self.is_certain = is_certain
         for future in self.futures:
             if not future.done():
                 future.set_result(outcome)
@@ -128,6 +130,18 @@ class Waiter:
             if not ticket.futures:
                 self._awaited.pop(ticket.job_id, None)
 
+    def doubt(self, ticket: Ticket, outcome: bytes) -> bool:
+        """Forget an outcome that makes no sense, so that `wait` looks it up.
+
+        Returns False where it is what is kept.
+        """
+        if ticket.outcome is outcome:
+            if ticket.is_certain:
+                return False
+            ticket.outcome = None
+            ticket.is_announced = False
+        return True
+
     async def close(self) -> None:
         """Stop listening; whoever still waits gets QueueUnavailable."""
         self._is_closed = True
@@ -164,11 +178,12 @@ class Waiter:
         tickets = self._tickets
         for line in notices.split(b"\n"):
             job_id, _, outcome = line.partition(b" ")
-            ticket = tickets.get(job_id.decode())
+            # Whatever a stranger pushes here: no id of ours looks like it.
+            ticket = tickets.get(job_id.decode(errors="replace"))
             if ticket is None:
                 continue  # nobody holds this job any more
             if outcome:
-                ticket.resolve(outcome)
+                ticket.resolve(outcome, is_certain=False)
             else:  # too long to come along: fetch it
                 self._subscriptions.add(ticket)
 
@@ -193,7 +208,7 @@ class Waiter:
         for ticket, standing in zip(tickets, found, strict=True):
             match standing:
                 case bytes():
-                    ticket.resolve(standing)
+                    ticket.resolve(standing, is_certain=True)
                 case Standing.WILL_TELL:
                     pass
                 case Standing.NO_RESULT:

@@ -34,6 +34,9 @@ class JobState(StrEnum):
     DEAD = "dead"  #: given up: it is among the dead letters
 
 
+_NO_END = {JobState.QUEUED, JobState.RUNNING, JobState.PARKED, JobState.DELAYED}
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An exception, as far as it can travel."""
@@ -87,11 +90,25 @@ def encode_ended(task: str, number: int, state: JobState, failure: Failure | Non
     return orjson.dumps(told)
 
 
+class Unreadable(ValueError):
+    """The bytes are no outcome that is known here."""
+
+
 def decode_outcome(raw: bytes) -> Outcome:
-    """Read an outcome; unknown fields are ignored, so newer workers may say more."""
-    told = orjson.loads(raw)
-    error = told.get("error")
-    failure = None
-    if error is not None:
-        failure = Failure(error["type"], error["message"], error["traceback"])
-    return Outcome(JobState(told["state"]), told.get("value"), failure, told.get("task", ""))
+    """Read an outcome; unknown fields are ignored, so newer workers may say more.
+
+    Raises:
+        Unreadable: It is not one.
+    """
+    try:
+        told = orjson.loads(raw)
+        error = told.get("error")
+        failure = None
+        if error is not None:
+            failure = Failure(error["type"], error["message"], error["traceback"])
+        state, task = JobState(told["state"]), told.get("task", "")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unreadable(f"not an outcome: {error!r}") from error
+    if type(task) is not str or state in _NO_END:
+        raise Unreadable("state or task of the outcome cannot be meant")
+    return Outcome(state, told.get("value"), failure, task)
