@@ -10,6 +10,7 @@ from aiostreamq.errors import BrokerError
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.model.plan import Pace, read_count
 from aiostreamq.store.line import Line
+from aiostreamq.store.link import CommandError
 from aiostreamq.store.reading import Read
 from aiostreamq.store.roster import reader_role
 
@@ -176,4 +177,8 @@ class Reader:
             self._executor.accept(read.deliveries)
         if read.unreadable:
             logger.error("%d stream entries are no jobs: moved to dead", len(read.unreadable))
-            await self._broker.bury(read.unreadable, "not a job")
+            try:
+                await self._broker.bury(read.unreadable, "not a job")
+            except CommandError:
+                # They stay this worker's until it ends; its jobs can not wait for that.
+                logger.exception("stream entries that are no jobs could not be moved")

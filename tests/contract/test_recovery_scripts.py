@@ -163,3 +163,34 @@ async def test_entry_of_others_is_recovered_as_it_is(scene: Scene) -> None:
     assert (await scene.roster.reap("a", "0 1000", 3)).returned == 1
     read = await scene.broker.read(scene.link, "b", 10, None)
     assert len(read.unreadable) == 1
+
+
+async def test_entry_under_the_id_of_another(scene: Scene) -> None:
+    """What a stranger wrote under the id of a job comes back, but is no word on that job."""
+    stream = scene.broker.streams[1]
+    await scene.enqueue("j")
+    [own] = await scene.read("a")
+    await scene.link.call("XADD", stream, "*", "id", "j", "n", "1", "job", "garbage")
+    await scene.roster.join("b", LEASE_MS)
+    await scene.read("b")
+    assert (await scene.roster.reap("b", "0 1000", 3)).returned == 1
+    [forged] = await scene.read("c")
+    await scene.broker.bury([(forged.stream, forged.entry)], "not a job")
+    assert await scene.broker.status("j") == b"running"
+    assert await scene.broker.settle([Settlement(own, 60_000, b'{"state":"done","n":1}')]) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["n", "1"] * 10_000,
+        ["id", "j", "n", "9" * 400, "job", "{}"],
+        ["id", "j", "n", "1", "job", "{}", "d", "x"],
+    ],
+)
+async def test_odd_entry_is_recovered(scene: Scene, fields: list[str]) -> None:
+    """Very many values and numbers that are none stop nobody."""
+    await scene.link.call("XADD", scene.broker.streams[1], "*", *fields)
+    await scene.roster.join("a", LEASE_MS)
+    await scene.read("a")
+    assert await scene.roster.reap("a", "0 1000", 3) == (1, 0, 1)

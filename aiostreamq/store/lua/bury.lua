@@ -22,6 +22,13 @@ local buried = 0
 -- Lua can hand on some 8,000 values at once, and a stranger may write more.
 local MOST_VALUES = 1000
 
+-- Only the entry that the job itself names: a stranger's that says the same id is no
+-- word on that job. Entries of different streams can have the same id.
+local function is_named(job, stream, entry)
+  local known = redis.call('HMGET', job, 'e', 's')
+  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
+end
+
 local function give_up(id)
   local job = prefix .. 'job:' .. id
   -- n = 0: no delivery ended it, so a late outcome is refused.
@@ -45,8 +52,7 @@ for at = 7, #ARGV, 2 do
     redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
       'reason', reason, 'stream', stream, unpack(fields, 1, math.min(#fields, MOST_VALUES)))
     redis.call('XDEL', stream, entry)
-    -- Only the entry that the job itself names: a stranger's that says the same id is none.
-    if fields[1] == 'id' and redis.call('HGET', prefix .. 'job:' .. fields[2], 'e') == entry then
+    if fields[1] == 'id' and is_named(prefix .. 'job:' .. fields[2], stream, entry) then
       give_up(fields[2])
     end
     buried = buried + 1

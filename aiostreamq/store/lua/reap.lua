@@ -32,8 +32,7 @@ redis.call('HSET', workers, name, 'dead')
 
 -- The outcome of a job that took down every worker that ran it. Its n is 0: no
 -- delivery ended it, so that the outcome of one that was only thought dead is refused.
-local function give_up(id, deaths, stream, fields)
-  local job = prefix .. 'job:' .. id
+local function give_up(job, id, deaths, stream, fields, is_own)
   local message = string.format(
     'delivered %d times, and each worker was gone before it had an outcome; last %s', deaths, name)
   local outcome = cjson.encode({
@@ -41,6 +40,9 @@ local function give_up(id, deaths, stream, fields)
   })
   redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
     'reason', message, 'stream', stream, unpack(fields))
+  if not is_own then
+    return
+  end
   redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
   local waiters = redis.call('HGET', job, 'w')
   for inbox in string.gmatch(waiters or '', '%S+') do
@@ -54,16 +56,26 @@ end
 -- a, the attempt, and d, how many workers have died with it since its last outcome.
 local ID, N = 2, 4
 
+-- Lua can hand on some 8,000 values at once, and a stranger may write more.
+local MOST_VALUES = 1000
+
 local function count_death(fields)
   for at = 7, #fields, 2 do
     if fields[at] == 'd' then
-      fields[at + 1] = string.format('%d', tonumber(fields[at + 1]) + 1)
+      fields[at + 1] = string.format('%d', math.min(tonumber(fields[at + 1]) or 0, 1e6) + 1)
       return tonumber(fields[at + 1])
     end
   end
   fields[#fields + 1] = 'd'
   fields[#fields + 1] = '1'
   return 1
+end
+
+-- Only the entry that the job itself names: a stranger's that says the same id is no
+-- word on that job. Entries of different streams can have the same id.
+local function is_named(job, stream, entry)
+  local known = redis.call('HMGET', job, 'e', 's')
+  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
 end
 
 local function recover(stream, entry)
@@ -73,19 +85,25 @@ local function recover(stream, entry)
     return 0, 0
   end
   local fields = found[2]
-  local n = fields[1] == 'id' and fields[3] == 'n' and tonumber(fields[N])
+  -- What is no count to a worker is none here: it goes back as it is, to be buried.
+  local is_job = fields[1] == 'id' and fields[3] == 'n'
+    and #fields <= MOST_VALUES and string.len(fields[N]) <= 15
+  local n = is_job and string.find(fields[N], '^[1-9]%d*$') and tonumber(fields[N])
   redis.call('XDEL', stream, entry)
+  local job = n and prefix .. 'job:' .. fields[ID]
+  local is_own = n and is_named(job, stream, entry)
   if n then
     local deaths = count_death(fields)
     if deaths >= max_deliveries then
-      give_up(fields[ID], deaths, stream, fields)
+      give_up(job, fields[ID], deaths, stream, fields, is_own)
       return 0, 1
     end
     fields[N] = string.format('%d', n + 1)
   end
-  local fresh = redis.call('XADD', returned, '*', unpack(fields))
-  if n then
-    redis.call('HSET', prefix .. 'job:' .. fields[ID], 'e', fresh, 's', 'returned')
+  local fresh = redis.call('XADD', returned, '*',
+    unpack(fields, 1, math.min(#fields, MOST_VALUES)))
+  if is_own then
+    redis.call('HSET', job, 'e', fresh, 's', 'returned')
   end
   return 1, 0
 end
