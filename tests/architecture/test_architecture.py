@@ -31,6 +31,7 @@ SLEEPS: dict[str, str] = {
     "support/waiting.py::wait_until": "the one place that looks again after a while",
     "support/redis_server.py::_wait_until_ready": "a process says nothing when it is ready",
     "support/proxy.py::_chunks": "to be slow is what it is asked for",
+    "chaos/test_fuzz.py::commands_in_a_second": "what is asked in that second is the question",
 }
 
 #: Imported where first needed, so that `import aiostreamq` is quick, and works without extras.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 RETURNED = "returned"
-MAX_DELIVERIES = 3
+MAX_DELIVERIES = 2
 
 #: The id of a job, and the number and the attempt of one delivery of it.
 Held = tuple[str, int, int]

@@ -46,7 +46,7 @@ STEPS = 40
 LONG_AGO = "1000"
 FAR_OFF = "99999999999999"
 
-ids = st.sampled_from([f"j{number}" for number in range(10)])
+ids = st.sampled_from([f"j{number}" for number in range(6)])
 some_ids = st.lists(ids, min_size=1, max_size=3)
 workers = st.sampled_from(["a", "b", "c"])
 lanes = st.sampled_from(["default", "default", "slow"])
@@ -215,14 +215,15 @@ class Histories(RuleBasedStateMachine):
     @rule(worker=workers, is_late=st.booleans())
     def reap(self, worker: str, *, is_late: bool) -> None:
         """A step of recovering what a worker had; none where it has shown life meanwhile."""
-        for job in self.model.jobs.values():
-            if job.place == "running":
-                self.model.beats.setdefault(job.owner, f"0 {LEASE_MS}")
-        beats = self.run(self.roster.census(LEASE_MS, thorough=True))
-        assert beats == self.model.beats
-        beat = "0 7" if is_late else beats.get(worker, "none")
-        expected = self.model.reap(worker, beat, REAP_LIMIT, LINES)
-        self.check(lambda: self.roster.reap(worker, beat, MAX_DELIVERIES), expected)
+        self.recover(worker, is_late=is_late)
+        self.again = None
+
+    @rule(worker=workers, most=st.integers(1, 3))
+    def fall(self, worker: str, most: int) -> None:
+        """A worker is taken for dead with what it has just been sent, and knows nothing of it."""
+        self.read(worker, most, arrives=True)
+        while self.recover(worker) == 0:
+            pass
         self.again = None
 
     @rule(worker=workers)
@@ -300,6 +301,18 @@ class Histories(RuleBasedStateMachine):
     def repeatable(self, call: Callable[[], Awaitable[T]], expected: T) -> None:
         """Note how the step is repeated, and what the repetition answers."""
         self.again = lambda: self.check(call, expected)
+
+    def recover(self, worker: str, *, is_late: bool = False) -> int:
+        """Look at all workers and reap one; returns whether that is finished."""
+        for job in self.model.jobs.values():
+            if job.place == "running":
+                self.model.beats.setdefault(job.owner, f"0 {LEASE_MS}")
+        beats = self.run(self.roster.census(LEASE_MS, thorough=True))
+        assert beats == self.model.beats
+        beat = "0 7" if is_late else beats.get(worker, "none")
+        expected = self.model.reap(worker, beat, REAP_LIMIT, LINES)
+        self.check(lambda: self.roster.reap(worker, beat, MAX_DELIVERIES), expected)
+        return expected[2]
 
     def add(
         self, job_ids: list[str], lane: str, mark: Mark, place: str, *, is_due: bool = False
