@@ -3,9 +3,9 @@
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from aiostreamq.errors import JobNotFound, NoResult
+from aiostreamq.errors import JobError, JobNotFound, NoResult
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.outcome import JobState, decode_outcome
+from aiostreamq.model.outcome import UNREADABLE, JobState, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
     from aiostreamq.client.waiter import Ticket, Waiter
@@ -53,6 +53,7 @@ class Job(Generic[R_co]):
             JobCancelled: The job was cancelled before it ended.
             JobNotFound: There is no such job, or its result has expired.
             NoResult: The job keeps no result.
+            JobError: What is kept as its outcome can not be read here.
             WaitTimeout: *timeout* passed first. The job goes on.
             QueueUnavailable: The queue was closed meanwhile.
 
@@ -63,8 +64,7 @@ class Job(Generic[R_co]):
         if self._ticket is None:
             self._ticket = self._waiter.ticket(self.id)
         limit = None if timeout is None else seconds("timeout", timeout)
-        raw = await self._waiter.wait(self._ticket, limit)
-        outcome = decode_outcome(raw)
+        outcome = await self._waiter.outcome(self._ticket, limit)
         self._waiter.awaited_tasks.add(outcome.task)
         if (error := outcome.error(self.id)) is not None:
             raise error
@@ -90,5 +90,8 @@ class Job(Generic[R_co]):
         if found is None:
             raise JobNotFound(job_id=self.id)
         if found.startswith(b"{"):
-            return decode_outcome(found).state
+            try:
+                return decode_outcome(found).state
+            except Unreadable as error:
+                raise JobError(UNREADABLE, job_id=self.id) from error
         return JobState(found.decode())

@@ -13,7 +13,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
-from aiostreamq.errors import BrokerError, JobNotFound, NoResult, QueueUnavailable, WaitTimeout
+from aiostreamq.errors import (
+    BrokerError,
+    JobError,
+    JobNotFound,
+    NoResult,
+    QueueUnavailable,
+    WaitTimeout,
+)
+from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
 from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Broker, Standing
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.line import Line
@@ -35,17 +43,19 @@ SWEEP = 10.0
 class Ticket:
     """One job that somebody in this process may wait for."""
 
-    __slots__ = ("__weakref__", "futures", "is_announced", "job_id", "outcome")
+    __slots__ = ("__weakref__", "futures", "is_announced", "is_certain", "job_id", "outcome")
 
     def __init__(self, job_id: str, *, is_announced: bool = False) -> None:
         self.job_id = job_id
         self.is_announced = is_announced  #: whether our inbox will be told of its end
         self.outcome: bytes | None = None  #: JSON, once the job has ended
+        self.is_certain = False  #: whether the outcome is what is kept, and not a hint
         self.futures: list[asyncio.Future[bytes]] = []  #: of those who wait now
 
-    def resolve(self, outcome: bytes) -> None:
+    def resolve(self, outcome: bytes, *, is_certain: bool) -> None:
         """The job has ended."""
         self.outcome = outcome
+        self.is_certain = is_certain
         for future in self.futures:
             if not future.done():
                 future.set_result(outcome)
@@ -98,19 +108,37 @@ class Waiter:
         ticket = self._tickets[job_id] = Ticket(job_id, is_announced=is_announced)
         return ticket
 
-    async def wait(
-        self, ticket: Ticket, timeout: float | None = None
-    ) -> bytes:  # as `Job.result` has it
+    async def outcome(self, ticket: Ticket, timeout: float | None = None) -> Outcome:
         """Wait for the outcome of a job, for *timeout* seconds or until it ends.
 
         Raises:
             WaitTimeout: *timeout* passed first.
             JobNotFound: There is no such job (any more).
+            JobError: Its outcome cannot be read here.
             NoResult: It keeps none.
             QueueUnavailable: The queue was closed.
 
         Cancelling is safe: only this wait ends.
         """
+        if timeout is None:
+            return await self._outcome(ticket)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._outcome(ticket)
+        except TimeoutError:
+            raise WaitTimeout from None
+
+    async def _outcome(self, ticket: Ticket) -> Outcome:
+        while True:
+            raw = await self._wait(ticket)
+            try:
+                return decode_outcome(raw)
+            except Unreadable as error:
+                # Came as a hint, it is looked up; kept so, there is nothing else.
+                if not self._doubt(ticket, raw):
+                    raise JobError(UNREADABLE, job_id=ticket.job_id) from error
+
+    async def _wait(self, ticket: Ticket) -> bytes:
         if ticket.outcome is not None:
             return ticket.outcome
         if self._is_closed:
@@ -125,16 +153,23 @@ class Waiter:
             self._swept = asyncio.get_running_loop().time()
             self._listening = asyncio.create_task(self._listen(), name="aiostreamq:inbox")
         try:
-            if timeout is None:
-                return await future
-            async with asyncio.timeout(timeout):
-                return await future
-        except TimeoutError:
-            raise WaitTimeout from None
+            return await future
         finally:
             ticket.futures.remove(future)
             if not ticket.futures:
                 self._awaited.pop(ticket.job_id, None)
+
+    def _doubt(self, ticket: Ticket, outcome: bytes) -> bool:
+        """Forget an outcome that makes no sense, so that the next wait looks it up.
+
+        Returns False where it is what is kept.
+        """
+        if ticket.outcome is outcome:
+            if ticket.is_certain:
+                return False
+            ticket.outcome = None
+            ticket.is_announced = False
+        return True
 
     async def close(self) -> None:
         """Stop listening; whoever still waits gets QueueUnavailable."""
@@ -172,11 +207,12 @@ class Waiter:
         tickets = self._tickets
         for line in notices.split(b"\n"):
             job_id, _, outcome = line.partition(b" ")
-            ticket = tickets.get(job_id.decode())
+            # Whatever a stranger pushes here: no id of ours looks like it.
+            ticket = tickets.get(job_id.decode(errors="replace"))
             if ticket is None:
                 continue  # nobody holds this job any more
             if outcome:
-                ticket.resolve(outcome)
+                ticket.resolve(outcome, is_certain=False)
             else:  # too long to come along: fetch it
                 self._subscriptions.add(ticket)
 
@@ -201,7 +237,7 @@ class Waiter:
         for ticket, standing in zip(tickets, found, strict=True):
             match standing:
                 case bytes():
-                    ticket.resolve(standing)
+                    ticket.resolve(standing, is_certain=True)
                 case Standing.WILL_TELL:
                     pass
                 case Standing.NO_RESULT:

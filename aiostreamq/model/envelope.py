@@ -19,6 +19,15 @@ from aiostreamq.model.wire import encode
 
 VERSION = 1
 
+# What the fields of a rule of retries may be; the rest Retry sees to itself.
+_RULE = {
+    "attempts": {int},
+    "on": {list},
+    "not_on": {list},
+    "backoff": {str, list},
+    "jitter": {bool},
+}
+
 
 class Envelope(NamedTuple):
     """One call, as it was asked for."""
@@ -101,10 +110,19 @@ def decode_envelope(raw: bytes) -> Envelope:
 def _rule(told: object) -> Retry:
     if type(told) is not dict:
         raise Malformed("retry of the envelope is no object")
+    rule = cast("dict[str, object]", told)
+    if not all(type(rule[name]) in kinds for name, kinds in _RULE.items() if name in rule):
+        raise Malformed("a field of retry has the wrong type")
+    if not all(type(kind) is str for name in ("on", "not_on") for kind in _list(rule.get(name))):
+        raise Malformed("on and not_on of retry are no lists of names")
     try:
-        return Retry.from_wire(cast("dict[str, object]", told))
+        return Retry.from_wire(rule)
     except (TypeError, UsageError) as error:
         raise Malformed(f"retry of the envelope cannot be meant: {error}") from error
+
+
+def _list(value: object) -> "list[object]":
+    return cast("list[object]", value) if type(value) is list else []
 
 
 def _is_time(value: object) -> bool:

@@ -26,6 +26,15 @@ from aiostreamq.errors import (
     JobTimeout,
 )
 
+# The words of a reason may come from what a stranger wrote.
+LONGEST_REASON = 500
+
+
+UNREADABLE = (
+    "the job has ended, but its outcome cannot be read here: a newer version of aiostreamq "
+    "may have written it, or something else has written to its key"
+)
+
 
 class JobState(StrEnum):
     """Where a job stands."""
@@ -41,6 +50,9 @@ class JobState(StrEnum):
     TIMED_OUT = "timed_out"  #: ended by its timeout
     CANCELLED = "cancelled"  #: ended by a request
     DEAD = "dead"  #: given up: it is among the dead letters
+
+
+_NO_END = {JobState.QUEUED, JobState.RUNNING, JobState.PARKED, JobState.DELAYED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +110,31 @@ def encode_ended(task: str, number: int, state: JobState, failure: Failure | Non
     return orjson.dumps(told)
 
 
-def encode_unreadable(number: int, reason: str) -> bytes:
-    """What is kept with a dead letter that is no job anybody could run."""
-    return encode_ended("", number, JobState.DEAD, Failure("Unreadable", reason, ""))
+def encode_unreadable(reason: str) -> bytes:
+    """The outcome of what is no job that anybody can run. No delivery ended it."""
+    failure = Failure("Unreadable", reason[:LONGEST_REASON], "")
+    return encode_ended("", 0, JobState.DEAD, failure)
+
+
+class Unreadable(ValueError):
+    """The bytes are no outcome that is known here."""
 
 
 def decode_outcome(raw: bytes) -> Outcome:
-    """Read an outcome; unknown fields are ignored, so newer workers may say more."""
-    told = orjson.loads(raw)
-    error = told.get("error")
-    failure = None
-    if error is not None:
-        failure = Failure(error["type"], error["message"], error["traceback"])
-    return Outcome(JobState(told["state"]), told.get("value"), failure, told.get("task", ""))
+    """Read an outcome; unknown fields are ignored, so newer workers may say more.
+
+    Raises:
+        Unreadable: It is not one.
+    """
+    try:
+        told = orjson.loads(raw)
+        error = told.get("error")
+        failure = None
+        if error is not None:
+            failure = Failure(error["type"], error["message"], error["traceback"])
+        state, task = JobState(told["state"]), told.get("task", "")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unreadable(f"not an outcome: {error!r}") from error
+    if type(task) is not str or state in _NO_END:
+        raise Unreadable("state or task of the outcome cannot be meant")
+    return Outcome(state, told.get("value"), failure, task)

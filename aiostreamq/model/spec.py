@@ -33,6 +33,10 @@ class TaskSpec:
         object.__setattr__(self, "keep_ms", milliseconds(self.options.result_ttl))
 
 
+# Seconds: some hundred years. Redis refuses times that its 64 bits do not hold.
+LONGEST = 3e9
+
+
 def milliseconds(seconds: float) -> int:
     """Return *seconds* as Redis takes them for an expiry: 0 only for 0."""
-    return max(1, int(seconds * 1000)) if seconds else 0
+    return max(1, int(min(seconds, LONGEST) * 1000)) if seconds else 0

@@ -66,6 +66,10 @@ MAX_HELD = 100_000
 # About how many dead letters are kept.
 MAX_DEAD = 100_000
 
+# How long the outcome of a job that was given up is kept. Its own option is in
+# the envelope, which the scripts do not read.
+KEEP_DEAD_MS = 24 * 3600 * 1000
+
 
 class Standing(Enum):
     """What subscribing to a job that has not ended can find."""
@@ -196,7 +200,9 @@ class Broker:
     async def bury(
         self, entries: "Sequence[tuple[int, bytes]]", outcome: bytes, worker: str
     ) -> int:
-        """Move entries that are no jobs to the dead letters; returns how many.
+        """Move entries that nobody can read to the dead letters; returns how many.
+
+        A job whose entry it was ends with the outcome.
 
         Args:
             entries: Of *worker*, as (place of the stream, entry).
@@ -206,7 +212,8 @@ class Broker:
         keys = [self.keys.dead, *self.streams]
         buried = 0
         for start in range(0, len(entries), SETTLE_LIMIT):
-            arguments: list[Argument] = [GROUP, outcome, worker, MAX_DEAD]
+            arguments: list[Argument] = [GROUP, self.keys.prefix, outcome, worker, MAX_DEAD]
+            arguments += [KEEP_DEAD_MS, INBOX_MS]
             for place, entry in entries[start : start + SETTLE_LIMIT]:
                 arguments += (place + 1, entry)
             buried += cast("int", await self.run("bury", keys, arguments))

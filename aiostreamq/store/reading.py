@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from aiostreamq.store.link import Reply
 
 
+# The fields of our own entries are a handful. Lua could not hand on thousands.
+MOST_FIELDS = 64
+
+# Digits of a count that Lua, whose numbers are floats, still counts exactly.
+MOST_DIGITS = 15
+
 _Streams = list[tuple[bytes, list[tuple[bytes, "list[bytes] | None"]]]]
 
 
@@ -46,10 +52,17 @@ def _delivery(place: int, entry: bytes, fields: "list[bytes] | None") -> Deliver
         raise ValueError("the entry was deleted while it was pending")
     # As enqueue.lua writes them; what follows is rare.
     id_name, job_id, n_name, number, job_name, envelope, *more = fields
-    if (id_name, n_name, job_name) != (b"id", b"n", b"job"):
-        raise ValueError(fields)
+    if (id_name, n_name, job_name) != (b"id", b"n", b"job") or len(more) > MOST_FIELDS:
+        raise ValueError("these are not the fields of a job")
     attempt, deaths = 1, 0
     if more:
         rest = dict(zip(more[::2], more[1::2], strict=True))
-        attempt, deaths = int(rest.get(b"a", 1)), len(rest.get(b"d", b"").split())
-    return Delivery(place, entry, job_id.decode(), int(number), envelope, attempt, deaths)
+        attempt, deaths = _count(rest.get(b"a", b"1")), len(rest.get(b"d", b"").split())
+    return Delivery(place, entry, job_id.decode(), _count(number), envelope, attempt, deaths)
+
+
+def _count(written: bytes) -> int:
+    # What int() takes beyond digits is no number to the scripts.
+    if not written.isdigit() or len(written) > MOST_DIGITS or written.startswith(b"0"):
+        raise ValueError("this is no count")
+    return int(written)

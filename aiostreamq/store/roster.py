@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.broker import INBOX_MS, MAX_DEAD, Broker
+from aiostreamq.store.broker import INBOX_MS, KEEP_DEAD_MS, MAX_DEAD, Broker
 from aiostreamq.store.connector import CLIENT_NAME
 
 if TYPE_CHECKING:
@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 
 # How many deliveries of one stream a call recovers: some 2 ms of Redis.
 REAP_LIMIT = 200
-
-# How long the outcome of a job that was given up is kept. Its own option is in
-# the envelope, which the scripts do not read.
-KEEP_DEAD_MS = 24 * 3600 * 1000
 
 
 def reader_role(worker: str) -> str:

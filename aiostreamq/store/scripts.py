@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.server import Server
 
 # These end or give back what is taken: they must pass when memory is full.
-_PASS_WHEN_FULL = frozenset({"settle", "hand_back", "mark"})
+_PASS_WHEN_FULL = frozenset({"settle", "hand_back", "bury", "mark"})
 
 
 @cache

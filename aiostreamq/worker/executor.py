@@ -20,11 +20,11 @@ from aiostreamq.errors import PayloadError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
 from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended
-from aiostreamq.model.spec import milliseconds
+from aiostreamq.model.spec import LONGEST, milliseconds
 from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, judge
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
-from aiostreamq.worker.failures import describe
+from aiostreamq.worker.failures import clean, describe
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
@@ -274,9 +274,9 @@ class Executor:
             case RunAgain(after):
                 logger.info("job runs again in %.1f s", after, extra=told)
                 self._finish(run, None)
-                self._retry(Retrial(delivery, int(after * 1000)))
+                self._retry(Retrial(delivery, int(min(after, LONGEST) * 1000)))
             case EndDropped(reason):
-                failure = Failure("Drop", reason, "")
+                failure = Failure("Drop", clean(reason), "")
                 self._finish(run, encode_ended(name, delivery.number, JobState.DROPPED, failure))
             case EndDead(reason):
                 logger.warning("job was given up by its task: %s", reason, extra=told)

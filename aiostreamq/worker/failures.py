@@ -21,7 +21,7 @@ def describe(error: BaseException) -> Failure:
         name = f"{kind.__module__}.{name}"
     lines = traceback.format_exception(kind, error, _own_frames(error.__traceback__))
     return Failure(
-        name, _clean(_message(error))[:LONGEST_MESSAGE], _clean("".join(lines))[-LONGEST_TRACEBACK:]
+        name, clean(_message(error))[:LONGEST_MESSAGE], clean("".join(lines))[-LONGEST_TRACEBACK:]
     )
 
 
@@ -38,6 +38,7 @@ def _message(error: BaseException) -> str:
         return f"<its __str__ raised {type(broken).__qualname__}>"
 
 
-def _clean(text: str) -> str:
+def clean(text: object) -> str:
+    """Return *text* as JSON can carry it."""
     # Half a surrogate pair, as in undecodable file names, is no JSON.
-    return text.encode("utf-8", "replace").decode()
+    return str(text).encode("utf-8", "replace").decode()

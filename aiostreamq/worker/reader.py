@@ -11,6 +11,7 @@ from aiostreamq.model.delivery import Delivery
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.plan import Pace, read_count
 from aiostreamq.store.line import Line
+from aiostreamq.store.link import CommandError
 from aiostreamq.store.reading import Read
 from aiostreamq.store.roster import reader_role
 
@@ -177,5 +178,9 @@ class Reader:
             self._executor.accept(read.deliveries)
         if read.unreadable:
             logger.error("%d stream entries are no jobs: moved to dead", len(read.unreadable))
-            outcome = encode_unreadable(0, "the fields are not those of a job")
-            await self._broker.bury(read.unreadable, outcome, self._consumer)
+            outcome = encode_unreadable("the fields are not those of a job")
+            try:
+                await self._broker.bury(read.unreadable, outcome, self._consumer)
+            except CommandError:
+                # They stay this worker's until it ends; its jobs can not wait for that.
+                logger.exception("stream entries that are no jobs could not be moved")

@@ -201,7 +201,7 @@ class Shift:
         burying = asyncio.create_task(
             self._broker.bury(
                 [(delivery.stream, delivery.entry)],
-                encode_unreadable(delivery.number, reason),
+                encode_unreadable(reason),
                 self.name,
             )
         )

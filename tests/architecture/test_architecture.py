@@ -33,6 +33,7 @@ SLEEPS: dict[str, str] = {
     "support/proxy.py::_chunks": "to be slow is what it is asked for",
     "chaos/rhythm.py::pause": "faults come at a rhythm, whatever the jobs do",
     "chaos/rhythm.py::pause_about": "the same",
+    "chaos/test_fuzz.py::commands_in_a_second": "what is asked in that second is the question",
 }
 
 #: Imported where first needed, so that `import aiostreamq` is quick, and works without extras.

@@ -1,10 +1,13 @@
 from typing import cast
 
+import orjson
+
+from aiostreamq.model.delivery import Mark
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.store.link import Reply
 from tests.support.store import Store
 
-REASON = encode_unreadable(0, "not a job")
+REASON = encode_unreadable("not a job")
 
 
 async def put_nonsense(store: Store, *fields: str) -> Reply:
@@ -65,4 +68,40 @@ async def test_deleted_while_pending(store: Store) -> None:
     assert read.deliveries == []
     assert [entry for _, entry in read.unreadable] == [delivery.entry]
     assert await store.broker.bury(read.unreadable, REASON, "w1") == 0
+    assert await store.pending() == 0
+
+
+async def test_real_job(store: Store) -> None:
+    """A job that nobody can read ends as dead: it is no secret, and nobody waits for ever."""
+    delivery = await store.deliver("a", mark=Mark.CALLER)
+    assert (
+        await store.broker.bury([(delivery.stream, delivery.entry)], encode_unreadable("why"), "w1")
+        == 1
+    )
+    told = await store.broker.status("a")
+    assert told is not None
+    assert orjson.loads(told)["state"] == "dead"
+    assert orjson.loads(told)["error"]["message"] == "why"
+    assert await store.list_at(store.keys.inbox("me")) == [b"a " + told]
+    assert await store.settle(delivery) == [delivery], "it came too late"
+    assert store.keys.job("a").removeprefix(store.keys.prefix) not in await store.key_names()
+
+
+async def test_id_of_another(store: Store) -> None:
+    """What a stranger wrote under the id of a job is no word on that job."""
+    delivery = await store.deliver("a")
+    await put_nonsense(store, "id", "a", "n", "1", "job", "garbage")
+    (forged,) = await store.read()
+    assert await store.broker.bury([(forged.stream, forged.entry)], REASON, "w1") == 1
+    assert await store.broker.status("a") == b"running"
+    assert await store.settle(delivery) == []
+
+
+async def test_very_many_fields(store: Store) -> None:
+    """An entry of more values than Lua can hand on is cut, not left to stop every worker."""
+    await put_nonsense(store, *map(str, range(20_000)))
+    read = await store.broker.read(store.link, "w1", 10, None)
+    assert await store.broker.bury(read.unreadable, REASON, "w1") == 1
+    (letter,) = await store.stream_at(store.keys.dead)
+    assert letter["0"] == "1"
     assert await store.pending() == 0

@@ -9,6 +9,7 @@ import pytest
 from aiostreamq.model.delivery import Delivery, Mark, Settlement
 from aiostreamq.model.keys import Keys
 from aiostreamq.model.options import DEFAULT_LANE
+from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.store.broker import Broker
 from aiostreamq.store.connector import connector_for
 from aiostreamq.store.link import Link, Reply
@@ -155,6 +156,17 @@ async def test_job_that_is_gone_is_not_marked(scene: Scene) -> None:
     assert not await scene.link.call("EXISTS", scene.broker.keys.job("j"))
 
 
+async def test_late_outcome_of_poison_is_refused(scene: Scene) -> None:
+    """The last worker that had a job when it was given up learns that it came too late."""
+    await scene.enqueue("j")
+    await scene.roster.join("a", LEASE_MS)
+    [delivery] = await scene.read("a")
+    assert (await scene.roster.reap("a", "0 1000", 1)).given_up == 1
+    late = Settlement(delivery, 60_000, b'{"state":"done","n":1}')
+    assert await scene.broker.settle([late], "a") == [delivery]
+    assert orjson.loads(await scene.broker.status("j") or b"")["state"] == "dead"
+
+
 async def test_one_call_touches_a_bounded_number(scene: Scene) -> None:
     """A worker with much is recovered in several calls; nothing is lost between them."""
     ids = [f"j{number}" for number in range(REAP_LIMIT + 10)]
@@ -194,3 +206,36 @@ async def test_entry_of_others_is_recovered_as_it_is(scene: Scene) -> None:
     assert (await scene.roster.reap("a", "0 1000", 3)).returned == 1
     read = await scene.broker.read(scene.link, "b", 10, None)
     assert len(read.unreadable) == 1
+
+
+async def test_entry_under_the_id_of_another(scene: Scene) -> None:
+    """What a stranger wrote under the id of a job comes back, but is no word on that job."""
+    stream = scene.broker.streams[1]
+    await scene.enqueue("j")
+    [own] = await scene.read("a")
+    await scene.link.call("XADD", stream, "*", "id", "j", "n", "1", "job", "garbage")
+    await scene.roster.join("b", LEASE_MS)
+    await scene.read("b")
+    assert (await scene.roster.reap("b", "0 1000", 3)).returned == 1
+    [forged] = await scene.read("c")
+    await scene.broker.bury([(forged.stream, forged.entry)], encode_unreadable("forged"), "c")
+    assert await scene.broker.status("j") == b"running"
+    assert (
+        await scene.broker.settle([Settlement(own, 60_000, b'{"state":"done","n":1}')], "a") == []
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["n", "1"] * 10_000,
+        ["id", "j", "n", "9" * 400, "job", "{}"],
+        ["id", "j", "n", "1", "job", "{}", "d", "x"],
+    ],
+)
+async def test_odd_entry_is_recovered(scene: Scene, fields: list[str]) -> None:
+    """Very many values and numbers that are none stop nobody."""
+    await scene.link.call("XADD", scene.broker.streams[1], "*", *fields)
+    await scene.roster.join("a", LEASE_MS)
+    await scene.read("a")
+    assert await scene.roster.reap("a", "0 1000", 3) == (1, 0, 1)

@@ -89,7 +89,7 @@ async def test_task_steers(queue: Queue) -> None:
     async def picky(context: Context) -> None:
         if context.attempt == 1:
             raise RetryLater("20ms")
-        raise Drop("not needed any more")
+        raise Drop("not needed any more \udc80")
 
     async with Worker(queue):
         job = await picky.enqueue()

@@ -4,6 +4,7 @@ import pytest
 
 from aiostreamq import (
     Job,
+    JobError,
     JobNotFound,
     JobState,
     NoResult,
@@ -292,3 +293,39 @@ async def test_another_loop(redis_url: str) -> None:
 
         with pytest.raises(UsageError, match="open in another event loop"):
             await asyncio.to_thread(elsewhere)
+
+
+@pytest.mark.parametrize("hint", ["%s {", "%s null", '%s {"state":"running"}', "\udcff\udcfe", ""])
+async def test_hint_that_makes_no_sense(store_url: str, queue: Queue, hint: str) -> None:
+    """What is kept counts, whatever comes through the inbox; and the inbox is read on."""
+
+    @queue.task
+    async def give() -> int:
+        return 1
+
+    job = await give.enqueue()
+    waiting = asyncio.ensure_future(job.result())
+    await wait_until(lambda: waits(queue, job), "the job to be awaited")
+    broker = queue.session().broker
+    notice = hint.replace("%s", job.id).encode(errors="surrogateescape")
+    inbox = broker.keys.inbox(queue.session().waiter.inbox)
+    await broker.call("RPUSH", inbox, notice)
+    assert not waiting.done()
+    async with Worker(queue):
+        assert await waiting == 1
+
+
+async def waits(queue: Queue, job: Job[int]) -> bool:
+    """Say whether an inbox will be told of its end."""
+    broker = queue.session().broker
+    return await broker.call("HGET", broker.keys.job(job.id), "w") is not None
+
+
+async def test_kept_outcome_that_makes_no_sense(queue: Queue) -> None:
+    """Who asks is told so; there is nothing to wait for."""
+    broker = queue.session().broker
+    await broker.call("SET", broker.keys.result("j"), '{"state":"from the future"}', "PX", 60_000)
+    with pytest.raises(JobError, match="cannot be read here"):
+        await queue.job("j")
+    with pytest.raises(JobError, match="cannot be read here"):
+        await queue.job("j").status()

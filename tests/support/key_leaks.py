@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 #: Patterns of the keys that live as long as their queue, each with its reason.
 PERMANENT = {
+    "aiostreamq:{*}:dead": "bounded by length and age, so that letters can be read for long",
     "aiostreamq:{*}:parked:*": "work waits there for as long as it takes",
     "aiostreamq:{*}:stream:*": "a stream and its group outlive the jobs in it",
 }

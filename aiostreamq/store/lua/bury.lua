@@ -3,25 +3,56 @@
 -- KEYS[1]    dead letters
 -- KEYS[2..]  streams
 -- ARGV[1]    group
--- ARGV[2]    outcome, JSON: what is wrong with them
--- ARGV[3]    worker: name of the caller
--- ARGV[4]    max_dead: about how many dead letters are kept
--- ARGV[5..]  two for each entry: stream (an index into KEYS), entry
+-- ARGV[2]    prefix of the queue's keys
+-- ARGV[3]    outcome, JSON: what is wrong with them; its n is 0, as no delivery ended it
+-- ARGV[4]    worker: name of the caller
+-- ARGV[5]    max_dead: about how many dead letters are kept
+-- ARGV[6]    keep_ms: how long the outcome of a job that is given up so is kept
+-- ARGV[7]    inbox_ms: an inbox that nobody empties goes away after this
+-- ARGV[8..]  two for each entry: stream (an index into KEYS), entry
 --
 -- Returns how many were moved. Whatever fields the entry has go along as they
--- are. Cost O(entries), about 6 microseconds each; callers send at most 250.
+-- are, up to a bound. Where the entry is the present one of a job, the job ends with
+-- it, and whoever waits is told. Cost O(entries), about 6 microseconds each; callers
+-- send at most 250.
 
-local dead, group = KEYS[1], ARGV[1]
-local outcome, worker, max_dead = ARGV[2], ARGV[3], ARGV[4]
+local dead, group, prefix, outcome, worker = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local max_dead, keep_ms, inbox_ms = ARGV[5], ARGV[6], ARGV[7]
 local buried = 0
 
-for at = 5, #ARGV, 2 do
+-- Lua can hand on some 8,000 values at once, and a stranger may write more.
+local MOST_VALUES = 1000
+
+-- Only the entry that the job itself names: a stranger's that says the same id is no
+-- word on that job. Entries of different streams can have the same id.
+local function is_named(job, stream, entry)
+  local known = redis.call('HMGET', job, 'e', 's')
+  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
+end
+
+local function give_up(id)
+  local job = prefix .. 'job:' .. id
+  redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
+  local waiters = redis.call('HGET', job, 'w')
+  for inbox in string.gmatch(waiters or '', '%S+') do
+    redis.call('RPUSH', prefix .. 'inbox:' .. inbox, id .. ' ' .. outcome)
+    redis.call('PEXPIRE', prefix .. 'inbox:' .. inbox, inbox_ms)
+  end
+  redis.call('DEL', job)
+end
+
+for at = 8, #ARGV, 2 do
   local stream, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
-  local found = redis.call('XRANGE', stream, entry, entry)
-  if redis.call('XACK', stream, group, entry) == 1 and found[1] then
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  if redis.call('XACK', stream, group, entry) == 1 and found then
+    local fields = found[2]
     redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
-      'outcome', outcome, 'worker', worker, 'stream', stream, 'entry', entry, unpack(found[1][2]))
+      'outcome', outcome, 'worker', worker, 'stream', stream, 'entry', entry,
+      unpack(fields, 1, math.min(#fields, MOST_VALUES)))
     redis.call('XDEL', stream, entry)
+    if fields[1] == 'id' and is_named(prefix .. 'job:' .. fields[2], stream, entry) then
+      give_up(fields[2])
+    end
     buried = buried + 1
   end
 end

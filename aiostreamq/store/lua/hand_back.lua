@@ -14,6 +14,13 @@
 local returned, group, prefix = KEYS[1], ARGV[1], ARGV[2]
 local handed = 0
 
+-- Only the entry that the job itself names: a stranger's that says the same id is no
+-- word on that job. Entries of different streams can have the same id.
+local function is_named(job, stream, entry)
+  local known = redis.call('HMGET', job, 'e', 's')
+  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
+end
+
 for at = 3, #ARGV, 2 do
   local stream, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
   local found = redis.call('XRANGE', stream, entry, entry)
@@ -27,8 +34,9 @@ for at = 3, #ARGV, 2 do
     local fresh = redis.call('XADD', returned, '*', unpack(fields))
     redis.call('XDEL', stream, entry)
     for field = 1, #fields, 2 do
-      if fields[field] == 'id' then
-        redis.call('HSET', prefix .. 'job:' .. fields[field + 1], 'e', fresh, 's', 'returned')
+      local job = fields[field] == 'id' and prefix .. 'job:' .. fields[field + 1]
+      if job and is_named(job, stream, entry) then
+        redis.call('HSET', job, 'e', fresh, 's', 'returned')
       end
     end
     handed = handed + 1

@@ -34,29 +34,35 @@ if beat ~= seen and beat ~= 'dead' then
 end
 redis.call('HSET', workers, name, 'dead')
 
--- The outcome of a job that took down every worker that ran it.
-local function give_up(id, n, deaths, victims, stream, entry, fields)
-  local job = prefix .. 'job:' .. id
+-- Places of the values in an entry as enqueue.lua writes it, and of what may follow:
+-- a, the attempt, and d, the workers that have died with it since its last outcome,
+-- each as name@ms, with spaces between.
+local ID, N = 2, 4
+
+-- The outcome of a job that took down every worker that ran it. Its n is 0: no
+-- delivery ended it, so that the outcome of one that was only thought dead is refused.
+local function give_up(job, deaths, victims, stream, entry, fields, is_own)
   local message = string.format(
     'delivered %d times, and each worker died before it had an outcome: %s', deaths, victims)
   local outcome = cjson.encode({
-    state = 'dead', n = n, error = { type = 'Poison', message = message, traceback = '' },
+    state = 'dead', n = 0, error = { type = 'Poison', message = message, traceback = '' },
   })
   redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
     'outcome', outcome, 'worker', name, 'stream', stream, 'entry', entry, unpack(fields))
-  redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
+  if not is_own then
+    return
+  end
+  redis.call('SET', prefix .. 'result:' .. fields[ID], outcome, 'PX', keep_ms)
   local waiters = redis.call('HGET', job, 'w')
   for inbox in string.gmatch(waiters or '', '%S+') do
-    redis.call('RPUSH', prefix .. 'inbox:' .. inbox, id .. ' ' .. outcome)
+    redis.call('RPUSH', prefix .. 'inbox:' .. inbox, fields[ID] .. ' ' .. outcome)
     redis.call('PEXPIRE', prefix .. 'inbox:' .. inbox, inbox_ms)
   end
   redis.call('DEL', job)
 end
 
--- Places of the values in an entry as enqueue.lua writes it, and of what may follow:
--- a, the attempt, and d, the workers that have died with it since its last outcome,
--- each as name@ms, with spaces between.
-local ID, N = 2, 4
+-- Lua can hand on some 8,000 values at once, and a stranger may write more.
+local MOST_VALUES = 1000
 
 -- Whether a delivery only waited beside one that was run: what kills its worker again and
 -- again must not take along all that comes back together with it.
@@ -82,6 +88,13 @@ local function note_death(fields)
   return 1, victim
 end
 
+-- Only the entry that the job itself names: a stranger's that says the same id is no
+-- word on that job. Entries of different streams can have the same id.
+local function is_named(job, stream, entry)
+  local known = redis.call('HMGET', job, 'e', 's')
+  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
+end
+
 local function recover(stream, entry)
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   redis.call('XACK', stream, group, entry)
@@ -89,19 +102,25 @@ local function recover(stream, entry)
     return 0, 0
   end
   local fields = found[2]
-  local n = fields[1] == 'id' and fields[3] == 'n' and tonumber(fields[N])
+  -- What is no count to a worker is none here: it goes back as it is, to be buried.
+  local is_job = fields[1] == 'id' and fields[3] == 'n'
+    and #fields <= MOST_VALUES and string.len(fields[N]) <= 15
+  local n = is_job and string.find(fields[N], '^[1-9]%d*$') and tonumber(fields[N])
   redis.call('XDEL', stream, entry)
+  local job = n and prefix .. 'job:' .. fields[ID]
+  local is_own = n and is_named(job, stream, entry)
   if n then
     local deaths, victims = note_death(fields)
     if deaths >= max_deliveries then
-      give_up(fields[ID], n, deaths, victims, stream, entry, fields)
+      give_up(job, deaths, victims, stream, entry, fields, is_own)
       return 0, 1
     end
     fields[N] = string.format('%d', n + 1)
   end
-  local fresh = redis.call('XADD', returned, '*', unpack(fields))
-  if n then
-    redis.call('HSET', prefix .. 'job:' .. fields[ID], 'e', fresh, 's', 'returned')
+  local fresh = redis.call('XADD', returned, '*',
+    unpack(fields, 1, math.min(#fields, MOST_VALUES)))
+  if is_own then
+    redis.call('HSET', job, 'e', fresh, 's', 'returned')
   end
   return 1, 0
 end

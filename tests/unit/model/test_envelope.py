@@ -84,6 +84,11 @@ def test_fields_of_a_newer_producer() -> None:
         b'{"v":1,"task":"a","timeout":-1}',
         b'{"v":1,"task":"a","timeout":true}',
         b'{"v":1,"task":"a","result_ttl":[]}',
+        b'{"v":1,"task":"a","retry":{"on":[5]}}',
+        b'{"v":1,"task":"a","retry":{"on":"Exception"}}',
+        b'{"v":1,"task":"a","retry":{"backoff":{"1":2}}}',
+        b'{"v":1,"task":"a","retry":{"attempts":2.5}}',
+        b'{"v":1,"task":"a","retry":{"base":{}}}',
         b"\xff\xfe",
     ],
 )

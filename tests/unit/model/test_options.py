@@ -57,7 +57,8 @@ def test_what_is_no_job_id(job_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ttl", "expected"), [(0, 0), (0.0001, 1), (0.001, 1), (1, 1000), (3600.0, 3_600_000)]
+    ("ttl", "expected"),
+    [(0, 0), (0.0001, 1), (0.001, 1), (1, 1000), (3600.0, 3_600_000), (1e300, 3 * 10**12)],
 )
 def test_only_no_time_is_no_time(ttl: float, expected: int) -> None:
     """A result that is kept very shortly is kept all the same."""

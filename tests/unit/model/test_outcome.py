@@ -7,6 +7,7 @@ from aiostreamq import JobCancelled, JobError, JobFailed, JobState, JobTimeout
 from aiostreamq.model.outcome import (
     Failure,
     Outcome,
+    Unreadable,
     decode_outcome,
     encode_done,
     encode_ended,
@@ -74,3 +75,18 @@ def test_fields_of_a_newer_worker() -> None:
     """What is not known is ignored."""
     raw = b'{"state":"done","n":1,"task":"t","value":1,"took":0.5}'
     assert decode_outcome(raw) == Outcome(JobState.DONE, 1, None, "t")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(b"", b"{", b"null", b"[]", b"5", b"{}", b'"done"', b"\xff", b"[" * 3_000),
+        *(b'{"state":5}', b'{"state":["done"]}', b'{"state":"?"}', b'{"state":"running"}'),
+        *(b'{"state":"failed","error":5}', b'{"state":"failed","error":{"type":"E"}}'),
+        b'{"state":"done","task":[],"value":1}',
+    ],
+)
+def test_what_is_no_outcome(raw: bytes) -> None:
+    """Anything else is refused with one error, whatever is wrong with it."""
+    with pytest.raises(Unreadable):
+        decode_outcome(raw)
