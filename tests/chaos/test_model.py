@@ -223,7 +223,7 @@ class Histories(RuleBasedStateMachine):
         """A worker is taken for dead with what it has just been sent, and knows nothing of it."""
         self.read(worker, most, arrives=True)
         while self.recover(worker) == 0:
-            pass
+            self.renew(worker)  # in vain, once others have begun
         self.again = None
 
     @rule(worker=workers)
