@@ -238,7 +238,7 @@ class Histories(RuleBasedStateMachine):
             if owner == worker and self.model.mark(held(one)):
                 assert self.run(self.roster.mark(one))
         while self.recover(worker) == 0:
-            pass
+            self.renew(worker)  # in vain, once others have begun
         self.again = None
 
     @rule(worker=workers)
