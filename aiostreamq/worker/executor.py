@@ -231,7 +231,8 @@ class Executor:
         if spec.is_async:
             value = await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
         else:
-            value = await self._threads.call(function, args, kwargs)
+            told = {"task": spec.name, "job_id": run.delivery.job_id}
+            value = await self._threads.call(function, args, kwargs, told)
         written = signature.write_result(value)
         if len(written) > self._queue.max_payload:
             raise PayloadError(
