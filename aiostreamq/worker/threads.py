@@ -56,7 +56,7 @@ class Threads:
 def _report(running: "Future[object]", told: Mapping[str, object]) -> None:
     logger.warning(
         "job was given up, but a thread cannot be stopped: it goes on, and keeps its place until "
-        "it returns; give what it calls a timeout of its own",
+        "it returns; give what it calls a timeout, or use executor='process'",
         extra=told,
     )
     since = time.monotonic()

@@ -365,7 +365,9 @@ async def test_two_workers_share(queue: Queue) -> None:
     assert sorted(ran) == list(range(100))
 
 
-@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"threads": 0}, {"shutdown_timeout": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"concurrency": 0}, {"threads": 0}, {"processes": 0}, {"shutdown_timeout": -1}]
+)
 def test_workers_that_can_not_be(wrong: dict[str, int]) -> None:
     """Numbers that can not be meant are refused."""
     with pytest.raises(UsageError):
