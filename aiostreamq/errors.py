@@ -12,6 +12,7 @@
     │   ├── JobDropped         the task dropped the job
     │   ├── JobExpired         the job was not started in time
     │   └── JobNotFound        no such job, or its result has expired
+    ├── ProcessDied            the process of a task died; told as the type of a JobFailed
     ├── WaitTimeout            you stopped waiting; the job goes on
     └── BrokerError            Redis: trying again may help
         ├── QueueUnavailable   Redis did not answer within the deadline
@@ -82,6 +83,10 @@ class JobExpired(JobError):
 
 class JobNotFound(JobError):
     """No job of this id is known: it never was, or its result has expired."""
+
+
+class ProcessDied(AioStreamQError):
+    """The process that ran the task died; whoever awaits the job gets JobFailed with this type."""
 
 
 class WaitTimeout(AioStreamQError, TimeoutError):

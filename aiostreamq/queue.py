@@ -11,6 +11,7 @@ from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.options import DEFAULT_LANE, Options, OptionWords, checked_lane
+from aiostreamq.model.place import Place, checked_executor
 from aiostreamq.model.signature import TaskSignature
 from aiostreamq.model.spec import TaskSpec
 
@@ -132,12 +133,19 @@ class Queue(Producer):
     @overload
     def task(self, function: Callable[P, R], /) -> SyncTask[P, P, R]: ...
     @overload
-    def task(self, *, name: str | None = None, **options: "Unpack[OptionWords]") -> "Registrar": ...
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        executor: Place | None = None,
+        **options: "Unpack[OptionWords]",
+    ) -> "Registrar": ...
     def task(
         self,
         function: Callable[..., object] | None = None,
         *,
         name: str | None = None,
+        executor: Place | None = None,
         **options: "Unpack[OptionWords]",
     ) -> object:
         """Register a function as a task, as `@queue.task` or `@queue.task(...)`.
@@ -145,22 +153,29 @@ class Queue(Producer):
         Args:
             function: `async def` or `def`. It stays callable as it is.
             name: What the task is called in the queue; its `__name__` by default.
+            executor: Where workers run a `def`: in a "thread" (by default), or in a
+                "process" of its own, for work that keeps a processor busy.
             **options: `timeout` (seconds a run may take, none by default),
                 `result_ttl` (seconds the result is kept, an hour by default; 0
                 keeps none), `lane`.
 
         Raises:
-            UsageError: The name is taken, an option cannot be meant, or a
-                parameter is of a type that cannot travel.
+            UsageError: The name is taken, an option cannot be meant, a parameter
+                is of a type that cannot travel, or the function cannot run where
+                `executor` says.
         """
 
         def register(function: Callable[..., object]) -> Task[..., object]:
-            return self._register(function, name, options)
+            return self._register(function, name, executor, options)
 
         return register if function is None else register(function)
 
     def _register(
-        self, function: Callable[..., object], name: str | None, words: OptionWords
+        self,
+        function: Callable[..., object],
+        name: str | None,
+        executor: Place | None,
+        words: OptionWords,
     ) -> Task[..., object]:
         called = checked_name("task", name or getattr(function, "__name__", ""))
         if called in self.tasks:
@@ -176,7 +191,8 @@ class Queue(Producer):
             )
         is_async = inspect.iscoroutinefunction(function)
         signature = TaskSignature(called, function, Context)
-        spec = TaskSpec(called, options, function, signature, is_async)
+        place = checked_executor(called, executor, function, signature, is_async=is_async)
+        spec = TaskSpec(called, options, function, signature, is_async, place)
         task = (AsyncTask if is_async else SyncTask)[..., ..., object](spec, self)
         self.tasks[called] = task
         return task

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from aiostreamq.errors import AioStreamQError, UsageError
-from aiostreamq.worker.worker import LEASE, SHUTDOWN_TIMEOUT
+from aiostreamq.worker.worker import LEASE, PROCESSES, SHUTDOWN_TIMEOUT
 
 # The first of each is the default.
 LOOPS = ("auto", "asyncio", "uvloop")
@@ -46,12 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         "AIOSTREAMQ_<OPTION> too.",
     )
     run.add_argument("target", help="where the queue is: package.module:name")
-    run.add_argument(
-        "--concurrency",
-        type=int,
-        default=_from_environment("CONCURRENCY", "100"),
-        help="how many jobs run at once (default: %(default)s)",
-    )
+    _add_numbers(run)
     run.add_argument("--burst", action="store_true", help="end when no job is left")
     run.add_argument(
         "--url", default=_from_environment("URL"), help="the Redis to use, over the queue's own"
@@ -88,6 +83,21 @@ def _parser() -> argparse.ArgumentParser:
         help="how log lines look (default: %(default)s)",
     )
     return parser
+
+
+def _add_numbers(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--concurrency",
+        type=int,
+        default=_from_environment("CONCURRENCY", "100"),
+        help="how many jobs run at once (default: %(default)s)",
+    )
+    run.add_argument(
+        "--processes",
+        type=int,
+        default=_from_environment("PROCESSES", str(PROCESSES)),
+        help="how many jobs of executor='process' tasks run at once (default: one a core)",
+    )
 
 
 def _from_environment(option: str, default: str | None = None) -> str | None:

@@ -37,6 +37,7 @@ def run(told: argparse.Namespace) -> int:
         queue,
         concurrency=told.concurrency,
         name=told.name,
+        processes=told.processes,
         lease=_seconds(told.lease),
         shutdown_timeout=_seconds(told.shutdown_timeout),
     )

@@ -162,7 +162,7 @@ class AsyncTask(Task[P, R_co], Generic[C, P, R_co]):
 
 
 class SyncTask(Task[P, R_co], Generic[C, P, R_co]):
-    """A task made from a `def`; workers run it in a thread."""
+    """A task made from a `def`; workers run it in a thread or in a process."""
 
     def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R_co:
         """Run the function here and now, without the queue."""

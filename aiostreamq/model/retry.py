@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.raised import RaisedInChild
 
 # Doubling a 1 s base passes 18 hours at attempt 17. Beyond that the exponent
 # only risks OverflowError, so it stops growing here.
@@ -58,7 +59,7 @@ class Retry:
         if attempt >= self.attempts:
             return False
         # By name, because a rule that came with the job has no classes.
-        kinds = {_name(kind) for kind in type(error).__mro__}
+        kinds = kinds_of(error)
         return kinds.isdisjoint(map(_name, self.not_on)) and not kinds.isdisjoint(
             map(_name, self.on)
         )
@@ -111,6 +112,13 @@ class Retry:
             if name in known:
                 known[name] = tuple(cast("list[str]", known[name]))
         return cast("Callable[..., Retry]", cls)(**known)
+
+
+def kinds_of(error: BaseException) -> frozenset[str]:
+    """The names of all classes that *error* is of, as rules have them."""
+    if isinstance(error, RaisedInChild):
+        return error.kinds
+    return frozenset(_name(kind) for kind in type(error).__mro__)
 
 
 _FIELDS = ("attempts", "on", "not_on", "backoff", "base", "cap", "jitter")

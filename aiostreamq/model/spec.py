@@ -7,6 +7,7 @@ import orjson
 
 from aiostreamq.model.envelope import encode_head
 from aiostreamq.model.options import Options
+from aiostreamq.model.place import Place
 from aiostreamq.model.signature import TaskSignature
 
 
@@ -19,6 +20,7 @@ class TaskSpec:
     function: Callable[..., object] | None = None  #: None where only the name is known here
     signature: TaskSignature | None = None  #: None where only the name is known here
     is_async: bool = True
+    executor: Place = "thread"  #: where it runs, unless it is async
     #: the name as JSON, for the outcomes: written once and not once a job
     name_json: bytes = field(init=False)
     #: what all envelopes of the task begin with

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.task import Task
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.clock import ServerClock
+    from aiostreamq.worker.processes import Processes
     from aiostreamq.worker.threads import Threads
 
 logger = logging.getLogger("aiostreamq.worker")
@@ -49,7 +50,7 @@ class Stop(Enum):
 class Run:
     """One delivery while it runs."""
 
-    __slots__ = ("delivery", "envelope", "is_over", "spec", "stop", "task")
+    __slots__ = ("delivery", "envelope", "is_over", "spec", "stop", "task", "timeout")
 
     def __init__(self, delivery: Delivery, envelope: Envelope, spec: "TaskSpec") -> None:
         self.delivery = delivery
@@ -58,6 +59,7 @@ class Run:
         self.stop: Stop | None = None  #: set before the cancellation that it explains
         self.is_over = False  #: its outcome is decided
         self.task: asyncio.Task[None] | None = None  #: None only while it is being started
+        self.timeout = 0.0  #: seconds it may take in the process that it waits for; 0 is for ever
 
     @property
     def keep_ms(self) -> int:
@@ -85,6 +87,7 @@ class Executor:
         worker: str,
         concurrency: int,
         threads: "Threads",
+        processes: "Processes",
         clock: "ServerClock",
         settle: Callable[[Settlement], None],
         retry: Callable[[Retrial], None],
@@ -99,6 +102,7 @@ class Executor:
             worker: Name for the contexts.
             concurrency: How many may run at once.
             threads: Where `def` tasks run.
+            processes: Where those run that are for processes.
             clock: By which jobs expire.
             settle: Takes the end of each job.
             retry: Takes what is to run again.
@@ -115,6 +119,7 @@ class Executor:
         self._tasks: Mapping[str, Task[..., object]] = queue.tasks
         self._worker = worker
         self._threads = threads
+        self._processes = processes
         self._clock = clock
         self._settle = settle
         self._retry = retry
@@ -203,7 +208,9 @@ class Executor:
         timeout = run.envelope.timeout
         if timeout is None:
             timeout = run.spec.options.timeout
-        if timeout:
+        if timeout and run.spec.executor == "process":
+            run.timeout = timeout  # it counts from when there is a process
+        elif timeout:
             self._deadlines.add(run, timeout)
 
     async def _run(self, run: Run) -> None:
@@ -225,21 +232,38 @@ class Executor:
         spec, envelope = run.spec, run.envelope
         function, signature = spec.function, spec.signature
         assert function is not None and signature is not None, "registered tasks have both"  # noqa: PT018
+        if spec.executor == "process":
+            return await self._call_in_process(run)
         args, kwargs = signature.restore_arguments(envelope.args, envelope.kwargs)
         if signature.context_name is not None:
             args, kwargs = signature.with_context(args, kwargs, self._context_of(run))
         if spec.is_async:
             value = await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
         else:
-            value = await self._threads.call(function, args, kwargs)
+            told = {"task": spec.name, "job_id": run.delivery.job_id}
+            value = await self._threads.call(function, args, kwargs, told)
         written = signature.write_result(value)
         if len(written) > self._queue.max_payload:
-            raise PayloadError(
-                f"task {spec.name!r}: a result of {len(written):,} bytes is over the limit of "
-                f"{self._queue.max_payload:,}: return a reference to the data, "
-                f"or raise Queue(max_payload=)"
-            )
+            raise self._too_long(run, written)
         return written
+
+    async def _call_in_process(self, run: Run) -> bytes:
+        def begin() -> None:
+            # To wait for a process is no part of the run: with few of them it can take long.
+            if run.timeout and not run.is_over:
+                self._deadlines.add(run, run.timeout)
+
+        written = await self._processes.call(run.spec, run.envelope, begin)
+        if len(written) > self._queue.max_payload:
+            raise self._too_long(run, written)
+        return written
+
+    def _too_long(self, run: Run, written: bytes) -> PayloadError:
+        return PayloadError(
+            f"task {run.spec.name!r}: a result of {len(written):,} bytes is over the limit of "
+            f"{self._queue.max_payload:,}: return a reference to the data, "
+            f"or raise Queue(max_payload=)"
+        )
 
     def _context_of(self, run: Run) -> Context:
         delivery = run.delivery

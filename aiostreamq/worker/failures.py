@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 
 from aiostreamq.model.outcome import Failure
+from aiostreamq.model.raised import RaisedInChild
 
 _PACKAGE = str(Path(__file__).parent.parent)
 
@@ -15,6 +16,8 @@ LONGEST_MESSAGE = 4 * 1024
 
 def describe(error: BaseException) -> Failure:
     """Return *error* as it can travel."""
+    if isinstance(error, RaisedInChild):
+        return error.failure  # described where its frames are
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ != "builtins":

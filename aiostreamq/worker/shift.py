@@ -15,6 +15,7 @@ from aiostreamq.worker.control import Control
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.heartbeat import Heartbeat
 from aiostreamq.worker.parking import Parking
+from aiostreamq.worker.processes import Processes
 from aiostreamq.worker.promoter import Promoter
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.reaper import Reaper
@@ -39,7 +40,8 @@ class Settings:
     """How a worker works."""
 
     concurrency: int  #: how many jobs run at once
-    threads: int  #: how many `def` tasks run at once
+    threads: int  #: how many `def` tasks run at once in threads
+    processes: int  #: how many run at once in processes
     lease: float  #: seconds of silence after which others take its jobs
     max_deliveries: int  #: a job that has cost so many workers their life is given up
     slow_after: float  #: seconds the loop may be blocked before that is reported
@@ -57,6 +59,7 @@ class Shift:
         self._broker = queue.session().broker
         self._roster = Roster(self._broker)
         self._threads = Threads(settings.threads)
+        self._processes = Processes(settings.processes)
         schedule = Schedule(self._broker)
         self._settler = Settler(self._broker, schedule, name)
         self._promoter = Promoter(schedule)
@@ -73,6 +76,7 @@ class Shift:
             name,
             settings.concurrency,
             self._threads,
+            self._processes,
             self._broker.clock,
             self._settler.settle,
             self._settler.retry,
@@ -129,6 +133,7 @@ class Shift:
                 await self._executor.wait_idle()
         await self._hand_back(await self._executor.cancel_all())
         self._threads.close()
+        await self._processes.close()
         if self._burying:
             await asyncio.wait(self._burying, timeout=LAST_WORDS)
         await self._within_reason(self._settler.join(), "settle the last outcomes")
@@ -144,6 +149,7 @@ class Shift:
         self._executor.stop()
         cut_short = await self._executor.cancel_all()
         self._threads.close()
+        await self._processes.close()
         await self._within_reason(self._settler.join(), "settle the last outcomes")
         await self._end_services()
         # What a read on its way brought after the others had looked.

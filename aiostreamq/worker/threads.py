@@ -6,10 +6,15 @@ could pile threads up without bound.
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from typing import cast
+
+logger = logging.getLogger("aiostreamq.worker")
 
 
 class Threads:
@@ -24,17 +29,41 @@ class Threads:
         function: Callable[..., object],
         args: Sequence[object],
         kwargs: Mapping[str, object],
+        told: Mapping[str, object],
     ) -> object:
         """Run *function* in a thread.
 
-        Cancelling ends the waiting; a thread that has started runs to its end.
+        Cancelling ends the waiting; a thread that has started runs to its end, which
+        is reported with what *told* says of the job.
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._limit, thread_name_prefix="aiostreamq")
-        call = partial(copy_context().run, function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        call = cast("Callable[[], object]", partial(copy_context().run, function, *args, **kwargs))
+        running = self._pool.submit(call)
+        try:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            if running.running():
+                _report(running, told)
+            raise
 
     def close(self) -> None:
         """Start nothing more; threads that run are not waited for."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _report(running: "Future[object]", told: Mapping[str, object]) -> None:
+    logger.warning(
+        "job was given up, but a thread cannot be stopped: it goes on, and keeps its place until "
+        "it returns; give what it calls a timeout, or use executor='process'",
+        extra=told,
+    )
+    since = time.monotonic()
+    running.add_done_callback(
+        lambda _: logger.info(
+            "thread of a job that was given up has ended, %.1f s later",
+            time.monotonic() - since,
+            extra=told,
+        )
+    )

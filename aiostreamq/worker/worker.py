@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # As many `def` tasks at once as the standard library would give a pool.
 THREADS = min(32, (os.cpu_count() or 1) + 4)
 
+# What keeps a processor busy gains nothing from more.
+PROCESSES = os.cpu_count() or 1
+
 # Seconds. Orchestrators commonly kill 30 s after they ask to stop.
 SHUTDOWN_TIMEOUT = 25.0
 
@@ -49,6 +52,7 @@ class Worker:
         concurrency: int = 100,
         name: str | None = None,
         threads: int = THREADS,
+        processes: int = PROCESSES,
         lease: Duration = LEASE,
         max_deliveries: int = MAX_DELIVERIES,
         slow_after: Duration = SLOW_AFTER,
@@ -61,7 +65,9 @@ class Worker:
             concurrency: How many jobs run at once.
             name: For people; every start adds something unique to it. The host
                 and process id by default.
-            threads: How many `def` tasks run at once.
+            threads: How many `def` tasks run at once in threads.
+            processes: How many tasks of `executor="process"` run at once, each in a
+                process; those are started when they are first needed.
             lease: Seconds without a sign of life, 1 or more, after which the
                 other workers take this one for dead and run its jobs. Not a
                 limit for jobs: those may run for days.
@@ -75,8 +81,8 @@ class Worker:
         Raises:
             UsageError: A number or the name cannot be meant.
         """
-        if concurrency < 1 or threads < 1 or max_deliveries < 1:
-            raise UsageError("concurrency, threads and max_deliveries must be 1 or more")
+        if min(concurrency, threads, processes, max_deliveries) < 1:
+            raise UsageError("concurrency, threads, processes and max_deliveries must be 1 or more")
         self.queue = queue
         self.concurrency = concurrency
         self._called = checked_name("worker", name or f"{socket.gethostname()}-{os.getpid()}")
@@ -84,6 +90,7 @@ class Worker:
         self._settings = Settings(
             concurrency=concurrency,
             threads=threads,
+            processes=processes,
             lease=seconds("lease", lease),
             max_deliveries=max_deliveries,
             slow_after=seconds("slow_after", slow_after),

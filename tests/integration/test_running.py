@@ -230,6 +230,68 @@ async def test_task_that_ignores_its_timeout(queue: Queue, monkeypatch: pytest.M
             await queue.job(job.id)
 
 
+async def test_thread_past_its_timeout(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """Its job ends and its slot is free; that the thread goes on is said, and so is its end."""
+    gate = threading.Event()
+
+    @queue.task(timeout=0.05)
+    def hang() -> str:
+        gate.wait(20)
+        return "too late"
+
+    @queue.task
+    def quick() -> int:
+        return 1
+
+    def said(part: str) -> list[tuple[str, object, object]]:
+        return [
+            (record.levelname, vars(record)["task"], vars(record)["job_id"])
+            for record in caplog.records
+            if part in record.message
+        ]
+
+    caplog.set_level("INFO", "aiostreamq.worker")
+    async with Worker(queue, concurrency=1, threads=2):
+        job = await hang.enqueue()
+        try:
+            with pytest.raises(JobTimeout):
+                await job.result(timeout=5)
+            assert await (await quick.enqueue()) == 1
+            assert said("it goes on") == [("WARNING", "hang", job.id)]
+            assert not said("has ended")
+        finally:
+            gate.set()
+        await wait_until(lambda: said("has ended"), "the thread's end to be told")
+        assert said("has ended") == [("INFO", "hang", job.id)]
+        with pytest.raises(JobTimeout):
+            await queue.job(job.id)
+
+
+async def test_thread_that_was_not_begun(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """A job whose timeout passes while it waits for a thread leaves none behind."""
+    gate = threading.Event()
+    ran: list[str] = []
+
+    @queue.task
+    def hang() -> None:
+        gate.wait(20)
+
+    @queue.task(timeout=0.05)
+    def wait() -> None:
+        ran.append("it")
+
+    async with Worker(queue, threads=1):
+        try:
+            first = await hang.enqueue()
+            with pytest.raises(JobTimeout):
+                await (await wait.enqueue()).result(timeout=5)
+        finally:
+            gate.set()
+        await first
+    assert not ran
+    assert not [record for record in caplog.records if "it goes on" in record.message]
+
+
 async def test_no_more_than_the_concurrency(queue: Queue) -> None:
     """Never more jobs run at once than was said, and never fewer while there are enough."""
     running, most = 0, 0
@@ -303,7 +365,9 @@ async def test_two_workers_share(queue: Queue) -> None:
     assert sorted(ran) == list(range(100))
 
 
-@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"threads": 0}, {"shutdown_timeout": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"concurrency": 0}, {"threads": 0}, {"processes": 0}, {"shutdown_timeout": -1}]
+)
 def test_workers_that_can_not_be(wrong: dict[str, int]) -> None:
     """Numbers that can not be meant are refused."""
     with pytest.raises(UsageError):

@@ -46,6 +46,12 @@ def hash_it(data: str) -> str:
     return data
 
 
+@queue.task(executor="process", timeout=5)
+def crunch(data: list[int], *, times: int = 1) -> float:
+    """Run in a process."""
+    return sum(data) / times
+
+
 @queue.task(timeout=None)
 async def audited(ctx: Context, n: int) -> float:
     """Have options and a context."""
@@ -59,6 +65,8 @@ async def enqueue_has_the_signature_of_the_task() -> None:
     assert_type(await render.enqueue("a", bold=True), Job[bytes])
     assert_type(await send.enqueue("a", "b", subject=1), Job[None])
     assert_type(await hash_it.enqueue("a"), Job[str])
+    assert_type(await crunch.enqueue([1], times=2), Job[float])
+    await crunch.enqueue(["a"])  # pyright: ignore[reportArgumentType]
     await size.enqueue()  # pyright: ignore[reportCallIssue]
     await size.enqueue(1)  # pyright: ignore[reportArgumentType]
     await size.enqueue("a", deep=2)  # pyright: ignore[reportCallIssue]
@@ -84,6 +92,7 @@ async def task_stays_a_function(ctx: Context) -> None:
     assert_type(await audit(ctx, "ada"), list[str])
     assert_type(audit_in_thread(ctx, "ada"), list[str])
     assert_type(hash_it("a"), str)
+    assert_type(crunch([1]), float)
     calling: Coroutine[Any, Any, float] = audited(ctx, 1)
     calling.close()
     size(1)  # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
@@ -111,6 +120,8 @@ async def options_keep_the_types() -> None:
     size.using(timeot=5)  # pyright: ignore[reportCallIssue]
     size.using(lane=5)  # pyright: ignore[reportArgumentType]
     queue.task(timeot=5)  # pyright: ignore[reportCallIssue]
+    queue.task(executor="fork")  # pyright: ignore[reportArgumentType]
+    crunch.using(executor="thread")  # pyright: ignore[reportCallIssue]
 
 
 async def through_the_queue() -> None:

@@ -1,0 +1,61 @@
+"""Where a worker runs a task's function: on its loop, in a thread, in a process."""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from aiostreamq.errors import UsageError
+from aiostreamq.model.signature import TaskSignature
+
+#: Where a `def` task can be run. An `async def` runs on the event loop, always.
+Place = Literal["thread", "process"]
+
+
+def checked_executor(
+    name: str,
+    executor: Place | None,
+    function: Callable[..., object],
+    signature: TaskSignature,
+    *,
+    is_async: bool,
+) -> Place:
+    """Return where the function of task *name* runs, a thread where nothing is said.
+
+    Raises:
+        UsageError: It can not run there.
+    """
+    if executor is None:
+        return "thread"
+    if executor not in get_args(Place):
+        raise UsageError(
+            f"task {name!r}: there is no executor {executor!r}: use 'thread' or 'process'"
+        )
+    if is_async:
+        raise UsageError(
+            f"task {name!r} is an `async def` and runs on the event loop: leave "
+            f"executor={executor!r} out, or make it a `def`"
+        )
+    if executor == "process":
+        _refuse_what_a_process_has_not(name, function, signature)
+    return executor
+
+
+def _refuse_what_a_process_has_not(
+    name: str, function: Callable[..., object], signature: TaskSignature
+) -> None:
+    module = getattr(function, "__module__", None)
+    qualname = getattr(function, "__qualname__", None)
+    if not module or not qualname or "<" in qualname:
+        raise UsageError(
+            f"task {name!r}: a process finds its function by importing it: define it with "
+            f"`def` at the top of a module, not inside a function"
+        )
+    if module == "__main__":
+        raise UsageError(
+            f"task {name!r}: a process cannot import it from the program that was started "
+            f"(__main__): move it into a module that the program imports"
+        )
+    if signature.context_name is not None:
+        raise UsageError(
+            f"task {name!r}: a Context has the live queue, which no other process can have: take "
+            f"its parameter {signature.context_name!r} out, or leave executor='process' out"
+        )

@@ -1,0 +1,16 @@
+"""What a task raised in another process."""
+
+from aiostreamq.model.outcome import Failure
+
+
+class RaisedInChild(Exception):
+    """Stands for an exception that stayed in the process that raised it.
+
+    The exception itself is not sent: it may hold what cannot travel, and the
+    worker need not have its class. What is decided about it goes by names.
+    """
+
+    def __init__(self, kinds: frozenset[str], failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.kinds = kinds  #: names of its class and of all bases, as `Retry` compares them
+        self.failure = failure  #: what there is to tell about it

@@ -1,0 +1,182 @@
+"""The process in which `def` tasks of `executor="process"` run, from its start to its end.
+
+Started as a file, by processes.py. It is told first where modules are found, so
+nothing but the standard library is imported before that. One thread reads what
+the worker asks for, so that the worker's end is seen while a task runs; tasks
+run in the main thread, as they would in a program of their own.
+
+Both directions carry frames: eight bytes that say how long it is, then JSON. An
+answer begins with one more byte, RETURNED or RAISED.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from aiostreamq.model.signature import TaskSignature
+
+SIZE = 8  #: bytes that say how long a frame is
+RETURNED, RAISED = b"=", b"!"
+
+# Seconds for what the user's modules do at exit, before nobody waits for it any more.
+LAST_WORDS = 5.0
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+class Wire:
+    """The socket between the worker and this process."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_inheritable(fd, False)  # it is nobody's business that a task starts
+        self._socket = socket.socket(fileno=fd)
+        self._incoming: BinaryIO = self._socket.makefile("rb")
+        self._asked = 0
+        self._answered = 0
+        self.requests = SimpleQueue[bytes | None]()  #: None is the end
+
+    def read(self) -> bytes | None:
+        """Return the next frame, or None where the worker has closed its side or died."""
+        try:
+            size = self._incoming.read(SIZE)
+            return self._incoming.read(int.from_bytes(size, "big")) if len(size) == SIZE else None
+        except OSError:
+            return None
+
+    def listen(self) -> None:
+        """Queue the requests as they come; see to it that this process ends with the worker."""
+        while (request := self.read()) is not None:
+            self._asked += 1
+            self.requests.put(request)
+        if self._asked == self._answered:
+            self.requests.put(None)
+            time.sleep(LAST_WORDS)
+        end_at_once()
+
+    def answer(self, reply: bytes) -> None:
+        """Send what a task came to."""
+        self._answered += 1  # first: with it the worker may have got all that it wants
+        self._socket.sendall(len(reply).to_bytes(SIZE, "big"))
+        self._socket.sendall(reply)
+
+
+def main(fd: int, worker: int) -> None:
+    """Run what *worker*, a process, asks for over the socket *fd*."""
+    wire = Wire(fd)
+    _end_with(worker)
+    # Ctrl-C and a service manager's SIGTERM may reach all processes at once. The worker
+    # decides what is done about them. A handler, because what is ignored would be
+    # ignored by the programs that a task starts, too.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, _leave_to_the_worker)
+    paths = wire.read()
+    if paths is None:
+        return
+    sys.path[:] = json.loads(paths)
+    threading.Thread(target=wire.listen, name="aiostreamq:wire", daemon=True).start()
+    while (request := wire.requests.get()) is not None:
+        reply = run(request)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # they may be closed, or anything that a task has put there
+                stream.flush()
+        with suppress(BrokenPipeError):  # the worker has died: the other thread sees to that
+            wire.answer(reply)
+
+
+def run(request: bytes) -> bytes:
+    """Call the function that a request names; returns the answer."""
+    from aiostreamq.model.wire import encode
+
+    told = json.loads(request)
+    try:
+        function, signature = find_function(told["module"], told["function"], told["task"])
+        args, kwargs = signature.restore_arguments(told["args"], told["kwargs"])
+        return RETURNED + signature.write_result(function(*args, **kwargs))
+    except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
+        return RAISED + encode(_told_about(error))
+
+
+def find_function(
+    module: str, qualname: str, task: str
+) -> "tuple[Callable[..., object], TaskSignature]":
+    """Import the function of a task.
+
+    Raises:
+        UsageError: It is not where it said it was.
+        ImportError: The module cannot be imported here.
+    """
+    import importlib
+
+    from aiostreamq.client.context import Context
+    from aiostreamq.client.task import Task
+    from aiostreamq.errors import UsageError
+    from aiostreamq.model.signature import TaskSignature
+
+    found: Any = importlib.import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    if isinstance(found, Task):
+        spec = found.spec
+        assert spec.function is not None and spec.signature is not None  # noqa: PT018  # registered
+        return spec.function, spec.signature
+    if getattr(found, "__qualname__", None) != qualname or not callable(found):
+        raise UsageError(
+            f"task {task!r}: its process found no function {qualname!r} in module {module!r}: "
+            f"do not give its name to something else"
+        )
+    return found, TaskSignature(task, found, Context)
+
+
+def _told_about(error: BaseException) -> dict[str, object]:
+    """What the worker must know to decide about *error*."""
+    from aiostreamq.model import verdict
+    from aiostreamq.model.retry import kinds_of
+    from aiostreamq.worker.failures import describe
+
+    failure = describe(error)
+    told: dict[str, object] = {
+        "kinds": sorted(kinds_of(error)),
+        "type": failure.type,
+        "message": failure.message,
+        "traceback": failure.traceback,
+    }
+    # What steers has a meaning beyond its name, in attributes that JSON can carry.
+    steers = [kind for kind in type(error).__mro__ if kind.__module__ == verdict.__name__]
+    if steers:
+        told["steers"] = steers[0].__name__
+        told["facts"] = {k: v for k, v in vars(error).items() if isinstance(v, str | int | float)}
+    return told
+
+
+def end_at_once() -> None:
+    """Kill this process and those that its tasks have started and left in its group."""
+    os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def _leave_to_the_worker(_sign: int, _frame: "FrameType | None") -> None:
+    pass
+
+
+def _end_with(worker: int) -> None:
+    """Have Linux end this process with the worker, also in a C call that lets no thread run."""
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != worker:
+        end_at_once()  # it died before that was said
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,207 @@
+"""Where `def` tasks of `executor="process"` run: in processes that can be killed.
+
+Children of our own rather than anyio's: those hide how they died, throw away what
+a task prints, lend their own standard input and output to the programs that a task
+starts, and see that the worker died only when their task has ended.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from aiostreamq.errors import ProcessDied
+from aiostreamq.model import verdict
+from aiostreamq.model.outcome import Failure
+from aiostreamq.model.raised import RaisedInChild
+from aiostreamq.worker import child as child_program
+
+if TYPE_CHECKING:
+    from aiostreamq.model.envelope import Envelope
+    from aiostreamq.model.spec import TaskSpec
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# Seconds that an idle child gets to end by itself when the worker ends.
+CLOSING_TIME = 1.0
+
+
+class Child:
+    """One process, and the way to talk to it."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        # Its end is not seen by the socket alone: what its task has forked may hold that open.
+        self._watch = asyncio.create_task(self._wait_end(), name="aiostreamq:child")
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked for something."""
+        return not self._watch.done() and not self._reader.at_eof()
+
+    async def ask(self, request: bytes) -> bytes:
+        """Send a request and return the answer.
+
+        Raises:
+            ProcessDied: There will be none.
+        """
+        try:
+            self.send(request)
+            size = await self._reader.readexactly(child_program.SIZE)
+            return await self._reader.readexactly(int.from_bytes(size, "big"))
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        raise ProcessDied(_how_it_died(await self.end(0.0)))
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame; what does not fit into the socket's buffer follows by itself."""
+        self._writer.write(len(frame).to_bytes(child_program.SIZE, "big"))
+        self._writer.write(frame)
+
+    async def end(self, patience: float) -> int:
+        """Have it end, kill it after *patience* seconds; returns its exit code.
+
+        With it go the processes that its task has left in its group.
+        """
+        self._writer.close()
+        if patience:
+            await asyncio.wait([self._watch], timeout=patience)
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        return await asyncio.shield(self._watch)
+
+    async def _wait_end(self) -> int:
+        code = await self._process.wait()
+        self._writer.transport.abort()
+        return code
+
+
+class Processes:
+    """A bounded set of children, started when they are first needed."""
+
+    def __init__(self, limit: int) -> None:
+        self._places = asyncio.Semaphore(limit)
+        self._idle: list[Child] = []
+
+    async def call(
+        self, spec: "TaskSpec", envelope: "Envelope", begin: Callable[[], None]
+    ) -> bytes:
+        """Run a task in a process; returns its result as JSON.
+
+        *begin* is called when there is a process: what comes before is waiting, and
+        no part of the run.
+
+        Raises:
+            ProcessDied: The process ended under it.
+            RaisedInChild: It raised.
+            RetryLater, Drop, Dead: It raised that.
+
+        Cancelling kills the process.
+        """
+        request = orjson.dumps(
+            {
+                "module": getattr(spec.function, "__module__", None),
+                "function": getattr(spec.function, "__qualname__", None),
+                "task": spec.name,
+                "args": envelope.args,
+                "kwargs": envelope.kwargs,
+            }
+        )
+        # The place is free again when the process is gone, not before: there are never more
+        # processes, and never more of their memory, than was said.
+        async with self._places:
+            child = await self._take()
+            begin()
+            try:
+                reply = await child.ask(request)
+            except asyncio.CancelledError:
+                await child.end(0.0)
+                raise
+            except ProcessDied as died:
+                # Where the job runs again nobody else is told how it died.
+                logger.warning("%s", died, extra={"task": spec.name})
+                raise
+            self._idle.append(child)
+        if reply.startswith(child_program.RETURNED):
+            return reply[1:]
+        raise _raised(reply[1:])
+
+    async def close(self) -> None:
+        """End all children that run nothing."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(child.end(CLOSING_TIME) for child in idle))
+
+    async def _take(self) -> Child:
+        while self._idle:
+            child = self._idle.pop()
+            if child.is_alive:
+                return child
+            await child.end(0.0)
+        return await _started()
+
+
+async def _started() -> Child:
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # the worker's own modules must not stand in for others
+                str(Path(child_program.__file__)),
+                str(theirs.fileno()),
+                str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                # Out of the reach of Ctrl-C, and one group to kill.
+                start_new_session=True,
+            )
+        reader, writer = await asyncio.open_connection(sock=ours)
+    except BaseException:
+        ours.close()  # it ends when it sees that
+        raise
+    child = Child(process, reader, writer)
+    child.send(json.dumps(sys.path).encode())
+    return child
+
+
+def _raised(reply: bytes) -> BaseException:
+    """What is raised here for what a task has raised there."""
+    told = orjson.loads(reply)
+    failure = Failure(told["type"], told["message"], told["traceback"])
+    if "steers" not in told:
+        return RaisedInChild(frozenset(told["kinds"]), failure)
+    kind: type[Exception] = getattr(verdict, told["steers"])
+    steering = kind.__new__(kind, failure.message)
+    vars(steering).update(told["facts"])
+    return steering
+
+
+def _how_it_died(code: int) -> str:
+    if code >= 0:
+        return f"the process that ran the task ended under it, with exit code {code}"
+    how = f"the process that ran the task was killed by {_signal_name(-code)}"
+    return f"{how}: was there too little memory?" if code == -signal.SIGKILL else how
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,196 @@
+"""Tasks for processes. Those import them, so they cannot be inside tests."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from aiostreamq import Dead, Drop, Queue, RetryLater
+
+queue = Queue(name="cpu")
+
+
+@dataclass
+class Item:
+    """What JSON does not have."""
+
+    id: UUID
+    price: Decimal
+    tags: set[str]
+
+
+class Unsendable(LookupError):
+    """Can neither be pickled nor made again from its arguments."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} and {two}")
+        self.lock = threading.Lock()
+
+
+@queue.task(executor="process")
+def where() -> list[int]:
+    """Return the process, and its parent."""
+    return [os.getpid(), os.getppid()]
+
+
+@queue.task(executor="process")
+def ship(item: Item, *days: date, at: datetime, **notes: Decimal) -> tuple[Item, list[date]]:
+    """Take and return rich types."""
+    assert isinstance(item, Item)
+    assert at.tzinfo is not None
+    assert all(isinstance(note, Decimal) for note in notes.values())
+    return item, list(days)
+
+
+@queue.task(executor="process")
+def say(text: str) -> str:
+    """Print, and let a program print and read; none of it is for the worker."""
+    print(text)  # noqa: T201  # that is the point
+    subprocess.run([sys.executable, "-c", "import sys; print(repr(sys.stdin.read()))"], check=True)
+    return text
+
+
+def _deep_inside() -> None:
+    raise Unsendable("no tea", "no coffee")
+
+
+@queue.task(executor="process")
+def fail() -> None:
+    """Raise."""
+    _deep_inside()
+
+
+@queue.task(executor="process")
+def odd() -> Any:
+    """Return what can not travel."""
+    return threading.Lock()
+
+
+@queue.task(executor="process")
+def long() -> str:
+    """Return too much."""
+    return "x" * (2 * 1024 * 1024)
+
+
+@queue.task(executor="process")
+def drop(reason: str) -> None:
+    """End without a result."""
+    raise Drop(reason)
+
+
+@queue.task(executor="process")
+def give_up(reason: str) -> None:
+    """End among the dead letters."""
+    raise Dead(reason)
+
+
+@queue.task(executor="process")
+def later(marks: str, after: float) -> int:
+    """Run three times."""
+    return _marked(marks) if _marked(marks, add=True) > 2 else _raise(RetryLater(after))
+
+
+@queue.task(executor="process")
+def fail_twice(marks: str) -> int:
+    """Raise when run for the first two times."""
+    return _marked(marks) if _marked(marks, add=True) > 2 else _raise(Unsendable("a", "b"))
+
+
+@queue.task(executor="process")
+def die_twice(marks: str) -> int:
+    """Take the process along when run for the first two times."""
+    if _marked(marks, add=True) <= 2:
+        os._exit(7)
+    return _marked(marks)
+
+
+def _raise(error: Exception) -> int:
+    raise error
+
+
+def _marked(marks: str, *, add: bool = False) -> int:
+    path = Path(marks)
+    if add:
+        with path.open("a") as file:
+            file.write(".")
+    return len(path.read_text())
+
+
+@queue.task(executor="process")
+def die(how: str) -> None:
+    """Take the process along."""
+    match how:
+        case "exit":
+            os._exit(3)
+        case "segfault":
+            # Python's own report of it is for people, not for this test's output.
+            signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+            ctypes.string_at(0)
+        case _:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@queue.task(executor="process")
+def fork_and_die(pids: str) -> None:
+    """Die, and leave one behind that holds all that was open."""
+    started, start = os.pipe()
+    if os.fork() == 0:
+        note_pid(pids)
+        os.write(start, b".")
+        time.sleep(60)
+        os._exit(0)
+    os.read(started, 1)
+    os._exit(4)
+
+
+def note_pid(pids: str) -> None:
+    """Write down that this process runs something."""
+    with Path(pids).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+@queue.task(executor="process")
+def spin(pids: str) -> None:
+    """Keep a processor busy for ever."""
+    note_pid(pids)
+    while True:
+        pass
+
+
+@queue.task(executor="process")
+def stick(pids: str) -> None:
+    """Never come back from a call that lets no other thread run."""
+    note_pid(pids)
+    sum(range(10**15))
+
+
+@queue.task(executor="process")
+def start_program(pids: str) -> None:
+    """Wait for a program."""
+    note_pid(pids)
+    program = f"import os, time; open({pids!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(60)"
+    subprocess.run([sys.executable, "-c", program], check=False)
+
+
+@queue.task(executor="process")
+def wait_for_file(path: str, pids: str) -> str:
+    """Run until there is a file."""
+    note_pid(pids)
+    while not Path(path).exists():
+        time.sleep(0.005)
+    return path
+
+
+@queue.task
+async def quick(n: int) -> int:
+    """Run on the event loop."""
+    return n
