@@ -15,7 +15,9 @@
     ├── ProcessDied            the process of a task died; told as the type of a JobFailed
     ├── WaitTimeout            you stopped waiting; the job goes on
     └── BrokerError            Redis: trying again may help
+        ├── QueueFull          the lane holds as many jobs as it may
         ├── QueueUnavailable   Redis did not answer within the deadline
+        │   └── NotConfirmed   the job is in Redis, but not yet on a replica or on disk
         └── UnsupportedServer  this Redis is too old
 
 Each class docstring is the default message and says what to do.
@@ -101,5 +103,25 @@ class QueueUnavailable(BrokerError):
     """Redis did not answer within the deadline; nothing is known to be lost, try again."""
 
 
+class NotConfirmed(QueueUnavailable):
+    """The job is in Redis, but was not confirmed in time: enqueue it again with the same id."""
+
+    def __init__(self, message: str | None = None, *, job_ids: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.job_ids = job_ids  #: of the jobs this is about; enqueue them again with these
+
+
+class QueueFull(BrokerError):
+    """The lane holds max_length jobs: workers are behind. Try later, or start more of them."""
+
+    def __init__(
+        self, message: str | None = None, *, lane: str = "", max_length: int = 0, enqueued: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.lane = lane  #: the lane that is full
+        self.max_length = max_length  #: how many jobs it may hold
+        self.enqueued = enqueued  #: of `enqueue_many`: how many calls, from the first on, are in
+
+
 class UnsupportedServer(BrokerError):
-    """aiostreamq needs Redis 6.2 or newer, or Valkey."""
+    """This Redis is too old, or lacks what was asked: aiostreamq needs Redis 6.2, or Valkey."""

@@ -10,16 +10,26 @@ from aiostreamq.client.task import AsyncTask, P, SyncTask, Task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.options import DEFAULT_LANE, Options, OptionWords, checked_lane
+from aiostreamq.model.options import (
+    DEFAULT_LANE,
+    Durability,
+    Options,
+    OptionWords,
+    checked_durability,
+    checked_lane,
+)
 from aiostreamq.model.place import Place, checked_executor
 from aiostreamq.model.signature import TaskSignature
 from aiostreamq.model.spec import TaskSpec
+from aiostreamq.model.terms import Terms, checked_max_length, checked_when_full
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Protocol, Unpack
+    from typing import Literal, Protocol, Unpack
 
     from aiostreamq.store.connector import Connector, Where
+
+    WhenFull = Literal["raise", "wait"]
 
     class Registrar(Protocol):
         """What `@queue.task(...)` with options gives: it takes the function."""
@@ -66,6 +76,9 @@ class Queue(Producer):
         lanes: Iterable[str] = (DEFAULT_LANE,),
         max_payload: int = MAX_PAYLOAD,
         enqueue_timeout: Duration = ENQUEUE_TIMEOUT,
+        durability: Durability = "memory",
+        max_length: int | None = None,
+        when_full: "WhenFull" = "raise",
     ) -> None:
         """Describe a queue.
 
@@ -76,7 +89,14 @@ class Queue(Producer):
             name: Queues of different names in one Redis know nothing of each other.
             lanes: The lanes that workers read; tasks may name any of them.
             max_payload: Bytes that the JSON of a call may have.
-            enqueue_timeout: Seconds an enqueue goes on trying while Redis is away.
+            enqueue_timeout: Seconds an enqueue goes on trying while Redis is away,
+                and waits for the confirmation that `durability` asks for.
+            durability: What an enqueue waits for: "memory", that Redis has the job;
+                "replicated", that a replica has it too; "fsync", that it is on disk.
+            max_length: Jobs that a lane may hold, those that run included; None is
+                any number. Only new jobs are refused: neither those for later,
+                when they are due, nor those that run again.
+            when_full: "raise" QueueFull where there is no room, or "wait" for it.
 
         Raises:
             UsageError: A name or a number cannot be meant.
@@ -85,15 +105,15 @@ class Queue(Producer):
         names = tuple(dict.fromkeys(map(checked_lane, lanes)))
         if not names:
             raise UsageError("lanes=[] leaves a queue that no worker reads: name at least one")
-        if max_payload < 1:
-            raise UsageError(f"max_payload={max_payload} bytes lets nothing through")
-        super().__init__(
-            self._connector,
-            checked_name("queue", name),
-            names,
-            max_payload=max_payload,
-            enqueue_timeout=seconds("enqueue_timeout", enqueue_timeout),
+        bound = checked_max_length(max_length)
+        terms = Terms(
+            max_payload,
+            seconds("enqueue_timeout", enqueue_timeout),
+            checked_durability(durability),
+            bound,
+            checked_when_full(when_full, bound),
         )
+        super().__init__(self._connector, checked_name("queue", name), names, terms)
 
     def _connector(self) -> "Connector":
         # Imported with the first use: producers that never connect need none of it.
@@ -157,7 +177,7 @@ class Queue(Producer):
                 "process" of its own, for work that keeps a processor busy.
             **options: `timeout` (seconds a run may take, none by default),
                 `result_ttl` (seconds the result is kept, an hour by default; 0
-                keeps none), `lane`.
+                keeps none), `lane`, `retry`, `durability` (the queue's own by default).
 
         Raises:
             UsageError: The name is taken, an option cannot be meant, a parameter

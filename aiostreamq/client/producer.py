@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.session import Session
     from aiostreamq.client.task import Call, Task
+    from aiostreamq.model.terms import Terms
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.server import Server
 
@@ -28,15 +29,13 @@ class Producer:
         connect: "Callable[[], Connector]",
         name: str,
         lanes: "Sequence[str]",
-        *,
-        max_payload: int,
-        enqueue_timeout: float,
+        terms: "Terms",
     ) -> None:
         self.name = name
         self.lanes = tuple(lanes)
         self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks by name
-        self.max_payload = max_payload
-        self._enqueue_timeout = enqueue_timeout
+        self.max_payload = terms.max_payload
+        self._terms = terms
         self._keys = Keys(name)
         self._connect = connect
         self._session: Session | None = None
@@ -51,14 +50,16 @@ class Producer:
 
         Raises:
             QueueUnavailable: Redis cannot be reached.
-            UnsupportedServer: This Redis is too old.
-            UsageError: The queue is already open in another event loop.
+            UnsupportedServer: This Redis is too old, or can not do what durability="fsync" needs.
+            UsageError: The queue is already open in another event loop, or asks for
+                a durability that `memory://` has not got.
         """
-        return await self.session().broker.open()
+        return await self.session().open()
 
     async def aclose(self) -> None:
         """Send what is still under way and close the connections.
 
+        A call that still waits for room in its lane is given up, and not enqueued.
         Whoever awaits a job gets QueueUnavailable. The queue can be opened again.
         """
         session = self._session
@@ -83,8 +84,7 @@ class Producer:
                 self._keys,
                 self.lanes,
                 self._spec_of,
-                max_payload=self.max_payload,
-                enqueue_timeout=self._enqueue_timeout,
+                self._terms,
             )
         self._session.check_loop()
         return self._session
@@ -113,9 +113,11 @@ class Producer:
         length without being held in memory at once; the jobs are held.
 
         Raises:
-            As `Task.enqueue`. What came before the error is enqueued.
+            As `Task.enqueue`. What came before the error is enqueued; QueueFull
+                says in `enqueued` how many of the calls that are.
 
-        Cancelling leaves what has been sent enqueued.
+        Cancelling leaves what has been sent enqueued. Calls that wait for room in
+        their lane are given up.
         """
         return await self.session().submit_many(calls)
 

@@ -6,39 +6,41 @@ loads neither asyncio nor anything that talks to Redis.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from aiostreamq.client.entrance import Entrance, Waiting
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job
 from aiostreamq.client.waiter import Waiter
-from aiostreamq.errors import PayloadError, UsageError
+from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import Mark, Postponement, Submission
 from aiostreamq.model.envelope import encode_envelope
 from aiostreamq.model.signature import blame
-from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
-from aiostreamq.store.commit import GroupCommit
+from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker, Refusals
+from aiostreamq.store.durable import DurableBroker
 from aiostreamq.store.schedule import Schedule
 
 if TYPE_CHECKING:
     from aiostreamq.client.task import Call, Using
     from aiostreamq.model.keys import Keys
+    from aiostreamq.model.options import Durability
     from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.terms import Terms
     from aiostreamq.store.connector import Connector
+    from aiostreamq.store.server import Server
 
 R = TypeVar("R")
 
-_Item = TypeVar("_Item", Submission, Postponement)
-_Waiting = tuple[_Item, "asyncio.Future[bool]"]
 _Prepared = tuple[Submission | Postponement, Job[object]]
-
-# A job for later has one part more than one for now: when it is due.
-LATER_PARTS = 5
 
 # Chunks of enqueue_many that may be on their way at once: while Redis works on
 # one, the next is being written here.
 CHUNKS_UNDER_WAY = 3
+
+# The same where they are to be confirmed, which may take a second for all together.
+CHUNKS_UNCONFIRMED = 40
 
 
 class Session:
@@ -50,18 +52,33 @@ class Session:
         keys: "Keys",
         lanes: "Sequence[str]",
         spec_of: "Callable[[str], TaskSpec | None]",
-        *,
-        max_payload: int,
-        enqueue_timeout: float,
+        terms: "Terms",
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.broker = Broker(connector, keys, lanes)
         self.schedule = Schedule(self.broker)
         self.waiter = Waiter(self.broker, spec_of)
-        self._max_payload = max_payload
-        self._enqueue_timeout = enqueue_timeout
-        self._commit = GroupCommit[_Waiting[Submission]](self._put, ENQUEUE_LIMIT)
-        self._postponing = GroupCommit[_Waiting[Postponement]](self._put_later, ENQUEUE_LIMIT)
+        self._terms = terms
+        self._max_payload = terms.max_payload
+        self._entrances: dict[Durability, Entrance] = {}
+        self._entrance = self._entrance_for(terms.durability)
+        self._chunks_under_way = CHUNKS_UNDER_WAY
+        if terms.durability != "memory":
+            self._chunks_under_way = CHUNKS_UNCONFIRMED
+        # Where there may be no room for all, what goes in shall be the first of them.
+        if terms.max_length:
+            self._chunks_under_way = 1
+
+    async def open(self) -> "Server":
+        """Connect, and look whether the server can do what the queue asks for.
+
+        Raises:
+            As `Producer.open`.
+        """
+        server = await self.broker.open()
+        if self._entrance.broker is not self.broker:
+            await self._entrance.broker.open()
+        return server
 
     def check_loop(self) -> None:
         """Refuse another event loop than that of the connections.
@@ -77,13 +94,27 @@ class Session:
 
     async def join(self) -> None:
         """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
-        await self._commit.join()
-        await self._postponing.join()
+        for entrance in list(self._entrances.values()):
+            await entrance.join()
 
     async def close(self) -> None:
         """Close the connections; whoever still waits is told."""
         await self.waiter.close()
         self.broker.close()
+        for entrance in self._entrances.values():
+            entrance.broker.close()
+
+    def _entrance_for(self, durability: "Durability | None") -> Entrance:
+        """The way in for jobs of a durability; None is the queue's own."""
+        durability = durability or self._terms.durability
+        entrance = self._entrances.get(durability)
+        if entrance is None:
+            broker = self.broker
+            if durability != "memory":
+                broker = DurableBroker(broker.connector, broker.keys, broker.lanes, durability)
+            entrance = Entrance(broker, self.waiter.inbox, self._terms)
+            self._entrances[durability] = entrance
+        return entrance
 
     async def submit(
         self,
@@ -95,8 +126,13 @@ class Session:
         """Enqueue one call, together with all others that come in the same moment."""
         item, job = self._prepare(spec, using, args, kwargs)
         future: asyncio.Future[bool] = self.loop.create_future()
-        commit = self._commit if using.due is None else self._postponing
-        cast("GroupCommit[_Waiting[Submission]]", commit).add((cast("Submission", item), future))
+        entrance = self._entrance
+        if (durability := using.options.durability) is not None:
+            entrance = self._entrance_for(durability)
+        if using.due is None:
+            entrance.now.add(cast("Waiting[Submission]", (item, future)))
+        else:
+            entrance.later.add(cast("Waiting[Postponement]", (item, future)))
         is_taken = await future
         if using.id is not None and not is_taken:
             job.begin_anew()
@@ -108,21 +144,27 @@ class Session:
         """Enqueue calls chunk by chunk, in their order."""
         jobs: list[Job[R]] = []
         under_way: deque[asyncio.Task[None]] = deque()
+        refused: UsageError | None = None
         try:
             async for chunk in _chunks(calls, ENQUEUE_LIMIT):
                 prepared, refused = self._prepare_chunk(chunk)
-                named = {at for at in range(len(prepared)) if chunk[at].using.id is not None}
-                jobs += cast("list[Job[R]]", [job for _, job in prepared])
-                if len(under_way) == CHUNKS_UNDER_WAY:
+                if len(under_way) == self._chunks_under_way:
                     await under_way.popleft()
-                under_way.append(asyncio.create_task(self._put_chunk(prepared, named)))
+                putting = self._put_chunk(chunk, prepared, len(jobs))
+                under_way.append(asyncio.create_task(putting))
+                jobs += cast("list[Job[R]]", [job for _, job in prepared])
                 if refused is not None:
-                    raise refused
+                    break
                 await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if self._terms.waits_when_full:  # for room, maybe for ever
+                for putting in under_way:
+                    putting.cancel()
+            raise
         finally:
             # Also after an error: what was handed to Redis is seen to its end.
             ended = await asyncio.gather(*under_way, return_exceptions=True)
-        for failed in ended:
+        for failed in (*ended, refused):
             if failed is not None:
                 raise failed
         return jobs
@@ -193,46 +235,39 @@ class Session:
             return prepared, error
         return prepared, None
 
-    async def _put(self, batch: "list[_Waiting[Submission]]") -> None:
-        await self._settle_all(batch, self._send_now([item for item, _ in batch]))
-
-    async def _put_later(self, batch: "list[_Waiting[Postponement]]") -> None:
-        await self._settle_all(batch, self._send_later([item for item, _ in batch]))
-
-    async def _settle_all(
-        self, batch: "list[_Waiting[_Item]]", sending: "Coroutine[Any, Any, set[int]]"
+    async def _put_chunk(
+        self, chunk: "Sequence[Call[object]]", prepared: "list[_Prepared]", before: int
     ) -> None:
-        """Tell everyone in *batch* what came of *sending* it."""
-        try:
-            taken = await sending
-        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the callers
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for place, (_, future) in enumerate(batch):
-            if not future.done():
-                future.set_result(place in taken)
+        """Send what is prepared of a chunk, that has *before* calls before it.
 
-    async def _send_now(self, jobs: Sequence[Submission]) -> set[int]:
-        return await self.broker.enqueue(jobs, self.waiter.inbox, self._enqueue_timeout)
-
-    async def _send_later(self, jobs: Sequence[Postponement]) -> set[int]:
-        return await self.schedule.delay(jobs, self.waiter.inbox, self._enqueue_timeout)
-
-    async def _put_chunk(self, prepared: "list[_Prepared]", named: set[int]) -> None:
-        """Send a chunk; *named* are the places of the jobs whose ids callers gave."""
-        later = [at for at, (item, _) in enumerate(prepared) if len(item) == LATER_PARTS]
-        now = sorted(set(range(len(prepared))) - set(later)) if later else range(len(prepared))
+        Raises:
+            QueueFull: There was no room for all; what found room is in.
+        """
+        ways: list[tuple[Durability | None, bool]]
+        ways = [(call.using.options.durability, call.using.due is None) for call in chunk]
         taken: set[int] = set()
-        if now:
-            found = await self._send_now([cast("Submission", prepared[at][0]) for at in now])
-            taken.update(now[place] for place in found)
-        if later:
-            found = await self._send_later([cast("Postponement", prepared[at][0]) for at in later])
-            taken.update(later[place] for place in found)
-        for place in named - taken:
-            prepared[place][1].begin_anew()
+        full: dict[int, Entrance] = {}
+        for durability, is_now in dict.fromkeys(ways):
+            entrance = self._entrance_for(durability)
+            places = [at for at in range(len(prepared)) if ways[at] == (durability, is_now)]
+            items = [prepared[at][0] for at in places]
+            try:
+                if is_now:
+                    refusals = await entrance.send(cast("list[Submission]", items))
+                else:
+                    found = await entrance.send_later(cast("list[Postponement]", items))
+                    refusals = Refusals(found, set())
+            except NotConfirmed as error:
+                ids = tuple(item[0] for item in items)
+                raise NotConfirmed(str(error), job_ids=ids) from error
+            taken.update(places[place] for place in refusals.taken)
+            full.update((places[place], entrance) for place in refusals.full)
+        for at, (_, job) in enumerate(prepared):
+            if chunk[at].using.id is not None and at not in taken:
+                job.begin_anew()
+        if full:
+            first = min(full)
+            raise full[first].full(cast("Submission", prepared[first][0]), enqueued=before + first)
 
 
 async def _chunks(

@@ -92,10 +92,14 @@ class Enqueuer(Generic[P, R_co]):
             UsageError: The task cannot be called so, or its lane is unknown.
             PayloadError: An argument cannot travel, or all together are too long.
             QueueUnavailable: Redis could not be reached within the queue's deadline.
+            NotConfirmed: The job is in Redis, but not where `durability` wants it.
+            QueueFull: The lane holds `max_length` jobs, and the queue does not wait.
             BrokerError: Redis refused.
 
         Cancelling is safe for the queue, but the job may or may not have been
         enqueued; give it an id with `.using(id=...)` to enqueue it again without doubt.
+        A call that waits for room in its lane is not enqueued when it is cancelled,
+        unless room came in that very moment.
         """
         # The coroutine itself, and not one around it, which would cost 0.5 µs more.
         submitting = self._submitter.submit(self.spec, self._using, args, kwargs)

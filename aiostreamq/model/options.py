@@ -1,7 +1,7 @@
 """What can be said about a task, and again about one of its jobs."""
 
 from dataclasses import dataclass, replace
-from typing import TypedDict
+from typing import Literal, TypedDict, cast, get_args
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
@@ -14,6 +14,11 @@ DEFAULT_LANE = "default"
 DEFAULT_RESULT_TTL = 3600.0
 
 
+#: What an enqueue waits for: that Redis has the job, that a replica has it too, or
+#: that it is on Redis's disk.
+Durability = Literal["memory", "replicated", "fsync"]
+
+
 class OptionWords(TypedDict, total=False):
     """The options as `@queue.task(...)` and `.using(...)` take them."""
 
@@ -21,6 +26,7 @@ class OptionWords(TypedDict, total=False):
     result_ttl: Duration
     lane: str
     retry: Retry | None
+    durability: Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Options:
     result_ttl: float = DEFAULT_RESULT_TTL  #: seconds the result is kept; 0 keeps none
     lane: str = DEFAULT_LANE  #: the stream its jobs wait in
     retry: Retry | None = None  #: when a failed run is followed by another
+    durability: Durability | None = None  #: what enqueueing waits for; None is what the queue says
 
     def with_words(self, words: OptionWords) -> "Options":
         """Return these options with *words* said over them.
@@ -47,6 +54,8 @@ class Options:
             changed = replace(changed, lane=checked_lane(words["lane"]))
         if "retry" in words:
             changed = replace(changed, retry=words["retry"])
+        if "durability" in words:
+            changed = replace(changed, durability=checked_durability(words["durability"]))
         return changed
 
 
@@ -57,6 +66,13 @@ def _timeout(value: Duration | None) -> float | None:
     if found == 0:
         raise UsageError("timeout=0 would stop every run at once; leave it out for no limit")
     return found
+
+
+def checked_durability(word: str) -> Durability:
+    """Return *word*, or raise UsageError where it is none of the three."""
+    if word not in get_args(Durability):
+        raise UsageError(f"durability={word!r} is not known: use 'memory', 'replicated' or 'fsync'")
+    return cast("Durability", word)
 
 
 def checked_lane(name: str) -> str:

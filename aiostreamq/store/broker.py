@@ -2,7 +2,7 @@
 
 import asyncio
 from enum import Enum, auto
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP, RETURNED, Keys
@@ -38,6 +38,7 @@ SCRIPTS = (
     "retry",
     "park",
     "release",
+    "confirm",
 )
 
 # Seconds that connecting for the first time may take.
@@ -77,6 +78,13 @@ class Standing(Enum):
     WILL_TELL = auto()  #: the inbox will be told
     NO_RESULT = auto()  #: the job keeps no result
     UNKNOWN = auto()  #: there is no such job
+
+
+class Refusals(NamedTuple):
+    """Places (from 0) of the jobs that an enqueue did not put in."""
+
+    taken: set[int]  #: their ids are: whatever has them is left as it is
+    full: set[int]  #: their lanes are
 
 
 class Broker:
@@ -156,6 +164,10 @@ class Broker:
                 f"name it in Queue(lanes=[...]), so that workers read it"
             ) from None
 
+    def lane_at(self, place: int) -> str:
+        """The lane at a place that `place_of` gave."""
+        return self.lanes[place - 2]  # RETURNED is the first of the streams
+
     async def enqueue(
         self, jobs: "Sequence[Submission]", inbox: str, deadline: float
     ) -> "set[int]":
@@ -165,11 +177,29 @@ class Broker:
             QueueUnavailable: *deadline* seconds have passed; each job may or may not be in.
             BrokerError: Redis refused.
         """
-        arguments: list[Argument] = [self.keys.prefix, inbox]
+        return {place - 1 for place in await self._enqueue(jobs, inbox, deadline, 0)}
+
+    async def enqueue_within(
+        self, max_length: int, jobs: "Sequence[Submission]", inbox: str, deadline: float
+    ) -> Refusals:
+        """Put *jobs* into their streams as far as those hold no more than *max_length* then.
+
+        Raises:
+            As `enqueue`.
+        """
+        places = await self._enqueue(jobs, inbox, deadline, max_length)
+        return Refusals(
+            {place - 1 for place in places if place > 0},
+            {-place - 1 for place in places if place < 0},
+        )
+
+    async def _enqueue(
+        self, jobs: "Sequence[Submission]", inbox: str, deadline: float, max_length: int
+    ) -> "list[int]":
+        arguments: list[Argument] = [self.keys.prefix, inbox, max_length]
         for job in jobs:
             arguments += job
-        taken = await self.run("enqueue", self.streams, arguments, deadline)
-        return {place - 1 for place in cast("list[int]", taken)}
+        return cast("list[int]", await self.run("enqueue", self.streams, arguments, deadline))
 
     async def subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | Standing]":
         """Ask that *inbox* is told of the ends of jobs; returns the outcomes that exist already."""

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, TypeVar
 
 from aiostreamq.store.connector import REPLY_TIMEOUT, Connector, unreachable
-from aiostreamq.store.failures import Remedy, is_elsewhere, remedy_for
+from aiostreamq.store.failures import Remedy, is_elsewhere, remedy_for, with_advice
 from aiostreamq.store.link import CommandError, Link, LinkLost
 
 if TYPE_CHECKING:
@@ -134,9 +134,10 @@ class Line:
     ) -> None:
         """Do what helps against *error* and pause, or raise where nothing does."""
         remedy = remedy_for(error)
-        if self._is_closed or remedy in {Remedy.NONE, Remedy.PUSH_BACK}:
-            raise error
-        if remedy is Remedy.REPAIR and repair is None:
+        is_hopeless = remedy in {Remedy.NONE, Remedy.PUSH_BACK}
+        if self._is_closed or is_hopeless or (remedy is Remedy.REPAIR and repair is None):
+            if (advised := with_advice(error)) is not error:
+                raise advised from error
             raise error
         self._trouble = error
         outage.tell(error)

@@ -8,12 +8,26 @@ from typing import TYPE_CHECKING, cast
 from aiostreamq.store.link import Argument, CommandError, Link, Reply
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
     from aiostreamq.store.server import Server
 
-# These end or give back what is taken: they must pass when memory is full.
-_PASS_WHEN_FULL = frozenset({"settle", "hand_back", "bury", "mark"})
+# All but taking new jobs must pass when memory is full, or what frees it would stop: jobs
+# that are due or recovered have to run, and whoever lives must be able to show it.
+_PASS_WHEN_FULL = frozenset(
+    {
+        "settle",
+        "hand_back",
+        "bury",
+        "mark",
+        "renew",
+        "reap",
+        "promote",
+        "release",
+        "subscribe",
+    }
+)
 
 
 @cache
@@ -44,10 +58,20 @@ class Script:
             LinkLost: The connection broke; whether the script ran is unknown.
         """
         try:
-            return await link.call("EVALSHA", self.sha, len(keys), *keys, *arguments)
+            return await self.call(link, keys, arguments)
         except CommandError as error:
             if error.code != "NOSCRIPT":
                 raise
+        await self.load(link)
+        return await self.call(link, keys, arguments)
+
+    def call(
+        self, link: Link, keys: "Sequence[str]", arguments: "Sequence[Argument]"
+    ) -> "asyncio.Future[Reply]":
+        """Send the call once, for those who see to it that the server has the script."""
+        return link.call("EVALSHA", self.sha, len(keys), *keys, *arguments)
+
+    async def load(self, link: Link) -> None:
+        """Have the server keep it."""
         # SCRIPT LOAD and not EVAL: since Redis 7.4 what EVAL loads can be evicted.
         await link.call("SCRIPT", "LOAD", self.source)
-        return await link.call("EVALSHA", self.sha, len(keys), *keys, *arguments)

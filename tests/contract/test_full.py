@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiostreamq import BrokerError
-from aiostreamq.model.delivery import Mark
+from aiostreamq.model.delivery import Mark, Retrial
+from aiostreamq.store.broker import Standing
+from aiostreamq.store.roster import Roster
+from aiostreamq.store.schedule import Schedule
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store, outcome_of
 
@@ -18,11 +21,11 @@ async def full(own_redis_server: RedisServer) -> AsyncIterator[tuple[Store, Redi
 
 
 async def test_enqueue(full: tuple[Store, RedisServer]) -> None:
-    """It is refused at once with Redis's reason, and leaves nothing behind."""
+    """It is refused at once with whose business it is, and leaves nothing behind."""
     store, server = full
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    with pytest.raises(BrokerError, match="OOM"):
-        await store.enqueue("a")
+    with pytest.raises(BrokerError, match=r"Redis is full.*try later.*OOM"):
+        await store.enqueue("a", "b")
     assert "job:a" not in await store.key_names()
 
 
@@ -42,3 +45,80 @@ async def test_hand_back(full: tuple[Store, RedisServer]) -> None:
     delivery = await store.deliver("a")
     server.ask("CONFIG", "SET", "maxmemory", "1")
     assert await store.broker.hand_back([delivery]) == 1
+
+
+async def test_delay(full: tuple[Store, RedisServer]) -> None:
+    """A new job is refused for later as it is for now."""
+    store, server = full
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(BrokerError, match="Redis is full"):
+        await Schedule(store.broker).delay([("a", "default", Mark.NOBODY, "1", b"{}")], "me", 5)
+
+
+async def test_retry(full: tuple[Store, RedisServer]) -> None:
+    """A job that is to run again does, at once or later."""
+    store, server = full
+    schedule = Schedule(store.broker)
+    await store.enqueue("a", "b")
+    a, b = await store.read()
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    assert await schedule.retry([Retrial(a, 0), Retrial(b, 1)]) == []
+    assert [d.job_id for d in await store.read()] == ["a"]
+
+
+async def test_what_is_due(full: tuple[Store, RedisServer]) -> None:
+    """It is promoted: if all memory is taken by jobs for later, only that gets it free."""
+    store, server = full
+    schedule = Schedule(store.broker)
+    await schedule.delay([("a", "default", Mark.NOBODY, "1", b"{}")], "me", 5)
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    assert (await schedule.promote())[0] == 1
+    assert [d.job_id for d in await store.read()] == ["a"]
+
+
+async def test_parked_jobs(full: tuple[Store, RedisServer]) -> None:
+    """They are set aside, and released."""
+    store, server = full
+    schedule = Schedule(store.broker)
+    delivery = await store.deliver("a")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    assert await schedule.park([(delivery, "t")]) == 1
+    assert await schedule.release(["t"]) == 1
+    assert [d.job_id for d in await store.read()] == ["a"]
+
+
+async def test_beat(full: tuple[Store, RedisServer]) -> None:
+    """Who lives can show it: else all would look dead when memory is free again."""
+    store, server = full
+    roster = Roster(store.broker)
+    await roster.join("w1", 1_000)
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    assert await roster.renew("w1", 1_000)
+    assert (await roster.census(1_000, thorough=False))["w1"] == "1 1000"
+
+
+async def test_dead_worker(full: tuple[Store, RedisServer]) -> None:
+    """Its jobs are given to the living; on Redis 6.2 only when there is memory again."""
+    store, server = full
+    roster = Roster(store.broker)
+    await roster.join("w1", 1_000)
+    await store.deliver("a", "w1")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    if not (await store.broker.open()).takes_script_flags:
+        with pytest.raises(BrokerError, match="Redis is full"):
+            await roster.reap("w1", "0 1000", 3)
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+    assert (await roster.reap("w1", "0 1000", 3)).returned == 1
+    assert [d.job_id for d in await store.read("w2")] == ["a"]
+
+
+async def test_subscribe(full: tuple[Store, RedisServer]) -> None:
+    """A job can be awaited; on Redis 6.2 only when there is memory again."""
+    store, server = full
+    await store.enqueue("a")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    if not (await store.broker.open()).takes_script_flags:
+        with pytest.raises(BrokerError, match="Redis is full"):
+            await store.broker.subscribe("me", ["a"])
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+    assert await store.broker.subscribe("me", ["a"]) == [Standing.WILL_TELL]

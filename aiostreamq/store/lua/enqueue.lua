@@ -3,26 +3,36 @@
 -- KEYS[1..]  streams
 -- ARGV[1]    prefix of the queue's keys
 -- ARGV[2]    inbox of the caller, told of the ends of the jobs marked 1
--- ARGV[3..]  four for each job:
+-- ARGV[3]    max_length: how many jobs a stream may hold, those that run included; 0 for any number
+-- ARGV[4..]  four for each job:
 --              id
 --              stream, an index into KEYS
 --              mark: 0 nobody waits yet, 1 the caller waits, 2 no result is kept
 --              envelope, JSON
 --
--- Returns the places (from 1) of the jobs whose id was taken: those are left as
--- they are, so that a call repeated after a lost reply makes nothing twice.
+-- Returns the places (from 1) of the jobs that were not put in. One whose id was
+-- taken: it is left as it is, so that a call repeated after a lost reply makes
+-- nothing twice. With a minus, one that found its stream full.
 -- Cost O(jobs), about 4 microseconds each; callers send at most 500.
 
-local prefix, inbox = ARGV[1], ARGV[2]
+local prefix, inbox, max_length = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local job_prefix, result_prefix = prefix .. 'job:', prefix .. 'result:'
 local lane_at = string.len(prefix) + string.len('stream:') + 1
-local taken = {}
+local refused, room = {}, {}
 
-for at = 3, #ARGV, 4 do
+local function is_full(stream)
+  local left = room[stream] or max_length - redis.call('XLEN', stream)
+  room[stream] = left - 1
+  return left < 1
+end
+
+for at = 4, #ARGV, 4 do
   local id, stream, mark = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
   local job = job_prefix .. id
   if redis.call('EXISTS', job, result_prefix .. id) > 0 then
-    taken[#taken + 1] = (at + 1) / 4
+    refused[#refused + 1] = at / 4
+  elseif max_length > 0 and is_full(stream) then
+    refused[#refused + 1] = -at / 4
   else
     local entry = redis.call('XADD', stream, '*', 'id', id, 'n', '1', 'job', ARGV[at + 3])
     local lane = string.sub(stream, lane_at)
@@ -38,4 +48,4 @@ for at = 3, #ARGV, 4 do
     end
   end
 end
-return taken
+return refused

@@ -14,6 +14,9 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)
 for _, id in ipairs(due) do
+  -- First, because a script whose first write needs no memory is not stopped when
+  -- there is none: what is due must run for memory to get free.
+  redis.call('ZREM', delayed, id)
   local job = prefix .. 'job:' .. id
   local kept = redis.call('HMGET', job, 'p', 'n', 's', 'a')
   local envelope, n, lane, attempt = kept[1], kept[2], kept[3], kept[4]
@@ -28,7 +31,6 @@ for _, id in ipairs(due) do
     redis.call('HSET', job, 'e', entry)
     redis.call('HDEL', job, 'p', 'n', 'a')
   end
-  redis.call('ZREM', delayed, id)
 end
 
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]

@@ -18,9 +18,9 @@ for at = 3, #ARGV do
   local parked = prefix .. 'parked:' .. ARGV[at]
   for _, waiting in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', limit - moved)) do
     local fields = waiting[2]
+    redis.call('XDEL', parked, waiting[1]) -- first, so that it passes when memory is full
     local fresh = redis.call('XADD', returned, '*', unpack(fields))
     redis.call('HSET', prefix .. 'job:' .. fields[2], 'e', fresh, 's', 'returned')
-    redis.call('XDEL', parked, waiting[1])
     moved = moved + 1
   end
   if redis.call('XLEN', parked) == 0 then

@@ -18,6 +18,9 @@ if ARGV[3] == '0' then
   end
   counter = tonumber(string.match(beat, '^%d+')) + 1
 end
+-- First a write that needs no memory: a script that has written is not stopped when
+-- there is none, and a full Redis must not make the living look dead.
+redis.call('HDEL', workers, name)
 -- A counter and no time: whoever watches it has a clock of its own, so that a
 -- step of Redis's clock makes nobody look dead.
 redis.call('HSET', workers, name, string.format('%d %s', counter, lease_ms))

@@ -30,6 +30,7 @@ def test_words_are_said_over_what_there_is() -> None:
         OptionWords(timeout="soon"),
         OptionWords(result_ttl=-1),
         OptionWords(result_ttl=float("inf")),
+        OptionWords(durability="disk"),  # pyright: ignore[reportArgumentType]  # that is what is tested
         OptionWords(lane=""),
         OptionWords(lane="fast lane"),
         OptionWords(lane="returned"),

@@ -1,7 +1,7 @@
 import pytest
 
 from aiostreamq import AioStreamQError
-from aiostreamq.store.failures import Remedy, is_elsewhere, remedy_for
+from aiostreamq.store.failures import Remedy, is_elsewhere, remedy_for, with_advice
 from aiostreamq.store.link import CommandError, LinkLost
 
 SHA = "6b1bf486c81ceb7edf3c093f4c48582e38c0e791"
@@ -34,7 +34,13 @@ TOLD = [
     ("NOPERM User default has no permissions to run the 'evalsha' command", Remedy.NONE),
     ("ERR unknown command 'XREADGROUP'", Remedy.NONE),
     ("ERR value is not an integer or out of range", Remedy.NONE),
-    ("NOSCRIPT No matching script. Please use EVAL.", Remedy.NONE),
+    ("WRONGPASS invalid username-password pair or user is disabled.", Remedy.NONE),
+    ("MOVED 3999 127.0.0.1:6381", Remedy.NONE),
+    ("NOSCRIPT No matching script. Please use EVAL.", Remedy.AGAIN),
+    ("ERR max number of clients reached", Remedy.AGAIN),
+    ("ERR WAIT cannot be used with replica instances. Please also note", Remedy.AGAIN),
+    ("ERR WAITAOF cannot be used with replica instances. Please also", Remedy.AGAIN),
+    ("ERR WAITAOF cannot be used when numlocal is set but appendonly is", Remedy.NONE),
 ]  # fmt: skip
 
 
@@ -62,6 +68,8 @@ def test_what_is_not_of_redis() -> None:
         (OLD + "@user_script: 37: -READONLY You can't write against a read only", True),
         ("MASTERDOWN Link with MASTER is down", True),
         ("UNBLOCKED force unblock from blocking operation", True),
+        ("ERR max number of clients reached", True),
+        ("ERR WAIT cannot be used with replica instances. Please also note", True),
         ("LOADING Redis is loading the dataset in memory", False),
         ("OOM command not allowed when used memory > 'maxmemory'.", False),
     ],
@@ -74,3 +82,27 @@ def test_another_server_is_in_charge(told: str, elsewhere: bool) -> None:
 def test_code() -> None:
     """The first word of an error is its code."""
     assert CommandError("NOSCRIPT No matching script.").code == "NOSCRIPT"
+
+
+@pytest.mark.parametrize(
+    ("told", "advice"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'." + NEW, "Redis is full"),
+        (OLD + "@user_script: 37: -OOM command not allowed when used", "Redis is full"),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", "another program"),
+        ("NOPERM User default has no permissions to run the 'evalsha' command", "the Redis user"),
+        ("NOAUTH Authentication required.", "put it in the URL"),
+    ],
+    ids=str,
+)
+def test_whose_business_it_is(told: str, advice: str) -> None:
+    """What will not pass by itself is told with what to do, and Redis's own words."""
+    advised = str(with_advice(CommandError(told)))
+    assert advice in advised
+    assert told in advised
+
+
+def test_no_advice() -> None:
+    """Where there is none, the error is left as it is."""
+    for error in (CommandError("ERR unknown command 'X'"), LinkLost("gone"), ValueError("OOM")):
+        assert with_advice(error) is error

@@ -1,0 +1,125 @@
+"""How jobs of one durability get into Redis: together, and as far as there is room."""
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiostreamq.client.turnstile import Turnstile
+from aiostreamq.errors import NotConfirmed, QueueFull
+from aiostreamq.model.delivery import Postponement, Submission
+from aiostreamq.store.broker import ENQUEUE_LIMIT, Refusals
+from aiostreamq.store.commit import GroupCommit
+from aiostreamq.store.schedule import Schedule
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine, Sequence
+
+    from aiostreamq.model.terms import Terms
+    from aiostreamq.store.broker import Broker
+
+Item = TypeVar("Item", Submission, Postponement)
+Waiting = tuple[Item, "asyncio.Future[bool]"]  # the future tells whether the id was taken
+
+
+class Entrance:
+    """The way in of jobs, over one connection."""
+
+    def __init__(self, broker: "Broker", inbox: str, terms: "Terms") -> None:
+        """Open one.
+
+        Args:
+            broker: What the jobs go through.
+            inbox: Of this process.
+            terms: How many may be in a lane, how long to try, and so on.
+        """
+        self.broker = broker
+        self._schedule = Schedule(broker)
+        self._inbox = inbox
+        self._terms = terms
+        self._timeout = terms.enqueue_timeout
+        self.later = GroupCommit[Waiting[Postponement]](self._put_later, ENQUEUE_LIMIT)
+        self.turnstile: Turnstile | None = None
+        self.now: GroupCommit[Waiting[Submission]] | Turnstile
+        if terms.waits_when_full:
+            self.now = self.turnstile = Turnstile(self._send_bounded, ENQUEUE_LIMIT)
+        else:
+            put = self._put_bounded if terms.max_length else self._put
+            self.now = GroupCommit[Waiting[Submission]](put, ENQUEUE_LIMIT)
+
+    async def join(self) -> None:
+        """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
+        await self.now.join()
+        await self.later.join()
+
+    async def send(self, jobs: "Sequence[Submission]") -> Refusals:
+        """Put jobs in; where calls wait for room, none is refused for want of it.
+
+        Cancelling leaves open which are in, but none is put in later.
+        """
+        if self.turnstile is not None:
+            return Refusals(await self.turnstile.put(jobs), set())
+        if self._terms.max_length:
+            return await self._send_bounded(jobs)
+        return Refusals(await self._send(jobs), set())
+
+    async def send_later(self, jobs: "Sequence[Postponement]") -> set[int]:
+        """Keep jobs for later; returns the places (from 0) of ids that were taken."""
+        return await self._schedule.delay(jobs, self._inbox, self._timeout)
+
+    def full(self, job: Submission, *, enqueued: int = 0) -> QueueFull:
+        """The error for a job that found no room."""
+        lane = self.broker.lane_at(job[1])
+        most = self._terms.max_length
+        return QueueFull(
+            f"lane {lane!r} of queue {self.broker.keys.queue!r} is full (max_length={most}): "
+            f"workers are behind; try later, start more of them, or use when_full='wait'",
+            lane=lane,
+            max_length=most,
+            enqueued=enqueued,
+        )
+
+    async def _send(self, jobs: "Sequence[Submission]") -> set[int]:
+        return await self.broker.enqueue(jobs, self._inbox, self._timeout)
+
+    async def _send_bounded(self, jobs: "Sequence[Submission]") -> Refusals:
+        most = self._terms.max_length
+        return await self.broker.enqueue_within(most, jobs, self._inbox, self._timeout)
+
+    async def _put(self, batch: "list[Waiting[Submission]]") -> None:
+        await _tell_all(batch, self._send([item for item, _ in batch]))
+
+    async def _put_later(self, batch: "list[Waiting[Postponement]]") -> None:
+        await _tell_all(batch, self.send_later([item for item, _ in batch]))
+
+    async def _put_bounded(self, batch: "list[Waiting[Submission]]") -> None:
+        await _tell_all(batch, self._put_as_far_as_it_goes(batch))
+
+    async def _put_as_far_as_it_goes(self, batch: "list[Waiting[Submission]]") -> set[int]:
+        taken, full = await self._send_bounded([item for item, _ in batch])
+        for place in full:
+            item, future = batch[place]
+            if not future.done():
+                future.set_exception(self.full(item))
+        return taken
+
+
+async def _tell_all(batch: "list[Waiting[Item]]", sending: "Coroutine[Any, Any, set[int]]") -> None:
+    """Tell everyone in *batch* what came of *sending* it."""
+    try:
+        taken = await sending
+    except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the callers
+        for item, future in batch:
+            if not future.done():
+                future.set_exception(error_for(item, error))
+        return
+    for place, (_, future) in enumerate(batch):
+        if not future.done():
+            future.set_result(place in taken)
+
+
+def error_for(item: Item, error: Exception) -> Exception:
+    """The error as the caller of one job shall see it."""
+    if not isinstance(error, NotConfirmed):
+        return error
+    told = NotConfirmed(str(error), job_ids=(item[0],))
+    told.__cause__ = error
+    return told

@@ -1,0 +1,107 @@
+"""Redis refuses for a reason of its own: what passes is waited for, what does not is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from aiostreamq import BrokerError, Queue, QueueUnavailable, Worker
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+
+#: Seconds after which a call gives up, in tests about that.
+SHORT = 0.5
+
+
+async def same(n: int) -> int:
+    """What the jobs do."""
+    return n
+
+
+@pytest.fixture
+async def queue(own_redis_server: RedisServer) -> AsyncIterator[Queue]:
+    """An open queue with a task, on a server that will refuse."""
+    async with Queue(own_redis_server.url) as queue:
+        queue.task(same)
+        yield queue
+
+
+REFUSALS = {
+    "NOREPLICAS": (
+        [("CONFIG", "SET", "min-replicas-to-write", "1")],
+        [("CONFIG", "SET", "min-replicas-to-write", "0")],
+    ),
+    "READONLY": ([("REPLICAOF", "127.0.0.1", "1")], [("REPLICAOF", "NO", "ONE")]),
+    "MASTERDOWN": (
+        [
+            ("CONFIG", "SET", "replica-serve-stale-data", "no"),
+            ("REPLICAOF", "127.0.0.1", "1"),
+        ],
+        [("REPLICAOF", "NO", "ONE")],
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+async def test_it_passes(
+    queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture, reason: str
+) -> None:
+    """Enqueueing and working wait until Redis takes writes again, and say once why."""
+    begin, end = REFUSALS[reason]
+    async with Worker(queue):
+        assert await (await queue.enqueue("same", 1)) == 1
+        for command in begin:
+            own_redis_server.ask(*command)
+        calling = asyncio.ensure_future(queue.enqueue("same", 2))
+        await wait_until(lambda: reason in caplog.text, "the refusal to be logged")
+        assert not calling.done()
+        for command in end:
+            own_redis_server.ask(*command)
+        assert await (await calling) == 2
+    assert "Redis answers again" in caplog.text
+
+
+async def test_it_lasts(own_redis_server: RedisServer) -> None:
+    """After its deadline an enqueue gives up, with Redis's reason."""
+    async with Queue(own_redis_server.url, enqueue_timeout=SHORT) as queue:
+        task = queue.task(same)
+        own_redis_server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+        with pytest.raises(QueueUnavailable, match="NOREPLICAS"):
+            await task.enqueue(1)
+
+
+async def test_no_place_for_a_connection(own_redis_server: RedisServer) -> None:
+    """Where Redis has as many clients as it takes, one more comes when another goes."""
+    own_redis_server.ask("CONFIG", "SET", "maxclients", "1")
+    async with Queue(own_redis_server.url) as first:
+        await first.open()
+        second = Queue(own_redis_server.url)
+        opening = asyncio.ensure_future(second.open())
+        done, _ = await asyncio.wait([opening], timeout=0.1)
+        assert not done
+        await first.aclose()
+        await opening
+        await second.aclose()
+
+
+async def test_not_permitted(queue: Queue, own_redis_server: RedisServer) -> None:
+    """It is told at once that the Redis user lacks a right."""
+    own_redis_server.ask("ACL", "SETUSER", "default", "-evalsha")
+    with pytest.raises(BrokerError, match=r"the Redis user may not.*NOPERM"):
+        await queue.enqueue("same", 1)
+
+
+async def test_foreign_key(queue: Queue, own_redis_server: RedisServer) -> None:
+    """It is told at once that somebody else has written to a key of the queue."""
+    own_redis_server.ask("DEL", "aiostreamq:{default}:stream:default")
+    own_redis_server.ask("SET", "aiostreamq:{default}:stream:default", "?")
+    with pytest.raises(BrokerError, match=r"another program.*WRONGTYPE"):
+        await queue.enqueue("same", 1)
+
+
+async def test_scripts_are_flushed(queue: Queue, own_redis_server: RedisServer) -> None:
+    """They are loaded again, and nobody notices."""
+    async with Worker(queue):
+        for n in range(20):
+            own_redis_server.ask("SCRIPT", "FLUSH")
+            assert await (await queue.enqueue("same", n)) == n
