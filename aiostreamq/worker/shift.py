@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
 from aiostreamq.model.outcome import encode_unreadable
+from aiostreamq.model.state import WorkerState
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.worker.executor import Executor
@@ -48,6 +50,7 @@ class Shift:
 
     def __init__(self, queue: "Producer", name: str, settings: Settings) -> None:
         self.name = name
+        self._is_draining = False
         self._lost = asyncio.Event()  # others have taken this worker for dead, and its jobs
         self._reading: asyncio.Task[None]  # ends by itself on an error, or after a burst
         self._settings = settings
@@ -95,6 +98,16 @@ class Shift:
         """Whether others have taken this worker for dead, and its jobs."""
         return self._lost.is_set()
 
+    @property
+    def state(self) -> WorkerState:
+        """What the worker is doing; may be asked from any thread."""
+        if self.is_lost:
+            return WorkerState.STARTING  # under another name, once this one has ended
+        if self._is_draining:
+            return WorkerState.DRAINING
+        silence = time.monotonic() - self._heartbeat.heard
+        return WorkerState.CUT_OFF if silence > self._settings.lease else WorkerState.READY
+
     async def wait_over(self) -> None:
         """Wait until this shift can not go on: lost, burst through, or failed."""
         lost = asyncio.create_task(self._lost.wait())
@@ -109,6 +122,7 @@ class Shift:
         Raises:
             BrokerError: What had made the reader end.
         """
+        self._is_draining = True
         deadline = asyncio.get_running_loop().time() + self._settings.shutdown_timeout
         await self._reader.stop(self._reading)
         lost = await self._unheld()

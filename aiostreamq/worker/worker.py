@@ -10,6 +10,7 @@ from aiostreamq.client.producer import Producer
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
+from aiostreamq.model.state import WorkerState
 from aiostreamq.worker.shift import Settings, Shift
 
 if TYPE_CHECKING:
@@ -96,10 +97,11 @@ class Worker:
             )
         self._stop_asked = False
         self._stopped: asyncio.Event | None = None  # while it runs
-        self._working: asyncio.Task[None] | None = None
+        self._working: asyncio.Task[None] | None = None  # once it has begun
+        self._shift: Shift | None = None  # the one that began last
 
     async def __aenter__(self) -> Self:
-        self._working = await self._start(burst=False)
+        await self._start(burst=False)
         return self
 
     async def __aexit__(
@@ -133,6 +135,20 @@ class Worker:
                 working.cancel()
             raise
 
+    @property
+    def state(self) -> WorkerState:
+        """What this worker is doing. Asks nothing of Redis; may be read from any thread."""
+        if self._working is not None and self._working.done():
+            return WorkerState.STOPPED
+        if self._stop_asked:
+            return WorkerState.DRAINING
+        return WorkerState.STARTING if self._shift is None else self._shift.state
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this worker takes jobs, and Redis has answered it within the last lease."""
+        return self.state is WorkerState.READY
+
     def stop(self) -> None:
         """Begin to drain: no new job, the running ones to their end."""
         self._stop_asked = True
@@ -148,7 +164,11 @@ class Worker:
         await self.queue.open()
         shift = Shift(self.queue, self.name, self._settings)
         await shift.start(burst=burst)
-        return asyncio.create_task(self._work(shift, burst=burst), name="aiostreamq:worker")
+        self._shift = shift
+        self._working = asyncio.create_task(
+            self._work(shift, burst=burst), name="aiostreamq:worker"
+        )
+        return self._working
 
     async def _work(self, shift: Shift, *, burst: bool) -> None:
         while await self._work_until_over(shift):
@@ -156,6 +176,7 @@ class Worker:
             self.name = self._new_name()
             shift = Shift(self.queue, self.name, self._settings)
             await shift.start(burst=burst)
+            self._shift = shift
 
     async def _work_until_over(self, shift: Shift) -> bool:
         """See *shift* to its end; True where it was taken for dead and another must begin."""
