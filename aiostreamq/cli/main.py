@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from aiostreamq.errors import AioStreamQError, UsageError
-from aiostreamq.worker.worker import LEASE, SHUTDOWN_TIMEOUT
+from aiostreamq.worker.worker import LEASE, MAX_DELIVERIES, SHUTDOWN_TIMEOUT, SLOW_AFTER
 
 # The first of each is the default.
 LOOPS = ("auto", "asyncio", "uvloop")
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         default=_from_environment("SHUTDOWN_TIMEOUT", f"{SHUTDOWN_TIMEOUT:g}"),
         help="seconds that running jobs get to end in on SIGTERM (default: %(default)s)",
     )
+    _add_recovery_options(run)
     run.add_argument(
         "--loop",
         choices=LOOPS,
@@ -88,6 +89,22 @@ def _parser() -> argparse.ArgumentParser:
         help="how log lines look (default: %(default)s)",
     )
     return parser
+
+
+def _add_recovery_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--max-deliveries",
+        type=int,
+        default=_from_environment("MAX_DELIVERIES", f"{MAX_DELIVERIES}"),
+        help="a job that was with so many workers when they died is given up "
+        "(default: %(default)s)",
+    )
+    run.add_argument(
+        "--slow-after",
+        default=_from_environment("SLOW_AFTER", f"{SLOW_AFTER:g}"),
+        help="seconds that a job may block the event loop before that is logged "
+        "(default: %(default)s)",
+    )
 
 
 def _from_environment(option: str, default: str | None = None) -> str | None:

@@ -38,6 +38,8 @@ def run(told: argparse.Namespace) -> int:
         concurrency=told.concurrency,
         name=told.name,
         lease=_seconds(told.lease),
+        max_deliveries=told.max_deliveries,
+        slow_after=_seconds(told.slow_after),
         shutdown_timeout=_seconds(told.shutdown_timeout),
     )
     try:
