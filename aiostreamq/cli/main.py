@@ -12,6 +12,10 @@ from aiostreamq.worker.worker import LEASE, MAX_DELIVERIES, SHUTDOWN_TIMEOUT, SL
 LOOPS = ("auto", "asyncio", "uvloop")
 LOG_FORMATS = ("text", "json")
 
+# Probes come from outside: from the node, not from within the container. Who has
+# asked for the port wants them to get through, and it tells no secret.
+HEALTH_HOST = "0.0.0.0"  # noqa: S104  # on purpose, see above
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 for an orderly end, 2 for wrong usage."""
@@ -71,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         help="seconds that running jobs get to end in on SIGTERM (default: %(default)s)",
     )
     _add_recovery_options(run)
+    _add_health_options(run)
     run.add_argument(
         "--loop",
         choices=LOOPS,
@@ -104,6 +109,20 @@ def _add_recovery_options(run: argparse.ArgumentParser) -> None:
         default=_from_environment("SLOW_AFTER", f"{SLOW_AFTER:g}"),
         help="seconds that a job may block the event loop before that is logged "
         "(default: %(default)s)",
+    )
+
+
+def _add_health_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--health-port",
+        type=int,
+        default=_from_environment("HEALTH_PORT"),
+        help="answer /live and /ready over HTTP at this port (default: do not; 0: any free one)",
+    )
+    run.add_argument(
+        "--health-host",
+        default=_from_environment("HEALTH_HOST", HEALTH_HOST),
+        help="the address to answer them at (default: %(default)s)",
     )
 
 
