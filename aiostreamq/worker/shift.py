@@ -73,7 +73,7 @@ class Shift:
             self._parking.park,
             self._bury,
         )
-        self._reader = Reader(self._broker, name, self._executor, self._holds)
+        self._reader = Reader(self._broker, name, self._executor, self._held, settings.lease)
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
         self._heartbeat = Heartbeat(
@@ -163,21 +163,21 @@ class Shift:
         await asyncio.wait(self._services)
         await self._heartbeat.stop()
 
-    def _holds(self, delivery: "Delivery") -> bool:
-        return (
-            (delivery.stream, delivery.entry) in self._executor.running
-            or self._settler.holds(delivery)
-            or delivery in self._executor.backlog
-        )
+    def _held(self) -> set[tuple[int, bytes]]:
+        """All deliveries that are known here, as (place of the stream, entry)."""
+        held = set(self._executor.running)
+        held.update((delivery.stream, delivery.entry) for delivery in self._executor.backlog)
+        return held | self._settler.unsettled | self._parking.unparked
 
     async def _unheld(self) -> "list[Delivery]":
         """What Redis has sent that never arrived here."""
+        held = self._held()  # before Redis is asked: see Reader.read_unheld
         try:
             own = await self._broker.read_all_own(self.name)
         except BrokerError as error:
             logger.warning("could not look for deliveries that never arrived: %s", error)
             return []
-        return [delivery for delivery in own if not self._holds(delivery)]
+        return [delivery for delivery in own if (delivery.stream, delivery.entry) not in held]
 
     async def _hand_back(self, deliveries: "list[Delivery]") -> None:
         if deliveries:
