@@ -17,10 +17,9 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from typing import Protocol
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.state import WorkerState
+from aiostreamq.model.state import HasState, WorkerState
 
 logger = logging.getLogger("aiostreamq.cli")
 
@@ -39,15 +38,6 @@ _WHY_NOT_READY = {
     WorkerState.DRAINING: "the worker is draining: it takes no more jobs",
     WorkerState.STOPPED: "the worker has ended",
 }
-
-
-class HasState(Protocol):
-    """What is asked of a worker."""
-
-    @property
-    def state(self) -> WorkerState:
-        """What it is doing."""
-        ...
 
 
 @asynccontextmanager

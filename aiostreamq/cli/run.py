@@ -15,6 +15,7 @@ import anyio
 from aiostreamq import __version__
 from aiostreamq.cli.health import serve_health
 from aiostreamq.cli.logs import set_up_logging
+from aiostreamq.cli.systemd import notify_systemd
 from aiostreamq.cli.target import load_queue
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.model.duration import Duration
@@ -72,7 +73,8 @@ async def _serve(queue: Queue, worker: Worker, told: argparse.Namespace) -> int:
         async with anyio.create_task_group() as tasks, AsyncExitStack() as watched:
             # First, so that a signal during the start drains like any other.
             await tasks.start(_heed_signals, worker, tasks.cancel_scope)
-            # Before anything is asked of Redis, and to the end of the drain.
+            # Both before anything is asked of Redis, and to the end of the drain.
+            await watched.enter_async_context(notify_systemd(worker))
             if told.health_port is not None:
                 await watched.enter_async_context(
                     serve_health(worker, told.health_host, told.health_port)
