@@ -1,20 +1,26 @@
 """The worker as users hold it."""
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
 from typing import TYPE_CHECKING, Self
 
 from aiostreamq.client.producer import Producer
-from aiostreamq.errors import UsageError
+from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.state import WorkerState
+from aiostreamq.store.checkup import advice_on, examine
 from aiostreamq.worker.shift import Settings, Shift
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from aiostreamq.store.server import Server
+
+logger = logging.getLogger("aiostreamq.worker")
 
 # As many `def` tasks at once as the standard library would give a pool.
 THREADS = min(32, (os.cpu_count() or 1) + 4)
@@ -161,7 +167,7 @@ class Worker:
         self._stopped = asyncio.Event()
         if self._stop_asked:
             self._stopped.set()
-        await self.queue.open()
+        await self._check(await self.queue.open())
         shift = Shift(self.queue, self.name, self._settings)
         await shift.start(burst=burst)
         self._shift = shift
@@ -169,6 +175,19 @@ class Worker:
             self._work(shift, burst=burst), name="aiostreamq:worker"
         )
         return self._working
+
+    async def _check(self, server: "Server") -> None:
+        """Warn of what about *server* would cost jobs one day."""
+        broker = self.queue.session().broker
+        if broker.connector.is_local:
+            return  # everybody knows what becomes of memory
+        try:
+            condition = await examine(broker, server)
+        except BrokerError as error:
+            logger.debug("Redis's settings could not be looked at: %s", error)
+            return
+        for line in advice_on(condition):
+            logger.warning("%s", line)
 
     async def _work(self, shift: Shift, *, burst: bool) -> None:
         while await self._work_until_over(shift):
