@@ -28,6 +28,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.retry import Retry
+from aiostreamq.model.state import WorkerState
 from aiostreamq.model.verdict import Dead, Drop, RetryLater
 from aiostreamq.queue import Queue
 
@@ -65,6 +66,7 @@ __all__ = [
     "UsageError",
     "WaitTimeout",
     "Worker",
+    "WorkerState",
     "__version__",
 ]
 

@@ -6,11 +6,21 @@ import sys
 from collections.abc import Sequence
 
 from aiostreamq.errors import AioStreamQError, UsageError
-from aiostreamq.worker.worker import LEASE, PROCESSES, SHUTDOWN_TIMEOUT
+from aiostreamq.worker.worker import (
+    LEASE,
+    MAX_DELIVERIES,
+    PROCESSES,
+    SHUTDOWN_TIMEOUT,
+    SLOW_AFTER,
+)
 
 # The first of each is the default.
 LOOPS = ("auto", "asyncio", "uvloop")
 LOG_FORMATS = ("text", "json")
+
+# Probes come from outside: from the node, not from within the container. Who has
+# asked for the port wants them to get through, and it tells no secret.
+HEALTH_HOST = "0.0.0.0"  # noqa: S104  # on purpose, see above
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         default=_from_environment("SHUTDOWN_TIMEOUT", f"{SHUTDOWN_TIMEOUT:g}"),
         help="seconds that running jobs get to end in on SIGTERM (default: %(default)s)",
     )
+    _add_recovery_options(run)
+    _add_health_options(run)
     run.add_argument(
         "--loop",
         choices=LOOPS,
@@ -97,6 +109,36 @@ def _add_numbers(run: argparse.ArgumentParser) -> None:
         type=int,
         default=_from_environment("PROCESSES", str(PROCESSES)),
         help="how many jobs of executor='process' tasks run at once (default: one a core)",
+    )
+
+
+def _add_recovery_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--max-deliveries",
+        type=int,
+        default=_from_environment("MAX_DELIVERIES", f"{MAX_DELIVERIES}"),
+        help="a job that was with so many workers when they died is given up "
+        "(default: %(default)s)",
+    )
+    run.add_argument(
+        "--slow-after",
+        default=_from_environment("SLOW_AFTER", f"{SLOW_AFTER:g}"),
+        help="seconds that a job may block the event loop before that is logged "
+        "(default: %(default)s)",
+    )
+
+
+def _add_health_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--health-port",
+        type=int,
+        default=_from_environment("HEALTH_PORT"),
+        help="answer /live and /ready over HTTP at this port (default: do not; 0: any free one)",
+    )
+    run.add_argument(
+        "--health-host",
+        default=_from_environment("HEALTH_HOST", HEALTH_HOST),
+        help="the address to answer them at (default: %(default)s)",
     )
 
 

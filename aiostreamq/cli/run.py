@@ -7,12 +7,15 @@ import os
 import signal
 import sys
 import threading
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import anyio
 
 from aiostreamq import __version__
+from aiostreamq.cli.health import serve_health
 from aiostreamq.cli.logs import set_up_logging
+from aiostreamq.cli.systemd import notify_systemd
 from aiostreamq.cli.target import load_queue
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.model.duration import Duration
@@ -39,12 +42,12 @@ def run(told: argparse.Namespace) -> int:
         name=told.name,
         processes=told.processes,
         lease=_seconds(told.lease),
+        max_deliveries=told.max_deliveries,
+        slow_after=_seconds(told.slow_after),
         shutdown_timeout=_seconds(told.shutdown_timeout),
     )
     try:
-        code = anyio.run(
-            _serve, queue, worker, told.burst, backend_options={"use_uvloop": use_uvloop}
-        )
+        code = anyio.run(_serve, queue, worker, told, backend_options={"use_uvloop": use_uvloop})
     except BaseExceptionGroup as group:
         # What the task group wraps: there is one cause, and it names the fault.
         ours = group.subgroup(AioStreamQError)
@@ -64,16 +67,22 @@ def _leave_threads(code: int) -> None:
         os._exit(code)
 
 
-async def _serve(queue: Queue, worker: Worker, burst: bool) -> int:
+async def _serve(queue: Queue, worker: Worker, told: argparse.Namespace) -> int:
     """Work until the end; returns the exit code: 1 where the end was not orderly."""
     is_orderly = False
     try:
-        async with anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks, AsyncExitStack() as watched:
             # First, so that a signal during the start drains like any other.
             await tasks.start(_heed_signals, worker, tasks.cancel_scope)
+            # Both before anything is asked of Redis, and to the end of the drain.
+            await watched.enter_async_context(notify_systemd(worker))
+            if told.health_port is not None:
+                await watched.enter_async_context(
+                    serve_health(worker, told.health_host, told.health_port)
+                )
             server = await queue.open()
             print(_banner(queue, worker, server.name), file=sys.stderr, flush=True)
-            await worker.run(burst=burst)
+            await worker.run(burst=told.burst)
             is_orderly = True
             tasks.cancel_scope.cancel()
     finally:

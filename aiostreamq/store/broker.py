@@ -300,6 +300,25 @@ class Broker:
         )  # fmt: skip
         return parse_read(reply, self._stream_places)
 
+    async def pending_own(
+        self, link: "Link", consumer: str, count: int
+    ) -> "set[tuple[int, bytes]]":
+        """What *consumer* was sent and has not ended, as (place of the stream, entry).
+
+        Costs no payloads; at most *count* of each stream, oldest first.
+        """
+        replies = await asyncio.gather(
+            *(
+                link.call("XPENDING", stream, GROUP, "-", "+", count, consumer)
+                for stream in self.streams
+            )
+        )
+        return {
+            (place, cast("bytes", entry))
+            for place, reply in enumerate(replies, start=1)
+            for entry, *_ in cast("list[list[Reply]]", reply)
+        }
+
     async def read_all_own(self, consumer: str) -> "list[Delivery]":
         """All that *consumer* was sent and has not ended, read over the queue's own connection."""
         read = await self._line.persist(

@@ -24,15 +24,19 @@ class Server:
 MEMORY = Server((6, 2), "memory")
 
 
+def facts_of(info: bytes) -> dict[str, str]:
+    """Read an answer of INFO."""
+    lines = info.decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
 def server_of(info: bytes) -> Server:
     """Read the answer of INFO server.
 
     Raises:
         UnsupportedServer: It is older than aiostreamq can work with.
     """
-    facts = dict(
-        line.split(":", 1) for line in info.decode("utf-8", "replace").splitlines() if ":" in line
-    )
+    facts = facts_of(info)
     version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:3])
     valkey = facts.get("valkey_version")
     name = f"Valkey {valkey}" if valkey else f"Redis {facts.get('redis_version', '?')}"

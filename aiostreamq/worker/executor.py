@@ -147,10 +147,16 @@ class Executor:
         return unstarted
 
     async def wait_progress(self) -> None:
-        """Wait until a job ends. Cancelling is safe."""
+        """Wait until a job ends, or somebody calls `nudge`. Cancelling is safe."""
         if self._progress is None:
             self._progress = self._loop.create_future()
         await asyncio.shield(self._progress)
+
+    def nudge(self) -> None:
+        """Let everyone who waits for progress look again."""
+        if self._progress is not None:
+            self._progress.set_result(None)
+            self._progress = None
 
     async def wait_idle(self) -> None:
         """Wait until nothing runs or waits. Cancelling is safe."""
@@ -335,9 +341,7 @@ class Executor:
             self._hand_over(run, outcome, is_dead=is_dead)
         if self.backlog:
             self.fill()
-        if self._progress is not None:
-            self._progress.set_result(None)
-            self._progress = None
+        self.nudge()
 
     def _expire(self, run: Run) -> None:
         if run.stop is None:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sys
 import threading
+import time
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -55,6 +56,7 @@ class Heartbeat:
             slow_after: Seconds the loop may be blocked before that is reported.
             lost: Called in the worker's loop when it has been taken for dead.
         """
+        self.heard = time.monotonic()  #: when Redis last answered; the worker has just joined
         self._broker = broker
         self._name = name
         self._lease = lease
@@ -120,6 +122,7 @@ class Heartbeat:
                     if not await roster.renew(self._name, int(self._lease * 1000)):
                         self._tell(self._loop, self._lost)
                         return
+                    self.heard = time.monotonic()
                 except BrokerError:
                     logger.exception("the lease could not be renewed, trying on")
             await asyncio.sleep(self._lease / BEATS_A_LEASE)

@@ -33,6 +33,8 @@ class Parking:
         self._tasks = tasks
         self._commit = GroupCommit[tuple["Delivery", str]](self._park, SETTLE_LIMIT)
         self._told: set[str] = set()
+        #: on their way to be set aside, or refused there, as (place of the stream, entry)
+        self.unparked: set[tuple[int, bytes]] = set()
 
     def park(self, delivery: "Delivery", task: str) -> None:
         """Set a job aside together with all others of the moment."""
@@ -41,6 +43,7 @@ class Parking:
             logger.warning(
                 "no task %r is known here: its jobs wait for a worker that knows it", task
             )
+        self.unparked.add((delivery.stream, delivery.entry))
         self._commit.add((delivery, task))
 
     async def join(self) -> None:
@@ -64,3 +67,5 @@ class Parking:
         except BrokerError:
             # They stay this worker's, and are recovered when it ends.
             logger.exception("%d jobs of unknown tasks could not be parked", len(batch))
+            return
+        self.unparked.difference_update((d.stream, d.entry) for d, _ in batch)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Sized
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
@@ -63,7 +64,11 @@ class Runs(Protocol):
         ...
 
     async def wait_progress(self) -> None:
-        """Wait until a job ends."""
+        """Wait until a job ends, or somebody calls `nudge`."""
+        ...
+
+    def nudge(self) -> None:
+        """Let everyone who waits for progress look again."""
         ...
 
 
@@ -75,7 +80,8 @@ class Reader:
         broker: "Broker",
         consumer: str,
         executor: Runs,
-        is_held: "Callable[[Delivery], bool]",
+        held: "Callable[[], set[tuple[int, bytes]]]",
+        lease: float,
     ) -> None:
         """Prepare to read.
 
@@ -83,12 +89,15 @@ class Reader:
             broker: The queue.
             consumer: The worker's name.
             executor: Where deliveries go, and whose slots bound the reading.
-            is_held: Whether a delivery is known to this worker already.
+            held: Says which deliveries this worker knows of, as (place of the
+                stream, entry).
+            lease: Seconds between looks for deliveries that never arrived.
         """
         self._broker = broker
         self._consumer = consumer
         self._executor = executor
-        self._is_held = is_held
+        self._held = held
+        self._lease = lease
         self._line = Line(
             broker.connector, reader_role(consumer), reply_timeout=BLOCK_MS / 1000 + MARGIN
         )
@@ -97,6 +106,9 @@ class Reader:
         self._client_id = 0
         self._is_reading = False  # a read is on its way: it may not be cut short
         self._is_stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._is_look_due = False
+        self._alarm: asyncio.TimerHandle | None = None  # rings when a look is due
 
     async def run(self, *, burst: bool = False) -> None:
         """Read until stopped; with *burst*, until there is nothing left to do.
@@ -104,13 +116,16 @@ class Reader:
         Raises:
             BrokerError: Redis refuses for good.
         """
+        self._set_alarm()
         while not self._is_stopping:
+            if self._is_look_due:
+                await self._line.persist(self._look_again, repair=self._broker.set_up)
             count = self._room()
             if count == 0:
                 await self._executor.wait_progress()
                 continue
             read = await self._line.persist(
-                lambda link, count=count: self._read(link, count, None if burst else BLOCK_MS),
+                lambda link, count=count: self._read(link, count, is_blocking=not burst),
                 repair=self._broker.set_up,
             )
             await self._take(read)
@@ -122,6 +137,8 @@ class Reader:
     async def stop(self, running: "asyncio.Task[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may just be sending."""
         self._is_stopping = True
+        if self._alarm is not None:
+            self._alarm.cancel()
         with suppress(TimeoutError, BrokerError):
             async with asyncio.timeout(STOP_TIME):
                 while self._is_reading and not running.done():
@@ -136,7 +153,7 @@ class Reader:
 
     def _room(self) -> int:
         executor = self._executor
-        self._pace.look(executor.finished, asyncio.get_running_loop().time())
+        self._pace.look(executor.finished, self._loop.time())
         return read_count(
             executor.concurrency,
             len(executor.running),
@@ -144,7 +161,7 @@ class Reader:
             self._pace.prefetch(executor.concurrency),
         )
 
-    async def _read(self, link: "Link", count: int, block_ms: int | None) -> Read:
+    async def _read(self, link: "Link", count: int, *, is_blocking: bool) -> Read:
         if link is not self._link:
             await self._recover(link)
         # Several streams would give their count each. Aimed at none in
@@ -152,26 +169,85 @@ class Reader:
         share = max(1, count // len(self._broker.lanes))
         if self._is_stopping:
             return Read()
+        block_ms = self._block_ms() if is_blocking else None
         self._is_reading = True
         try:
             return await self._broker.read(link, self._consumer, share, block_ms)
         finally:
             self._is_reading = False
 
+    def _block_ms(self) -> int:
+        """Milliseconds to wait for work: no longer than until the next look."""
+        assert self._alarm is not None
+        left = self._alarm.when() - self._loop.time()
+        return max(1, min(BLOCK_MS, math.ceil(left * 1000)))
+
     async def _recover(self, link: "Link") -> None:
         """Take up what was sent over an earlier connection but never arrived."""
         self._client_id = cast("int", await link.call("CLIENT", "ID"))
         if self._link is not None:
-            await self._take(await self.read_unheld(link))
+            await self._take(await self._read_unheld(link))
         self._link = link
 
-    async def read_unheld(self, link: "Link") -> Read:
-        """Read what this worker was sent and does not know of."""
-        executor = self._executor
-        most = len(executor.running) + len(executor.backlog) + 4 * executor.concurrency
-        read = await self._broker.read_own(link, self._consumer, most)
-        read.deliveries = [d for d in read.deliveries if not self._is_held(d)]
+    def _set_alarm(self) -> None:
+        self._is_look_due = False
+        self._alarm = self._loop.call_later(self._lease, self._ring)
+
+    def _ring(self) -> None:
+        self._is_look_due = True
+        self._executor.nudge()  # where all slots are taken, nothing else wakes the reader
+
+    async def _look_again(self, link: "Link") -> None:
+        """Take up what was sent to this worker over a connection that only Redis took for alive.
+
+        The case of a half-open connection: given up here and replaced, while a
+        read that it had sent still waits at Redis and is served before the others.
+        """
+        if link is not self._link:
+            await self._recover(link)
+        else:
+            # Asked for the ids first, as the payloads of all that runs could be large.
+            # One settled meanwhile may look unknown here; the reading below sees to it.
+            pending = await self._broker.pending_own(link, self._consumer, self._most_own())
+            if not pending <= self._held():
+                await self._take_up(await self._read_unheld(link))
+        self._set_alarm()
+
+    async def _read_unheld(self, link: "Link") -> Read:
+        """Read what this worker was sent and does not know of.
+
+        None of it can be known, or have been settled, by the time it is returned:
+
+        - What was known when the question went out is left out, whatever has
+          become of it. It may have been settled between Redis's answer and now;
+          then it is known no more, and yet must not run again.
+        - What Redis sent before the question, but was not known then, has been
+          lost. Nothing is just arriving: this same coroutine does all reading,
+          one after the other, and what a read brings is known in the same turn.
+        - What Redis is about to send to somebody who reads under this name is not
+          in the answer.
+        """
+        held = self._held()
+        read = await self._broker.read_own(link, self._consumer, self._most_own())
+        read.deliveries = [d for d in read.deliveries if (d.stream, d.entry) not in held]
+        read.unreadable = [one for one in read.unreadable if one not in held]
         return read
+
+    def _most_own(self) -> int:
+        """How many to ask for, to see at least some that are not known here."""
+        return len(self._held()) + 4 * self._executor.concurrency
+
+    async def _take_up(self, read: Read) -> None:
+        """Take what had been lost, or hand it back where all slots are taken."""
+        if not (read.deliveries or read.unreadable):
+            return
+        logger.warning(
+            "%d jobs that were sent to this worker had never arrived", len(read.deliveries)
+        )
+        if read.deliveries and self._room() == 0:
+            await self._broker.hand_back(read.deliveries)
+            read.deliveries = []
+        await self._take(read)
 
     async def _take(self, read: Read) -> None:
         if read.deliveries:

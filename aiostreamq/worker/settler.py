@@ -26,23 +26,20 @@ class Settler:
         self._worker = worker
         self._ends = GroupCommit[Settlement](self._settle, SETTLE_LIMIT)
         self._retrials = GroupCommit[Retrial](self._send_again, SETTLE_LIMIT)
-        self._unsettled: set[tuple[int, bytes]] = set()
+        #: whose end is on its way, or could not be told, as (place of the stream, entry)
+        self.unsettled: set[tuple[int, bytes]] = set()
 
     def settle(self, settlement: Settlement) -> None:
         """Take the end of a job along with the next batch."""
         delivery = settlement.delivery
-        self._unsettled.add((delivery.stream, delivery.entry))
+        self.unsettled.add((delivery.stream, delivery.entry))
         self._ends.add(settlement)
 
     def retry(self, retrial: Retrial) -> None:
         """Take a job that is to run again along with the next batch."""
         delivery = retrial.delivery
-        self._unsettled.add((delivery.stream, delivery.entry))
+        self.unsettled.add((delivery.stream, delivery.entry))
         self._retrials.add(retrial)
-
-    def holds(self, delivery: Delivery) -> bool:
-        """Whether the end of this delivery is on its way."""
-        return (delivery.stream, delivery.entry) in self._unsettled
 
     async def join(self) -> None:
         """Wait until all is settled. Cancelling is safe: the settling goes on."""
@@ -61,13 +58,15 @@ class Settler:
         try:
             refused = await settling
         except BrokerError:
-            # The jobs stay pending under this worker's name: they will be run
-            # again, which is what at-least-once means.
+            # The jobs stay pending under this worker's name and will be run again
+            # when it has ended, which is what at-least-once means. Until then they
+            # stay known here: were they taken up anew, each would be run once a
+            # lease for as long as its outcome is refused.
             logger.exception("%d outcomes could not be settled", len(batch))
-            refused = []
+            return
         if refused:
             await self._report_refused(refused)
-        self._unsettled.difference_update((d.stream, d.entry) for d in batch)
+        self.unsettled.difference_update((d.stream, d.entry) for d in batch)
 
     async def _report_refused(self, refused: list[Delivery]) -> None:
         for delivery in refused:

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
 from aiostreamq.model.outcome import encode_unreadable
+from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
@@ -53,6 +55,7 @@ class Shift:
 
     def __init__(self, queue: "Producer", name: str, settings: Settings) -> None:
         self.name = name
+        self._is_draining = False
         self._lost = asyncio.Event()  # others have taken this worker for dead, and its jobs
         self._reading: asyncio.Task[None]  # ends by itself on an error, or after a burst
         self._settings = settings
@@ -84,7 +87,7 @@ class Shift:
             self._bury,
             Suspects(self._roster, settings.max_deliveries, self._fill),
         )
-        self._reader = Reader(self._broker, name, self._executor, self._holds)
+        self._reader = Reader(self._broker, name, self._executor, self._held, settings.lease)
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
         self._heartbeat = Heartbeat(
@@ -110,6 +113,16 @@ class Shift:
         """Whether others have taken this worker for dead, and its jobs."""
         return self._lost.is_set()
 
+    @property
+    def state(self) -> WorkerState:
+        """What the worker is doing; may be asked from any thread."""
+        if self.is_lost:
+            return WorkerState.STARTING  # under another name, once this one has ended
+        if self._is_draining:
+            return WorkerState.DRAINING
+        silence = time.monotonic() - self._heartbeat.heard
+        return WorkerState.CUT_OFF if silence > self._settings.lease else WorkerState.READY
+
     async def wait_over(self) -> None:
         """Wait until this shift can not go on: lost, burst through, or failed."""
         lost = asyncio.create_task(self._lost.wait())
@@ -124,6 +137,7 @@ class Shift:
         Raises:
             BrokerError: What had made the reader end.
         """
+        self._is_draining = True
         deadline = asyncio.get_running_loop().time() + self._settings.shutdown_timeout
         await self._reader.stop(self._reading)
         lost = await self._unheld()
@@ -171,21 +185,21 @@ class Shift:
     def _fill(self) -> None:
         self._executor.fill()
 
-    def _holds(self, delivery: "Delivery") -> bool:
-        return (
-            (delivery.stream, delivery.entry) in self._executor.running
-            or self._settler.holds(delivery)
-            or delivery in self._executor.backlog
-        )
+    def _held(self) -> set[tuple[int, bytes]]:
+        """All deliveries that are known here, as (place of the stream, entry)."""
+        held = set(self._executor.running)
+        held.update((delivery.stream, delivery.entry) for delivery in self._executor.backlog)
+        return held | self._settler.unsettled | self._parking.unparked
 
     async def _unheld(self) -> "list[Delivery]":
         """What Redis has sent that never arrived here."""
+        held = self._held()  # before Redis is asked: see Reader.read_unheld
         try:
             own = await self._broker.read_all_own(self.name)
         except BrokerError as error:
             logger.warning("could not look for deliveries that never arrived: %s", error)
             return []
-        return [delivery for delivery in own if not self._holds(delivery)]
+        return [delivery for delivery in own if (delivery.stream, delivery.entry) not in held]
 
     async def _hand_back(self, deliveries: "list[Delivery]") -> None:
         if deliveries:

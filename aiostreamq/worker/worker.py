@@ -1,19 +1,26 @@
 """The worker as users hold it."""
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
 from typing import TYPE_CHECKING, Self
 
 from aiostreamq.client.producer import Producer
-from aiostreamq.errors import UsageError
+from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
+from aiostreamq.model.state import WorkerState
+from aiostreamq.store.checkup import advice_on, examine
 from aiostreamq.worker.shift import Settings, Shift
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from aiostreamq.store.server import Server
+
+logger = logging.getLogger("aiostreamq.worker")
 
 # As many `def` tasks at once as the standard library would give a pool.
 THREADS = min(32, (os.cpu_count() or 1) + 4)
@@ -103,10 +110,11 @@ class Worker:
             )
         self._stop_asked = False
         self._stopped: asyncio.Event | None = None  # while it runs
-        self._working: asyncio.Task[None] | None = None
+        self._working: asyncio.Task[None] | None = None  # once it has begun
+        self._shift: Shift | None = None  # the one that began last
 
     async def __aenter__(self) -> Self:
-        self._working = await self._start(burst=False)
+        await self._start(burst=False)
         return self
 
     async def __aexit__(
@@ -140,6 +148,20 @@ class Worker:
                 working.cancel()
             raise
 
+    @property
+    def state(self) -> WorkerState:
+        """What this worker is doing. Asks nothing of Redis; may be read from any thread."""
+        if self._working is not None and self._working.done():
+            return WorkerState.STOPPED
+        if self._stop_asked:
+            return WorkerState.DRAINING
+        return WorkerState.STARTING if self._shift is None else self._shift.state
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this worker takes jobs, and Redis has answered it within the last lease."""
+        return self.state is WorkerState.READY
+
     def stop(self) -> None:
         """Begin to drain: no new job, the running ones to their end."""
         self._stop_asked = True
@@ -152,10 +174,27 @@ class Worker:
         self._stopped = asyncio.Event()
         if self._stop_asked:
             self._stopped.set()
-        await self.queue.open()
+        await self._check(await self.queue.open())
         shift = Shift(self.queue, self.name, self._settings)
         await shift.start(burst=burst)
-        return asyncio.create_task(self._work(shift, burst=burst), name="aiostreamq:worker")
+        self._shift = shift
+        self._working = asyncio.create_task(
+            self._work(shift, burst=burst), name="aiostreamq:worker"
+        )
+        return self._working
+
+    async def _check(self, server: "Server") -> None:
+        """Warn of what about *server* would cost jobs one day."""
+        broker = self.queue.session().broker
+        if broker.connector.is_local:
+            return  # everybody knows what becomes of memory
+        try:
+            condition = await examine(broker, server)
+        except BrokerError as error:
+            logger.debug("Redis's settings could not be looked at: %s", error)
+            return
+        for line in advice_on(condition):
+            logger.warning("%s", line)
 
     async def _work(self, shift: Shift, *, burst: bool) -> None:
         while await self._work_until_over(shift):
@@ -163,6 +202,7 @@ class Worker:
             self.name = self._new_name()
             shift = Shift(self.queue, self.name, self._settings)
             await shift.start(burst=burst)
+            self._shift = shift
 
     async def _work_until_over(self, shift: Shift) -> bool:
         """See *shift* to its end; True where it was taken for dead and another must begin."""

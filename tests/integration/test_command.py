@@ -106,6 +106,25 @@ async def test_environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("MAX_DELIVERIES", "0", "max_deliveries"),
+        ("SLOW_AFTER", "a bit", "slow_after='a bit'"),
+        ("LEASE", "0.1", "lease=0.1"),
+    ],
+)
+async def test_mistake_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    """It is told as if it had been typed."""
+    monkeypatch.setenv(f"AIOSTREAMQ_{variable}", value)
+    async with worker_program("redis://127.0.0.1:1") as worker:
+        assert await worker.wait_end() == 2
+    assert told in worker.printed
+    assert "Traceback" not in worker.printed
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("run", "tests.support.jobs"), "write package.module:name"),
@@ -115,6 +134,8 @@ async def test_environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> N
         (("run", "tests.support.jobs:queue", "--log-level", "loud"), "no log level 'loud'"),
         (("run", "tests.support.jobs:queue", "--concurrency", "0"), "concurrency"),
         (("run", "tests.support.jobs:queue", "--concurrency", "many"), "invalid int value"),
+        (("run", "tests.support.jobs:queue", "--max-deliveries", "0"), "max_deliveries"),
+        (("run", "tests.support.jobs:queue", "--slow-after", "a bit"), "slow_after='a bit'"),
         (("run", "tests.support.jobs:queue", "--url", "http://x"), "this is no Redis URL"),
         (("walk",), "invalid choice"),
         ((), "usage: aiostreamq"),

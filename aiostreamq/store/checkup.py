@@ -1,0 +1,133 @@
+"""Looking a server over: what about it would cost jobs one day.
+
+`examine` asks, `advice_on` judges. What a server does not tell, as those of many
+hosts do not tell their configuration, is nothing to complain of.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.store.link import CommandError
+from aiostreamq.store.server import facts_of
+
+if TYPE_CHECKING:
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.link import Argument, Reply
+    from aiostreamq.store.server import Server
+
+# The first with script flags: what ends jobs can be told to pass when memory is full.
+RECOMMENDED = (7, 0)
+
+# Seconds that two clocks may be apart. What is planned to the second is not worth
+# a warning for less.
+MOST_SKEW = 1.0
+
+# Seconds that the answers may take; a server that is slower has other troubles.
+PATIENCE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a server is set up; None for what it does not tell."""
+
+    server: "Server | None" = None
+    eviction: str | None = None  #: maxmemory-policy
+    appends: bool | None = None  #: whether it has an append-only file
+    snapshots: bool | None = None  #: whether it has save points
+    ahead: float = 0.0  #: seconds that its clock is ahead of this machine's, about
+    doubt: float = 0.0  #: seconds by which that may be wrong
+
+
+def advice_on(condition: Condition) -> list[str]:
+    """What should be changed about a server: a line each, with how."""
+    advice = (
+        _on_eviction(condition),
+        _on_persistence(condition),
+        _on_version(condition),
+        _on_clocks(condition),
+    )
+    return [line for line in advice if line is not None]
+
+
+def _on_eviction(condition: Condition) -> str | None:
+    policy = condition.eviction
+    if policy is None or policy == "noeviction":
+        return None
+    # All but jobs that wait have a time to live.
+    lost = "results" if policy.startswith("volatile") else "jobs"
+    return (
+        f"a full Redis will throw {lost} away (maxmemory-policy {policy}): "
+        f"set `maxmemory-policy noeviction`"
+    )
+
+
+def _on_persistence(condition: Condition) -> str | None:
+    if condition.appends is not False or condition.snapshots is not False:
+        return None
+    return (
+        "Redis keeps nothing on disk, so its restart will lose every job: "
+        "set `appendonly yes`, or save points"
+    )
+
+
+def _on_version(condition: Condition) -> str | None:
+    server = condition.server
+    if server is None or server.version >= RECOMMENDED:
+        return None
+    return (
+        f"{server.name} has no script flags (allow-oom), which make sure that jobs can end when "
+        f"it is full: use Redis 7.0 or newer, or Valkey"
+    )
+
+
+def _on_clocks(condition: Condition) -> str | None:
+    apart = abs(condition.ahead)
+    if apart <= MOST_SKEW + condition.doubt:
+        return None
+    which = "behind" if condition.ahead > 0 else "ahead of"
+    return (
+        f"this machine's clock is {apart:.1f} s {which} that of Redis, so jobs planned here for a "
+        f"time of day are that much off: let NTP set both"
+    )
+
+
+async def examine(broker: "Broker", server: "Server") -> Condition:
+    """Ask the server of *broker* how it is set up.
+
+    Raises:
+        QueueUnavailable: It did not answer for two seconds.
+    """
+    before = time.time()
+    told = cast("list[bytes] | None", await _ask(broker, "TIME"))
+    after = time.time()
+    memory, persistence, save = await asyncio.gather(
+        _ask(broker, "INFO", "memory"),
+        _ask(broker, "INFO", "persistence"),
+        _ask(broker, "CONFIG", "GET", "save"),
+    )
+    facts = facts_of(cast("bytes", memory or b"") + b"\r\n" + cast("bytes", persistence or b""))
+    aof = facts.get("aof_enabled")
+    now = float(told[0]) + float(told[1]) / 1_000_000 if told else None
+    return Condition(
+        # Where INFO is forbidden the version is a guess.
+        server=None if memory is None else server,
+        eviction=facts.get("maxmemory_policy"),
+        appends=None if aof is None else aof == "1",
+        snapshots=_has_save_points(cast("list[bytes] | None", save)),
+        ahead=0.0 if now is None else now - (before + after) / 2,
+        doubt=(after - before) / 2,
+    )
+
+
+def _has_save_points(told: list[bytes] | None) -> bool | None:
+    """Read the answer of CONFIG GET save; a host that hides it answers nothing."""
+    return bool(told[1].strip()) if told else None
+
+
+async def _ask(broker: "Broker", *command: "Argument") -> "Reply":
+    try:
+        return await broker.call(*command, deadline=PATIENCE)
+    except CommandError:
+        return None  # forbidden, or not known there

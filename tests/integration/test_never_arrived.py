@@ -1,0 +1,189 @@
+"""Redis has sent a job to a worker that never got it: the worker finds it by itself.
+
+How it comes about: a connection dies and only Redis takes it for alive, with a read of the worker
+still waiting on it. Here another connection reads under the worker's name, which to Redis is the
+same.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+
+import pytest
+from redis.asyncio import Redis
+
+from aiostreamq import Context, Job, Queue, Worker
+from aiostreamq.model.keys import GROUP
+from aiostreamq.store.broker import Broker
+from aiostreamq.store.link import Link
+from aiostreamq.store.reading import Read
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+
+LEASE = 1.0
+STREAM = "aiostreamq:{default}:stream:default"
+
+#: Seconds within which a look that comes once a lease has come, however loaded the machine is.
+PATIENCE = 10.0
+
+
+async def lose(queue: Queue, worker: Worker, task: str) -> Job[object]:
+    """Enqueue a job and have it sent to nowhere, under the name of a worker that is not reading."""
+    job = await queue.enqueue(task)
+    broker = queue.session().broker
+    command = ("XREADGROUP", "GROUP", GROUP, worker.name, "COUNT", 1, "STREAMS", STREAM, ">")
+    assert await broker.call(*command)
+    return job
+
+
+async def test_found_within_a_lease(queue: Queue) -> None:
+    """It runs, once, and so does what comes in the ordinary way."""
+    ran: Counter[str] = Counter()
+
+    @queue.task
+    async def note(context: Context) -> str:
+        ran[context.job_id] += 1
+        return context.worker
+
+    worker = Worker(queue, lease=LEASE)
+    lost = [await lose(queue, worker, "note") for _ in range(3)]
+    async with worker:
+        sound = await note.enqueue()
+        assert await sound == worker.name
+        for job in lost:
+            assert await job.result(timeout=PATIENCE) == worker.name
+    assert ran == Counter(job.id for job in (*lost, sound))
+
+
+async def test_all_slots_are_taken(queue: Queue) -> None:
+    """It is handed back for a worker that has a slot, and does not wait for one here."""
+    gate = asyncio.Event()
+
+    @queue.task
+    async def hold() -> None:
+        await gate.wait()
+
+    @queue.task
+    async def who(context: Context) -> str:
+        return context.worker
+
+    async with Worker(queue, lease=LEASE, concurrency=1) as full:
+        held = await hold.enqueue()
+        await wait_until(lambda: is_running(held), "the only slot to be taken")
+        lost = await lose(queue, full, "who")
+        async with Worker(queue, lease=LEASE) as other:
+            assert await lost.result(timeout=PATIENCE) == other.name
+        gate.set()
+        await held
+
+
+async def is_running(job: Job[None]) -> bool:
+    """Say whether a worker has it."""
+    return await job.status() == "running"
+
+
+async def test_another_job_is_settled_meanwhile(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends while Redis's answer is on its way is in that answer, and does not run again."""
+    ran: Counter[str] = Counter()
+    gate = asyncio.Event()
+    read_own = Broker.read_own
+    brought: list[Read] = []
+
+    async def answer_late(self: Broker, link: Link, consumer: str, count: int) -> Read:
+        read = await read_own(self, link, consumer, count)
+        brought.append(Read(list(read.deliveries)))
+        gate.set()
+        assert await running == "held"
+        await self.call("PING")  # answered after the settling was, so the worker knows by now
+        return read
+
+    async with Queue(redis_url) as queue:
+
+        @queue.task
+        async def note() -> str:
+            ran["note"] += 1
+            return "note"
+
+        @queue.task
+        async def hold() -> str:
+            ran["hold"] += 1
+            await gate.wait()
+            return "held"
+
+        worker = Worker(queue, lease=LEASE)
+        lost = await lose(queue, worker, "note")
+        running = await hold.enqueue()
+        async with worker:
+            monkeypatch.setattr(Broker, "read_own", answer_late)
+            assert await lost.result(timeout=PATIENCE) == "note"
+            monkeypatch.undo()
+    assert {delivery.job_id for delivery in brought[0].deliveries} == {lost.id, running.id}
+    assert ran == Counter(["note", "hold"])
+
+
+async def test_entry_of_a_running_job_is_deleted(redis_url: str, client: Redis) -> None:
+    """Somebody has trimmed the stream: what runs gets to its end, and its result is kept."""
+    gate, has_begun = asyncio.Event(), asyncio.Event()
+    async with Queue(redis_url) as queue:
+
+        @queue.task
+        async def note() -> None: ...
+
+        @queue.task
+        async def hold() -> str:
+            has_begun.set()
+            await gate.wait()
+            return "held"
+
+        worker = Worker(queue, lease=LEASE)
+        lost = await lose(queue, worker, "note")
+        running = await hold.enqueue()
+        async with worker:
+            await has_begun.wait()
+            entry = await client.hget(f"aiostreamq:{{default}}:job:{running.id}", "e")
+            assert entry is not None
+            assert await client.xdel(STREAM, entry) == 1
+            await lost.result(timeout=PATIENCE)
+            gate.set()
+            assert await running.result(timeout=PATIENCE) == "held"
+
+
+async def test_job_whose_end_was_refused(
+    own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not run once a lease while Redis refuses: it waits for the end of its worker."""
+    ran: Counter[str] = Counter()
+    gate, has_begun = asyncio.Event(), asyncio.Event()
+    caplog.set_level(logging.INFO)
+    async with Queue(own_redis_server.url) as queue:
+
+        @queue.task
+        async def note() -> str:
+            ran["note"] += 1
+            return "note"
+
+        @queue.task
+        async def hold(name: str) -> None:
+            ran[name] += 1
+            has_begun.set()
+            await gate.wait()
+
+        async with Worker(queue, lease=LEASE, concurrency=1) as worker:
+            await hold.enqueue("refused")
+            await has_begun.wait()
+            own_redis_server.ask("ACL", "SETUSER", "default", "-evalsha")
+            gate.set()
+            await wait_until(lambda: "could not be settled" in caplog.text, "the refusal")
+            own_redis_server.ask("ACL", "SETUSER", "default", "+evalsha")
+            gate.clear()
+            has_begun.clear()
+            held = await hold.enqueue("held")
+            await has_begun.wait()
+            lost = await lose(queue, worker, "note")
+            await wait_until(lambda: "had never arrived" in caplog.text, "a look", timeout=PATIENCE)
+            gate.set()
+            await held
+            assert await lost.result(timeout=PATIENCE) == "note"
+            assert ran == Counter(["refused", "held", "note"])
