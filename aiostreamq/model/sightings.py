@@ -40,6 +40,11 @@ class Sightings:
             if sighting.silence >= lease_of(sighting.beat)
         ]
 
+    def soonest(self) -> float:
+        """Seconds from the last look until the next lease runs out, if nobody beats again."""
+        left = [lease_of(seen.beat) - seen.silence for seen in self._seen.values()]
+        return min((seconds for seconds in left if seconds > 0), default=self.interval)
+
     def _sight(self, name: str, beat: str, gap: float) -> _Sighting:
         known = self._seen.get(name)
         if known is None or known.beat != beat:

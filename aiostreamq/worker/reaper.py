@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiostreamq.worker")
 
 # Seconds between looks, about. With the lease, this bounds how long the jobs of
-# a killed worker stay away.
+# a killed worker stay away: the last beat is seen so long after it at the most.
 INTERVAL = 0.6
+
+# Seconds between looks at the least, also where a lease is about to run out.
+SHORTEST = 0.05
 
 # Every so many looks the consumer groups are searched for those who never joined.
 THOROUGH_EVERY = 20
@@ -41,7 +44,7 @@ class Reaper:
         loop = asyncio.get_running_loop()
         looks = random.randrange(THOROUGH_EVERY)
         while True:
-            await asyncio.sleep(INTERVAL * (0.8 + 0.4 * random.random()))
+            await asyncio.sleep(self._pause())
             looks += 1
             try:
                 thorough = looks % THOROUGH_EVERY == 0
@@ -51,6 +54,11 @@ class Reaper:
                     await self._recover(name, beat)
             except BrokerError:
                 logger.exception("could not look after the other workers, trying on")
+
+    def _pause(self) -> float:
+        usual = INTERVAL * (0.8 + 0.4 * random.random())
+        # Not past the end of a lease: that would cost the jobs another interval.
+        return min(usual, max(SHORTEST, self._sightings.soonest()))
 
     async def _recover(self, name: str, beat: str) -> None:
         returned = given_up = finished = 0

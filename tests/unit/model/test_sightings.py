@@ -57,3 +57,21 @@ def test_no_clock_makes_a_single_look_fatal(times: list[float]) -> None:
     for count, now in enumerate(times):
         dead = sightings.look({"a": "7 3000"}, now)
         assert not dead or count >= needed
+
+
+def test_next_look_is_due_when_a_lease_runs_out() -> None:
+    """Whoever has been silent longest says how long the watcher may wait."""
+    sightings = Sightings(1.0)
+    sightings.look({"a": "1 3000", "b": "1 5000"}, 0.0)
+    sightings.look({"a": "1 3000", "b": "2 5000"}, 1.25)
+    assert sightings.soonest() == 1.75
+    assert sightings.look({"a": "1 3000", "b": "3 5000"}, 3.0) == [("a", "1 3000")]
+    # The dead one is known: it is no reason to hurry any more.
+    assert sightings.soonest() == 5.0
+
+
+def test_next_look_with_nobody_there() -> None:
+    """There is always a next look."""
+    sightings = Sightings(1.0)
+    sightings.look({}, 0.0)
+    assert sightings.soonest() == 1.0
