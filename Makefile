@@ -3,7 +3,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wheel test-oldest check format bench venv clean
+.PHONY: help demo test chaos test-wheel test-oldest check format bench venv clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,9 @@ demo: ## Make the environment and index the standard library, in memory
 
 test: ## Run all tests on a real redis-server, which is found or installed
 	@scripts/test $(ARGS)
+
+chaos: ## Run the chaos tests in their long form, and write their figures into the documentation
+	@scripts/chaos $(ARGS)
 
 test-wheel: ## Run the tests against the built wheel instead of the checkout
 	@scripts/test-wheel $(ARGS)

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 
-from aiostreamq import AioStreamQError, Job
+from aiostreamq import AioStreamQError, Job, JobDead
 from tests.chaos.app import Run, queue, work
 
 #: How many lone enqueues are on their way at once.
@@ -42,6 +42,24 @@ class Load:
             self.accepted[job_id] = await work.using(id=job_id).enqueue(seconds)
         except AioStreamQError as error:
             self.uncertain[job_id] = error
+
+    async def ends(self) -> tuple[dict[str, Run], dict[str, JobDead]]:
+        """Await all that was accepted; returns what jobs gave, and which were given up.
+
+        Raises:
+            JobError: One of them ended badly in another way.
+        """
+        ends = await asyncio.gather(*self.accepted.values(), return_exceptions=True)
+        values: dict[str, Run] = {}
+        given_up: dict[str, JobDead] = {}
+        for job_id, end in zip(self.accepted, ends, strict=True):
+            if isinstance(end, JobDead):
+                given_up[job_id] = end
+            elif isinstance(end, BaseException):
+                raise end
+            else:
+                values[job_id] = end
+        return values, given_up
 
     async def outcomes(self) -> dict[str, Run]:
         """Await all that was accepted; returns what each job gave, by its id.

@@ -6,16 +6,36 @@ written there as JSON, for `python -m tests.chaos.tables`.
 
 import json
 import os
+import platform
+import re
+import subprocess
+import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from tests.chaos.scale import FORM
+from tests.support.redis_server import find_executable
 
 VARIABLE = "AIOSTREAMQ_CHAOS_REPORT"
 
 #: What is shown where there is no figure.
 NOTHING = "-"
+
+
+@cache
+def describe_machine() -> str:
+    """Return what the figures were taken on."""
+    told = subprocess.run(
+        [find_executable(), "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    version = re.search(r"v=(\S+)", told)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    return (
+        f"{cores} cores, {platform.system()}, Python {platform.python_version()}, "
+        f"Redis {version[1] if version else told.strip()}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +52,7 @@ class Line:
     figures: dict[str, str] = field(default_factory=dict[str, str])  #: the others
     form: str = FORM
     taken: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+    machine: str = field(default_factory=describe_machine)
 
     def __str__(self) -> str:
         told = [f"{self.jobs:,} jobs", self.faults, f"{self.lost} lost"]

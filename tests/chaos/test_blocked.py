@@ -82,5 +82,6 @@ async def test_blocked_loops(
     assert len(fleet.lines_with("time.sleep(seconds)")) >= len(kept | taken)
     assert refused >= ROUNDS
     assert codes == [0] * WORKERS
+    assert not fleet.errors("was taken for dead")
     await invariants.check_answers(client, told)
     await invariants.check(client, load.accepted)

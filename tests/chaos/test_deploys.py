@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from aiostreamq import Job
 from tests.chaos import invariants
 from tests.chaos.app import NAME, Run, queue
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import PATIENT, Fleet
 from tests.chaos.ledger import Book, Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
@@ -73,7 +73,7 @@ async def test_rolling_deploys(
     report: Report,
 ) -> None:
     """What one release does not know waits for the other; nothing is lost or run twice."""
-    fleet.options += ["--concurrency", "10"]
+    fleet.options += ["--concurrency", "10", *PATIENT]
     await fleet.start(WORKERS, app=OLD)
     codes: list[int] = []
     for _ in range(DEPLOYS):
@@ -84,13 +84,17 @@ async def test_rolling_deploys(
         async def are_parked(task: str, count: int = ODD_JOBS) -> bool:
             return await client.xlen(parked(task)) == count
 
-        await wait_until(lambda: are_parked("added"), "the old to set aside what is new")
+        await wait_until(
+            lambda: are_parked("added"), "the old to set aside what is new", timeout=60
+        )
         codes += await roll(fleet, NEW)
         await feeding
         await asyncio.gather(*early)  # parked by the old, and run by the new
 
         late = await give_by_name(load, "retired", ODD_JOBS)
-        await wait_until(lambda: are_parked("retired"), "the new to set aside what is old")
+        await wait_until(
+            lambda: are_parked("retired"), "the new to set aside what is old", timeout=60
+        )
         codes += await roll(fleet, OLD)  # the deploy is taken back
         await asyncio.gather(*late)
     told = await load.outcomes()
@@ -111,6 +115,7 @@ async def test_rolling_deploys(
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert {attempt for _, _, attempt in told.values()} == {1}
     assert not any(codes), codes
+    assert not fleet.errors()
     assert not await client.exists(parked("added"), parked("retired"))
     await invariants.check_answers(client, told)
     await invariants.check(client, load.accepted)
@@ -120,7 +125,8 @@ async def test_rolling_restarts(
     client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
 ) -> None:
     """SIGTERM under load costs no job, no second end, and no attempt."""
-    fleet.options += ["--concurrency", "10", "--shutdown-timeout", f"{SHUTDOWN_TIMEOUT:g}"]
+    fleet.options += ["--concurrency", "10", *PATIENT]
+    fleet.options += ["--shutdown-timeout", f"{SHUTDOWN_TIMEOUT:g}"]
     await fleet.start(WORKERS)
     codes: list[int] = []
     for number in range(RESTARTS):
@@ -157,6 +163,7 @@ async def test_rolling_restarts(
     runs = [(event.job, event.delivery) for event in book.events if event.kind == "start"]
     assert len(set(runs)) == len(runs), "two runs had the same job and delivery number"
     assert not any(codes), codes
+    assert not fleet.errors()
     await invariants.check_answers(client, told)
     await invariants.check(client, load.accepted)
 

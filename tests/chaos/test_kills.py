@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from statistics import median
 
 from redis.asyncio import Redis
 
@@ -9,8 +10,8 @@ from tests.chaos import invariants
 from tests.chaos.fleet import LEASE, Fault, Fleet
 from tests.chaos.ledger import SETTLING, Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
-from tests.chaos.rhythm import pause
+from tests.chaos.report import Line, Report, seconds
+from tests.chaos.rhythm import pause, pause_about
 from tests.chaos.scale import sized
 
 JOBS = sized(short=3_000, long=20_000)
@@ -21,16 +22,19 @@ SLOTS = 10  # of each worker
 #: Seconds that a job takes: as long as all slots together need to outlast the kills.
 EACH = 0.15
 
+#: A job that was with so many workers when they died is given up.
+MAX_DELIVERIES = 3
+
 #: Seconds beyond the promise that a machine with other things to do may add.
 SLACK = 3.0
 
 
 async def kill_at_random(fleet: Fleet, count: int) -> list[Fault]:
-    """Kill a worker every second, and start another in its place."""
+    """Kill a worker about every second, and start another in its place."""
     faults: list[Fault] = []
     for _ in range(count):
         faults.append(await fleet.kill(random.choice(fleet.living)))
-        await asyncio.gather(fleet.start(), pause(1.0))
+        await asyncio.gather(fleet.start(), pause_about(1.0))
     return faults
 
 
@@ -41,37 +45,47 @@ async def test_random_kills(
     fleet.options += ["--concurrency", str(SLOTS)]
     await fleet.start(WORKERS)
     await load.bulk(JOBS, EACH)
-    awaiting = asyncio.ensure_future(load.outcomes())
+    awaiting = asyncio.ensure_future(load.ends())
     await pause(1.0)
     faults = await kill_at_random(fleet, KILLS)
     working = len(load.accepted) - len(ledger.book().ends)
-    told = await awaiting
+    told, given_up = await awaiting
     await invariants.wait_quiet(client, WORKERS)
     codes = await fleet.dismiss()
 
     book = ledger.book()
     running = sum(len(book.in_flight(fault.pid, fault.at)) for fault in faults)
     hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
+    mistaken = len(fleet.lines_with("was taken for dead"))
     recoveries = [took for fault in faults for took in book.recoveries(fault.pid, fault.at)]
     line = Line(
         "kills",
         f"{WORKERS} workers, a random `kill -9` every second",
         len(load.accepted),
         f"{KILLS} kill -9",
-        lost=len(book.lost(load.accepted)),
+        lost=len(book.lost(load.accepted, given_up)),
         duplicates=book.ended_again,
         recovery=max(recoveries),
         figures={
+            "half of them running again within": seconds(median(recoveries)),
             "in flight at the kills": str(running),
             "started again": str(book.started_again),
-            "left at the last kill": str(working),
+            "given up, with three workers when they were killed": str(len(given_up)),
+            "living workers taken for dead": str(mistaken),
         },
     )
     report.add(line)
     assert line.lost == 0
-    assert line.duplicates <= book.started_again <= hit
+    # Three times unlucky is poison, as far as anyone can tell. The first time it may have waited
+    # in its worker; then it must have run.
+    for job in given_up:
+        hits = [run for fault in faults for run in book.in_flight(fault.pid, fault.at)]
+        assert len([run for run in hits if run.job == job]) >= MAX_DELIVERIES - 1
+    # On a machine that holds a worker up for a lease, that is a fault of its own.
+    assert line.duplicates <= book.started_again <= hit + mistaken * 2 * SLOTS
     assert max(recoveries) <= LEASE + 1.0 + SLACK
     assert working > 0, "the kills came too late to meet work"
     assert codes == [0] * WORKERS
+    assert not fleet.errors("was taken for dead", "jobs up after")
     await invariants.check_answers(client, told)
     await invariants.check(client, load.accepted)

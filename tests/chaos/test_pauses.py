@@ -81,7 +81,8 @@ async def test_random_pauses(
     assert line.lost == 0
     assert line.duplicates <= len(hit)
     assert late <= refused
-    assert len(fleet.lines_with("was taken for dead")) == PAUSES
+    assert len(fleet.lines_with("was taken for dead")) >= PAUSES
+    assert not fleet.errors("was taken for dead")
     for run, _ in hit:
         _, delivery, attempt = told[run.job]
         assert delivery > run.delivery, f"{run} has answered after others had taken over"

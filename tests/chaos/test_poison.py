@@ -88,4 +88,5 @@ async def test_poison(
     assert max(starts) <= DELIVERIES
     assert await client.xlen(invariants.KEYS.dead) == len(poison)
     assert codes == [0] * WORKERS
+    assert not fleet.errors("jobs up after", "was taken for dead")
     await invariants.check(client, [*load.accepted, *(job.id for job in poison)])

@@ -11,19 +11,19 @@ from redis.asyncio import Redis
 
 from tests.chaos import invariants
 from tests.chaos.app import nothing, queue
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import PATIENT, Fleet
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 
 #: Seconds at full speed, and between two looks at the memory.
-LENGTH = sized(short=20.0, long=600.0)
+LENGTH = sized(short=12.0, long=600.0)
 LOOK = LENGTH / 40
 
 #: Seconds until memory has its size: Redis keeps the ids of ended jobs for 60 s, and pools and
 #: caches of the workers fill in the first thousands of jobs.
-WARM_UP = sized(short=8.0, long=150.0)
+WARM_UP = sized(short=5.0, long=150.0)
 
 WORKERS = 2
 CALLERS = 4
@@ -33,7 +33,7 @@ CHUNK = 500
 WORKER_BOUND = sized(short=20.0, long=2.0)
 
 #: The same for Redis. The short form is over before the first ids are forgotten.
-REDIS_BOUND = sized(short=400.0, long=2.0)
+REDIS_BOUND = sized(short=1_000.0, long=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def slope(points: list[tuple[float, float]]) -> float:
 @pytest.mark.timeout(LENGTH * 1.5 + 100)
 async def test_soak(client: Redis, fleet: Fleet, load: Load, report: Report) -> None:
     """Neither workers nor Redis grow with the jobs they have done, and no key stays for ever."""
+    fleet.options += PATIENT
     await fleet.start(WORKERS)
     done = 0
     end = time.monotonic() + LENGTH
@@ -109,4 +110,5 @@ async def test_soak(client: Redis, fleet: Fleet, load: Load, report: Report) -> 
     assert of_workers < WORKER_BOUND
     assert of_redis < REDIS_BOUND
     assert codes == [0] * WORKERS
+    assert not fleet.errors()
     await invariants.check(client, [])
