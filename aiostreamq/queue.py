@@ -1,7 +1,7 @@
 """The queue as users hold it."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, overload
 
 from aiostreamq.client.context import Context
@@ -10,13 +10,13 @@ from aiostreamq.client.task import AsyncTask, P, SyncTask, Task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
+from aiostreamq.model.lanes import checked_lanes
 from aiostreamq.model.options import (
     DEFAULT_LANE,
     Durability,
     Options,
     OptionWords,
     checked_durability,
-    checked_lane,
 )
 from aiostreamq.model.place import Place, checked_executor
 from aiostreamq.model.signature import TaskSignature
@@ -73,7 +73,8 @@ class Queue(Producer):
         url_or_client: "Where" = None,
         *,
         name: str = "default",
-        lanes: Iterable[str] = (DEFAULT_LANE,),
+        lanes: Iterable[str] | Mapping[str, int] = (DEFAULT_LANE,),
+        strict: bool = False,
         max_payload: int = MAX_PAYLOAD,
         enqueue_timeout: Duration = ENQUEUE_TIMEOUT,
         durability: Durability = "memory",
@@ -87,7 +88,11 @@ class Queue(Producer):
                 `redis.asyncio.Redis` whose way of connecting is used. None takes
                 `$AIOSTREAMQ_URL`, `$REDIS_URL`, or `redis://localhost:6379`.
             name: Queues of different names in one Redis know nothing of each other.
-            lanes: The lanes that workers read; tasks may name any of them.
+            lanes: The lanes that workers read, with their weights, as in
+                `{"high": 8, "low": 1}`: while both have work, 8 of 9 jobs are of
+                the first. Of names alone, all weigh 1. Tasks may name any of them.
+            strict: Whether a lane is served only when all weightier ones are empty;
+                it may then wait for ever.
             max_payload: Bytes that the JSON of a call may have.
             enqueue_timeout: Seconds an enqueue goes on trying while Redis is away,
                 and waits for the confirmation that `durability` asks for.
@@ -102,9 +107,6 @@ class Queue(Producer):
             UsageError: A name or a number cannot be meant.
         """
         self._url_or_client = url_or_client
-        names = tuple(dict.fromkeys(map(checked_lane, lanes)))
-        if not names:
-            raise UsageError("lanes=[] leaves a queue that no worker reads: name at least one")
         bound = checked_max_length(max_length)
         terms = Terms(
             max_payload,
@@ -113,7 +115,9 @@ class Queue(Producer):
             bound,
             checked_when_full(when_full, bound),
         )
-        super().__init__(self._connector, checked_name("queue", name), names, terms)
+        super().__init__(
+            self._connector, checked_name("queue", name), checked_lanes(lanes, strict=strict), terms
+        )
 
     def _connector(self) -> "Connector":
         # Imported with the first use: producers that never connect need none of it.

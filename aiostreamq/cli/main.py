@@ -105,6 +105,11 @@ def _add_numbers(run: argparse.ArgumentParser) -> None:
         help="how many jobs run at once (default: %(default)s)",
     )
     run.add_argument(
+        "--lanes",
+        default=_from_environment("LANES"),
+        help="the lanes to serve, with commas between (default: all)",
+    )
+    run.add_argument(
         "--processes",
         type=int,
         default=_from_environment("PROCESSES", str(PROCESSES)),

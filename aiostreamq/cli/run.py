@@ -39,6 +39,7 @@ def run(told: argparse.Namespace) -> int:
     worker = Worker(
         queue,
         concurrency=told.concurrency,
+        lanes=_lanes(told.lanes),
         name=told.name,
         processes=told.processes,
         lease=_seconds(told.lease),
@@ -111,10 +112,14 @@ def _banner(queue: Queue, worker: Worker, server: str) -> str:
     tasks = ", ".join(sorted(queue.tasks)) or "none"
     return (
         f"aiostreamq {__version__} on {server}\n"
-        f"  queue        {queue.name}, lanes {', '.join(queue.lanes)}\n"
+        f"  queue        {queue.name}, lanes {', '.join(worker.lanes)}\n"
         f"  worker       {worker.name}, concurrency {worker.concurrency}\n"
         f"  tasks ({len(queue.tasks)})    {tasks}"
     )
+
+
+def _lanes(told: str | None) -> list[str] | None:
+    return None if told is None else [name.strip() for name in told.split(",")]
 
 
 def _seconds(told: str) -> Duration:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.session import Session
     from aiostreamq.client.task import Call, Task
+    from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.terms import Terms
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.server import Server
@@ -28,11 +29,13 @@ class Producer:
         self,
         connect: "Callable[[], Connector]",
         name: str,
-        lanes: "Sequence[str]",
+        lanes: "Lanes",
         terms: "Terms",
     ) -> None:
         self.name = name
-        self.lanes = tuple(lanes)
+        self.weights = lanes.weights  #: of the lanes, by their names
+        self.strict = lanes.strict  #: whether a lane waits for all weightier ones
+        self.lanes = tuple(lanes.weights)
         self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks by name
         self.max_payload = terms.max_payload
         self._terms = terms

@@ -32,6 +32,7 @@ SCRIPTS = (
     "renew",
     "census",
     "reap",
+    "take",
     "mark",
     "delay",
     "promote",
@@ -217,11 +218,11 @@ class Broker:
         refused = await self.run("settle", self._streams_and_dead, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]
 
-    async def hand_back(self, deliveries: "Sequence[Delivery]") -> int:
-        """Give deliveries up unfinished; returns how many were still ours."""
+    async def hand_back(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> int:
+        """Give deliveries up unfinished, to *lane*; returns how many were still ours."""
         handed = 0
         for start in range(0, len(deliveries), SETTLE_LIMIT):
-            arguments: list[Argument] = [GROUP, self.keys.prefix]
+            arguments: list[Argument] = [GROUP, self.keys.prefix, self.place_of(lane)]
             for delivery in deliveries[start : start + SETTLE_LIMIT]:
                 arguments += (delivery.stream, delivery.entry)
             handed += cast("int", await self.run("hand_back", self.streams, arguments))
@@ -274,7 +275,14 @@ class Broker:
         """End the blocking read of another of our connections."""
         await self.call("CLIENT", "UNBLOCK", client_id, deadline=2)
 
-    async def read(self, link: "Link", consumer: str, count: int, block_ms: int | None) -> Read:
+    async def read(
+        self,
+        link: "Link",
+        consumer: str,
+        count: int,
+        block_ms: int | None,
+        streams: "Sequence[str] | None" = None,
+    ) -> Read:
         """Read what is new, at most *count* from each stream.
 
         Args:
@@ -282,13 +290,19 @@ class Broker:
             consumer: Whose the deliveries shall be.
             count: Of each stream.
             block_ms: Milliseconds to wait for something; None does not wait.
+            streams: Their keys; None is all of the queue.
         """
+        streams = self.streams if streams is None else streams
         block = () if block_ms is None else ("BLOCK", block_ms)
-        new = (">",) * len(self.streams)
+        new = (">",) * len(streams)
         reply = await link.call(
             "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, *block,
-            "STREAMS", *self.streams, *new,
+            "STREAMS", *streams, *new,
         )  # fmt: skip
+        return self.parse(reply)
+
+    def parse(self, reply: "Reply") -> Read:
+        """What XREADGROUP, or a script in its form, has answered."""
         return parse_read(reply, self._stream_places)
 
     async def read_own(self, link: "Link", consumer: str, count: int) -> Read:
@@ -333,6 +347,16 @@ class Broker:
     async def call(self, *command: "Argument", deadline: float | None = None) -> "Reply":
         """Send one plain command, again and again as `run` does."""
         return await self._line.persist(lambda link: link.call(*command), deadline=deadline)
+
+    async def run_on(
+        self,
+        link: "Link",
+        script: str,
+        keys: "Sequence[str]",
+        arguments: "Sequence[Argument]",
+    ) -> "Reply":
+        """Run one of SCRIPTS once, over a connection of the caller's own."""
+        return await self._scripts[script].run(link, keys, arguments)
 
     async def run(
         self,

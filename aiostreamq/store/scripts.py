@@ -23,6 +23,7 @@ _PASS_WHEN_FULL = frozenset(
         "mark",
         "renew",
         "reap",
+        "take",
         "promote",
         "release",
         "subscribe",

@@ -92,6 +92,7 @@ class Executor:
         settle: Callable[[Settlement], None],
         retry: Callable[[Retrial], None],
         park: Callable[[Delivery, str], None],
+        pass_on: Callable[[Delivery, str], bool],
         refuse: Callable[[Delivery, str], None],
         suspects: "Gate",
     ) -> None:
@@ -107,6 +108,7 @@ class Executor:
             settle: Takes the end of each job.
             retry: Takes what is to run again.
             park: Takes jobs of tasks that are not known here, and the task.
+            pass_on: Takes jobs whose task's lane is not served here; False where it is.
             refuse: Takes what is no job, and why.
             suspects: Says when those may run that were with workers when they died,
                 and when nothing else may start.
@@ -124,6 +126,7 @@ class Executor:
         self._settle = settle
         self._retry = retry
         self._park = park
+        self._pass_on = pass_on
         self._refuse = refuse
         self._suspects = suspects
         self._loop = asyncio.get_running_loop()
@@ -199,6 +202,9 @@ class Executor:
         task = self._tasks.get(envelope.task)
         if task is None:
             self._park(delivery, envelope.task)
+            return
+        # What was returned comes to everybody.
+        if delivery.stream == 1 and self._pass_on(delivery, task.spec.options.lane):
             return
         run = Run(delivery, envelope, task.spec)
         if envelope.expires is not None and self._has_expired(run, envelope.expires):

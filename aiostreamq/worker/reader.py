@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiostreamq.store.broker import Broker
+    from aiostreamq.store.intake import Intake
     from aiostreamq.store.link import Link
 
 logger = logging.getLogger("aiostreamq.worker")
@@ -78,6 +79,7 @@ class Reader:
     def __init__(
         self,
         broker: "Broker",
+        intake: "Intake",
         consumer: str,
         executor: Runs,
         held: "Callable[[], set[tuple[int, bytes]]]",
@@ -87,6 +89,7 @@ class Reader:
 
         Args:
             broker: The queue.
+            intake: What is read of it.
             consumer: The worker's name.
             executor: Where deliveries go, and whose slots bound the reading.
             held: Says which deliveries this worker knows of, as (place of the
@@ -94,6 +97,7 @@ class Reader:
             lease: Seconds between looks for deliveries that never arrived.
         """
         self._broker = broker
+        self._intake = intake
         self._consumer = consumer
         self._executor = executor
         self._held = held
@@ -164,15 +168,12 @@ class Reader:
     async def _read(self, link: "Link", count: int, *, is_blocking: bool) -> Read:
         if link is not self._link:
             await self._recover(link)
-        # Several streams would give their count each. Aimed at none in
-        # particular, the read stays near what there is room for.
-        share = max(1, count // len(self._broker.lanes))
         if self._is_stopping:
             return Read()
         block_ms = self._block_ms() if is_blocking else None
         self._is_reading = True
         try:
-            return await self._broker.read(link, self._consumer, share, block_ms)
+            return await self._intake.read(link, self._consumer, count, block_ms)
         finally:
             self._is_reading = False
 

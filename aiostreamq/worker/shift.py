@@ -11,6 +11,7 @@ from aiostreamq.errors import BrokerError
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
+from aiostreamq.store.intake import Intake
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.worker.control import Control
@@ -26,7 +27,8 @@ from aiostreamq.worker.suspects import Suspects
 from aiostreamq.worker.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Coroutine, Mapping
+    from typing import Any
 
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.delivery import Delivery
@@ -42,6 +44,7 @@ class Settings:
     """How a worker works."""
 
     concurrency: int  #: how many jobs run at once
+    lanes: "Mapping[str, int]"  #: the weights of those that are served
     threads: int  #: how many `def` tasks run at once in threads
     processes: int  #: how many run at once in processes
     lease: float  #: seconds of silence after which others take its jobs
@@ -73,7 +76,7 @@ class Shift:
             self._promoter.wake,
         )
         self._parking = Parking(schedule, queue.tasks)
-        self._burying = set[asyncio.Task[int]]()
+        self._leaving = set[asyncio.Task[int]]()  # deliveries that are moved away unrun
         self._executor = Executor(
             queue,
             name,
@@ -84,10 +87,14 @@ class Shift:
             self._settler.settle,
             self._settler.retry,
             self._parking.park,
+            self._pass_on,
             self._bury,
             Suspects(self._roster, settings.max_deliveries, self._fill),
         )
-        self._reader = Reader(self._broker, name, self._executor, self._held, settings.lease)
+        intake = Intake(self._broker, settings.lanes, strict=queue.strict)
+        self._reader = Reader(
+            self._broker, intake, name, self._executor, self._held, settings.lease
+        )
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
         self._heartbeat = Heartbeat(
@@ -148,8 +155,8 @@ class Shift:
         await self._hand_back(await self._executor.cancel_all())
         self._threads.close()
         await self._processes.close()
-        if self._burying:
-            await asyncio.wait(self._burying, timeout=LAST_WORDS)
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=LAST_WORDS)
         await self._within_reason(self._settler.join(), "settle the last outcomes")
         await self._within_reason(self._parking.join(), "park jobs")
         await self._end_services()
@@ -216,17 +223,22 @@ class Shift:
                 "could not %s (%s): other workers will take over after the lease", what, error
             )
 
+    def _pass_on(self, delivery: "Delivery", lane: str) -> bool:
+        if lane in self._settings.lanes:
+            return False
+        self._see_off(self._broker.hand_back([delivery], lane))
+        return True
+
     def _bury(self, delivery: "Delivery", reason: str) -> None:
         logger.error("a stream entry is no job: %s", reason, extra={"job_id": delivery.job_id})
-        burying = asyncio.create_task(
-            self._broker.bury(
-                [(delivery.stream, delivery.entry)],
-                encode_unreadable(reason),
-                self.name,
-            )
-        )
-        self._burying.add(burying)
-        burying.add_done_callback(self._burying.discard)
+        entries = [(delivery.stream, delivery.entry)]
+        self._see_off(self._broker.bury(entries, encode_unreadable(reason), self.name))
+
+    def _see_off(self, moving: "Coroutine[Any, Any, int]") -> None:
+        """Let a delivery be moved away that is not run here."""
+        task = asyncio.create_task(moving)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
 
 def _log_failure(reading: "asyncio.Task[None]") -> None:

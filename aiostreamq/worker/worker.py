@@ -5,12 +5,14 @@ import logging
 import os
 import secrets
 import socket
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
 from aiostreamq.client.producer import Producer
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
+from aiostreamq.model.lanes import served
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.checkup import advice_on, examine
 from aiostreamq.worker.shift import Settings, Shift
@@ -57,6 +59,7 @@ class Worker:
         queue: Producer,
         *,
         concurrency: int = 100,
+        lanes: Iterable[str] | None = None,
         name: str | None = None,
         threads: int = THREADS,
         processes: int = PROCESSES,
@@ -70,6 +73,9 @@ class Worker:
         Args:
             queue: Whose jobs to run.
             concurrency: How many jobs run at once.
+            lanes: The lanes to serve, of those that the queue has; all by default.
+                Work that was returned is run whatever its lane, unless its task is
+                for a lane that is not served: that is passed on.
             name: For people; every start adds something unique to it. The host
                 and process id by default.
             threads: How many `def` tasks run at once in threads.
@@ -92,10 +98,13 @@ class Worker:
             raise UsageError("concurrency, threads, processes and max_deliveries must be 1 or more")
         self.queue = queue
         self.concurrency = concurrency
+        weights = served(queue.weights, lanes)
+        self.lanes = tuple(weights)  #: those that are served
         self._called = checked_name("worker", name or f"{socket.gethostname()}-{os.getpid()}")
         self.name = self._new_name()  #: unique to this start
         self._settings = Settings(
             concurrency=concurrency,
+            lanes=weights,
             threads=threads,
             processes=processes,
             lease=seconds("lease", lease),

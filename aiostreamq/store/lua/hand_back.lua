@@ -1,17 +1,18 @@
 -- hand_back.lua: give deliveries up unfinished, for another worker to take at once.
 --
--- KEYS[1]    the stream of returned work
--- KEYS[2..]  streams
+-- KEYS[1..]  streams
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
--- ARGV[3..]  two for each delivery: stream (an index into KEYS), entry
+-- ARGV[3]    where they go: the stream of returned work or of a lane, an index into KEYS
+-- ARGV[4..]  two for each delivery: stream (an index into KEYS), entry
 --
 -- Returns how many were handed back; those of others are left alone. The next
 -- delivery has a higher number, as this one may have run a while. It does not count
 -- against the job: only workers that died with it do.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 
-local returned, group, prefix = KEYS[1], ARGV[1], ARGV[2]
+local group, prefix, goal = ARGV[1], ARGV[2], KEYS[tonumber(ARGV[3])]
+local lane = string.sub(goal, string.len(prefix .. 'stream:') + 1)
 local handed = 0
 
 -- Only the entry that the job itself names: a stranger's that says the same id is no
@@ -21,7 +22,7 @@ local function is_named(job, stream, entry)
   return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
 end
 
-for at = 3, #ARGV, 2 do
+for at = 4, #ARGV, 2 do
   local stream, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
   local found = redis.call('XRANGE', stream, entry, entry)
   if redis.call('XACK', stream, group, entry) == 1 and found[1] then
@@ -31,12 +32,12 @@ for at = 3, #ARGV, 2 do
         fields[field + 1] = string.format('%d', (tonumber(fields[field + 1]) or 0) + 1)
       end
     end
-    local fresh = redis.call('XADD', returned, '*', unpack(fields))
+    local fresh = redis.call('XADD', goal, '*', unpack(fields))
     redis.call('XDEL', stream, entry)
     for field = 1, #fields, 2 do
       local job = fields[field] == 'id' and prefix .. 'job:' .. fields[field + 1]
       if job and is_named(job, stream, entry) then
-        redis.call('HSET', job, 'e', fresh, 's', 'returned')
+        redis.call('HSET', job, 'e', fresh, 's', lane)
       end
     end
     handed = handed + 1

@@ -1,0 +1,66 @@
+"""How a worker is given work: what was returned first, then from the lanes it serves."""
+
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.model.keys import GROUP
+from aiostreamq.model.lanes import Turns
+from aiostreamq.store.reading import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.link import Argument, Link, Reply
+
+# How many one script call delivers: about 1 ms of Redis.
+TAKE_LIMIT = 500
+
+
+class Intake:
+    """Reads for one worker. One lane is read as it is; several by their weights."""
+
+    def __init__(self, broker: "Broker", weights: "Mapping[str, int]", *, strict: bool) -> None:
+        """Prepare to read.
+
+        Args:
+            broker: The queue.
+            weights: Of the lanes that are served.
+            strict: Whether a lane comes only when all weightier ones are empty.
+        """
+        self._broker = broker
+        # Of lanes that have come equally far, the script takes the first.
+        lanes = sorted(weights, key=lambda lane: -weights[lane])
+        self._places = [broker.place_of(lane) for lane in lanes]
+        self._streams = [broker.streams[0], *(broker.streams[place - 1] for place in self._places)]
+        self._turns = Turns([weights[lane] for lane in lanes])
+        self._strict = int(strict)
+
+    async def read(self, link: "Link", consumer: str, count: int, block_ms: int | None) -> Read:
+        """Read what is new, about *count* at most.
+
+        Args:
+            link: A connection of the caller's own: the read may block it.
+            consumer: Whose the deliveries shall be.
+            count: How many there is room for.
+            block_ms: Milliseconds to wait for something; None does not wait.
+        """
+        if len(self._places) == 1:
+            return await self._broker.read(link, consumer, count, block_ms, self._streams)
+        read = await self._take(link, consumer, min(count, TAKE_LIMIT))
+        if block_ms is None or read.deliveries or read.unreadable:
+            return read
+        # Only to be woken, and so by as little as can be: it takes from all lanes alike.
+        return await self._broker.read(link, consumer, 1, block_ms, self._streams)
+
+    async def _take(self, link: "Link", consumer: str, count: int) -> Read:
+        turns = self._turns
+        arguments: list[Argument] = [GROUP, consumer, count, self._strict]
+        for weight, come in zip(turns.weights, turns.passes, strict=True):
+            arguments += (weight, repr(come))
+        reply = await self._broker.run_on(link, "take", self._streams, arguments)
+        streams, dry = cast("tuple[Reply, list[int]]", reply)
+        read = self._broker.parse(streams)
+        places = [delivery.stream for delivery in read.deliveries]
+        places += [place for place, _ in read.unreadable]
+        turns.note([places.count(place) for place in self._places], dry)
+        return read

@@ -1,0 +1,64 @@
+"""Weights of lanes, and whose turn it is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiostreamq.errors import UsageError
+from aiostreamq.model.lanes import Turns, checked_lanes, served
+
+
+def test_names_alone_weigh_the_same() -> None:
+    """A list says which lanes there are."""
+    assert checked_lanes(["a", "b", "a"], strict=False).weights == {"a": 1, "b": 1}
+    assert checked_lanes({"a": 8, "b": 1}, strict=True) == ({"a": 8, "b": 1}, True)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "told"),
+    [
+        ([], "name at least one"),
+        ({"a": 0}, "from 1 on"),
+        ({"a": 1.5}, "from 1 on"),
+        ({"a": True}, "from 1 on"),
+        (["returned"], "reserved"),
+        (["a b"], "not usable"),
+    ],
+)
+def test_lanes_that_can_not_be(lanes: list[str], told: str) -> None:
+    """They are refused, with the reason."""
+    with pytest.raises(UsageError, match=told):
+        checked_lanes(lanes, strict=False)
+
+
+def test_served() -> None:
+    """A worker serves all lanes, or those it names."""
+    weights = {"high": 8, "low": 1}
+    assert served(weights, None) == weights
+    assert served(weights, ["low"]) == {"low": 1}
+    with pytest.raises(UsageError, match="no lane 'hihg': it has high, low"):
+        served(weights, ["hihg"])
+    with pytest.raises(UsageError, match="nothing to serve"):
+        served(weights, [])
+
+
+def test_dry_lane_saves_up_no_turns() -> None:
+    """What had nothing for long starts beside the others, and not far ahead of them."""
+    turns = Turns([8, 1])
+    turns.note([0, 1000], {0})
+    assert turns.passes == [0.0, 0.0]
+
+
+def test_nothing_anywhere() -> None:
+    """All dry: all start anew."""
+    turns = Turns([8, 1])
+    turns.note([4, 3], {0, 1})
+    assert turns.passes == [0.0, 0.0]
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 500)), min_size=1))
+def test_one_is_never_ahead_of_all(lanes: list[tuple[int, int]]) -> None:
+    """The passes are counted from the one that is behind."""
+    turns = Turns([weight for weight, _ in lanes])
+    turns.note([taken for _, taken in lanes], set())
+    assert min(turns.passes) == 0.0
