@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.link import Argument, Reply
     from aiostreamq.store.server import Server
 
-# The first with script flags: what ends jobs can be told to pass when memory is full.
+# The first with script flags: all but new jobs can be told to pass when memory is full.
 RECOMMENDED = (7, 0)
 
 # Seconds that two clocks may be apart. What is planned to the second is not worth
@@ -77,8 +77,8 @@ def _on_version(condition: Condition) -> str | None:
     if server is None or server.version >= RECOMMENDED:
         return None
     return (
-        f"{server.name} has no script flags (allow-oom), which make sure that jobs can end when "
-        f"it is full: use Redis 7.0 or newer, or Valkey"
+        f"{server.name} has no script flags (allow-oom), so while it is full the jobs of dead "
+        f"workers wait for memory: use Redis 7.0 or newer, or Valkey"
     )
 
 
