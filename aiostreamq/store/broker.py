@@ -39,6 +39,8 @@ SCRIPTS = (
     "park",
     "release",
     "confirm",
+    "replay",
+    "purge",
 )
 
 # Seconds that connecting for the first time may take.
