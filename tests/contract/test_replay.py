@@ -1,12 +1,14 @@
 """replay and purge: what becomes of dead letters, each once."""
 
+from typing import cast
+
 import orjson
 import pytest
 
 from aiostreamq.model.delivery import Delivery, Mark, Postponement, Retrial, Settlement
 from aiostreamq.model.letter import DeadLetter, write_history
 from aiostreamq.model.outcome import Failure, JobState, encode_ended, encode_unreadable
-from aiostreamq.store.broker import Standing
+from aiostreamq.store.broker import MAX_DEAD_AGE_MS, Standing
 from aiostreamq.store.graveyard import LETTERS_LIMIT, Graveyard, Replayed, Revival, Span
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
@@ -283,3 +285,24 @@ async def test_purge_leaves_a_new_job_of_the_id(store: Store) -> None:
     [letter] = await letters(store)
     await Graveyard(store.broker).purge([letter.id])
     assert await store.broker.status("a") == b"queued"
+
+
+async def test_old_letters_are_forgotten(store: Store) -> None:
+    """Beyond their age they go, about; what is younger stays."""
+    now = Graveyard(store.broker)
+    oldest = await now.now_ms() - MAX_DEAD_AGE_MS
+    for number in range(250):
+        await store.call("XADD", store.keys.dead, f"{oldest - 60_000}-{number + 1}", "a", "b")
+    young = cast("bytes", await store.call("XADD", store.keys.dead, oldest + 60_000, "a", "b"))
+    roster = Roster(store.broker)
+    assert await roster.forget_old_letters() >= 150
+    assert await roster.forget_old_letters() == 0
+    left = await letters(store)
+    assert len(left) <= 101
+    assert left[-1].id.encode() == young
+
+
+async def test_nothing_to_forget(store: Store) -> None:
+    """Without letters there is no stream, and none is made."""
+    assert await Roster(store.broker).forget_old_letters() == 0
+    assert "dead" not in await store.key_names()
