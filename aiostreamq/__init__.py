@@ -33,6 +33,8 @@ from aiostreamq.model.verdict import Dead, Drop, RetryLater
 from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
+    from aiostreamq.client.dead import DeadLetters
+    from aiostreamq.model.letter import DeadLetter, PastFailure
     from aiostreamq.worker.worker import Worker
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "Call",
     "Context",
     "Dead",
+    "DeadLetter",
+    "DeadLetters",
     "Drop",
     "Job",
     "JobCancelled",
@@ -54,6 +58,7 @@ __all__ = [
     "JobTimeout",
     "NoResult",
     "NotConfirmed",
+    "PastFailure",
     "PayloadError",
     "ProcessDied",
     "Queue",
@@ -80,6 +85,14 @@ def __getattr__(name: str) -> object:
         from aiostreamq.worker.worker import Worker
 
         return Worker
+    if name in {"DeadLetter", "PastFailure"}:
+        from aiostreamq.model import letter
+
+        return getattr(letter, name)
+    if name == "DeadLetters":
+        from aiostreamq.client.dead import DeadLetters
+
+        return DeadLetters
     if name == "__version__":
         from importlib.metadata import version
 

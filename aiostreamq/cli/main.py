@@ -3,8 +3,9 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from aiostreamq.cli.dead import add_dead, dead
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import (
     LEASE,
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from aiostreamq.cli.run import run
 
             return run(told)
+        if told.command == "dead":
+            return dead(told)
     except UsageError as error:
         print(f"aiostreamq: {error}", file=sys.stderr)
         return 2
@@ -48,7 +51,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="aiostreamq", description="The asyncio-native task queue on Redis Streams."
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    run = commands.add_parser(
+    _add_run(commands.add_parser)
+    add_dead(commands.add_parser, _from_environment("URL"))
+    return parser
+
+
+def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    run = add_parser(
         "run",
         help="run the jobs of a queue",
         description="Run the jobs of a queue until SIGINT or SIGTERM; the first drains, "
@@ -94,7 +103,6 @@ def _parser() -> argparse.ArgumentParser:
         default=_chosen_in_environment("LOG_FORMAT", LOG_FORMATS),
         help="how log lines look (default: %(default)s)",
     )
-    return parser
 
 
 def _add_numbers(run: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
     from typing import Any
 
+    from aiostreamq.client.dead import DeadLetters
     from aiostreamq.client.session import Session
     from aiostreamq.client.task import Call, Task
     from aiostreamq.model.lanes import Lanes
@@ -127,6 +128,14 @@ class Producer:
     def job(self, job_id: str) -> Job[object]:
         """Return the handle of a job by its id, whoever enqueued it. Asks nothing of Redis."""
         return Job(checked_job_id(job_id), self.session().waiter)
+
+    @property
+    def dead(self) -> "DeadLetters":
+        """The dead letters: jobs that failed for good, to list, show, replay and purge."""
+        # Imported with the first use: few programs look at them.
+        from aiostreamq.client.dead import DeadLetters
+
+        return DeadLetters(self)
 
     def submit(
         self,

@@ -92,9 +92,12 @@ class Waiter:
         return self._broker
 
     def ticket(self, job_id: str) -> Ticket:
-        """The ticket of a job, shared by all who hold it."""
+        """The ticket of a job, shared by all who wait for its end.
+
+        Where the end is known already there is a new one: the job may have been replayed.
+        """
         ticket = self._tickets.get(job_id)
-        if ticket is None:
+        if ticket is None or ticket.outcome is not None:
             ticket = self._tickets[job_id] = Ticket(job_id)
         return ticket
 

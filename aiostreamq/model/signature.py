@@ -99,6 +99,16 @@ class TaskSignature:
         except TypeError as error:
             raise UsageError(f"task {self._name!r} cannot be called so: {error}") from None
 
+    def check_stored(self, args: Arguments, kwargs: Keywords) -> None:
+        """Check arguments as they are in an envelope.
+
+        Raises:
+            UsageError: The function could not be called so.
+            PayloadError: An argument is not of its annotated type.
+        """
+        self._check(args, kwargs)
+        self.restore_arguments(args, kwargs)
+
     def restore_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
         """Return the arguments as the function's annotations want them.
 

@@ -40,6 +40,8 @@ SCRIPTS = (
     "park",
     "release",
     "confirm",
+    "replay",
+    "purge",
 )
 
 # Seconds that connecting for the first time may take.
@@ -65,8 +67,10 @@ INBOX_MS = 60_000
 # More than any worker ever holds: its concurrency twice, and what one read brings.
 MAX_HELD = 100_000
 
-# About how many dead letters are kept.
+# About how many dead letters are kept, and for how long: a month is past every holiday
+# and a monthly run, and what it was about will hardly be worth running again.
 MAX_DEAD = 100_000
+MAX_DEAD_AGE_MS = 30 * 24 * 3600 * 1000
 
 # How long the outcome of a job that was given up is kept. Its own option is in
 # the envelope, which the scripts do not read.

@@ -3,7 +3,13 @@
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.broker import INBOX_MS, KEEP_DEAD_MS, MAX_DEAD, Broker
+from aiostreamq.store.broker import (
+    INBOX_MS,
+    KEEP_DEAD_MS,
+    MAX_DEAD,
+    MAX_DEAD_AGE_MS,
+    Broker,
+)
 from aiostreamq.store.connector import CLIENT_NAME
 
 if TYPE_CHECKING:
@@ -79,3 +85,11 @@ class Roster:
         arguments = [GROUP, broker.keys.prefix, name, beat, REAP_LIMIT, max_deliveries]
         arguments += [MAX_DEAD, KEEP_DEAD_MS, INBOX_MS]
         return Reaped(*cast("list[int]", await broker.run("reap", keys, arguments)))
+
+    async def forget_old_letters(self) -> int:
+        """Throw away dead letters beyond their age, about; returns how many."""
+        broker = self._broker
+        oldest = broker.clock.now_ms() - MAX_DEAD_AGE_MS
+        # About: Redis drops whole nodes of the stream, which costs it next to nothing.
+        trimmed = await broker.call("XTRIM", broker.keys.dead, "MINID", "~", f"{oldest}-0")
+        return cast("int", trimmed)

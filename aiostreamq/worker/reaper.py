@@ -52,6 +52,8 @@ class Reaper:
                 others = {name: beat for name, beat in beats.items() if name != self._name}
                 for name, beat in self._sightings.look(others, loop.time()):
                     await self._recover(name, beat)
+                if thorough:
+                    await self._roster.forget_old_letters()
             except BrokerError:
                 logger.exception("could not look after the other workers, trying on")
 

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiostreamq import BrokerError
-from aiostreamq.model.delivery import Mark, Retrial
+from aiostreamq.model.delivery import Mark, Retrial, Settlement
+from aiostreamq.model.outcome import JobState, encode_ended
 from aiostreamq.store.broker import Standing
+from aiostreamq.store.graveyard import Graveyard, Revival, Span
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from tests.support.redis_server import RedisServer
-from tests.support.store import Store, outcome_of
+from tests.support.store import HOUR_MS, Store, outcome_of
 
 
 @pytest.fixture
@@ -122,3 +124,21 @@ async def test_subscribe(full: tuple[Store, RedisServer]) -> None:
             await store.broker.subscribe("me", ["a"])
         server.ask("CONFIG", "SET", "maxmemory", "0")
     assert await store.broker.subscribe("me", ["a"]) == [Standing.WILL_TELL]
+
+
+async def test_dead_letters(full: tuple[Store, RedisServer]) -> None:
+    """A replay is refused as a new job is, and changes nothing; a purge frees memory."""
+    store, server = full
+    graveyard = Graveyard(store.broker)
+    delivery = await store.deliver("a")
+    failed = encode_ended("size", 1, JobState.FAILED)
+    await store.broker.settle([Settlement(delivery, HOUR_MS, failed, is_dead=True)], "w1")
+    [[letter]] = [page async for page in graveyard.oldest_first(Span())]
+    place = store.broker.place_of("default")
+    revival = Revival(letter.id, "a", place, Mark.NOBODY, letter.envelope, b"[]")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(BrokerError, match="Redis is full"):
+        await graveyard.replay([revival])
+    assert await graveyard.find(letter.id) == letter
+    assert await store.broker.status("a") == failed
+    assert await graveyard.purge([letter.id]) == 1

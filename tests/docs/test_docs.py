@@ -130,17 +130,27 @@ def test_error_tree_is_the_codes_own() -> None:
     assert set(re.findall(r"^### (\w+)$", page, flags=re.MULTILINE)) == errors
 
 
-def test_every_option_of_the_command_line_is_told() -> None:
-    """The reference names each option of `aiostreamq run`, and no other."""
+@pytest.mark.parametrize(
+    "commands",
+    [["run"], ["dead ls", "dead show", "dead replay", "dead purge"]],
+    ids=["run", "dead"],
+)
+def test_every_option_of_the_command_line_is_told(commands: list[str]) -> None:
+    """The reference names each option of a command, and no other."""
     page = (ROOT / "docs" / "reference" / "cli.md").read_text()
-    told = set(re.findall(r"^\| `(--[a-z-]+)", page, flags=re.MULTILINE))
-    usage = subprocess.run(
-        [sys.executable, "-m", "aiostreamq", "run", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert told == set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage.stdout, flags=re.MULTILINE))
+    heading = f"## aiostreamq {commands[0].split()[0]}\n"
+    section = page.partition(heading)[2].partition("\n## ")[0]
+    told = set(re.findall(r"^\| `(--[a-z-]+)", section, flags=re.MULTILINE))
+    options: set[str] = set()
+    for command in commands:
+        usage = subprocess.run(
+            [sys.executable, "-m", "aiostreamq", *command.split(), "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        options |= set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage.stdout, flags=re.MULTILINE))
+    assert told == options
 
 
 def test_every_script_is_told() -> None:

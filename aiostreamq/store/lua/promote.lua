@@ -18,18 +18,21 @@ for _, id in ipairs(due) do
   -- there is none: what is due must run for memory to get free.
   redis.call('ZREM', delayed, id)
   local job = prefix .. 'job:' .. id
-  local kept = redis.call('HMGET', job, 'p', 'n', 's', 'a')
-  local envelope, n, lane, attempt = kept[1], kept[2], kept[3], kept[4]
+  local kept = redis.call('HMGET', job, 'p', 'n', 's', 'a', 'h')
+  local envelope, n, lane, attempt, history = kept[1], kept[2], kept[3], kept[4], kept[5]
   if envelope then
     local stream = prefix .. 'stream:' .. lane
-    local entry
+    local fields = { 'id', id, 'n', n, 'job', envelope }
     if attempt then
-      entry = redis.call('XADD', stream, '*', 'id', id, 'n', n, 'job', envelope, 'a', attempt)
-    else
-      entry = redis.call('XADD', stream, '*', 'id', id, 'n', n, 'job', envelope)
+      fields[7], fields[8] = 'a', attempt
     end
+    if history then
+      fields[#fields + 1] = 'h'
+      fields[#fields + 1] = history
+    end
+    local entry = redis.call('XADD', stream, '*', unpack(fields))
     redis.call('HSET', job, 'e', entry)
-    redis.call('HDEL', job, 'p', 'n', 'a')
+    redis.call('HDEL', job, 'p', 'n', 'a', 'h')
   end
 end
 

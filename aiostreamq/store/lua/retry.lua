@@ -36,11 +36,17 @@ for at = 3, #ARGV, 3 do
       -- Into the returned work when it is due: it has waited in line before.
       redis.call('HSET', job, 'p', told['job'], 'n', n, 'a', attempt, 's', 'returned')
       redis.call('HDEL', job, 'e')
+      if told['h'] then
+        redis.call('HSET', job, 'h', told['h'])
+      end
       redis.call('ZADD', delayed, now + delay_ms, told['id'])
       earliest = math.min(earliest, now + delay_ms)
     else
-      local fresh = redis.call('XADD', returned, '*',
-        'id', told['id'], 'n', n, 'job', told['job'], 'a', attempt)
+      local fields = { 'id', told['id'], 'n', n, 'job', told['job'], 'a', attempt }
+      if told['h'] then
+        fields[9], fields[10] = 'h', told['h']
+      end
+      local fresh = redis.call('XADD', returned, '*', unpack(fields))
       redis.call('HSET', job, 'e', fresh, 's', 'returned')
     end
   else

@@ -1,0 +1,220 @@
+"""`aiostreamq dead`: look at the dead letters, replay them, purge them.
+
+Nothing but argparse is imported on top: the parser of every command is made
+before it is known which one was meant.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from aiostreamq.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiostreamq.client.dead import DeadLetters, LetterWords
+    from aiostreamq.model.duration import Duration
+    from aiostreamq.queue import Queue
+
+T = TypeVar("T")
+
+
+def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    dead = add_parser(
+        "dead",
+        help="look at jobs that failed for good, replay them, purge them",
+        description="Look at the dead letters of a queue, replay them, purge them.",
+    )
+    actions = dead.add_subparsers(dest="action", metavar="ACTION", required=True)
+    ls = actions.add_parser("ls", help="list the newest", description="List dead letters.")
+    _add_target(ls, url)
+    _add_filters(ls)
+    ls.add_argument("--limit", type=int, default=100, help="how many (default: %(default)s)")
+    _add_json(ls)
+    show = actions.add_parser("show", help="show one in full", description="Show a dead letter.")
+    _add_target(show, url)
+    show.add_argument("id", help="of the letter or of its job")
+    _add_json(show)
+    replay = actions.add_parser(
+        "replay", help="let jobs run again", description="Let jobs run again, under their ids."
+    )
+    _add_target(replay, url)
+    _add_which(replay)
+    replay.add_argument(
+        "--edit", action="store_true", help="change the arguments of one job in $EDITOR first"
+    )
+    replay.add_argument("--rate", type=float, help="jobs per second at most")
+    purge = actions.add_parser(
+        "purge", help="throw letters away", description="Throw dead letters away, for good."
+    )
+    _add_target(purge, url)
+    _add_which(purge)
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def dead(told: argparse.Namespace) -> int:
+    """Do what was *told* on the command line; returns the exit code."""
+    from aiostreamq.cli.target import load_queue
+
+    queue = load_queue(told.target)
+    if told.url:
+        queue.use_url(told.url)
+    actions = {"ls": _ls, "show": _show, "replay": _replay, "purge": _purge}
+    return actions[told.action](queue, told)
+
+
+def _add_target(parser: argparse.ArgumentParser, url: str | None) -> None:
+    parser.add_argument("target", help="where the queue is: package.module:name")
+    parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
+
+
+def _add_which(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="*", metavar="id", help="of letters or of their jobs")
+    _add_filters(parser)
+    parser.add_argument("--all", action="store_true", help="all of them")
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", help="only of this task")
+    parser.add_argument("--error", help="only with this type of error, as in ValueError")
+    parser.add_argument("--older-than", metavar="TIME", help="only if longer ago, as in 7d")
+    parser.add_argument("--newer-than", metavar="TIME", help="only if less long ago, as in 2h")
+    parser.add_argument("--before", metavar="ID", help="only if older than this letter")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON, one object a letter")
+
+
+def _ls(queue: "Queue", told: argparse.Namespace) -> int:
+    from aiostreamq.cli.letters import as_json, as_table
+
+    if told.limit < 1:
+        raise UsageError(f"--limit {told.limit} would show nothing: use 1 or more")
+    # One more than asked for, to know whether there are more.
+    found = _ask(queue, lambda letters: letters.list(limit=told.limit + 1, **_words(told)))
+    shown = found[: told.limit]
+    for line in map(as_json, shown) if told.json else as_table(shown):
+        print(line)
+    if not shown:
+        print("no dead letters", file=sys.stderr)
+    if len(found) > len(shown):
+        print(f"there are more: --before {shown[-1].id}", file=sys.stderr)
+    return 0
+
+
+def _show(queue: "Queue", told: argparse.Namespace) -> int:
+    from aiostreamq.cli.letters import as_json, as_page
+
+    letter = _ask(queue, lambda letters: letters.show(told.id))
+    print(as_json(letter) if told.json else as_page(letter))
+    return 0
+
+
+def _replay(queue: "Queue", told: argparse.Namespace) -> int:
+    words = _which(told)
+    args = kwargs = None
+    if told.edit:
+        if len(told.ids) != 1:
+            raise UsageError("--edit changes the arguments of one job: give exactly one id")
+        from aiostreamq.cli.editor import edit_arguments
+
+        letter = _ask(queue, lambda letters: letters.show(told.ids[0]))
+        # The letter itself from here on: its job may die once more while it is edited.
+        told.ids = [letter.id]
+        args, kwargs = edit_arguments(letter)
+    replayed = _ask(
+        queue,
+        lambda letters: letters.replay(
+            *told.ids,
+            everything=told.all,
+            args=args,
+            kwargs=kwargs,
+            rate=told.rate,
+            **words,
+        ),
+    )
+    print(f"replayed {replayed} {_jobs(replayed)}")
+    return 0
+
+
+def _purge(queue: "Queue", told: argparse.Namespace) -> int:
+    words = _which(told)
+    if not told.yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is nobody to ask whether to destroy letters: say --yes")
+        if not told.ids:
+            # What dies while the question stands has not been asked about.
+            words = _up_to_now(queue, words)
+        count = len(told.ids) or _ask(queue, lambda letters: letters.count(**words))
+        if not _is_sure(f"Destroy {count} dead {_letters(count)} of queue {queue.name!r}?"):
+            print("nothing was destroyed")
+            return 1
+    everything = told.all and "before" not in words
+    purged = _ask(queue, lambda letters: letters.purge(*told.ids, everything=everything, **words))
+    print(f"purged {purged} dead {_letters(purged)}")
+    return 0
+
+
+def _up_to_now(queue: "Queue", words: "LetterWords") -> "LetterWords":
+    from aiostreamq.model.letter import earlier, id_after
+
+    newest = _ask(queue, lambda letters: letters.list(limit=1))
+    end = id_after(newest[0].id) if newest else "0-1"
+    before = words.get("before")
+    return {**words, "before": earlier(before, end) if before else end}
+
+
+def _is_sure(question: str) -> bool:
+    try:
+        answer = input(f"{question} They cannot be brought back. [y/N] ")
+    except EOFError:
+        return False
+    return answer.strip().lower() in {"y", "yes"}
+
+
+def _ask(queue: "Queue", question: "Callable[[DeadLetters], Awaitable[T]]") -> T:
+    import asyncio
+
+    async def ask() -> T:
+        async with queue:
+            return await question(queue.dead)
+
+    return asyncio.run(ask())
+
+
+def _which(told: argparse.Namespace) -> "LetterWords":
+    """The filters, of a command that must be told which letters it is about."""
+    words = _words(told)
+    if not (told.ids or told.all or words):
+        raise UsageError("it is not said which letters are meant: give ids, filters or --all")
+    return words
+
+
+def _words(told: argparse.Namespace) -> "LetterWords":
+    words: dict[str, object] = {
+        "task": told.task,
+        "error": told.error,
+        "older_than": _duration(told.older_than),
+        "newer_than": _duration(told.newer_than),
+        "before": told.before,
+    }
+    return cast("LetterWords", {k: v for k, v in words.items() if v is not None})
+
+
+def _duration(told: str | None) -> "Duration | None":
+    # Bare numbers are seconds; the rest ("5m") is read with the others.
+    try:
+        return None if told is None else float(told)
+    except ValueError:
+        return told
+
+
+def _jobs(count: int) -> str:
+    return "job" if count == 1 else "jobs"
+
+
+def _letters(count: int) -> str:
+    return "letter" if count == 1 else "letters"
