@@ -9,7 +9,7 @@ producers may say more to older workers.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeGuard, cast
 
 import orjson
 
@@ -35,8 +35,8 @@ class Envelope(NamedTuple):
     task: str
     args: list[object]
     kwargs: dict[str, object]
-    timeout: float | None  #: seconds, 0 for none; None where the task's own option holds
-    result_ttl: float | None  #: seconds; None where the task's own option holds
+    timeout: float | None = None  #: seconds, 0 for none; None where the task's own option holds
+    result_ttl: float | None = None  #: seconds; None where the task's own option holds
     retry: Retry | None = None  #: None where the task's own option holds
     expires: float | None = None  #: ms since 1970 by when it must have been started; None is never
 
@@ -86,24 +86,25 @@ def decode_envelope(raw: bytes) -> Envelope:
         if told.get("v", VERSION) != VERSION:
             raise Malformed(f"envelope version {told['v']!r} is not known here")
         task, args, kwargs = told["task"], told.get("args", []), told.get("kwargs", {})
-        timeout, result_ttl = told.get("timeout"), told.get("result_ttl")
-        rule, expires = told.get("retry"), told.get("expires")
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"not an envelope: {error}") from error
     if type(task) is not str or type(args) is not list or type(kwargs) is not dict:
         raise Malformed("task, args or kwargs of the envelope has the wrong type")
+    call = cast("list[object]", args), cast("dict[str, object]", kwargs)
+    if len(told) == 1 + ("args" in told) + ("kwargs" in told):
+        return Envelope(task, *call)  # as nearly all are, and this is done for each job
+    return _with_options(task, *call, cast("dict[str, object]", told))
+
+
+def _with_options(
+    task: str, args: list[object], kwargs: dict[str, object], told: Mapping[str, object]
+) -> Envelope:
+    timeout, result_ttl, expires = map(told.get, ("timeout", "result_ttl", "expires"))
     if not (_is_time(timeout) and _is_time(result_ttl) and _is_time(expires)):
         raise Malformed("timeout, result_ttl or expires of the envelope is no length of time")
-    if rule is not None:
-        rule = _rule(rule)
+    rule = told.get("retry")
     return Envelope(
-        task,
-        cast("list[object]", args),
-        cast("dict[str, object]", kwargs),
-        timeout,
-        result_ttl,
-        rule,
-        expires,
+        task, args, kwargs, timeout, result_ttl, None if rule is None else _rule(rule), expires
     )
 
 
@@ -125,5 +126,5 @@ def _list(value: object) -> "list[object]":
     return cast("list[object]", value) if type(value) is list else []
 
 
-def _is_time(value: object) -> bool:
+def _is_time(value: object) -> TypeGuard[float | None]:
     return value is None or (type(value) in {int, float} and cast("float", value) >= 0)
