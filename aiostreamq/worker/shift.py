@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,6 +129,11 @@ class Shift:
         silence = time.monotonic() - self._heartbeat.heard
         return WorkerState.CUT_OFF if silence > self._settings.lease else WorkerState.READY
 
+    @property
+    def finished(self) -> int:
+        """How many runs have ended."""
+        return self._executor.finished
+
     async def wait_over(self) -> None:
         """Wait until this shift can not go on: lost, burst through, or failed."""
         lost = asyncio.create_task(self._lost.wait())
@@ -138,20 +142,23 @@ class Shift:
         finally:
             lost.cancel()
 
-    async def drain(self) -> None:
+    async def drain(self, hurry: asyncio.Event) -> None:
         """Stop reading, let running jobs end, hand back the rest, leave.
+
+        From *hurry* on they have the shutdown timeout.
 
         Raises:
             BrokerError: What had made the reader end.
         """
         self._is_draining = True
-        deadline = asyncio.get_running_loop().time() + self._settings.shutdown_timeout
-        await self._reader.stop(self._reading)
-        lost = await self._unheld()
-        await self._hand_back(lost + self._executor.stop())
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
-                await self._executor.wait_idle()
+        time_up = asyncio.create_task(self._wait_time_up(hurry))
+        try:
+            await self._reader.stop(self._reading)
+            lost = await self._unheld()
+            await self._hand_back(lost + self._executor.stop())
+            await self._wait_idle_or(time_up)
+        finally:
+            time_up.cancel()
         await self._hand_back(await self._executor.cancel_all())
         self._threads.close()
         await self._processes.close()
@@ -163,6 +170,17 @@ class Shift:
         await self._within_reason(self._broker.leave(self.name), "leave")
         if not self._reading.cancelled() and (error := self._reading.exception()) is not None:
             raise error
+
+    async def _wait_idle_or(self, time_up: asyncio.Task[None]) -> None:
+        idle = asyncio.create_task(self._executor.wait_idle())
+        try:
+            await asyncio.wait({idle, time_up}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            idle.cancel()
+
+    async def _wait_time_up(self, hurry: asyncio.Event) -> None:
+        await hurry.wait()
+        await asyncio.sleep(self._settings.shutdown_timeout)
 
     async def abandon(self) -> None:
         """Give all up: the jobs belong to others by now."""

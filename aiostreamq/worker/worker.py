@@ -118,9 +118,11 @@ class Worker:
                 f"use {SHORTEST_LEASE:g} s or more"
             )
         self._stop_asked = False
+        self._hurry = asyncio.Event()  # set when the time to drain is counted
         self._stopped: asyncio.Event | None = None  # while it runs
         self._working: asyncio.Task[None] | None = None  # once it has begun
         self._shift: Shift | None = None  # the one that began last
+        self._finished_before = 0  # by shifts before that one
 
     async def __aenter__(self) -> Self:
         await self._start(burst=False)
@@ -135,6 +137,11 @@ class Worker:
         self.stop()
         if self._working is not None:
             await self._working
+
+    @property
+    def finished(self) -> int:
+        """How many runs of jobs have ended here, each attempt counted."""
+        return self._finished_before + (self._shift.finished if self._shift else 0)
 
     async def run(self, *, burst: bool = False) -> None:
         """Run jobs until `stop` is called; with *burst*, until none is left.
@@ -172,7 +179,12 @@ class Worker:
         return self.state is WorkerState.READY
 
     def stop(self) -> None:
-        """Begin to drain: no new job, the running ones to their end."""
+        """Begin to drain: no new job, the running ones to their end within `shutdown_timeout`."""
+        self._hurry.set()
+        self.retire()
+
+    def retire(self) -> None:
+        """Begin to drain without a limit: running jobs get all the time they need, until `stop`."""
         self._stop_asked = True
         if self._stopped is not None:
             self._stopped.set()
@@ -209,8 +221,10 @@ class Worker:
         while await self._work_until_over(shift):
             # Under a new name: what comes late to the old one stays refused.
             self.name = self._new_name()
+            before = shift.finished
             shift = Shift(self.queue, self.name, self._settings)
             await shift.start(burst=burst)
+            self._finished_before += before
             self._shift = shift
 
     async def _work_until_over(self, shift: Shift) -> bool:
@@ -228,7 +242,9 @@ class Worker:
         if shift.is_lost:
             await shift.abandon()
             return not self._stopped.is_set()
-        await shift.drain()
+        if not self._stopped.is_set():
+            self._hurry.set()  # it ends by itself: on an error, or after a burst
+        await shift.drain(self._hurry)
         return False
 
     def _new_name(self) -> str:

@@ -4,7 +4,16 @@ import threading
 
 import pytest
 
-from aiostreamq import Context, JobFailed, JobTimeout, PayloadError, Queue, UsageError, Worker
+from aiostreamq import (
+    Context,
+    JobFailed,
+    JobState,
+    JobTimeout,
+    PayloadError,
+    Queue,
+    UsageError,
+    Worker,
+)
 from aiostreamq.worker import executor
 from tests.support.waiting import wait_until
 
@@ -348,6 +357,34 @@ async def test_stopped(queue: Queue) -> None:
     async with asyncio.timeout(10):
         await running
         assert await job == 1
+
+
+async def test_retired(queue: Queue) -> None:
+    """`retire` gives running jobs the time they need; a `stop` after it limits that."""
+    started = asyncio.Queue[int]()
+    gate = asyncio.Event()
+
+    @queue.task
+    async def wait(n: int) -> int:
+        started.put_nowait(n)
+        await (asyncio.Event() if n else gate).wait()
+        return n
+
+    worker = Worker(queue, shutdown_timeout=0)
+    running = asyncio.create_task(worker.run())
+    jobs = [await wait.enqueue(0), await wait.enqueue(1)]
+    assert {await started.get(), await started.get()} == {0, 1}
+    worker.retire()
+    late = await wait.enqueue(2)
+    gate.set()
+    async with asyncio.timeout(10):
+        assert await jobs[0] == 0
+        assert worker.finished == 1
+        assert not running.done()
+        worker.stop()
+        await running
+    assert await jobs[1].status() is JobState.QUEUED, "it was cut short and handed back"
+    assert await late.status() is JobState.QUEUED
 
 
 async def test_two_workers_share(queue: Queue) -> None:
