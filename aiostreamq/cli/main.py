@@ -28,12 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 for an orderly end, 2 for wrong usage."""
     try:
         parser = _parser()
-        told = parser.parse_args(arguments)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        told = parser.parse_args(given)
         if told.command == "run":
             # Imported here so that --help and mistakes answer at once.
             from aiostreamq.cli.run import run
 
-            return run(told)
+            return run(told, given)
         if told.command == "dead":
             return dead(told)
     except UsageError as error:
@@ -66,6 +67,7 @@ def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     )
     run.add_argument("target", help="where the queue is: package.module:name")
     _add_numbers(run)
+    _add_supervision(run)
     run.add_argument("--burst", action="store_true", help="end when no job is left")
     run.add_argument(
         "--url", default=_from_environment("URL"), help="the Redis to use, over the queue's own"
@@ -153,6 +155,33 @@ def _add_health_options(run: argparse.ArgumentParser) -> None:
         default=_from_environment("HEALTH_HOST", HEALTH_HOST),
         help="the address to answer them at (default: %(default)s)",
     )
+
+
+def _add_supervision(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--workers",
+        type=int,
+        default=_from_environment("WORKERS", "1"),
+        help="how many worker processes to keep (default: %(default)s)",
+    )
+    run.add_argument(
+        "--max-jobs",
+        type=int,
+        default=_from_environment("MAX_JOBS"),
+        help="replace a worker process after about so many jobs",
+    )
+    run.add_argument(
+        "--max-rss",
+        default=_from_environment("MAX_RSS"),
+        help="replace a worker process that takes more memory, as in 512mb",
+    )
+    run.add_argument(
+        "--reload",
+        action="store_true",
+        help="for development: restart when Python files under the current directory change",
+    )
+    # How a supervisor tells a worker that it is one: the number of an open socket.
+    run.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
 
 
 def _from_environment(option: str, default: str | None = None) -> str | None:

@@ -1,37 +1,112 @@
-"""`aiostreamq run`: a worker as a process of its own."""
+"""`aiostreamq run`: a worker as a process of its own, or several under a supervisor."""
 
 import argparse
+import asyncio
 import importlib.util
 import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 
 from aiostreamq import __version__
 from aiostreamq.cli.health import serve_health
+from aiostreamq.cli.lifeline import GRACE, Lifeline, Order
+from aiostreamq.cli.limits import Limits, limits_told, own_limits, resident_bytes
 from aiostreamq.cli.logs import set_up_logging
+from aiostreamq.cli.reload import check_reload
 from aiostreamq.cli.systemd import notify_systemd
 from aiostreamq.cli.target import load_queue
 from aiostreamq.errors import AioStreamQError, UsageError
-from aiostreamq.model.duration import Duration
+from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.state import HasState, WorkerState
 from aiostreamq.queue import Queue
+from aiostreamq.store.server import MEMORY
 from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:
     from anyio import CancelScope
     from anyio.abc import TaskStatus
 
+    from aiostreamq.cli.supervisor import Supervisor
+
 logger = logging.getLogger("aiostreamq.cli")
 
+# Seconds between two looks at how much a worker has done, which cost it some
+# microseconds each.
+LOOK_AGAIN = 0.1
 
-def run(told: argparse.Namespace) -> int:
-    """Run a worker as *told* on the command line; returns the exit code."""
+NO_PROCESSES_IN_MEMORY = (
+    "a memory:// queue lives in one process and ends with it: --workers, --max-jobs, --max-rss "
+    "and --reload need a Redis"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What this process is."""
+
+    workers: int  #: how many such there are
+    limits: Limits
+    lifeline: Lifeline | None  #: None without a supervisor
+
+
+def run(told: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run workers as *told* on the command line, whose *arguments* these are.
+
+    Returns the exit code.
+    """
     set_up_logging(told.log_level, told.log_format)
+    limits = limits_told(told.max_jobs, told.max_rss)
+    if told.lifeline is not None:
+        patience = seconds("--shutdown-timeout", _seconds(told.shutdown_timeout)) + GRACE
+        return _work(told, limits, Lifeline(told.lifeline, patience))
+    if told.workers != 1 or limits != Limits(None, None) or told.reload:
+        return _supervise(told, arguments)
+    return _work(told, limits, None)
+
+
+def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
+    # Only the supervisor needs it.
+    from aiostreamq.cli.supervisor import Supervisor
+
+    if told.workers < 1:
+        raise UsageError(f"--workers {told.workers}: use 1 or more")
+    if told.reload:
+        check_reload()
+        if told.burst:
+            raise UsageError("--reload never ends, --burst does: give one of them")
+
+    def command(lifeline: int) -> list[str]:
+        told_first = ["run", "--lifeline", str(lifeline)]
+        return [sys.executable, "-m", "aiostreamq", *told_first, *arguments[1:]]
+
+    supervisor = Supervisor(
+        command,
+        told.workers,
+        patience=seconds("--shutdown-timeout", _seconds(told.shutdown_timeout)) + GRACE,
+        is_burst=told.burst,
+        watched=Path.cwd() if told.reload else None,
+    )
+    logger.info("supervisor (process %d) starts, workers: %d", os.getpid(), told.workers)
+    return asyncio.run(_keep(supervisor, told))
+
+
+async def _keep(supervisor: "Supervisor", told: argparse.Namespace) -> int:
+    async with AsyncExitStack() as watched:
+        await _show_state(watched, supervisor, told)
+        return await supervisor.run()
+
+
+def _work(told: argparse.Namespace, limits: Limits, lifeline: Lifeline | None) -> int:
+    """Be a worker, alone or on the *lifeline* of a supervisor."""
     use_uvloop = _wants_uvloop(told.loop)
     queue = load_queue(told.target)
     if told.url:
@@ -47,14 +122,19 @@ def run(told: argparse.Namespace) -> int:
         slow_after=_seconds(told.slow_after),
         shutdown_timeout=_seconds(told.shutdown_timeout),
     )
+    role = Role(told.workers, limits, lifeline)
     try:
-        code = anyio.run(_serve, queue, worker, told, backend_options={"use_uvloop": use_uvloop})
+        code = anyio.run(
+            _serve, queue, worker, role, told, backend_options={"use_uvloop": use_uvloop}
+        )
     except BaseExceptionGroup as group:
         # What the task group wraps: there is one cause, and it names the fault.
         ours = group.subgroup(AioStreamQError)
         if ours is None:
             raise
         raise ours.exceptions[0] from None
+    if lifeline is not None and code == 0:
+        lifeline.tell("over")
     _leave_threads(code)
     return code
 
@@ -68,22 +148,28 @@ def _leave_threads(code: int) -> None:
         os._exit(code)
 
 
-async def _serve(queue: Queue, worker: Worker, told: argparse.Namespace) -> int:
+async def _serve(queue: Queue, worker: Worker, role: Role, told: argparse.Namespace) -> int:
     """Work until the end; returns the exit code: 1 where the end was not orderly."""
     is_orderly = False
     try:
         async with anyio.create_task_group() as tasks, AsyncExitStack() as watched:
             # First, so that a signal during the start drains like any other.
-            await tasks.start(_heed_signals, worker, tasks.cancel_scope)
-            # Both before anything is asked of Redis, and to the end of the drain.
-            await watched.enter_async_context(notify_systemd(worker))
-            if told.health_port is not None:
-                await watched.enter_async_context(
-                    serve_health(worker, told.health_host, told.health_port)
-                )
+            await tasks.start(_heed_signals, worker, role, tasks.cancel_scope)
+            if role.lifeline is None:
+                await _show_state(watched, worker, told)
             server = await queue.open()
-            print(_banner(queue, worker, server.name), file=sys.stderr, flush=True)
-            await worker.run(burst=told.burst)
+            banner = _banner(queue, worker, role, server.name)
+            if role.lifeline is None:
+                print(banner, file=sys.stderr, flush=True)
+                await worker.run(burst=told.burst)
+            else:
+                if server is MEMORY:
+                    raise UsageError(NO_PROCESSES_IN_MEMORY)
+                reporter = Reporter(worker, own_limits(role.limits), role.lifeline, banner)
+                tasks.start_soon(reporter.run)
+                await worker.run(burst=told.burst)
+                if told.burst:
+                    reporter.tell_ready()  # it may be through before anybody has looked
             is_orderly = True
             tasks.cancel_scope.cancel()
     finally:
@@ -93,27 +179,96 @@ async def _serve(queue: Queue, worker: Worker, told: argparse.Namespace) -> int:
 
 
 async def _heed_signals(
-    worker: Worker, everything: "CancelScope", *, task_status: "TaskStatus[None]"
+    worker: Worker, role: Role, everything: "CancelScope", *, task_status: "TaskStatus[None]"
 ) -> None:
+    end = End(worker, everything)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        if role.lifeline is not None:
+            role.lifeline.bind(end.obey)
         task_status.started()
-        is_draining = False
         async for _ in signals:
-            if is_draining:
+            # The same signal may have gone to a supervisor, which then says when to leave.
+            if role.lifeline is None and end.has_begun:
                 logger.warning("leaving at once; what still runs will be run again")
-                everything.cancel()
+                end.obey("leave")
                 return
-            is_draining = True
-            logger.info("draining: running jobs get to end; once more to leave at once")
-            worker.stop()
+            end.obey("drain", "" if role.lifeline else "; once more to leave at once")
 
 
-def _banner(queue: Queue, worker: Worker, server: str) -> str:
+class End:
+    """How a worker comes to its end."""
+
+    def __init__(self, worker: Worker, everything: "CancelScope") -> None:
+        self.has_begun = False
+        self._worker = worker
+        self._everything = everything
+
+    def obey(self, order: Order, hint: str = "") -> None:
+        """Do as told; the same order twice changes nothing. *hint* is for the log."""
+        if order == "leave":
+            self._everything.cancel()
+            return
+        if not self.has_begun:
+            told = {"worker": self._worker.name}
+            logger.info("draining: running jobs get to end%s", hint, extra=told)
+        self.has_begun = True
+        if order == "retire":
+            self._worker.retire()
+        else:
+            self._worker.stop()
+
+
+async def _show_state(watched: AsyncExitStack, of: HasState, told: argparse.Namespace) -> None:
+    """Tell systemd and probes how it goes: before anything is asked of Redis, to the very end."""
+    await watched.enter_async_context(notify_systemd(of))
+    if told.health_port is not None:
+        await watched.enter_async_context(serve_health(of, told.health_host, told.health_port))
+
+
+class Reporter:
+    """Tells the supervisor how a worker does."""
+
+    def __init__(self, worker: Worker, limits: Limits, lifeline: Lifeline, banner: str) -> None:
+        self._worker = worker
+        self._limits = limits
+        self._lifeline = lifeline
+        self._banner = banner
+        self._told = WorkerState.STARTING
+        self._has_asked = False
+
+    async def run(self) -> None:
+        """Look again and again; ends by being cancelled."""
+        while True:
+            self._look()
+            await anyio.sleep(LOOK_AGAIN)
+
+    def tell_ready(self) -> None:
+        """Tell that the worker has begun to take jobs, unless that has been told."""
+        if self._told is WorkerState.STARTING:
+            self._lifeline.tell("ready", self._banner)
+            self._told = WorkerState.READY
+
+    def _look(self) -> None:
+        state = self._worker.state
+        if state is WorkerState.READY:
+            self.tell_ready()
+        # It is ready again in a moment, under another name, or has never been.
+        if state not in {self._told, WorkerState.STARTING}:
+            self._told = state
+            self._lifeline.tell("state", state)
+        why = self._limits.reason_to_end(self._worker.finished, resident_bytes())
+        if why is not None and not self._has_asked:
+            self._has_asked = True  # the work goes on until the replacement is ready
+            self._lifeline.tell("replace", why)
+
+
+def _banner(queue: Queue, worker: Worker, role: Role, server: str) -> str:
     tasks = ", ".join(sorted(queue.tasks)) or "none"
+    name = worker.name if role.workers == 1 else f"{role.workers} processes"
     return (
         f"aiostreamq {__version__} on {server}\n"
         f"  queue        {queue.name}, lanes {', '.join(worker.lanes)}\n"
-        f"  worker       {worker.name}, concurrency {worker.concurrency}\n"
+        f"  worker       {name}, concurrency {worker.concurrency}\n"
         f"  tasks ({len(queue.tasks)})    {tasks}"
     )
 

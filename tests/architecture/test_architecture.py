@@ -37,7 +37,9 @@ SLEEPS: dict[str, str] = {
 }
 
 #: Imported where first needed, so that `import aiostreamq` is quick, and works without extras.
-IMPORTED_LATE = {"anyio", "asyncio", "fakeredis", "pydantic", "redis", "rich", "uvloop"}
+IMPORTED_LATE = {
+    *("anyio", "asyncio", "fakeredis", "pydantic", "redis", "rich", "uvloop", "watchfiles"),
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

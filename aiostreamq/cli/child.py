@@ -1,0 +1,147 @@
+"""A worker process, as its supervisor holds it."""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+from aiostreamq.cli.lifeline import Event, Order
+from aiostreamq.model.state import WorkerState
+
+logger = logging.getLogger("aiostreamq.cli")
+
+# Seconds after its end in which the last that a process said is read. It is there
+# already; only a process that it has forked could keep the socket open.
+LAST_WORDS = 1.0
+
+
+#: Takes the number of the worker's end of the lifeline, an open socket; gives the
+#: program that is to be started with it, and its arguments.
+Command = Callable[[int], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process ended.
+
+    >>> str(Ending(-9, is_orderly=False, worked=2.5))
+    'was killed by SIGKILL'
+    """
+
+    code: int | None  #: its exit code, minus the signal that killed it; None: it never started
+    is_orderly: bool  #: it drained, or had no job left, and said so
+    worked: float  #: seconds that it was ready for jobs
+
+    def __str__(self) -> str:
+        match self.code:
+            case None:
+                return "could not be started"
+            case code if code < 0:
+                with suppress(ValueError):
+                    return f"was killed by {signal.Signals(-code).name}"
+                return f"was killed by signal {-code}"
+            case code:
+                return f"ended with exit code {code}"
+
+
+class Child:
+    """One process, from its start to its end."""
+
+    def __init__(self, slot: int, command: Command) -> None:
+        """Describe the process for *slot*."""
+        self.pid: int | None = None  #: None until it is started
+        self.state = WorkerState.STARTING  #: as it has told
+        self._slot = slot
+        self._command = command
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready_at: float | None = None
+        self._is_over = False
+        self._killing: asyncio.TimerHandle | None = None
+
+    def __str__(self) -> str:
+        return f"worker {self._slot} (process {self.pid})"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has got so far as to take jobs."""
+        return self._ready_at is not None
+
+    async def live(self, on_event: Callable[[Event, str], None]) -> Ending:
+        """Start the process and stay with it to its end; *on_event* takes what it tells."""
+        try:
+            await self._start()
+        except OSError as error:
+            logger.error("worker %d could not be started: %s", self._slot, error)  # noqa: TRY400  # the traceback would say nothing more
+            return Ending(None, is_orderly=False, worked=0.0)
+        finally:
+            self._theirs.close()
+        try:
+            return await self._attend(on_event)
+        finally:
+            self._ours.close()
+
+    def order(self, order: Order, patience: float | None = None) -> None:
+        """Send *order*; what still lives after *patience* seconds is killed, None waits on."""
+        with suppress(OSError):  # it has just ended
+            self._ours.send(f"{order}\n".encode())
+        if self._killing is not None:
+            self._killing.cancel()
+        if patience is not None:
+            self._killing = asyncio.get_running_loop().call_later(patience, self._kill, patience)
+
+    async def _start(self) -> None:
+        fd = self._theirs.fileno()
+        self._process = await asyncio.create_subprocess_exec(*self._command(fd), pass_fds=[fd])
+        self.pid = self._process.pid
+
+    async def _attend(self, on_event: Callable[[Event, str], None]) -> Ending:
+        assert self._process is not None
+        listening = asyncio.create_task(self._listen(on_event))
+        code = await self._process.wait()
+        if self._killing is not None:
+            self._killing.cancel()
+        worked = 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
+        await asyncio.wait([listening], timeout=LAST_WORDS)
+        if not listening.done():
+            listening.cancel()
+        elif error := listening.exception():
+            raise error
+        return Ending(code, is_orderly=self._is_over and code == 0, worked=worked)
+
+    async def _listen(self, on_event: Callable[[Event, str], None]) -> None:
+        loop = asyncio.get_running_loop()
+        unread = b""
+        with suppress(ConnectionError):  # it ended before it had read all orders
+            while received := await loop.sock_recv(self._ours, 65536):
+                *lines, unread = (unread + received).split(b"\n")
+                for line in lines:
+                    told = cast("dict[str, str]", json.loads(line))
+                    self._take(cast("Event", told["event"]), told["told"], on_event)
+
+    def _take(self, event: Event, told: str, on_event: Callable[[Event, str], None]) -> None:
+        if event == "ready":
+            self._ready_at = time.monotonic()
+            self.state = WorkerState.READY
+        elif event == "state":
+            self.state = WorkerState(told)
+        elif event == "over":
+            self._is_over = True
+        on_event(event, told)
+
+    def _kill(self, patience: float) -> None:
+        if self._process is not None and self._process.returncode is None:
+            logger.error(
+                "%s has not ended within %.0f s and is killed; its jobs will be run again",
+                self,
+                patience,
+            )
+            with suppress(ProcessLookupError):
+                self._process.kill()

@@ -1,0 +1,89 @@
+"""What ties a worker process to its supervisor, seen from the worker.
+
+A socket between the two. The supervisor sends orders, one a line; the worker
+sends events, one JSON object a line. Whoever dies closes its side, however it
+died, and the other knows.
+
+Orders do not travel as signals: a terminal or a service manager may send a signal
+to all processes at once, and the same one twice would mean to leave at once.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal, cast
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+logger = logging.getLogger("aiostreamq.cli")
+
+# To retire is to drain without a limit of time: nobody waits for the process to end.
+Order = Literal["retire", "drain", "leave"]
+Event = Literal["ready", "state", "replace", "over"]
+
+# Seconds beyond the shutdown timeout that a draining process may take for what
+# comes then: cancelled jobs clean up, the last outcomes go to Redis. Each of
+# these steps is bounded, to less than this together.
+GRACE = 30.0
+
+
+class Lifeline:
+    """The worker's end. From now on a signal means to drain, as the supervisor's end does."""
+
+    def __init__(self, fd: int, patience: float) -> None:
+        """Take over the socket *fd*; *patience* is how many seconds draining may take."""
+        os.set_inheritable(fd, False)  # processes that tasks start have no part in it
+        self._socket = socket.socket(fileno=fd)
+        self._patience = patience
+        self._is_draining = False  # ordered before there was anybody to obey
+        self._obey: Callable[[Order], None] = self._note
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, self._on_signal)
+        # A thread, because it must see the supervisor's end also while modules are
+        # imported or a job blocks the event loop.
+        threading.Thread(target=self._listen, name="aiostreamq:lifeline", daemon=True).start()
+
+    def tell(self, event: Event, told: str = "") -> None:
+        """Tell the supervisor; nothing happens where it is gone."""
+        line = json.dumps({"event": event, "told": told}) + "\n"
+        with suppress(OSError):
+            self._socket.sendall(line.encode())
+
+    def bind(self, obey: Callable[[Order], None]) -> None:
+        """Have orders obeyed in the running loop, with those that have come already."""
+        loop = asyncio.get_running_loop()
+
+        def pass_on(order: Order) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the process is about to end
+                loop.call_soon_threadsafe(obey, order)
+
+        self._obey = pass_on
+        # What came before was noted before, or is noticed twice, which does no harm.
+        if self._is_draining:
+            obey("drain")
+
+    def _on_signal(self, _number: int, _frame: "FrameType | None") -> None:
+        self._obey("drain")
+
+    def _note(self, _: Order) -> None:
+        self._is_draining = True
+
+    def _listen(self) -> None:
+        with suppress(OSError), self._socket.makefile() as orders:
+            for line in orders:
+                self._obey(cast("Order", line.strip()))
+        logger.warning("the supervisor is gone: draining")
+        self._obey("drain")
+        # Nobody is left who would end a process that does not drain.
+        time.sleep(self._patience)
+        logger.error("not drained within %.0f s: leaving", self._patience)
+        logging.shutdown()
+        os._exit(1)

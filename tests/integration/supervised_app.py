@@ -1,0 +1,35 @@
+"""The tasks that test_supervisor runs in worker processes."""
+
+import asyncio
+import os
+import time
+
+from aiostreamq import Context, Queue
+from tests.integration.recovery_app import note
+
+queue = Queue(name="supervised")
+
+kept: list[bytearray] = []
+
+
+@queue.task
+async def nap(context: Context, seconds: float) -> int:
+    """Sleep a while; the value names the process."""
+    note(context, "start")
+    await asyncio.sleep(seconds)
+    note(context, "end")
+    return os.getpid()
+
+
+@queue.task
+async def grow(megabytes: int) -> int:
+    """Take memory and keep it."""
+    kept.append(bytearray(os.urandom(1024) * 1024 * megabytes))
+    return os.getpid()
+
+
+@queue.task
+async def block(context: Context) -> None:
+    """Stop the event loop for good."""
+    note(context, "start")
+    time.sleep(3600)  # noqa: ASYNC251  # that is the point
