@@ -353,6 +353,7 @@ class Histories:
             assert await job.status() is JobState.CANCELLED
 
 
+@pytest.mark.may_block("a worker that ends before its thread has begun waits for that")
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     jobs=st.lists(
