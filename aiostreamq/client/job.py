@@ -73,6 +73,30 @@ class Job(Generic[R_co]):
             return cast("R_co", outcome.value)
         return cast("R_co", spec.signature.restore_result(outcome.value))
 
+    async def cancel(self) -> JobState:
+        """End the job, wherever it is; return the state that it was in.
+
+        One that waits (`QUEUED`, `DELAYED`, `PARKED`) has ended when this returns, and is
+        never started. One that is `RUNNING` is stopped by its worker at once: a
+        coroutine is cancelled and has five seconds to clean up, a process is killed, a
+        thread sees `Context.is_cancelled`. It ends as cancelled, unless it comes
+        to its end first. Should its worker die, it is not run again.
+
+        Whoever awaits the job gets JobCancelled. One that has ended stays as it is, and
+        the state in which it ended is returned.
+
+        Raises:
+            JobNotFound: There is no such job, or its result has expired.
+            JobError: It has ended, and its outcome cannot be read here.
+            BrokerError: Redis refused.
+
+        Cancelling leaves open whether the job was cancelled; doing it again is safe.
+        """
+        from aiostreamq.store.steering import Steering
+
+        (found,) = await Steering(self._waiter.broker).cancel([self.id])
+        return self._state_in(found)
+
     def begin_anew(self) -> None:
         """Its id is used for a new job: what was known of an older one does not count."""
         self._ticket = self._waiter.new_ticket(self.id)
@@ -86,7 +110,9 @@ class Job(Generic[R_co]):
 
         Cancelling is safe.
         """
-        found = await self._waiter.broker.status(self.id)
+        return self._state_in(await self._waiter.broker.status(self.id))
+
+    def _state_in(self, found: bytes | None) -> JobState:
         if found is None:
             raise JobNotFound(job_id=self.id)
         if found.startswith(b"{"):

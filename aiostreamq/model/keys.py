@@ -30,12 +30,13 @@ def checked_name(kind: str, name: str) -> str:
 class Keys:
     """The keys of one queue."""
 
-    __slots__ = ("confirm", "control", "dead", "delayed", "prefix", "queue", "workers")
+    __slots__ = ("cancelled", "confirm", "control", "dead", "delayed", "prefix", "queue", "workers")
 
     def __init__(self, queue: str) -> None:
         self.queue = checked_name("queue", queue)
         self.prefix = f"aiostreamq:{{{queue}}}:"
         self.delayed = self.prefix + "delayed"
+        self.cancelled = self.prefix + "cancelled"
         self.confirm = self.prefix + "confirm"
         self.control = self.prefix + "control"
         self.dead = self.prefix + "dead"

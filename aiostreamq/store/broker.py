@@ -9,8 +9,8 @@ from aiostreamq.model.keys import GROUP, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.line import Line
-from aiostreamq.store.reading import Read, parse_read
-from aiostreamq.store.scripts import Script
+from aiostreamq.store.reading import Read, call_both, parse_read
+from aiostreamq.store.scripts import SCRIPTS, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,30 +19,6 @@ if TYPE_CHECKING:
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.link import Argument, Link, Reply
     from aiostreamq.store.server import Server
-
-SCRIPTS = (
-    "setup",
-    "enqueue",
-    "subscribe",
-    "settle",
-    "hand_back",
-    "bury",
-    "status",
-    "leave",
-    "renew",
-    "census",
-    "reap",
-    "take",
-    "mark",
-    "delay",
-    "promote",
-    "retry",
-    "park",
-    "release",
-    "confirm",
-    "replay",
-    "purge",
-)
 
 # Seconds that connecting for the first time may take.
 OPEN_TIMEOUT = 5.0
@@ -299,11 +275,25 @@ class Broker:
         streams = self.streams if streams is None else streams
         block = () if block_ms is None else ("BLOCK", block_ms)
         new = (">",) * len(streams)
-        reply = await link.call(
+        command: tuple[Argument, ...] = (
             "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, *block,
             "STREAMS", *streams, *new,
         )  # fmt: skip
-        return self.parse(reply)
+        then = ("EXISTS", self.keys.cancelled)
+        in_order = self.connector.is_local
+        reply, are_cancelled = await call_both(link, command, then, in_order=in_order)
+        read = self.parse(reply)
+        if are_cancelled and read.deliveries:
+            await self.look_for_cancelled(link, read)
+        return read
+
+    async def look_for_cancelled(self, link: "Link", read: Read) -> None:
+        """Note which deliveries of *read* are of jobs that were cancelled before they came."""
+        ids = [delivery.job_id for delivery in read.deliveries]
+        if ids:
+            scores = await link.call("ZMSCORE", self.keys.cancelled, *ids)
+            found = zip(read.deliveries, cast("list[Reply]", scores), strict=True)
+            read.cancelled = [one for one, asked in found if asked is not None]
 
     def parse(self, reply: "Reply") -> Read:
         """What XREADGROUP, or a script in its form, has answered."""
@@ -316,7 +306,9 @@ class Broker:
             "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count,
             "STREAMS", *self.streams, *oldest,
         )  # fmt: skip
-        return parse_read(reply, self._stream_places)
+        read = self.parse(reply)
+        await self.look_for_cancelled(link, read)
+        return read
 
     async def pending_own(
         self, link: "Link", consumer: str, count: int

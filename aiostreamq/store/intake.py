@@ -57,9 +57,12 @@ class Intake:
         arguments: list[Argument] = [GROUP, consumer, count, self._strict]
         for weight, come in zip(turns.weights, turns.passes, strict=True):
             arguments += (weight, repr(come))
-        reply = await self._broker.run_on(link, "take", self._streams, arguments)
-        streams, dry = cast("tuple[Reply, list[int]]", reply)
+        keys = [*self._streams, self._broker.keys.cancelled]
+        reply = await self._broker.run_on(link, "take", keys, arguments)
+        streams, dry, are_cancelled = cast("tuple[Reply, list[int], int]", reply)
         read = self._broker.parse(streams)
+        if are_cancelled:
+            await self._broker.look_for_cancelled(link, read)
         places = [delivery.stream for delivery in read.deliveries]
         places += [place for place, _ in read.unreadable]
         turns.note([places.count(place) for place in self._places], dry)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, cast
 from aiostreamq.model.delivery import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from aiostreamq.store.link import Reply
+    from aiostreamq.store.link import Argument, Link, Reply
 
 
 # The fields of our own entries are a handful. Lua could not hand on thousands.
@@ -27,6 +27,33 @@ class Read:
     deliveries: list[Delivery] = field(default_factory=list[Delivery])
     #: entries that are no jobs, as (place of the stream, entry)
     unreadable: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
+    #: those among the deliveries whose jobs were cancelled: not to be run
+    cancelled: "Sequence[Delivery]" = ()
+
+
+async def call_both(
+    link: "Link",
+    command: "tuple[Argument, ...]",
+    then: "tuple[Argument, ...]",
+    *,
+    in_order: bool,
+) -> "tuple[Reply, Reply]":
+    """Send *command*, which may block, and *then* on its heels: no round trip more.
+
+    Redis carries *then* out after *command*, however long that blocks. What does not
+    (memory://) has *in_order* set, and is sent it afterwards.
+    """
+    first = link.call(*command)
+    if in_order:
+        return await first, await link.call(*then)
+    second = link.call(*then)
+    try:
+        return await first, await second
+    except BaseException:
+        # Nobody will ask for it any more, be it an answer or the same trouble.
+        if not second.cancelled() and not second.cancel():
+            second.exception()
+        raise
 
 
 def parse_read(reply: "Reply", places: "Mapping[bytes, int]") -> Read:

@@ -13,6 +13,31 @@ if TYPE_CHECKING:
 
     from aiostreamq.store.server import Server
 
+SCRIPTS = (
+    "setup",
+    "enqueue",
+    "subscribe",
+    "settle",
+    "hand_back",
+    "bury",
+    "status",
+    "leave",
+    "renew",
+    "census",
+    "reap",
+    "take",
+    "mark",
+    "delay",
+    "promote",
+    "retry",
+    "park",
+    "release",
+    "confirm",
+    "replay",
+    "purge",
+    "cancel",
+)
+
 # All but taking new jobs must pass when memory is full, or what frees it would stop: jobs
 # that are due or recovered have to run, and whoever lives must be able to show it.
 _PASS_WHEN_FULL = frozenset(
@@ -27,12 +52,24 @@ _PASS_WHEN_FULL = frozenset(
         "promote",
         "release",
         "subscribe",
+        "cancel",
     }
+)
+
+
+# What ends a delivery, or moves it, must not bring a cancelled job back to life.
+_HEED_CANCELLING = frozenset(
+    {"cancel", "settle", "retry", "hand_back", "park", "reap", "bury"},
 )
 
 
 @cache
 def _source(name: str) -> str:
+    part = _file("parts/cancelled") + "\n" if name in _HEED_CANCELLING else ""
+    return part + _file(name)
+
+
+def _file(name: str) -> str:
     # Not importlib.resources: that would be a fifth of the import of aiostreamq.
     return cast("bytes", get_data("aiostreamq.store", f"lua/{name}.lua")).decode()
 

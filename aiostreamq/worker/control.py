@@ -47,6 +47,7 @@ class Control:
         self._stream = stream
         self._handlers = handlers
         self._missed = missed
+        self._link: Link | None = None  # the one that was listened on last
         self._line = Line(broker.connector, "control", reply_timeout=BLOCK_MS / 1000 + MARGIN)
 
     async def run(self) -> None:
@@ -68,6 +69,10 @@ class Control:
             self._line.close()
 
     async def _hear(self, link: "Link", after: str) -> str:
+        if link is not self._link:
+            if self._link is not None:
+                self._missed()  # the stream is short: some may be gone from it by now
+            self._link = link
         end, words = await self._stream.listen(link, after, BLOCK_MS)
         for word in words:
             handler = self._handlers.get(word.get("say", ""))

@@ -12,24 +12,23 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from aiostreamq.client.context import Context
+from aiostreamq.client.context import Context, StopFlag
 from aiostreamq.errors import PayloadError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
-from aiostreamq.model.envelope import Envelope, Malformed, decode_envelope
+from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended
-from aiostreamq.model.spec import LONGEST, milliseconds
+from aiostreamq.model.spec import LONGEST
 from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, judge
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import clean, describe
+from aiostreamq.worker.runs import Run, Stop
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.client.task import Task
-    from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.worker.processes import Processes
     from aiostreamq.worker.threads import Threads
@@ -39,33 +38,8 @@ logger = logging.getLogger("aiostreamq.worker")
 # Seconds a cancelled job may take to clean up before it is left to itself.
 CLEANUP_TIME = 5.0
 
-
-class Stop(Enum):
-    """Why a run was cancelled from outside."""
-
-    TIMEOUT = auto()
-    SHUTDOWN = auto()
-
-
-class Run:
-    """One delivery while it runs."""
-
-    __slots__ = ("delivery", "envelope", "is_over", "spec", "stop", "task", "timeout")
-
-    def __init__(self, delivery: Delivery, envelope: Envelope, spec: "TaskSpec") -> None:
-        self.delivery = delivery
-        self.envelope = envelope
-        self.spec = spec
-        self.stop: Stop | None = None  #: set before the cancellation that it explains
-        self.is_over = False  #: its outcome is decided
-        self.task: asyncio.Task[None] | None = None  #: None only while it is being started
-        self.timeout = 0.0  #: seconds it may take in the process that it waits for; 0 is for ever
-
-    @property
-    def keep_ms(self) -> int:
-        """Milliseconds that its outcome is kept, 0 for not at all."""
-        ttl = self.envelope.result_ttl
-        return self.spec.keep_ms if ttl is None else milliseconds(ttl)
+# Seconds for which a delivery can be on its way from Redis after a word about it has come.
+ON_THE_WAY = 60.0
 
 
 class Gate(Protocol):
@@ -129,6 +103,7 @@ class Executor:
         self._pass_on = pass_on
         self._refuse = refuse
         self._suspects = suspects
+        self._cancelled: dict[tuple[int, bytes], float] = {}  # asked for, and when (loop time)
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
         # Each job starts from this, not from what the job before it has set.
@@ -137,8 +112,10 @@ class Executor:
         self._is_stopped = False
         self._progress: asyncio.Future[None] | None = None
 
-    def accept(self, deliveries: Iterable[Delivery]) -> None:
-        """Take deliveries over; they start in this order."""
+    def accept(self, deliveries: Iterable[Delivery], cancelled: Iterable[Delivery] = ()) -> None:
+        """Take deliveries over; they start in this order, but for those that are *cancelled*."""
+        for delivery in cancelled:
+            self._cancelled[delivery.stream, delivery.entry] = self._loop.time()
         self.backlog.extend(deliveries)
         self.fill()
 
@@ -177,6 +154,31 @@ class Executor:
         self._deadlines.close()
         return [run.delivery for run in runs if run.stop is Stop.SHUTDOWN]
 
+    def cancel(self, stream: int, entry: bytes) -> None:
+        """End a job as cancelled, be it running, not yet started, or still on its way here."""
+        run = self.running.get((stream, entry))
+        if run is None:
+            self._forget_old()
+            self._cancelled[stream, entry] = self._loop.time()
+            self._start_none_of((stream, entry))
+        elif run.stop is None:
+            told = {"task": run.spec.name, "job_id": run.delivery.job_id}
+            logger.info("job is cancelled, as was asked", extra=told)
+            self._stop(run, Stop.REQUEST)
+
+    def _start_none_of(self, key: tuple[int, bytes]) -> None:
+        """End what waits here and is cancelled: whoever awaits it shall not wait for a slot."""
+        found = next((one for one in self.backlog if (one.stream, one.entry) == key), None)
+        if found is not None:
+            self.backlog.remove(found)
+            self._start(found)
+
+    def _forget_old(self) -> None:
+        """Forget what others were meant by: what was on its way has come long since."""
+        now, marks = self._loop.time(), self._cancelled
+        while marks and next(iter(marks.values())) < now - ON_THE_WAY:
+            del marks[next(iter(marks))]
+
     def fill(self) -> None:
         """Start what may start."""
         # A job that ends while it is started must not start the next from
@@ -207,6 +209,9 @@ class Executor:
         if delivery.stream == 1 and self._pass_on(delivery, task.spec.options.lane):
             return
         run = Run(delivery, envelope, task.spec)
+        if self._cancelled and self._cancelled.pop((delivery.stream, delivery.entry), None):
+            self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.CANCELLED))
+            return
         if envelope.expires is not None and self._has_expired(run, envelope.expires):
             self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.EXPIRED))
             return
@@ -279,6 +284,7 @@ class Executor:
 
     def _context_of(self, run: Run) -> Context:
         delivery = run.delivery
+        run.flag = StopFlag()
         return Context(
             delivery.job_id,
             run.spec.name,
@@ -286,6 +292,7 @@ class Executor:
             delivery.number,
             self._queue,
             self._worker,
+            run.flag,
         )
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
@@ -294,6 +301,8 @@ class Executor:
         spec, number = run.spec, run.delivery.number
         if run.stop is Stop.SHUTDOWN and error is not None:
             self._finish(run, None)
+        elif run.stop is Stop.REQUEST and value is None:
+            self._finish(run, encode_ended(spec.name, number, JobState.CANCELLED))
         elif run.stop is Stop.TIMEOUT:
             self._end_badly(run, TimeoutError("the task ran past its timeout"))
         elif error is not None:
@@ -355,16 +364,23 @@ class Executor:
                 "job ran past its timeout and is cancelled",
                 extra={"task": run.spec.name, "job_id": run.delivery.job_id},
             )
-            self._cancel(run, Stop.TIMEOUT)
-            self._deadlines.add(run, CLEANUP_TIME)
-        else:
+            self._stop(run, Stop.TIMEOUT)
+        elif self._loop.time() >= run.give_up_at:
             logger.warning(
                 "job does not heed its cancellation and is left to itself",
                 extra={"task": run.spec.name, "job_id": run.delivery.job_id},
             )
             self._conclude(run, None, None)
 
+    def _stop(self, run: Run, stop: Stop) -> None:
+        """Cancel a run, and leave it to itself when its time to clean up is over."""
+        run.give_up_at = self._loop.time() + CLEANUP_TIME
+        self._deadlines.add(run, CLEANUP_TIME)
+        self._cancel(run, stop)
+
     def _cancel(self, run: Run, stop: Stop) -> None:
         run.stop = stop
+        if run.flag is not None:
+            run.flag.is_set = True
         if run.task is not None:
             run.task.cancel()

@@ -17,7 +17,7 @@ from aiostreamq.store.reading import Read
 from aiostreamq.store.roster import reader_role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.intake import Intake
@@ -60,8 +60,8 @@ class Runs(Protocol):
         """How many have ended since the start."""
         ...
 
-    def accept(self, deliveries: list[Delivery]) -> None:
-        """Take deliveries over."""
+    def accept(self, deliveries: list[Delivery], cancelled: "Sequence[Delivery]" = ()) -> None:
+        """Take deliveries over; those of *cancelled* jobs are not to be run."""
         ...
 
     async def wait_progress(self) -> None:
@@ -252,7 +252,7 @@ class Reader:
 
     async def _take(self, read: Read) -> None:
         if read.deliveries:
-            self._executor.accept(read.deliveries)
+            self._executor.accept(read.deliveries, read.cancelled)
         if read.unreadable:
             logger.error("%d stream entries are no jobs: moved to dead", len(read.unreadable))
             outcome = encode_unreadable("the fields are not those of a job")

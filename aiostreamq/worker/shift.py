@@ -13,6 +13,8 @@ from aiostreamq.store.control import ControlStream
 from aiostreamq.store.intake import Intake
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
+from aiostreamq.store.steering import Steering
+from aiostreamq.worker.canceller import Canceller
 from aiostreamq.worker.control import Control
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.heartbeat import Heartbeat
@@ -68,12 +70,6 @@ class Shift:
         schedule = Schedule(self._broker)
         self._settler = Settler(self._broker, schedule, name)
         self._promoter = Promoter(schedule)
-        self._control = Control(
-            self._broker,
-            ControlStream(self._broker),
-            {"wake": lambda _: self._promoter.wake()},
-            self._promoter.wake,
-        )
         self._parking = Parking(schedule, queue.tasks)
         self._leaving = set[asyncio.Task[int]]()  # deliveries that are moved away unrun
         self._executor = Executor(
@@ -89,6 +85,13 @@ class Shift:
             self._pass_on,
             self._bury,
             Suspects(self._roster, settings.max_deliveries, self._fill),
+        )
+        self._canceller = Canceller(Steering(self._broker), self._executor)
+        self._control = Control(
+            self._broker,
+            ControlStream(self._broker),
+            {"wake": lambda _: self._promoter.wake(), "cancel": self._canceller.hear},
+            self._look_again,
         )
         intake = Intake(self._broker, settings.lanes, strict=queue.strict)
         self._reader = Reader(
@@ -109,6 +112,7 @@ class Shift:
             asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper"),
             asyncio.create_task(self._control.run(), name="aiostreamq:control"),
             asyncio.create_task(self._promoter.run(), name="aiostreamq:promoter"),
+            asyncio.create_task(self._canceller.run(), name="aiostreamq:canceller"),
             asyncio.create_task(self._parking.run(), name="aiostreamq:parking"),
         ]
         self._reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
@@ -206,6 +210,11 @@ class Shift:
             service.cancel()
         await asyncio.wait(self._services)
         await self._heartbeat.stop()
+
+    def _look_again(self) -> None:
+        """Words to all workers may have been missed."""
+        self._promoter.wake()
+        self._canceller.look()
 
     def _fill(self) -> None:
         self._executor.fill()

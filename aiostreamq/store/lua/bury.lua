@@ -50,7 +50,8 @@ for at = 8, #ARGV, 2 do
       'outcome', outcome, 'worker', worker, 'stream', stream, 'entry', entry,
       unpack(fields, 1, math.min(#fields, MOST_VALUES)))
     redis.call('XDEL', stream, entry)
-    if fields[1] == 'id' and is_named(prefix .. 'job:' .. fields[2], stream, entry) then
+    if fields[1] == 'id' and is_named(prefix .. 'job:' .. fields[2], stream, entry)
+      and not has_been_cancelled(prefix, fields[2], entry, fields[6]) then
       give_up(fields[2])
     end
     buried = buried + 1

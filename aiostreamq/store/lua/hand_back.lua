@@ -8,7 +8,7 @@
 --
 -- Returns how many were handed back; those of others are left alone. The next
 -- delivery has a higher number, as this one may have run a while. It does not count
--- against the job: only workers that died with it do.
+-- against the job: only workers that died with it do. A cancelled job ends instead.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 
 local group, prefix, goal = ARGV[1], ARGV[2], KEYS[tonumber(ARGV[3])]
@@ -22,24 +22,30 @@ local function is_named(job, stream, entry)
   return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
 end
 
+local function put_back(stream, entry, fields)
+  for field = 1, #fields, 2 do
+    if fields[field] == 'n' then
+      fields[field + 1] = string.format('%d', (tonumber(fields[field + 1]) or 0) + 1)
+    end
+  end
+  local fresh = redis.call('XADD', goal, '*', unpack(fields))
+  for field = 1, #fields, 2 do
+    local job = fields[field] == 'id' and prefix .. 'job:' .. fields[field + 1]
+    if job and is_named(job, stream, entry) then
+      redis.call('HSET', job, 'e', fresh, 's', lane)
+    end
+  end
+end
+
 for at = 4, #ARGV, 2 do
   local stream, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
   local found = redis.call('XRANGE', stream, entry, entry)
   if redis.call('XACK', stream, group, entry) == 1 and found[1] then
     local fields = found[1][2]
-    for field = 1, #fields, 2 do
-      if fields[field] == 'n' then
-        fields[field + 1] = string.format('%d', (tonumber(fields[field + 1]) or 0) + 1)
-      end
+    if not (fields[1] == 'id' and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
+      put_back(stream, entry, fields)
     end
-    local fresh = redis.call('XADD', goal, '*', unpack(fields))
     redis.call('XDEL', stream, entry)
-    for field = 1, #fields, 2 do
-      local job = fields[field] == 'id' and prefix .. 'job:' .. fields[field + 1]
-      if job and is_named(job, stream, entry) then
-        redis.call('HSET', job, 'e', fresh, 's', lane)
-      end
-    end
     handed = handed + 1
   end
 end

@@ -6,7 +6,7 @@
 -- ARGV[3..]  three for each delivery: stream (an index into KEYS), entry, task
 --
 -- Returns how many were parked; those of others are left alone. They wait in
--- parked:<task> for a worker that knows the task. Cost O(deliveries), about 10
+-- parked:<task> for a worker that knows the task. A cancelled job ends instead. Cost O(deliveries), about 10
 -- microseconds each; callers send at most 250.
 
 local group, prefix = ARGV[1], ARGV[2]
@@ -17,11 +17,14 @@ for at = 3, #ARGV, 3 do
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   if redis.call('XACK', stream, group, entry) == 1 and found then
     local fields = found[2]
-    redis.call('XADD', prefix .. 'parked:' .. task, '*', unpack(fields))
-    redis.call('XDEL', stream, entry)
     -- An entry begins with the job's id: enqueue.lua writes it so.
-    redis.call('HSET', prefix .. 'job:' .. fields[2], 's', 'parked')
-    redis.call('HDEL', prefix .. 'job:' .. fields[2], 'e')
+    local job = prefix .. 'job:' .. fields[2]
+    if not has_been_cancelled(prefix, fields[2], entry, fields[6]) then
+      local place = redis.call('XADD', prefix .. 'parked:' .. task, '*', unpack(fields))
+      redis.call('HSET', job, 's', 'parked', 'q', place .. ' ' .. task)
+      redis.call('HDEL', job, 'e')
+    end
+    redis.call('XDEL', stream, entry)
     parked = parked + 1
   end
 end

@@ -17,7 +17,8 @@
 -- Returns {returned, given up, finished}: finished is 0 where the worker has
 -- more and the call should be made again, 1 where it has nothing left, and -1
 -- where it lives after all and nothing was done. Every delivery becomes a new
--- entry of a higher number, so that its old owner's XACK finds nothing.
+-- entry of a higher number, so that its old owner's XACK finds nothing. A cancelled job
+-- ends instead.
 -- Cost O(deliveries), about 10 microseconds each.
 
 local workers, dead, returned = KEYS[1], KEYS[2], KEYS[3]
@@ -109,6 +110,9 @@ local function recover(stream, entry)
   redis.call('XDEL', stream, entry)
   local job = n and prefix .. 'job:' .. fields[ID]
   local is_own = n and is_named(job, stream, entry)
+  if is_own and has_been_cancelled(prefix, fields[ID], entry, fields[6]) then
+    return 0, 0
+  end
   if n then
     local deaths, victims = note_death(fields)
     if deaths >= max_deliveries then

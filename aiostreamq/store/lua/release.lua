@@ -21,6 +21,7 @@ for at = 3, #ARGV do
     redis.call('XDEL', parked, waiting[1]) -- first, so that it passes when memory is full
     local fresh = redis.call('XADD', returned, '*', unpack(fields))
     redis.call('HSET', prefix .. 'job:' .. fields[2], 'e', fresh, 's', 'returned')
+    redis.call('HDEL', prefix .. 'job:' .. fields[2], 'q')
     moved = moved + 1
   end
   if redis.call('XLEN', parked) == 0 then

@@ -37,7 +37,10 @@ local function is_free(fields, job, result)
   if outcome and outcome ~= fields[OUTCOME] then
     return false
   end
-  local known = redis.call('HMGET', job, 'e', 'p', 's', 'ended')
+  local known = redis.call('HMGET', job, 'e', 'p', 's', 'ended', 'c')
+  if known[1] and known[5] == 'ended' then
+    return false -- cancelled, and its entry is yet to be met
+  end
   return known[4] or not (known[1] or known[2] or known[3])
 end
 
@@ -56,7 +59,7 @@ for at = 2, #ARGV, 6 do
     local entry = redis.call('XADD', stream, '*', 'id', id, 'n', n, 'job', envelope, 'h', history)
     redis.call('XDEL', dead, letter)
     redis.call('DEL', result)
-    redis.call('HDEL', job, 'ended', 's', 'x')
+    redis.call('HDEL', job, 'ended', 's', 'x', 'c')
     redis.call('HSET', job, 'e', entry)
     local lane = string.sub(stream, string.len(prefix) + string.len('stream:') + 1)
     if lane ~= 'default' then

@@ -9,7 +9,8 @@
 --
 -- Returns the places (from 1) of the deliveries that were refused, because the
 -- job belongs to somebody else by now, or because this call has been made before.
--- The new delivery has a higher number and counts one attempt more. Cost
+-- The new delivery has a higher number and counts one attempt more. A cancelled job
+-- ends instead. Cost
 -- O(deliveries), about 10 microseconds each; callers send at most 250.
 
 local delayed, control, returned = KEYS[1], KEYS[2], KEYS[3]
@@ -32,7 +33,8 @@ for at = 3, #ARGV, 3 do
     local n = string.format('%d', tonumber(told['n']) + 1)
     local attempt = string.format('%d', (tonumber(told['a']) or 1) + 1)
     redis.call('XDEL', stream, entry)
-    if delay_ms > 0 then
+    local is_cancelled = has_been_cancelled(prefix, told['id'], entry, told['job'])
+    if not is_cancelled and delay_ms > 0 then
       -- Into the returned work when it is due: it has waited in line before.
       redis.call('HSET', job, 'p', told['job'], 'n', n, 'a', attempt, 's', 'returned')
       redis.call('HDEL', job, 'e')
@@ -41,7 +43,7 @@ for at = 3, #ARGV, 3 do
       end
       redis.call('ZADD', delayed, now + delay_ms, told['id'])
       earliest = math.min(earliest, now + delay_ms)
-    else
+    elseif not is_cancelled then
       local fields = { 'id', told['id'], 'n', n, 'job', told['job'], 'a', attempt }
       if told['h'] then
         fields[9], fields[10] = 'h', told['h']

@@ -18,7 +18,8 @@
 --              dead: 1 to keep a dead letter too, with the outcome and the whole entry
 --
 -- Returns the places (from 1) of the deliveries that were refused, because the
--- job belongs to somebody else by now or has ended without this worker.
+-- job belongs to somebody else by now or has ended without this worker. The end of
+-- a job that was cancelled before it was delivered stays what it is.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 
 local group, prefix = ARGV[1], ARGV[2]
@@ -26,9 +27,14 @@ local id_ms, notice_bytes, inbox_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV
 local worker, max_dead, dead = ARGV[6], ARGV[7], KEYS[#KEYS]
 local refused, ended_jobs, notices = {}, {}, {}
 local entries = {}
+local are_cancelled = redis.call('EXISTS', prefix .. 'cancelled') == 1
 
--- Whether this very delivery has ended the job before: the reply was lost then.
+-- Whether this very delivery has ended the job before: the reply was lost then. Or
+-- whether it was to be thrown away, which is done.
 local function is_mine(job, result, n)
+  if redis.call('HGET', job, 'c') == 'ended' then
+    return true
+  end
   local outcome = redis.call('GET', result)
   if outcome then
     return tostring(cjson.decode(outcome)['n']) == n
@@ -73,21 +79,25 @@ for at = 8, #ARGV, 7 do
     else
       entries[stream] = { entry }
     end
-    if ARGV[at + 6] == '1' then
-      bury(stream, entry, outcome)
-    end
-    if keep_ms > 0 then
-      redis.call('SET', result, outcome, 'PX', keep_ms)
-      local waiters = redis.call('HGET', job, 'w')
-      if waiters then
-        notify(waiters, id, outcome)
-      end
-    end
-    if keep_ms >= id_ms then
-      ended_jobs[#ended_jobs + 1] = job
+    if are_cancelled and meet_cancelled(prefix, id, entry) == 'ended' then
+      let_expire(prefix, id)
     else
-      redis.call('HSET', job, 'ended', n)
-      redis.call('PEXPIRE', job, id_ms)
+      if ARGV[at + 6] == '1' then
+        bury(stream, entry, outcome)
+      end
+      if keep_ms > 0 then
+        redis.call('SET', result, outcome, 'PX', keep_ms)
+        local waiters = redis.call('HGET', job, 'w')
+        if waiters then
+          notify(waiters, id, outcome)
+        end
+      end
+      if keep_ms >= id_ms then
+        ended_jobs[#ended_jobs + 1] = job
+      else
+        redis.call('HSET', job, 'ended', n)
+        redis.call('PEXPIRE', job, id_ms)
+      end
     end
   elseif not is_mine(job, result, n) then
     refused[#refused + 1] = (at - 1) / 7

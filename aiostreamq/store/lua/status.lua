@@ -6,16 +6,16 @@
 -- ARGV[2]  prefix of the queue's keys
 --
 -- Returns the outcome (JSON) of a job that has ended and kept it, else 'delayed',
--- 'parked', 'queued', 'running' or 'done', and nil where there is no such job. Cost O(1).
+-- 'parked', 'queued', 'running', 'cancelled' or 'done', and nil where there is no such job. Cost O(1).
 
 local outcome = redis.call('GET', KEYS[2])
 if outcome then
   return outcome
 end
-local known = redis.call('HMGET', KEYS[1], 'e', 's', 'ended', 'p')
+local known = redis.call('HMGET', KEYS[1], 'e', 's', 'ended', 'p', 'c')
 local entry, lane, ended = known[1], known[2] or 'default', known[3]
 if ended then
-  return 'done'
+  return known[5] == 'ended' and 'cancelled' or 'done'
 end
 if known[4] then
   return 'delayed'

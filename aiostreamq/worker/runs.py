@@ -1,0 +1,55 @@
+"""What the executor knows of one job while it runs."""
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from aiostreamq.model.spec import milliseconds
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from aiostreamq.client.context import StopFlag
+    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.envelope import Envelope
+    from aiostreamq.model.spec import TaskSpec
+
+
+class Stop(Enum):
+    """Why a run was cancelled from outside."""
+
+    TIMEOUT = auto()
+    SHUTDOWN = auto()
+    REQUEST = auto()
+
+
+class Run:
+    """One delivery while it runs."""
+
+    __slots__ = (
+        "delivery",
+        "envelope",
+        "flag",
+        "give_up_at",
+        "is_over",
+        "spec",
+        "stop",
+        "task",
+        "timeout",
+    )
+
+    def __init__(self, delivery: "Delivery", envelope: "Envelope", spec: "TaskSpec") -> None:
+        self.delivery = delivery
+        self.envelope = envelope
+        self.spec = spec
+        self.stop: Stop | None = None  #: set before the cancellation that it explains
+        self.give_up_at = 0.0  #: loop time until which it may clean up, once it was stopped
+        self.is_over = False  #: its outcome is decided
+        self.task: asyncio.Task[None] | None = None  #: None only while it is being started
+        self.timeout = 0.0  #: seconds it may take in the process that it waits for; 0 is for ever
+        self.flag: StopFlag | None = None  #: of its context, where its task takes one
+
+    @property
+    def keep_ms(self) -> int:
+        """Milliseconds that its outcome is kept, 0 for not at all."""
+        ttl = self.envelope.result_ttl
+        return self.spec.keep_ms if ttl is None else milliseconds(ttl)
