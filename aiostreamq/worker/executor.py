@@ -350,6 +350,8 @@ class Executor:
         self.nudge()
 
     def _expire(self, run: Run) -> None:
+        if run.stop is Stop.SHUTDOWN:
+            return  # it is cleaning up already, and will be handed back
         if run.stop is None:
             logger.info(
                 "job ran past its timeout and is cancelled",
