@@ -92,7 +92,13 @@ class Shift:
         )
         intake = Intake(self._broker, settings.lanes, strict=queue.strict)
         self._reader = Reader(
-            self._broker, intake, name, self._executor, self._held, settings.lease
+            self._broker,
+            intake,
+            name,
+            self._executor,
+            self._held,
+            self._settler.join,
+            settings.lease,
         )
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
