@@ -79,7 +79,8 @@ class Waiter:
         self._inbox_key = broker.keys.inbox(self.inbox)
         self._line = Line(broker.connector, "inbox", reply_timeout=BLOCK + 5)
         self._tickets: WeakValueDictionary[str, Ticket] = WeakValueDictionary()
-        self._awaited: dict[str, Ticket] = {}
+        # Not by their ids: an id that is used again has a ticket for each of its jobs.
+        self._awaited: set[Ticket] = set()
         self._subscriptions = GroupCommit[Ticket](self._subscribe, SUBSCRIBE_LIMIT)
         self._listening: asyncio.Task[None] | None = None
         self._link: Link | None = None  # the one that was listened on last
@@ -148,7 +149,7 @@ class Waiter:
             raise QueueUnavailable("the queue was closed: open it, and ask queue.job(id) again")
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         ticket.futures.append(future)
-        self._awaited[ticket.job_id] = ticket
+        self._awaited.add(ticket)
         if not ticket.is_announced:
             ticket.is_announced = True
             self._subscriptions.add(ticket)
@@ -160,7 +161,7 @@ class Waiter:
         finally:
             ticket.futures.remove(future)
             if not ticket.futures:
-                self._awaited.pop(ticket.job_id, None)
+                self._awaited.discard(ticket)
 
     def _doubt(self, ticket: Ticket, outcome: bytes) -> bool:
         """Forget an outcome that makes no sense, so that the next wait looks it up.
@@ -221,12 +222,12 @@ class Waiter:
 
     def _mistrust_announcements(self) -> None:
         for ticket in list(self._tickets.values()):
-            ticket.is_announced = ticket.job_id in self._awaited
+            ticket.is_announced = ticket in self._awaited
         self._sweep()
 
     def _sweep(self) -> None:
         self._swept = asyncio.get_running_loop().time()
-        for ticket in self._awaited.values():
+        for ticket in self._awaited:
             self._subscriptions.add(ticket)
 
     async def _subscribe(self, tickets: list[Ticket]) -> None:
@@ -251,5 +252,5 @@ class Waiter:
                     ticket.fail(JobNotFound(job_id=ticket.job_id))
 
     def _fail_all(self, error: Exception) -> None:
-        for ticket in list(self._awaited.values()):
+        for ticket in list(self._awaited):
             ticket.fail(error)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import BrokerError
+from aiostreamq.errors import AioStreamQError
 from aiostreamq.store.line import Line
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Control:
                         self._missed()
                     last = after
                     after = await self._line.persist(lambda link, last=last: self._hear(link, last))
-                except BrokerError:
+                except AioStreamQError:
                     logger.exception("the control stream could not be read, trying on")
                     await asyncio.sleep(PAUSE)
                     after = None

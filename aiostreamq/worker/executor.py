@@ -325,7 +325,7 @@ class Executor:
                 self._finish(run, encode_ended(name, delivery.number, JobState.DROPPED, failure))
             case EndDead(reason):
                 logger.warning("job was given up by its task: %s", reason, extra=told)
-                self._fail(run, JobState.DEAD, Failure("Dead", reason, ""))
+                self._fail(run, JobState.DEAD, Failure("Dead", clean(reason), ""))
             case EndFailed() if run.stop is Stop.TIMEOUT:
                 self._fail(run, JobState.TIMED_OUT, None)
             case EndFailed():
@@ -359,6 +359,8 @@ class Executor:
         self.nudge()
 
     def _expire(self, run: Run) -> None:
+        if run.stop is Stop.SHUTDOWN:
+            return  # it is cleaning up already, and will be handed back
         if run.stop is None:
             logger.info(
                 "job ran past its timeout and is cancelled",

@@ -14,7 +14,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import BrokerError
+from aiostreamq.errors import AioStreamQError
 from aiostreamq.store.roster import Roster
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Heartbeat:
                         self._tell(self._loop, self._lost)
                         return
                     self.heard = time.monotonic()
-                except BrokerError:
+                except AioStreamQError:
                     logger.exception("the lease could not be renewed, trying on")
             await asyncio.sleep(self._lease / BEATS_A_LEASE)
 

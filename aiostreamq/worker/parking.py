@@ -10,7 +10,7 @@ import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import BrokerError
+from aiostreamq.errors import AioStreamQError
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
 
@@ -57,14 +57,14 @@ class Parking:
                 released = await self._schedule.release(list(self._tasks)) if self._tasks else 0
                 if released:
                     logger.info("released %d jobs that were parked", released)
-            except BrokerError:
+            except AioStreamQError:
                 logger.exception("parked jobs could not be looked at, trying on")
             await asyncio.sleep(INTERVAL)
 
     async def _park(self, batch: "list[tuple[Delivery, str]]") -> None:
         try:
             await self._schedule.park(batch)
-        except BrokerError:
+        except AioStreamQError:
             # They stay this worker's, and are recovered when it ends.
             logger.exception("%d jobs of unknown tasks could not be parked", len(batch))
             return

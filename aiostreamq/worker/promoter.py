@@ -9,7 +9,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import BrokerError
+from aiostreamq.errors import AioStreamQError
 
 if TYPE_CHECKING:
     from aiostreamq.store.schedule import Schedule
@@ -44,7 +44,7 @@ class Promoter:
         """Move what is due; returns the seconds to sleep."""
         try:
             _, wait = await self._schedule.promote()
-        except BrokerError:
+        except AioStreamQError:
             logger.exception("delayed jobs could not be looked at, trying on")
             return LONGEST_SLEEP
         return LONGEST_SLEEP if wait is None else min(wait, LONGEST_SLEEP)

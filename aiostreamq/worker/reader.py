@@ -17,7 +17,7 @@ from aiostreamq.store.reading import Read
 from aiostreamq.store.roster import reader_role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.intake import Intake
@@ -83,6 +83,7 @@ class Reader:
         consumer: str,
         executor: Runs,
         held: "Callable[[], set[tuple[int, bytes]]]",
+        settled: "Callable[[], Awaitable[None]]",
         lease: float,
     ) -> None:
         """Prepare to read.
@@ -94,6 +95,7 @@ class Reader:
             executor: Where deliveries go, and whose slots bound the reading.
             held: Says which deliveries this worker knows of, as (place of the
                 stream, entry).
+            settled: Waits until Redis has been told of all that ended so far.
             lease: Seconds between looks for deliveries that never arrived.
         """
         self._broker = broker
@@ -101,6 +103,7 @@ class Reader:
         self._consumer = consumer
         self._executor = executor
         self._held = held
+        self._settled = settled
         self._lease = lease
         self._line = Line(
             broker.connector, reader_role(consumer), reply_timeout=BLOCK_MS / 1000 + MARGIN
@@ -128,15 +131,18 @@ class Reader:
             if count == 0:
                 await self._executor.wait_progress()
                 continue
+            if was_idle := burst and self._is_idle():
+                await self._settled()  # what is to run again must be there to be read
             read = await self._line.persist(
                 lambda link, count=count: self._read(link, count, is_blocking=not burst),
                 repair=self._broker.set_up,
             )
             await self._take(read)
             if burst and not read.deliveries:
-                if not self._executor.running and not self._executor.backlog:
+                if not self._is_idle():
+                    await self._executor.wait_progress()
+                elif was_idle:
                     return
-                await self._executor.wait_progress()
 
     async def stop(self, running: "asyncio.Task[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may just be sending."""
@@ -154,6 +160,9 @@ class Reader:
         running.cancel()
         await asyncio.wait([running])
         self._line.close()
+
+    def _is_idle(self) -> bool:
+        return not self._executor.running and not self._executor.backlog
 
     def _room(self) -> int:
         executor = self._executor

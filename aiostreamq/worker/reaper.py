@@ -9,7 +9,7 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import BrokerError
+from aiostreamq.errors import AioStreamQError
 from aiostreamq.model.sightings import Sightings
 from aiostreamq.store.link import CommandError
 
@@ -54,7 +54,7 @@ class Reaper:
                     await self._recover(name, beat)
                 if thorough:
                     await self._roster.forget_old_letters()
-            except BrokerError:
+            except AioStreamQError:
                 logger.exception("could not look after the other workers, trying on")
 
     def _pause(self) -> float:

@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-from aiostreamq.errors import BrokerError
+from aiostreamq.errors import AioStreamQError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
@@ -57,7 +57,7 @@ class Settler:
     ) -> None:
         try:
             refused = await settling
-        except BrokerError:
+        except AioStreamQError:
             # The jobs stay pending under this worker's name and will be run again
             # when it has ended, which is what at-least-once means. Until then they
             # stay known here: were they taken up anew, each would be run once a
@@ -72,7 +72,7 @@ class Settler:
         for delivery in refused:
             try:
                 owner = await self._broker.owner_of(delivery.job_id)
-            except BrokerError:
+            except AioStreamQError:
                 owner = None  # not worth more than the one question
             logger.warning(
                 "outcome refused: worker %s had lost the job, %s",

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import BrokerError
+from aiostreamq.errors import AioStreamQError
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
@@ -95,7 +95,13 @@ class Shift:
         )
         intake = Intake(self._broker, settings.lanes, strict=queue.strict)
         self._reader = Reader(
-            self._broker, intake, name, self._executor, self._held, settings.lease
+            self._broker,
+            intake,
+            name,
+            self._executor,
+            self._held,
+            self._settler.join,
+            settings.lease,
         )
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
@@ -227,10 +233,10 @@ class Shift:
 
     async def _unheld(self) -> "list[Delivery]":
         """What Redis has sent that never arrived here."""
-        held = self._held()  # before Redis is asked: see Reader.read_unheld
+        held = self._held()  # before Redis is asked: see Reader._read_unheld
         try:
             own = await self._broker.read_all_own(self.name)
-        except BrokerError as error:
+        except AioStreamQError as error:
             logger.warning("could not look for deliveries that never arrived: %s", error)
             return []
         return [delivery for delivery in own if (delivery.stream, delivery.entry) not in held]
@@ -245,7 +251,7 @@ class Shift:
         try:
             async with asyncio.timeout(LAST_WORDS):
                 await step
-        except (TimeoutError, BrokerError) as error:
+        except (TimeoutError, AioStreamQError) as error:
             logger.error(  # noqa: TRY400  # the traceback would say nothing more
                 "could not %s (%s): other workers will take over after the lease", what, error
             )

@@ -140,6 +140,34 @@ async def test_task_that_ignores_the_end(queue: Queue) -> None:
         assert await job == "first"
 
 
+async def test_timeout_while_cleaning_up(queue: Queue) -> None:
+    """A job whose time is up while it cleans up for its worker's end is run again all the same."""
+    started = asyncio.Event()
+    is_first = True
+    seconds = 1.0
+
+    @queue.task(timeout=seconds)
+    async def work() -> str:
+        if not is_first:
+            return "done"
+        loop = asyncio.get_running_loop()
+        time_up = loop.time() + seconds
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(time_up + 0.1 - loop.time())
+        return "never"
+
+    job = await work.enqueue()
+    async with Worker(queue, shutdown_timeout=0):
+        await started.wait()
+    assert await job.status() is JobState.QUEUED
+    is_first = False
+    async with Worker(queue), asyncio.timeout(5):
+        assert await job == "done"
+
+
 async def test_rolling_restart(store_url: str) -> None:
     """Workers that come and go lose nothing and run nothing twice that has ended."""
     ended: list[int] = []

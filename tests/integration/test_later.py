@@ -105,7 +105,7 @@ async def test_task_gives_up(queue: Queue) -> None:
     @queue.task(retry=Retry(5, base=0.001))
     async def hopeless(context: Context) -> None:
         runs.append(context.attempt)
-        raise Dead("the account is gone")
+        raise Dead("the account is gone \udc80")
 
     async with Worker(queue) as worker:
         job = await hopeless.enqueue()

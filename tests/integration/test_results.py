@@ -14,6 +14,7 @@ from aiostreamq import (
     WaitTimeout,
     Worker,
 )
+from aiostreamq.client import waiter
 from tests.support.store import Store
 from tests.support.waiting import wait_until
 
@@ -216,6 +217,29 @@ async def test_id_used_again(store_url: str) -> None:
             second = await same.using(id="x").enqueue(2)
             assert await second == 2
             assert await queue.job("x") == 2
+
+
+async def test_lost_and_enqueued_again(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Redis lost a job, who awaits it is told of the one that has its id now."""
+    monkeypatch.setattr(waiter, "SWEEP", 0.1)
+    monkeypatch.setattr(waiter, "BLOCK", 1)
+    async with Store(store_url, "default") as store, Queue(store_url) as queue:
+
+        @queue.task
+        async def same(n: int) -> int:
+            return n
+
+        async def awaited(n: int) -> "asyncio.Task[int]":
+            job = await same.using(id="x").enqueue(n)
+            waiting = asyncio.create_task(job.result(timeout=10))
+            await wait_until(lambda: store.call("HEXISTS", store.keys.job("x"), "w"), "its inbox")
+            return waiting
+
+        first = await awaited(1)
+        await store.call("FLUSHALL")
+        second = await awaited(2)
+        async with Worker(queue):
+            assert await asyncio.gather(first, second) == [2, 2]
 
 
 async def test_long_result(queue: Queue) -> None:

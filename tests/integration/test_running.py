@@ -11,6 +11,7 @@ from aiostreamq import (
     JobTimeout,
     PayloadError,
     Queue,
+    Retry,
     UsageError,
     Worker,
 )
@@ -335,6 +336,21 @@ async def test_burst(queue: Queue) -> None:
         await Worker(queue, concurrency=2).run(burst=True)
         await Worker(queue).run(burst=True)
     assert sorted(ran) == [0, 0, 1, 2, 3, 4, 5]
+
+
+async def test_burst_with_attempts(queue: Queue) -> None:
+    """An attempt that follows at once belongs to what there is, though Redis must be told of it."""
+    attempts: list[int] = []
+
+    @queue.task(retry=Retry(5, backoff=[0], jitter=False))
+    async def work(ctx: Context) -> None:
+        attempts.append(ctx.attempt)
+        raise OutOfStock
+
+    await work.enqueue()
+    async with asyncio.timeout(10):
+        await Worker(queue).run(burst=True)
+    assert attempts == [1, 2, 3, 4, 5]
 
 
 async def test_stopped(queue: Queue) -> None:

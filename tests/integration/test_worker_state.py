@@ -3,10 +3,14 @@
 import asyncio
 
 import pytest
+from redis.asyncio import Redis
 
 from aiostreamq import Queue, Worker, WorkerState
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
+
+#: What CLIENT LIST calls the connection of the beat.
+BEAT = "aiostreamq:beat"
 
 
 async def test_through_its_life(queue: Queue) -> None:
@@ -61,6 +65,27 @@ async def test_redis_is_away(own_redis_server: RedisServer) -> None:
         own_redis_server.kill()
         await wait_until(lambda: worker.state is WorkerState.CUT_OFF, "it to notice")
         own_redis_server.start()
+        await wait_until(lambda: worker.is_ready, "it to be ready again")
+
+
+async def test_refused_for_a_while(own_redis_server: RedisServer) -> None:
+    """A password that is not taken when the beat connects again does not end the beat."""
+    server = own_redis_server
+    async with (
+        Redis.from_url(server.url) as admin,
+        Queue(server.url) as queue,
+        Worker(queue, lease=1.0) as worker,
+    ):
+
+        async def connections() -> list[str]:
+            return [told["id"] for told in await admin.client_list() if told["name"] == BEAT]
+
+        await wait_until(connections, "the first beat")
+        await admin.config_set("requirepass", "other")
+        for one in await connections():
+            await admin.client_kill_filter(_id=one)
+        await wait_until(lambda: worker.state is WorkerState.CUT_OFF, "it to notice")
+        await admin.config_set("requirepass", "")
         await wait_until(lambda: worker.is_ready, "it to be ready again")
 
 
