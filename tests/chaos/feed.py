@@ -1,7 +1,7 @@
 """Load that goes on while faults come, and how soon work goes on after them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 
 from tests.chaos.ledger import Book
@@ -14,7 +14,7 @@ EVERY = 0.04
 
 
 @asynccontextmanager
-async def feeding(load: Load, seconds: float) -> AsyncIterator[None]:
+async def feeding(load: Load, seconds: float) -> AsyncGenerator[None]:
     """Enqueue jobs that take *seconds* each, a call a job, until the end of the block."""
     is_over = False
 

@@ -22,10 +22,10 @@ def sentinel_queue(ports: list[int]) -> Queue:
     return Queue(sentinels.master_for(SERVICE), name=NAME)
 
 
-queue = sentinel_queue([int(port) for port in os.environ.get(VARIABLE, "").split()])
-
-
-@queue.task(result_ttl=KEEP)
-async def work(context: Context, seconds: float = 0.0) -> Run:
+async def body(context: Context, seconds: float = 0.0) -> Run:
     """Take a while."""
     return await app.work(context, seconds)
+
+
+queue = sentinel_queue([int(port) for port in os.environ.get(VARIABLE, "").split()])
+queue.task(result_ttl=KEEP, name="work")(body)

@@ -1,7 +1,7 @@
 """Redis is killed and comes back with what its append-only file has."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 from redis.asyncio import Redis
@@ -27,7 +27,7 @@ AWAY = LEASE + 0.5
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
+def server() -> Generator[RedisServer]:
     """A Redis that has written down whatever it has said yes to."""
     with RedisServer(appendonly=True) as server:
         yield server

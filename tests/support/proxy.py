@@ -90,6 +90,11 @@ class Proxy:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
 
+    def lead_to(self, server_port: int) -> None:
+        """Reset all connections; new ones go to another server."""
+        self._server_port = server_port
+        self.cut()
+
     def refuse(self) -> None:
         """Refuse new connections. Open ones go on."""
         if self._listener is not None:
@@ -136,6 +141,11 @@ class Proxy:
         The way to a reply of which only a part arrives.
         """
         self._reply_bytes_left = reply_bytes
+
+    def mend(self) -> None:
+        """Forget what was asked of replies and has not met one yet."""
+        self._reply_bytes_left = None
+        self._drops_left = 0
 
     async def aclose(self) -> None:
         """Stop listening and reset all connections."""

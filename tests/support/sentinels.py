@@ -66,6 +66,14 @@ class Sentinels:
         """Take the replica for the master: it was promoted."""
         self.master, self.replica = self.replica, self.master
 
+    def is_promoted(self) -> bool:
+        """Whether the master is one: replicas refuse WAIT."""
+        try:
+            self.master.ask("WAIT", "0", "1")
+        except RedisServerError:
+            return False
+        return True
+
     def is_replicating(self) -> bool:
         """Whether the replica follows the master and every sentinel knows all others."""
         with contextlib.suppress(OSError, RedisServerError):
