@@ -26,6 +26,11 @@ class Sightings:
     _seen: dict[str, _Sighting] = field(default_factory=dict[str, _Sighting])
     _looked: float | None = None
 
+    def forget(self) -> None:
+        """Begin anew: there was a time in which nobody could have shown that it lives."""
+        self._seen.clear()
+        self._looked = None
+
     def look(self, beats: Mapping[str, str], now: float) -> list[tuple[str, str]]:
         """Take in the beats of all workers at *now* (any steady clock).
 

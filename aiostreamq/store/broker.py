@@ -83,7 +83,7 @@ class Broker:
         keys: Keys,
         lanes: "Sequence[str]",
         *,
-        role: str = "commands",
+        line: Line | None = None,
     ) -> None:
         self.connector = connector
         self.keys = keys
@@ -93,7 +93,7 @@ class Broker:
         self._lane_places = {name: place for place, name in enumerate((RETURNED, *lanes), start=1)}
         self._stream_places = {key.encode(): at for at, key in enumerate(self.streams, start=1)}
         self.clock = ServerClock()
-        self._line = Line(connector, role)
+        self._line = line or Line(connector, "commands")
         self._opening = asyncio.Lock()
         self._server: Server | None = None
         self._scripts: dict[str, Script] = {}
@@ -336,9 +336,14 @@ class Broker:
         )
         return read.deliveries
 
-    def over_another_line(self, role: str) -> "Broker":
+    def over_another_line(self, line: Line) -> "Broker":
         """The same queue over a connection of its own, maybe for another event loop."""
-        return Broker(self.connector, self.keys, self.lanes, role=role)
+        return Broker(self.connector, self.keys, self.lanes, line=line)
+
+    @property
+    def links_opened(self) -> int:
+        """How often this has connected: a change tells of an outage."""
+        return self._line.opened
 
     async def call(self, *command: "Argument", deadline: float | None = None) -> "Reply":
         """Send one plain command, again and again as `run` does."""

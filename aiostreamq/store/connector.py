@@ -1,9 +1,10 @@
 """How links are opened: from a URL, from a ready client, or in memory."""
 
 import os
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from aiostreamq.errors import QueueUnavailable, UsageError
+from aiostreamq.store.discovery import Found, discovery_for
 from aiostreamq.store.link import CommandError, Link, LinkLost, SocketLink
 from aiostreamq.store.memory import MemoryLink, MemoryServer
 from aiostreamq.store.server import MEMORY, Server, server_of
@@ -64,6 +65,7 @@ class RedisConnector:
         from redis.backoff import NoBackoff
 
         self._class = pool.connection_class
+        self._discovery = discovery_for(pool)
         options = {k: v for k, v in pool.connection_kwargs.items() if k not in _NOT_OURS}
         # Named one by one, so that no release of redis-py decides them for us.
         options |= {
@@ -82,8 +84,11 @@ class RedisConnector:
         """Connect as the pool would."""
         from redis.exceptions import AuthenticationError, RedisError
 
-        connection = self._class(**self._options, client_name=CLIENT_NAME + role)
+        options: dict[str, Any] = {**self._options, "client_name": CLIENT_NAME + role}
         try:
+            if self._discovery is not None:
+                options["connection_pool"] = Found(await self._discovery.find())
+            connection = self._class(**options)
             await connection.connect()
         except AuthenticationError as error:
             raise UsageError(f"Redis refused the user name or password: {error}") from error

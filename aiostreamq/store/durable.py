@@ -16,6 +16,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.store.broker import OPEN_TIMEOUT, Broker
 from aiostreamq.store.commit import GroupCommit
+from aiostreamq.store.line import Line
 from aiostreamq.store.link import CommandError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class DurableBroker(Broker):
                 f"durability={durability!r} can not be had of memory://, which has neither "
                 f"replicas nor a disk: leave it out there"
             )
-        super().__init__(connector, keys, lanes, role=durability)
+        super().__init__(connector, keys, lanes, line=Line(connector, durability))
         self._durability: Durability = durability
         self._confirmer: _Confirmer | None = None  # of the link as it stands
 

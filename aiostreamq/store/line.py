@@ -27,11 +27,18 @@ class Line:
     """One reconnecting connection of a process, for one purpose."""
 
     def __init__(
-        self, connector: Connector, role: str, *, reply_timeout: float = REPLY_TIMEOUT
+        self,
+        connector: Connector,
+        role: str,
+        *,
+        reply_timeout: float = REPLY_TIMEOUT,
+        longest_pause: float = LONGEST_PAUSE,
     ) -> None:
+        self.opened = 0  #: how many links have been opened so far
         self._connector = connector
         self._role = role
         self._reply_timeout = reply_timeout
+        self._longest_pause = longest_pause
         self._link: Link | None = None
         self._opening = asyncio.Lock()
         self._is_closed = False
@@ -65,6 +72,7 @@ class Line:
             raise asyncio.CancelledError
         if self._is_closed:
             raise LinkLost("the queue was closed")
+        self.opened += 1
         return link
 
     async def ask_server(self) -> "Server":
@@ -119,7 +127,7 @@ class Line:
                 link = await self.link()
                 done = await attempt(link)
             except (LinkLost, CommandError) as error:
-                outage = outage or _Outage()
+                outage = outage or _Outage(self._longest_pause)
                 await self._bear(error, outage, repair)
             else:
                 if outage is not None:
@@ -157,8 +165,9 @@ class Line:
 class _Outage:
     """A stretch of tries that fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_pause: float) -> None:
         self._loop = asyncio.get_running_loop()
+        self._longest_pause = longest_pause
         self._started = self._loop.time()
         self._is_told = False
         self.pause = FIRST_PAUSE  #: seconds until the next try, about
@@ -181,4 +190,4 @@ class _Outage:
     async def rest(self) -> None:
         """Pause, longer each time."""
         await asyncio.sleep(self.pause * (0.5 + random.random()))
-        self.pause = min(self.pause * 2, LONGEST_PAUSE)
+        self.pause = min(self.pause * 2, self._longest_pause)

@@ -41,6 +41,11 @@ class Roster:
         self._broker = broker
         self._workers = broker.keys.workers
 
+    @property
+    def links_opened(self) -> int:
+        """How often this has connected to Redis."""
+        return self._broker.links_opened
+
     async def join(self, name: str, lease_ms: int) -> None:
         """Enter a worker. Before its first read, or nobody would miss it."""
         await self._broker.run("renew", [self._workers], [name, lease_ms, 1])

@@ -42,6 +42,7 @@ SCRIPTS = (
 # that are due or recovered have to run, and whoever lives must be able to show it.
 _PASS_WHEN_FULL = frozenset(
     {
+        "setup",
         "settle",
         "hand_back",
         "bury",

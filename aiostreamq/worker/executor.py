@@ -196,6 +196,8 @@ class Executor:
             self._is_filling = False
 
     def _start(self, delivery: Delivery) -> None:
+        if (delivery.stream, delivery.entry) in self.running:
+            return  # somebody has deleted the group, and Redis sent everything again
         try:
             envelope = decode_envelope(delivery.envelope)
         except Malformed as error:

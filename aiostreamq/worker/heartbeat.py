@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.store.line import LONGEST_PAUSE, Line
 from aiostreamq.store.roster import Roster
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ LOOK = 0.5
 
 # A lease is renewed three times over, so that two beats may be lost.
 BEATS_A_LEASE = 3
+
+# Parts of a lease: how long a connection may stay silent until another is tried, and how
+# long to pause between tries while Redis is away. With the third that passes between two
+# beats, either must leave time to show a sign of life before the lease is over.
+SILENCE = 1 / 2
+PAUSE = 1 / 4
 
 # A loop that has been blocked for so many leases will not come back: let others
 # have its jobs.
@@ -101,7 +108,7 @@ class Heartbeat:
         self._beat_loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._started.set()
-        broker = self._broker.over_another_line("beat")
+        broker = self._broker.over_another_line(self._new_line())
         beating = asyncio.ensure_future(self._renew_forever(Roster(broker)))
         try:
             while not (beating.done() or self._stopping.is_set()):
@@ -113,6 +120,15 @@ class Heartbeat:
             beating.cancel()
             await asyncio.wait([beating])
             broker.close()
+
+    def _new_line(self) -> Line:
+        lease = self._lease
+        return Line(
+            self._broker.connector,
+            "beat",
+            reply_timeout=lease * SILENCE,
+            longest_pause=min(LONGEST_PAUSE, lease * PAUSE),
+        )
 
     async def _renew_forever(self, roster: Roster) -> None:
         """Renew the lease until the worker has been taken for dead."""

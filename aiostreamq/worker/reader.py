@@ -116,6 +116,7 @@ class Reader:
         self._loop = asyncio.get_running_loop()
         self._is_look_due = False
         self._alarm: asyncio.TimerHandle | None = None  # rings when a look is due
+        self._is_doubtful = False  # what is read may have been read before
 
     async def run(self, *, burst: bool = False) -> None:
         """Read until stopped; with *burst*, until there is nothing left to do.
@@ -126,7 +127,7 @@ class Reader:
         self._set_alarm()
         while not self._is_stopping:
             if self._is_look_due:
-                await self._line.persist(self._look_again, repair=self._broker.set_up)
+                await self._line.persist(self._look_again, repair=self._repair)
             count = self._room()
             if count == 0:
                 await self._executor.wait_progress()
@@ -135,8 +136,12 @@ class Reader:
                 await self._settled()  # what is to run again must be there to be read
             read = await self._line.persist(
                 lambda link, count=count: self._read(link, count, is_blocking=not burst),
-                repair=self._broker.set_up,
+                repair=self._repair,
             )
+            if self._is_doubtful:
+                self._is_doubtful = bool(read.deliveries)
+                held = self._held()
+                read.deliveries = [d for d in read.deliveries if (d.stream, d.entry) not in held]
             await self._take(read)
             if burst and not read.deliveries:
                 if not self._is_idle():
@@ -191,6 +196,11 @@ class Reader:
         assert self._alarm is not None
         left = self._alarm.when() - self._loop.time()
         return max(1, min(BLOCK_MS, math.ceil(left * 1000)))
+
+    async def _repair(self, link: "Link") -> None:
+        """Make missing groups again. They begin at the oldest entry, be it one that runs here."""
+        await self._broker.set_up(link)
+        self._is_doubtful = True
 
     async def _recover(self, link: "Link") -> None:
         """Take up what was sent over an earlier connection but never arrived."""

@@ -43,12 +43,18 @@ class Reaper:
         """Watch until cancelled."""
         loop = asyncio.get_running_loop()
         looks = random.randrange(THOROUGH_EVERY)
+        links = self._roster.links_opened
         while True:
             await asyncio.sleep(self._pause())
             looks += 1
             try:
                 thorough = looks % THOROUGH_EVERY == 0
+                asked = loop.time()
                 beats = await self._roster.census(self._lease_ms, thorough=thorough)
+                if self._roster.links_opened != links or loop.time() - asked > INTERVAL:
+                    # Redis was away, for the others too. Each has a whole lease to come back.
+                    links = self._roster.links_opened
+                    self._sightings.forget()
                 others = {name: beat for name, beat in beats.items() if name != self._name}
                 for name, beat in self._sightings.look(others, loop.time()):
                     await self._recover(name, beat)

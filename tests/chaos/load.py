@@ -3,8 +3,10 @@
 import asyncio
 import uuid
 
-from aiostreamq import AioStreamQError, Job, JobDead
-from tests.chaos.app import Run, queue, work
+from aiostreamq import AioStreamQError, Job, JobDead, Queue
+from aiostreamq.client.task import Task
+from tests.chaos import app
+from tests.chaos.app import Run
 
 #: How many lone enqueues are on their way at once.
 CALLERS = 50
@@ -15,15 +17,21 @@ class Load:
 
     A job is *accepted* once its enqueue has returned: from then on it must not be lost. One
     whose enqueue raised is *uncertain*: it may be there, or not, and must not be there twice.
+
+    Args:
+        queue: Where to.
+        work: Its task.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, queue: Queue = app.queue, work: Task[[float], Run] = app.work) -> None:
+        self._queue = queue
+        self._work = work
         self.accepted: dict[str, Job[Run]] = {}
         self.uncertain: dict[str, AioStreamQError] = {}
 
     async def bulk(self, count: int, seconds: float = 0.0) -> None:
         """Enqueue jobs that take *seconds* each, in one call."""
-        jobs = await queue.enqueue_many(work.bind(seconds) for _ in range(count))
+        jobs = await self._queue.enqueue_many(self._work.bind(seconds) for _ in range(count))
         self.accepted |= {job.id: job for job in jobs}
 
     async def one_by_one(self, count: int, seconds: float = 0.0, *, callers: int = CALLERS) -> None:
@@ -39,7 +47,7 @@ class Load:
     async def _one(self, seconds: float) -> None:
         job_id = uuid.uuid4().hex
         try:
-            self.accepted[job_id] = await work.using(id=job_id).enqueue(seconds)
+            self.accepted[job_id] = await self._work.using(id=job_id).enqueue(seconds)
         except AioStreamQError as error:
             self.uncertain[job_id] = error
 

@@ -16,7 +16,12 @@ BEGIN = "<!-- table: begin -->"
 END = "<!-- table: end -->"
 
 #: The order of reading; a scenario of another name comes last.
-ORDER = ("kills", "pauses", "blocked", "poison", "deploys", "restarts")
+ORDER = (
+    *("kills", "pauses", "blocked", "poison", "deploys", "restarts"),
+    *("redis-kills", "failover", "partition", "memory", "clock"),
+    *("cuts", "resets", "half-open", "slow-network", "awaits", "awaiting-clients"),
+    *("scripts-flushed", "group-destroyed", "stream-deleted", "all-flushed"),
+)
 
 HEADING = ("scenario", "jobs", "faults", "lost", "duplicates", "slowest recovery", "also")
 

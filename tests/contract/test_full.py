@@ -89,6 +89,16 @@ async def test_parked_jobs(full: tuple[Store, RedisServer]) -> None:
     assert [d.job_id for d in await store.read()] == ["a"]
 
 
+async def test_start(full: tuple[Store, RedisServer]) -> None:
+    """A worker can come, to help to get memory free."""
+    store, server = full
+    await store.enqueue("a")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    async with Store(server.url) as other:
+        await Roster(other.broker).join("w2", 1_000)
+        assert [d.job_id for d in await other.read("w2")] == ["a"]
+
+
 async def test_beat(full: tuple[Store, RedisServer]) -> None:
     """Who lives can show it: else all would look dead when memory is free again."""
     store, server = full

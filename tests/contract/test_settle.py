@@ -2,6 +2,7 @@ import orjson
 import pytest
 
 from aiostreamq.model.delivery import Delivery, Mark, Settlement
+from aiostreamq.model.keys import GROUP
 from aiostreamq.store.broker import ID_MS, INBOX_MS, NOTICE_BYTES, SETTLE_LIMIT
 from tests.support.store import ENVELOPE, HOUR_MS, Store, outcome_of
 
@@ -199,3 +200,34 @@ async def test_the_queue_was_flushed(store: Store) -> None:
     await store.call("FLUSHALL")
     assert await store.settle(delivery) == [delivery]
     assert not {"result:a", "job:a"} & await store.key_names()
+
+
+@pytest.mark.parametrize("what", ["group", "stream"])
+@pytest.mark.parametrize("is_back", [False, True])
+async def test_deleted_beneath_a_running_job(store: Store, what: str, is_back: bool) -> None:
+    """A job that runs when its group or stream is deleted ends all the same, and only once."""
+    delivery = await store.deliver("a", mark=Mark.CALLER)
+    stream = store.keys.stream("default")
+    if what == "group":
+        await store.call("XGROUP", "DESTROY", stream, GROUP)
+    else:
+        await store.call("DEL", stream)
+    if is_back:
+        await store.broker.set_up(store.link)
+    assert await store.settle(delivery) == []
+    assert await store.settle(delivery) == []
+    assert await store.call("GET", store.keys.result("a")) == outcome_of(delivery)
+    assert len(await store.list_at(store.keys.inbox("me"))) == 1
+    await store.broker.set_up(store.link)
+    assert await store.read() == []
+
+
+async def test_group_deleted_and_job_taken_over(store: Store) -> None:
+    """Whoever has a later delivery is the one who may end it."""
+    delivery = await store.deliver("a", "w1")
+    await store.call("XGROUP", "DESTROY", store.keys.stream("default"), GROUP)
+    await store.broker.set_up(store.link)
+    await store.broker.hand_back(await store.read("w2"))
+    (later,) = await store.read("w2")
+    assert await store.settle(delivery) == [delivery]
+    assert await store.settle(later) == []

@@ -1,7 +1,6 @@
 """Cancelling, with real workers."""
 
 import asyncio
-import logging
 import signal
 import threading
 import time
@@ -367,7 +366,6 @@ def test_cancelled_before_it_started_never_starts(
     store_url: str, jobs: list[tuple[int, float, int]], concurrency: int
 ) -> None:
     """Whatever is cancelled whenever: what was caught waiting never starts and stays cancelled."""
-    logging.getLogger("aiostreamq").setLevel(logging.ERROR)
 
     async def play() -> None:
         async with Queue(store_url) as queue:

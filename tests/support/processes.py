@@ -141,6 +141,7 @@ def worker_program(
     target: str = "tests.support.jobs:queue",
     environment: Mapping[str, str] | None = None,
 ) -> Program:
-    """Return `python -m aiostreamq run`, not started yet."""
-    command = ["-m", "aiostreamq", "run", target, "--url", url, *options]
+    """Return `python -m aiostreamq run`, not started yet; with no *url*, the queue knows where."""
+    where = ["--url", url] if url else []
+    command = ["-m", "aiostreamq", "run", target, *where, *options]
     return Program(*command, environment=environment)

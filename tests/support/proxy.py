@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Link:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     replies_to_drop: int = 0
+    silence: asyncio.Event | None = None  #: there once nothing gets through; set at the very end
 
     def close(self) -> None:
         """End both, after what was written to them."""
@@ -40,6 +42,8 @@ class Link:
 
     def reset(self) -> None:
         """End both at once; what was not sent yet is lost."""
+        if self.silence is not None:
+            self.silence.set()
         for writer in (self.client, self.server):
             if not writer.is_closing():
                 sock: socket.socket = writer.get_extra_info("socket")
@@ -57,7 +61,10 @@ class Proxy:
     def __init__(self, server_port: int) -> None:
         self.port = 0  #: known once started; stays through `refuse` and `accept`
         self.delay = 0.0  #: seconds that every chunk waits, either way
+        self.reset_chance = 0.0  #: of every chunk, to be lost with its connection
         self.connections_made = 0  #: never counts down
+        self.resets = 0  #: by `reset_chance`; never counts down
+        self.reply_bytes = 0  #: forwarded to clients; never counts down
         self.replies_dropped = 0  #: chunks, by `drop_replies`; never counts down
         self._server_port = server_port
         self._listener: asyncio.Server | None = None
@@ -83,6 +90,11 @@ class Proxy:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
 
+    def lead_to(self, server_port: int) -> None:
+        """Reset all connections; new ones go to another server."""
+        self._server_port = server_port
+        self.cut()
+
     def refuse(self) -> None:
         """Refuse new connections. Open ones go on."""
         if self._listener is not None:
@@ -100,6 +112,15 @@ class Proxy:
         Neither side learns that the other has closed its connection.
         """
         self._flowing.clear()
+
+    def strand(self) -> None:
+        """Swallow what goes over the connections that are open now; new ones work.
+
+        As when a router in between has forgotten them: neither side learns that the other has
+        closed its end.
+        """
+        for link in self._links:
+            link.silence = link.silence or asyncio.Event()
 
     def forward(self) -> None:
         """Undo `swallow`. What was swallowed is lost, so connections of that time are reset."""
@@ -120,6 +141,11 @@ class Proxy:
         The way to a reply of which only a part arrives.
         """
         self._reply_bytes_left = reply_bytes
+
+    def mend(self) -> None:
+        """Forget what was asked of replies and has not met one yet."""
+        self._reply_bytes_left = None
+        self._drops_left = 0
 
     async def aclose(self) -> None:
         """Stop listening and reset all connections."""
@@ -160,14 +186,14 @@ class Proxy:
             del self._links[link]
 
     async def _pass_requests(self, link: Link, requests: asyncio.StreamReader) -> None:
-        async for chunk in self._chunks(requests):
+        async for chunk in self._chunks(link, requests):
             if self._drop_marker and self._drop_marker in chunk:
                 self._take_drops(link)
             await _write(link.server, chunk)
         link.close()
 
     async def _pass_replies(self, link: Link, replies: asyncio.StreamReader) -> None:
-        async for chunk in self._chunks(replies):
+        async for chunk in self._chunks(link, replies):
             if not self._drop_marker:
                 self._take_drops(link)
             if link.replies_to_drop:
@@ -176,20 +202,26 @@ class Proxy:
                 if not link.replies_to_drop:
                     link.reset()
                 continue
+            self.reply_bytes += len(chunk)
             await _write(link.client, chunk[: self._reply_bytes_left])
             if self._is_last_reply(chunk):
                 break
         link.close()
 
-    async def _chunks(self, source: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    async def _chunks(self, link: Link, source: asyncio.StreamReader) -> AsyncIterator[bytes]:
         """Yield what arrives and gets through."""
         with contextlib.suppress(OSError):  # a reset is an end like any other
             while chunk := await source.read(CHUNK):
                 if self.delay:
                     await asyncio.sleep(self.delay)
-                if self._flowing.is_set():
+                if random.random() < self.reset_chance:
+                    self.resets += 1
+                    link.reset()
+                elif self._flowing.is_set() and link.silence is None:
                     yield chunk
         await self._flowing.wait()
+        if link.silence is not None:
+            await link.silence.wait()
 
     def _take_drops(self, link: Link) -> None:
         """Make *link* the connection that loses its replies, if one is asked for."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
@@ -35,15 +36,21 @@ class RedisServer:
         extra: More command line options, such as `"--maxmemory", "10mb"`.
         appendonly: Write every change to disk at once, so that a restart after `kill` has it.
         executable: The server to start; None means `find_executable()`.
+        environment: Variables beside this process's own.
     """
 
     def __init__(
-        self, *extra: str, appendonly: bool = False, executable: str | None = None
+        self,
+        *extra: str,
+        appendonly: bool = False,
+        executable: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.port = _free_port()
         self._extra = extra
         self._appendonly = appendonly
         self._executable = executable
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         # Short, because the path of a unix socket may have 104 characters at most.
         self._directory = Path(tempfile.mkdtemp(prefix="asq-"))
@@ -83,6 +90,7 @@ class RedisServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=self._environment,
                 # Ctrl-C is for the tests, which still need the server while they clean up.
                 process_group=0,
             )

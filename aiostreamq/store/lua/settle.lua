@@ -42,6 +42,15 @@ local function is_mine(job, result, n)
   return redis.call('HGET', job, 'ended') == n
 end
 
+-- Whether the job still waits for the end of this very entry: its group or its stream was
+-- deleted beneath it. Whoever takes a job from a worker gives it another entry first.
+local function is_current(job, stream, entry)
+  local known = redis.call('HMGET', job, 'e', 'ended', 's')
+  -- Two streams may have entries of the same name.
+  local its_stream = prefix .. 'stream:' .. (known[3] or 'default')
+  return known[1] == entry and not known[2] and its_stream == stream
+end
+
 local function notify(waiters, id, outcome)
   local line = id
   if string.len(outcome) <= notice_bytes then
@@ -71,7 +80,7 @@ for at = 8, #ARGV, 7 do
   -- The fence. An entry belongs to one worker for ever, so only its owner's
   -- first answer finds it pending. It is also what lets the writes below pass
   -- when memory is full: a script that has written once is not stopped.
-  if redis.call('XACK', stream, group, entry) == 1 then
+  if redis.call('XACK', stream, group, entry) == 1 or is_current(job, stream, entry) then
     local outcome, keep_ms = ARGV[at + 5], tonumber(ARGV[at + 4])
     local done = entries[stream]
     if done then

@@ -8,6 +8,10 @@
 local group = ARGV[1]
 local made = 0
 
+-- First a write that needs no memory and does nothing: a script that has written is not
+-- stopped when there is none, and workers must be able to start on a full Redis.
+redis.pcall('XACK', KEYS[1], group, '0-0')
+
 for _, stream in ipairs(KEYS) do
   -- From 0, never $: what was added before the group existed must be read too.
   local answer = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')

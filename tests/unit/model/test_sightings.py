@@ -75,3 +75,12 @@ def test_next_look_with_nobody_there() -> None:
     sightings = Sightings(1.0)
     sightings.look({}, 0.0)
     assert sightings.soonest() == 1.0
+
+
+def test_watch_that_begins_anew() -> None:
+    """After an outage everybody has a whole lease again to show a sign of life."""
+    sightings = Sightings(0.5)
+    assert look_often(sightings, {"a": "7 3000"}, 0, 2.5) == []
+    sightings.forget()
+    assert look_often(sightings, {"a": "7 3000"}, 3, 5.5) == []
+    assert sightings.look({"a": "7 3000"}, 6.0) == [("a", "7 3000")]

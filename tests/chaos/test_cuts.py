@@ -1,0 +1,347 @@
+"""Connections are cut at every place of a reply."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Self, cast
+
+from aiostreamq import Queue
+from aiostreamq.model.delivery import Delivery, Mark, Retrial
+from aiostreamq.store.broker import Standing
+from aiostreamq.store.intake import Intake
+from aiostreamq.store.roster import Roster
+from aiostreamq.store.schedule import Schedule
+from aiostreamq.worker.reader import Reader
+from aiostreamq.worker.worker import LEASE
+from tests.chaos.report import Line, Report
+from tests.chaos.scale import IS_LONG
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer
+from tests.support.store import DEADLINE, Store, outcome_of
+from tests.support.waiting import wait_until
+
+#: In the short form, replies are cut at each of the first so many places...
+ALL_UP_TO = 24
+#: ...and at each so-many-th from there on.
+STRIDE = 9
+
+
+class Bench:
+    """A queue seen through a proxy, and directly.
+
+    Args:
+        server: Where it is.
+        proxy: Before it.
+        name: Of the queue.
+    """
+
+    def __init__(self, server: RedisServer, proxy: Proxy, name: str) -> None:
+        self.direct = Store(server.url, name)
+        self.spoiled = Store(proxy.url, name)
+        self.proxy = proxy
+        self.name = name
+        self._numbers = 0
+        self._ends: list[Callable[[], Awaitable[None]]] = []
+
+    async def __aenter__(self) -> Self:
+        await self.direct.__aenter__()
+        await self.spoiled.__aenter__()
+        return self
+
+    async def __aexit__(self, *ended: object) -> None:
+        await self.spoiled.__aexit__(None, None, None)
+        await self.direct.__aexit__(None, None, None)
+
+    def new_id(self) -> str:
+        """An id, always of the same length, so that replies are too."""
+        self._numbers += 1
+        return f"job{self._numbers:05}"
+
+    async def delivered(self, mark: Mark = Mark.NOBODY) -> Delivery:
+        """A job that worker `w` was sent."""
+        job = self.new_id()
+        await self.direct.enqueue(job, mark=mark)
+        return next(d for d in await self.direct.read("w", 1_000) if d.job_id == job)
+
+    async def waiting(self) -> int:
+        """How many entries are in the streams."""
+        broker = self.direct.broker
+        return sum([cast("int", await self.direct.call("XLEN", s)) for s in broker.streams])
+
+    async def is_blocked(self, command: str) -> bool:
+        """Whether exactly one client of this queue waits in *command*."""
+        found = cast("bytes", await self.direct.call("CLIENT", "LIST")).decode()
+        waiting = [line for line in found.splitlines() if f" cmd={command} " in line]
+        return len(waiting) == 1 and " flags=b " in waiting[0]
+
+    def at_end(self, end: Callable[[], Awaitable[None]]) -> None:
+        """Have something done at the end of the case."""
+        self._ends.append(end)
+
+    @asynccontextmanager
+    async def case(self) -> AsyncGenerator[None]:
+        """One step, cleared away at its end."""
+        try:
+            yield
+        finally:
+            while self._ends:
+                await self._ends.pop()()
+
+
+#: Does one thing through the proxy, and returns how often it has come about: once is right.
+Call = Callable[[], Awaitable[int]]
+#: Prepares that.
+Step = Callable[[Bench], Awaitable[Call]]
+
+
+async def enqueue(bench: Bench) -> Call:
+    """A job is put in once."""
+    job, before = bench.new_id(), await bench.waiting()
+
+    async def call() -> int:
+        await bench.spoiled.enqueue(job)
+        return await bench.waiting() - before
+
+    return call
+
+
+async def delay(bench: Bench) -> Call:
+    """A job for later is kept once."""
+    job, delayed = bench.new_id(), bench.direct.keys.delayed
+
+    async def call() -> int:
+        entry = (job, "default", Mark.NOBODY, "+3600000", b"{}")
+        await Schedule(bench.spoiled.broker).delay([entry], "me", DEADLINE)
+        found = await bench.direct.call("ZCARD", delayed)
+        await bench.direct.call("DEL", delayed)
+        return cast("int", found)
+
+    return call
+
+
+async def promote(bench: Bench) -> Call:
+    """What is due is in its stream once."""
+    job, before = bench.new_id(), await bench.waiting()
+    entry = (job, "default", Mark.NOBODY, "1", b"{}")
+    await Schedule(bench.direct.broker).delay([entry], "me", DEADLINE)
+
+    async def call() -> int:
+        await Schedule(bench.spoiled.broker).promote()
+        return await bench.waiting() - before
+
+    return call
+
+
+async def subscribe_before(bench: Bench) -> Call:
+    """Whoever asks in time is told."""
+    delivery = await bench.delivered()
+
+    async def call() -> int:
+        told = await bench.spoiled.broker.subscribe("me", [delivery.job_id])
+        return int(told == [Standing.WILL_TELL])
+
+    return call
+
+
+async def subscribe_after(bench: Bench) -> Call:
+    """Whoever asks late gets the outcome, whole."""
+    delivery = await bench.delivered()
+    await bench.direct.settle(delivery)
+
+    async def call() -> int:
+        told = await bench.spoiled.broker.subscribe("me", [delivery.job_id])
+        return int(told == [outcome_of(delivery)])
+
+    return call
+
+
+async def settle(bench: Bench) -> Call:
+    """An end is told once, and is not refused when it is told again."""
+    delivery = await bench.delivered(Mark.CALLER)
+    inbox = bench.direct.keys.inbox("me")
+    await bench.direct.call("DEL", inbox)
+
+    async def call() -> int:
+        assert await bench.spoiled.settle(delivery) == []
+        result = bench.direct.keys.result(delivery.job_id)
+        assert await bench.direct.call("GET", result) == outcome_of(delivery)
+        return cast("int", await bench.direct.call("LLEN", inbox))
+
+    return call
+
+
+async def retry(bench: Bench) -> Call:
+    """A job that is to run again is there once."""
+    delivery = await bench.delivered()
+    before = await bench.waiting()
+
+    async def call() -> int:
+        # Said again, it is refused as not ours any more: nothing is done twice.
+        await Schedule(bench.spoiled.broker).retry([Retrial(delivery, 0)])
+        return await bench.waiting() - before + 1
+
+    return call
+
+
+async def hand_back(bench: Bench) -> Call:
+    """A job that was given up unfinished is there once."""
+    delivery = await bench.delivered()
+    before = await bench.waiting()
+
+    async def call() -> int:
+        await bench.spoiled.broker.hand_back([delivery])
+        return await bench.waiting() - before + 1
+
+    return call
+
+
+async def renew(bench: Bench) -> Call:
+    """A beat that is shown twice still is a sign of life."""
+    await Roster(bench.direct.broker).join("w", 1_000)
+
+    async def call() -> int:
+        return int(await Roster(bench.spoiled.broker).renew("w", 1_000))
+
+    return call
+
+
+@dataclass
+class Taken:
+    """Stands where the executor stands, and runs nothing."""
+
+    concurrency: int = 1
+    finished: int = 0
+    running: list[Delivery] = field(default_factory=list[Delivery])
+    backlog: list[Delivery] = field(default_factory=list[Delivery])
+
+    def accept(self, deliveries: list[Delivery], cancelled: Sequence[Delivery] = ()) -> None:
+        """Take deliveries over."""
+        assert not cancelled
+        self.running += deliveries
+
+    def held(self) -> set[tuple[int, bytes]]:
+        """What is known here."""
+        return {(delivery.stream, delivery.entry) for delivery in self.running}
+
+    async def settled(self) -> None:
+        """Nothing is to be told."""
+
+    def nudge(self) -> None:
+        """Nobody waits."""
+
+    async def wait_progress(self) -> None:
+        """Nothing ever ends."""
+        await asyncio.Event().wait()
+
+
+async def read(bench: Bench) -> Call:
+    """A job that was sent over a connection that broke is taken up once."""
+    taken, worker = Taken(), f"reader{bench.new_id()}"
+    broker = bench.spoiled.broker
+    intake = Intake(broker, {"default": 1, "slow": 1}, strict=False)
+    reader = Reader(broker, intake, worker, taken, taken.held, taken.settled, LEASE)
+    reading = asyncio.ensure_future(reader.run())
+
+    bench.at_end(lambda: reader.stop(reading))
+    await wait_until(lambda: bench.is_blocked("xreadgroup"), "the reader to wait")
+
+    async def call() -> int:
+        job = bench.new_id()
+        await bench.direct.enqueue(job)
+        await wait_until(lambda: taken.running, "the job to arrive")
+        return [delivery.job_id for delivery in taken.running].count(job)
+
+    return call
+
+
+async def wait(bench: Bench) -> Call:
+    """Who awaits a job gets its outcome, although the notice is lost."""
+    delivery = await bench.delivered()
+    queue = Queue(bench.proxy.url, name=bench.name)
+    bench.at_end(queue.aclose)
+    result = asyncio.ensure_future(queue.job(delivery.job_id).result())
+
+    async def is_waiting() -> bool:
+        job = bench.direct.keys.job(delivery.job_id)
+        return await bench.is_blocked("blpop") and bool(await bench.direct.call("HGET", job, "w"))
+
+    await wait_until(is_waiting, "the client to wait")
+
+    async def call() -> int:
+        await bench.direct.settle(delivery)
+        return int(await result == delivery.job_id)
+
+    return call
+
+
+STEPS: tuple[Step, ...] = (
+    enqueue, delay, promote, subscribe_before, subscribe_after, settle, retry, hand_back, renew,
+    read, wait,
+)  # fmt: skip
+
+
+class Tally:
+    """What came of all cuts."""
+
+    def __init__(self) -> None:
+        self.cuts = 0
+        self.lost: list[str] = []
+        self.twice: list[str] = []
+        self.slowest = 0.0  # seconds
+
+    def add(self, what: str, count: int, took: float) -> None:
+        """Note that *what* has come about *count* times."""
+        self.cuts += 1
+        self.slowest = max(self.slowest, took)
+        if count < 1:
+            self.lost.append(what)
+        if count > 1:
+            self.twice.append(what)
+
+
+async def measure(bench: Bench, step: Step) -> int:
+    """Return the length of the reply, when nothing is cut."""
+    async with bench.case():
+        call = await step(bench)
+        before = bench.proxy.reply_bytes
+        assert await call() == 1
+        return bench.proxy.reply_bytes - before
+
+
+async def cut_everywhere(server: RedisServer, step: Step, tally: Tally) -> None:
+    """Take a step with its reply cut at each place."""
+    async with Proxy(server.port) as proxy, Bench(server, proxy, step.__name__) as bench:
+        await measure(bench, step)  # loads the script
+        length = await measure(bench, step)
+        assert length
+        for place in range(length + 1):
+            if not IS_LONG and place > ALL_UP_TO and place % STRIDE:
+                continue
+            async with bench.case(), asyncio.timeout(20):
+                call = await step(bench)
+                proxy.cut_after(place)
+                started = time.monotonic()
+                count = await call()
+                tally.add(f"{step.__name__} at {place}", count, time.monotonic() - started)
+                proxy.mend()
+        await measure(bench, step)  # everything works as before
+
+
+async def test_replies_are_cut_everywhere(server: RedisServer, report: Report) -> None:
+    """Wherever a reply ends, nothing is lost and nothing happens twice."""
+    tally = Tally()
+    await asyncio.gather(*(cut_everywhere(server, step, tally) for step in STEPS))
+    report.add(
+        Line(
+            "cuts",
+            "connections cut at every byte of a reply",
+            tally.cuts,
+            f"{tally.cuts} cuts in the replies of {len(STEPS)} commands",
+            lost=len(tally.lost),
+            duplicates=len(tally.twice),
+            recovery=tally.slowest,
+        )
+    )
+    assert (tally.lost, tally.twice) == ([], [])

@@ -1,0 +1,128 @@
+"""Connections are reset, replies are dropped and cut, everywhere and all the time."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.chaos import app, invariants
+from tests.chaos.app import Run
+from tests.chaos.fleet import Fleet
+from tests.chaos.ledger import Ledger
+from tests.chaos.load import Load
+from tests.chaos.report import Line, Report
+from tests.chaos.rhythm import pause_about
+from tests.chaos.scale import sized
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer
+
+JOBS = sized(short=600, long=3_000)
+BATCH = 10  # jobs for each fault that meets the client
+WORKERS = 2
+LEASE = 5.0  # a beat may meet several faults in a row
+
+#: Seconds in which every await must have ended.
+PATIENCE = 60.0
+
+
+@pytest.fixture
+async def proxies(server: RedisServer) -> AsyncGenerator[tuple[Proxy, Proxy]]:
+    """The network of the client, and that of the workers."""
+    async with Proxy(server.port) as of_client, Proxy(server.port) as of_workers:
+        yield of_client, of_workers
+
+
+@pytest.fixture
+async def load(proxies: tuple[Proxy, Proxy]) -> AsyncGenerator[Load]:
+    """The producer, over its network."""
+    app.queue.use_url(proxies[0].url)
+    await app.queue.open()
+    yield Load()
+    await app.queue.aclose()
+
+
+class Mischief:
+    """Spoils a network in one way after the other."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.done = 0
+        self._ways: list[Callable[[], None]] = [
+            proxy.cut,
+            lambda: proxy.cut_after(random.randrange(400)),
+            proxy.drop_replies,
+            lambda: proxy.drop_replies(1, to=b"EVALSHA"),
+            lambda: proxy.drop_replies(1, to=b"BLPOP"),
+            lambda: proxy.drop_replies(1, to=b"XREADGROUP"),
+        ]
+
+    def once(self) -> None:
+        """Do one thing."""
+        self.done += 1
+        random.choice(self._ways)()
+
+    async def for_ever(self, every: float) -> None:
+        """Do something every so many seconds, about."""
+        while True:
+            await pause_about(every)
+            self.once()
+
+
+async def enqueue_and_await(load: Load, mischief: Mischief) -> list[asyncio.Future[list[Run]]]:
+    """Enqueue all, with a fault for each batch; returns the awaits, which go on."""
+    awaits: list[asyncio.Future[list[Run]]] = []
+    for _ in range(JOBS // BATCH):
+        before = set(load.accepted)
+        enqueueing = asyncio.ensure_future(load.one_by_one(BATCH, 0.01, callers=5))
+        await pause_about(0.002)
+        mischief.once()
+        await enqueueing
+        jobs = [job for job_id, job in load.accepted.items() if job_id not in before]
+        awaits.append(asyncio.gather(*jobs))
+    return awaits
+
+
+async def test_resets_and_dropped_replies(
+    proxies: tuple[Proxy, Proxy],
+    client: Redis,
+    fleet: Fleet,
+    load: Load,
+    ledger: Ledger,
+    report: Report,
+) -> None:
+    """Each job is there once, runs once, and whoever awaits it is told."""
+    of_client, of_workers = Mischief(proxies[0]), Mischief(proxies[1])
+    fleet.options += ["--lease", f"{LEASE:g}", "--concurrency", "20"]
+    await fleet.start(WORKERS, url=proxies[1].url)
+    spoiling = asyncio.ensure_future(of_workers.for_ever(0.05))
+    awaits = await enqueue_and_await(load, of_client)
+    hung = await asyncio.wait(awaits, timeout=PATIENCE)
+    spoiling.cancel()
+    for proxy in proxies:
+        proxy.mend()
+    told = await load.outcomes() if not hung[1] else {}
+    await invariants.wait_quiet(client, WORKERS)
+    codes = await fleet.dismiss()
+
+    book = ledger.book()
+    line = Line(
+        "resets",
+        "enqueues and awaits through resets, dropped and cut replies",
+        len(load.accepted),
+        f"{of_client.done} faults for the client, {of_workers.done} for the workers",
+        lost=len(book.lost(load.accepted)),
+        duplicates=book.ended_again,
+        figures={
+            "enqueued twice": str(len(book.starts.keys() - load.accepted.keys())),
+            "enqueues that raised": str(len(load.uncertain)),
+            "hung awaits": str(BATCH * len(hung[1])),
+        },
+    )
+    report.add(line)
+    assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
+    assert len(load.accepted) == len(book.starts) == JOBS
+    assert not hung[1]
+    assert codes == [0] * WORKERS
+    await invariants.check_answers(client, told)
+    await invariants.check(client, load.accepted)
