@@ -43,8 +43,14 @@ class Options:
         """Return these options with *words* said over them.
 
         Raises:
-            UsageError: A word has a value that cannot be meant.
+            UsageError: A word is no option, or has a value that cannot be meant.
         """
+        # Callers without a type checker may say anything: a `dealy` must not run at once.
+        if unknown := words.keys() - OptionWords.__annotations__.keys():
+            raise UsageError(
+                f"there is no option {min(unknown)!r}: "
+                f"use one of {', '.join(OptionWords.__annotations__)}"
+            )
         changed = self
         if "timeout" in words:
             changed = replace(changed, timeout=_timeout(words["timeout"]))

@@ -53,6 +53,8 @@ class Retry:
             seconds("backoff", pause)
         seconds("base", self.base)
         seconds("cap", self.cap)
+        _check_kinds("on", self.on)
+        _check_kinds("not_on", self.not_on)
 
     def covers(self, error: BaseException, attempt: int) -> bool:
         """Whether a job whose run number *attempt* raised *error* runs again."""
@@ -119,6 +121,18 @@ def kinds_of(error: BaseException) -> frozenset[str]:
     if isinstance(error, RaisedInChild):
         return error.kinds
     return frozenset(_name(kind) for kind in type(error).__mro__)
+
+
+def _check_kinds(word: str, kinds: object) -> None:
+    # Found out by a worker, it would be too late: the job has raised by then.
+    told = cast("tuple[object, ...]", kinds) if isinstance(kinds, tuple | list) else (None,)
+    for kind in told:
+        is_class = isinstance(kind, type) and issubclass(kind, BaseException)
+        if not (is_class or isinstance(kind, str)):
+            raise UsageError(
+                f"Retry({word}={kinds!r}): give a tuple of exception classes or their names, "
+                f"as in {word}=(ValueError,)"
+            )
 
 
 _FIELDS = ("attempts", "on", "not_on", "backoff", "base", "cap", "jitter")

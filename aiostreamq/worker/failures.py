@@ -1,5 +1,6 @@
 """What is told about an exception in a task: its own frames, not ours."""
 
+import concurrent.futures
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -7,7 +8,8 @@ from types import TracebackType
 from aiostreamq.model.outcome import Failure
 from aiostreamq.model.raised import RaisedInChild
 
-_PACKAGE = str(Path(__file__).parent.parent)
+# What calls a task: this package, and the standard library's pool of threads.
+_CALLERS = (str(Path(__file__).parent.parent), str(Path(concurrent.futures.__file__).parent))
 
 # The end of a traceback is where the cause is; more than this is not read.
 LONGEST_TRACEBACK = 16 * 1024
@@ -29,7 +31,7 @@ def describe(error: BaseException) -> Failure:
 
 
 def _own_frames(frames: TracebackType | None) -> TracebackType | None:
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_CALLERS):
         frames = frames.tb_next
     return frames
 

@@ -34,6 +34,7 @@ def test_words_are_said_over_what_there_is() -> None:
         OptionWords(lane=""),
         OptionWords(lane="fast lane"),
         OptionWords(lane="returned"),
+        OptionWords(dealy=5),  # pyright: ignore[reportCallIssue]  # no type checker may be there
     ],
     ids=str,
 )

@@ -83,7 +83,11 @@ def test_rule_is_the_same_after_the_wire(rule: Retry, attempt: int, draw: float)
 
 @pytest.mark.parametrize(
     "words",
-    [{"attempts": 0}, {"backoff": "quadratic"}, {"backoff": []}, {"base": -1}, {"cap": "soon"}],
+    [
+        *({"attempts": 0}, {"backoff": "quadratic"}, {"backoff": []}),
+        *({"base": -1}, {"cap": "soon"}),
+        *({"on": ValueError}, {"on": "ValueError"}, {"not_on": (ValueError(),)}, {"on": (int,)}),
+    ],
 )
 def test_what_can_not_be_meant(words: dict[str, object]) -> None:
     """A rule that says nothing sensible is refused where it is written."""

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -63,6 +64,20 @@ def test_frames_of_the_package() -> None:
     assert "some_module.py" not in told
     assert __file__ in told
     assert "in task" in told
+
+
+def test_frames_of_a_thread() -> None:
+    """Those of the pool that called the task are left out too."""
+
+    def task() -> None:
+        raise ValueError("no")
+
+    with ThreadPoolExecutor(1) as threads:
+        error = threads.submit(task).exception()
+    assert error is not None
+    first = describe(error).traceback.splitlines()[1]
+    assert __file__ in first
+    assert first.endswith("in task")
 
 
 def test_cause() -> None:
