@@ -71,11 +71,7 @@ class Shift:
         schedule = Schedule(self._broker)
         self._settler = Settler(self._broker, schedule, name)
         self._promoter = Promoter(schedule)
-        self._ticker = Ticker(
-            queue.session().timetable,
-            self._broker.clock,
-            queue.schedules.declared if queue.has_schedules else {},
-        )
+        self._ticker = _ticker_for(queue)
         self._parking = Parking(schedule, queue.tasks)
         self._leaving = set[asyncio.Task[int]]()  # deliveries that are moved away unrun
         self._executor = Executor(
@@ -285,6 +281,13 @@ class Shift:
         task = asyncio.create_task(moving)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+
+def _ticker_for(queue: "Producer") -> Ticker:
+    declared = queue.schedules.declared if queue.has_schedules else {}
+    session = queue.session()
+    cancel = Steering(session.broker).cancel
+    return Ticker(session.timetable, session.broker.clock, declared, cancel)
 
 
 def _log_failure(reading: "asyncio.Task[None]") -> None:

@@ -48,7 +48,7 @@ class Ticker:
         timetable: "Timetable",
         clock: "ServerClock",
         declared: "Mapping[str, Definition]",
-        cancel: "Callable[[Sequence[str]], Awaitable[object]] | None" = None,
+        cancel: "Callable[[Sequence[str]], Awaitable[object]]",
     ) -> None:
         """Prepare.
 
@@ -56,8 +56,7 @@ class Ticker:
             timetable: The schedules.
             clock: By which they go.
             declared: Those that the code here declares, by name.
-            cancel: Cancels the jobs of some ids, whatever their state; None where nobody
-                can, and overlap="cancel_old" leaves old jobs running.
+            cancel: Cancels the jobs of some ids, whatever their state.
         """
         self._timetable = timetable
         self._clock = clock
@@ -159,11 +158,8 @@ class Ticker:
         for one in due:
             definition = self._definition(one)
             if one.last_lives and definition and definition.rules.overlap == "cancel_old":
-                if self._cancel is None:
-                    logger.warning("job %s goes on beside the next of its schedule", one.last)
-                else:
-                    logger.info("cancelling job %s: the next of its schedule is due", one.last)
-                    await self._cancel([one.last])
+                logger.info("cancelling job %s: the next of its schedule is due", one.last)
+                await self._cancel([one.last])
 
     def _report(self, ticks: list[Tick], answers: list[int]) -> None:
         for tick, answer in zip(ticks, answers, strict=True):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from aiostreamq import Context, Queue, UsageError, Worker
+from aiostreamq import Context, JobCancelled, JobState, Queue, UsageError, Worker
+from aiostreamq.store.steering import Steering
 from aiostreamq.worker.ticker import Ticker
 from tests.support.waiting import wait_until
 
@@ -288,22 +289,39 @@ async def test_options_that_are_for_one_job(queue: Queue) -> None:
 
 
 async def test_old_job_makes_way(queue: Queue) -> None:
-    """With cancel_old the job of the last tick is cancelled before the next is enqueued."""
+    """With cancel_old the job of the last tick is cancelled for the next, running or not."""
+    running: list[str] = []
     cancelled: list[str] = []
 
-    async def cancel(job_ids: Sequence[str]) -> None:
-        runs = (await queue.schedules.get("a")).runs
-        assert runs == len(cancelled) + 1
-        cancelled.extend(job_ids)
+    @queue.every("200ms", overlap="cancel_old")
+    async def endless(context: Context) -> None:
+        running.append(context.job_id)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(context.job_id)
+            raise
 
-    await queue.schedules.create("a", "nobody", every="100ms", overlap="cancel_old")
+    async with Worker(queue, shutdown_timeout=0):
+        await wait_until(lambda: len(cancelled) > 2, "old jobs to be cancelled")
+        first = queue.job(cancelled[0])
+        with pytest.raises(JobCancelled):
+            await first
+        assert cancelled[:3] == running[:3]
+    # Nobody runs it now: what waits makes way too.
+    await queue.schedules.create("waits", "nobody", every="100ms", overlap="cancel_old")
     session = queue.session()
-    ticker = Ticker(session.timetable, session.broker.clock, {}, cancel)
-    running = asyncio.create_task(ticker.run())
-    await wait_until(lambda: len(cancelled) > 2, "old jobs to be cancelled")
-    running.cancel()
-    assert len(set(cancelled)) == len(cancelled)
-    assert all(one.startswith("a@") for one in cancelled)
+    ticker = Ticker(session.timetable, session.broker.clock, {}, Steering(session.broker).cancel)
+    ticking = asyncio.create_task(ticker.run())
+    await wait_until(lambda: _has_run(queue, "waits", 3), "ticks")
+    ticking.cancel()
+    last = (await queue.schedules.get("waits")).last_job_id
+    assert last is not None
+    assert await queue.job(last).status() is JobState.QUEUED
+
+
+async def _has_run(queue: Queue, name: str, runs: int) -> bool:
+    return (await queue.schedules.get(name)).runs >= runs
 
 
 async def test_definition_of_a_version_to_come(
