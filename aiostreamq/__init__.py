@@ -34,6 +34,7 @@ from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
     from aiostreamq.client.dead import DeadLetters
+    from aiostreamq.client.schedules import Schedule, Schedules
     from aiostreamq.model.letter import DeadLetter, PastFailure
     from aiostreamq.worker.worker import Worker
 
@@ -66,6 +67,8 @@ __all__ = [
     "QueueUnavailable",
     "Retry",
     "RetryLater",
+    "Schedule",
+    "Schedules",
     "Task",
     "UnsupportedServer",
     "UsageError",
@@ -93,6 +96,10 @@ def __getattr__(name: str) -> object:
         from aiostreamq.client.dead import DeadLetters
 
         return DeadLetters
+    if name in {"Schedule", "Schedules"}:
+        from aiostreamq.client import schedules
+
+        return getattr(schedules, name)
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,8 +1,8 @@
 """The queue as users hold it."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, overload
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
 
 from aiostreamq.client.context import Context
 from aiostreamq.client.producer import Producer
@@ -26,7 +26,10 @@ from aiostreamq.model.terms import Terms, checked_max_length, checked_when_full
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Protocol, Unpack
+    from zoneinfo import ZoneInfo
 
+    from aiostreamq.client.task import Enqueuer
+    from aiostreamq.model.schedule import RuleWords
     from aiostreamq.store.connector import Connector, Where
 
     WhenFull = Literal["raise", "wait"]
@@ -50,8 +53,29 @@ if TYPE_CHECKING:
         @overload
         def __call__(self, function: Callable[P, "R"], /) -> "SyncTask[P, P, R]": ...
 
+    class Scheduler(Protocol):
+        """What `@queue.cron(...)` and `@queue.every(...)` give: it takes a function or a task."""
+
+        @overload
+        def __call__(self, task: "T", /) -> "T": ...
+        @overload
+        def __call__(  # pyright: ignore[reportOverlappingOverload]  # as in Registrar
+            self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, "R"]], /
+        ) -> "AsyncTask[Concatenate[Context, P], P, R]": ...
+        @overload
+        def __call__(
+            self, function: Callable[P, Coroutine[Any, Any, "R"]], /
+        ) -> "AsyncTask[P, P, R]": ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[Context, P], "R"], /
+        ) -> "SyncTask[Concatenate[Context, P], P, R]": ...
+        @overload
+        def __call__(self, function: Callable[P, "R"], /) -> "SyncTask[P, P, R]": ...
+
 
 R = TypeVar("R")
+T = TypeVar("T", bound=Task[..., Any])
 
 # Redis serves everybody else between two commands: a payload of megabytes makes
 # them all wait. Send a reference to larger data.
@@ -220,3 +244,78 @@ class Queue(Producer):
         task = (AsyncTask if is_async else SyncTask)[..., ..., object](spec, self)
         self.tasks[called] = task
         return task
+
+    def cron(
+        self,
+        expression: str,
+        *,
+        name: str | None = None,
+        tz: "str | ZoneInfo | None" = None,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        **rules: "Unpack[RuleWords]",
+    ) -> "Scheduler":
+        """Have a function or a task enqueued whenever a cron expression says so.
+
+        A function becomes a task, with the options of `@queue.task` as they are by default.
+        The schedule is fired by workers whose code has it: it stops when it is removed.
+
+        Args:
+            expression: Minute, hour, day, month and day of the week; with seconds before
+                them; or an alias such as "@daily".
+            name: Of the schedule; the task's by default.
+            tz: The time zone that is meant, such as "Europe/Madrid"; UTC where none is given.
+            args: Positional arguments of its jobs.
+            kwargs: The others.
+            **rules: `overlap`, `catch_up`, `window`, `jitter`, `start`, `end`, `max_runs`, as in
+                `queue.schedules.create`.
+
+        Raises:
+            UsageError: The name is taken, or something cannot be meant.
+        """
+
+        def declare(task: "Enqueuer[..., object]") -> None:
+            self.schedules.declare(name, task, args, kwargs, cron=expression, tz=tz, rules=rules)
+
+        return cast("Scheduler", self._scheduler(declare))
+
+    def every(
+        self,
+        interval: Duration,
+        *,
+        name: str | None = None,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        **rules: "Unpack[RuleWords]",
+    ) -> "Scheduler":
+        """Have a function or a task enqueued at a fixed interval.
+
+        Args:
+            interval: Seconds (or "30s", or a timedelta) from one tick to the next, 0.1 or more;
+                counted from `start`, or from 1970.
+            name: Of the schedule; the task's by default.
+            args: Positional arguments of its jobs.
+            kwargs: The others.
+            **rules: As in `cron`.
+
+        Raises:
+            UsageError: The name is taken, or something cannot be meant.
+        """
+
+        def declare(task: "Enqueuer[..., object]") -> None:
+            self.schedules.declare(name, task, args, kwargs, every=interval, rules=rules)
+
+        return cast("Scheduler", self._scheduler(declare))
+
+    def _scheduler(
+        self, declare: "Callable[[Enqueuer[..., object]], None]"
+    ) -> Callable[[Callable[..., object]], Task[..., object]]:
+        def schedule(function: Callable[..., object]) -> Task[..., object]:
+            if isinstance(function, Task):
+                task = cast("Task[..., object]", function)
+            else:
+                task = self._register(function, None, None, {})
+            declare(task)
+            return task
+
+        return schedule

@@ -25,7 +25,13 @@ settings.load_profile("aiostreamq")
 
 # The package imports these where first needed, maybe in the event loop. That happens once in a
 # process and is no news, so here it happens before anyone watches for blocking calls.
-for late in ("redis.asyncio", "fakeredis.aioredis", "pydantic", "anyio.to_thread"):
+for late in (
+    "redis.asyncio",
+    "fakeredis.aioredis",
+    "pydantic",
+    "anyio.to_thread",
+    "aiostreamq.client.schedules",
+):
     import_module(late)
 
 #: Where the event loop may be blocked: (end of the file's path, function, reason).
@@ -34,6 +40,11 @@ MAY_BLOCK = (
         "aiostreamq/store/scripts.py",
         "_source",
         "each script is read once in a process, 1 ms in all",
+    ),
+    (
+        "aiostreamq/model/cron.py",
+        "_zone_of",
+        "a time zone is one small file, read once in a process",
     ),
     ("redis/utils.py", "get_lib_version", "redis-py looks for its own version; a few stats"),
     ("fakeredis/model/_command_info.py", "_load_command_info", "fakeredis reads its table once"),

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from aiostreamq.cli.dead import add_dead, dead
+from aiostreamq.cli.schedules import add_schedules, schedules
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import (
     LEASE,
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run(told, given)
         if told.command == "dead":
             return dead(told)
+        if told.command == "schedules":
+            return schedules(told)
     except UsageError as error:
         print(f"aiostreamq: {error}", file=sys.stderr)
         return 2
@@ -54,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands.add_parser)
     add_dead(commands.add_parser, _from_environment("URL"))
+    add_schedules(commands.add_parser, _from_environment("URL"))
     return parser
 
 

@@ -1,6 +1,7 @@
 """What a running task can know about itself."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Context:
     delivery: int  #: number of this delivery, from 1: each run of the job has a higher one
     queue: "Producer"  #: the queue the job came from, to enqueue further jobs
     worker: str  #: name of the worker that runs it
+    #: the time in UTC at which the schedule that it comes from had planned it; None for other jobs
+    scheduled_for: datetime | None = None
     _stop: StopFlag = field(default_factory=StopFlag, repr=False, compare=False)
 
     @property
@@ -40,3 +43,8 @@ class Context:
         any thread, and return. It asks nothing of Redis.
         """
         return self._stop.is_set
+
+
+def moment(ms: float | None) -> datetime | None:
+    """Return milliseconds since 1970 as a time in UTC."""
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aiostreamq.client.dead import DeadLetters
+    from aiostreamq.client.schedules import Schedules
     from aiostreamq.client.session import Session
     from aiostreamq.client.task import Call, Task
     from aiostreamq.model.lanes import Lanes
@@ -43,6 +44,7 @@ class Producer:
         self._keys = Keys(name)
         self._connect = connect
         self._session: Session | None = None
+        self._schedules: Schedules | None = None
 
     async def open(self) -> "Server":
         """Connect, and make the queue's streams where they are missing.
@@ -105,7 +107,7 @@ class Producer:
         Raises, returns and is cancelled as `Task.enqueue`.
         """
         if isinstance(task, str):
-            task = self._by_name(task)
+            task = self.by_name(task)
         return await task.enqueue(*args, **kwargs)
 
     async def enqueue_many(
@@ -130,6 +132,21 @@ class Producer:
         return Job(checked_job_id(job_id), self.session().waiter)
 
     @property
+    def schedules(self) -> "Schedules":
+        """What is enqueued again and again: to make, list, pause, trigger and delete."""
+        if self._schedules is None:
+            # Imported with the first use: it brings cronsim and the time zones.
+            from aiostreamq.client.schedules import Schedules
+
+            self._schedules = Schedules(self)
+        return self._schedules
+
+    @property
+    def has_schedules(self) -> bool:
+        """Whether the schedules of this queue were ever spoken of here. Imports nothing."""
+        return self._schedules is not None
+
+    @property
     def dead(self) -> "DeadLetters":
         """The dead letters: jobs that failed for good, to list, show, replay and purge."""
         # Imported with the first use: few programs look at them.
@@ -147,7 +164,8 @@ class Producer:
         """Enqueue one call, together with all others that come in the same moment."""
         return self.session().submit(spec, using, args, kwargs)
 
-    def _by_name(self, name: str) -> Enqueuer[..., object]:
+    def by_name(self, name: str) -> Enqueuer[..., object]:
+        """Return what enqueues the task of a name, be it known here or not."""
         task = self.tasks.get(name)
         if task is not None:
             return task

@@ -21,6 +21,7 @@ from aiostreamq.model.signature import blame
 from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker, Refusals
 from aiostreamq.store.durable import DurableBroker
 from aiostreamq.store.schedule import Schedule
+from aiostreamq.store.timetable import Timetable
 
 if TYPE_CHECKING:
     from aiostreamq.client.task import Call, Using
@@ -57,6 +58,8 @@ class Session:
         self.loop = asyncio.get_running_loop()
         self.broker = Broker(connector, keys, lanes)
         self.schedule = Schedule(self.broker)
+        self.timetable = Timetable(self.broker)
+        self.enqueue_timeout = terms.enqueue_timeout  #: seconds to go on trying
         self.waiter = Waiter(self.broker, spec_of)
         self._terms = terms
         self._max_payload = terms.max_payload
@@ -176,7 +179,7 @@ class Session:
         args: Sequence[object],
         kwargs: "dict[str, object]",
     ) -> "_Prepared":
-        envelope = self._write(spec, using, args, kwargs)
+        envelope = self.write(spec, using, args, kwargs)
         options = using.options
         job_id = using.id or new_job_id()
         mark, ticket = Mark.NOBODY, None
@@ -191,13 +194,19 @@ class Session:
             return (job_id, place, mark, envelope), job
         return (job_id, options.lane, mark, using.due, envelope), job
 
-    def _write(
+    def write(
         self,
         spec: "TaskSpec",
         using: "Using",
         args: "Sequence[object]",
         kwargs: "dict[str, object]",
     ) -> bytes:
+        """Write the envelope of a call.
+
+        Raises:
+            UsageError: The task cannot be called so.
+            PayloadError: An argument cannot travel, or all together are too long.
+        """
         signature = spec.signature
         written = (args, kwargs)
         if signature is not None:

@@ -30,7 +30,19 @@ def checked_name(kind: str, name: str) -> str:
 class Keys:
     """The keys of one queue."""
 
-    __slots__ = ("cancelled", "confirm", "control", "dead", "delayed", "prefix", "queue", "workers")
+    __slots__ = (
+        "cancelled",
+        "confirm",
+        "control",
+        "dead",
+        "delayed",
+        "prefix",
+        "queue",
+        "schedule_due",
+        "schedule_due_code",
+        "schedules",
+        "workers",
+    )
 
     def __init__(self, queue: str) -> None:
         self.queue = checked_name("queue", queue)
@@ -41,6 +53,9 @@ class Keys:
         self.control = self.prefix + "control"
         self.dead = self.prefix + "dead"
         self.workers = self.prefix + "workers"
+        self.schedules = self.prefix + "schedules"
+        self.schedule_due = self.prefix + "schedule_due"
+        self.schedule_due_code = self.prefix + "schedule_due_code"
 
     def stream(self, lane: str) -> str:
         """The stream of *lane*, or of RETURNED."""
@@ -57,3 +72,7 @@ class Keys:
     def inbox(self, client: str) -> str:
         """The list that wakes one client process."""
         return f"{self.prefix}inbox:{client}"
+
+    def schedule(self, name: str) -> str:
+        """The hash of what changes about a schedule."""
+        return f"{self.prefix}schedule:{name}"

@@ -36,6 +36,12 @@ SCRIPTS = (
     "replay",
     "purge",
     "cancel",
+    "schedule",
+    "declare",
+    "due",
+    "tick",
+    "hold",
+    "unschedule",
 )
 
 # All but taking new jobs must pass when memory is full, or what frees it would stop: jobs

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from aiostreamq.client.context import Context, StopFlag
+from aiostreamq.client.context import Context, StopFlag, moment
 from aiostreamq.errors import PayloadError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.envelope import Malformed, decode_envelope
@@ -294,6 +294,7 @@ class Executor:
             delivery.number,
             self._queue,
             self._worker,
+            moment(run.envelope.scheduled_for),
             run.flag,
         )
 

@@ -26,6 +26,7 @@ from aiostreamq.worker.reaper import Reaper
 from aiostreamq.worker.settler import Settler
 from aiostreamq.worker.suspects import Suspects
 from aiostreamq.worker.threads import Threads
+from aiostreamq.worker.ticker import Ticker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Mapping
@@ -70,6 +71,7 @@ class Shift:
         schedule = Schedule(self._broker)
         self._settler = Settler(self._broker, schedule, name)
         self._promoter = Promoter(schedule)
+        self._ticker = _ticker_for(queue)
         self._parking = Parking(schedule, queue.tasks)
         self._leaving = set[asyncio.Task[int]]()  # deliveries that are moved away unrun
         self._executor = Executor(
@@ -90,7 +92,11 @@ class Shift:
         self._control = Control(
             self._broker,
             ControlStream(self._broker),
-            {"wake": lambda _: self._promoter.wake(), "cancel": self._canceller.hear},
+            {
+                "wake": lambda _: self._promoter.wake(),
+                "schedule": lambda _: self._ticker.wake(),
+                "cancel": self._canceller.hear,
+            },
             self._look_again,
         )
         intake = Intake(self._broker, settings.lanes, strict=queue.strict)
@@ -114,12 +120,14 @@ class Shift:
         """Join the workers and begin to read."""
         await self._roster.join(self.name, int(self._settings.lease * 1000))
         self._heartbeat.start()
+        await self._ticker.start()
         self._services = [
             asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper"),
             asyncio.create_task(self._control.run(), name="aiostreamq:control"),
             asyncio.create_task(self._promoter.run(), name="aiostreamq:promoter"),
             asyncio.create_task(self._canceller.run(), name="aiostreamq:canceller"),
             asyncio.create_task(self._parking.run(), name="aiostreamq:parking"),
+            asyncio.create_task(self._ticker.run(), name="aiostreamq:ticker"),
         ]
         self._reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
         self._reading.add_done_callback(_log_failure)
@@ -221,6 +229,7 @@ class Shift:
         """Words to all workers may have been missed."""
         self._promoter.wake()
         self._canceller.look()
+        self._ticker.wake()
 
     def _fill(self) -> None:
         self._executor.fill()
@@ -272,6 +281,13 @@ class Shift:
         task = asyncio.create_task(moving)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+
+def _ticker_for(queue: "Producer") -> Ticker:
+    declared = queue.schedules.declared if queue.has_schedules else {}
+    session = queue.session()
+    cancel = Steering(session.broker).cancel
+    return Ticker(session.timetable, session.broker.clock, declared, cancel)
 
 
 def _log_failure(reading: "asyncio.Task[None]") -> None:

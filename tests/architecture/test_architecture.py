@@ -39,6 +39,7 @@ SLEEPS: dict[str, str] = {
 #: Imported where first needed, so that `import aiostreamq` is quick, and works without extras.
 IMPORTED_LATE = {
     *("anyio", "asyncio", "fakeredis", "pydantic", "redis", "rich", "uvloop", "watchfiles"),
+    *("cronsim", "zoneinfo"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

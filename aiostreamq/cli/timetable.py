@@ -1,0 +1,162 @@
+"""Schedules for people and for programs: as a table, as a page, in words, as JSON."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime, tzinfo
+from typing import cast
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from aiostreamq.client.context import moment
+from aiostreamq.client.schedules import Schedule
+from aiostreamq.model.cron import DAY_MS, ClockChange, Cron, changes
+from aiostreamq.model.schedule import Definition
+
+# How many ticks are told.
+TOLD = 5
+
+# How far ahead it is looked for changes of the clock: both of a year, and some days.
+AHEAD_MS = 370 * DAY_MS
+
+COLUMNS = ("name", "task", "when", "next", "last", "runs", "state")
+
+
+def as_json(schedule: Schedule) -> str:
+    """Return a schedule as one line of JSON."""
+    told = {one.name: getattr(schedule, one.name) for one in fields(schedule)}
+    del told["definition"]
+    return orjson.dumps({**told, "upcoming": schedule.upcoming(TOLD)}).decode()
+
+
+def as_table(schedules: Sequence[Schedule]) -> Iterator[str]:
+    """Return schedules as lines of a table; nothing where there are none."""
+    if not schedules:
+        return
+    rows = [COLUMNS, *map(_row, schedules)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _row(schedule: Schedule) -> tuple[str, ...]:
+    return (
+        schedule.name,
+        schedule.task,
+        _when(schedule),
+        _utc(schedule.next),
+        _utc(schedule.last),
+        str(schedule.runs),
+        _state(schedule),
+    )
+
+
+def _when(schedule: Schedule) -> str:
+    if schedule.cron is None:
+        return f"every {schedule.every:g} s"
+    return f"{schedule.cron} {schedule.tz}"
+
+
+def _state(schedule: Schedule) -> str:
+    if schedule.is_paused:
+        return "paused"
+    return "over" if schedule.next is None else "on"
+
+
+def as_page(schedule: Schedule) -> str:
+    """Return all about a schedule, a line each."""
+    definition = schedule.definition
+    call = orjson.loads(definition.envelope)
+    told = {
+        "name": schedule.name,
+        "task": schedule.task,
+        "args": orjson.dumps(call.get("args", [])).decode(),
+        "kwargs": orjson.dumps(call.get("kwargs", {})).decode(),
+        "lane": schedule.lane,
+        "when": _when(schedule),
+        "state": _state(schedule),
+        "made by": "code" if schedule.is_declared else "a call",
+        "declared": _utc(schedule.declared_at) if schedule.is_declared else None,
+        "overlap": schedule.overlap,
+        "catch up": schedule.catch_up,
+        "window": None if schedule.window is None else f"{schedule.window:g} s",
+        "jitter": f"{schedule.jitter:g} s" if schedule.jitter else None,
+        "start": _utc(schedule.start) if schedule.start else None,
+        "end": _utc(schedule.end) if schedule.end else None,
+        "runs": f"{schedule.runs}" + (f" of {schedule.max_runs}" if schedule.max_runs else ""),
+        "skipped": str(schedule.skipped),
+        "last": _utc(schedule.last),
+        "last job": schedule.last_job_id,
+        "next": _utc(schedule.next),
+    }
+    return "\n".join(f"{name:10}{word}" for name, word in told.items() if word is not None)
+
+
+class Explanation:
+    """When a schedule is due, in words."""
+
+    def __init__(self, definition: Definition, now: int) -> None:
+        self._definition = definition
+        self._timing = timing = definition.timing
+        self._zone: tzinfo = UTC
+        if isinstance(timing, Cron) and timing.zone != "UTC":
+            self._zone = ZoneInfo(timing.zone)
+        self.words = timing.words
+        self.zone = timing.zone if isinstance(timing, Cron) else None
+        self.next = [self._local(at) for at in definition.upcoming(now, TOLD)]
+        found = changes(timing, now, now + AHEAD_MS)
+        self.clock_changes = [self._note(change) for change in found]
+
+    def as_text(self) -> str:
+        """Return it for people."""
+        lines = [f"{self.words}."]
+        if self.zone is None:
+            lines.append("By real time: no clock change concerns it.")
+        elif self.zone == "UTC":
+            lines.append("In UTC, as no other time zone is given: no clock change concerns it.")
+        else:
+            lines.append(f"In the time of {self.zone}.")
+        rules = self._definition.rules
+        if rules.start is not None:
+            lines.append(f"Not before {_utc(moment(rules.start))} (UTC).")
+        if rules.end is not None:
+            lines.append(f"Not after {_utc(moment(rules.end))} (UTC).")
+        lines += ["", "Next:" if self.next else "Never again."]
+        lines += [f"  {at:%a %Y-%m-%d %H:%M:%S %Z}  ({_utc(at)})" for at in self.next]
+        if self.clock_changes:
+            lines += ["", "When the clocks change:", *(f"  {note}" for note in self.clock_changes)]
+        return "\n".join(lines)
+
+    def as_json(self) -> str:
+        """Return it for programs."""
+        told = {
+            "words": self.words,
+            "tz": self.zone or "UTC",
+            "next": [at.isoformat() for at in self.next],
+            "clock_changes": self.clock_changes,
+        }
+        return orjson.dumps(told).decode()
+
+    def _note(self, change: ClockChange) -> str:
+        """What becomes of the schedule at one change of the clock."""
+        old = datetime.fromtimestamp((change.at + change.before) / 1000, UTC)
+        new = datetime.fromtimestamp((change.at + change.after) / 1000, UTC)
+        told = f"{old:%Y-%m-%d}: the clock goes from {old:%H:%M} to {new:%H:%M}; "
+        if cast("Cron", self._timing).is_hourly:
+            return told + "it goes on by real time, no tick more or less"
+        length = abs(change.gain)
+        since = change.at if change.gain > 0 else change.at - length
+        ticks = list(self._definition.upcoming(since - 1, 1))
+        if not ticks or ticks[0] >= since + length:
+            return told + "nothing is due in the time that is concerned"
+        first = self._local(ticks[0])
+        if change.gain > 0:
+            return told + f"what the clock skips comes that much later, the first at {first:%H:%M}"
+        return told + f"what comes twice is due the first time only, the first at {first:%H:%M}"
+
+    def _local(self, at: int) -> datetime:
+        return datetime.fromtimestamp(at / 1000, self._zone)
+
+
+def _utc(at: datetime | None) -> str:
+    return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"

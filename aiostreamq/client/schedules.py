@@ -1,0 +1,382 @@
+"""The schedules of a queue, as users hold them: `queue.schedules`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.client.context import moment
+from aiostreamq.client.ids import new_job_id
+from aiostreamq.client.task import Call, Enqueuer
+from aiostreamq.errors import BrokerError, UsageError
+from aiostreamq.model.cron import Cron
+from aiostreamq.model.delivery import Mark
+from aiostreamq.model.keys import checked_name
+from aiostreamq.model.schedule import CatchUp, Definition, Overlap, Rules, RuleWords, timing_of
+
+if TYPE_CHECKING:
+    from typing import Unpack
+    from zoneinfo import ZoneInfo
+
+    from aiostreamq.client.job import Job
+    from aiostreamq.client.producer import Producer
+    from aiostreamq.model.cron import Timing
+    from aiostreamq.model.duration import Duration
+    from aiostreamq.store.timetable import State, Timetable
+
+# How often a change is tried that meets another one.
+TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One schedule as it stands. Times are in UTC."""
+
+    name: str
+    task: str  #: name of the task
+    cron: str | None  #: the expression; None where it goes by `every`
+    every: float | None  #: seconds between two ticks; None where it goes by `cron`
+    tz: str  #: name of the time zone that `cron` is meant in
+    overlap: Overlap
+    catch_up: CatchUp
+    window: float | None  #: seconds; what was missed longer ago is not made up for
+    jitter: float  #: seconds by which a job may be started later than planned
+    start: datetime | None  #: no tick before
+    end: datetime | None  #: no tick after
+    max_runs: int | None  #: how many ticks are enqueued at most
+    lane: str  #: of its jobs
+    is_paused: bool
+    is_declared: bool  #: code declares it; else it was made at run time
+    declared_at: datetime | None  #: when a worker whose code declares it said so last
+    next: datetime | None  #: the next tick; None where it is paused or over
+    last: datetime | None  #: the last tick that was enqueued
+    last_job_id: str | None  #: the job of that
+    runs: int  #: how many ticks were enqueued
+    skipped: int  #: how many were left out because of `overlap`
+    definition: Definition  #: all of it, as it is kept; not part of the public face
+
+    def upcoming(self, count: int = 5) -> list[datetime]:
+        """Return the next ticks, *count* of them or fewer where it ends before."""
+        if self.next is None:
+            return []
+        before = round(self.next.timestamp() * 1000) - 1
+        left = count if self.max_runs is None else min(count, self.max_runs - self.runs)
+        return [cast("datetime", moment(at)) for at in self.definition.upcoming(before, left)]
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A schedule that code declares; its arguments are written when a worker starts."""
+
+    call: Call[object]
+    timing: "Timing"
+    rules: Rules
+
+
+class Schedules:
+    """The schedules of a queue: what is enqueued again and again."""
+
+    def __init__(self, queue: "Producer") -> None:
+        self._queue = queue
+        self._declared: dict[str, Declaration] = {}
+
+    def __repr__(self) -> str:
+        return f"<Schedules of {self._queue.name}>"
+
+    async def create(
+        self,
+        name: str,
+        call: "Call[object] | Enqueuer[..., object] | str",
+        *,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        cron: str | None = None,
+        every: "Duration | None" = None,
+        tz: "str | ZoneInfo | None" = None,
+        **rules: "Unpack[RuleWords]",
+    ) -> Schedule:
+        """Make a schedule, kept in Redis until it is deleted.
+
+        Args:
+            name: Of the schedule.
+            call: What is enqueued: `task.bind(...)`, a task, or a task's name.
+            args: For a task or a name: its positional arguments.
+            kwargs: For a task or a name: the others.
+            cron: When, as minute, hour, day, month and day of the week; with seconds
+                before them; or an alias such as "@daily".
+            every: Or seconds (or "30s", or a timedelta) from one tick to the next, counted
+                from `start`, or from 1970.
+            tz: The time zone of `cron`, such as "Europe/Madrid"; UTC where there is none.
+            **rules: `overlap` ("allow", "skip", "buffer_one", "cancel_old"), `catch_up`
+                ("none", "latest", "all") with its `window`, `jitter`, `start` and `end` (meant
+                in UTC where they have no zone), `max_runs`.
+
+        Raises:
+            UsageError: The name is taken, or something cannot be meant.
+            PayloadError: An argument cannot travel.
+            BrokerError: Redis refused or could not be reached.
+
+        Cancelling leaves open whether it is made. The same call again says so.
+        """
+        start = Rules.of(rules)
+        declaration = self._declaration(call, args, kwargs, cron, every, tz, start)
+        await self._put(name, declaration, replaces=False)
+        return await self.get(name)
+
+    async def replace(
+        self,
+        name: str,
+        call: "Call[object] | Enqueuer[..., object] | str",
+        *,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        cron: str | None = None,
+        every: "Duration | None" = None,
+        tz: "str | ZoneInfo | None" = None,
+        **rules: "Unpack[RuleWords]",
+    ) -> Schedule:
+        """Have a schedule be another from now on. What was counted stays, and so does a pause.
+
+        Args, raises and cancelling: as `create`; UsageError where there is none of the name.
+        """
+        declaration = self._declaration(call, args, kwargs, cron, every, tz, Rules.of(rules))
+        await self._put(name, declaration, replaces=True)
+        return await self.get(name)
+
+    async def pause(self, name: str) -> bool:
+        """Enqueue no more ticks; True where it was not paused before.
+
+        Jobs that are enqueued already run.
+
+        Raises:
+            UsageError: There is no such schedule.
+            BrokerError: Redis refused or could not be reached.
+
+        Cancelling leaves open whether it is paused.
+        """
+        answer = await self._timetable().pause(name, self._timeout)
+        if answer < 0:
+            raise self._unknown(name)
+        return answer == 1
+
+    async def resume(self, name: str) -> bool:
+        """Go on; True where it was paused. What was due meanwhile is left out.
+
+        Raises, and is cancelled, as `pause`.
+        """
+        for _ in range(TRIES):
+            state = await self._state(name)
+            due = _definition(state).next_after(self._now())
+            answer = await self._timetable().resume(name, state.rev, due, self._timeout)
+            if answer == -1:
+                raise self._unknown(name)
+            if answer >= 0:
+                return answer == 1
+        raise BrokerError(f"schedule {name!r} is changed all the time: try again")
+
+    async def delete(self, name: str) -> bool:
+        """Forget a schedule; True where there was one. Its jobs are left as they are.
+
+        One that code declares comes back within about a minute, unless that code is gone.
+
+        Raises:
+            BrokerError: Redis refused or could not be reached.
+
+        Cancelling leaves open whether it is deleted.
+        """
+        return await self._timetable().remove(name, self._timeout)
+
+    async def list(self) -> "list[Schedule]":
+        """Return all schedules, by their names.
+
+        Raises:
+            BrokerError: Redis refused or could not be reached.
+
+        Cancelling is safe.
+        """
+        return [_schedule(state) for state in await self._timetable().all(self._timeout)]
+
+    async def get(self, name: str) -> Schedule:
+        """Return one schedule.
+
+        Raises:
+            UsageError: There is no such schedule.
+            BrokerError: Redis refused or could not be reached.
+
+        Cancelling is safe.
+        """
+        return _schedule(await self._state(name))
+
+    async def trigger(self, name: str) -> "Job[object]":
+        """Enqueue a job of the schedule now, paused or not, and return it.
+
+        It is no tick: it is not counted, delays no tick, and knows no overlap. Its
+        `scheduled_for` is the present.
+
+        Raises:
+            UsageError: There is no such schedule, or the queue here has not got its lane.
+            BrokerError: Redis refused or could not be reached.
+
+        Cancelling leaves open whether it is enqueued.
+        """
+        state = await self._state(name)
+        definition = _definition(state)
+        broker = self._queue.session().broker
+        now = broker.clock.now_ms()
+        job_id = f"{name}@{new_job_id()}"
+        place = broker.place_of(definition.lane)
+        envelope = definition.envelope_for(now, now)
+        await broker.enqueue([(job_id, place, definition.mark, envelope)], "", self._timeout)
+        return self._queue.job(job_id)
+
+    def declare(
+        self,
+        name: str | None,
+        task: "Enqueuer[..., object]",
+        args: Sequence[object],
+        kwargs: Mapping[str, object] | None,
+        *,
+        cron: str | None = None,
+        every: "Duration | None" = None,
+        tz: "str | ZoneInfo | None" = None,
+        rules: RuleWords,
+    ) -> None:
+        """Note a schedule of the code, for the workers that run it.
+
+        Raises:
+            UsageError: The name is taken in this code, or something cannot be meant.
+        """
+        called = checked_name("schedule", name or task.spec.name)
+        if called in self._declared:
+            raise UsageError(
+                f"queue {self._queue.name!r} has a schedule {called!r} already: give one of them "
+                f"another name with name='...'"
+            )
+        settled = Rules.of(rules)
+        self._declared[called] = self._declaration(task, args, kwargs, cron, every, tz, settled)
+
+    @property
+    def declared(self) -> dict[str, Definition]:
+        """The schedules of the code, with their arguments written."""
+        return {name: self._definition(one) for name, one in self._declared.items()}
+
+    def _declaration(
+        self,
+        call: "Call[object] | Enqueuer[..., object] | str",
+        args: Sequence[object],
+        kwargs: Mapping[str, object] | None,
+        cron: str | None,
+        every: "Duration | None",
+        tz: "str | ZoneInfo | None",
+        rules: Rules,
+    ) -> Declaration:
+        if isinstance(call, str):
+            call = self._queue.by_name(call)
+        if isinstance(call, Enqueuer):
+            call = call.bind(*args, **(kwargs or {}))
+        elif args or kwargs:
+            raise UsageError("the arguments are in task.bind(...) already: leave args= out")
+        using = call.using
+        if using.id is not None or using.due is not None:
+            raise UsageError("id=, delay= and at= are for one job: a schedule makes many")
+        if using.expires is not None and not using.expires.startswith("+"):
+            raise UsageError("expires= of a schedule is a length of time, such as '10m'")
+        if call.spec.signature is not None:
+            call.spec.signature.write_arguments(call.args, call.kwargs)
+        return Declaration(call, timing_of(cron, every, tz, rules.start), rules)
+
+    def _definition(self, declaration: Declaration) -> Definition:
+        call = declaration.call
+        using = replace(call.using, expires=None)
+        envelope = self._queue.session().write(call.spec, using, call.args, call.kwargs)
+        options = using.options
+        return Definition(
+            task=call.spec.name,
+            timing=declaration.timing,
+            rules=declaration.rules,
+            envelope=envelope.decode(),
+            lane=options.lane,
+            mark=Mark.NO_RESULT if options.result_ttl == 0 else Mark.NOBODY,
+            expires=None if call.using.expires is None else int(call.using.expires),
+        )
+
+    async def _put(self, name: str, declaration: Declaration, *, replaces: bool) -> None:
+        called = checked_name("schedule", name)
+        session = self._queue.session()
+        await session.open()  # for the time by Redis's clock
+        definition = self._definition(declaration)
+        session.broker.place_of(definition.lane)
+        answer = await self._timetable().put(
+            called,
+            definition.encode(),
+            definition.next_after(self._now()),
+            self._timeout,
+            replace=replaces,
+        )
+        if answer == -1:
+            raise UsageError(f"schedule {name!r} is declared in code: change it there")
+        if answer == 0 and replaces:
+            raise self._unknown(name)
+        if answer == 0:
+            raise UsageError(
+                f"there is a schedule {name!r} already, and it is another: use "
+                f"queue.schedules.replace(...), or another name"
+            )
+
+    async def _state(self, name: str) -> "State":
+        state = await self._timetable().get(name, self._timeout)
+        if state is None:
+            raise self._unknown(name)
+        return state
+
+    def _unknown(self, name: str) -> UsageError:
+        return UsageError(f"queue {self._queue.name!r} has no schedule {name!r}")
+
+    def _now(self) -> int:
+        return self._queue.session().broker.clock.now_ms()
+
+    def _timetable(self) -> "Timetable":
+        return self._queue.session().timetable
+
+    @property
+    def _timeout(self) -> float:
+        return self._queue.session().enqueue_timeout
+
+
+def _definition(state: "State") -> Definition:
+    try:
+        return Definition.decode(state.definition)
+    except ValueError as error:
+        raise UsageError(
+            f"schedule {state.name!r} is {error}: it may be of a newer release of aiostreamq"
+        ) from error
+
+
+def _schedule(state: "State") -> Schedule:
+    definition = _definition(state)
+    timing, rules = definition.timing, definition.rules
+    is_cron = isinstance(timing, Cron)
+    return Schedule(
+        name=state.name,
+        task=definition.task,
+        cron=timing.expression if is_cron else None,
+        every=None if is_cron else timing.interval / 1000,
+        tz=timing.zone if is_cron else "UTC",
+        overlap=rules.overlap,
+        catch_up=rules.catch_up,
+        window=None if rules.window is None else rules.window / 1000,
+        jitter=rules.jitter / 1000,
+        start=moment(rules.start),
+        end=moment(rules.end),
+        max_runs=rules.max_runs,
+        lane=definition.lane,
+        is_paused=state.is_paused,
+        is_declared=state.is_code,
+        declared_at=moment(state.seen),
+        next=moment(state.at),
+        last=moment(state.last_at),
+        last_job_id=state.last or None,
+        runs=state.runs,
+        skipped=state.skipped,
+        definition=definition,
+    )

@@ -1,0 +1,285 @@
+"""When a schedule is due: cron expressions, intervals, and what changes of the clock do to them.
+
+cronsim reads the expressions and finds their local times. Which moment a local time is,
+is decided here, by the rule that calendars use (RFC 5545):
+
+- A time that the clock skips comes as long after the skip as it would have come after
+  its beginning: 02:30 is 03:30 on the day on which 02:00 is followed by 03:00.
+- A time that comes twice is the first of the two.
+- Where every hour is meant, there is nothing to decide: it goes by real time, so that
+  neither an hour more nor an hour less leaves a gap or a double.
+
+There is no clock in this module: `after` is an argument. Moments are whole milliseconds since
+1970; cron expressions know seconds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+from cronsim.explain import explain
+
+from aiostreamq.errors import UsageError
+from aiostreamq.model.duration import Duration, seconds
+
+ALIASES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+# More often than this is no schedule but a stream of jobs: use a task that lasts.
+SHORTEST_MS = 100
+
+DAY_MS = 86_400_000
+
+# What comes after this year is never: datetime ends, and clocks of 64 bits do not care.
+LAST_YEAR = 9990
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # local times are naive here, on purpose
+
+
+class ClockChange(NamedTuple):
+    """A moment from which the clock of a zone is another."""
+
+    at: int  #: ms since 1970
+    before: int  #: ms that local time was ahead of UTC
+    after: int  #: ms that it is ahead from then on
+
+    @property
+    def gain(self) -> int:
+        """Milliseconds that the clock was put forward; less than 0 where it was put back."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """A fixed interval, counted from *anchor*.
+
+    >>> Every(30_000).next_after(59_000)
+    60000
+    """
+
+    interval: int  #: ms
+    anchor: int = 0  #: ms since 1970 of one of the times
+
+    def next_after(self, after: int) -> int | None:
+        """Return the first time later than *after*."""
+        return after + self.interval - (after - self.anchor) % self.interval
+
+    @property
+    def words(self) -> str:
+        """Say it in English."""
+        return f"Every {self.interval / 1000:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A cron expression in a time zone.
+
+    Raises:
+        UsageError: The expression or the zone cannot be meant.
+
+    >>> Cron("0 9 * * mon").next_after(0) == 4 * DAY_MS + 9 * 3600 * 1000
+    True
+    """
+
+    expression: str
+    zone: str = "UTC"  #: name in the IANA database
+    _six: str = field(init=False, repr=False, compare=False)
+    _zone: tzinfo = field(init=False, repr=False, compare=False)
+    _is_hourly: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Read the expression."""
+        six = _six_fields(self.expression)
+        object.__setattr__(self, "_six", six)
+        object.__setattr__(self, "_zone", _zone_of(self.zone))
+        parsed = _parse(self.expression, six, _EPOCH)
+        object.__setattr__(self, "_is_hourly", len(parsed.hours) == 24)
+        if self._next_local(946_684_800_000) is None:
+            raise UsageError(f"cron {self.expression!r} names no day that ever comes")
+
+    @property
+    def is_hourly(self) -> bool:
+        """Whether it has times in every hour, and so goes by real time."""
+        return self._is_hourly
+
+    @property
+    def words(self) -> str:
+        """Say it in English."""
+        return explain(self._six)
+
+    def next_after(self, after: int) -> int | None:
+        """Return the first time later than *after*, or None where there is none."""
+        change = self.change_between(after - DAY_MS, after)
+        while True:
+            found = self._next_in_segment(after, change)
+            if found is None:
+                return None
+            since = after if change is None else max(after, change.at)
+            upcoming = self.change_between(since, found)
+            if upcoming is None:
+                return found
+            # What was found lies beyond a change: look again from the change on.
+            change, after = upcoming, upcoming.at - 1
+
+    def change_between(self, after: int, until: int) -> ClockChange | None:
+        """Return the first change of the clock later than *after*, and not later than *until*."""
+        if self.zone == "UTC":
+            return None
+        low, offset = after, self._offset(after)
+        while low < until:
+            high = min(low + DAY_MS, until)
+            if self._offset(high) != offset:
+                return self._bisect(low, high, offset)
+            low = high
+        return None
+
+    def local(self, moment: int) -> datetime:
+        """Return *moment* in the schedule's zone."""
+        return datetime.fromtimestamp(moment / 1000, self._zone)
+
+    def _bisect(self, low: int, high: int, offset: int) -> ClockChange:
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._offset(middle) == offset:
+                low = middle
+            else:
+                high = middle
+        return ClockChange(high, offset, self._offset(high))
+
+    def _next_in_segment(self, after: int, change: ClockChange | None) -> int | None:
+        """The next time, if the clock that has gone since *change* went on for ever."""
+        start = after if change is None else max(after, change.at - 1)
+        offset = self._offset(start + 1)
+        if change is None or self._is_hourly:
+            return self._next_moment(start, offset)
+        if change.gain < 0:
+            # What comes twice was there before the change.
+            return self._next_moment(max(start, change.at - change.gain - 1), offset)
+        found = self._next_moment(start, offset)
+        skipped = self._next_moment(start, change.before)
+        if skipped is not None and skipped < change.at + change.gain:
+            return skipped if found is None else min(found, skipped)
+        return found
+
+    def _next_moment(self, after: int, offset: int) -> int | None:
+        """The next time by a clock that is always *offset* ahead of UTC."""
+        local = self._next_local(after + offset)
+        return None if local is None else local - offset
+
+    def _next_local(self, after: int) -> int | None:
+        start = _EPOCH + timedelta(milliseconds=after)
+        try:
+            found = next(_parse(self.expression, self._six, start), None)
+        except OverflowError:
+            return None  # beyond what datetime holds
+        if found is None or found.year > LAST_YEAR:
+            return None
+        return round((found - _EPOCH) / timedelta(milliseconds=1))
+
+    def _offset(self, moment: int) -> int:
+        offset = datetime.fromtimestamp(moment // 1000, self._zone).utcoffset()
+        assert offset is not None, "zones of the database have one"
+        return round(offset.total_seconds() * 1000)
+
+
+#: What says when a schedule is due.
+Timing = Cron | Every
+
+
+def interval_of(every: Duration) -> int:
+    """Return *every* in milliseconds.
+
+    Raises:
+        UsageError: It is no length of time, or too short for a schedule.
+    """
+    interval = round(seconds("every", every) * 1000)
+    if interval < SHORTEST_MS:
+        raise UsageError(
+            f"every={every!r} is too often for a schedule: use {SHORTEST_MS} ms or more"
+        )
+    return interval
+
+
+def upcoming(timing: Timing, after: int, count: int) -> Iterator[int]:
+    """Give the next *count* times later than *after*, or fewer where there are no more."""
+    for _ in range(count):
+        found = timing.next_after(after)
+        if found is None:
+            return
+        yield found
+        after = found
+
+
+def last_until(timing: Timing, since: int, until: int) -> int:
+    """Return the last time not later than *until*; *since* is a time itself, and not later."""
+    # From ever longer ago, until one is found: what lies between is at most about twice it.
+    back, low = 60_000, since
+    while until - back > since:
+        found = timing.next_after(until - back)
+        if found is not None and found <= until:
+            low = found
+            break
+        back *= 2
+    while (following := timing.next_after(low)) is not None and following <= until:
+        low = following
+    return low
+
+
+def changes(timing: Timing, after: int, until: int) -> Iterator[ClockChange]:
+    """Give the changes of the clock in a schedule's zone, after *after* and up to *until*."""
+    if isinstance(timing, Every):
+        return
+    while (change := timing.change_between(after, until)) is not None:
+        yield change
+        after = change.at
+
+
+def iso(moment: int) -> str:
+    """Write *moment* in UTC, with milliseconds only where there are some.
+
+    >>> iso(1_500)
+    '1970-01-01T00:00:01.500Z'
+    """
+    at = datetime.fromtimestamp(moment // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{at}.{moment % 1000:03}Z" if moment % 1000 else f"{at}Z"
+
+
+def _six_fields(expression: str) -> str:
+    fields = ALIASES.get(expression.strip().lower(), expression).split()
+    if len(fields) == 5:
+        fields.insert(0, "0")
+    if len(fields) != 6:
+        raise UsageError(
+            f"cron {expression!r} has {len(fields)} fields: write minute, hour, day, month and day "
+            f"of the week, or seconds before them, or one of {', '.join(sorted(ALIASES))}"
+        )
+    return " ".join(fields).upper()
+
+
+def _parse(expression: str, six: str, start: datetime) -> CronSim:
+    try:
+        return CronSim(six, start)
+    except (CronSimError, ValueError) as error:
+        raise UsageError(f"cron {expression!r} cannot be meant: {error}") from None
+
+
+def _zone_of(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC  # needs no file
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UsageError(
+            f"tz={name!r} is not known here: use a name such as 'Europe/Madrid'; where the "
+            f"system has no time zones, pip install tzdata"
+        ) from None

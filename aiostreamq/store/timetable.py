@@ -1,0 +1,196 @@
+"""Schedules: what is enqueued again and again, kept in Redis and fired by whoever is awake."""
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.link import Argument
+
+# How many schedules, or ticks of them, one call handles: some 2 ms of Redis.
+TICK_LIMIT = 100
+
+# How many declarations one call brings.
+DECLARE_LIMIT = 200
+
+# Milliseconds between looks whether a job has ended that a held tick waits for.
+HELD_LOOK_MS = 500
+
+
+class Due(NamedTuple):
+    """A schedule with something to be done about."""
+
+    name: str
+    rev: str  #: which definition it is; rises with each change
+    at: int | None  #: the tick that is planned; maybe not yet due
+    held: int | None  #: a tick that waits for the end of the last job
+    last: str  #: id of the last tick's job
+    last_lives: bool  #: it has not ended
+    definition: bytes
+
+
+class Tick(NamedTuple):
+    """What shall be done about one tick."""
+
+    name: str
+    rev: str
+    at: int | None  #: these two as they were found
+    held: int | None
+    following: int | None  #: the tick after it; None is the end
+    planned: int | None  #: the tick; None where it is left out
+    job_id: str
+    lane: str
+    mark: str
+    start: int  #: ms since 1970 before which the job may not start; 0 is now
+    overlap: str
+    max_runs: int  #: 0 is any number
+    envelope: bytes
+
+
+class State(NamedTuple):
+    """What is known of one schedule."""
+
+    name: str
+    definition: bytes
+    rev: str
+    at: int | None
+    held: int | None
+    is_paused: bool
+    is_code: bool  #: code declares it; else it was made at run time
+    runs: int
+    skipped: int
+    last: str  #: id of the last tick's job
+    last_at: int | None  #: the last tick
+    seen: int | None  #: when a worker declared it last, ms since 1970
+
+
+# Of a schedule's hash, in the order of what State says of it.
+_FIELDS = ("rev", "at", "held", "paused", "code", "runs", "skipped", "last", "last_at", "seen")
+
+
+class Timetable:
+    """The schedules of one queue."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._prefix = broker.keys.prefix
+        self._schedules = broker.keys.schedules
+        self._due = broker.keys.schedule_due
+        self._due_code = broker.keys.schedule_due_code
+        self._control = broker.keys.control
+
+    async def put(
+        self, name: str, definition: bytes, due: int | None, deadline: float, *, replace: bool
+    ) -> int:
+        """Keep a schedule; returns 1, 0 where it is there (or not there), -1 where code has it."""
+        keys = [self._schedules, self._due, self._control]
+        arguments = [self._prefix, name, definition, _written(due), int(replace)]
+        return cast("int", await self._broker.run("schedule", keys, arguments, deadline))
+
+    async def declare(
+        self, declared: "Sequence[tuple[str, bytes, int | None]]", *, look: bool = False
+    ) -> list[int]:
+        """Say what a worker's code declares, as (name, definition, next tick).
+
+        With *look* only that it still does, and nothing is changed. Returns for each: 0 it was
+        there, 1 it is new, 2 it was another, 3 the name is taken, 4 it is not there.
+        """
+        keys = [self._schedules, self._due_code, self._control]
+        answers: list[int] = []
+        for start in range(0, len(declared), DECLARE_LIMIT):
+            arguments: list[Argument] = [self._prefix, int(look)]
+            for name, definition, due in declared[start : start + DECLARE_LIMIT]:
+                arguments += (name, definition, _written(due))
+            answers += cast("list[int]", await self._broker.run("declare", keys, arguments))
+        return answers
+
+    async def due(self, declared: "Sequence[str]") -> "tuple[list[Due], float | None]":
+        """What is due, and the seconds until the next is; None where nothing is kept.
+
+        Of the schedules that code declares only those in *declared* are meant.
+        """
+        keys = [self._schedules, self._due, self._due_code]
+        arguments = [self._prefix, TICK_LIMIT, HELD_LOOK_MS, *declared]
+        found = await self._broker.run("due", keys, arguments)
+        wait_ms, now_ms, *told = cast("list[int | bytes]", found)
+        self._broker.clock.set(cast("int", now_ms))
+        wait = None if cast("int", wait_ms) < 0 else cast("int", wait_ms) / 1000
+        return list(_dues(told)), wait
+
+    async def fire(self, ticks: "Sequence[Tick]") -> list[int]:
+        """Do what is to be done about ticks; returns for each what tick.lua says."""
+        keys = [self._due, self._due_code, self._broker.keys.delayed, self._control]
+        answers: list[int] = []
+        for begin in range(0, len(ticks), TICK_LIMIT):
+            arguments: list[Argument] = [self._prefix]
+            for tick in ticks[begin : begin + TICK_LIMIT]:
+                arguments += (
+                    tick.name, tick.rev, _written(tick.at), _written(tick.held),
+                    _written(tick.following), _written(tick.planned), tick.job_id, tick.lane,
+                    tick.mark, tick.start, f"{tick.overlap} {tick.max_runs}", tick.envelope,
+                )  # fmt: skip
+            answers += cast("list[int]", await self._broker.run("tick", keys, arguments))
+        return answers
+
+    async def pause(self, name: str, deadline: float) -> int:
+        """Pause a schedule; returns 1, 0 where it was paused, -1 where there is none."""
+        return await self._hold([name, "", "", 1], deadline)
+
+    async def resume(self, name: str, rev: str, due: int | None, deadline: float) -> int:
+        """Let a schedule go on at *due*; returns as `pause`, and -2 where *rev* is old."""
+        return await self._hold([name, rev, _written(due), 0], deadline)
+
+    async def _hold(self, arguments: "list[Argument]", deadline: float) -> int:
+        keys = [self._due, self._due_code, self._control]
+        answer = await self._broker.run("hold", keys, [self._prefix, *arguments], deadline)
+        return cast("int", answer)
+
+    async def remove(self, name: str, deadline: float | None, *, unseen_ms: int = 0) -> bool:
+        """Forget a schedule, or only one that no code has declared for *unseen_ms*."""
+        keys = [self._schedules, self._due, self._due_code]
+        arguments = [self._prefix, name, unseen_ms]
+        return await self._broker.run("unschedule", keys, arguments, deadline) == 1
+
+    async def all(self, deadline: float | None = None) -> list[State]:
+        """All schedules, by their names."""
+        found = await self._broker.call("HGETALL", self._schedules, deadline=deadline)
+        flat = cast("list[bytes]", found)
+        pairs = sorted(zip(flat[::2], flat[1::2], strict=True))
+        told = (self._state(name.decode(), definition, deadline) for name, definition in pairs)
+        return list(await asyncio.gather(*told))
+
+    async def get(self, name: str, deadline: float | None = None) -> State | None:
+        """One schedule, or None."""
+        found = await self._broker.call("HGET", self._schedules, name, deadline=deadline)
+        definition = cast("bytes | None", found)
+        return None if definition is None else await self._state(name, definition, deadline)
+
+    async def _state(self, name: str, definition: bytes, deadline: float | None) -> State:
+        key = self._broker.keys.schedule(name)
+        found = await self._broker.call("HMGET", key, *_FIELDS, deadline=deadline)
+        told = [(one or b"").decode() for one in cast("list[bytes | None]", found)]
+        rev, at, held, paused, code, runs, skipped, last, last_at, seen = told
+        return State(
+            name, definition, rev, _read(at), _read(held), paused == "1", code == "1",
+            int(runs or 0), int(skipped or 0), last, _read(last_at), _read(seen),
+        )  # fmt: skip
+
+
+def _dues(told: "Sequence[int | bytes]") -> "Iterator[Due]":
+    for start in range(0, len(told), 7):
+        name, rev, at, held, last, lives, definition = told[start : start + 7]
+        yield Due(
+            cast("bytes", name).decode(), cast("bytes", rev).decode(),
+            _read(cast("bytes", at).decode()), _read(cast("bytes", held).decode()),
+            cast("bytes", last).decode(), lives == 1, cast("bytes", definition),
+        )  # fmt: skip
+
+
+def _written(moment: int | None) -> str:
+    return "" if moment is None else str(moment)
+
+
+def _read(moment: str) -> int | None:
+    return int(moment) if moment else None

@@ -1,0 +1,239 @@
+"""Firing schedules on time: any worker does it for all, and each tick is fired once.
+
+Every worker sleeps until the next tick and then tries to fire it; the script lets one of
+them. Schedules that were made at run time are everybody's. Those that code declares are fired only
+by workers whose code declares them: one that was removed stops with the last old worker.
+"""
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import BrokerError
+from aiostreamq.model.schedule import Definition, Step, job_id, steps
+from aiostreamq.store.timetable import Tick
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+    from aiostreamq.store.clock import ServerClock
+    from aiostreamq.store.timetable import Due, State, Timetable
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# Seconds at most between two looks: a word that was lost costs no more.
+LONGEST_SLEEP = 5.0
+
+# Seconds at least between two looks of which the first found nothing to do.
+SHORTEST_SLEEP = 0.01
+
+# Seconds between saying that the code still declares what it declares.
+DECLARE_AGAIN = 60.0
+
+# A schedule that no code has declared for so many ms is forgotten: long enough for an
+# application that is down for some days to come back and catch up.
+LEFTOVER_MS = 7 * 24 * 3600 * 1000
+
+# What tick.lua answers.
+SKIPPED, MISSED = 2, 5
+
+
+class Ticker:
+    """Watches the schedules of a queue."""
+
+    def __init__(
+        self,
+        timetable: "Timetable",
+        clock: "ServerClock",
+        declared: "Mapping[str, Definition]",
+        cancel: "Callable[[Sequence[str]], Awaitable[object]]",
+    ) -> None:
+        """Prepare.
+
+        Args:
+            timetable: The schedules.
+            clock: By which they go.
+            declared: Those that the code here declares, by name.
+            cancel: Cancels the jobs of some ids, whatever their state.
+        """
+        self._timetable = timetable
+        self._clock = clock
+        self._declared = declared
+        self._cancel = cancel
+        self._names: tuple[str, ...] = ()  # of what is declared here, and taken nowhere else
+        self._read: dict[str, tuple[str, Definition]] = {}  # by name, with its rev
+        self._told: set[tuple[str, str]] = set()  # name and rev of what can not be read
+        self._declare_at = 0.0  # on the loop's clock
+        self._has_declared = False
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look now: something may be due earlier than was known."""
+        self._woken.set()
+
+    async def start(self) -> None:
+        """Say what the code here declares, so that it can be asked for once the worker runs."""
+        try:
+            await self._declare()
+        except BrokerError as error:
+            logger.warning("schedules could not be declared, trying on: %s", error)
+
+    async def run(self) -> None:
+        """Fire until cancelled."""
+        while True:
+            self._woken.clear()
+            wait = await self._look()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
+
+    async def _look(self) -> float:
+        """Fire what is due; returns the seconds to sleep."""
+        try:
+            await self._declare()
+            due, wait = await self._timetable.due(self._names)
+            ticks = [tick for one in due for tick in self._ticks(one)]
+            if ticks:
+                await self._make_way(due)
+                self._report(ticks, await self._timetable.fire(ticks))
+                return 0.0
+        except BrokerError:
+            logger.exception("schedules could not be looked at, trying on")
+            return LONGEST_SLEEP
+        if wait is None:
+            return LONGEST_SLEEP
+        return min(max(wait, SHORTEST_SLEEP), LONGEST_SLEEP)
+
+    def _ticks(self, due: "Due") -> "Iterator[Tick]":
+        """What is to be done about one schedule, as the script takes it."""
+        definition = self._definition(due)
+        if definition is None:
+            return
+        now = self._clock.now_ms()
+        if due.held is not None and not due.last_lives:
+            yield self._tick(due, definition, due.at, Step(due.held, due.at, is_fired=True), now)
+            return
+        at = due.at
+        if at is None or at > now:
+            return
+        for step in steps(definition, at, now):
+            yield self._tick(due, definition, at, step, now)
+            at = step.following
+
+    def _tick(
+        self, due: "Due", definition: Definition, at: int | None, step: Step, now: int
+    ) -> Tick:
+        rules = definition.rules
+        delay = definition.delay(due.name, step.planned)
+        start = step.planned + delay if delay and step.planned + delay > now else 0
+        return Tick(
+            due.name, due.rev, at, due.held, step.following,
+            step.planned if step.is_fired else None,
+            job_id(due.name, step.planned), definition.lane, definition.mark, start,
+            rules.overlap, rules.max_runs or 0,
+            definition.envelope_for(step.planned, max(now, start)),
+        )  # fmt: skip
+
+    def _definition(self, due: "Due") -> Definition | None:
+        """What a schedule says; None where this worker does not understand it."""
+        rev, definition = self._read.get(due.name, ("", None))
+        if rev == due.rev:
+            return definition
+        try:
+            definition = Definition.decode(due.definition)
+        except ValueError as error:
+            if (due.name, due.rev) not in self._told:
+                self._told.add((due.name, due.rev))
+                logger.error(  # noqa: TRY400  # the traceback would say nothing more
+                    "schedule %r is not fired by this worker, it is %s", due.name, error
+                )
+            return None
+        self._read[due.name] = (due.rev, definition)
+        return definition
+
+    async def _make_way(self, due: "list[Due]") -> None:
+        """Cancel the jobs that a new tick replaces. Before it, so that no crash leaves both."""
+        for one in due:
+            definition = self._definition(one)
+            if one.last_lives and definition and definition.rules.overlap == "cancel_old":
+                logger.info("cancelling job %s: the next of its schedule is due", one.last)
+                await self._cancel([one.last])
+
+    def _report(self, ticks: list[Tick], answers: list[int]) -> None:
+        for tick, answer in zip(ticks, answers, strict=True):
+            if answer == SKIPPED:
+                logger.info("schedule %r: the last job runs on, %s is left out",
+                            tick.name, tick.job_id)  # fmt: skip
+            elif answer == MISSED:
+                logger.warning("schedule %r: missed ticks from %s on are left out",
+                               tick.name, tick.job_id)  # fmt: skip
+
+    async def _declare(self) -> None:
+        """Say what the code here declares: in full at first, then that it still does."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._declare_at:
+            return
+        declared = self._declared
+        now = self._clock.now_ms()
+        told = [(name, one.encode(), one.next_after(now)) for name, one in declared.items()]
+        answers = await self._timetable.declare(told, look=self._has_declared)
+        if self._has_declared:
+            # Only where Redis has lost it: what a newer worker has changed stays changed.
+            lost = [one for one, answer in zip(told, answers, strict=True) if answer == 4]
+            await self._timetable.declare(lost)
+        else:
+            self._names = tuple(
+                name for name, answer in zip(declared, answers, strict=True) if answer != 3
+            )
+            for name in declared.keys() - set(self._names):
+                logger.error(
+                    "schedule %r of this code is not used: one of that name was made at run "
+                    "time; delete that, or name this otherwise",
+                    name,
+                )
+            new = {name for name, answer in zip(declared, answers, strict=True) if answer == 1}
+            await self._look_for_leftovers(declared, new)
+        self._has_declared = True
+        # At random, so that a fleet does not do it as one.
+        self._declare_at = loop.time() + DECLARE_AGAIN * random.uniform(0.8, 1.2)
+
+    async def _look_for_leftovers(
+        self, declared: "Mapping[str, Definition]", new: set[str]
+    ) -> None:
+        """Report what other code has declared, and forget it in the end."""
+        for state in await self._timetable.all():
+            if not state.is_code or state.name in declared:
+                continue
+            if await self._timetable.remove(state.name, None, unseen_ms=LEFTOVER_MS):
+                logger.info("schedule %r is forgotten: no code has declared it for a week",
+                            state.name)  # fmt: skip
+                continue
+            heir = _heir(state, declared, new)
+            if heir is not None:
+                logger.warning(
+                    "schedule %r seems to have been renamed to %r: it stops with the last "
+                    "worker of the old code, and what was counted starts anew",
+                    state.name,
+                    heir,
+                )
+            else:
+                logger.warning(
+                    "schedule %r is not in the code of this worker: unless another's has it, "
+                    "it does not run any more",
+                    state.name,
+                )
+
+
+def _heir(state: "State", declared: "Mapping[str, Definition]", new: set[str]) -> str | None:
+    """The name under which a schedule of old code lives on, if it seems to."""
+    try:
+        old = Definition.decode(state.definition)
+    except ValueError:
+        return None
+    for name in sorted(new):
+        one = declared[name]
+        if one.task == old.task and one.timing == old.timing:
+            return name
+    return None

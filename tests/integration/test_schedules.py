@@ -1,0 +1,342 @@
+"""Schedules, through the public face."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from aiostreamq import Context, JobCancelled, JobState, Queue, UsageError, Worker
+from aiostreamq.store.steering import Steering
+from aiostreamq.worker.ticker import Ticker
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+async def queue(store_url: str) -> AsyncIterator[Queue]:
+    """An open queue, with nobody working on it."""
+    async with Queue(store_url) as queue:
+        yield queue
+
+
+async def test_ticks_run(queue: Queue) -> None:
+    """A decorated function stays a task, and knows what each of its ticks was planned for."""
+    seen: list[tuple[str, datetime | None]] = []
+
+    @queue.every("100ms", args=["x"])
+    async def beat(context: Context, word: str) -> None:
+        seen.append((word, context.scheduled_for))
+
+    async with Worker(queue):
+        await wait_until(lambda: len(seen) > 2, "three ticks")
+        await beat.enqueue("y")
+        await wait_until(lambda: ("y", None) in seen, "a job of nobody's schedule")
+    times = [at for word, at in seen if word == "x" and at]
+    assert {after - before for before, after in pairwise(times)} == {timedelta(milliseconds=100)}
+    assert times[0].tzinfo is UTC
+
+
+async def test_decorators_stand_on_tasks(queue: Queue) -> None:
+    """A task keeps its options, and may have several schedules of different names."""
+
+    @queue.cron("0 9 * * mon", tz="Europe/Madrid", name="monday", args=[1])
+    @queue.every("1h", args=[2], max_runs=7, overlap="skip")
+    @queue.task(result_ttl=5, name="report")
+    async def make_report(number: int) -> None: ...
+
+    assert make_report.name == "report"
+    async with Worker(queue):
+        found = {one.name: one for one in await queue.schedules.list()}
+    monday, hourly = found["monday"], found["report"]
+    assert (monday.task, monday.cron, monday.tz) == ("report", "0 9 * * mon", "Europe/Madrid")
+    assert (hourly.every, hourly.max_runs, hourly.overlap, hourly.tz) == (3600, 7, "skip", "UTC")
+    assert monday.is_declared
+    assert monday.next is not None
+    assert (monday.next.weekday(), monday.next.minute) == (0, 0)
+    assert len(hourly.upcoming(20)) == 7
+
+
+async def test_mistakes_in_code_are_told_where_they_are(queue: Queue) -> None:
+    """At the decorator, and not by a worker at night."""
+
+    @queue.task
+    async def greet(name: str) -> None: ...
+
+    with pytest.raises(UsageError, match="missing a required argument: 'name'"):
+        queue.every("1h")(greet)
+    with pytest.raises(UsageError, match="Bad minute"):
+        queue.cron("99 * * * *", args=["a"])(greet)
+    queue.cron("@daily", args=["a"])(greet)
+    with pytest.raises(UsageError, match="has a schedule 'greet' already"):
+        queue.cron("@hourly", args=["a"])(greet)
+
+
+async def test_made_at_run_time(queue: Queue) -> None:
+    """Any process may make one, and any worker fires it, also one that runs already."""
+    seen: list[tuple[str, int]] = []
+
+    @queue.task
+    async def size(url: str, tenant: int = 0) -> None:
+        seen.append((url, tenant))
+
+    async with Worker(queue):
+        made = await queue.schedules.create(
+            "mine", size.bind("a.b", tenant=7), every="100ms", max_runs=3
+        )
+        assert made.name == "mine"
+        await wait_until(lambda: len(seen) == 3, "all three ticks")
+    [over] = await queue.schedules.list()
+    assert (over.runs, over.next, over.upcoming(), seen) == (3, None, [], [("a.b", 7)] * 3)
+    assert over.last is not None
+    assert over.last_job_id is not None
+    assert over.last_job_id.startswith("mine@")
+    assert await queue.schedules.delete("mine")
+    assert not await queue.schedules.delete("mine")
+
+
+async def test_by_name(queue: Queue) -> None:
+    """Code that lacks the function makes schedules of it all the same, and changes them."""
+    await queue.schedules.create("a", "elsewhere", args=[1], kwargs={"b": 2}, cron="@daily")
+    with pytest.raises(UsageError, match=r"queue\.schedules\.replace"):
+        await queue.schedules.create("a", "elsewhere", args=[1], cron="@daily")
+    changed = await queue.schedules.replace("a", "elsewhere", cron="30 4 * * *", tz="Asia/Tokyo")
+    assert (changed.cron, changed.tz) == ("30 4 * * *", "Asia/Tokyo")
+    assert changed.next is not None
+    assert (changed.next.hour, changed.next.minute) == (19, 30)
+    with pytest.raises(UsageError, match="no schedule 'b'"):
+        await queue.schedules.replace("b", "elsewhere", cron="@daily")
+    with pytest.raises(UsageError, match="no schedule 'b'"):
+        await queue.schedules.get("b")
+
+
+async def test_pause_and_resume(queue: Queue) -> None:
+    """What is due in a pause is left out; what goes on is planned from then."""
+    await queue.schedules.create("a", "t", every="1h")
+    assert await queue.schedules.pause("a")
+    assert not await queue.schedules.pause("a")
+    paused = await queue.schedules.get("a")
+    assert (paused.is_paused, paused.next) == (True, None)
+    assert await queue.schedules.resume("a")
+    assert not await queue.schedules.resume("a")
+    assert (await queue.schedules.get("a")).next is not None
+    for call in (queue.schedules.pause, queue.schedules.resume, queue.schedules.trigger):
+        with pytest.raises(UsageError, match="no schedule 'b'"):
+            await call("b")
+
+
+async def test_trigger(queue: Queue) -> None:
+    """One job now, as the schedule would make it, beside its ticks and also in a pause."""
+
+    @queue.cron("@yearly", kwargs={"word": "x"})
+    async def say(context: Context, word: str) -> tuple[str, bool]:
+        return word, context.scheduled_for is not None
+
+    async with Worker(queue):
+        before = (await queue.schedules.get("say")).next
+        await queue.schedules.pause("say")
+        job = await queue.schedules.trigger("say")
+        assert await job == ("x", True)
+        await queue.schedules.resume("say")
+        after = await queue.schedules.get("say")
+        assert (after.next, after.runs) == (before, 0)
+
+
+@pytest.mark.parametrize("overlap", ["skip", "buffer_one"])
+async def test_jobs_that_overlap(queue: Queue, overlap: Any) -> None:
+    """No two of them run at once, and it goes on when the long one has ended."""
+    running: list[datetime | None] = []
+    most: list[int] = []
+    go_on = asyncio.Event()
+
+    @queue.every("100ms", overlap=overlap)
+    async def slow(context: Context) -> None:
+        running.append(context.scheduled_for)
+        most.append(len(running))
+        await go_on.wait()
+        running.pop()
+
+    async with Worker(queue):
+        await wait_until(lambda: _skipped(queue, "slow"), "a tick that is left out")
+        go_on.set()
+        await wait_until(lambda: len(most) > 3, "further ticks")
+    assert set(most) == {1}
+
+
+async def _skipped(queue: Queue, name: str) -> bool:
+    return (await queue.schedules.get(name)).skipped > 1
+
+
+async def test_jitter_puts_jobs_off(queue: Queue) -> None:
+    """A tick keeps its time; its job starts later, by less than the jitter."""
+    late: list[float] = []
+
+    @queue.every("200ms", jitter="150ms")
+    async def spread(context: Context) -> None:
+        assert context.scheduled_for is not None
+        now = queue.session().broker.clock.now_ms()
+        late.append(now - context.scheduled_for.timestamp() * 1000)
+
+    async with Worker(queue):
+        await wait_until(lambda: len(late) >= 8, "ticks")
+    assert max(late) - min(late) > 10
+
+
+async def test_removed_schedule_stops(store_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Workers whose code has it no more leave it alone, and say so once."""
+    async with Queue(store_url, name="removed") as old:
+        seen: list[int] = []
+
+        @old.every("100ms", name="gone")
+        async def beat() -> None:
+            seen.append(1)
+
+        async with Worker(old):
+            await wait_until(lambda: seen, "a tick of the old code")
+    async with Queue(store_url, name="removed") as new:
+        kept: list[int] = []
+
+        @new.task(name="beat")
+        async def beat_still() -> None:
+            seen.append(2)
+
+        @new.every("100ms")
+        async def other() -> None:
+            kept.append(1)
+
+        with caplog.at_level(logging.WARNING, "aiostreamq.worker"):
+            async with Worker(new):
+                before = (await new.schedules.get("gone")).runs
+                await wait_until(lambda: len(kept) > 5, "ticks of the new code")
+                assert (await new.schedules.get("gone")).runs == before
+        assert 2 not in seen
+        told = [one for one in caplog.messages if "'gone'" in one]
+        assert len(told) == 1
+        assert "not in the code of this worker" in told[0]
+
+
+async def test_renamed_schedule_is_reported(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names the old and the new, so that nobody wonders at counts that begin anew."""
+    for name in ("before", "after"):
+        async with Queue(store_url, name="renamed") as queue:
+
+            @queue.cron("@daily", name=name)
+            async def report() -> None: ...
+
+            async with Worker(queue):
+                pass
+    assert "schedule 'before' seems to have been renamed to 'after'" in caplog.text
+
+
+async def test_old_code_beside_new(queue: Queue, store_url: str) -> None:
+    """In a rolling deploy old workers fire what the new ones have made of a schedule."""
+    seen: list[str] = []
+
+    @queue.every("1h", args=["old"], name="both")
+    @queue.task
+    async def say(word: str) -> None:
+        seen.append(word)
+
+    async with Worker(queue):
+        async with Queue(store_url) as newer:
+
+            @newer.every("100ms", args=["new"], name="both")
+            @newer.task(name="say")
+            async def say_newly(word: str) -> None:
+                seen.append(word)
+
+            async with Worker(newer):
+                pass
+        del seen[:]
+        await wait_until(lambda: seen, "a tick, by the worker of the old code")
+    assert set(seen) == {"new"}
+
+
+async def test_name_that_run_time_has_taken(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """The one that is there stays, and the log says what to do."""
+    await queue.schedules.create("say", "elsewhere", cron="@daily")
+
+    @queue.cron("@hourly")
+    async def say() -> None: ...
+
+    async with Worker(queue):
+        found = await queue.schedules.get("say")
+    assert (found.cron, found.is_declared) == ("@daily", False)
+    assert "schedule 'say' of this code is not used" in caplog.text
+
+
+async def test_options_that_are_for_one_job(queue: Queue) -> None:
+    """What names one job cannot be said of many; what is for each can."""
+
+    @queue.task
+    async def nothing() -> None: ...
+
+    with pytest.raises(UsageError, match="a schedule makes many"):
+        await queue.schedules.create("a", nothing.using(id="x"), cron="@daily")
+    at = datetime.now(UTC) + timedelta(days=1)
+    with pytest.raises(UsageError, match="length of time"):
+        await queue.schedules.create("a", nothing.using(expires=at), cron="@daily")
+    with pytest.raises(UsageError, match="leave args= out"):
+        await queue.schedules.create("a", nothing.bind(), args=[1], cron="@daily")
+    made = await queue.schedules.create("a", nothing.using(expires="5m"), cron="@daily")
+    assert made.definition.expires == 300_000
+
+
+async def test_old_job_makes_way(queue: Queue) -> None:
+    """With cancel_old the job of the last tick is cancelled for the next, running or not."""
+    running: list[str] = []
+    cancelled: list[str] = []
+
+    @queue.every("200ms", overlap="cancel_old")
+    async def endless(context: Context) -> None:
+        running.append(context.job_id)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(context.job_id)
+            raise
+
+    async with Worker(queue, shutdown_timeout=0):
+        await wait_until(lambda: len(cancelled) > 2, "old jobs to be cancelled")
+        first = queue.job(cancelled[0])
+        with pytest.raises(JobCancelled):
+            await first
+        assert cancelled[:3] == running[:3]
+    # Nobody runs it now: what waits makes way too.
+    await queue.schedules.create("waits", "nobody", every="100ms", overlap="cancel_old")
+    session = queue.session()
+    ticker = Ticker(session.timetable, session.broker.clock, {}, Steering(session.broker).cancel)
+    ticking = asyncio.create_task(ticker.run())
+    await wait_until(lambda: _has_run(queue, "waits", 3), "ticks")
+    ticking.cancel()
+    last = (await queue.schedules.get("waits")).last_job_id
+    assert last is not None
+    assert await queue.job(last).status() is JobState.QUEUED
+
+
+async def _has_run(queue: Queue, name: str, runs: int) -> bool:
+    return (await queue.schedules.get(name)).runs >= runs
+
+
+async def test_definition_of_a_version_to_come(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What this worker does not understand is left to newer ones, and told once."""
+    session = queue.session()
+    await session.open()
+    await session.timetable.put("a", b'{"v":2}', 5000, 5, replace=False)
+    seen: list[int] = []
+
+    @queue.every("100ms")
+    async def beat() -> None:
+        seen.append(1)
+
+    async with Worker(queue):
+        await wait_until(lambda: len(seen) > 2, "ticks of another schedule")
+    assert len([one for one in caplog.messages if "'a' is not fired" in one]) == 1

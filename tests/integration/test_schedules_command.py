@@ -1,0 +1,88 @@
+"""`aiostreamq schedules`, as a process of its own."""
+
+import json
+
+import pytest
+
+from tests.support.processes import Program
+
+TARGET = "tests.support.jobs:queue"
+
+
+@pytest.fixture(autouse=True)
+def address(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The empty store that the queue is in."""
+    monkeypatch.setenv("AIOSTREAMQ_URL", redis_url)
+
+
+async def ask(*words: str, code: int = 0) -> str:
+    """Run `aiostreamq schedules` and return what it printed."""
+    async with Program("-m", "aiostreamq", "schedules", words[0], TARGET, *words[1:]) as program:
+        assert await program.wait_end() == code, program.printed
+    assert "Traceback" not in program.printed
+    return program.printed
+
+
+async def test_life_of_a_schedule() -> None:
+    """It is made, listed, shown, changed, paused, resumed, fired by hand and removed."""
+    assert await ask("ls") == "no schedules"
+    made = await ask("create", "sums", "add", "--every", "90", "--args", "[1, 2]", "--json")
+    assert json.loads(made)["every"] == 90
+    changed = (
+        "--cron",
+        "0 9 * * *",
+        "--tz",
+        "Asia/Tokyo",
+        "--kwargs",
+        '{"a": 2, "b": 1}',
+        "--replace",
+    )
+    page = await ask("create", "sums", "add", *changed, "--overlap", "skip", "--max-runs", "3")
+    for told in ("0 9 * * * Asia/Tokyo", '{"a":2,"b":1}', "skip", "0 of 3", "00:00:00Z"):
+        assert told in page
+    assert await ask("pause", "sums") == "paused sums"
+    [head, row] = (await ask("ls")).splitlines()
+    assert head.split() == ["name", "task", "when", "next", "last", "runs", "state"]
+    assert row.split()[0] == "sums"
+    assert row.endswith("paused")
+    assert await ask("resume", "sums") == "resumed sums"
+    assert (await ask("trigger", "sums")).startswith("enqueued sums@")
+    found = json.loads(await ask("show", "sums", "--json"))
+    assert (found["runs"], found["is_paused"], len(found["upcoming"])) == (0, False, 3)
+    assert await ask("rm", "sums") == "removed sums"
+    assert "no schedule 'sums'" in await ask("rm", "sums", code=2)
+
+
+async def test_explain() -> None:
+    """It says in words when, the next five, and what the clocks do to it."""
+    told = await ask("explain", "--cron", "30 2 * * *", "--tz", "Europe/Madrid")
+    assert told.startswith("At 02:30 every day.\nIn the time of Europe/Madrid.")
+    assert told.count("02:30:00 CE") + told.count("03:30:00 CEST") == 5
+    assert "from 02:00 to 03:00; what the clock skips comes that much later, the first" in told
+    assert "from 03:00 to 02:00; what comes twice is due the first time only" in told
+    hourly = json.loads(
+        await ask("explain", "--cron", "@hourly", "--tz", "Europe/Madrid", "--json")
+    )
+    assert len(hourly["next"]) == 5
+    assert all("no tick more or less" in note for note in hourly["clock_changes"])
+    assert "In UTC, as no other time zone is given" in await ask("explain", "--cron", "@daily")
+    over = await ask("explain", "--every", "5m", "--end", "2020-01-01")
+    assert "Not after 2020-01-01 00:00:00Z (UTC)." in over
+    assert "Never again." in over
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["show", "x"], "no schedule 'x'"),
+        (["explain"], "explain what?"),
+        (["explain", "--cron", "* *"], "has 2 fields"),
+        (["create", "x", "add", "--every", "5", "--args", "{"], "--args is no JSON"),
+        (["create", "x", "add", "--every", "5", "--kwargs", "[]"], "is not an object"),
+        (["create", "x", "add", "--every", "5", "--start", "soon"], "is no time"),
+        (["create", "x", "add", "--every", "5"], "missing a required argument"),
+    ],
+)
+async def test_mistakes(words: list[str], complaint: str) -> None:
+    """What is wrong is told in a line, and nothing is made."""
+    assert complaint in await ask(*words, code=2)

@@ -1,0 +1,186 @@
+"""What a schedule says, and what is decided about its ticks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiostreamq.errors import UsageError
+from aiostreamq.model.cron import Cron, Every
+from aiostreamq.model.schedule import (
+    CHAIN,
+    GRACE_MS,
+    Definition,
+    Rules,
+    RuleWords,
+    Step,
+    job_id,
+    steps,
+    timing_of,
+)
+
+SECOND = 1000
+HOUR = 3600 * SECOND
+
+
+def every_second(**words: object) -> Definition:
+    """A schedule of one tick a second."""
+    rules = Rules.of(RuleWords(**words))  # pyright: ignore[reportArgumentType] - tests give any word
+    return Definition("t", Every(SECOND), rules, '{"task":"t"}', "default", "0")
+
+
+def run(definition: Definition, planned: int, now: int) -> tuple[list[int], int | None]:
+    """Decide until nothing is due; returns what is fired, and the tick that is planned then."""
+    fired: list[int] = []
+    at: int | None = planned
+    while at is not None and at <= now:
+        decided = steps(definition, at, now)
+        assert decided
+        assert [one.following for one in decided[:-1]] == [one.planned for one in decided[1:]]
+        fired += [one.planned for one in decided if one.is_fired]
+        at = decided[-1].following
+    return fired, at
+
+
+def test_tick_on_time() -> None:
+    """One is fired, and the next is planned."""
+    assert steps(every_second(), 5000, 5003) == [Step(5000, 6000, is_fired=True)]
+
+
+@pytest.mark.parametrize(("catch_up", "window"), [("none", None), ("latest", None), ("all", "1h")])
+def test_what_is_late_is_not_missed(catch_up: str, window: str | None) -> None:
+    """Whatever the policy, a restart of the workers costs no tick."""
+    definition = every_second(catch_up=catch_up, window=window)
+    assert run(definition, 0, GRACE_MS) == ([n * SECOND for n in range(11)], 11 * SECOND)
+
+
+def test_none_is_made_up_for() -> None:
+    """After an outage it goes on with what is to come."""
+    assert run(every_second(catch_up="none"), 0, HOUR) == ([], HOUR + SECOND)
+
+
+def test_the_latest_is_made_up_for() -> None:
+    """After an outage the last tick of it is fired, and no other."""
+    assert run(every_second(), 0, HOUR + 5) == ([HOUR], HOUR + SECOND)
+
+
+def test_the_latest_within_a_window() -> None:
+    """What was missed too long ago is not made up for."""
+    daily = Definition("t", Every(24 * HOUR), Rules.of({"window": "1h"}), "{}", "default", "0")
+    assert run(daily, 0, HOUR) == ([0], 24 * HOUR)
+    assert run(daily, 0, HOUR + 1) == ([], 24 * HOUR)
+
+
+def test_all_within_a_window() -> None:
+    """Each missed tick of the window is fired, and none twice."""
+    fired, following = run(every_second(catch_up="all", window="5m"), 0, HOUR)
+    assert fired == list(range(HOUR - 300 * SECOND, HOUR + 1, SECOND))
+    assert following == HOUR + SECOND
+
+
+def test_one_step_is_bounded() -> None:
+    """However much was missed, one step decides about a part of it."""
+    definition = every_second(catch_up="all", window="24h")
+    assert len(steps(definition, 0, HOUR)) == CHAIN
+
+
+def test_end_and_start_bound_it() -> None:
+    """No tick is before the one or after the other; naive times are in UTC."""
+    definition = every_second(
+        start=datetime(1970, 1, 1, 1),  # noqa: DTZ001 - naive on purpose
+        end=datetime(1970, 1, 1, 1, 0, 2, tzinfo=UTC),
+    )
+    assert list(definition.upcoming(0, 9)) == [HOUR, HOUR + SECOND, HOUR + 2 * SECOND]
+    assert run(definition, HOUR, 2 * HOUR) == ([HOUR + 2 * SECOND], None)
+
+
+@given(
+    st.sampled_from([("none", None), ("latest", None), ("latest", 60), ("all", 60), ("all", 7200)]),
+    st.integers(0, 2 * HOUR),
+    st.sampled_from([Every(700), Cron("*/7 * * * * *"), Cron("*/3 * * * *", "Europe/Madrid")]),
+)
+def test_outage_of_any_length(policy: tuple[str, int | None], late: int, timing: Cron) -> None:
+    """Ticks come in order, none twice, none of the future, and it always goes on."""
+    catch_up, window = policy
+    rules = Rules.of(RuleWords(catch_up=catch_up, window=window))  # pyright: ignore[reportArgumentType] - as above
+    definition = Definition("t", timing, rules, "{}", "default", "0")
+    planned = definition.next_after(1_774_742_400_000)
+    assert planned is not None
+    now = planned + late
+    fired, following = run(definition, planned, now)
+    assert all(before < after for before, after in pairwise(fired))
+    assert all(planned <= at <= now for at in fired)
+    assert following == definition.next_after(now)
+    if late <= GRACE_MS or (catch_up == "all" and window == 7200):
+        assert fired[0] == planned
+    elif catch_up != "none" and fired:
+        assert definition.next_after(fired[-1]) == following
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ({"overlap": "maybe"}, "overlap='maybe'"),
+        ({"catch_up": "some"}, "catch_up='some'"),
+        ({"catch_up": "all"}, "needs a window"),
+        ({"catch_up": "none", "window": 5}, "catch_up='none' does not"),
+        ({"max_runs": 0}, "would never run"),
+        ({"jitter": "long"}, "jitter='long'"),
+        ({"start": datetime(2026, 2, 1, tzinfo=UTC), "end": datetime(2026, 1, 1, tzinfo=UTC)},
+         "end is before start"),
+    ],
+)  # fmt: skip
+def test_rules_that_cannot_be_meant(words: RuleWords, complaint: str) -> None:
+    """A mistake is told where it is made."""
+    with pytest.raises(UsageError, match=complaint):
+        Rules.of(words)
+
+
+def test_cron_or_interval() -> None:
+    """A schedule has one of them, and a zone only with the one."""
+    with pytest.raises(UsageError, match="one of them"):
+        timing_of(None, None, None, None)
+    with pytest.raises(UsageError, match="one of them"):
+        timing_of("@daily", 5, None, None)
+    with pytest.raises(UsageError, match="knows no time zone"):
+        timing_of(None, 5, "Europe/Madrid", None)
+    assert timing_of(None, "2s", None, 500) == Every(2000, 500)
+
+
+@pytest.mark.parametrize("timing", [Every(5000, 7), Cron("0 9 * * mon", "Europe/Madrid")])
+def test_definition_travels(timing: Cron) -> None:
+    """What is kept in Redis is read as it was written; what is not known is ignored."""
+    rules = Rules("skip", "all", 5, 6, 7, 8, 9)
+    definition = Definition("t", timing, rules, '{"task":"t"}', "high", "2", 30)
+    written = definition.encode()
+    assert Definition.decode(written) == definition
+    assert Definition.decode(orjson.dumps({**orjson.loads(written), "new": 1})) == definition
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"v":2}', b'{"v":1,"task":"t"}'])
+def test_definition_that_is_none(raw: bytes) -> None:
+    """What cannot be read is told so, and fires nothing."""
+    with pytest.raises(ValueError, match="known here"):
+        Definition.decode(raw)
+
+
+def test_job_of_a_tick() -> None:
+    """It carries the tick, and expires by the time it is enqueued at."""
+    definition = Definition("t", Every(5000), Rules(), '{"task":"t"}', "default", "0", 30)
+    told = orjson.loads(definition.envelope_for(5000, 5100))
+    assert told == {"task": "t", "scheduled_for": 5000, "expires": 5130}
+    assert job_id("a", 5000) == "a@1970-01-01T00:00:05Z"
+
+
+def test_jitter_is_the_same_for_whoever_asks() -> None:
+    """It spreads the ticks over its length, and asks no dice."""
+    definition = every_second(jitter="10s")
+    delays = [definition.delay("a", n * SECOND) for n in range(1000)]
+    assert delays == [definition.delay("a", n * SECOND) for n in range(1000)]
+    assert 0 <= min(delays) < 500
+    assert 9_500 < max(delays) <= 10_000
