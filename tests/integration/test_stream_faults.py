@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiostreamq import Chunk, Event, Job, Queue, Restarted, Worker
+from aiostreamq import Chunk, Context, Event, Job, JobFailed, Queue, Restarted, Worker
 from aiostreamq.worker import emitter
 from tests.integration import stream_app
 from tests.support.processes import Program, worker_program
@@ -118,6 +118,71 @@ async def test_worker_is_cut_off_from_redis(proxy: Proxy, redis_url: str) -> Non
             await proxy.accept()
             rest = [event async for event in told]
     assert [*first, *rest] == [Chunk(f"1-{n + 1}", n) for n in range(count)]
+
+
+async def test_worker_stops(redis_url: str) -> None:
+    """What it hands back runs again elsewhere, and whoever follows is told."""
+    heard = asyncio.Event()
+    closed: list[int] = []
+
+    async with Queue(redis_url) as queue:
+
+        @queue.task
+        async def numbers(context: Context) -> AsyncIterator[int]:
+            try:
+                for number in range(3):
+                    yield number
+                if context.delivery == 1:
+                    heard.set()
+                    await asyncio.Event().wait()
+            finally:
+                closed.append(context.delivery)
+
+        job = await numbers.enqueue()
+
+        async def follow() -> list[Event[int]]:
+            return [event async for event in job.events()]
+
+        following = asyncio.create_task(follow())
+        async with Worker(queue, shutdown_timeout=0):
+            await heard.wait()
+        assert closed == [1], "the generator was closed"
+        async with Worker(queue):
+            told = await following
+    first = [Chunk(f"1-{n + 1}", n) for n in range(3)]
+    again = [Chunk(f"2-{n + 1}", n) for n in range(3)]
+    assert told in ([*first, Restarted("2-0", 2), *again], again), "as soon as the reader was"
+
+
+async def test_redis_is_full(own_redis_server: RedisServer) -> None:
+    """A stream with a hole fails its job; a report that is lost fails none."""
+    is_full = asyncio.Event()
+
+    async with Queue(own_redis_server.url) as queue:
+
+        @queue.task
+        async def numbers() -> AsyncIterator[int]:
+            yield 0
+            await is_full.wait()
+            for number in range(1, 5_000):
+                yield number
+
+        @queue.task
+        async def report(context: Context) -> str:
+            await is_full.wait()
+            await context.progress(0.5)
+            return "done"
+
+        async with Worker(queue):
+            streaming, reporting = await numbers.enqueue(), await report.enqueue()
+            events = streaming.events()
+            assert await anext(events) == Chunk("1-1", 0)
+            own_redis_server.ask("CONFIG", "SET", "maxmemory", "1")
+            is_full.set()
+            with pytest.raises(JobFailed, match="OOM"):
+                await anext(events)
+            assert await reporting == "done"
+            assert [event async for event in reporting.events()] == []
 
 
 @settings(
