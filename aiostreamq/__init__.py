@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.context import Context
-from aiostreamq.client.job import Job
-from aiostreamq.client.task import Call, Task
+from aiostreamq.client.job import Job, StreamJob
+from aiostreamq.client.task import Call, StreamTask, Task
 from aiostreamq.errors import (
     AioStreamQError,
     BrokerError,
+    EventsLost,
     JobCancelled,
     JobDead,
     JobDropped,
@@ -15,6 +16,7 @@ from aiostreamq.errors import (
     JobExpired,
     JobFailed,
     JobNotFound,
+    JobRestarted,
     JobTimeout,
     NoResult,
     NotConfirmed,
@@ -22,6 +24,7 @@ from aiostreamq.errors import (
     ProcessDied,
     QueueFull,
     QueueUnavailable,
+    StreamBroken,
     UnsupportedServer,
     UsageError,
     WaitTimeout,
@@ -35,6 +38,7 @@ from aiostreamq.queue import Queue
 if TYPE_CHECKING:
     from aiostreamq.client.dead import DeadLetters
     from aiostreamq.client.schedules import Schedule, Schedules
+    from aiostreamq.model.event import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.letter import DeadLetter, PastFailure
     from aiostreamq.worker.worker import Worker
 
@@ -42,11 +46,14 @@ __all__ = [
     "AioStreamQError",
     "BrokerError",
     "Call",
+    "Chunk",
     "Context",
     "Dead",
     "DeadLetter",
     "DeadLetters",
     "Drop",
+    "Event",
+    "EventsLost",
     "Job",
     "JobCancelled",
     "JobDead",
@@ -55,20 +62,27 @@ __all__ = [
     "JobExpired",
     "JobFailed",
     "JobNotFound",
+    "JobRestarted",
     "JobState",
     "JobTimeout",
+    "Lost",
     "NoResult",
     "NotConfirmed",
     "PastFailure",
     "PayloadError",
     "ProcessDied",
+    "Progress",
     "Queue",
     "QueueFull",
     "QueueUnavailable",
+    "Restarted",
     "Retry",
     "RetryLater",
     "Schedule",
     "Schedules",
+    "StreamBroken",
+    "StreamJob",
+    "StreamTask",
     "Task",
     "UnsupportedServer",
     "UsageError",
@@ -82,8 +96,8 @@ __version__: str
 
 
 def __getattr__(name: str) -> object:
-    # Read when asked for: producers need no worker, and importlib.metadata would
-    # be a third of the import of aiostreamq.
+    # Read when asked for: producers need no worker, few programs follow jobs, and
+    # importlib.metadata would be a third of the import of aiostreamq.
     if name == "Worker":
         from aiostreamq.worker.worker import Worker
 
@@ -100,6 +114,10 @@ def __getattr__(name: str) -> object:
         from aiostreamq.client import schedules
 
         return getattr(schedules, name)
+    if name in {"Chunk", "Event", "Lost", "Progress", "Restarted"}:
+        from aiostreamq.model import event
+
+        return getattr(event, name)
     if name == "__version__":
         from importlib.metadata import version
 

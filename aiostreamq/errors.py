@@ -12,6 +12,9 @@
     │   ├── JobDropped         the task dropped the job
     │   ├── JobExpired         the job was not started in time
     │   └── JobNotFound        no such job, or its result has expired
+    ├── StreamBroken           the chunks do not go on where you have got to; the job does
+    │   ├── JobRestarted       the job runs again: its chunks begin anew
+    │   └── EventsLost         chunks were dropped before you read them
     ├── ProcessDied            the process of a task died; told as the type of a JobFailed
     ├── WaitTimeout            you stopped waiting; the job goes on
     └── BrokerError            Redis: trying again may help
@@ -81,6 +84,29 @@ class JobDropped(JobError):
 
 class JobExpired(JobError):
     """The job was not started before the time that `expires` had set, and never ran."""
+
+
+class StreamBroken(AioStreamQError):
+    """What the job streams does not go on where you have got to; it is still being streamed."""
+
+    def __init__(self, message: str | None = None, *, job_id: str = "", after: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id  #: the job this is about
+        self.after = after  #: `job.events(after=...)` goes on from here
+
+
+class JobRestarted(StreamBroken):
+    """The job runs again from its start: drop the chunks you have, and iterate over it again."""
+
+
+class EventsLost(StreamBroken):
+    """Chunks were dropped before you read them: only the latest are kept. Read faster."""
+
+    def __init__(
+        self, message: str | None = None, *, job_id: str = "", after: str = "", count: int = 0
+    ) -> None:
+        super().__init__(message, job_id=job_id, after=after)
+        self.count = count  #: how many are missing
 
 
 class JobNotFound(JobError):

@@ -1,12 +1,12 @@
 """The queue as users hold it."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
 
 from aiostreamq.client.context import Context
 from aiostreamq.client.producer import Producer
-from aiostreamq.client.task import AsyncTask, P, SyncTask, Task
+from aiostreamq.client.task import AsyncTask, C_co, P, StreamTask, SyncTask, Task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
@@ -40,6 +40,14 @@ if TYPE_CHECKING:
         # An `async def` is a function too, so the overloads overlap: the first match is meant.
         @overload
         def __call__(  # pyright: ignore[reportOverlappingOverload]
+            self, function: Callable[Concatenate[Context, P], AsyncIterable["C_co"]], /
+        ) -> "StreamTask[Concatenate[Context, P], P, C_co]": ...
+        @overload
+        def __call__(
+            self, function: Callable[P, AsyncIterable["C_co"]], /
+        ) -> "StreamTask[P, P, C_co]": ...
+        @overload
+        def __call__(
             self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, "R"]], /
         ) -> "AsyncTask[Concatenate[Context, P], P, R]": ...
         @overload
@@ -170,6 +178,12 @@ class Queue(Producer):
 
     @overload
     def task(  # pyright: ignore[reportOverlappingOverload]
+        self, function: Callable[Concatenate[Context, P], AsyncIterable[C_co]], /
+    ) -> StreamTask[Concatenate[Context, P], P, C_co]: ...
+    @overload
+    def task(self, function: Callable[P, AsyncIterable[C_co]], /) -> StreamTask[P, P, C_co]: ...
+    @overload
+    def task(
         self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
     ) -> AsyncTask[Concatenate[Context, P], P, R]: ...
     @overload
@@ -199,7 +213,7 @@ class Queue(Producer):
         """Register a function as a task, as `@queue.task` or `@queue.task(...)`.
 
         Args:
-            function: `async def` or `def`. It stays callable as it is.
+            function: `async def`, with `yield` to stream, or `def`. It stays callable as it is.
             name: What the task is called in the queue; its `__name__` by default.
             executor: Where workers run a `def`: in a "thread" (by default), or in a
                 "process" of its own, for work that keeps a processor busy.
@@ -238,10 +252,16 @@ class Queue(Producer):
                 f"not have: name it in Queue(lanes=[...])"
             )
         is_async = inspect.iscoroutinefunction(function)
+        is_stream = inspect.isasyncgenfunction(function)
+        if inspect.isgeneratorfunction(function):
+            raise UsageError(
+                f"task {called!r} yields: make it an `async def`, which streams, or return a list"
+            )
         signature = TaskSignature(called, function, Context)
-        place = checked_executor(called, executor, function, signature, is_async=is_async)
-        spec = TaskSpec(called, options, function, signature, is_async, place)
-        task = (AsyncTask if is_async else SyncTask)[..., ..., object](spec, self)
+        on_loop = is_async or is_stream
+        place = checked_executor(called, executor, function, signature, is_async=on_loop)
+        spec = TaskSpec(called, options, function, signature, is_async, place, is_stream)
+        task = _kind_of(spec)(spec, self)
         self.tasks[called] = task
         return task
 
@@ -319,3 +339,9 @@ class Queue(Producer):
             return task
 
         return schedule
+
+
+def _kind_of(spec: TaskSpec) -> Callable[[TaskSpec, Queue], Task[..., object]]:
+    if spec.is_stream:
+        return StreamTask[..., ..., object]
+    return (AsyncTask if spec.is_async else SyncTask)[..., ..., object]

@@ -4,7 +4,17 @@
 an hour on two cores; ``--only floor,aiostreamq`` takes a few minutes.
 """
 
-from benchmarks import awaits, delayed, drain, enqueue, idle, inflight, queued_memory, roundtrip
+from benchmarks import (
+    awaits,
+    delayed,
+    drain,
+    enqueue,
+    idle,
+    inflight,
+    queued_memory,
+    roundtrip,
+    stream,
+)
 from benchmarks.report import render, render_machine
 from benchmarks.rounds import Question, answer, parse_options, write
 from benchmarks.tables import RESULTS, fill_readme
@@ -18,6 +28,7 @@ QUESTIONS: tuple[Question, ...] = (
     awaits.QUESTION,
     idle.QUESTION,
     delayed.QUESTION,
+    stream.QUESTION,
 )
 
 

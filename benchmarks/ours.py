@@ -12,7 +12,7 @@ from benchmarks.harness import CONCURRENCY, Client, bodies, main
 
 
 class Bench:
-    """The queue and its two tasks."""
+    """The queue and its tasks."""
 
     def __init__(self, url: str) -> None:
         self.queue = Queue(url, name="bench")
@@ -24,6 +24,11 @@ class Bench:
         @self.queue.task(name="keep")
         async def keep(text: str) -> None:
             pass
+
+        @self.queue.task(name="stream")
+        async def stream(chunks: int) -> AsyncGenerator[str, None]:
+            for number in range(chunks):
+                yield f"token {number}"
 
         self.noop, self.keep = noop, keep
 

@@ -12,7 +12,17 @@ BEGIN = "<!-- tables: begin -->"
 END = "<!-- tables: end -->"
 
 #: The order of reading; a file of another name comes last.
-ORDER = ("drain", "enqueue", "roundtrip", "inflight", "queued_memory", "awaits", "idle", "delayed")
+ORDER = (
+    "drain",
+    "enqueue",
+    "roundtrip",
+    "inflight",
+    "queued_memory",
+    "awaits",
+    "idle",
+    "delayed",
+    "stream",
+)
 
 
 def fill_readme() -> None:

@@ -1,10 +1,14 @@
-"""What a running task can know about itself."""
+"""What a running task can know about itself, and say."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from aiostreamq.errors import PayloadError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
     from aiostreamq.client.producer import Producer
 
 
@@ -15,6 +19,42 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.is_set = False  # one attribute, set once: safe between threads
+
+
+class Voice(Protocol):
+    """What a run speaks with."""
+
+    has_spoken: bool  #: whether anything was said
+
+    @property
+    def is_full(self) -> bool:
+        """Whether to wait before saying more."""
+        ...
+
+    def say(self, event: bytes) -> None:
+        """Take an event along with the next batch."""
+        ...
+
+    def say_soon(self, report: bytes) -> None:
+        """Say a report of progress, from any thread."""
+        ...
+
+    async def wait_room(self) -> None:
+        """Wait until it is not full."""
+        ...
+
+    async def stream(
+        self,
+        chunks: "AsyncGenerator[object, None]",
+        write: "Callable[[object], bytes]",
+        max_payload: int,
+    ) -> None:
+        """Say all that *chunks* yields, as *write* writes it."""
+        ...
+
+    async def end(self) -> None:
+        """Say that nothing follows, and wait until Redis has all, or has refused it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +74,7 @@ class Context:
     #: the time in UTC at which the schedule that it comes from had planned it; None for other jobs
     scheduled_for: datetime | None = None
     _stop: StopFlag = field(default_factory=StopFlag, repr=False, compare=False)
+    _voice: Voice | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_cancelled(self) -> bool:
@@ -43,6 +84,53 @@ class Context:
         any thread, and return. It asks nothing of Redis.
         """
         return self._stop.is_set
+
+    async def progress(self, fraction: float, message: str = "", **meta: object) -> None:
+        """Tell whoever follows the job how far it has got.
+
+        Args:
+            fraction: How much is done, 0 to 1.
+            message: For people.
+            **meta: Anything else that JSON can carry.
+
+        Raises:
+            UsageError: *fraction* is none.
+            PayloadError: *meta* cannot travel, or is too long.
+
+        Returns before Redis has it, but waits while this job has much that Redis has
+        not got yet. What Redis refuses is logged and lost: progress fails no job. Cancelling
+        is safe. Does nothing in a context that no worker has made.
+        """
+        report = self._report(fraction, message, meta)
+        if self._voice is not None:
+            self._voice.say(report)
+            if self._voice.is_full:
+                await self._voice.wait_room()
+
+    def progress_nowait(self, fraction: float, message: str = "", **meta: object) -> None:
+        """Say the same without waiting, from any thread: for `def` tasks.
+
+        While Redis has not got what was said before, a report may take the place
+        of the one before it; the last is always told.
+
+        Raises:
+            As `progress`.
+        """
+        report = self._report(fraction, message, meta)
+        if self._voice is not None:
+            self._voice.say_soon(report)
+
+    def _report(self, fraction: float, message: str, meta: dict[str, object]) -> bytes:
+        # Here, as few programs need it and importing aiostreamq shall be quick.
+        from aiostreamq.model.event import encode_progress
+
+        report = encode_progress(fraction, message, meta)
+        if len(report) > self.queue.max_payload:
+            raise PayloadError(
+                f"task {self.task!r}: progress of {len(report):,} bytes is over the limit of "
+                f"{self.queue.max_payload:,}: say where the data is, or raise Queue(max_payload=)"
+            )
+        return report
 
 
 def moment(ms: float | None) -> datetime | None:

@@ -1,15 +1,25 @@
 """The handle of one job."""
 
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from aiostreamq.errors import JobError, JobNotFound, NoResult
+from aiostreamq.errors import (
+    EventsLost,
+    JobError,
+    JobNotFound,
+    JobRestarted,
+    NoResult,
+    StreamBroken,
+)
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.outcome import UNREADABLE, JobState, Unreadable, decode_outcome
+from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
     from aiostreamq.client.waiter import Ticket, Waiter
+    from aiostreamq.model.event import Event, Lost, Position, Restarted
 
+C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -59,19 +69,85 @@ class Job(Generic[R_co]):
 
         Cancelling is safe: nothing is consumed, a later call gets the same answer.
         """
+        limit = None if timeout is None else seconds("timeout", timeout)
+        outcome = await self._outcome(limit)
+        if (error := outcome.error(self.id)) is not None:
+            raise error
+        spec = self._waiter.spec_of(outcome.task)
+        if spec is None or spec.signature is None or spec.is_stream:
+            return cast("R_co", outcome.value)
+        return cast("R_co", spec.signature.restore_result(outcome.value))
+
+    async def _outcome(self, limit: float | None = None) -> Outcome:
         if not self._keeps_result:
             raise NoResult
         if self._ticket is None:
             self._ticket = self._waiter.ticket(self.id)
-        limit = None if timeout is None else seconds("timeout", timeout)
         outcome = await self._waiter.outcome(self._ticket, limit)
         self._waiter.awaited_tasks.add(outcome.task)
+        return outcome
+
+    def events(self, after: str | None = None) -> "AsyncGenerator[Event[object], None]":
+        """Follow what the job says, from the first that is kept to its end.
+
+        Gives, in order, a `Progress` for each report, and for a streaming task a
+        `Chunk` for each value; `Restarted` where the job runs again, after which all
+        comes anew; and `Lost` where events were dropped before they were read here. A
+        job that says nothing just ends.
+
+        Args:
+            after: The `id` of an event, to go on behind it: here, after a connection was
+                lost, or in another process.
+
+        Raises:
+            UsageError: *after* is no such id.
+            PayloadError: A chunk is not of the type that the task names.
+            BrokerError: Redis refused.
+
+        After the last event it raises what awaiting the job would: `JobFailed`, `NoResult`
+        and so on. Cancelling is safe: nothing is consumed. Who stops early should close it,
+        with `contextlib.aclosing`.
+        """
+        # Here, as few programs need it and importing aiostreamq shall be quick.
+        from aiostreamq.model.event import Position
+
+        return self._events(Position(after))
+
+    async def _events(self, position: "Position") -> "AsyncGenerator[Event[object], None]":
+        import asyncio  # for the same reason
+
+        waiter = self._waiter
+        ending = asyncio.create_task(self._outcome(), name=f"aiostreamq:end:{self.id}")
+        following = waiter.follower.follow(self.id, (position.number, position.seq), ending)
+        try:
+            async with aclosing(following):
+                async for entry in following:
+                    for event in position.read(entry, waiter.restorer_of(entry.task)):
+                        yield event
+            outcome = await ending
+        finally:
+            ending.cancel()
+            if ending.done() and not ending.cancelled():
+                ending.exception()  # so that asyncio does not miss whoever looks at it
         if (error := outcome.error(self.id)) is not None:
             raise error
-        spec = self._waiter.spec_of(outcome.task)
-        if spec is None or spec.signature is None:
-            return cast("R_co", outcome.value)
-        return cast("R_co", spec.signature.restore_result(outcome.value))
+
+    async def __aiter__(self) -> "AsyncIterator[object]":
+        """Give the values of the chunks as the job yields them.
+
+        Raises:
+            JobRestarted: The job runs again; iterating anew gives all from the start.
+            EventsLost: Chunks were dropped before they were read here.
+
+        Else as `events`.
+        """
+        events = self.events()
+        async with aclosing(events):
+            async for event in events:
+                if event.kind == "chunk":
+                    yield event.value
+                elif event.kind != "progress":
+                    raise _broken(self.id, event)
 
     async def cancel(self) -> JobState:
         """End the job, wherever it is; return the state that it was in.
@@ -121,3 +197,25 @@ class Job(Generic[R_co]):
             except Unreadable as error:
                 raise JobError(UNREADABLE, job_id=self.id) from error
         return JobState(found.decode())
+
+
+class StreamJob(Job[None], Generic[C_co]):
+    """A job of a streaming task: an async iterator of what it yields. Awaiting it gives None."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def events(self, after: str | None = None) -> "AsyncGenerator[Event[C_co], None]":
+            """Follow what the job says."""
+            ...
+
+        def __aiter__(self) -> "AsyncIterator[C_co]":
+            """Give the values of the chunks."""
+            ...
+
+
+def _broken(job_id: str, event: "Restarted | Lost") -> StreamBroken:
+    if event.kind == "restarted":
+        return JobRestarted(job_id=job_id, after=event.id)
+    return EventsLost(job_id=job_id, after=event.id, count=event.count)

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from aiostreamq.client.job import Job
-from aiostreamq.client.task import Enqueuer, P, Using
+from aiostreamq.client.job import Job, StreamJob
+from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id
 from aiostreamq.model.spec import TaskSpec
@@ -95,6 +95,10 @@ class Producer:
         self._session.check_loop()
         return self._session
 
+    @overload
+    async def enqueue(
+        self, task: StreamEnqueuer[P, C_co], *args: P.args, **kwargs: P.kwargs
+    ) -> StreamJob[C_co]: ...
     @overload
     async def enqueue(self, task: Enqueuer[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
     @overload

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.client.entrance import Entrance, Waiting
 from aiostreamq.client.ids import new_job_id
-from aiostreamq.client.job import Job
+from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.waiter import Waiter
 from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import Mark, Postponement, Submission
@@ -188,7 +188,8 @@ class Session:
         elif using.id is None and spec.name in self.waiter.awaited_tasks:
             mark, ticket = Mark.CALLER, self.waiter.new_ticket(job_id, is_announced=True)
         keeps_result = mark is not Mark.NO_RESULT
-        job: Job[object] = Job(job_id, self.waiter, ticket, keeps_result=keeps_result)
+        make: type[Job[object]] = cast("type[Job[object]]", StreamJob) if spec.is_stream else Job
+        job: Job[object] = make(job_id, self.waiter, ticket, keeps_result=keeps_result)
         place = self.broker.place_of(options.lane)
         if using.due is None:
             return (job_id, place, mark, envelope), job

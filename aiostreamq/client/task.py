@@ -1,6 +1,6 @@
 """Tasks: functions whose calls can be enqueued."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
-    from aiostreamq.client.job import Job
+    from aiostreamq.client.job import Job, StreamJob
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.spec import TaskSpec
 
 P = ParamSpec("P")  # how it is enqueued
 C = ParamSpec("C")  # how it is called: with the context, where it takes one
 R_co = TypeVar("R_co", covariant=True)
+C_co = TypeVar("C_co", covariant=True)  # what a streaming task yields
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,30 @@ class Enqueuer(Generic[P, R_co]):
         return Enqueuer(self.spec, self._submitter, using)
 
 
+class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
+    """Something whose calls are jobs that stream."""
+
+    if TYPE_CHECKING:
+
+        def enqueue(
+            self, *args: P.args, **kwargs: P.kwargs
+        ) -> "Coroutine[Any, Any, StreamJob[C_co]]":
+            """Enqueue a call with these arguments."""
+            ...
+
+        def using(
+            self,
+            *,
+            id: str | None = None,  # noqa: A002  # as above
+            delay: "Duration | None" = None,
+            at: "datetime | None" = None,
+            expires: "Duration | datetime | None" = None,
+            **words: "Unpack[OptionWords]",
+        ) -> "StreamEnqueuer[P, C_co]":
+            """Return the same with options for the next jobs."""
+            ...
+
+
 class Task(Enqueuer[P, R_co]):
     """A registered function. Calling it just runs it; `.enqueue` has a worker run it."""
 
@@ -169,5 +194,13 @@ class SyncTask(Task[P, R_co], Generic[C, P, R_co]):
     """A task made from a `def`; workers run it in a thread or in a process."""
 
     def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R_co:
+        """Run the function here and now, without the queue."""
+        return self._function(*args, **kwargs)
+
+
+class StreamTask(Task[P, None], StreamEnqueuer[P, C_co], Generic[C, P, C_co]):
+    """A task made from an async generator, whose jobs stream what it yields."""
+
+    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> AsyncGenerator[C_co, None]:
         """Run the function here and now, without the queue."""
         return self._function(*args, **kwargs)

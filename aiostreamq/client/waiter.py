@@ -29,6 +29,7 @@ from aiostreamq.store.line import Line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiostreamq.client.follower import Follower
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.link import Link
 
@@ -86,6 +87,16 @@ class Waiter:
         self._link: Link | None = None  # the one that was listened on last
         self._swept = 0.0  # loop time
         self._is_closed = False
+        self._follower: Follower | None = None
+
+    @property
+    def follower(self) -> "Follower":
+        """Who reads what jobs say; made when first asked for."""
+        if self._follower is None:
+            from aiostreamq.client.follower import Follower
+
+            self._follower = Follower(self.broker)
+        return self._follower
 
     @property
     def broker(self) -> Broker:
@@ -101,6 +112,13 @@ class Waiter:
         if ticket is None or ticket.outcome is not None:
             ticket = self._tickets[job_id] = Ticket(job_id)
         return ticket
+
+    def restorer_of(self, task: str) -> "Callable[[object], object]":
+        """What makes values of the chunks of *task*."""
+        spec = self.spec_of(task)
+        if spec is None or spec.signature is None or not spec.is_stream:
+            return _as_it_is
+        return spec.signature.restore_result
 
     def new_ticket(self, job_id: str, *, is_announced: bool = False) -> Ticket:
         """The ticket of a job that is new, whether or not its id is.
@@ -179,6 +197,8 @@ class Waiter:
         """Stop listening; whoever still waits gets QueueUnavailable."""
         self._is_closed = True
         self._line.close()
+        if self._follower is not None:
+            await self._follower.close()
         if self._listening is not None:
             self._listening.cancel()
             with suppress(asyncio.CancelledError):
@@ -254,3 +274,7 @@ class Waiter:
     def _fail_all(self, error: Exception) -> None:
         for ticket in list(self._awaited):
             ticket.fail(error)
+
+
+def _as_it_is(value: object) -> object:
+    return value

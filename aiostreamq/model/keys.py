@@ -69,6 +69,10 @@ class Keys:
         """The outcome of a job that has ended."""
         return f"{self.prefix}result:{job_id}"
 
+    def events(self, job_id: str) -> str:
+        """The stream of what a job says while it runs."""
+        return f"{self.prefix}events:{job_id}"
+
     def inbox(self, client: str) -> str:
         """The list that wakes one client process."""
         return f"{self.prefix}inbox:{client}"

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import cast, get_type_hints
+from typing import cast, get_args, get_type_hints
 
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.annotations import Restorer, is_plain
@@ -66,6 +66,8 @@ class TaskSignature:
     @cached_property
     def _result(self) -> Restorer | None:
         annotation = self._resolved_hints.get("return")
+        if inspect.isasyncgenfunction(self._function):  # what travels is what it yields
+            annotation = next(iter(get_args(annotation)), None)
         if is_plain(annotation):
             return None
         return Restorer(annotation, f"the result of task {self._name!r}")

@@ -21,6 +21,7 @@ class TaskSpec:
     signature: TaskSignature | None = None  #: None where only the name is known here
     is_async: bool = True
     executor: Place = "thread"  #: where it runs, unless it is async
+    is_stream: bool = False  #: whether it is an async generator, whose values are streamed
     #: the name as JSON, for the outcomes: written once and not once a job
     name_json: bytes = field(init=False)
     #: what all envelopes of the task begin with

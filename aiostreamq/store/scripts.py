@@ -35,6 +35,7 @@ SCRIPTS = (
     "confirm",
     "replay",
     "purge",
+    "emit",
     "cancel",
     "schedule",
     "declare",

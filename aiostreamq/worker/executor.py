@@ -9,12 +9,11 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from aiostreamq.client.context import Context, StopFlag, moment
+from aiostreamq.client.context import Context, StopFlag, Voice, moment
 from aiostreamq.errors import PayloadError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.envelope import Malformed, decode_envelope
@@ -24,7 +23,7 @@ from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, j
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import clean, describe
-from aiostreamq.worker.runs import Run, Stop
+from aiostreamq.worker.runs import Gate, Run, Stop
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
@@ -40,16 +39,6 @@ CLEANUP_TIME = 5.0
 
 # Seconds for which a delivery can be on its way from Redis after a word about it has come.
 ON_THE_WAY = 60.0
-
-
-class Gate(Protocol):
-    """Who says which jobs may run now."""
-
-    is_closed: bool  #: nothing may start
-
-    def turn(self, delivery: Delivery) -> AbstractAsyncContextManager[None]:
-        """Wait until a suspect may run, and run it inside."""
-        ...
 
 
 class Executor:
@@ -69,6 +58,7 @@ class Executor:
         pass_on: Callable[[Delivery, str], bool],
         refuse: Callable[[Delivery, str], None],
         suspects: "Gate",
+        voice: Callable[[Delivery, str, int], Voice],
     ) -> None:
         """Prepare to run jobs of *queue*.
 
@@ -86,6 +76,8 @@ class Executor:
             refuse: Takes what is no job, and why.
             suspects: Says when those may run that were with workers when they died,
                 and when nothing else may start.
+            voice: Makes what a delivery speaks with, from its task and the milliseconds
+                that its outcome is kept.
         """
         self.concurrency = concurrency
         self.backlog: deque[Delivery] = deque()  #: delivered, not started
@@ -104,6 +96,7 @@ class Executor:
         self._refuse = refuse
         self._suspects = suspects
         self._cancelled: dict[tuple[int, bytes], float] = {}  # asked for, and when (loop time)
+        self._voice = voice
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
         # Each job starts from this, not from what the job before it has set.
@@ -254,13 +247,24 @@ class Executor:
         if spec.executor == "process":
             return await self._call_in_process(run)
         args, kwargs = signature.restore_arguments(envelope.args, envelope.kwargs)
-        if signature.context_name is not None:
-            args, kwargs = signature.with_context(args, kwargs, self._context_of(run))
-        if spec.is_async:
-            value = await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
-        else:
-            told = {"task": spec.name, "job_id": run.delivery.job_id}
-            value = await self._threads.call(function, args, kwargs, told)
+        voice: Voice | None = None
+        if signature.context_name is not None or spec.is_stream:
+            voice = self._voice(run.delivery, spec.name, run.keep_ms)
+            args, kwargs = signature.with_context(args, kwargs, self._context_of(run, voice))
+        try:
+            if spec.is_async:
+                value = await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
+            elif voice is not None and spec.is_stream:
+                chunks = cast("AsyncGenerator[object, None]", function(*args, **kwargs))
+                await voice.stream(chunks, signature.write_result, self._queue.max_payload)
+                return b"null"
+            else:
+                told = {"task": spec.name, "job_id": run.delivery.job_id}
+                value = await self._threads.call(function, args, kwargs, told)
+        finally:
+            # Whoever follows the job reads on until its end is told, so that comes last.
+            if voice is not None and voice.has_spoken:
+                await voice.end()
         written = signature.write_result(value)
         if len(written) > self._queue.max_payload:
             raise self._too_long(run, written)
@@ -284,7 +288,7 @@ class Executor:
             f"or raise Queue(max_payload=)"
         )
 
-    def _context_of(self, run: Run) -> Context:
+    def _context_of(self, run: Run, voice: Voice) -> Context:
         delivery = run.delivery
         run.flag = StopFlag()
         return Context(
@@ -296,6 +300,7 @@ class Executor:
             self._worker,
             moment(run.envelope.scheduled_for),
             run.flag,
+            voice,
         )
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:

@@ -93,7 +93,7 @@ class Heartbeat:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._thread is not None:
-            self._started.wait()
+            await asyncio.to_thread(self._started.wait)
             self._tell(self._beat_loop, self._stop_beating)
             await asyncio.to_thread(self._thread.join)
 

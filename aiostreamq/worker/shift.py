@@ -16,6 +16,7 @@ from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
 from aiostreamq.worker.canceller import Canceller
 from aiostreamq.worker.control import Control
+from aiostreamq.worker.emitter import Emitter
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.heartbeat import Heartbeat
 from aiostreamq.worker.parking import Parking
@@ -87,6 +88,7 @@ class Shift:
             self._pass_on,
             self._bury,
             Suspects(self._roster, settings.max_deliveries, self._fill),
+            Emitter(self._broker).voice,
         )
         self._canceller = Canceller(Steering(self._broker), self._executor)
         self._control = Control(

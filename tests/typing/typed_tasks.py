@@ -3,19 +3,26 @@
 # A call that must be an error carries an ignore of its rule: were it none, the ignore would be
 # unnecessary, which is an error too.
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from datetime import datetime
 from typing import Any, assert_type
 
 from aiostreamq import (
     Call,
+    Chunk,
     Context,
     DeadLetter,
     DeadLetters,
+    Event,
     Job,
     JobState,
+    Lost,
     PastFailure,
+    Progress,
     Queue,
+    Restarted,
+    StreamJob,
+    StreamTask,
     Task,
     Worker,
 )
@@ -68,6 +75,21 @@ def crunch(data: list[int], *, times: int = 1) -> float:
 async def audited(ctx: Context, n: int) -> float:
     """Have options and a context."""
     return n / len(ctx.task)
+
+
+@queue.task
+async def spell(word: str, *, times: int = 1) -> AsyncIterator[str]:
+    """Stream."""
+    for letter in word * times:
+        yield letter
+
+
+@queue.task(timeout="5s")
+async def lengths(ctx: Context, words: list[str]) -> AsyncGenerator[int, None]:
+    """Have options and a context, and stream."""
+    for place, word in enumerate(words):
+        await ctx.progress(place / len(words), word, place=place)
+        yield len(word)
 
 
 async def enqueue_has_the_signature_of_the_task() -> None:
@@ -134,6 +156,50 @@ async def options_keep_the_types() -> None:
     queue.task(timeot=5)  # pyright: ignore[reportCallIssue]
     queue.task(executor="fork")  # pyright: ignore[reportArgumentType]
     crunch.using(executor="thread")  # pyright: ignore[reportCallIssue]
+
+
+async def streams() -> None:
+    """A job of an async generator has the type of what it yields, wherever it comes from."""
+    assert_type(await spell.enqueue("a", times=2), StreamJob[str])
+    assert_type(await lengths.enqueue(["a"]), StreamJob[int])
+    assert_type(await spell.using(timeout=5).enqueue("a"), StreamJob[str])
+    assert_type(await queue.enqueue(spell, "a"), StreamJob[str])
+    await spell.enqueue(1)  # pyright: ignore[reportArgumentType]
+    await lengths.enqueue()  # pyright: ignore[reportCallIssue]
+    job = await spell.enqueue("a")
+    assert_type(await job, None)
+    async for letter in job:
+        assert_type(letter, str)
+    async for letter in spell("a"):
+        assert_type(letter, str)
+    async for unknown in queue.job("7"):
+        assert_type(unknown, object)
+    assert_type(spell.bind("a"), Call[None])
+    as_job: Job[None] = job
+    as_task: StreamTask[[str], [str], object] = spell  # pyright: ignore[reportAssignmentType]
+    del as_job, as_task
+
+
+async def events(ctx: Context) -> None:
+    """Each kind of event has its own fields, told apart by `match` or by `kind`."""
+    async for event in (await spell.enqueue("a")).events(after="1-1"):
+        assert_type(event, Event[str])
+        assert_type(event.id, str)
+        match event:
+            case Chunk():
+                assert_type(event.value, str)
+            case Progress():
+                assert_type(event.fraction, float)
+            case Restarted():
+                assert_type(event.delivery, int)
+            case Lost():
+                assert_type(event.count, int)
+        if event.kind == "chunk":
+            assert_type(event.value, str)
+    async for event in (await size.enqueue("a")).events():
+        assert_type(event, Event[object])
+    await ctx.progress("half")  # pyright: ignore[reportArgumentType]
+    ctx.progress_nowait(0.5, "half", left=3)
 
 
 async def through_the_queue() -> None:

@@ -1,0 +1,68 @@
+"""What jobs say while they run, in Redis: one stream a job that says anything."""
+
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.model.event import Emission, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.link import Argument, Link, Reply
+
+# How many jobs one call may speak for.
+EMIT_LIMIT = 100
+
+Place = tuple[int, int]  # of an entry, see `Entry.place`
+
+
+class EventStreams:
+    """The streams `events:<id>` of one queue."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+
+    async def emit(self, batch: "Sequence[Emission]") -> "list[int]":
+        """Keep what jobs say; returns the places (from 0) of those that were refused."""
+        arguments: list[Argument] = [self._broker.keys.prefix]
+        for delivery, last, floor, keep_ms, task, events in batch:
+            arguments += (delivery.job_id, delivery.stream, delivery.entry, delivery.number)
+            arguments += (last, floor, keep_ms, task, events)
+        refused = await self._broker.run("emit", self._broker.streams, arguments)
+        return [place - 1 for place in cast("list[int]", refused)]
+
+    async def wait(
+        self, link: "Link", after: "Mapping[str, Place]", count: int, block_ms: int
+    ) -> "dict[str, list[Entry]]":
+        """Wait until one of some jobs has said more; returns what, by job.
+
+        Args:
+            link: A connection of the caller's own: the read blocks it.
+            after: For each job the entry that was read last.
+            count: Entries of each job at most.
+            block_ms: Milliseconds to wait.
+        """
+        keys = [self._broker.keys.events(job_id) for job_id in after]
+        ids = [f"{number}-{last}" for number, last in after.values()]
+        reply = await link.call("XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", *keys, *ids)
+        skip = len(self._broker.keys.events(""))
+        streams = cast("list[tuple[bytes, Reply]]", reply or [])
+        return {key.decode()[skip:]: _entries(entries) for key, entries in streams}
+
+    async def after(self, job_id: str, place: Place, count: int) -> "list[Entry]":
+        """What a job has said after the entry at *place*, at most *count* entries."""
+        number, last = place
+        key = self._broker.keys.events(job_id)
+        reply = await self._broker.call("XRANGE", key, f"({number}-{last}", "+", "COUNT", count)
+        return _entries(reply)
+
+
+def _entries(reply: "Reply") -> list[Entry]:
+    entries: list[Entry] = []
+    for entry_id, fields in cast("list[tuple[bytes, list[bytes]]]", reply):
+        number, _, last = entry_id.partition(b"-")
+        told = dict(zip(fields[::2], fields[1::2], strict=True))
+        # Whatever a stranger has put in between is an entry without events.
+        task, events = told.get(b"t", b""), told.get(b"e", b"")
+        entries.append(Entry(int(number), int(last), task.decode(errors="replace"), events))
+    return entries

@@ -1,0 +1,241 @@
+"""Telling Redis what running jobs say: progress, and the chunks of streaming tasks."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import BrokerError, PayloadError
+from aiostreamq.model.event import Emission, encode_chunk
+from aiostreamq.store.commit import GroupCommit
+from aiostreamq.store.events import EMIT_LIMIT, EventStreams
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.store.broker import Broker
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# What a job may have said that Redis has not got yet: then it waits.
+MOST_UNSENT = 1000
+MOST_UNSENT_BYTES = 128 * 1024
+
+# What is kept of what a job says: about the latest so many events, and no more than
+# so many bytes.
+KEPT_EVENTS = 100_000
+KEPT_BYTES = 16 * 1024 * 1024
+
+# Milliseconds. While a job runs, all is kept for so long after it last spoke. A job
+# that has ended sets it to the time of its result, which this outlives a little, so
+# that whoever finds the result finds the chunks.
+KEEP_RUNNING_MS = 6 * 3600 * 1000
+KEEP_LONGER_MS = 60_000
+
+
+class Emitter:
+    """Carries what all running jobs say to Redis, a round trip for as much as there is."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._streams = EventStreams(broker)
+        self._loop = asyncio.get_running_loop()
+        self._sending = GroupCommit[Voice](self._send, EMIT_LIMIT)
+
+    def voice(self, delivery: "Delivery", task: str, keep_ms: int) -> "Voice":
+        """What one delivery speaks with.
+
+        Args:
+            delivery: Of the job.
+            task: Its name.
+            keep_ms: How long the job's outcome is kept.
+        """
+        return Voice(self._sending, self._loop, delivery, task, keep_ms)
+
+    async def _send(self, voices: "list[Voice]") -> None:
+        try:
+            refused = await self._streams.emit([voice.seal() for voice in voices])
+        except BrokerError as error:
+            logger.warning("what %d jobs said was refused and is lost: %s", len(voices), error)
+            for voice in voices:
+                voice.fail(error)
+            return
+        for place in refused:
+            voices[place].silence()
+        for voice in voices:
+            voice.sent()
+
+
+class Voice:
+    """Says what one delivery has to say, in order. Belongs to the loop, but for `say_soon`."""
+
+    __slots__ = (
+        "_delivery", "_is_due", "_is_ending", "_is_silenced", "_keep_ms", "_kept", "_kept_bytes",
+        "_last", "_loop", "_sending", "_sent", "_task", "_thread", "_unsent", "_unsent_bytes",
+        "error", "has_spoken",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sending: "GroupCommit[Voice]",
+        loop: asyncio.AbstractEventLoop,
+        delivery: "Delivery",
+        task: str,
+        keep_ms: int,
+    ) -> None:
+        self.has_spoken = False
+        self.error: BrokerError | None = None  #: why something that was said is lost
+        self._sending = sending
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._delivery = delivery
+        self._task = task
+        self._keep_ms = keep_ms
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._last = 0  # number of the last event that was handed over
+        self._kept: deque[tuple[int, int]] = deque()  # entries, as (their last event, bytes)
+        self._kept_bytes = 0
+        self._is_due = False  # it waits for the next batch, or is in the present one
+        self._is_ending = False
+        self._is_silenced = False  # the job is somebody else's by now
+        self._sent: asyncio.Future[None] | None = None  # of those who wait for the present batch
+
+    @property
+    def is_full(self) -> bool:
+        """Whether to wait before saying more."""
+        return len(self._unsent) >= MOST_UNSENT or self._unsent_bytes >= MOST_UNSENT_BYTES
+
+    def say(self, event: bytes) -> None:
+        """Take an event along with the next batch."""
+        if self._is_silenced:
+            return
+        self.has_spoken = True
+        self._unsent.append(event)
+        self._unsent_bytes += len(event)
+        if not self._is_due:
+            self._depart()
+
+    def say_soon(self, report: bytes) -> None:
+        """Say a report, from any thread; where it is full, instead of the one before."""
+        if threading.get_ident() == self._thread:
+            self._say_latest(report)
+        else:
+            with suppress(RuntimeError):  # the loop has ended, and the thread goes on
+                self._loop.call_soon_threadsafe(self._say_latest, report)
+
+    def _say_latest(self, report: bytes) -> None:
+        if self.is_full and self._unsent[-1].startswith(b"{"):
+            self._unsent_bytes += len(report) - len(self._unsent[-1])
+            self._unsent[-1] = report
+        else:
+            self.say(report)
+
+    async def stream(
+        self,
+        chunks: "AsyncGenerator[object, None]",
+        write: "Callable[[object], bytes]",
+        max_payload: int,
+    ) -> None:
+        """Say all that *chunks* yields, and close it in any case.
+
+        Args:
+            chunks: Of the task.
+            write: Makes JSON of one.
+            max_payload: Bytes that one may have.
+
+        Raises:
+            PayloadError: One cannot travel.
+            BrokerError: Redis has refused some; the rest is not worth running for.
+        """
+        async with aclosing(chunks):
+            async for value in chunks:
+                chunk = write(value)
+                if len(chunk) > max_payload:
+                    raise PayloadError(
+                        f"task {self._task!r}: a chunk of {len(chunk):,} bytes is over the limit "
+                        f"of {max_payload:,}: yield smaller ones, or raise Queue(max_payload=)"
+                    )
+                self.say(encode_chunk(chunk))
+                if self.is_full:
+                    await self.wait_room()
+                if self.error is not None:
+                    raise self.error
+        await self._wait_said()
+        if self.error is not None:
+            raise self.error
+
+    async def wait_room(self) -> None:
+        """Wait until it is not full. Cancelling is safe: all that was said goes on."""
+        while self.is_full:
+            await self._wait_sent()
+
+    async def end(self) -> None:
+        """Say that nothing follows, and wait until Redis has all, or has refused it.
+
+        Cancelling is safe.
+        """
+        self._is_ending = True
+        if not self._is_due and not self._is_silenced:
+            self._depart()
+        await self._wait_said()
+
+    def seal(self) -> Emission:
+        """Hand over all that has not been said yet."""
+        unsent, size = self._unsent, self._unsent_bytes
+        self._unsent, self._unsent_bytes = [], 0
+        if unsent:
+            self._last += len(unsent)
+            self._keep(size)
+        floor = self._kept[0][0] if self._kept else 0
+        keep_ms = KEEP_RUNNING_MS
+        if self._is_ending:
+            keep_ms, self._is_ending = self._keep_ms + KEEP_LONGER_MS, False
+        events = b"[%b]" % b",".join(unsent) if unsent else b""
+        return Emission(self._delivery, self._last, floor, keep_ms, self._task, events)
+
+    def sent(self) -> None:
+        """What was sealed has arrived."""
+        self._is_due = False
+        if (self._unsent or self._is_ending) and not self._is_silenced:
+            self._depart()
+        if self._sent is not None:
+            self._sent.set_result(None)
+            self._sent = None
+
+    def fail(self, error: BrokerError) -> None:
+        """What was sealed is lost."""
+        self.error = error
+        self.sent()
+
+    def silence(self) -> None:
+        """The job belongs to somebody else by now: nothing more is said."""
+        self.error = BrokerError("this worker has lost the job, whose chunks are refused now")
+        self._is_silenced = True
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        told = {"task": self._task, "job_id": self._delivery.job_id}
+        logger.warning("what a job said was refused: this worker has lost it", extra=told)
+
+    def _depart(self) -> None:
+        self._is_due = True
+        self._sending.add(self)
+
+    def _keep(self, size: int) -> None:
+        self._kept.append((self._last, size))
+        self._kept_bytes += size
+        while len(self._kept) > 1 and (
+            self._last - self._kept[0][0] >= KEPT_EVENTS or self._kept_bytes > KEPT_BYTES
+        ):
+            self._kept_bytes -= self._kept.popleft()[1]
+
+    async def _wait_said(self) -> None:
+        while self._is_due:
+            await self._wait_sent()
+
+    async def _wait_sent(self) -> None:
+        if self._sent is None:
+            self._sent = self._loop.create_future()
+        await asyncio.shield(self._sent)

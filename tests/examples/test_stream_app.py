@@ -1,0 +1,121 @@
+"""The streaming example: its clients drop and come back, under its real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.examples.processes import free_port, running, worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.timeout(90)
+
+QUEUE = "examples.fastapi_stream:queue"
+
+
+@pytest.fixture
+async def servers(redis_url: str) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """Clients of two server processes; one worker runs."""
+    async with AsyncExitStack() as stack:
+        clients: list[httpx.AsyncClient] = []
+        for _ in range(2):
+            port = str(free_port())
+            server = ("uvicorn", "--host", "127.0.0.1", "--port", port, "--no-access-log")
+            serving = running(
+                "-m",
+                *server,
+                "examples.fastapi_stream:app",
+                url=redis_url,
+                until="Uvicorn running",
+                ends_with=-signal.SIGTERM,
+            )
+            await stack.enter_async_context(serving)
+            client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
+            clients.append(await stack.enter_async_context(client))
+        await stack.enter_async_context(worker(QUEUE, url=redis_url))
+        yield clients
+
+
+async def begin(client: httpx.AsyncClient, **order: object) -> str:
+    """Order a story; returns where to listen."""
+    answer = await client.post("/stories", json={"topic": "a fox", **order})
+    assert answer.status_code == 202
+    path: str = answer.json()["events"]
+    return path
+
+
+async def listen(
+    client: httpx.AsyncClient, path: str, after: str | None, most: int | None = None
+) -> list[dict[str, Any]]:
+    """Read events as a browser does, and drop the connection after *most* of them."""
+    told: list[dict[str, Any]] = []
+    headers = {"last-event-id": after} if after is not None else {}
+    async with client.stream("GET", path, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        event: dict[str, Any] = {}
+        async for line in answer.aiter_lines():
+            name, _, value = line.partition(": ")
+            if name:
+                event[name] = json.loads(value) if name == "data" else value
+            else:
+                told.append(event)
+                event = {}
+            if len(told) == most:
+                break
+    return told
+
+
+def words(told: list[dict[str, Any]]) -> list[str]:
+    """The words of the story."""
+    return [one["data"]["value"] for one in told if one["event"] == "chunk"]
+
+
+async def test_client_that_drops_and_comes_back(servers: list[httpx.AsyncClient]) -> None:
+    """However often it drops, and whichever server it comes back to, it gets each event once."""
+    path = await begin(servers[0], words=120, pause=0.005)
+    told: list[dict[str, Any]] = []
+    most = 1
+    while not told or told[-1]["event"] != "end":
+        after = told[-1]["id"] if told else None
+        told += await listen(servers[most % 2], path, after, most)
+        most += 3
+    assert most > 10, "it has come back"
+    assert told[-1]["data"] == "done"
+    whole = await listen(servers[1], path, None)
+    assert told == whole
+    assert len(words(whole)) == 120
+    assert words(whole)[:7] == ["Once", "upon", "a", "time", "there", "was", "a"]
+    fractions = [one["data"]["fraction"] for one in whole if one["event"] == "progress"]
+    assert fractions == [n / 12 for n in range(12)]
+
+
+async def test_it_streams(servers: list[httpx.AsyncClient]) -> None:
+    """Words come while the job goes on, and not all at its end."""
+    clock = asyncio.get_running_loop().time
+    path = await begin(servers[0], words=20, pause=0.1)
+    began = clock()
+    first = await listen(servers[0], path, None, 2)
+    heard = clock()
+    rest = await listen(servers[1], path, first[-1]["id"])
+    assert words(first) == ["Once"]
+    assert len(words(rest)) == 19
+    assert heard - began < (clock() - began) / 2
+
+
+async def test_what_cannot_be_followed(servers: list[httpx.AsyncClient]) -> None:
+    """An unknown job, and an id that no event has, are refused before anything is sent."""
+    client = servers[0]
+    assert (await client.get("/stories/never-was/events")).status_code == 404
+    path = await begin(client, words=1, pause=0)
+    wrong = await client.get(path, headers={"last-event-id": "the-last"})
+    assert wrong.status_code == 404
+    assert "no id of an event" in wrong.json()["detail"]
