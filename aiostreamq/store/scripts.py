@@ -1,5 +1,6 @@
 """The Lua scripts: the protocol of the queue, read from `lua/`."""
 
+import asyncio
 from functools import cache
 from hashlib import sha1
 from pkgutil import get_data
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 from aiostreamq.store.link import Argument, CommandError, Link, Reply
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
 
     from aiostreamq.store.server import Server
@@ -108,8 +108,9 @@ class Script:
         except CommandError as error:
             if error.code != "NOSCRIPT":
                 raise
-        await self.load(link)
-        return await self.call(link, keys, arguments)
+        # One right behind the other, so that nobody's SCRIPT FLUSH comes between the two.
+        _, reply = await asyncio.gather(self.load(link), self.call(link, keys, arguments))
+        return reply
 
     def call(
         self, link: Link, keys: "Sequence[str]", arguments: "Sequence[Argument]"
@@ -117,7 +118,7 @@ class Script:
         """Send the call once, for those who see to it that the server has the script."""
         return link.call("EVALSHA", self.sha, len(keys), *keys, *arguments)
 
-    async def load(self, link: Link) -> None:
+    def load(self, link: Link) -> "asyncio.Future[Reply]":
         """Have the server keep it."""
         # SCRIPT LOAD and not EVAL: since Redis 7.4 what EVAL loads can be evicted.
-        await link.call("SCRIPT", "LOAD", self.source)
+        return link.call("SCRIPT", "LOAD", self.source)

@@ -18,6 +18,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
+from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -142,6 +143,7 @@ async def test_slow_network(
         told = await load.outcomes()
         slowest = max(slowest, time.monotonic() - started)
     proxy.delay = proxy.reset_chance = 0.0
+    await pause(2 * LATENCY)  # what is on its way arrives, and none of it after the workers' end
     told = await load.outcomes()
     await invariants.wait_quiet(client, 2)
     codes = await fleet.dismiss()
