@@ -1,5 +1,6 @@
 """When a worker is taken for dead."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,3 +76,14 @@ def test_next_look_with_nobody_there() -> None:
     sightings = Sightings(1.0)
     sightings.look({}, 0.0)
     assert sightings.soonest() == 1.0
+
+
+def test_newer_workers_may_say_more() -> None:
+    """What follows the lease in a beat is not for this version."""
+    assert look_often(Sightings(0.5), {"a": "7 3000 more"}, 0, 3.0) == ["a"]
+
+
+@pytest.mark.parametrize("beat", ["", "7", "7 soon", "nonsense"])
+def test_what_is_no_beat(beat: str) -> None:
+    """A stranger's words make nobody dead, and do not keep others from being seen."""
+    assert look_often(Sightings(0.5), {"x": beat, "a": "7 3000"}, 0, 3.0) == ["a"]
