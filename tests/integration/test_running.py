@@ -444,6 +444,24 @@ async def test_what_can_not_be_put_aside(queue: Queue, caplog: pytest.LogCapture
     assert {record.name for record in caplog.records} == {"aiostreamq.worker"}
 
 
+async def test_letter_that_can_not_be_written(queue: Queue) -> None:
+    """A failed job whose dead letter has no place is not lost: it runs again, and is told then."""
+
+    @queue.task
+    async def fail() -> None:
+        raise OutOfStock
+
+    keys, broker = queue.session().broker.keys, queue.session().broker
+    await broker.call("SET", keys.dead, "of another program")
+    job = await fail.enqueue()
+    async with asyncio.timeout(10):
+        await Worker(queue, lease=1.0).run(burst=True)
+    await broker.call("DEL", keys.dead)
+    async with Worker(queue, lease=1.0):
+        with pytest.raises(JobFailed):
+            await job.result(timeout=20)
+
+
 async def test_nonsense_in_the_stream(queue: Queue) -> None:
     """What is no job is put aside, and jobs around it are run."""
 
