@@ -5,6 +5,7 @@ watched: neither a step of some clock nor an outage of Redis, during which nobod
 can show that it lives, makes anyone look dead.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -59,7 +60,11 @@ class Sightings:
 
 
 def lease_of(beat: str) -> float:
-    """The seconds a worker with this beat may be silent: it says so itself."""
+    """The seconds a worker with this beat may be silent: it says so itself.
+
+    For ever where it cannot be read: that is no worker of ours.
+    """
     if beat == DEAD:
         return 0.0
-    return int(beat.partition(" ")[2]) / 1000
+    told = beat.split()  # newer workers may say more
+    return int(told[1]) / 1000 if len(told) > 1 and told[1].isdecimal() else math.inf

@@ -193,8 +193,8 @@ class Broker:
         arguments: list[Argument] = [GROUP, self.keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
         arguments += (worker, MAX_DEAD)
         for delivery, keep_ms, outcome, is_dead in batch:
-            stream, entry, job_id, number, *_ = delivery
-            arguments += (stream, entry, job_id, number, keep_ms, outcome, int(is_dead))
+            arguments += delivery[:4]  # stream, entry, job id, number
+            arguments += (keep_ms, outcome, 1 if is_dead else 0)
         refused = await self.run("settle", self._streams_and_dead, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]
 

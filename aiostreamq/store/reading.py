@@ -81,11 +81,12 @@ def _delivery(place: int, entry: bytes, fields: "list[bytes] | None") -> Deliver
     id_name, job_id, n_name, number, job_name, envelope, *more = fields
     if (id_name, n_name, job_name) != (b"id", b"n", b"job") or len(more) > MOST_FIELDS:
         raise ValueError("these are not the fields of a job")
-    attempt, deaths = 1, 0
-    if more:
-        rest = dict(zip(more[::2], more[1::2], strict=True))
-        attempt, deaths = _count(rest.get(b"a", b"1")), len(rest.get(b"d", b"").split())
-    return Delivery(place, entry, job_id.decode(), _count(number), envelope, attempt, deaths)
+    n = 1 if number == b"1" else _count(number)
+    if not more:
+        return Delivery(place, entry, job_id.decode(), n, envelope)
+    rest = dict(zip(more[::2], more[1::2], strict=True))
+    attempt, deaths = _count(rest.get(b"a", b"1")), len(rest.get(b"d", b"").split())
+    return Delivery(place, entry, job_id.decode(), n, envelope, attempt, deaths)
 
 
 def _count(written: bytes) -> int:

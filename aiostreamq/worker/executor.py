@@ -364,7 +364,8 @@ class Executor:
             self._hand_over(run, outcome, is_dead=is_dead)
         if self.backlog:
             self.fill()
-        self.nudge()
+        if self._progress is not None:
+            self.nudge()
 
     def _expire(self, run: Run) -> None:
         if run.stop is Stop.SHUTDOWN:

@@ -132,7 +132,8 @@ class Shift:
             asyncio.create_task(self._ticker.run(), name="aiostreamq:ticker"),
         ]
         self._reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
-        self._reading.add_done_callback(_log_failure)
+        for service in (*self._services, self._reading):
+            service.add_done_callback(_log_failure)
 
     @property
     def is_lost(self) -> bool:
@@ -280,9 +281,10 @@ class Shift:
 
     def _see_off(self, moving: "Coroutine[Any, Any, int]") -> None:
         """Let a delivery be moved away that is not run here."""
-        task = asyncio.create_task(moving)
+        task = asyncio.create_task(moving, name="aiostreamq:moving")
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+        task.add_done_callback(_log_failure)
 
 
 def _ticker_for(queue: "Producer") -> Ticker:
@@ -292,6 +294,6 @@ def _ticker_for(queue: "Producer") -> Ticker:
     return Ticker(session.timetable, session.broker.clock, declared, cancel)
 
 
-def _log_failure(reading: "asyncio.Task[None]") -> None:
-    if not reading.cancelled() and (error := reading.exception()) is not None:
-        logger.critical("the worker has stopped reading: %s", error, exc_info=error)
+def _log_failure(service: "asyncio.Task[Any]") -> None:
+    if not service.cancelled() and (error := service.exception()) is not None:
+        logger.critical("%s has failed: %s", service.get_name(), error, exc_info=error)

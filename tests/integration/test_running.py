@@ -427,6 +427,41 @@ def test_workers_that_can_not_be(wrong: dict[str, int]) -> None:
         Worker(Queue("memory://"), **wrong)  # pyright: ignore[reportArgumentType]  # on purpose
 
 
+async def test_what_can_not_be_put_aside(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """What is no job and cannot be moved away is reported, and jobs around it are run."""
+
+    @queue.task
+    async def fine() -> int:
+        return 1
+
+    keys, broker = queue.session().broker.keys, queue.session().broker
+    await broker.call("SET", keys.dead, "of another program")
+    await broker.call("XADD", keys.stream("default"), "*", "id", "odd", "n", "1", "job", "not json")
+    job = await fine.enqueue()
+    async with Worker(queue):
+        assert await job == 1
+        await wait_until(lambda: "WRONGTYPE" in caplog.text, "the trouble to be told")
+    assert {record.name for record in caplog.records} == {"aiostreamq.worker"}
+
+
+async def test_letter_that_can_not_be_written(queue: Queue) -> None:
+    """A failed job whose dead letter has no place is not lost: it runs again, and is told then."""
+
+    @queue.task
+    async def fail() -> None:
+        raise OutOfStock
+
+    keys, broker = queue.session().broker.keys, queue.session().broker
+    await broker.call("SET", keys.dead, "of another program")
+    job = await fail.enqueue()
+    async with asyncio.timeout(10):
+        await Worker(queue, lease=1.0).run(burst=True)
+    await broker.call("DEL", keys.dead)
+    async with Worker(queue, lease=1.0):
+        with pytest.raises(JobFailed):
+            await job.result(timeout=20)
+
+
 async def test_nonsense_in_the_stream(queue: Queue) -> None:
     """What is no job is put aside, and jobs around it are run."""
 

@@ -74,6 +74,14 @@ local function bury(stream, entry, outcome)
   end
 end
 
+-- Raises where it is no stream: later that would be after acknowledging, and lose the job.
+for at = 14, #ARGV, 7 do
+  if ARGV[at] == '1' then
+    redis.call('XLEN', dead)
+    break
+  end
+end
+
 for at = 8, #ARGV, 7 do
   local stream, entry, id, n = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local job, result = prefix .. 'job:' .. id, prefix .. 'result:' .. id

@@ -1,5 +1,6 @@
 """When a worker is taken for dead."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,3 +85,14 @@ def test_watch_that_begins_anew() -> None:
     sightings.forget()
     assert look_often(sightings, {"a": "7 3000"}, 3, 5.5) == []
     assert sightings.look({"a": "7 3000"}, 6.0) == [("a", "7 3000")]
+
+
+def test_newer_workers_may_say_more() -> None:
+    """What follows the lease in a beat is not for this version."""
+    assert look_often(Sightings(0.5), {"a": "7 3000 more"}, 0, 3.0) == ["a"]
+
+
+@pytest.mark.parametrize("beat", ["", "7", "7 soon", "nonsense"])
+def test_what_is_no_beat(beat: str) -> None:
+    """A stranger's words make nobody dead, and do not keep others from being seen."""
+    assert look_often(Sightings(0.5), {"x": beat, "a": "7 3000"}, 0, 3.0) == ["a"]
