@@ -35,6 +35,7 @@ from aiostreamq.queue import Queue
 if TYPE_CHECKING:
     from aiostreamq.client.dead import DeadLetters
     from aiostreamq.model.letter import DeadLetter, PastFailure
+    from aiostreamq.model.pause import Pause
     from aiostreamq.worker.worker import Worker
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "NoResult",
     "NotConfirmed",
     "PastFailure",
+    "Pause",
     "PayloadError",
     "ProcessDied",
     "Queue",
@@ -89,6 +91,10 @@ def __getattr__(name: str) -> object:
         from aiostreamq.model import letter
 
         return getattr(letter, name)
+    if name == "Pause":
+        from aiostreamq.model.pause import Pause
+
+        return Pause
     if name == "DeadLetters":
         from aiostreamq.client.dead import DeadLetters
 

@@ -138,6 +138,11 @@ class Enqueuer(Generic[P, R_co]):
         return Enqueuer(self.spec, self._submitter, using)
 
 
+def name_of(task: Enqueuer[..., object] | str) -> str:
+    """Return the name of *task*, given as a Task or by its name."""
+    return task if isinstance(task, str) else task.spec.name
+
+
 class Task(Enqueuer[P, R_co]):
     """A registered function. Calling it just runs it; `.enqueue` has a worker run it."""
 

@@ -30,7 +30,17 @@ def checked_name(kind: str, name: str) -> str:
 class Keys:
     """The keys of one queue."""
 
-    __slots__ = ("cancelled", "confirm", "control", "dead", "delayed", "prefix", "queue", "workers")
+    __slots__ = (
+        "cancelled",
+        "confirm",
+        "control",
+        "dead",
+        "delayed",
+        "paused",
+        "prefix",
+        "queue",
+        "workers",
+    )
 
     def __init__(self, queue: str) -> None:
         self.queue = checked_name("queue", queue)
@@ -38,6 +48,7 @@ class Keys:
         self.delayed = self.prefix + "delayed"
         self.cancelled = self.prefix + "cancelled"
         self.confirm = self.prefix + "confirm"
+        self.paused = self.prefix + "paused"
         self.control = self.prefix + "control"
         self.dead = self.prefix + "dead"
         self.workers = self.prefix + "workers"

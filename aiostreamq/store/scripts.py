@@ -36,6 +36,9 @@ SCRIPTS = (
     "replay",
     "purge",
     "cancel",
+    "pause",
+    "resume",
+    "paused",
 )
 
 # All but taking new jobs must pass when memory is full, or what frees it would stop: jobs
@@ -54,6 +57,8 @@ _PASS_WHEN_FULL = frozenset(
         "release",
         "subscribe",
         "cancel",
+        "resume",
+        "paused",
     }
 )
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -29,6 +29,7 @@ from aiostreamq.worker.runs import Run, Stop
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.client.task import Task
+    from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.worker.processes import Processes
     from aiostreamq.worker.threads import Threads
@@ -69,6 +70,8 @@ class Executor:
         pass_on: Callable[[Delivery, str], bool],
         refuse: Callable[[Delivery, str], None],
         suspects: "Gate",
+        paused: Collection[str],
+        hold: Callable[[Delivery, "TaskSpec"], bool],
     ) -> None:
         """Prepare to run jobs of *queue*.
 
@@ -86,6 +89,8 @@ class Executor:
             refuse: Takes what is no job, and why.
             suspects: Says when those may run that were with workers when they died,
                 and when nothing else may start.
+            paused: Empty as long as nothing is.
+            hold: Takes jobs that are paused; False where it is none.
         """
         self.concurrency = concurrency
         self.backlog: deque[Delivery] = deque()  #: delivered, not started
@@ -103,6 +108,8 @@ class Executor:
         self._pass_on = pass_on
         self._refuse = refuse
         self._suspects = suspects
+        self._paused = paused
+        self._hold = hold
         self._cancelled: dict[tuple[int, bytes], float] = {}  # asked for, and when (loop time)
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
@@ -211,6 +218,8 @@ class Executor:
         if delivery.stream == 1 and self._pass_on(delivery, task.spec.options.lane):
             return
         run = Run(delivery, envelope, task.spec)
+        if self._paused and self._hold(delivery, task.spec):
+            return
         if self._cancelled and self._cancelled.pop((delivery.stream, delivery.entry), None):
             self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.CANCELLED))
             return

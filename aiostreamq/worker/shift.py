@@ -19,6 +19,7 @@ from aiostreamq.worker.control import Control
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.heartbeat import Heartbeat
 from aiostreamq.worker.parking import Parking
+from aiostreamq.worker.pauses import Pauses
 from aiostreamq.worker.processes import Processes
 from aiostreamq.worker.promoter import Promoter
 from aiostreamq.worker.reader import Reader
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.spec import TaskSpec
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -70,7 +72,9 @@ class Shift:
         schedule = Schedule(self._broker)
         self._settler = Settler(self._broker, schedule, name)
         self._promoter = Promoter(schedule)
-        self._parking = Parking(schedule, queue.tasks)
+        steering = Steering(self._broker)
+        self._pauses = Pauses(steering, self._heed_pauses)
+        self._parking = Parking(schedule, queue.tasks, self._pauses.has_task)
         self._leaving = set[asyncio.Task[int]]()  # deliveries that are moved away unrun
         self._executor = Executor(
             queue,
@@ -85,23 +89,30 @@ class Shift:
             self._pass_on,
             self._bury,
             Suspects(self._roster, settings.max_deliveries, self._fill),
+            self._pauses.words,
+            self._hold,
         )
-        self._canceller = Canceller(Steering(self._broker), self._executor)
+        self._canceller = Canceller(steering, self._executor)
         self._control = Control(
             self._broker,
             ControlStream(self._broker),
-            {"wake": lambda _: self._promoter.wake(), "cancel": self._canceller.hear},
+            {
+                "wake": lambda _: self._promoter.wake(),
+                "cancel": self._canceller.hear,
+                "pause": lambda _: self._pauses.look(),
+            },
             self._look_again,
         )
-        intake = Intake(self._broker, settings.lanes, strict=queue.strict)
+        self._intake = Intake(self._broker, settings.lanes, strict=queue.strict)
         self._reader = Reader(
             self._broker,
-            intake,
+            self._intake,
             name,
             self._executor,
             self._held,
             self._settler.join,
             settings.lease,
+            self._pauses.notice,
         )
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
@@ -113,12 +124,14 @@ class Shift:
     async def start(self, *, burst: bool) -> None:
         """Join the workers and begin to read."""
         await self._roster.join(self.name, int(self._settings.lease * 1000))
+        await self._pauses.load()
         self._heartbeat.start()
         self._services = [
             asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper"),
             asyncio.create_task(self._control.run(), name="aiostreamq:control"),
             asyncio.create_task(self._promoter.run(), name="aiostreamq:promoter"),
             asyncio.create_task(self._canceller.run(), name="aiostreamq:canceller"),
+            asyncio.create_task(self._pauses.run(), name="aiostreamq:pauses"),
             asyncio.create_task(self._parking.run(), name="aiostreamq:parking"),
         ]
         self._reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
@@ -221,6 +234,26 @@ class Shift:
         """Words to all workers may have been missed."""
         self._promoter.wake()
         self._canceller.look()
+        self._pauses.look()
+
+    def _heed_pauses(self) -> None:
+        """Something else is paused than before."""
+        lanes = [lane for lane in self._settings.lanes if not self._pauses.has_lane(lane)]
+        self._intake.read_only(lanes)
+        self._reader.interrupt()
+        self._parking.look()
+
+    def _hold(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
+        """Set a job aside if it is paused, in its order as far as that can be."""
+        if self._pauses.has_task(spec.name):
+            self._parking.park(delivery, spec.name)
+            return True
+        place = delivery.stream
+        lane = spec.options.lane if place == 1 else self._broker.lane_at(place)
+        if self._pauses.has_lane(lane):
+            self._see_off(self._broker.hand_back([delivery], lane))
+            return True
+        return False
 
     def _fill(self) -> None:
         self._executor.fill()

@@ -132,8 +132,14 @@ def test_error_tree_is_the_codes_own() -> None:
 
 @pytest.mark.parametrize(
     "commands",
-    [["run"], ["dead ls", "dead show", "dead replay", "dead purge"]],
-    ids=["run", "dead"],
+    [
+        ["run"],
+        ["dead ls", "dead show", "dead replay", "dead purge"],
+        ["jobs cancel"],
+        ["pause"],
+        ["resume"],
+    ],
+    ids=["run", "dead", "jobs", "pause", "resume"],
 )
 def test_every_option_of_the_command_line_is_told(commands: list[str]) -> None:
     """The reference names each option of a command, and no other."""
