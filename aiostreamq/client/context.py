@@ -1,10 +1,16 @@
 """What a running task can know about itself."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
+
+
+# By when the job that runs here must have ended, with all that it enqueues: ms since 1970 by
+# Redis's clock.
+DEADLINE: ContextVar[float | None] = ContextVar("aiostreamq_deadline", default=None)
 
 
 class StopFlag:

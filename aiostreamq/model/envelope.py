@@ -1,7 +1,7 @@
 """The JSON of one job in a stream.
 
     {"task": "size", "args": ["https://a.b"], "kwargs": {"tenant": 7},
-     "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000}
+     "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000, "deadline": 1764000060000}
 
 `args`, `kwargs` and what follows them are left out where they would be empty or
 are the task's own business. Fields that are not known are ignored, so newer
@@ -39,6 +39,7 @@ class Envelope(NamedTuple):
     result_ttl: float | None = None  #: seconds; None where the task's own option holds
     retry: Retry | None = None  #: None where the task's own option holds
     expires: float | None = None  #: ms since 1970 by when it must have been started; None is never
+    deadline: float | None = None  #: ms since 1970 by when it must have ended; None is never
 
 
 class Malformed(ValueError):
@@ -100,12 +101,14 @@ def _with_options(
     task: str, args: list[object], kwargs: dict[str, object], told: Mapping[str, object]
 ) -> Envelope:
     timeout, result_ttl, expires = map(told.get, ("timeout", "result_ttl", "expires"))
-    if not (_is_time(timeout) and _is_time(result_ttl) and _is_time(expires)):
-        raise Malformed("timeout, result_ttl or expires of the envelope is no length of time")
+    deadline = told.get("deadline")
+    if not (_is_time(timeout) and _is_time(result_ttl)):
+        raise Malformed("timeout or result_ttl of the envelope is no length of time")
+    if not (_is_time(expires) and _is_time(deadline)):
+        raise Malformed("expires or deadline of the envelope is no time")
     rule = told.get("retry")
-    return Envelope(
-        task, args, kwargs, timeout, result_ttl, None if rule is None else _rule(rule), expires
-    )
+    retry = None if rule is None else _rule(rule)
+    return Envelope(task, args, kwargs, timeout, result_ttl, retry, expires, deadline)
 
 
 def _rule(told: object) -> Retry:

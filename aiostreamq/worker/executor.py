@@ -10,11 +10,11 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextvars import Context as Variables
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from aiostreamq.client.context import Context, StopFlag
+from aiostreamq.client.context import DEADLINE, Context, StopFlag
 from aiostreamq.errors import PayloadError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.envelope import Malformed, decode_envelope
@@ -24,7 +24,7 @@ from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, j
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import clean, describe
-from aiostreamq.worker.runs import Run, Stop
+from aiostreamq.worker.runs import Gate, Run, Stop
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
@@ -43,16 +43,6 @@ CLEANUP_TIME = 5.0
 ON_THE_WAY = 60.0
 
 
-class Gate(Protocol):
-    """Who says which jobs may run now."""
-
-    is_closed: bool  #: nothing may start
-
-    def turn(self, delivery: Delivery) -> AbstractAsyncContextManager[None]:
-        """Wait until a suspect may run, and run it inside."""
-        ...
-
-
 class Executor:
     """Starts what it is given as slots come free."""
 
@@ -69,7 +59,7 @@ class Executor:
         park: Callable[[Delivery, str], None],
         pass_on: Callable[[Delivery, str], bool],
         refuse: Callable[[Delivery, str], None],
-        suspects: "Gate",
+        suspects: Gate,
         paused: Collection[str],
         hold: Callable[[Delivery, "TaskSpec"], bool],
     ) -> None:
@@ -169,8 +159,7 @@ class Executor:
             self._cancelled[stream, entry] = self._loop.time()
             self._start_none_of((stream, entry))
         elif run.stop is None:
-            told = {"task": run.spec.name, "job_id": run.delivery.job_id}
-            logger.info("job is cancelled, as was asked", extra=told)
+            logger.info("job is cancelled, as was asked", extra={"job_id": run.delivery.job_id})
             self._stop(run, Stop.REQUEST)
 
     def _start_none_of(self, key: tuple[int, bytes]) -> None:
@@ -223,14 +212,22 @@ class Executor:
         if self._cancelled and self._cancelled.pop((delivery.stream, delivery.entry), None):
             self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.CANCELLED))
             return
-        if envelope.expires is not None and self._has_expired(run, envelope.expires):
+        is_limited = envelope.expires is not None or envelope.deadline is not None
+        if is_limited and self._has_expired(run):
             self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.EXPIRED))
             return
         self.running[delivery.stream, delivery.entry] = run
         if not delivery.deaths:
             self._limit(run)
         name = f"job:{envelope.task}:{delivery.job_id}"
-        run.task = start_task(self._run(run), self._loop, name=name, context=self._context.copy())
+        variables = self._context.copy()
+        if envelope.deadline is not None:
+            self._heed_deadline(run, envelope.deadline, variables)
+        run.task = start_task(self._run(run), self._loop, name=name, context=variables)
+
+    def _heed_deadline(self, run: Run, deadline_ms: float, variables: Variables) -> None:
+        variables.run(DEADLINE.set, deadline_ms)  # for the jobs that it enqueues
+        self._deadlines.add(run, max(0.0, (deadline_ms - self._clock.now_ms()) / 1000))
 
     def _limit(self, run: Run) -> None:
         timeout = run.envelope.timeout
@@ -327,7 +324,7 @@ class Executor:
         rule = run.envelope.retry or run.spec.options.retry
         told = {"task": name, "job_id": delivery.job_id, "attempt": delivery.attempt}
         match judge(error, rule, delivery.attempt, random.random()):
-            case RunAgain(after):
+            case RunAgain(after) if self._has_time_left(run, after):
                 logger.info("job runs again in %.1f s", after, extra=told)
                 self._finish(run, None)
                 self._retry(Retrial(delivery, int(min(after, LONGEST) * 1000)))
@@ -337,9 +334,9 @@ class Executor:
             case EndDead(reason):
                 logger.warning("job was given up by its task: %s", reason, extra=told)
                 self._fail(run, JobState.DEAD, Failure("Dead", clean(reason), ""))
-            case EndFailed() if run.stop is Stop.TIMEOUT:
+            case EndFailed() | RunAgain() if run.stop is Stop.TIMEOUT:
                 self._fail(run, JobState.TIMED_OUT, None)
-            case EndFailed():
+            case EndFailed() | RunAgain():
                 failure = describe(error)
                 logger.info("job failed with %s", failure.type, extra=told)
                 self._fail(run, JobState.FAILED, failure)
@@ -349,9 +346,15 @@ class Executor:
         outcome = encode_ended(run.spec.name, run.delivery.number, state, failure)
         self._finish(run, outcome, is_dead=True)
 
-    def _has_expired(self, run: Run, expires_ms: float) -> bool:
+    def _has_expired(self, run: Run) -> bool:
         # A later attempt was started in time: what expires is the wait for the first.
-        return run.delivery.attempt == 1 and self._clock.now_ms() >= expires_ms
+        expires_ms = run.envelope.expires if run.delivery.attempt == 1 else None
+        is_late = expires_ms is not None and self._clock.now_ms() >= expires_ms
+        return is_late or not self._has_time_left(run)
+
+    def _has_time_left(self, run: Run, after: float = 0.0) -> bool:
+        deadline_ms = run.envelope.deadline
+        return deadline_ms is None or self._clock.now_ms() + after * 1000 < deadline_ms
 
     def _hand_over(self, run: Run, outcome: bytes, *, is_dead: bool = False) -> None:
         keep_ms = run.keep_ms

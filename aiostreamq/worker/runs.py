@@ -1,12 +1,13 @@
-"""What the executor knows of one job while it runs."""
+"""What the executor knows of one job while it runs, and who may tell it to wait."""
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiostreamq.model.spec import milliseconds
 
 if TYPE_CHECKING:
     import asyncio
+    from contextlib import AbstractAsyncContextManager
 
     from aiostreamq.client.context import StopFlag
     from aiostreamq.model.delivery import Delivery
@@ -53,3 +54,13 @@ class Run:
         """Milliseconds that its outcome is kept, 0 for not at all."""
         ttl = self.envelope.result_ttl
         return self.spec.keep_ms if ttl is None else milliseconds(ttl)
+
+
+class Gate(Protocol):
+    """Who says which jobs may run now."""
+
+    is_closed: bool  #: nothing may start
+
+    def turn(self, delivery: "Delivery") -> "AbstractAsyncContextManager[None]":
+        """Wait until a suspect may run, and run it inside."""
+        ...
