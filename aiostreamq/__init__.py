@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.schedules import Schedule, Schedules
     from aiostreamq.model.event import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.letter import DeadLetter, PastFailure
+    from aiostreamq.model.pause import Pause
     from aiostreamq.worker.worker import Worker
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "NoResult",
     "NotConfirmed",
     "PastFailure",
+    "Pause",
     "PayloadError",
     "ProcessDied",
     "Progress",
@@ -106,6 +108,10 @@ def __getattr__(name: str) -> object:
         from aiostreamq.model import letter
 
         return getattr(letter, name)
+    if name == "Pause":
+        from aiostreamq.model.pause import Pause
+
+        return Pause
     if name == "DeadLetters":
         from aiostreamq.client.dead import DeadLetters
 

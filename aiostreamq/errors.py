@@ -83,7 +83,7 @@ class JobDropped(JobError):
 
 
 class JobExpired(JobError):
-    """The job was not started before the time that `expires` had set, and never ran."""
+    """The job was not started before the time that `expires` or `deadline` had set."""
 
 
 class StreamBroken(AioStreamQError):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from aiostreamq.cli.dead import add_dead, dead
 from aiostreamq.cli.schedules import add_schedules, schedules
+from aiostreamq.cli.steering import add_jobs, add_pause, add_resume, jobs, pause, resume
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import (
     LEASE,
@@ -36,10 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from aiostreamq.cli.run import run
 
             return run(told, given)
-        if told.command == "dead":
-            return dead(told)
-        if told.command == "schedules":
-            return schedules(told)
+        commands = {
+            "dead": dead,
+            "jobs": jobs,
+            "pause": pause,
+            "resume": resume,
+            "schedules": schedules,
+        }
+        if told.command in commands:
+            return commands[told.command](told)
     except UsageError as error:
         print(f"aiostreamq: {error}", file=sys.stderr)
         return 2
@@ -56,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands.add_parser)
-    add_dead(commands.add_parser, _from_environment("URL"))
-    add_schedules(commands.add_parser, _from_environment("URL"))
+    url = _from_environment("URL")
+    for add in (add_dead, add_jobs, add_pause, add_resume, add_schedules):
+        add(commands.add_parser, url)
     return parser
 
 

@@ -1,5 +1,6 @@
 """What a running task can know about itself, and say."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from aiostreamq.client.producer import Producer
+
+
+# By when the job that runs here must have ended, with all that it enqueues: ms since 1970 by
+# Redis's clock.
+DEADLINE: ContextVar[float | None] = ContextVar("aiostreamq_deadline", default=None)
 
 
 class StopFlag:

@@ -3,23 +3,28 @@
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using
+from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id
 from aiostreamq.model.spec import TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
+    from datetime import datetime
     from typing import Any
 
     from aiostreamq.client.dead import DeadLetters
     from aiostreamq.client.schedules import Schedules
     from aiostreamq.client.session import Session
     from aiostreamq.client.task import Call, Task
+    from aiostreamq.model.duration import Duration
     from aiostreamq.model.lanes import Lanes
+    from aiostreamq.model.outcome import JobState
+    from aiostreamq.model.pause import Pause
     from aiostreamq.model.terms import Terms
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.server import Server
+    from aiostreamq.store.steering import Steering
 
 R = TypeVar("R")
 
@@ -157,6 +162,106 @@ class Producer:
         from aiostreamq.client.dead import DeadLetters
 
         return DeadLetters(self)
+
+    async def cancel_many(
+        self,
+        *,
+        task: "Enqueuer[..., object] | str | None" = None,
+        older_than: "Duration | None" = None,
+        state: "JobState | Iterable[JobState] | None" = None,
+        everything: bool = False,
+    ) -> "dict[JobState, int]":
+        """Cancel all jobs that have not ended and fit; return how many were caught in each state.
+
+        Args:
+            task: Only of this task, given as a Task or by its name.
+            older_than: Seconds (or "10s", or a timedelta): only of jobs that have been where they
+                wait or run for longer. The age of a delayed job is told by its id: those with an
+                `id` of their own are left alone then.
+            state: Only in this state, or one of these: `QUEUED`, `DELAYED`, `PARKED`, `RUNNING`.
+            everything: Say this instead of a filter to mean all jobs.
+
+        Jobs that are parked for a task which this queue does not know are found only
+        where *task* names it. What moves meanwhile may be missed; do it again to be sure.
+
+        Raises:
+            UsageError: Nothing is said, or what cannot be meant.
+            BrokerError: Redis refused.
+
+        Cancelling leaves open how many were cancelled; doing it again is safe.
+        """
+        from aiostreamq.client.steering import Wanted, cancel_many
+
+        wanted = Wanted.of(task, older_than, state, everything=everything)
+        return await cancel_many(self.session().broker, self.tasks, wanted)
+
+    async def pause(
+        self,
+        *,
+        task: "Enqueuer[..., object] | str | None" = None,
+        lane: str | None = None,
+        until: "Duration | datetime | None" = None,
+    ) -> None:
+        """Have the jobs of a task, or of a lane, wait from now on, with all workers.
+
+        What runs goes on. Jobs may still be enqueued. It stays so when workers and
+        programs are restarted; paused once more, what is said last holds.
+
+        Args:
+            task: A Task, or its name.
+            lane: The name of a lane.
+            until: Seconds from now (or "10m", or a timedelta), or a datetime with a time
+                zone, by Redis's clock: it goes on by itself then. None waits for `resume`.
+
+        Raises:
+            UsageError: Neither is said, the queue has no such lane, or *until* has no time zone.
+            BrokerError: Redis refused.
+
+        Cancelling leaves open whether it is paused; doing it again is safe.
+        """
+        from aiostreamq.client.steering import until_word
+
+        limit = until_word(until)
+        await self._steering().pause(self._paused_words(task, lane), limit)
+
+    async def resume(
+        self,
+        *,
+        task: "Enqueuer[..., object] | str | None" = None,
+        lane: str | None = None,
+    ) -> bool:
+        """Let the jobs of a task, or of a lane, go on; return whether any of it was paused.
+
+        Raises and is cancelled as `pause`.
+        """
+        return await self._steering().resume(self._paused_words(task, lane)) > 0
+
+    async def paused(self) -> "list[Pause]":
+        """Return what is paused now: tasks first, by name.
+
+        Raises:
+            BrokerError: Redis refused.
+
+        Cancelling is safe.
+        """
+        from aiostreamq.model.pause import pauses_of
+
+        _, told = await self._steering().paused()
+        return pauses_of(told)
+
+    def _steering(self) -> "Steering":
+        from aiostreamq.store.steering import Steering
+
+        return Steering(self.session().broker)
+
+    def _paused_words(
+        self, task: "Enqueuer[..., object] | str | None", lane: str | None
+    ) -> "list[str]":
+        from aiostreamq.model.pause import paused_words
+
+        if lane is not None:
+            self.session().broker.place_of(lane)  # or nobody would ever notice the mistake
+        return paused_words(None if task is None else name_of(task), lane)
 
     def submit(
         self,

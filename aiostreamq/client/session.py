@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequenc
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.entrance import Entrance, Waiting
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
@@ -227,11 +228,23 @@ class Session:
 
     def _told(self, using: "Using") -> "dict[str, object]":
         """What workers must hear of *using*."""
-        expires = using.expires
-        if expires is None:
+        inherited, expires, deadline = DEADLINE.get(), using.expires, using.deadline
+        if expires is deadline is inherited is None:
             return using.told
-        since = self.broker.clock.now_ms() if expires.startswith("+") else 0
-        return {**using.told, "expires": since + int(expires)}
+        told = dict(using.told)
+        if expires is not None:
+            told["expires"] = self._moment(expires)
+        if deadline is not None and inherited is not None:
+            told["deadline"] = min(self._moment(deadline), inherited)
+        elif deadline is not None:
+            told["deadline"] = self._moment(deadline)
+        elif inherited is not None:
+            told["deadline"] = inherited
+        return told
+
+    def _moment(self, word: str) -> int:
+        since = self.broker.clock.now_ms() if word.startswith("+") else 0
+        return since + int(word)
 
     def _prepare_chunk(
         self, chunk: "Sequence[Call[object]]"

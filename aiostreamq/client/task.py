@@ -32,9 +32,15 @@ class Using:
     told: dict[str, object] = field(default_factory=dict[str, object])  #: what workers must hear of
     due: str | None = None  #: as the delay script takes it; None is now
     expires: str | None = None  #: written like `due`; None is never
+    deadline: str | None = None  #: the same
 
     def with_words(
-        self, job_id: str | None, due: str | None, expires: str | None, words: OptionWords
+        self,
+        job_id: str | None,
+        due: str | None,
+        expires: str | None,
+        deadline: str | None,
+        words: OptionWords,
     ) -> "Using":
         """Return this with *words* said over it."""
         options = self.options.with_words(words)
@@ -51,6 +57,7 @@ class Using:
             told,
             self.due if due is None else due,
             self.expires if expires is None else expires,
+            self.deadline if deadline is None else deadline,
         )
 
 
@@ -117,6 +124,7 @@ class Enqueuer(Generic[P, R_co]):
         delay: "Duration | None" = None,
         at: "datetime | None" = None,
         expires: "Duration | datetime | None" = None,
+        deadline: "Duration | datetime | None" = None,
         **words: "Unpack[OptionWords]",
     ) -> "Enqueuer[P, R_co]":
         """Return the same with options for the next jobs.
@@ -130,12 +138,17 @@ class Enqueuer(Generic[P, R_co]):
             expires: Seconds from the enqueue, or a datetime with a time zone, by
                 Redis's clock: a job that has not been started by then never is, and
                 ends with JobExpired.
+            deadline: The same for its end, and for those of all jobs that it enqueues while it
+                runs, and so on: what is past it is not started and ends with JobExpired, what
+                runs then is stopped as by a timeout, with no further attempt. The
+                earliest of several holds.
             **words: Any option of `@queue.task`, over the task's own.
 
         Raises:
             UsageError: An option has a value that cannot be meant.
         """
-        using = self._using.with_words(id, due_word(delay, at), expiry_word(expires), words)
+        due, ends = due_word(delay, at), expiry_word(deadline, "deadline")
+        using = self._using.with_words(id, due, expiry_word(expires), ends, words)
         return Enqueuer(self.spec, self._submitter, using)
 
 
@@ -157,10 +170,16 @@ class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
             delay: "Duration | None" = None,
             at: "datetime | None" = None,
             expires: "Duration | datetime | None" = None,
+            deadline: "Duration | datetime | None" = None,
             **words: "Unpack[OptionWords]",
         ) -> "StreamEnqueuer[P, C_co]":
             """Return the same with options for the next jobs."""
             ...
+
+
+def name_of(task: Enqueuer[..., object] | str) -> str:
+    """Return the name of *task*, given as a Task or by its name."""
+    return task if isinstance(task, str) else task.spec.name
 
 
 class Task(Enqueuer[P, R_co]):

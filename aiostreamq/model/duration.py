@@ -56,8 +56,10 @@ def due_word(delay: Duration | None, at: datetime | None) -> str | None:
     return None if at is None else str(moment_ms("at", at))
 
 
-def expiry_word(expires: Duration | datetime | None) -> str | None:
+def expiry_word(expires: Duration | datetime | None, option: str = "expires") -> str | None:
     """Return when a job expires, written as `due_word` does; None for never.
+
+    *option* names it in the error.
 
     >>> expiry_word("1.5s")
     '+1500'
@@ -65,10 +67,10 @@ def expiry_word(expires: Duration | datetime | None) -> str | None:
     if expires is None:
         return None
     if isinstance(expires, datetime):
-        return str(moment_ms("expires", expires))
-    wait_ms = round(seconds("expires", expires) * 1000)
+        return str(moment_ms(option, expires))
+    wait_ms = round(seconds(option, expires) * 1000)
     if wait_ms == 0:
-        raise UsageError("expires=0 would never let the job run; leave it out for no limit")
+        raise UsageError(f"{option}=0 would never let the job run; leave it out for no limit")
     return f"+{wait_ms}"
 
 

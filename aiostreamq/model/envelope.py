@@ -1,7 +1,7 @@
 """The JSON of one job in a stream.
 
     {"task": "size", "args": ["https://a.b"], "kwargs": {"tenant": 7},
-     "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000,
+     "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000, "deadline": 1764000060000,
      "scheduled_for": 1764000000000}
 
 `args`, `kwargs` and what follows them are left out where they would be empty or
@@ -40,6 +40,7 @@ class Envelope(NamedTuple):
     result_ttl: float | None = None  #: seconds; None where the task's own option holds
     retry: Retry | None = None  #: None where the task's own option holds
     expires: float | None = None  #: ms since 1970 by when it must have been started; None is never
+    deadline: float | None = None  #: ms since 1970 by when it must have ended; None is never
     scheduled_for: float | None = None  #: the tick of a schedule, ms since 1970
 
 
@@ -102,20 +103,16 @@ def _with_options(
     task: str, args: list[object], kwargs: dict[str, object], told: Mapping[str, object]
 ) -> Envelope:
     timeout, result_ttl, expires = map(told.get, ("timeout", "result_ttl", "expires"))
-    if not (_is_time(timeout) and _is_time(result_ttl) and _is_time(expires)):
-        raise Malformed("timeout, result_ttl or expires of the envelope is no length of time")
-    rule, scheduled_for = told.get("retry"), told.get("scheduled_for")
-    if not _is_time(scheduled_for):
-        raise Malformed("scheduled_for of the envelope is no time")
+    times = map(told.get, ("timeout", "result_ttl", "expires", "deadline", "scheduled_for"))
+    timeout, result_ttl, expires, deadline, scheduled_for = times
+    if not (_is_time(timeout) and _is_time(result_ttl)):
+        raise Malformed("timeout or result_ttl of the envelope is no length of time")
+    if not (_is_time(expires) and _is_time(deadline) and _is_time(scheduled_for)):
+        raise Malformed("expires, deadline or scheduled_for of the envelope is no time")
+    rule = told.get("retry")
+    retry = None if rule is None else _rule(rule)
     return Envelope(
-        task,
-        args,
-        kwargs,
-        timeout,
-        result_ttl,
-        None if rule is None else _rule(rule),
-        expires,
-        scheduled_for,
+        task, args, kwargs, timeout, result_ttl, retry, expires, deadline, scheduled_for
     )
 
 

@@ -36,6 +36,7 @@ class Keys:
         "control",
         "dead",
         "delayed",
+        "paused",
         "prefix",
         "queue",
         "schedule_due",
@@ -50,6 +51,7 @@ class Keys:
         self.delayed = self.prefix + "delayed"
         self.cancelled = self.prefix + "cancelled"
         self.confirm = self.prefix + "confirm"
+        self.paused = self.prefix + "paused"
         self.control = self.prefix + "control"
         self.dead = self.prefix + "dead"
         self.workers = self.prefix + "workers"

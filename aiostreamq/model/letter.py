@@ -31,6 +31,10 @@ _LAST = 2**64 - 1
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
+# The times of an envelope after which its job would not run.
+_LIMITS = frozenset({"expires", "deadline"})
+
+
 @dataclass(frozen=True, slots=True)
 class PastFailure:
     """How a job had ended before it was replayed."""
@@ -161,7 +165,7 @@ def write_replay(
 ) -> bytes:
     """The envelope with which the job of *letter* runs again.
 
-    Without what would end it at once: the time by which it must have been started.
+    Without what would end it at once: the times by which it must have been started or ended.
     What is not known of it stays.
 
     Args:
@@ -173,9 +177,10 @@ def write_replay(
         PayloadError: An argument can not be written.
     """
     told = dict(_object(letter.envelope))
-    if args is None and kwargs is None and "expires" not in told:
+    if args is None and kwargs is None and not told.keys() & _LIMITS:
         return letter.envelope  # byte for byte: nothing is lost by being written anew
-    told.pop("expires", None)
+    for limit in _LIMITS:
+        told.pop(limit, None)
     if args is None and kwargs is None:
         try:
             return encode(told)

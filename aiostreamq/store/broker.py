@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
+from aiostreamq.model.pause import holding
 from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.line import Line
-from aiostreamq.store.reading import Read, call_both, parse_read
+from aiostreamq.store.reading import Read, call_both, pairs_of, parse_read
 from aiostreamq.store.scripts import SCRIPTS, Script
 
 if TYPE_CHECKING:
@@ -279,16 +280,19 @@ class Broker:
             "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, *block,
             "STREAMS", *streams, *new,
         )  # fmt: skip
-        then = ("EXISTS", self.keys.cancelled)
+        then = ("EXISTS", self.keys.cancelled, self.keys.paused)
         in_order = self.connector.is_local
-        reply, are_cancelled = await call_both(link, command, then, in_order=in_order)
+        reply, is_steered = await call_both(link, command, then, in_order=in_order)
         read = self.parse(reply)
-        if are_cancelled and read.deliveries:
-            await self.look_for_cancelled(link, read)
+        read.paused = {}
+        if is_steered:
+            await self.look_at_steering(link, read)
         return read
 
-    async def look_for_cancelled(self, link: "Link", read: Read) -> None:
-        """Note which deliveries of *read* are of jobs that were cancelled before they came."""
+    async def look_at_steering(self, link: "Link", read: Read) -> None:
+        """Note what has been cancelled or paused before *read* was delivered."""
+        told = await link.call("HGETALL", self.keys.paused)
+        read.paused = holding(pairs_of(cast("list[bytes]", told)), self.clock.now_ms())
         ids = [delivery.job_id for delivery in read.deliveries]
         if ids:
             scores = await link.call("ZMSCORE", self.keys.cancelled, *ids)
@@ -307,7 +311,7 @@ class Broker:
             "STREAMS", *self.streams, *oldest,
         )  # fmt: skip
         read = self.parse(reply)
-        await self.look_for_cancelled(link, read)
+        await self.look_at_steering(link, read)
         return read
 
     async def pending_own(

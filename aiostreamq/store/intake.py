@@ -7,7 +7,7 @@ from aiostreamq.model.lanes import Turns
 from aiostreamq.store.reading import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.link import Argument, Link, Reply
@@ -28,12 +28,18 @@ class Intake:
             strict: Whether a lane comes only when all weightier ones are empty.
         """
         self._broker = broker
-        # Of lanes that have come equally far, the script takes the first.
-        lanes = sorted(weights, key=lambda lane: -weights[lane])
-        self._places = [broker.place_of(lane) for lane in lanes]
-        self._streams = [broker.streams[0], *(broker.streams[place - 1] for place in self._places)]
-        self._turns = Turns([weights[lane] for lane in lanes])
+        self._weights = weights
         self._strict = int(strict)
+        self.read_only(weights)
+
+    def read_only(self, lanes: "Iterable[str]") -> None:
+        """Read only these *lanes*, of those that are served, from the next read on."""
+        # Of lanes that have come equally far, the script takes the first.
+        chosen = sorted(lanes, key=lambda lane: -self._weights[lane])
+        streams = self._broker.streams
+        self._places = [self._broker.place_of(lane) for lane in chosen]
+        self._streams = [streams[0], *(streams[place - 1] for place in self._places)]
+        self._turns = Turns([self._weights[lane] for lane in chosen])
 
     async def read(self, link: "Link", consumer: str, count: int, block_ms: int | None) -> Read:
         """Read what is new, about *count* at most.
@@ -44,7 +50,7 @@ class Intake:
             count: How many there is room for.
             block_ms: Milliseconds to wait for something; None does not wait.
         """
-        if len(self._places) == 1:
+        if len(self._places) <= 1:
             return await self._broker.read(link, consumer, count, block_ms, self._streams)
         read = await self._take(link, consumer, min(count, TAKE_LIMIT))
         if block_ms is None or read.deliveries or read.unreadable:
@@ -53,17 +59,18 @@ class Intake:
         return await self._broker.read(link, consumer, 1, block_ms, self._streams)
 
     async def _take(self, link: "Link", consumer: str, count: int) -> Read:
-        turns = self._turns
+        turns, lanes = self._turns, self._places
         arguments: list[Argument] = [GROUP, consumer, count, self._strict]
         for weight, come in zip(turns.weights, turns.passes, strict=True):
             arguments += (weight, repr(come))
-        keys = [*self._streams, self._broker.keys.cancelled]
+        keys = [*self._streams, self._broker.keys.cancelled, self._broker.keys.paused]
         reply = await self._broker.run_on(link, "take", keys, arguments)
-        streams, dry, are_cancelled = cast("tuple[Reply, list[int], int]", reply)
+        streams, dry, is_steered = cast("tuple[Reply, list[int], int]", reply)
         read = self._broker.parse(streams)
-        if are_cancelled:
-            await self._broker.look_for_cancelled(link, read)
+        read.paused = {}
+        if is_steered:
+            await self._broker.look_at_steering(link, read)
         places = [delivery.stream for delivery in read.deliveries]
         places += [place for place, _ in read.unreadable]
-        turns.note([places.count(place) for place in self._places], dry)
+        turns.note([places.count(place) for place in lanes], dry)
         return read

@@ -29,6 +29,14 @@ class Read:
     unreadable: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
     #: those among the deliveries whose jobs were cancelled: not to be run
     cancelled: "Sequence[Delivery]" = ()
+    #: what was paused when they were delivered, with its end in ms, 0 for none; None is unknown
+    paused: "Mapping[str, int] | None" = field(default=None, compare=False)
+
+
+def pairs_of(told: "Sequence[bytes]") -> dict[str, str]:
+    """A hash as Redis tells it. Strangers may have written what is no text."""
+    texts = [part.decode(errors="replace") for part in told]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 async def call_both(

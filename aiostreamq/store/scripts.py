@@ -43,6 +43,9 @@ SCRIPTS = (
     "tick",
     "hold",
     "unschedule",
+    "pause",
+    "resume",
+    "paused",
 )
 
 # All but taking new jobs must pass when memory is full, or what frees it would stop: jobs
@@ -61,6 +64,8 @@ _PASS_WHEN_FULL = frozenset(
         "release",
         "subscribe",
         "cancel",
+        "resume",
+        "paused",
     }
 )
 

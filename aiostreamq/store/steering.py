@@ -1,13 +1,16 @@
-"""Stopping what was asked for: cancelled jobs."""
+"""Stopping what was asked for: cancelled jobs, and tasks and lanes that are paused."""
 
+import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP
+from aiostreamq.model.pause import holding
+from aiostreamq.store.reading import pairs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.link import Argument
@@ -20,12 +23,25 @@ CANCEL_LIMIT = 100
 KEEP_CANCELLED_MS = 3600 * 1000
 
 
+# How many jobs one look brings.
+PAGE = 200
+
+
+class Found(NamedTuple):
+    """A job that has not ended, as it is found where it waits or runs."""
+
+    job_id: str
+    envelope: bytes
+    since_ms: int  #: when it was put there; 0 where nothing tells
+
+
 class Steering:
     """What can be said about jobs that are on their way."""
 
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
         self._keys = broker.keys
+        self._of_pauses = [self._keys.paused, self._keys.control]
 
     async def cancel(
         self, job_ids: "Sequence[str]", states: "Iterable[str]" = ()
@@ -54,6 +70,96 @@ class Steering:
         found = zip(job_ids, cast("list[bytes | None]", scores), strict=True)
         return {job_id for job_id, asked in found if asked is not None}
 
+    async def open_jobs(
+        self, states: "Collection[str]", parked_for: "Iterable[str]"
+    ) -> "AsyncGenerator[list[Found], None]":
+        """Give the jobs in some *states* in pages, those parked for some tasks only.
+
+        What is in a stream is given where one of its states is asked for: which of them it
+        is in, Redis says when it is asked to do something about it.
+        """
+        if "delayed" in states:
+            async for page in self._delayed():
+                yield page
+        if "parked" in states:
+            for task in parked_for:
+                async for page in self._in_stream(f"{self._keys.prefix}parked:{task}", "-", "+"):
+                    yield page
+        if not {"queued", "running"} & set(states):
+            return
+        for stream in self._broker.streams:
+            last = await self._last_delivered(stream)
+            first = "-" if "running" in states else f"({last}"
+            end = "+" if "queued" in states else last
+            async for page in self._in_stream(stream, first, end):
+                yield page
+
+    async def _delayed(self) -> "AsyncGenerator[list[Found], None]":
+        # By score, and not by place: what is cancelled is gone from it.
+        after, passed = "-inf", 0
+        while True:
+            told = await self._broker.call(
+                "ZRANGEBYSCORE", self._keys.delayed, after, "+inf", "WITHSCORES",
+                "LIMIT", passed, PAGE,
+            )  # fmt: skip
+            flat = [part.decode() for part in cast("list[bytes]", told)]
+            ids, scores = flat[::2], flat[1::2]
+            if not ids:
+                return
+            envelopes = await asyncio.gather(
+                *(self._broker.call("HGET", self._keys.job(job_id), "p") for job_id in ids)
+            )
+            found = zip(ids, cast("list[bytes | None]", envelopes), strict=True)
+            yield [Found(job_id, one, 0) for job_id, one in found if one is not None]
+            if scores[-1] == after:
+                passed += await self._left(ids)
+            else:
+                after = scores[-1]
+                passed = await self._left(
+                    [i for i, s in zip(ids, scores, strict=True) if s == after]
+                )
+
+    async def _left(self, ids: "Sequence[str]") -> int:
+        """How many of some delayed jobs are so still."""
+        scores = await self._broker.call("ZMSCORE", self._keys.delayed, *ids)
+        return sum(score is not None for score in cast("list[bytes | None]", scores))
+
+    async def _in_stream(
+        self, stream: str, first: str, end: str
+    ) -> "AsyncGenerator[list[Found], None]":
+        while True:
+            told = await self._broker.call("XRANGE", stream, first, end, "COUNT", PAGE)
+            entries = cast("list[tuple[bytes, list[bytes]]]", told)
+            yield [_found(entry, fields) for entry, fields in entries if is_job(fields)]
+            if len(entries) < PAGE:
+                return
+            first = f"({entries[-1][0].decode()}"
+
+    async def _last_delivered(self, stream: str) -> str:
+        for group in cast("list[list[bytes]]", await self._broker.call("XINFO", "GROUPS", stream)):
+            told = dict(zip(group[::2], group[1::2], strict=True))
+            if told[b"name"].decode() == GROUP:
+                return told[b"last-delivered-id"].decode()
+        return "0-0"
+
+    async def pause(self, words: "Sequence[str]", until: str) -> int:
+        """Pause tasks and lanes, written as `paused_words` does; returns how many were not.
+
+        *until* is '0', or written like an expiry.
+        """
+        return cast("int", await self._broker.run("pause", self._of_pauses, [until, *words]))
+
+    async def resume(self, words: "Sequence[str]") -> int:
+        """Let them go on; returns how many were paused."""
+        return cast("int", await self._broker.run("resume", self._of_pauses, words))
+
+    async def paused(self) -> tuple[int, dict[str, int]]:
+        """The time, and what is paused until when, both in ms; 0 is until it is resumed."""
+        found = await self._broker.run("paused", self._of_pauses, [])
+        now_ms, *told = cast("tuple[int, *tuple[bytes, ...]]", found)
+        self._broker.clock.set(now_ms)
+        return now_ms, holding(pairs_of(told), now_ms)
+
     def entries_in(self, word: "Mapping[str, str]") -> list[tuple[int, bytes]]:
         """The entries that a word names, as (place of the stream, entry)."""
         told = word.get("entries", "").split()
@@ -62,3 +168,14 @@ class Steering:
             with suppress(UsageError):  # a lane of others, with the same queue
                 found.append((self._broker.place_of(lane), entry.encode()))
         return found
+
+
+def is_job(fields: "Sequence[bytes]") -> bool:
+    """Whether an entry begins as those of jobs do."""
+    return len(fields) >= 6 and (fields[0], fields[4]) == (b"id", b"job")
+
+
+def _found(entry: bytes, fields: "Sequence[bytes]") -> Found:
+    # As enqueue.lua writes it: id, its value, n, its value, job, its value.
+    since = int(entry.decode().partition("-")[0])
+    return Found(fields[1].decode(errors="replace"), fields[5], since)

@@ -9,12 +9,12 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextvars import Context as Variables
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from aiostreamq.client.context import Context, StopFlag, Voice, moment
-from aiostreamq.errors import PayloadError
+from aiostreamq.client.context import DEADLINE
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended
@@ -23,14 +23,14 @@ from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, j
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import clean, describe
-from aiostreamq.worker.runs import Gate, Run, Stop
+from aiostreamq.worker.runs import Gate, Run, Stop, told
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.client.task import Task
+    from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.clock import ServerClock
-    from aiostreamq.worker.processes import Processes
-    from aiostreamq.worker.threads import Threads
+    from aiostreamq.worker.calls import Calls
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -47,27 +47,24 @@ class Executor:
     def __init__(
         self,
         queue: "Producer",
-        worker: str,
         concurrency: int,
-        threads: "Threads",
-        processes: "Processes",
+        calls: "Calls",
         clock: "ServerClock",
         settle: Callable[[Settlement], None],
         retry: Callable[[Retrial], None],
         park: Callable[[Delivery, str], None],
         pass_on: Callable[[Delivery, str], bool],
         refuse: Callable[[Delivery, str], None],
-        suspects: "Gate",
-        voice: Callable[[Delivery, str, int], Voice],
+        suspects: Gate,
+        paused: Collection[str],
+        hold: Callable[[Delivery, "TaskSpec"], bool],
     ) -> None:
         """Prepare to run jobs of *queue*.
 
         Args:
             queue: Its tasks are looked up as jobs come.
-            worker: Name for the contexts.
             concurrency: How many may run at once.
-            threads: Where `def` tasks run.
-            processes: Where those run that are for processes.
+            calls: Calls their functions.
             clock: By which jobs expire.
             settle: Takes the end of each job.
             retry: Takes what is to run again.
@@ -76,18 +73,15 @@ class Executor:
             refuse: Takes what is no job, and why.
             suspects: Says when those may run that were with workers when they died,
                 and when nothing else may start.
-            voice: Makes what a delivery speaks with, from its task and the milliseconds
-                that its outcome is kept.
+            paused: Empty as long as nothing is.
+            hold: Takes jobs that are paused; False where it is none.
         """
         self.concurrency = concurrency
         self.backlog: deque[Delivery] = deque()  #: delivered, not started
         self.running: dict[tuple[int, bytes], Run] = {}  #: by stream and entry
         self.finished = 0  #: how many have ended since the start
-        self._queue = queue
         self._tasks: Mapping[str, Task[..., object]] = queue.tasks
-        self._worker = worker
-        self._threads = threads
-        self._processes = processes
+        self._calls = calls
         self._clock = clock
         self._settle = settle
         self._retry = retry
@@ -95,8 +89,9 @@ class Executor:
         self._pass_on = pass_on
         self._refuse = refuse
         self._suspects = suspects
+        self._paused = paused
+        self._hold = hold
         self._cancelled: dict[tuple[int, bytes], float] = {}  # asked for, and when (loop time)
-        self._voice = voice
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
         # Each job starts from this, not from what the job before it has set.
@@ -155,8 +150,7 @@ class Executor:
             self._cancelled[stream, entry] = self._loop.time()
             self._start_none_of((stream, entry))
         elif run.stop is None:
-            told = {"task": run.spec.name, "job_id": run.delivery.job_id}
-            logger.info("job is cancelled, as was asked", extra=told)
+            logger.info("job is cancelled, as was asked", extra={"job_id": run.delivery.job_id})
             self._stop(run, Stop.REQUEST)
 
     def _start_none_of(self, key: tuple[int, bytes]) -> None:
@@ -204,17 +198,27 @@ class Executor:
         if delivery.stream == 1 and self._pass_on(delivery, task.spec.options.lane):
             return
         run = Run(delivery, envelope, task.spec)
+        if self._paused and self._hold(delivery, task.spec):
+            return
         if self._cancelled and self._cancelled.pop((delivery.stream, delivery.entry), None):
             self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.CANCELLED))
             return
-        if envelope.expires is not None and self._has_expired(run, envelope.expires):
+        is_limited = envelope.expires is not None or envelope.deadline is not None
+        if is_limited and self._has_expired(run):
             self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.EXPIRED))
             return
         self.running[delivery.stream, delivery.entry] = run
         if not delivery.deaths:
             self._limit(run)
         name = f"job:{envelope.task}:{delivery.job_id}"
-        run.task = start_task(self._run(run), self._loop, name=name, context=self._context.copy())
+        variables = self._context.copy()
+        if envelope.deadline is not None:
+            self._heed_deadline(run, envelope.deadline, variables)
+        run.task = start_task(self._run(run), self._loop, name=name, context=variables)
+
+    def _heed_deadline(self, run: Run, deadline_ms: float, variables: Variables) -> None:
+        variables.run(DEADLINE.set, deadline_ms)  # for the jobs that it enqueues
+        self._deadlines.add(run, max(0.0, (deadline_ms - self._clock.now_ms()) / 1000))
 
     def _limit(self, run: Run) -> None:
         timeout = run.envelope.timeout
@@ -227,81 +231,35 @@ class Executor:
 
     async def _run(self, run: Run) -> None:
         try:
-            outcome = await (self._call_in_turn(run) if run.delivery.deaths else self._call(run))
+            if run.delivery.deaths:
+                outcome = await self._call_in_turn(run)
+            else:
+                outcome = await self._calls.call(run, self._begin)
         except KeyboardInterrupt:
             raise  # Ctrl-C is for the process, not for the job it happened to meet
         except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
-            self._conclude(run, None, error)
+            self._conclude_surely(run, None, error)
         else:
-            self._conclude(run, outcome, None)
+            self._conclude_surely(run, outcome, None)
+
+    def _conclude_surely(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
+        try:
+            self._conclude(run, value, error)
+        except Exception as fault:
+            # A run without an outcome would hold its slot, and its job, for ever.
+            logger.exception("the end of a job could not be judged", extra=told(run))
+            if not run.is_over:
+                self._fail(run, JobState.FAILED, describe(fault))
+
+    def _begin(self, run: Run) -> None:
+        # To wait for a process is no part of the run: with few of them it can take long.
+        if run.timeout and not run.is_over:
+            self._deadlines.add(run, run.timeout)
 
     async def _call_in_turn(self, run: Run) -> bytes:
         async with self._suspects.turn(run.delivery):
             self._limit(run)  # from here on: waiting for its turn is not its fault
-            return await self._call(run)
-
-    async def _call(self, run: Run) -> bytes:
-        spec, envelope = run.spec, run.envelope
-        function, signature = spec.function, spec.signature
-        assert function is not None and signature is not None, "registered tasks have both"  # noqa: PT018
-        if spec.executor == "process":
-            return await self._call_in_process(run)
-        args, kwargs = signature.restore_arguments(envelope.args, envelope.kwargs)
-        voice: Voice | None = None
-        if signature.context_name is not None or spec.is_stream:
-            voice = self._voice(run.delivery, spec.name, run.keep_ms)
-            args, kwargs = signature.with_context(args, kwargs, self._context_of(run, voice))
-        try:
-            if spec.is_async:
-                value = await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
-            elif voice is not None and spec.is_stream:
-                chunks = cast("AsyncGenerator[object, None]", function(*args, **kwargs))
-                await voice.stream(chunks, signature.write_result, self._queue.max_payload)
-                return b"null"
-            else:
-                told = {"task": spec.name, "job_id": run.delivery.job_id}
-                value = await self._threads.call(function, args, kwargs, told)
-        finally:
-            # Whoever follows the job reads on until its end is told, so that comes last.
-            if voice is not None and voice.has_spoken:
-                await voice.end()
-        written = signature.write_result(value)
-        if len(written) > self._queue.max_payload:
-            raise self._too_long(run, written)
-        return written
-
-    async def _call_in_process(self, run: Run) -> bytes:
-        def begin() -> None:
-            # To wait for a process is no part of the run: with few of them it can take long.
-            if run.timeout and not run.is_over:
-                self._deadlines.add(run, run.timeout)
-
-        written = await self._processes.call(run.spec, run.envelope, begin)
-        if len(written) > self._queue.max_payload:
-            raise self._too_long(run, written)
-        return written
-
-    def _too_long(self, run: Run, written: bytes) -> PayloadError:
-        return PayloadError(
-            f"task {run.spec.name!r}: a result of {len(written):,} bytes is over the limit of "
-            f"{self._queue.max_payload:,}: return a reference to the data, "
-            f"or raise Queue(max_payload=)"
-        )
-
-    def _context_of(self, run: Run, voice: Voice) -> Context:
-        delivery = run.delivery
-        run.flag = StopFlag()
-        return Context(
-            delivery.job_id,
-            run.spec.name,
-            delivery.attempt,
-            delivery.number,
-            self._queue,
-            self._worker,
-            moment(run.envelope.scheduled_for),
-            run.flag,
-            voice,
-        )
+            return await self._calls.call(run, self._begin)
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
         if run.is_over:
@@ -322,23 +280,23 @@ class Executor:
     def _end_badly(self, run: Run, error: BaseException) -> None:
         delivery, name = run.delivery, run.spec.name
         rule = run.envelope.retry or run.spec.options.retry
-        told = {"task": name, "job_id": delivery.job_id, "attempt": delivery.attempt}
+        about = told(run)
         match judge(error, rule, delivery.attempt, random.random()):
-            case RunAgain(after):
-                logger.info("job runs again in %.1f s", after, extra=told)
+            case RunAgain(after) if self._has_time_left(run, after):
+                logger.info("job runs again in %.1f s", after, extra=about)
                 self._finish(run, None)
                 self._retry(Retrial(delivery, int(min(after, LONGEST) * 1000)))
             case EndDropped(reason):
                 failure = Failure("Drop", clean(reason), "")
                 self._finish(run, encode_ended(name, delivery.number, JobState.DROPPED, failure))
             case EndDead(reason):
-                logger.warning("job was given up by its task: %s", reason, extra=told)
+                logger.warning("job was given up by its task: %s", reason, extra=about)
                 self._fail(run, JobState.DEAD, Failure("Dead", clean(reason), ""))
-            case EndFailed() if run.stop is Stop.TIMEOUT:
+            case EndFailed() | RunAgain() if run.stop is Stop.TIMEOUT:
                 self._fail(run, JobState.TIMED_OUT, None)
-            case EndFailed():
+            case EndFailed() | RunAgain():
                 failure = describe(error)
-                logger.info("job failed with %s", failure.type, extra=told)
+                logger.info("job failed with %s", failure.type, extra=about)
                 self._fail(run, JobState.FAILED, failure)
 
     def _fail(self, run: Run, state: JobState, failure: Failure | None) -> None:
@@ -346,9 +304,15 @@ class Executor:
         outcome = encode_ended(run.spec.name, run.delivery.number, state, failure)
         self._finish(run, outcome, is_dead=True)
 
-    def _has_expired(self, run: Run, expires_ms: float) -> bool:
+    def _has_expired(self, run: Run) -> bool:
         # A later attempt was started in time: what expires is the wait for the first.
-        return run.delivery.attempt == 1 and self._clock.now_ms() >= expires_ms
+        expires_ms = run.envelope.expires if run.delivery.attempt == 1 else None
+        is_late = expires_ms is not None and self._clock.now_ms() >= expires_ms
+        return is_late or not self._has_time_left(run)
+
+    def _has_time_left(self, run: Run, after: float = 0.0) -> bool:
+        deadline_ms = run.envelope.deadline
+        return deadline_ms is None or self._clock.now_ms() + after * 1000 < deadline_ms
 
     def _hand_over(self, run: Run, outcome: bytes, *, is_dead: bool = False) -> None:
         keep_ms = run.keep_ms
@@ -373,13 +337,13 @@ class Executor:
         if run.stop is None:
             logger.info(
                 "job ran past its timeout and is cancelled",
-                extra={"task": run.spec.name, "job_id": run.delivery.job_id},
+                extra=told(run),
             )
             self._stop(run, Stop.TIMEOUT)
         elif self._loop.time() >= run.give_up_at:
             logger.warning(
                 "job does not heed its cancellation and is left to itself",
-                extra={"task": run.spec.name, "job_id": run.delivery.job_id},
+                extra=told(run),
             )
             self._conclude(run, None, None)
 

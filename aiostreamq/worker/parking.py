@@ -7,7 +7,8 @@ starts, or next looks.
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
@@ -27,10 +28,17 @@ INTERVAL = 10.0
 class Parking:
     """Sets aside what this worker can not run, and takes up what it can."""
 
-    def __init__(self, schedule: "Schedule", tasks: Collection[str]) -> None:
-        """Prepare; *tasks* are the names known here, looked at again each time."""
+    def __init__(
+        self, schedule: "Schedule", tasks: Collection[str], is_paused: "Callable[[str], bool]"
+    ) -> None:
+        """Prepare; *tasks* are the names known here, looked at again each time.
+
+        Those that *is_paused* is true of are left where they are.
+        """
         self._schedule = schedule
         self._tasks = tasks
+        self._is_paused = is_paused
+        self._woken = asyncio.Event()
         self._commit = GroupCommit[tuple["Delivery", str]](self._park, SETTLE_LIMIT)
         self._told: set[str] = set()
         #: on their way to be set aside, or refused there, as (place of the stream, entry)
@@ -38,13 +46,17 @@ class Parking:
 
     def park(self, delivery: "Delivery", task: str) -> None:
         """Set a job aside together with all others of the moment."""
-        if task not in self._told:
+        if task not in self._tasks and task not in self._told:
             self._told.add(task)
             logger.warning(
                 "no task %r is known here: its jobs wait for a worker that knows it", task
             )
         self.unparked.add((delivery.stream, delivery.entry))
         self._commit.add((delivery, task))
+
+    def look(self) -> None:
+        """Look now: a task may not be paused any more."""
+        self._woken.set()
 
     async def join(self) -> None:
         """Wait until all is set aside. Cancelling is safe."""
@@ -53,13 +65,17 @@ class Parking:
     async def run(self) -> None:
         """Take up what is parked and known here, until cancelled."""
         while True:
+            self._woken.clear()
             try:
-                released = await self._schedule.release(list(self._tasks)) if self._tasks else 0
+                tasks = [task for task in self._tasks if not self._is_paused(task)]
+                released = await self._schedule.release(tasks) if tasks else 0
                 if released:
                     logger.info("released %d jobs that were parked", released)
             except AioStreamQError:
                 logger.exception("parked jobs could not be looked at, trying on")
-            await asyncio.sleep(INTERVAL)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL):
+                    await self._woken.wait()
 
     async def _park(self, batch: "list[tuple[Delivery, str]]") -> None:
         try:

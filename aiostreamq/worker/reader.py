@@ -17,7 +17,7 @@ from aiostreamq.store.reading import Read
 from aiostreamq.store.roster import reader_role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.intake import Intake
@@ -85,6 +85,7 @@ class Reader:
         held: "Callable[[], set[tuple[int, bytes]]]",
         settled: "Callable[[], Awaitable[None]]",
         lease: float,
+        notice: "Callable[[Mapping[str, int]], None]",
     ) -> None:
         """Prepare to read.
 
@@ -97,6 +98,7 @@ class Reader:
                 stream, entry).
             settled: Waits until Redis has been told of all that ended so far.
             lease: Seconds between looks for deliveries that never arrived.
+            notice: Takes what was paused when a read brought something.
         """
         self._broker = broker
         self._intake = intake
@@ -105,6 +107,10 @@ class Reader:
         self._held = held
         self._settled = settled
         self._lease = lease
+        self._notice = notice
+        self._interrupting: asyncio.Task[None] | None = None
+        self._reads = 0  # how many have been sent
+        self._stale = 0  # which of them is to end at once
         self._line = Line(
             broker.connector, reader_role(consumer), reply_timeout=BLOCK_MS / 1000 + MARGIN
         )
@@ -154,6 +160,8 @@ class Reader:
         self._is_stopping = True
         if self._alarm is not None:
             self._alarm.cancel()
+        if self._interrupting is not None:
+            self._interrupting.cancel()
         with suppress(TimeoutError, BrokerError):
             async with asyncio.timeout(STOP_TIME):
                 while self._is_reading and not running.done():
@@ -165,6 +173,19 @@ class Reader:
         running.cancel()
         await asyncio.wait([running])
         self._line.close()
+
+    def interrupt(self) -> None:
+        """End a read that waits: the next one is to be another."""
+        self._stale = self._reads
+        if self._is_reading and (self._interrupting is None or self._interrupting.done()):
+            self._interrupting = asyncio.create_task(self._interrupt(), name="aiostreamq:interrupt")
+
+    async def _interrupt(self) -> None:
+        with suppress(BrokerError):
+            # Again and again, as the read may not have arrived there.
+            while self._is_reading and self._reads == self._stale:
+                await self._broker.unblock(self._client_id)
+                await asyncio.sleep(UNBLOCK_AGAIN)
 
     def _is_idle(self) -> bool:
         return not self._executor.running and not self._executor.backlog
@@ -186,6 +207,7 @@ class Reader:
             return Read()
         block_ms = self._block_ms() if is_blocking else None
         self._is_reading = True
+        self._reads += 1
         try:
             return await self._intake.read(link, self._consumer, count, block_ms)
         finally:
@@ -270,6 +292,8 @@ class Reader:
         await self._take(read)
 
     async def _take(self, read: Read) -> None:
+        if read.paused is not None:
+            self._notice(read.paused)
         if read.deliveries:
             self._executor.accept(read.deliveries, read.cancelled)
         if read.unreadable:

@@ -56,6 +56,12 @@ class Run:
         return self.spec.keep_ms if ttl is None else milliseconds(ttl)
 
 
+def told(run: Run) -> dict[str, object]:
+    """What log lines about a run carry."""
+    delivery = run.delivery
+    return {"task": run.spec.name, "job_id": delivery.job_id, "attempt": delivery.attempt}
+
+
 class Gate(Protocol):
     """Who says which jobs may run now."""
 

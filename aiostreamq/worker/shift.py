@@ -14,12 +14,14 @@ from aiostreamq.store.intake import Intake
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
+from aiostreamq.worker.calls import Calls
 from aiostreamq.worker.canceller import Canceller
 from aiostreamq.worker.control import Control
 from aiostreamq.worker.emitter import Emitter
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.heartbeat import Heartbeat
 from aiostreamq.worker.parking import Parking
+from aiostreamq.worker.pauses import Pauses
 from aiostreamq.worker.processes import Processes
 from aiostreamq.worker.promoter import Promoter
 from aiostreamq.worker.reader import Reader
@@ -30,11 +32,13 @@ from aiostreamq.worker.threads import Threads
 from aiostreamq.worker.ticker import Ticker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from typing import Any
 
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.store.control import Word
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -73,14 +77,16 @@ class Shift:
         self._settler = Settler(self._broker, schedule, name)
         self._promoter = Promoter(schedule)
         self._ticker = _ticker_for(queue)
-        self._parking = Parking(schedule, queue.tasks)
+        steering = Steering(self._broker)
+        self._pauses = Pauses(steering, self._heed_pauses)
+        self._parking = Parking(schedule, queue.tasks, self._pauses.has_task)
         self._leaving = set[asyncio.Task[int]]()  # deliveries that are moved away unrun
+        voice = Emitter(self._broker).voice
+        calls = Calls(queue, name, self._threads, self._processes, voice)
         self._executor = Executor(
             queue,
-            name,
             settings.concurrency,
-            self._threads,
-            self._processes,
+            calls,
             self._broker.clock,
             self._settler.settle,
             self._settler.retry,
@@ -88,28 +94,22 @@ class Shift:
             self._pass_on,
             self._bury,
             Suspects(self._roster, settings.max_deliveries, self._fill),
-            Emitter(self._broker).voice,
+            self._pauses.words,
+            self._hold,
         )
-        self._canceller = Canceller(Steering(self._broker), self._executor)
-        self._control = Control(
-            self._broker,
-            ControlStream(self._broker),
-            {
-                "wake": lambda _: self._promoter.wake(),
-                "schedule": lambda _: self._ticker.wake(),
-                "cancel": self._canceller.hear,
-            },
-            self._look_again,
-        )
-        intake = Intake(self._broker, settings.lanes, strict=queue.strict)
+        self._canceller = Canceller(steering, self._executor)
+        stream = ControlStream(self._broker)
+        self._control = Control(self._broker, stream, self._listeners(), self._look_again)
+        self._intake = Intake(self._broker, settings.lanes, strict=queue.strict)
         self._reader = Reader(
             self._broker,
-            intake,
+            self._intake,
             name,
             self._executor,
             self._held,
             self._settler.join,
             settings.lease,
+            self._pauses.notice,
         )
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
@@ -118,9 +118,19 @@ class Shift:
         )
         self._services: list[asyncio.Task[None]] = []
 
+    def _listeners(self) -> "Mapping[str, Callable[[Word], None]]":
+        """Who hears which word of the control stream."""
+        return {
+            "wake": lambda _: self._promoter.wake(),
+            "schedule": lambda _: self._ticker.wake(),
+            "cancel": self._canceller.hear,
+            "pause": lambda _: self._pauses.look(),
+        }
+
     async def start(self, *, burst: bool) -> None:
         """Join the workers and begin to read."""
         await self._roster.join(self.name, int(self._settings.lease * 1000))
+        await self._pauses.load()
         self._heartbeat.start()
         await self._ticker.start()
         self._services = [
@@ -128,6 +138,7 @@ class Shift:
             asyncio.create_task(self._control.run(), name="aiostreamq:control"),
             asyncio.create_task(self._promoter.run(), name="aiostreamq:promoter"),
             asyncio.create_task(self._canceller.run(), name="aiostreamq:canceller"),
+            asyncio.create_task(self._pauses.run(), name="aiostreamq:pauses"),
             asyncio.create_task(self._parking.run(), name="aiostreamq:parking"),
             asyncio.create_task(self._ticker.run(), name="aiostreamq:ticker"),
         ]
@@ -233,6 +244,26 @@ class Shift:
         self._promoter.wake()
         self._canceller.look()
         self._ticker.wake()
+        self._pauses.look()
+
+    def _heed_pauses(self) -> None:
+        """Something else is paused than before."""
+        lanes = [lane for lane in self._settings.lanes if not self._pauses.has_lane(lane)]
+        self._intake.read_only(lanes)
+        self._reader.interrupt()
+        self._parking.look()
+
+    def _hold(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
+        """Set a job aside if it is paused, in its order as far as that can be."""
+        if self._pauses.has_task(spec.name):
+            self._parking.park(delivery, spec.name)
+            return True
+        place = delivery.stream
+        lane = spec.options.lane if place == 1 else self._broker.lane_at(place)
+        if self._pauses.has_lane(lane):
+            self._see_off(self._broker.hand_back([delivery], lane))
+            return True
+        return False
 
     def _fill(self) -> None:
         self._executor.fill()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PERMANENT = {
     "aiostreamq:{*}:dead": "bounded by length and age, so that letters can be read for long",
     "aiostreamq:{*}:parked:*": "work waits there for as long as it takes",
+    "aiostreamq:{*}:paused": "what is paused stays so, whoever starts or ends",
     "aiostreamq:{*}:schedule:*": "one for each schedule, until that is deleted",
     "aiostreamq:{*}:schedule_due*": "names of schedules, until they are deleted",
     "aiostreamq:{*}:schedules": "schedules, until they are deleted",

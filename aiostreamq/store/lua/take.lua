@@ -1,16 +1,16 @@
 -- take.lua: give a worker what waits, of several lanes by their weights.
 --
 -- KEYS[1]    stream of returned work: it goes first
--- KEYS[2..]  streams of the lanes, the weightiest first; then cancelled
+-- KEYS[2..]  streams of the lanes, the weightiest first; then cancelled, paused
 -- ARGV[1]    group
 -- ARGV[2]    consumer
 -- ARGV[3]    count: how many deliveries at most
 -- ARGV[4]    strict: 1 where a lane comes only when those before it are empty
 -- ARGV[5..]  two for each lane: weight, and pass: how far it has come, in jobs over weight
 --
--- Returns {streams, dry, are_cancelled}: streams as XREADGROUP has them, a stream maybe
--- several times, the places (from 0) of the lanes that had no more, and 1 where some jobs are
--- cancelled, maybe among these, else 0. Cost O(count times lanes), about 2 microseconds a
+-- Returns {streams, dry, steered}: streams as XREADGROUP has them, a stream maybe
+-- several times, the places (from 0) of the lanes that had no more, and 0 where nothing
+-- is cancelled or paused that could be among these. Cost O(count times lanes), about 2 microseconds a
 -- delivery; callers ask for 500 at most.
 
 local group, consumer, left = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -31,7 +31,7 @@ end
 left = left - read(KEYS[1], left)
 
 local lanes, weight, pass = {}, {}, {}
-for lane = 2, #KEYS - 1 do
+for lane = 2, #KEYS - 2 do
   lanes[#lanes + 1] = lane
   weight[lane], pass[lane] = tonumber(ARGV[2 * lane + 1]), tonumber(ARGV[2 * lane + 2])
 end
@@ -69,4 +69,4 @@ while left > 0 and #lanes > 0 do
   end
   lanes = with_more
 end
-return { streams, dry, redis.call('EXISTS', KEYS[#KEYS]) }
+return { streams, dry, redis.call('EXISTS', KEYS[#KEYS - 1], KEYS[#KEYS]) }

@@ -1,0 +1,194 @@
+"""`aiostreamq jobs cancel`, `aiostreamq pause` and `aiostreamq resume`.
+
+Nothing but argparse is imported on top: the parser of every command is made
+before it is known which one was meant.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+from aiostreamq.errors import JobNotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from aiostreamq.model.duration import Duration
+    from aiostreamq.model.outcome import JobState
+    from aiostreamq.queue import Queue
+
+T = TypeVar("T")
+
+# Of jobs that have not ended.
+STATES = ("delayed", "parked", "queued", "running")
+
+
+def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    jobs = add_parser("jobs", help="cancel jobs", description="Cancel jobs of a queue.")
+    actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add_cancel(actions.add_parser, url)
+
+
+def add_cancel(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the action to those of `aiostreamq jobs`."""
+    cancel = add_parser(
+        "cancel", help="cancel jobs", description="Cancel jobs, by their ids or by filters."
+    )
+    _add_target(cancel, url)
+    cancel.add_argument("ids", nargs="*", metavar="id", help="of jobs")
+    cancel.add_argument("--task", help="only of this task")
+    cancel.add_argument(
+        "--older-than", metavar="TIME", help="only if they wait or run for longer, as in 1h"
+    )
+    cancel.add_argument(
+        "--state", action="append", choices=STATES, help="only in this state; can be given again"
+    )
+    cancel.add_argument("--all", action="store_true", help="all that have not ended")
+
+
+def add_pause(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the command to those of `aiostreamq`."""
+    pause = add_parser(
+        "pause",
+        help="have a task or a lane wait",
+        description="Have a task or a lane wait; without either, list what is paused.",
+    )
+    _add_target(pause, url)
+    _add_what(pause)
+    pause.add_argument(
+        "--until",
+        metavar="WHEN",
+        help="go on by itself after this time, as in 30m, or at a moment with its offset, "
+        "as in 2030-01-31T09:00:00+01:00",
+    )
+
+
+def add_resume(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the command to those of `aiostreamq`."""
+    resume = add_parser(
+        "resume", help="let it go on", description="Let a paused task or lane go on."
+    )
+    _add_target(resume, url)
+    _add_what(resume)
+
+
+def jobs(told: argparse.Namespace) -> int:
+    """Cancel what was *told* on the command line; returns the exit code."""
+    filters = told.task or told.older_than or told.state or told.all
+    if bool(told.ids) == bool(filters):
+        raise UsageError("it is not said which jobs are meant: give ids, or filters, or --all")
+    return _cancel(told) if told.ids else _cancel_many(told)
+
+
+def _cancel(told: argparse.Namespace) -> int:
+    async def cancel(queue: "Queue") -> "list[JobState | None]":
+        found: list[JobState | None] = []
+        for job_id in told.ids:
+            try:
+                found.append(await queue.job(job_id).cancel())
+            except JobNotFound:
+                found.append(None)
+        return found
+
+    states = _ask(told, cancel)
+    for job_id, state in zip(told.ids, states, strict=True):
+        if state is None:
+            print(f"{job_id}: there is no such job", file=sys.stderr)
+        elif state in STATES:
+            print(f"{job_id}: cancelled, was {state}")
+        else:
+            print(f"{job_id}: had ended, {state}")
+    return 1 if None in states else 0
+
+
+def _cancel_many(told: argparse.Namespace) -> int:
+    from aiostreamq.model.outcome import JobState
+
+    caught = _ask(
+        told,
+        lambda queue: queue.cancel_many(
+            task=told.task,
+            older_than=_duration(told.older_than),
+            state=[JobState(one) for one in told.state] if told.state else None,
+            everything=told.all and not (told.task or told.older_than or told.state),
+        ),
+    )
+    for state, count in caught.items():
+        print(f"{state}: {count}")
+    return 0
+
+
+def pause(told: argparse.Namespace) -> int:
+    """Pause what was *told* on the command line; returns the exit code."""
+    from aiostreamq.model.pause import Pause
+
+    async def go(queue: "Queue") -> list[Pause]:
+        if told.task or told.lane:
+            await queue.pause(task=told.task, lane=told.lane, until=_moment(told.until))
+        elif told.until:
+            raise UsageError("--until says when, but not what: give --task or --lane")
+        return await queue.paused()
+
+    found = _ask(told, go)
+    for one in found:
+        what = f"task {one.task}" if one.task else f"lane {one.lane}"
+        until = f"until {one.until:%Y-%m-%d %H:%M:%S} UTC" if one.until else "until it is resumed"
+        print(f"{what} is paused {until}")
+    if not found:
+        print("nothing is paused", file=sys.stderr)
+    return 0
+
+
+def resume(told: argparse.Namespace) -> int:
+    """Resume what was *told* on the command line; returns the exit code."""
+    if _ask(told, lambda queue: queue.resume(task=told.task, lane=told.lane)):
+        return 0
+    print("it was not paused", file=sys.stderr)
+    return 1
+
+
+def _add_target(parser: argparse.ArgumentParser, url: str | None) -> None:
+    parser.add_argument("target", help="where the queue is: package.module:name")
+    parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", help="this task")
+    parser.add_argument("--lane", help="this lane")
+
+
+def _ask(told: argparse.Namespace, question: "Callable[[Queue], Awaitable[T]]") -> T:
+    import asyncio
+
+    from aiostreamq.cli.target import load_queue
+
+    queue = load_queue(told.target)
+    if told.url:
+        queue.use_url(told.url)
+
+    async def ask() -> T:
+        async with queue:
+            return await question(queue)
+
+    return asyncio.run(ask())
+
+
+def _duration(told: str | None) -> "Duration | None":
+    # Bare numbers are seconds; the rest ("5m") is read with the others.
+    try:
+        return None if told is None else float(told)
+    except ValueError:
+        return told
+
+
+def _moment(told: str | None) -> "Duration | datetime | None":
+    from datetime import datetime
+
+    if told is None or "-" not in told:
+        return _duration(told)
+    try:
+        return datetime.fromisoformat(told)
+    except ValueError:
+        return told  # it is refused with the others

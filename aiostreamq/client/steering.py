@@ -1,0 +1,120 @@
+"""Cancelling many jobs, found by where they are."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Self, cast
+
+from aiostreamq.client.task import name_of
+from aiostreamq.errors import UsageError
+from aiostreamq.model.duration import expiry_word, seconds
+from aiostreamq.model.envelope import Malformed, decode_envelope
+from aiostreamq.model.keys import checked_name
+from aiostreamq.model.outcome import JobState
+from aiostreamq.store.steering import Steering
+
+if TYPE_CHECKING:
+    from aiostreamq.client.task import Enqueuer
+    from aiostreamq.model.duration import Duration
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.steering import Found
+
+# Where a job can be that has not ended.
+OPEN = (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
+
+# Hex digits of the time that the ids of our own making begin with, and their length.
+TIME_DIGITS, ID_DIGITS = 11, 22
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which jobs are meant."""
+
+    task: str | None
+    older_than: float  #: seconds
+    states: tuple[JobState, ...]
+
+    @classmethod
+    def of(
+        cls,
+        task: "Enqueuer[..., object] | str | None",
+        older_than: "Duration | None",
+        state: JobState | Iterable[JobState] | None,
+        *,
+        everything: bool,
+    ) -> Self:
+        """Read the filters as users give them.
+
+        Raises:
+            UsageError: They cannot be meant.
+        """
+        is_said = not (task is None and older_than is None and state is None)
+        if is_said == everything:
+            raise UsageError(
+                "it is not said which jobs are meant: give filters, or everything=True for all"
+            )
+        named = None if task is None else checked_name("task", name_of(task))
+        age = 0.0 if older_than is None else seconds("older_than", older_than)
+        states = (state,) if isinstance(state, str) else tuple(OPEN if state is None else state)
+        for one in states:
+            if one not in OPEN:
+                raise UsageError(
+                    f"state={str(one)!r}: only jobs that have not ended can be cancelled: "
+                    f"{', '.join(OPEN)}"
+                )
+        return cls(named, age, tuple(JobState(one) for one in states))
+
+    def fits(self, found: "Found", now_ms: float) -> bool:
+        """Whether a job that was found is meant, as far as its state does not matter."""
+        if self.older_than:
+            since = found.since_ms or _made_ms(found.job_id)
+            if since is None or now_ms - since <= self.older_than * 1000:
+                return False
+        return self.task is None or self.task == _task_in(found.envelope)
+
+
+async def cancel_many(
+    broker: "Broker", tasks: Collection[str], wanted: Wanted
+) -> dict[JobState, int]:
+    """Cancel what is *wanted*; *tasks* are those that jobs may be parked for."""
+    await broker.open()
+    steering = Steering(broker)
+    parked_for = tasks if wanted.task is None else [wanted.task]
+    caught = dict.fromkeys(wanted.states, 0)
+    async for page in steering.open_jobs(wanted.states, parked_for):
+        now_ms = broker.clock.now_ms()
+        ids = [found.job_id for found in page if wanted.fits(found, now_ms)]
+        for answer in await steering.cancel(ids, wanted.states):
+            word = None if answer is None else answer.decode()
+            if word in caught:
+                caught[cast("JobState", word)] += 1
+    return caught
+
+
+def until_word(until: "Duration | datetime | None") -> str:
+    """Return when a pause ends as the script takes it; '0' for never.
+
+    Raises:
+        UsageError: It is no time, or has no time zone.
+    """
+    if until is None:
+        return "0"
+    if not isinstance(until, datetime) and seconds("until", until) == 0:
+        raise UsageError("until=0 would pause nothing; leave it out to wait for resume")
+    return cast("str", expiry_word(until, "until"))
+
+
+def _task_in(envelope: bytes) -> str | None:
+    try:
+        return decode_envelope(envelope).task
+    except Malformed:
+        return None
+
+
+def _made_ms(job_id: str) -> int | None:
+    if len(job_id) != ID_DIGITS:
+        return None
+    try:
+        return int(job_id[:TIME_DIGITS], 16)
+    except ValueError:
+        return None

@@ -1,0 +1,22 @@
+-- pause.lua: have tasks or lanes wait, and tell the workers.
+--
+-- KEYS[1]    paused: what waits -> until when (ms since 1970), 0 for until it is resumed
+-- KEYS[2]    control
+-- ARGV[1]    until: 0, '+' and ms from now, or ms since 1970
+-- ARGV[2..]  what: 'task:' or 'lane:' and its name
+--
+-- Returns how many of them were not paused before. What is said last holds. Cost O(what).
+
+local paused, control, limit = KEYS[1], KEYS[2], ARGV[1]
+local fresh = 0
+
+if string.sub(limit, 1, 1) == '+' then
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  limit = string.format('%.0f', now + tonumber(limit))
+end
+for at = 2, #ARGV do
+  fresh = fresh + redis.call('HSET', paused, ARGV[at], limit)
+end
+redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'pause')
+return fresh

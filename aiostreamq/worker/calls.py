@@ -1,0 +1,111 @@
+"""Calling the function of a job: in the event loop, in a thread, or in a process."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from aiostreamq.client.context import Context, StopFlag, moment
+from aiostreamq.errors import PayloadError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine
+
+    from aiostreamq.client.context import Voice
+    from aiostreamq.client.producer import Producer
+    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.worker.processes import Processes
+    from aiostreamq.worker.runs import Run
+    from aiostreamq.worker.threads import Threads
+
+
+class Calls:
+    """Calls functions with the arguments of their jobs, and writes what they return."""
+
+    def __init__(
+        self,
+        queue: "Producer",
+        worker: str,
+        threads: "Threads",
+        processes: "Processes",
+        voice: "Callable[[Delivery, str, int], Voice]",
+    ) -> None:
+        """Prepare to call.
+
+        Args:
+            queue: For the contexts.
+            worker: Name for the contexts.
+            threads: Where `def` tasks run.
+            processes: Where those run that are for processes.
+            voice: Makes what a delivery speaks with, from its task and the milliseconds
+                that its outcome is kept.
+        """
+        self._queue = queue
+        self._worker = worker
+        self._threads = threads
+        self._processes = processes
+        self._voice = voice
+
+    async def call(self, run: "Run", begin: "Callable[[Run], None]") -> bytes:
+        """Call the function of a job; returns what it returned, as JSON.
+
+        Args:
+            run: The job.
+            begin: Called when one that had to wait for a process has got it.
+
+        Raises:
+            Whatever the function raises, and PayloadError for a result that cannot travel.
+        """
+        spec, envelope = run.spec, run.envelope
+        function, signature = spec.function, spec.signature
+        assert function is not None and signature is not None, "registered tasks have both"  # noqa: PT018
+        if spec.executor == "process":
+            return await self._call_in_process(run, begin)
+        args, kwargs = signature.restore_arguments(envelope.args, envelope.kwargs)
+        voice: Voice | None = None
+        if signature.context_name is not None or spec.is_stream:
+            voice = self._voice(run.delivery, spec.name, run.keep_ms)
+            args, kwargs = signature.with_context(args, kwargs, self._context_of(run, voice))
+        try:
+            if spec.is_async:
+                value = await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
+            elif voice is not None and spec.is_stream:
+                chunks = cast("AsyncGenerator[object, None]", function(*args, **kwargs))
+                await voice.stream(chunks, signature.write_result, self._queue.max_payload)
+                return b"null"
+            else:
+                told = {"task": spec.name, "job_id": run.delivery.job_id}
+                value = await self._threads.call(function, args, kwargs, told)
+        finally:
+            # Whoever follows the job reads on until its end is told, so that comes last.
+            if voice is not None and voice.has_spoken:
+                await voice.end()
+        written = signature.write_result(value)
+        if len(written) > self._queue.max_payload:
+            raise self._too_long(run, written)
+        return written
+
+    async def _call_in_process(self, run: "Run", begin: "Callable[[Run], None]") -> bytes:
+        written = await self._processes.call(run.spec, run.envelope, lambda: begin(run))
+        if len(written) > self._queue.max_payload:
+            raise self._too_long(run, written)
+        return written
+
+    def _too_long(self, run: "Run", written: bytes) -> PayloadError:
+        return PayloadError(
+            f"task {run.spec.name!r}: a result of {len(written):,} bytes is over the limit of "
+            f"{self._queue.max_payload:,}: return a reference to the data, "
+            f"or raise Queue(max_payload=)"
+        )
+
+    def _context_of(self, run: "Run", voice: "Voice") -> Context:
+        delivery = run.delivery
+        run.flag = StopFlag()
+        return Context(
+            delivery.job_id,
+            run.spec.name,
+            delivery.attempt,
+            delivery.number,
+            self._queue,
+            self._worker,
+            moment(run.envelope.scheduled_for),
+            run.flag,
+            voice,
+        )
