@@ -102,9 +102,9 @@ class Executor:
 
     def accept(self, deliveries: Iterable[Delivery], cancelled: Iterable[Delivery] = ()) -> None:
         """Take deliveries over; they start in this order, but for those that are *cancelled*."""
-        for delivery in cancelled:
-            self._cancelled[delivery.stream, delivery.entry] = self._loop.time()
         self.backlog.extend(deliveries)
+        for delivery in cancelled:
+            self.cancel(delivery.stream, delivery.entry)
         self.fill()
 
     def stop(self) -> list[Delivery]:

@@ -148,6 +148,42 @@ async def test_waits_in_a_worker(queue: Queue) -> None:
         await held
 
 
+async def test_cancelled_on_arrival(queue: Queue) -> None:
+    """What comes cancelled is met at once, however long the slots are taken."""
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    @queue.task
+    async def hold() -> None:
+        started.set()
+        await go_on.wait()
+
+    @queue.task
+    async def quick() -> None:
+        pytest.fail("it ran")
+
+    worker = Worker(queue, concurrency=1)
+    async with worker:
+        held = await hold.enqueue()
+        await started.wait()
+        shift = worker._shift  # pyright: ignore[reportPrivateUsage]  # as above
+        assert shift is not None
+        broker = queue.session().broker
+        ahead = await quick.enqueue()
+        await ahead.cancel()
+        link = await broker.connector.open_link("test")
+        read = await broker.read(link, worker.name, 1, None)
+        link.close()
+        shift._executor.accept(read.deliveries, read.cancelled)  # pyright: ignore[reportPrivateUsage]
+
+        async def is_met() -> bool:
+            return await broker.call("EXISTS", broker.keys.cancelled) == 0
+
+        await wait_until(is_met, "it to be thrown away")
+        assert await held.status() is JobState.RUNNING
+        go_on.set()
+        await held
+
+
 async def test_thread(queue: Queue) -> None:
     """A thread sees it in its context; who awaits the job does not wait for that."""
     started, seen = threading.Event(), threading.Event()
