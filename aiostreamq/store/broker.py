@@ -246,7 +246,7 @@ class Broker:
     async def leave(self, consumer: str) -> None:
         """Forget a worker that has nothing left."""
         keys = [self.keys.workers, *self.streams]
-        await self.run("leave", keys, [GROUP, consumer], 2)
+        await self.run("leave", keys, [GROUP, consumer, self.keys.worker(consumer)], 2)
 
     async def unblock(self, client_id: int) -> None:
         """End the blocking read of another of our connections."""
