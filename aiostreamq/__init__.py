@@ -41,6 +41,15 @@ if TYPE_CHECKING:
     from aiostreamq.model.event import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.letter import DeadLetter, PastFailure
     from aiostreamq.model.pause import Pause
+    from aiostreamq.model.sight import (
+        JobInfo,
+        LaneInfo,
+        Latency,
+        QueueInfo,
+        RunningJob,
+        TaskInfo,
+        WorkerInfo,
+    )
     from aiostreamq.worker.worker import Worker
 
 __all__ = [
@@ -62,10 +71,13 @@ __all__ = [
     "JobError",
     "JobExpired",
     "JobFailed",
+    "JobInfo",
     "JobNotFound",
     "JobRestarted",
     "JobState",
     "JobTimeout",
+    "LaneInfo",
+    "Latency",
     "Lost",
     "NoResult",
     "NotConfirmed",
@@ -76,25 +88,39 @@ __all__ = [
     "Progress",
     "Queue",
     "QueueFull",
+    "QueueInfo",
     "QueueUnavailable",
     "Restarted",
     "Retry",
     "RetryLater",
+    "RunningJob",
     "Schedule",
     "Schedules",
     "StreamBroken",
     "StreamJob",
     "StreamTask",
     "Task",
+    "TaskInfo",
     "UnsupportedServer",
     "UsageError",
     "WaitTimeout",
     "Worker",
+    "WorkerInfo",
     "WorkerState",
     "__version__",
 ]
 
 __version__: str
+
+_SIGHTS = {
+    "JobInfo",
+    "LaneInfo",
+    "Latency",
+    "QueueInfo",
+    "RunningJob",
+    "TaskInfo",
+    "WorkerInfo",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -112,6 +138,10 @@ def __getattr__(name: str) -> object:
         from aiostreamq.model.pause import Pause
 
         return Pause
+    if name in _SIGHTS:
+        from aiostreamq.model import sight
+
+        return getattr(sight, name)
     if name == "DeadLetters":
         from aiostreamq.client.dead import DeadLetters
 

@@ -6,8 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from aiostreamq.cli.dead import add_dead, dead
+from aiostreamq.cli.doctor import add_doctor, doctor
+from aiostreamq.cli.info import add_info, add_workers, info, workers
+from aiostreamq.cli.jobs import add_enqueue, add_jobs, enqueue, jobs
 from aiostreamq.cli.schedules import add_schedules, schedules
-from aiostreamq.cli.steering import add_jobs, add_pause, add_resume, jobs, pause, resume
+from aiostreamq.cli.steering import add_pause, add_resume, pause, resume
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import (
     LEASE,
@@ -20,6 +23,30 @@ from aiostreamq.worker.worker import (
 # The first of each is the default.
 LOOPS = ("auto", "asyncio", "uvloop")
 LOG_FORMATS = ("text", "json")
+
+# What is asked of a queue, in the order in which --help tells it.
+_ADDS = (
+    add_info,
+    add_jobs,
+    add_workers,
+    add_enqueue,
+    add_pause,
+    add_resume,
+    add_schedules,
+    add_dead,
+    add_doctor,
+)
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "info": info,
+    "jobs": jobs,
+    "workers": workers,
+    "enqueue": enqueue,
+    "dead": dead,
+    "pause": pause,
+    "resume": resume,
+    "schedules": schedules,
+    "doctor": doctor,
+}
 
 # Probes come from outside: from the node, not from within the container. Who has
 # asked for the port wants them to get through, and it tells no secret.
@@ -37,15 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from aiostreamq.cli.run import run
 
             return run(told, given)
-        commands = {
-            "dead": dead,
-            "jobs": jobs,
-            "pause": pause,
-            "resume": resume,
-            "schedules": schedules,
-        }
-        if told.command in commands:
-            return commands[told.command](told)
+        if told.command in _COMMANDS:
+            return _COMMANDS[told.command](told)
     except UsageError as error:
         print(f"aiostreamq: {error}", file=sys.stderr)
         return 2
@@ -63,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands.add_parser)
     url = _from_environment("URL")
-    for add in (add_dead, add_jobs, add_pause, add_resume, add_schedules):
+    for add in _ADDS:
         add(commands.add_parser, url)
     return parser
 

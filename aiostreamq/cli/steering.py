@@ -24,13 +24,6 @@ T = TypeVar("T")
 STATES = ("delayed", "parked", "queued", "running")
 
 
-def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
-    jobs = add_parser("jobs", help="cancel jobs", description="Cancel jobs of a queue.")
-    actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add_cancel(actions.add_parser, url)
-
-
 def add_cancel(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
     """Add the action to those of `aiostreamq jobs`."""
     cancel = add_parser(
@@ -74,7 +67,7 @@ def add_resume(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
     _add_what(resume)
 
 
-def jobs(told: argparse.Namespace) -> int:
+def cancel(told: argparse.Namespace) -> int:
     """Cancel what was *told* on the command line; returns the exit code."""
     filters = told.task or told.older_than or told.state or told.all
     if bool(told.ids) == bool(filters):

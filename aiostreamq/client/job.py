@@ -18,6 +18,7 @@ from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, 
 if TYPE_CHECKING:
     from aiostreamq.client.waiter import Ticket, Waiter
     from aiostreamq.model.event import Event, Lost, Position, Restarted
+    from aiostreamq.model.sight import JobInfo
 
 C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -197,6 +198,21 @@ class Job(Generic[R_co]):
             except Unreadable as error:
                 raise JobError(UNREADABLE, job_id=self.id) from error
         return JobState(found.decode())
+
+    async def info(self) -> "JobInfo":
+        """Return what is known of the job: its task, where it stands, who has it, its arguments.
+
+        Raises:
+            JobNotFound: There is no such job, or its result has expired.
+            JobError: What is kept as its outcome can not be read here.
+            BrokerError: Redis refused.
+
+        Cancelling is safe.
+        """
+        # Imported with the first use: few programs look.
+        from aiostreamq.client.looking import look_at_job
+
+        return await look_at_job(self._waiter.broker, self.id)
 
 
 class StreamJob(Job[None], Generic[C_co]):

@@ -9,7 +9,15 @@ from aiostreamq.model.options import Options, checked_job_id
 from aiostreamq.model.spec import TaskSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        Callable,
+        Collection,
+        Coroutine,
+        Iterable,
+        Sequence,
+    )
     from datetime import datetime
     from typing import Any
 
@@ -21,12 +29,16 @@ if TYPE_CHECKING:
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.outcome import JobState
     from aiostreamq.model.pause import Pause
+    from aiostreamq.model.sight import JobInfo, QueueInfo, WorkerInfo
     from aiostreamq.model.terms import Terms
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.server import Server
     from aiostreamq.store.steering import Steering
 
 R = TypeVar("R")
+
+# Seconds that rates and latencies look back where nothing is said.
+WINDOW = 300.0
 
 
 class Producer:
@@ -262,6 +274,70 @@ class Producer:
         if lane is not None:
             self.session().broker.place_of(lane)  # or nobody would ever notice the mistake
         return paused_words(None if task is None else name_of(task), lane)
+
+    async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
+        """Return how the queue stands: its lanes, its tasks, what ended lately and how fast.
+
+        How many jobs a task has is reckoned from a sample where there are many.
+
+        Args:
+            window: Seconds (or "15m", or a timedelta) that rates and latencies look back,
+                up to 179 minutes; rounded up to whole minutes.
+
+        Raises:
+            UsageError: The window cannot be meant.
+            QueueUnavailable: Redis cannot be reached.
+            BrokerError: Redis refused.
+
+        Cancelling is safe: nothing is changed.
+        """
+        from aiostreamq.client.looking import look
+
+        return await look(self.session().broker, window)
+
+    async def workers(self) -> "list[WorkerInfo]":
+        """Return who works on the queue, and what they run: as each told with its last beat.
+
+        Raises:
+            QueueUnavailable: Redis cannot be reached.
+            BrokerError: Redis refused.
+
+        Cancelling is safe: nothing is changed.
+        """
+        from aiostreamq.client.looking import look_at_workers
+
+        return await look_at_workers(self.session().broker)
+
+    def jobs(
+        self,
+        *,
+        state: "JobState | str | Collection[JobState | str] | None" = None,
+        task: "Task[..., object] | str | None" = None,
+        since: "Duration | datetime | None" = None,
+    ) -> "AsyncGenerator[JobInfo, None]":
+        """Give jobs, as `async for job in queue.jobs(state="failed")`, read as they are asked for.
+
+        First those that run, then those that wait in lanes, are delayed or parked, each the
+        oldest first; then those that ended lately, the newest first. Jobs move on meanwhile:
+        one may be given twice, or not at all.
+
+        Args:
+            state: A JobState or several; None is all of them.
+            task: Only of this Task, or of this name.
+            since: Only those that came into their state so many seconds ago (or "10m", or a
+                timedelta) or less, or after a datetime. When a delayed job became one is
+                not known: those are all given.
+
+        Raises:
+            UsageError: A state or a time cannot be meant.
+            QueueUnavailable: Redis cannot be reached.
+            BrokerError: Redis refused.
+
+        Cancelling is safe: nothing is changed.
+        """
+        from aiostreamq.client.looking import look_at_jobs
+
+        return look_at_jobs(self.session().broker, state, task, since)
 
     def submit(
         self,

@@ -49,3 +49,5 @@ class Settlement(NamedTuple):
     keep_ms: int  #: how long the outcome is kept; 0 keeps none
     outcome: bytes
     is_dead: bool = False  #: whether a dead letter is kept of it
+    kind: str = ""  #: as what it is counted, "<task>|<state>|<bucket>"; empty for not at all
+    ran: float = 0.0  #: seconds that it ran

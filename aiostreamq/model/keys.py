@@ -36,9 +36,11 @@ class Keys:
         "control",
         "dead",
         "delayed",
+        "parked",
         "paused",
         "prefix",
         "queue",
+        "recent",
         "schedule_due",
         "schedule_due_code",
         "schedules",
@@ -54,6 +56,8 @@ class Keys:
         self.paused = self.prefix + "paused"
         self.control = self.prefix + "control"
         self.dead = self.prefix + "dead"
+        self.parked = self.prefix + "parked"
+        self.recent = self.prefix + "recent"
         self.workers = self.prefix + "workers"
         self.schedules = self.prefix + "schedules"
         self.schedule_due = self.prefix + "schedule_due"
@@ -82,3 +86,15 @@ class Keys:
     def schedule(self, name: str) -> str:
         """The hash of what changes about a schedule."""
         return f"{self.prefix}schedule:{name}"
+
+    def worker(self, name: str) -> str:
+        """What a worker has told of itself."""
+        return f"{self.prefix}worker:{name}"
+
+    def parked_for(self, task: str) -> str:
+        """The stream of jobs that wait for a worker that knows *task*."""
+        return f"{self.parked}:{task}"
+
+    def stats(self, minute: int) -> str:
+        """The counters of a minute since 1970."""
+        return f"{self.prefix}stats:{minute}"

@@ -1,17 +1,18 @@
 """One queue in Redis: each method is one atomic step."""
 
 import asyncio
-from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.pause import holding
+from aiostreamq.model.tally import RECENT_LENGTH, RECENT_MS, STATS_MS, tally_of
 from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.line import Line
 from aiostreamq.store.reading import Read, call_both, pairs_of, parse_read
 from aiostreamq.store.scripts import SCRIPTS, Script
+from aiostreamq.store.standing import Standing, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,14 +53,6 @@ MAX_DEAD_AGE_MS = 30 * 24 * 3600 * 1000
 # How long the outcome of a job that was given up is kept. Its own option is in
 # the envelope, which the scripts do not read.
 KEEP_DEAD_MS = 24 * 3600 * 1000
-
-
-class Standing(Enum):
-    """What subscribing to a job that has not ended can find."""
-
-    WILL_TELL = auto()  #: the inbox will be told
-    NO_RESULT = auto()  #: the job keeps no result
-    UNKNOWN = auto()  #: there is no such job
 
 
 class Refusals(NamedTuple):
@@ -187,15 +180,18 @@ class Broker:
         """Ask that *inbox* is told of the ends of jobs; returns the outcomes that exist already."""
         keys = [self.keys.inbox(inbox)]
         answers = await self.run("subscribe", keys, [self.keys.prefix, inbox, *job_ids])
-        return [_standing(answer) for answer in cast("list[bytes | int | None]", answers)]
+        return [standing_of(answer) for answer in cast("list[bytes | int | None]", answers)]
 
     async def settle(self, batch: "Sequence[Settlement]", worker: str) -> "list[Delivery]":
         """End what *worker* had; returns what was refused. Tries until Redis answers."""
+        jobs: list[Argument] = []
+        for delivery, keep_ms, outcome, is_dead, _, _ in batch:
+            jobs += delivery[:4]  # stream, entry, job id, number
+            jobs += (keep_ms, outcome, 1 if is_dead else 0)
         arguments: list[Argument] = [GROUP, self.keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
-        arguments += (worker, MAX_DEAD)
-        for delivery, keep_ms, outcome, is_dead in batch:
-            arguments += delivery[:4]  # stream, entry, job id, number
-            arguments += (keep_ms, outcome, 1 if is_dead else 0)
+        arguments += (worker, MAX_DEAD, RECENT_LENGTH, RECENT_MS, STATS_MS)
+        arguments += tally_of(batch, cast("list[str]", jobs[2::7]), self.clock.now_ms())
+        arguments += jobs
         refused = await self.run("settle", self._streams_and_dead, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]
 
@@ -250,7 +246,7 @@ class Broker:
     async def leave(self, consumer: str) -> None:
         """Forget a worker that has nothing left."""
         keys = [self.keys.workers, *self.streams]
-        await self.run("leave", keys, [GROUP, consumer], 2)
+        await self.run("leave", keys, [GROUP, consumer, self.keys.worker(consumer)], 2)
 
     async def unblock(self, client_id: int) -> None:
         """End the blocking read of another of our connections."""
@@ -382,15 +378,3 @@ class Broker:
         return await self._line.persist(
             lambda link: run(link, keys, arguments), repair=self.set_up, deadline=deadline
         )
-
-
-def _standing(answer: bytes | int | None) -> bytes | Standing:
-    match answer:
-        case bytes():
-            return answer
-        case 1:
-            return Standing.WILL_TELL
-        case 2:
-            return Standing.NO_RESULT
-        case _:
-            return Standing.UNKNOWN

@@ -42,13 +42,17 @@ class Condition:
 
 def advice_on(condition: Condition) -> list[str]:
     """What should be changed about a server: a line each, with how."""
-    advice = (
-        _on_eviction(condition),
-        _on_persistence(condition),
-        _on_version(condition),
-        _on_clocks(condition),
-    )
-    return [line for line in advice if line is not None]
+    return [line for line in advice_by_subject(condition).values() if line is not None]
+
+
+def advice_by_subject(condition: Condition) -> dict[str, str | None]:
+    """What should be changed about each subject; None where nothing should."""
+    return {
+        "eviction": _on_eviction(condition),
+        "persistence": _on_persistence(condition),
+        "version": _on_version(condition),
+        "clocks": _on_clocks(condition),
+    }
 
 
 def _on_eviction(condition: Condition) -> str | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiostreamq.model.delivery import Delivery
+    from aiostreamq.store.link import Argument
 
 # How many deliveries of one stream a call recovers: some 2 ms of Redis.
 REAP_LIMIT = 200
@@ -50,9 +51,17 @@ class Roster:
         """Enter a worker. Before its first read, or nobody would miss it."""
         await self._broker.run("renew", [self._workers], [name, lease_ms, 1])
 
-    async def renew(self, name: str, lease_ms: int) -> bool:
-        """Show that a worker lives; False where it has been taken for dead."""
-        return await self._broker.run("renew", [self._workers], [name, lease_ms, 0]) == 1
+    async def renew(self, name: str, lease_ms: int, about: bytes = b"") -> bool:
+        """Show that a worker lives; False where it has been taken for dead.
+
+        *about* is what it tells of itself to those who look.
+        """
+        keys: list[str] = [self._workers]
+        arguments: list[Argument] = [name, lease_ms, 0]
+        if about:
+            keys.append(self._broker.keys.worker(name))
+            arguments.append(about)
+        return await self._broker.run("renew", keys, arguments) == 1
 
     async def census(self, lease_ms: int, *, thorough: bool) -> "Mapping[str, str]":
         """The beats of all workers by name; *thorough* finds those who never joined."""

@@ -46,6 +46,7 @@ SCRIPTS = (
     "pause",
     "resume",
     "paused",
+    "look",
 )
 
 # All but taking new jobs must pass when memory is full, or what frees it would stop: jobs

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context as Variables
 from contextvars import copy_context
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.context import DEADLINE
@@ -23,7 +24,7 @@ from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, j
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import clean, describe
-from aiostreamq.worker.runs import Gate, Run, Stop, told
+from aiostreamq.worker.runs import Gate, Run, Stop, end_of, end_unrun, told
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
@@ -92,6 +93,7 @@ class Executor:
         self._paused = paused
         self._hold = hold
         self._cancelled: dict[tuple[int, bytes], float] = {}  # asked for, and when (loop time)
+        self._now = 0.0  # when the latest job began or ended: the next in line begins then
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
         # Each job starts from this, not from what the job before it has set.
@@ -173,12 +175,15 @@ class Executor:
         if self._is_filling:
             return
         self._is_filling = True
+        self._now = monotonic()
         backlog, running = self.backlog, self.running
         try:
             while backlog and len(running) < self.concurrency:
                 if self._is_stopped or self._suspects.is_closed:
                     break
                 self._start(backlog.popleft())
+                if running:  # it may be among those, and have taken a while until it waited
+                    self._now = monotonic()
         finally:
             self._is_filling = False
 
@@ -197,15 +202,15 @@ class Executor:
         # What was returned comes to everybody.
         if delivery.stream == 1 and self._pass_on(delivery, task.spec.options.lane):
             return
-        run = Run(delivery, envelope, task.spec)
+        run = Run(delivery, envelope, task.spec, self._now)
         if self._paused and self._hold(delivery, task.spec):
             return
         if self._cancelled and self._cancelled.pop((delivery.stream, delivery.entry), None):
-            self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.CANCELLED))
+            self._settle(end_unrun(run, JobState.CANCELLED))
             return
         is_limited = envelope.expires is not None or envelope.deadline is not None
         if is_limited and self._has_expired(run):
-            self._hand_over(run, encode_ended(envelope.task, delivery.number, JobState.EXPIRED))
+            self._settle(end_unrun(run, JobState.EXPIRED))
             return
         self.running[delivery.stream, delivery.entry] = run
         if not delivery.deaths:
@@ -253,12 +258,14 @@ class Executor:
 
     def _begin(self, run: Run) -> None:
         # To wait for a process is no part of the run: with few of them it can take long.
+        run.began = monotonic()
         if run.timeout and not run.is_over:
             self._deadlines.add(run, run.timeout)
 
     async def _call_in_turn(self, run: Run) -> bytes:
         async with self._suspects.turn(run.delivery):
             self._limit(run)  # from here on: waiting for its turn is not its fault
+            run.began = monotonic()
             return await self._calls.call(run, self._begin)
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
@@ -268,7 +275,7 @@ class Executor:
         if run.stop is Stop.SHUTDOWN and error is not None:
             self._finish(run, None)
         elif run.stop is Stop.REQUEST and value is None:
-            self._finish(run, encode_ended(spec.name, number, JobState.CANCELLED))
+            self._fail(run, JobState.CANCELLED, None)
         elif run.stop is Stop.TIMEOUT:
             self._end_badly(run, TimeoutError("the task ran past its timeout"))
         elif error is not None:
@@ -278,7 +285,7 @@ class Executor:
             self._finish(run, encode_done(spec.name_json, number, cast("bytes", value)))
 
     def _end_badly(self, run: Run, error: BaseException) -> None:
-        delivery, name = run.delivery, run.spec.name
+        delivery = run.delivery
         rule = run.envelope.retry or run.spec.options.retry
         about = told(run)
         match judge(error, rule, delivery.attempt, random.random()):
@@ -287,8 +294,7 @@ class Executor:
                 self._finish(run, None)
                 self._retry(Retrial(delivery, int(min(after, LONGEST) * 1000)))
             case EndDropped(reason):
-                failure = Failure("Drop", clean(reason), "")
-                self._finish(run, encode_ended(name, delivery.number, JobState.DROPPED, failure))
+                self._fail(run, JobState.DROPPED, Failure("Drop", clean(reason), ""))
             case EndDead(reason):
                 logger.warning("job was given up by its task: %s", reason, extra=about)
                 self._fail(run, JobState.DEAD, Failure("Dead", clean(reason), ""))
@@ -300,9 +306,9 @@ class Executor:
                 self._fail(run, JobState.FAILED, failure)
 
     def _fail(self, run: Run, state: JobState, failure: Failure | None) -> None:
-        """End a job for good, with a dead letter."""
+        """End a job without a value."""
         outcome = encode_ended(run.spec.name, run.delivery.number, state, failure)
-        self._finish(run, outcome, is_dead=True)
+        self._finish(run, outcome, state)
 
     def _has_expired(self, run: Run) -> bool:
         # A later attempt was started in time: what expires is the wait for the first.
@@ -314,19 +320,16 @@ class Executor:
         deadline_ms = run.envelope.deadline
         return deadline_ms is None or self._clock.now_ms() + after * 1000 < deadline_ms
 
-    def _hand_over(self, run: Run, outcome: bytes, *, is_dead: bool = False) -> None:
-        keep_ms = run.keep_ms
-        kept = outcome if keep_ms or is_dead else b""
-        self._settle(Settlement(run.delivery, keep_ms, kept, is_dead))
-
-    def _finish(self, run: Run, outcome: bytes | None, *, is_dead: bool = False) -> None:
+    def _finish(self, run: Run, outcome: bytes | None, state: JobState | None = None) -> None:
+        """Be done with a run: without an outcome it is not over, without a state it returned."""
         run.is_over = True
         delivery = run.delivery
         del self.running[delivery.stream, delivery.entry]
         self.finished += 1
         if outcome is not None:
-            self._hand_over(run, outcome, is_dead=is_dead)
-        if self.backlog:
+            self._now = now = monotonic()
+            self._settle(end_of(run, outcome, state, now))
+        if self.backlog and not self._is_filling:
             self.fill()
         if self._progress is not None:
             self.nudge()

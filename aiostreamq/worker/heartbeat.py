@@ -53,6 +53,7 @@ class Heartbeat:
         lease: float,
         slow_after: float,
         lost: "Callable[[], None]",
+        about: "Callable[[], bytes]" = bytes,
     ) -> None:
         """Prepare to beat.
 
@@ -62,12 +63,14 @@ class Heartbeat:
             lease: Seconds after the last beat until others take the worker's jobs.
             slow_after: Seconds the loop may be blocked before that is reported.
             lost: Called in the worker's loop when it has been taken for dead.
+            about: Gives what the worker tells of itself; called in the thread.
         """
         self.heard = time.monotonic()  #: when Redis last answered; the worker has just joined
         self._broker = broker
         self._name = name
         self._lease = lease
         self._lost = lost
+        self._about = about
         self._loop = asyncio.get_running_loop()
         self._guard = LoopGuard(self._loop, slow_after)
         self._thread: threading.Thread | None = None
@@ -135,7 +138,8 @@ class Heartbeat:
         while True:
             if self._guard.blocked_for(self._beat_loop.time()) < PATIENCE_LEASES * self._lease:
                 try:
-                    if not await roster.renew(self._name, int(self._lease * 1000)):
+                    lease_ms, about = int(self._lease * 1000), self._about()
+                    if not await roster.renew(self._name, lease_ms, about):
                         self._tell(self._loop, self._lost)
                         return
                     self.heard = time.monotonic()

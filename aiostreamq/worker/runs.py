@@ -1,9 +1,13 @@
 """What the executor knows of one job while it runs, and whom it asks whether it may."""
 
+from bisect import bisect
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
+from aiostreamq.model.delivery import Settlement
+from aiostreamq.model.outcome import JobState, encode_ended
 from aiostreamq.model.spec import milliseconds
+from aiostreamq.model.tally import BOUNDS, SHORTEST, Kinds, kind_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -13,6 +17,12 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.spec import TaskSpec
+
+
+# Ends with a dead letter.
+DEAD_ENDS = frozenset({JobState.FAILED, JobState.TIMED_OUT, JobState.DEAD})
+
+_KINDS = Kinds()
 
 
 class Stop(Enum):
@@ -27,6 +37,7 @@ class Run:
     """One delivery while it runs."""
 
     __slots__ = (
+        "began",
         "delivery",
         "envelope",
         "flag",
@@ -38,7 +49,9 @@ class Run:
         "timeout",
     )
 
-    def __init__(self, delivery: "Delivery", envelope: "Envelope", spec: "TaskSpec") -> None:
+    def __init__(
+        self, delivery: "Delivery", envelope: "Envelope", spec: "TaskSpec", began: float
+    ) -> None:
         self.delivery = delivery
         self.envelope = envelope
         self.spec = spec
@@ -48,6 +61,7 @@ class Run:
         self.task: asyncio.Task[None] | None = None  #: None only while it is being started
         self.timeout = 0.0  #: seconds it may take in the process that it waits for; 0 is for ever
         self.flag: StopFlag | None = None  #: of its context, where its task takes one
+        self.began = began  #: when it was started, or its function after it had to wait, monotonic
 
     @property
     def keep_ms(self) -> int:
@@ -70,3 +84,28 @@ class Gate(Protocol):
     def turn(self, delivery: "Delivery") -> "AbstractAsyncContextManager[None]":
         """Wait until a suspect may run, and run it inside."""
         ...
+
+
+def end_of(run: Run, outcome: bytes, state: JobState | None, now: float) -> Settlement:
+    """What Redis is told of a run that is over.
+
+    Args:
+        run: Which.
+        outcome: JSON.
+        state: How it ended; None where its function returned.
+        now: By the monotonic clock.
+    """
+    task, keep_ms, ran = run.spec.name, run.keep_ms, now - run.began
+    if state is None:
+        kind = _KINDS[task][bisect(BOUNDS, ran) if ran >= SHORTEST else 0]
+        is_dead = False
+    else:
+        kind, is_dead = kind_of(task, state, ran), state in DEAD_ENDS
+    kept = outcome if keep_ms or is_dead else b""
+    return Settlement(run.delivery, keep_ms, kept, is_dead, kind, ran)
+
+
+def end_unrun(run: Run, state: JobState) -> Settlement:
+    """What Redis is told of a job that will not be run."""
+    outcome = encode_ended(run.spec.name, run.delivery.number, state)
+    return end_of(run, outcome, state, run.began)

@@ -31,14 +31,12 @@ class Settler:
 
     def settle(self, settlement: Settlement) -> None:
         """Take the end of a job along with the next batch."""
-        delivery = settlement.delivery
-        self.unsettled.add((delivery.stream, delivery.entry))
+        self.unsettled.add(settlement.delivery[:2])
         self._ends.add(settlement)
 
     def retry(self, retrial: Retrial) -> None:
         """Take a job that is to run again along with the next batch."""
-        delivery = retrial.delivery
-        self.unsettled.add((delivery.stream, delivery.entry))
+        self.unsettled.add(retrial.delivery[:2])
         self._retrials.add(retrial)
 
     async def join(self) -> None:
@@ -66,7 +64,7 @@ class Settler:
             return
         if refused:
             await self._report_refused(refused)
-        self.unsettled.difference_update((d.stream, d.entry) for d in batch)
+        self.unsettled.difference_update([delivery[:2] for delivery in batch])
 
     async def _report_refused(self, refused: list[Delivery]) -> None:
         for delivery in refused:

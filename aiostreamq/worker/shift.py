@@ -14,6 +14,7 @@ from aiostreamq.store.intake import Intake
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
+from aiostreamq.worker.about import About
 from aiostreamq.worker.calls import Calls
 from aiostreamq.worker.canceller import Canceller
 from aiostreamq.worker.control import Control
@@ -114,7 +115,12 @@ class Shift:
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
         self._heartbeat = Heartbeat(
-            self._broker, name, settings.lease, settings.slow_after, self._lost.set
+            self._broker,
+            name,
+            settings.lease,
+            settings.slow_after,
+            self._lost.set,
+            self._about(queue).tell,
         )
         self._services: list[asyncio.Task[None]] = []
 
@@ -126,6 +132,17 @@ class Shift:
             "cancel": self._canceller.hear,
             "pause": lambda _: self._pauses.look(),
         }
+
+    def _about(self, queue: "Producer") -> About:
+        settings, running = self._settings, self._executor.running
+        return About(
+            settings.concurrency,
+            settings.lanes,
+            queue.tasks,
+            running,
+            self._broker.clock,
+            lambda: self.state,
+        )
 
     async def start(self, *, burst: bool) -> None:
         """Join the workers and begin to read."""

@@ -136,11 +136,15 @@ def test_error_tree_is_the_codes_own() -> None:
         ["run"],
         ["dead ls", "dead show", "dead replay", "dead purge"],
         ["schedules ls", "schedules explain", "schedules create", "schedules rm"],
-        ["jobs cancel"],
+        ["jobs ls", "jobs show", "jobs result", "jobs cancel"],
+        ["info"],
+        ["workers"],
+        ["enqueue"],
         ["pause"],
         ["resume"],
+        ["doctor"],
     ],
-    ids=["run", "dead", "schedules", "jobs", "pause", "resume"],
+    ids=lambda commands: commands[0].split()[0],
 )
 def test_every_option_of_the_command_line_is_told(commands: list[str]) -> None:
     """The reference names each option of a command, and no other."""

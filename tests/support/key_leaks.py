@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 #: Patterns of the keys that live as long as their queue, each with its reason.
 PERMANENT = {
     "aiostreamq:{*}:dead": "bounded by length and age, so that letters can be read for long",
+    "aiostreamq:{*}:parked": "names the tasks that work waits for, and goes with that",
     "aiostreamq:{*}:parked:*": "work waits there for as long as it takes",
     "aiostreamq:{*}:paused": "what is paused stays so, whoever starts or ends",
     "aiostreamq:{*}:schedule:*": "one for each schedule, until that is deleted",

@@ -70,6 +70,7 @@ local function cancel_parked(id, place, keeps_none)
   redis.call('XDEL', parked, entry)
   if redis.call('XLEN', parked) == 0 then
     redis.call('DEL', parked)
+    redis.call('SREM', prefix .. 'parked', task)
   end
   end_now(id, found and field_of(found, 'job'), keeps_none)
 end

@@ -4,6 +4,7 @@
 -- KEYS[2..]  streams
 -- ARGV[1]    group
 -- ARGV[2]    consumer
+-- ARGV[3]    key of what the worker has told of itself
 --
 -- Returns how many groups still have deliveries of it. Those keep it, as XGROUP
 -- DELCONSUMER would throw them away with it, and it stays among the workers, to be
@@ -24,5 +25,6 @@ for at = 2, #KEYS do
 end
 if kept == 0 then
   redis.call('HDEL', workers, consumer)
+  redis.call('DEL', ARGV[3])
 end
 return kept

@@ -6,8 +6,9 @@
 -- ARGV[3..]  three for each delivery: stream (an index into KEYS), entry, task
 --
 -- Returns how many were parked; those of others are left alone. They wait in
--- parked:<task> for a worker that knows the task. A cancelled job ends instead. Cost O(deliveries), about 10
--- microseconds each; callers send at most 250.
+-- parked:<task> for a worker that knows the task, and parked has the names of those
+-- tasks. A cancelled job ends instead. Cost O(deliveries), about 10 microseconds each;
+-- callers send at most 250.
 
 local group, prefix = ARGV[1], ARGV[2]
 local parked = 0
@@ -21,6 +22,7 @@ for at = 3, #ARGV, 3 do
     local job = prefix .. 'job:' .. fields[2]
     if not has_been_cancelled(prefix, fields[2], entry, fields[6]) then
       local place = redis.call('XADD', prefix .. 'parked:' .. task, '*', unpack(fields))
+      redis.call('SADD', prefix .. 'parked', task)
       redis.call('HSET', job, 's', 'parked', 'q', place .. ' ' .. task)
       redis.call('HDEL', job, 'e')
     end

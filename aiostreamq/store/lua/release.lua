@@ -26,6 +26,7 @@ for at = 3, #ARGV do
   end
   if redis.call('XLEN', parked) == 0 then
     redis.call('DEL', parked)
+    redis.call('SREM', prefix .. 'parked', ARGV[at])
   end
 end
 return moved

@@ -1,0 +1,110 @@
+"""What the commands share that ask a queue something and print the answer.
+
+Nothing but argparse is imported on top: the parser of every command is made
+before it is known which one was meant.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from aiostreamq.model.duration import Duration
+    from aiostreamq.queue import Queue
+
+T = TypeVar("T")
+
+
+def add_target(parser: argparse.ArgumentParser, url: str | None) -> None:
+    """Let a command be told which queue it is about; *url* is the default of --url."""
+    parser.add_argument("target", help="where the queue is: package.module:name")
+    parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
+
+
+def add_json(parser: argparse.ArgumentParser, form: str) -> None:
+    """Let a command answer in JSON."""
+    parser.add_argument("--json", action="store_true", help=f"as JSON, {form}")
+
+
+def queue_of(told: argparse.Namespace) -> "Queue":
+    """Return the queue that was *told* on the command line.
+
+    Raises:
+        UsageError: There is none.
+    """
+    from aiostreamq.cli.target import load_queue
+
+    queue = load_queue(told.target)
+    if told.url:
+        queue.use_url(told.url)
+    return queue
+
+
+def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
+    """Open the queue, ask, and close it."""
+    import asyncio
+
+    async def opened() -> T:
+        async with queue:
+            return await question(queue)
+
+    return asyncio.run(opened())
+
+
+def duration(told: str | None) -> "Duration | None":
+    """Read a time: bare numbers are seconds, the rest ("5m") is read where it is used."""
+    try:
+        return None if told is None else float(told)
+    except ValueError:
+        return told
+
+
+def print_json(value: object) -> None:
+    """Print one line of JSON."""
+    import orjson
+
+    print(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=repr).decode())
+
+
+def print_table(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:
+    """Print rows under heads: with rich on a terminal where it is installed, else plainly."""
+    rows = [[plain(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty() and _print_with_rich(heads, rows):
+        return
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_with_rich(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> bool:
+    try:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table(*heads, box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+    return True
+
+
+def plain(text: str) -> str:
+    """Return *text* as one line that cannot steer a terminal."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def ago(seconds: float | None) -> str:
+    """Return a length of time for people."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,39 @@
+"""`aiostreamq doctor`: what is wrong with a queue or its Redis, with the fix."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from aiostreamq.cli.asking import add_json, add_target, ask, plain, print_json, queue_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIGNS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL"}
+
+
+def add_doctor(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    doctor = add_parser(
+        "doctor",
+        help="find out what is wrong",
+        description="Look a queue and its Redis over, and say what to do about what is wrong. "
+        "Looks at all keys in small steps (SCAN), up to about a million. The exit code is 1 where "
+        "something is wrong that costs jobs.",
+    )
+    add_target(doctor, url)
+    add_json(doctor, "one object a finding")
+
+
+def doctor(told: argparse.Namespace) -> int:
+    """Do what was *told* on the command line; returns the exit code."""
+    from aiostreamq.client.doctor import PROBLEM, diagnose
+
+    findings = ask(queue_of(told), diagnose)
+    for finding in findings:
+        if told.json:
+            print_json(finding)
+            continue
+        print(f"{_SIGNS[finding.level]}  {finding.subject:<12} {plain(finding.text)}")
+        if finding.fix:
+            print(f"{'':<19}-> {plain(finding.fix)}")
+    return int(any(finding.level == PROBLEM for finding in findings))

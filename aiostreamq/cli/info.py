@@ -1,0 +1,181 @@
+"""`aiostreamq info` and `aiostreamq workers`: how a queue stands, and who works on it."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from aiostreamq.cli.asking import (
+    add_json,
+    add_target,
+    ago,
+    ask,
+    duration,
+    plain,
+    print_json,
+    print_table,
+    queue_of,
+)
+from aiostreamq.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiostreamq.model.outcome import JobState
+    from aiostreamq.model.sight import Latency, QueueInfo, TaskInfo, WorkerInfo
+    from aiostreamq.queue import Queue
+
+# Seconds between two looks of --watch.
+EVERY = "2"
+
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+def add_info(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    info = add_parser(
+        "info",
+        help="show how a queue stands",
+        description="Show how many jobs wait, run, are delayed, parked or dead, by lane and by "
+        "task, and how many ended lately and how fast.",
+    )
+    add_target(info, url)
+    info.add_argument(
+        "--window", metavar="TIME", default="5m", help="what is lately (default: %(default)s)"
+    )
+    info.add_argument("--watch", action="store_true", help="show it again and again, until Ctrl-C")
+    info.add_argument(
+        "--every", metavar="TIME", default=EVERY, help="how often that is (default: %(default)s)"
+    )
+    add_json(info, "one object each time")
+
+
+def add_workers(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    workers = add_parser(
+        "workers",
+        help="show who works on a queue",
+        description="Show the workers of a queue and what they run, as each told with its last "
+        "beat: three times a lease.",
+    )
+    add_target(workers, url)
+    add_json(workers, "one object a worker")
+
+
+def info(told: argparse.Namespace) -> int:
+    """Do what was *told* on the command line; returns the exit code."""
+    from aiostreamq.model.duration import seconds
+
+    queue, window = queue_of(told), duration(told.window)
+    every = seconds("--every", duration(told.every) or 0.0)
+    if told.watch and every < 0.1:
+        raise UsageError(f"--every {told.every}: use 0.1 s or more")
+
+    async def show(queue: "Queue") -> None:
+        _print_info(await queue.info(window=window or 0.0), told)
+
+    async def watch(queue: "Queue") -> None:
+        import asyncio
+
+        while True:
+            await show(queue)
+            await asyncio.sleep(every)
+
+    try:
+        ask(queue, watch if told.watch else show)
+    except KeyboardInterrupt:
+        if not told.watch:
+            raise
+    return 0
+
+
+def workers(told: argparse.Namespace) -> int:
+    """Do what was *told* on the command line; returns the exit code."""
+    found = ask(queue_of(told), lambda queue: queue.workers())
+    if told.json:
+        for worker in found:
+            print_json(worker)
+        return 0
+    if not found:
+        print("no worker has joined", file=sys.stderr)
+        return 0
+    heads = ("WORKER", "STATE", "HOST", "PID", "VERSION", "LANES", "RUNNING", "SEEN", "TASKS")
+    print_table(heads, [_worker(worker) for worker in found])
+    jobs = [
+        (worker.name, job.id, job.task, str(job.attempt), ago(job.age))
+        for worker in found
+        for job in worker.jobs
+    ]
+    if jobs:
+        print()
+        print_table(("WORKER", "JOB", "TASK", "ATTEMPT", "RUNS FOR"), jobs)
+    return 0
+
+
+def _print_info(seen: "QueueInfo", told: argparse.Namespace) -> None:
+    if told.json:
+        print_json(seen)
+        sys.stdout.flush()
+        return
+    if told.watch and sys.stdout.isatty():
+        print(_CLEAR, end="")
+    due = "" if seen.next_due is None else f", next due {seen.next_due:%Y-%m-%d %H:%M:%S} UTC"
+    print(
+        f"queue {seen.name} at {seen.at:%Y-%m-%d %H:%M:%S} UTC\n"
+        f"{seen.waiting} waiting (oldest {ago(seen.oldest)}), {seen.running} running, "
+        f"{seen.delayed} delayed{due}, {seen.parked} parked, {seen.dead} dead\n"
+        f"{seen.rate:.1f} jobs/s in the last {ago(seen.window)}\n"
+    )
+    lanes = [(x.name, str(x.waiting), str(x.running), ago(x.oldest)) for x in seen.lanes]
+    print_table(("LANE", "WAITING", "RUNNING", "OLDEST"), lanes)
+    if seen.tasks:
+        print()
+        heads = ("TASK", "WAITING", "RUNNING", "DELAYED", "PARKED", "DEAD")
+        heads += ("ENDED", "FAILED", "JOBS/S", "RAN P50/P95/P99", "WAITED P50/P95/P99")
+        print_table(heads, [_task(task) for task in seen.tasks])
+    sys.stdout.flush()
+
+
+def _task(task: "TaskInfo") -> tuple[str, ...]:
+    about = "~" if task.is_estimate else ""
+    ended = sum(task.ended.values())
+    failed = sum(task.ended.get(state, 0) for state in _failures())
+    return (
+        task.name,
+        f"{about}{task.waiting}",
+        f"{about}{task.running}",
+        f"{about}{task.delayed}",
+        str(task.parked),
+        f"{about}{task.dead}",
+        str(ended),
+        str(failed),
+        f"{task.rate:.1f}",
+        _latency(task.ran),
+        _latency(task.waited),
+    )
+
+
+def _failures() -> "tuple[JobState, ...]":
+    from aiostreamq.model.outcome import JobState
+
+    return (JobState.FAILED, JobState.TIMED_OUT, JobState.DEAD)
+
+
+def _latency(latency: "Latency | None") -> str:
+    if latency is None:
+        return "-"
+    return " / ".join(map(ago, (latency.p50, latency.p95, latency.p99)))
+
+
+def _worker(worker: "WorkerInfo") -> tuple[str, ...]:
+    state = "lost" if worker.is_lost else worker.state or "-"
+    return (
+        worker.name,
+        state,
+        worker.host or "-",
+        str(worker.pid or "-"),
+        worker.version or "-",
+        ", ".join(worker.lanes) or "-",
+        f"{worker.running} of {worker.concurrency}",
+        "-" if worker.seen is None else f"{ago(worker.seen)} ago",
+        plain(", ".join(worker.tasks)) or "-",
+    )

@@ -1,0 +1,227 @@
+"""`aiostreamq jobs` and `aiostreamq enqueue`: list jobs, look at one, add one."""
+
+import argparse
+import sys
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.cli.asking import (
+    add_json,
+    add_target,
+    ago,
+    ask,
+    duration,
+    plain,
+    print_json,
+    print_table,
+    queue_of,
+)
+from aiostreamq.cli.steering import add_cancel, cancel
+from aiostreamq.errors import JobError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiostreamq.model.sight import JobInfo
+    from aiostreamq.queue import Queue
+
+# How many jobs `ls` lists where nothing is said.
+LISTED = 100
+
+# Seconds that reading the result of a job may take that has ended already.
+ENDED_PATIENCE = 10.0
+
+_LIVE = {"queued", "running", "delayed", "parked"}
+
+
+def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    jobs = add_parser(
+        "jobs", help="list, show and cancel jobs", description="Look at jobs, or cancel them."
+    )
+    actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
+    ls = actions.add_parser(
+        "ls",
+        help="list jobs",
+        description="List jobs: those that run, that wait, that are delayed or parked, and those "
+        "that ended lately, the newest first.",
+    )
+    add_target(ls, url)
+    ls.add_argument(
+        "--state", action="append", help="only in this state, as in failed; may be said again"
+    )
+    ls.add_argument("--task", help="only of this task")
+    ls.add_argument("--since", metavar="TIME", help="only if in its state for no longer, as in 10m")
+    ls.add_argument("--limit", type=int, default=LISTED, help="how many (default: %(default)s)")
+    add_json(ls, "one object a job")
+    show = actions.add_parser(
+        "show", help="show all of one", description="Show what is known of a job."
+    )
+    add_target(show, url)
+    show.add_argument("id", help="of the job")
+    add_json(show, "one object")
+    result = actions.add_parser(
+        "result",
+        help="print the result of one",
+        description="Print what a job returned, as JSON; where it failed, why, with exit code 1.",
+    )
+    add_target(result, url)
+    result.add_argument("id", help="of the job")
+    result.add_argument(
+        "--wait", metavar="TIME", default="0", help="how long to wait for it (default: %(default)s)"
+    )
+    add_json(result, "one object that tells how it ended")
+    add_cancel(actions.add_parser, url)
+
+
+def add_enqueue(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    enqueue = add_parser(
+        "enqueue", help="enqueue a job", description="Enqueue a job and print its id."
+    )
+    add_target(enqueue, url)
+    enqueue.add_argument("task", help="name of the task")
+    enqueue.add_argument("--args", metavar="JSON", default="[]", help="as in '[1, \"two\"]'")
+    enqueue.add_argument("--kwargs", metavar="JSON", default="{}", help="as in '{\"tenant\": 7}'")
+    enqueue.add_argument("--id", help="the job's id; enqueued twice, it runs once")
+    enqueue.add_argument("--lane", help="over the task's own")
+    enqueue.add_argument("--delay", metavar="TIME", help="run it after a while, as in 10m")
+    add_json(enqueue, "one object with the id")
+
+
+def jobs(told: argparse.Namespace) -> int:
+    """Do what was *told* on the command line; returns the exit code."""
+    if told.action == "cancel":
+        return cancel(told)
+    actions = {"ls": _ls, "show": _show, "result": _result}
+    return actions[told.action](queue_of(told), told)
+
+
+def enqueue(told: argparse.Namespace) -> int:
+    """Do what was *told* on the command line; returns the exit code."""
+    args = _json("--args", told.args, list)
+    kwargs = cast("dict[str, object]", _json("--kwargs", told.kwargs, dict))
+    told_options = {"id": told.id, "lane": told.lane, "delay": duration(told.delay)}
+    options = {name: value for name, value in told_options.items() if value is not None}
+
+    async def put(queue: "Queue") -> str:
+        task = queue.tasks.get(told.task)
+        if task is None:
+            known = ", ".join(sorted(queue.tasks)) or "none"
+            raise UsageError(f"queue {queue.name!r} has no task {told.task!r}; it has: {known}")
+        using = task.using(**options)  # pyright: ignore[reportArgumentType]  # each is of its option's type
+        return (await using.enqueue(*cast("list[object]", args), **kwargs)).id
+
+    job_id = ask(queue_of(told), put)
+    print_json({"id": job_id}) if told.json else print(job_id)
+    return 0
+
+
+def _ls(queue: "Queue", told: argparse.Namespace) -> int:
+    if told.limit < 1:
+        raise UsageError(f"--limit {told.limit} would show nothing: use 1 or more")
+
+    async def some(queue: "Queue") -> "list[JobInfo]":
+        found: list[JobInfo] = []
+        since = duration(told.since)
+        async with aclosing(queue.jobs(state=told.state, task=told.task, since=since)) as listed:
+            async for job in listed:
+                found.append(job)
+                if len(found) > told.limit:
+                    break
+        return found
+
+    found = ask(queue, some)
+    shown = found[: told.limit]
+    if told.json:
+        for job in shown:
+            print_json(job)
+    elif shown:
+        heads = ("JOB", "TASK", "STATE", "SINCE (UTC)", "LANE", "RUNS", "WORKER")
+        print_table(heads, [_row(job) for job in shown])
+    if not shown:
+        print("no such jobs", file=sys.stderr)
+    if len(found) > len(shown):
+        print(f"there are more: --limit {10 * told.limit}", file=sys.stderr)
+    return 0
+
+
+def _show(queue: "Queue", told: argparse.Namespace) -> int:
+    job = ask(queue, lambda queue: queue.job(told.id).info())
+    if told.json:
+        print_json(job)
+        return 0
+    import json
+
+    facts = {
+        "job": job.id,
+        "task": job.task,
+        "state": job.state,
+        "since": job.since and f"{job.since:%Y-%m-%d %H:%M:%S} UTC",
+        "due": job.due and f"{job.due:%Y-%m-%d %H:%M:%S} UTC",
+        "lane": job.lane,
+        "worker": job.worker,
+        "attempt": job.delivery and str(job.attempt),
+        "deliveries": job.delivery and str(job.delivery),
+        "error": job.error,
+        "args": None if job.args is None else json.dumps(job.args),
+        "kwargs": json.dumps(job.kwargs) if job.kwargs else None,
+    }
+    for name, value in facts.items():
+        if value:
+            print(f"{name:<11} {plain(str(value))}")
+    return 0
+
+
+def _result(queue: "Queue", told: argparse.Namespace) -> int:
+    from aiostreamq.errors import JobNotFound, WaitTimeout
+    from aiostreamq.model.duration import seconds
+
+    limit = seconds("--wait", duration(told.wait) or 0.0)
+
+    async def wait(queue: "Queue") -> object:
+        job = queue.job(told.id)
+        if not limit and await job.status() in _LIVE:
+            raise WaitTimeout
+        return await job.result(timeout=limit or ENDED_PATIENCE)
+
+    try:
+        value = ask(queue, wait)
+    except WaitTimeout:
+        raise UsageError(
+            f"job {told.id!r} has not ended: give --wait, or look at it with `jobs show`"
+        ) from None
+    except JobError as error:
+        if not told.json or isinstance(error, JobNotFound):
+            raise
+        print_json({"id": told.id, "error": type(error).__name__, "message": str(error)})
+        return 1
+    print_json({"id": told.id, "value": value} if told.json else value)
+    return 0
+
+
+def _row(job: "JobInfo") -> tuple[str, ...]:
+    at = job.since or job.due
+    when = "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+    return (
+        job.id,
+        job.task or "-",
+        job.state,
+        when if job.due is None else f"due {when}",
+        job.lane or "-",
+        str(job.delivery or "-") if job.ran is None else f"ran {ago(job.ran)}",
+        job.worker or "-",
+    )
+
+
+def _json(option: str, written: str, kind: "type[list[object] | dict[str, object]]") -> object:
+    import json
+
+    try:
+        value = json.loads(written)
+    except ValueError as error:
+        raise UsageError(f"{option} {written!r} is no JSON: {error}") from error
+    if not isinstance(value, kind):
+        which = "an array, as in [1, 2]" if kind is list else 'an object, as in {"tenant": 7}'
+        raise UsageError(f"{option} {written!r}: it must be {which}")
+    return cast("object", value)

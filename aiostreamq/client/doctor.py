@@ -1,0 +1,161 @@
+"""What is wrong with a queue or its Redis, and what to do about it."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiostreamq.store.checkup import advice_by_subject, examine
+from aiostreamq.store.inspection import GroupState, Inspection, Scanned
+from aiostreamq.store.lookout import Lookout, View
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiostreamq.client.producer import Producer
+
+# Seconds. Within a data center a round trip takes a tenth of the first.
+SLOW_ROUND_TRIP = 0.01
+SLOWEST_ROUND_TRIP = 0.1
+
+# Seconds that a job may wait, or be late, before it is worth a word.
+LONG_WAIT = 60.0
+LATE = 10.0
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+# What of a server costs jobs; the rest may cost them one day.
+_GRAVE = {"eviction"}
+
+# How many names a finding gives.
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one subject."""
+
+    subject: str
+    level: str  #: "ok", "warning" or "problem"
+    text: str
+    fix: str = ""  #: what to do; empty where nothing is to be done
+
+
+async def diagnose(queue: "Producer") -> list[Finding]:
+    """Look a queue and its Redis over.
+
+    Raises:
+        QueueUnavailable: Redis cannot be reached.
+    """
+    broker = queue.session().broker
+    server = await queue.open()
+    inspection, lookout = Inspection(broker), Lookout(broker)
+    findings = [*_on_server(server.name, advice_by_subject(await examine(broker, server)))]
+    findings.append(_on_latency(await inspection.round_trips()))
+    groups = await inspection.groups()
+    view, workers = await lookout.view(), await lookout.workers()
+    beats = {name: beat for name, beat, _ in workers}
+    findings += _on_groups(groups, beats)
+    paused = {pause.task for pause in await queue.paused()}
+    findings += _on_work(view, sum(beat != "dead" for beat in beats.values()), paused)
+    findings += _on_keys(await inspection.scan())
+    return findings
+
+
+def _on_server(name: str, advice: "Mapping[str, str | None]") -> Iterator[Finding]:
+    for subject, line in advice.items():
+        if line is None:
+            yield Finding(subject, OK, name if subject == "version" else "as it should be")
+            continue
+        # What is wrong, a colon, and what to do.
+        text, _, fix = line.rpartition(": ")
+        yield Finding(subject, PROBLEM if subject in _GRAVE else WARNING, text, fix)
+
+
+def _on_latency(took: list[float]) -> Finding:
+    median, longest = took[len(took) // 2], took[-1]
+    text = f"a round trip takes {median * 1000:.2f} ms, the longest {longest * 1000:.2f} ms"
+    if median > SLOW_ROUND_TRIP:
+        return Finding("latency", WARNING, text, "run the workers nearer to Redis")
+    if longest > SLOWEST_ROUND_TRIP:
+        fix = "look for what keeps Redis busy with SLOWLOG GET and LATENCY DOCTOR"
+        return Finding("latency", WARNING, text, fix)
+    return Finding("latency", OK, text)
+
+
+def _on_groups(groups: list[GroupState], beats: "Mapping[str, str]") -> Iterator[Finding]:
+    missing = [one.stream for one in groups if not one.has_group]
+    if missing:
+        fix = "open the queue once more, or start a worker: that makes it again"
+        yield Finding("groups", PROBLEM, f"{_named(missing)} has no group", fix)
+    stray = {
+        owner: count
+        for one in groups
+        for owner, count in one.owners.items()
+        if beats.get(owner, "dead") == "dead"
+    }
+    if stray:
+        text = (
+            f"{sum(stray.values())} deliveries are with workers that are gone: {_named([*stray])}"
+        )
+        fix = "a running worker recovers them within two leases: start one, and look again"
+        yield Finding("groups", WARNING, text, fix)
+    if not missing and not stray:
+        yield Finding("groups", OK, "every delivery is with a worker that lives")
+    blind = [
+        one.stream
+        for one in groups
+        if one.has_group and one.tells_lag and one.lag != one.length - one.pending
+    ]
+    if blind:
+        text = f"the lag of {_named(blind)} is not the number of waiting jobs"
+        fix = "entries were deleted unread; it is right again when all that waits has been read"
+        yield Finding("lag", WARNING, text, fix)
+    else:
+        yield Finding("lag", OK, "the lag of the groups is the number of waiting jobs")
+
+
+def _on_work(view: View, living: int, paused: Collection[str | None]) -> Iterator[Finding]:
+    waiting = sum(lane.waiting for lane in view.lanes)
+    starts = [int(lane.oldest.partition("-")[0]) for lane in view.lanes if lane.oldest]
+    oldest = (view.now_ms - min(starts)) / 1000 if starts else 0.0
+    late = (view.now_ms - view.due_ms) / 1000 if view.due_ms >= 0 else 0.0
+    if waiting and not living:
+        text = f"{waiting} jobs wait and no worker lives"
+        yield Finding("work", PROBLEM, text, "start one: aiostreamq run")
+    elif oldest > LONG_WAIT:
+        text = f"{waiting} jobs wait, the first for {oldest:.0f} s"
+        fix = "start more workers, or raise their --concurrency where jobs mostly wait"
+        yield Finding("work", WARNING, text, fix)
+    elif late > LATE:
+        text = f"a delayed job is {late:.0f} s late"
+        yield Finding("work", PROBLEM, text, "start a worker: any of them promotes what is due")
+    else:
+        yield Finding("work", OK, f"{waiting} jobs wait, {living} workers live")
+    parked = {t: count for t, count in view.parked_tasks.items() if count and t not in paused}
+    if parked:
+        names = _named([*parked])
+        text = f"{sum(parked.values())} jobs are parked, of tasks no worker knows: {names}"
+        yield Finding("parked", WARNING, text, "start a worker that knows them")
+    else:
+        yield Finding("parked", OK, "every task is known to a worker")
+
+
+def _on_keys(scanned: Scanned) -> Iterator[Finding]:
+    if scanned.lanes:
+        text = f"there is work in lanes that this queue does not have: {_named(scanned.lanes)}"
+        fix = "name them in Queue(lanes=[...]), so that workers read them"
+        yield Finding("lanes", PROBLEM, text, fix)
+    else:
+        yield Finding("lanes", OK, "every lane with work is the queue's own")
+    seen = f"{scanned.keys} keys" + ("" if scanned.is_whole else ", not all that there are")
+    if scanned.orphans:
+        text = f"{len(scanned.orphans)} of {seen} belong to nothing: {_named(scanned.orphans)}"
+        fix = "a job: its id stays taken; DEL the key, and enqueue the job again if it is missed"
+        yield Finding("keys", WARNING, text, fix)
+    else:
+        yield Finding("keys", OK, f"none of {seen} is orphaned")
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

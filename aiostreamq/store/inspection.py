@@ -1,0 +1,143 @@
+"""Looking for what should not be there: the only place that asks Redis for all its keys."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from aiostreamq.model.keys import GROUP
+from aiostreamq.store.link import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.link import Reply
+
+# How many keys one step of a scan looks at, some 0.2 ms of Redis; and how many steps there
+# are at the most, so that a Redis of a hundred million keys is not read through.
+STEP = 1000
+MOST_STEPS = 1000
+
+PINGS = 20
+
+# What always expires, unless somebody else made it.
+_EXPIRING = ("result:", "inbox:", "stats:", "worker:", "recent", "confirm")
+
+
+class GroupState(NamedTuple):
+    """The group of one stream."""
+
+    stream: str
+    length: int
+    has_group: bool
+    pending: int
+    lag: int | None  #: as Redis tells it; None where it does not know
+    tells_lag: bool  #: whether this Redis would
+    owners: "Mapping[str, int]"  #: how many deliveries each consumer has
+
+
+class Scanned(NamedTuple):
+    """What a look at all keys has found."""
+
+    keys: int  #: of this queue
+    is_whole: bool  #: whether all of Redis was looked at
+    orphans: list[str]  #: jobs that are nowhere, and what should expire and does not
+    lanes: list[str]  #: that have work and are not among the queue's
+
+
+class Inspection:
+    """A thorough look at one queue."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+
+    async def round_trips(self) -> list[float]:
+        """Seconds that each of some PINGs took, shortest first."""
+        took: list[float] = []
+        for _ in range(PINGS):
+            before = time.perf_counter()
+            await self._broker.call("PING")
+            took.append(time.perf_counter() - before)
+        return sorted(took)
+
+    async def groups(self) -> list[GroupState]:
+        """The groups of all streams."""
+        return [await self._group(stream) for stream in self._broker.streams]
+
+    async def _group(self, stream: str) -> GroupState:
+        length = cast("int", await self._broker.call("XLEN", stream))
+        try:
+            told = await self._broker.call("XINFO", "GROUPS", stream)
+        except CommandError:
+            told = []
+        for flat in cast("list[list[bytes]]", told):
+            facts = dict(zip(flat[::2], flat[1::2], strict=True))
+            if facts.get(b"name") == GROUP.encode():
+                pending = cast("list[Reply]", await self._broker.call("XPENDING", stream, GROUP))
+                owners = cast("list[tuple[bytes, bytes]] | None", pending[3]) or []
+                return GroupState(
+                    stream,
+                    length,
+                    True,
+                    cast("int", pending[0]),
+                    cast("int | None", facts.get(b"lag")),
+                    b"lag" in facts,
+                    {name.decode(): int(count) for name, count in owners},
+                )
+        return GroupState(stream, length, False, 0, None, False, {})
+
+    async def scan(self) -> Scanned:
+        """Look at the keys of the queue, in steps that let others pass between them."""
+        prefix = self._broker.keys.prefix
+        found: set[str] = set()
+        cursor, steps = b"0", 0
+        while True:
+            told = await self._broker.call("SCAN", cursor, "MATCH", _literal(prefix) + "*",
+                                           "COUNT", STEP)  # fmt: skip
+            cursor, keys = cast("tuple[bytes, list[bytes]]", told)
+            found.update(key.decode(errors="replace").removeprefix(prefix) for key in keys)
+            steps += 1
+            if cursor == b"0" or steps == MOST_STEPS:
+                break
+        names = sorted(found)
+        suspects = await self._orphans(names)
+        # Asked again: a job may have moved on between two questions.
+        orphans = await self._orphans(suspects)
+        return Scanned(len(names), cursor == b"0", orphans, await self._strange_lanes(names))
+
+    async def _orphans(self, names: "Sequence[str]") -> list[str]:
+        suspects = [name for name in names if name.startswith(("job:", *_EXPIRING))]
+        orphans: list[str] = []
+        for start in range(0, len(suspects), STEP):
+            some = suspects[start : start + STEP]
+            are = await asyncio.gather(*map(self._is_orphan, some))
+            orphans += [name for name, is_one in zip(some, are, strict=True) if is_one]
+        return orphans
+
+    async def _is_orphan(self, name: str) -> bool:
+        keys, call = self._broker.keys, self._broker.call
+        key = keys.prefix + name
+        if await call("PTTL", key) != -1:
+            return False
+        if not name.startswith("job:"):
+            return True
+        known = cast("list[bytes | None]", await call("HMGET", key, "e", "s", "p"))
+        entry, lane = known[0], (known[1] or b"default").decode()
+        if known[2] is not None:
+            return await call("ZSCORE", keys.delayed, name.removeprefix("job:")) is None
+        if lane == "parked":
+            return False  # in which stream it does not say
+        if entry is None:
+            return True
+        return not await call("XRANGE", keys.stream(lane), entry, entry)
+
+    async def _strange_lanes(self, names: "Sequence[str]") -> list[str]:
+        prefix, call = self._broker.keys.prefix, self._broker.call
+        lanes = [name.removeprefix("stream:") for name in names if name.startswith("stream:")]
+        strange = [lane for lane in lanes if f"{prefix}stream:{lane}" not in self._broker.streams]
+        return [lane for lane in strange if await call("XLEN", f"{prefix}stream:{lane}")]
+
+
+def _literal(text: str) -> str:
+    """Return the pattern that only *text* matches."""
+    return "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in text)

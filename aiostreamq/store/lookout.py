@@ -1,0 +1,237 @@
+"""Reading how a queue stands, without changing anything, or asking for all keys."""
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from aiostreamq.model.keys import GROUP, RETURNED
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.link import Argument, Reply
+
+# How many jobs are read at once: each may have a payload of a megabyte.
+PAGE = 100
+
+# How many jobs of each kind in each lane are asked for their tasks, and how many bytes of
+# payload are looked at for that: some 2 ms of Redis at the worst.
+SAMPLE = 100
+SAMPLE_BYTES = 256 * 1024
+
+Tasks = dict[str, int]
+
+
+class Fields(NamedTuple):
+    """One entry of a stream."""
+
+    entry: str  #: its id
+    fields: "Mapping[bytes, bytes]"
+
+
+class LaneView(NamedTuple):
+    """One stream."""
+
+    name: str
+    waiting: int
+    running: int
+    oldest: str  #: entry that waits longest; empty where none does
+    waiting_tasks: Tasks  #: of the sample
+    running_tasks: Tasks  #: of the sample
+
+
+class View(NamedTuple):
+    """A whole queue."""
+
+    now_ms: int
+    delayed: int
+    due_ms: int  #: when the first delayed job is due, -1 where there is none
+    delayed_tasks: Tasks  #: of the sample
+    dead: int
+    dead_tasks: Tasks  #: of the sample
+    parked_tasks: Tasks
+    lanes: list[LaneView]
+
+
+class Pending(NamedTuple):
+    """A delivery that a worker has."""
+
+    entry: str
+    worker: str
+    idle_ms: int
+
+
+class Lookout:
+    """What there is to see of one queue."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._keys = broker.keys
+
+    async def view(self) -> View:
+        """How many jobs there are, where, and of which tasks: one moment of all."""
+        broker, keys = self._broker, self._keys
+        told = await broker.run(
+            "look",
+            [keys.delayed, keys.dead, keys.parked, *broker.streams],
+            [GROUP, keys.prefix, SAMPLE, SAMPLE_BYTES],
+        )
+        now_ms, delayed, due_ms, delayed_tasks, dead, dead_tasks, parked, *lanes = cast(
+            "tuple[int, int, int, Reply, int, Reply, Reply, Reply]", told
+        )
+        broker.clock.set(now_ms)
+        return View(
+            now_ms,
+            delayed,
+            due_ms,
+            _tasks(delayed_tasks),
+            dead,
+            _tasks(dead_tasks),
+            _tasks(parked),
+            [_lane(n, f) for n, f in zip((RETURNED, *broker.lanes), lanes, strict=True)],
+        )
+
+    async def stats(self, minutes: "Sequence[int]") -> "list[Mapping[str, str]]":
+        """The counters of some minutes since 1970."""
+        replies = await asyncio.gather(
+            *(self._ask("HGETALL", self._keys.stats(minute)) for minute in minutes)
+        )
+        return [_text_pairs(reply) for reply in replies]
+
+    async def workers(self) -> "list[tuple[str, str, bytes | None]]":
+        """Every worker: its name, its beat, and what it told of itself."""
+        beats = _text_pairs(await self._ask("HGETALL", self._keys.workers))
+        if not beats:
+            return []
+        told = await self._ask("MGET", *map(self._keys.worker, beats))
+        abouts = cast("list[bytes | None]", told)
+        return [(name, beats[name], about) for name, about in zip(beats, abouts, strict=True)]
+
+    async def now_ms(self) -> int:
+        """Redis's time, as far as it is known here."""
+        await self._broker.open()
+        return self._broker.clock.now_ms()
+
+    async def last_delivered(self, stream: str) -> str:
+        """Up to which entry workers have read a stream."""
+        for told in cast("list[list[bytes]]", await self._ask("XINFO", "GROUPS", stream)):
+            facts = dict(zip(told[::2], told[1::2], strict=True))
+            if facts.get(b"name") == GROUP.encode():
+                return facts[b"last-delivered-id"].decode()
+        return "0-0"
+
+    async def entries(
+        self, stream: str, after: str, *, newest_first: bool = False
+    ) -> "AsyncGenerator[Fields, None]":
+        """Give the entries of a stream after an id; or all down to it, newest first."""
+        start = "+" if newest_first else f"({after}"
+        while True:
+            if newest_first:
+                found = await self._ask("XREVRANGE", stream, start, after, "COUNT", PAGE)
+            else:
+                found = await self._ask("XRANGE", stream, start, "+", "COUNT", PAGE)
+            page = _entries(found)
+            for one in page:
+                yield one
+            if len(page) < PAGE:
+                return
+            start = f"({page[-1].entry}"
+
+    async def entry(self, stream: str, entry: str) -> "Fields | None":
+        """One entry."""
+        page = _entries(await self._ask("XRANGE", stream, entry, entry))
+        return page[0] if page else None
+
+    async def pending(self, stream: str) -> "AsyncGenerator[tuple[Pending, Fields], None]":
+        """Give what workers have of a stream, with the entries, oldest first."""
+        start = "-"
+        while True:
+            told = await self._ask("XPENDING", stream, GROUP, start, "+", PAGE)
+            rows = cast("list[tuple[bytes, bytes, int, int]]", told)
+            page = [Pending(e.decode(), w.decode(), idle) for e, w, idle, _ in rows]
+            entries = await asyncio.gather(*(self.entry(stream, one.entry) for one in page))
+            for one, entry in zip(page, entries, strict=True):
+                if entry is not None:
+                    yield one, entry
+            if len(page) < PAGE:
+                return
+            start = f"({page[-1].entry}"
+
+    async def owner(self, stream: str, entry: str) -> "Pending | None":
+        """Who has an entry."""
+        found = await self._ask("XPENDING", stream, GROUP, entry, entry, 1)
+        for one, worker, idle_ms, _ in cast("list[tuple[bytes, bytes, int, int]]", found):
+            return Pending(one.decode(), worker.decode(), idle_ms)
+        return None
+
+    async def delayed(self) -> "AsyncGenerator[tuple[str, int, Mapping[bytes, bytes]], None]":
+        """Give the delayed jobs, first due first: id, when it is due (ms), its hash."""
+        lowest, seen = "-inf", set[bytes]()
+        while True:
+            told = await self._ask(
+                "ZRANGEBYSCORE", self._keys.delayed, lowest, "+inf", "WITHSCORES",
+                "LIMIT", 0, PAGE + len(seen),
+            )  # fmt: skip
+            flat = cast("list[bytes]", told)
+            scores = dict(zip(flat[::2], flat[1::2], strict=True))
+            page = [job_id for job_id in scores if job_id not in seen]
+            hashes = await asyncio.gather(*(self.job(job_id.decode()) for job_id in page))
+            for job_id, fields in zip(page, hashes, strict=True):
+                yield job_id.decode(), int(float(scores[job_id])), fields
+            if len(page) < PAGE:
+                return
+            # From the same time on once more: many may be due at one.
+            last = scores[page[-1]]
+            seen = {job_id for job_id, score in scores.items() if score == last}
+            lowest = last.decode()
+
+    async def job(self, job_id: str) -> "Mapping[bytes, bytes]":
+        """The hash of a job; empty where there is none."""
+        return _pairs(await self._ask("HGETALL", self._keys.job(job_id)))
+
+    async def due_ms(self, job_id: str) -> int | None:
+        """When a delayed job is due."""
+        score = await self._ask("ZSCORE", self._keys.delayed, job_id)
+        return None if score is None else int(float(cast("bytes", score)))
+
+    async def parked_tasks(self) -> list[str]:
+        """The tasks that work is parked for."""
+        names = cast("list[bytes]", await self._ask("SMEMBERS", self._keys.parked))
+        return sorted(name.decode() for name in names)
+
+    async def _ask(self, *command: "Argument") -> "Reply":
+        # Opened first, as that gives up where there is no Redis at all.
+        await self._broker.open()
+        return await self._broker.call(*command)
+
+
+def _lane(name: str, told: "Reply") -> LaneView:
+    waiting, running, oldest, waiting_tasks, running_tasks = cast(
+        "tuple[int, int, bytes, Reply, Reply]", told
+    )
+    return LaneView(
+        name, waiting, running, oldest.decode(), _tasks(waiting_tasks), _tasks(running_tasks)
+    )
+
+
+def _tasks(reply: "Reply") -> Tasks:
+    flat = cast("list[bytes | int]", reply)
+    names = [cast("bytes", name).decode(errors="replace") for name in flat[::2]]
+    return dict(zip(names, cast("list[int]", flat[1::2]), strict=True))
+
+
+def _entries(reply: "Reply") -> list[Fields]:
+    found = cast("list[tuple[bytes, list[bytes]]]", reply)
+    return [Fields(entry.decode(), _pairs(cast("Reply", flat))) for entry, flat in found]
+
+
+def _pairs(reply: "Reply") -> "Mapping[bytes, bytes]":
+    flat = cast("list[bytes]", reply)
+    return dict(zip(flat[::2], flat[1::2], strict=False))
+
+
+def _text_pairs(reply: "Reply") -> "Mapping[str, str]":
+    return {
+        name.decode(errors="replace"): value.decode(errors="replace")
+        for name, value in _pairs(reply).items()
+    }

@@ -1,0 +1,24 @@
+"""What subscribing to a job can find."""
+
+from enum import Enum, auto
+
+
+class Standing(Enum):
+    """What subscribing to a job that has not ended can find."""
+
+    WILL_TELL = auto()  #: the inbox will be told
+    NO_RESULT = auto()  #: the job keeps no result
+    UNKNOWN = auto()  #: there is no such job
+
+
+def standing_of(answer: bytes | int | None) -> bytes | Standing:
+    """Read the answer about one job: the outcome of one that has ended already, or a Standing."""
+    match answer:
+        case bytes():
+            return answer
+        case 1:
+            return Standing.WILL_TELL
+        case 2:
+            return Standing.NO_RESULT
+        case _:
+            return Standing.UNKNOWN

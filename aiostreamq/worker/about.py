@@ -1,0 +1,85 @@
+"""What a worker tells of itself, to those who look."""
+
+import os
+import socket
+from importlib.metadata import version
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiostreamq.client.task import Task
+    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.state import WorkerState
+    from aiostreamq.store.clock import ServerClock
+
+# Read with the module, and not in an event loop: it looks for files.
+VERSION = version("aiostreamq")
+
+# How many running jobs are named: the oldest, which are the ones that are looked for.
+MOST_JOBS = 100
+
+
+class Running(Protocol):
+    """What is told of a job that runs."""
+
+    delivery: "Delivery"
+    spec: "TaskSpec"
+    began: float  #: by the monotonic clock
+
+
+class About:
+    """Told with each beat, so it shows even what a worker runs whose loop is blocked."""
+
+    def __init__(
+        self,
+        concurrency: int,
+        lanes: "Mapping[str, int]",
+        tasks: "Mapping[str, Task[..., object]]",
+        running: "Mapping[tuple[int, bytes], Running]",
+        clock: "ServerClock",
+        state: "Callable[[], WorkerState]",
+    ) -> None:
+        """Note what does not change, and where to look for what does."""
+        self._tasks = tasks
+        self._running = running
+        self._clock = clock
+        self._state = state
+        self._fixed: dict[str, object] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": VERSION,
+            "concurrency": concurrency,
+            "lanes": list(lanes),
+            "started": clock.now_ms(),
+        }
+
+    def tell(self) -> bytes:
+        """Return it as JSON. Called from the thread that beats, or from the loop."""
+        try:
+            runs = list(islice(self._running.values(), MOST_JOBS))
+        except RuntimeError:  # a job has started or ended that very moment
+            runs = []
+        now = monotonic()
+        told = {
+            **self._fixed,
+            "at": self._clock.now_ms(),
+            "state": self._state().value,
+            "tasks": sorted(self._tasks),
+            "running": len(self._running),
+            "jobs": [
+                [
+                    run.delivery.job_id,
+                    run.spec.name,
+                    run.delivery.attempt,
+                    int((now - run.began) * 1000),
+                ]
+                for run in runs
+            ],
+        }
+        return orjson.dumps(told)

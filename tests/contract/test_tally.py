@@ -1,0 +1,141 @@
+from collections import Counter
+from typing import cast
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aiostreamq.model.delivery import Delivery, Settlement
+from aiostreamq.model.outcome import JobState
+from aiostreamq.model.tally import (
+    RECENT_LENGTH,
+    RECENT_MS,
+    STATS_MS,
+    Ended,
+    kind_of,
+    read_recent,
+    read_stats,
+)
+from tests.support.store import HOUR_MS, Store
+
+DONE = kind_of("size", JobState.DONE, 0.01)
+FAILED = kind_of("keep", JobState.FAILED, 2.0)
+
+
+def ended(delivery: Delivery, kind: str = DONE) -> Settlement:
+    """Return the end of a delivery, to be counted."""
+    return Settlement(delivery, HOUR_MS, b'{"n":%d}' % delivery.number, False, kind, 0.01)
+
+
+async def counters(store: Store) -> list[dict[str, str]]:
+    """Return the counters of all minutes."""
+    names = [name for name in await store.key_names() if name.startswith("stats:")]
+    return [await store.hash_at(store.keys.prefix + name) for name in names]
+
+
+async def states(store: Store) -> Counter[tuple[str, str]]:
+    """Return how many jobs were counted, by task and state."""
+    found: Counter[tuple[str, str]] = Counter()
+    for task, ends in read_stats(await counters(store)).items():
+        found.update({(task, state): n for state, n in ends.states.items()})
+    return found
+
+
+async def recent(store: Store) -> list[Ended]:
+    """Return the jobs of the index, the oldest entry first."""
+    reply = cast(
+        "list[tuple[bytes, list[bytes]]]", await store.call("XRANGE", store.keys.recent, "-", "+")
+    )
+    entries = [dict(zip(flat[::2], flat[1::2], strict=True)) for _, flat in reply]
+    return [one for entry in entries for one in read_recent(entry)]
+
+
+async def test_counted_once(store: Store) -> None:
+    """What ended is counted and named; the same call after a lost reply changes nothing."""
+    await store.enqueue("a", "b", "c")
+    first, second, third = await store.read()
+    batch = [ended(first), ended(second, FAILED), ended(third)]
+    assert await store.broker.settle(batch, "w1") == []
+    assert await states(store) == {("size", "done"): 2, ("keep", "failed"): 1}
+    assert [one[:3] for one in await recent(store)] == [
+        ("c", "size", JobState.DONE),
+        ("b", "keep", JobState.FAILED),
+        ("a", "size", JobState.DONE),
+    ]
+    told = await counters(store)
+    assert await store.broker.settle(batch, "w1") == []
+    assert await counters(store) == told
+    assert len(await recent(store)) == 3
+
+
+async def test_refused_is_not_counted(store: Store) -> None:
+    """A job that somebody else ends is counted with that end alone."""
+    await store.enqueue("a", "b", "c")
+    lost, kept, failed = await store.read()
+    await store.broker.hand_back([lost])
+    (again,) = await store.read("w2")
+    batch = [ended(lost), ended(kept), ended(failed, FAILED)]
+    assert await store.broker.settle(batch, "w1") == [lost]
+    assert await states(store) == {("size", "done"): 1, ("keep", "failed"): 1}
+    assert [one.id for one in await recent(store)] == ["c", "b"]
+    assert await store.broker.settle([ended(again)], "w2") == []
+    assert await states(store) == {("size", "done"): 2, ("keep", "failed"): 1}
+
+
+async def test_untold_is_not_counted(store: Store) -> None:
+    """A worker of an older release, which does not say what ended, writes no counters."""
+    await store.settle(await store.deliver("a"))
+    assert await counters(store) == []
+    assert await recent(store) == []
+
+
+async def test_all_expires(store: Store) -> None:
+    """Counters and index go away when nothing ends any more."""
+    await store.broker.settle([ended(await store.deliver("a"))], "w1")
+    assert RECENT_MS - 60_000 < await store.pttl(store.keys.recent) <= RECENT_MS
+    (name,) = [name for name in await store.key_names() if name.startswith("stats:")]
+    assert STATS_MS - 60_000 < await store.pttl(store.keys.prefix + name) <= STATS_MS
+
+
+async def test_index_is_bounded(store: Store) -> None:
+    """About the last entries are kept, however many jobs end."""
+    too_many = RECENT_LENGTH + 500
+    for at in range(0, too_many, 500):
+        await store.enqueue(*(f"j{n}" for n in range(at, at + 500)))
+    deliveries = await store.read(count=too_many)
+    for delivery in deliveries:
+        await store.broker.settle([ended(delivery)], "w1")
+    kept = [one.id for one in await recent(store)]
+    assert RECENT_LENGTH <= len(kept) < RECENT_LENGTH + 200
+    assert kept == [delivery.job_id for delivery in deliveries[-len(kept) :]]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_sum_of_the_counters(store: Store, data: st.DataObject) -> None:
+    """The counters say how many jobs have ended, and the index which.
+
+    Whoever ends them, in whatever batches, and however often a call is repeated.
+    """
+    await store.call("FLUSHALL")
+    await store.broker.set_up(store.link)
+    ids = [f"j{place}" for place in range(12)]
+    await store.enqueue(*ids)
+    known = await store.read("w1")
+    kinds = {job_id: data.draw(st.sampled_from([DONE, FAILED])) for job_id in ids}
+    over = Counter[str]()
+    for _ in range(data.draw(st.integers(1, 6))):
+        if data.draw(st.booleans()):
+            alive = [d for d in known if data.draw(st.booleans())]
+            await store.broker.hand_back(alive)
+            known += await store.read("w2")
+        chosen = data.draw(st.lists(st.sampled_from(known), min_size=1, unique=True, max_size=8))
+        batch = [ended(one, kinds[one.job_id]) for one in chosen]
+        refused = await store.broker.settle(batch, "w1")
+        if data.draw(st.booleans()):
+            assert await store.broker.settle(batch, "w1") == refused
+        over.update(one.job_id for one in chosen if one not in refused)
+    ended_jobs = {job for job in over if await store.call("EXISTS", store.keys.result(job))}
+    assert ended_jobs == set(over)
+    expected = Counter(tuple(kinds[job].split("|")[:2]) for job in ended_jobs)
+    assert await states(store) == expected
+    assert sorted(one.id for one in await recent(store)) == sorted(ended_jobs)

@@ -1,0 +1,156 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiostreamq.model.delivery import Delivery, Settlement
+from aiostreamq.model.outcome import JobState
+from aiostreamq.model.tally import (
+    BOUNDS,
+    RECENT_IDS,
+    SHORTEST,
+    Kinds,
+    Tally,
+    kind_of,
+    middle_of,
+    percentile,
+    read_recent,
+    read_stats,
+    tally_of,
+)
+
+NOW_MS = 1_764_000_000_000
+
+ENDS = (JobState.DONE, JobState.FAILED, JobState.TIMED_OUT, JobState.EXPIRED)
+kinds = st.builds(
+    kind_of, st.sampled_from(["size", "a.b:c-d_e"]), st.sampled_from(ENDS), st.floats(0, 1e6)
+)
+
+
+def settlement(job_id: str, kind: str, waited: float = 0.0, ran: float = 0.0) -> Settlement:
+    """Return the end of a job that was added so many seconds before it ran."""
+    added = NOW_MS - round((waited + ran) * 1000)
+    delivery = Delivery(2, b"%d-0" % added, job_id, 1, b"{}")
+    return Settlement(delivery, 1000, b"{}", False, kind, ran)
+
+
+def tally(*batch: Settlement) -> Tally:
+    """Add a batch up."""
+    return tally_of(batch, [one.delivery.job_id for one in batch], NOW_MS)
+
+
+def counted(told: str) -> dict[str, str]:
+    """Return fields and numbers."""
+    words = told.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def entry_of(told: Tally) -> dict[bytes, bytes]:
+    """Return the entry of `recent` that settle.lua makes of it."""
+    return {b"kinds": told.kinds.encode(), b"codes": told.codes.encode(), b"ids": told.ids.encode()}
+
+
+@given(st.lists(kinds, min_size=1, max_size=250))
+def test_counters_add_up(batch: list[str]) -> None:
+    """Whatever ends, each job is counted once, with what it was and how long it had waited."""
+    told = tally(*(settlement(f"j{place}", kind) for place, kind in enumerate(batch)))
+    assert Counter({kind: int(n) for kind, n in counted(told.kinds).items()}) == Counter(batch)
+    assert sum(int(n) for n in counted(told.waits).values()) == len(batch)
+    ended = read_recent(entry_of(told))
+    assert [one.id for one in ended] == [f"j{place}" for place in reversed(range(len(batch)))]
+    assert [f"{one.task}|{one.state}" for one in reversed(ended)] == [
+        kind.rpartition("|")[0] for kind in batch
+    ]
+    read = read_stats([counted(told.kinds), counted(told.waits)])
+    assert sum(one.states.total() for one in read.values()) == len(batch)
+
+
+@given(st.floats(0, 3e5))
+def test_kind_of_what_returned(ran: float) -> None:
+    """The kinds that are made once are those that are made each time."""
+    bucket = sum(ran >= bound for bound in BOUNDS)
+    assert Kinds()["size"][bucket] == kind_of("size", JobState.DONE, ran)
+
+
+def test_wait() -> None:
+    """How long jobs had waited is told of the first of each task, for all of it."""
+    done = kind_of("size", JobState.DONE, 1.0)
+    other = kind_of("keep", JobState.DONE, 0.0)
+    told = tally(
+        settlement("a", done, waited=10, ran=1),
+        settlement("b", done, waited=2, ran=1),
+        settlement("c", other, waited=0.001),
+    )
+    read = read_stats([counted(told.waits)])
+    assert percentile(read["size"].waited, 0.5) == pytest.approx(10, rel=0.2)
+    assert read["size"].waited.total() == 2
+    assert percentile(read["keep"].waited, 0.5) == pytest.approx(0.001, rel=0.2)
+
+
+def test_not_counted() -> None:
+    """Those who do not say what ended do not count it; nor does nothing."""
+    assert tally() == Tally()
+    assert tally(settlement("a", "")) == Tally()
+
+
+def test_long_ids() -> None:
+    """An entry holds whole ids, as many as there is room for, and the kinds of all."""
+    done = kind_of("size", JobState.DONE, 0.0)
+    ids = [f"{place}".ljust(256, "x") for place in range(200)]
+    told = tally(*(settlement(job_id, done) for job_id in ids))
+    assert len(told.ids) <= RECENT_IDS
+    kept = [one.id for one in reversed(read_recent(entry_of(told)))]
+    assert kept == ids[: len(kept)]
+    assert len(kept) == (RECENT_IDS + 1) // 257
+    assert told.kinds == f"{done} 200"
+
+
+@given(st.lists(st.floats(SHORTEST, 86_400), min_size=1, max_size=50), st.floats(0.01, 1))
+def test_percentile(took: list[float], share: float) -> None:
+    """It is right to a fifth."""
+    buckets = Counter(sum(one >= bound for bound in BOUNDS) for one in took)
+    ordered = sorted(took)
+    exact = {ordered[min(len(took) - 1, max(0, int(share * len(took)) - off))] for off in (0, 1)}
+    assert any(percentile(buckets, share) == pytest.approx(one, rel=0.2) for one in exact)
+
+
+def test_percentile_of_nothing() -> None:
+    """It has none."""
+    with pytest.raises(ValueError, match="nothing was counted"):
+        percentile({}, 0.5)
+
+
+def test_ends_of_the_scale() -> None:
+    """What is shorter or longer than all buckets is told as their ends."""
+    assert 0 < middle_of(0) < SHORTEST
+    assert middle_of(len(BOUNDS)) == middle_of(99) == BOUNDS[-1]
+
+
+def test_expired() -> None:
+    """A job that never ran says nothing about how long its task runs."""
+    read = read_stats([{"size|expired|0": "3", "size|done|5": "1"}])
+    assert read["size"].states == {JobState.EXPIRED: 3, JobState.DONE: 1}
+    assert read["size"].ran.total() == 1
+
+
+@pytest.mark.parametrize("field", ["", "size", "size|done", "size|new|3", "size|done|x", "a|b|c|d"])
+def test_strange_counters(field: str) -> None:
+    """What is not known here is left out: newer releases may count more."""
+    assert not read_stats([{field: "1"}]).get("size") or field.startswith("size|new")
+    assert sum(one.states.total() for one in read_stats([{field: "1"}]).values()) == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {b"kinds": b"size|done|0 1", b"codes": b"zz", b"ids": b"a"},
+        {b"kinds": b"size|done|0 1", b"codes": b"07", b"ids": b"a"},
+        {b"kinds": b"size|new|0 1", b"codes": b"00", b"ids": b"a"},
+        {b"kinds": b"\xff", b"codes": b"00", b"ids": b"a"},
+    ],
+)
+def test_strange_entries(fields: dict[bytes, bytes]) -> None:
+    """An entry that is none of ours names no jobs."""
+    assert read_recent(fields) == []
