@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from aiostreamq.model.duration import Duration
+    from aiostreamq.model.pause import Pause
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")
@@ -96,6 +97,13 @@ def _print_with_rich(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") ->
 def plain(text: str) -> str:
     """Return *text* as one line that cannot steer a terminal."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def pause_line(pause: "Pause") -> str:
+    """Say what is paused, and until when."""
+    what = f"task {pause.task}" if pause.task else f"lane {pause.lane}"
+    until = f"{pause.until:%Y-%m-%d %H:%M:%S} UTC" if pause.until else "it is resumed"
+    return f"{what} is paused until {until}"
 
 
 def ago(seconds: float | None) -> str:

@@ -10,6 +10,7 @@ from aiostreamq.cli.asking import (
     ago,
     ask,
     duration,
+    pause_line,
     plain,
     print_json,
     print_table,
@@ -125,6 +126,8 @@ def _print_info(seen: "QueueInfo", told: argparse.Namespace) -> None:
         f"{seen.delayed} delayed{due}, {seen.parked} parked, {seen.dead} dead\n"
         f"{seen.rate:.1f} jobs/s in the last {ago(seen.window)}\n"
     )
+    for pause in seen.paused:
+        print(pause_line(pause))
     lanes = [(x.name, str(x.waiting), str(x.running), ago(x.oldest)) for x in seen.lanes]
     print_table(("LANE", "WAITING", "RUNNING", "OLDEST"), lanes)
     if seen.tasks:

@@ -8,6 +8,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
+from aiostreamq.cli.asking import pause_line
 from aiostreamq.errors import JobNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -126,9 +127,7 @@ def pause(told: argparse.Namespace) -> int:
 
     found = _ask(told, go)
     for one in found:
-        what = f"task {one.task}" if one.task else f"lane {one.lane}"
-        until = f"until {one.until:%Y-%m-%d %H:%M:%S} UTC" if one.until else "until it is resumed"
-        print(f"{what} is paused {until}")
+        print(pause_line(one))
     if not found:
         print("nothing is paused", file=sys.stderr)
     return 0

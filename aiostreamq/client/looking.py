@@ -17,6 +17,7 @@ from aiostreamq.model.outcome import (
     Unreadable,
     decode_outcome,
 )
+from aiostreamq.model.pause import pauses_of
 from aiostreamq.model.sight import (
     JobInfo,
     LaneInfo,
@@ -32,6 +33,7 @@ from aiostreamq.model.sight import (
 from aiostreamq.model.tally import STATS_MINUTES, Ends, percentile, read_recent, read_stats
 from aiostreamq.store.graveyard import Graveyard, Span
 from aiostreamq.store.lookout import Lookout
+from aiostreamq.store.steering import Steering
 
 if TYPE_CHECKING:
     from aiostreamq.client.task import Task
@@ -59,6 +61,7 @@ async def look(broker: "Broker", window: Duration) -> QueueInfo:
     ends = read_stats(await lookout.stats(minutes))
     counted = (view.now_ms - first * _MINUTE_MS) / 1000
     lanes = tuple(_lane(lane, view.now_ms) for lane in view.lanes)
+    _, paused = await Steering(broker).paused()
     return QueueInfo(
         name=broker.keys.queue,
         at=moment(view.now_ms),
@@ -69,6 +72,7 @@ async def look(broker: "Broker", window: Duration) -> QueueInfo:
         dead=view.dead,
         oldest=max((lane.oldest for lane in lanes if lane.oldest is not None), default=None),
         next_due=None if view.due_ms < 0 else moment(view.due_ms),
+        paused=tuple(pauses_of(paused)),
         window=counted,
         rate=sum(one.states.total() for one in ends.values()) / counted,
         lanes=lanes,

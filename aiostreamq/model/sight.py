@@ -9,6 +9,7 @@ import orjson
 
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import JobState
+from aiostreamq.model.pause import Pause
 from aiostreamq.model.state import WorkerState
 
 
@@ -62,6 +63,7 @@ class QueueInfo:
     dead: int  #: dead letters
     oldest: float | None  #: seconds that the first of the waiting waits; None where none does
     next_due: datetime | None  #: when the first of the delayed is due, in UTC
+    paused: tuple[Pause, ...]  #: tasks and lanes that wait until they are resumed
     window: float  #: seconds that rates and latencies are about
     rate: float  #: jobs that ended a second
     lanes: tuple[LaneInfo, ...]

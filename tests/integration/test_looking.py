@@ -108,6 +108,15 @@ async def test_estimate(scene: Scene) -> None:
     assert add.waiting == 300
 
 
+async def test_paused(scene: Scene) -> None:
+    """What is paused is part of how a queue stands."""
+    assert (await scene.queue.info()).paused == ()
+    await scene.queue.pause(task="add")
+    (pause,) = (await scene.queue.info()).paused
+    assert (pause.task, pause.until) == ("add", None)
+    await scene.queue.resume(task="add")
+
+
 async def test_window_that_cannot_be_meant(scene: Scene) -> None:
     """Counters are kept for three hours."""
     for window in (0, "1d"):
