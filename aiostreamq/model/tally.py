@@ -44,7 +44,7 @@ _KIND = itemgetter(4)
 
 
 class Tally(NamedTuple):
-    """What ended in one batch, in the order of the settle script's arguments."""
+    """What ended in one batch, in the order of the count script's arguments."""
 
     kinds: str = ""  #: "<task>|<state>|<bucket> <count>", with spaces between; empty for nothing
     codes: str = ""  #: the kind of each job, two hexadecimal digits

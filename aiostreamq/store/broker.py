@@ -189,11 +189,17 @@ class Broker:
             jobs += delivery[:4]  # stream, entry, job id, number
             jobs += (keep_ms, outcome, 1 if is_dead else 0)
         arguments: list[Argument] = [GROUP, self.keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
-        arguments += (worker, MAX_DEAD, RECENT_LENGTH, RECENT_MS, STATS_MS)
-        arguments += tally_of(batch, cast("list[str]", jobs[2::7]), self.clock.now_ms())
-        arguments += jobs
+        arguments += (worker, MAX_DEAD, *jobs)
         refused = await self.run("settle", self._streams_and_dead, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]
+
+    async def count(self, batch: "Sequence[Settlement]") -> None:
+        """Note how jobs have ended, for those who look into the queue; at most SETTLE_LIMIT."""
+        tally = tally_of(batch, [ended.delivery.job_id for ended in batch], self.clock.now_ms())
+        if not tally.kinds:
+            return
+        arguments: list[Argument] = [self.keys.prefix, RECENT_LENGTH, RECENT_MS, STATS_MS]
+        await self.run("count", [self.keys.recent], [*arguments, *tally])
 
     async def hand_back(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> int:
         """Give deliveries up unfinished, to *lane*; returns how many were still ours."""

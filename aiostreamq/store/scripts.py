@@ -18,6 +18,7 @@ SCRIPTS = (
     "enqueue",
     "subscribe",
     "settle",
+    "count",
     "hand_back",
     "bury",
     "status",

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiostreamq.worker")
 
 # Seconds at most between two looks: a word that was lost costs no more.
-LONGEST_SLEEP = 5.0
+LONGEST_SLEEP = 15.0
+
+# Seconds before the next look where Redis refused this one.
+PAUSE = 5.0
 
 
 class Promoter:
@@ -46,5 +49,5 @@ class Promoter:
             _, wait = await self._schedule.promote()
         except AioStreamQError:
             logger.exception("delayed jobs could not be looked at, trying on")
-            return LONGEST_SLEEP
+            return PAUSE
         return LONGEST_SLEEP if wait is None else min(wait, LONGEST_SLEEP)

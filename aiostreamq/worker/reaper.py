@@ -20,7 +20,7 @@ logger = logging.getLogger("aiostreamq.worker")
 
 # Seconds between looks, about. With the lease, this bounds how long the jobs of
 # a killed worker stay away: the last beat is seen so long after it at the most.
-INTERVAL = 0.6
+INTERVAL = 0.75
 
 # Seconds between looks at the least, also where a lease is about to run out.
 SHORTEST = 0.05

@@ -1,6 +1,8 @@
 """Telling Redis how jobs ended."""
 
+import asyncio
 import logging
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from aiostreamq.errors import AioStreamQError
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.schedule import Schedule
 
+# Seconds that the counters may be behind. Told with each lone job, they would cost a round
+# trip a seventh of its time.
+COUNT_EVERY = 0.1
+
 logger = logging.getLogger("aiostreamq.worker")
 
 
@@ -26,6 +32,9 @@ class Settler:
         self._worker = worker
         self._ends = GroupCommit[Settlement](self._settle, SETTLE_LIMIT)
         self._retrials = GroupCommit[Retrial](self._send_again, SETTLE_LIMIT)
+        self._counts = GroupCommit[list[Settlement]](self._count, SETTLE_LIMIT)
+        self._uncounted: list[Settlement] = []
+        self._alarm: asyncio.TimerHandle | None = None  # while counts wait to be sent
         #: whose end is on its way, or could not be told, as (place of the stream, entry)
         self.unsettled: set[tuple[int, bytes]] = set()
 
@@ -43,16 +52,47 @@ class Settler:
         """Wait until all is settled. Cancelling is safe: the settling goes on."""
         await self._ends.join()
         await self._retrials.join()
+        self._send_counts()
+        await self._counts.join()
 
     async def _settle(self, batch: list[Settlement]) -> None:
-        await self._report([s.delivery for s in batch], self._broker.settle(batch, self._worker))
+        settling = self._broker.settle(batch, self._worker)
+        refused = await self._report([s.delivery for s in batch], settling)
+        if refused:
+            batch = [ended for ended in batch if ended.delivery not in refused]
+        if batch and refused is not None:
+            self._note(batch)
+
+    def _note(self, ended: list[Settlement]) -> None:
+        self._uncounted += ended
+        if len(self._uncounted) >= SETTLE_LIMIT:
+            self._send_counts()
+        elif self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(COUNT_EVERY, self._send_counts)
+
+    def _send_counts(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._uncounted:
+            self._counts.add(self._uncounted)
+            self._uncounted = []
+
+    async def _count(self, batches: list[list[Settlement]]) -> None:
+        ended = list(chain.from_iterable(batches))
+        try:
+            for start in range(0, len(ended), SETTLE_LIMIT):
+                await self._broker.count(ended[start : start + SETTLE_LIMIT])
+        except AioStreamQError as error:
+            logger.warning("how %d jobs ended is not in the counters: %s", len(ended), error)
 
     async def _send_again(self, batch: list[Retrial]) -> None:
         await self._report([r.delivery for r in batch], self._schedule.retry(batch))
 
     async def _report(
         self, batch: list[Delivery], settling: "Coroutine[Any, Any, list[Delivery]]"
-    ) -> None:
+    ) -> list[Delivery] | None:
+        """Log what was refused, and return it; None where all was, by an error."""
         try:
             refused = await settling
         except AioStreamQError:
@@ -61,10 +101,11 @@ class Settler:
             # stay known here: were they taken up anew, each would be run once a
             # lease for as long as its outcome is refused.
             logger.exception("%d outcomes could not be settled", len(batch))
-            return
+            return None
         if refused:
             await self._report_refused(refused)
         self.unsettled.difference_update([delivery[:2] for delivery in batch])
+        return refused
 
     async def _report_refused(self, refused: list[Delivery]) -> None:
         for delivery in refused:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aiostreamq.worker")
 
 # Seconds at most between two looks: a word that was lost costs no more.
-LONGEST_SLEEP = 5.0
+LONGEST_SLEEP = 15.0
+
+# Seconds before the next look where Redis refused this one.
+PAUSE = 5.0
 
 # Seconds at least between two looks of which the first found nothing to do.
 SHORTEST_SLEEP = 0.01
@@ -101,7 +104,7 @@ class Ticker:
                 return 0.0
         except BrokerError:
             logger.exception("schedules could not be looked at, trying on")
-            return LONGEST_SLEEP
+            return PAUSE
         if wait is None:
             return LONGEST_SLEEP
         return min(max(wait, SHORTEST_SLEEP), LONGEST_SLEEP)

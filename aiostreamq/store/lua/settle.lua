@@ -8,14 +8,7 @@
 -- ARGV[5]    inbox_ms: an inbox that nobody empties goes away after this
 -- ARGV[6]    worker: name of the caller
 -- ARGV[7]    max_dead: about how many dead letters are kept
--- ARGV[8]    recent_length: about how many entries `recent` has, one a call
--- ARGV[9]    recent_ms: how long it is kept when nothing ends
--- ARGV[10]   stats_ms: how long the counters of a minute are kept
--- ARGV[11]   kinds: what ended, added up: fields of the counters and numbers; empty for nothing
--- ARGV[12]   codes: for each delivery the place (from 0) of its kind, two hexadecimal digits
--- ARGV[13]   ids: of the jobs, maybe not of all
--- ARGV[14]   waits: as kinds, how long they had waited
--- ARGV[15..] seven for each delivery:
+-- ARGV[8..]  seven for each delivery:
 --              stream, an index into KEYS
 --              entry
 --              job id
@@ -26,16 +19,15 @@
 --
 -- Returns the places (from 1) of the deliveries that were refused, because the
 -- job belongs to somebody else by now or has ended without this worker. The end of
--- a job that was cancelled before it was delivered stays what it is, and is not counted.
--- Cost O(deliveries), about 6 microseconds each, and some 10 a call for the counters;
--- callers send at most 250.
+-- a job that was cancelled before it was delivered stays what it is.
+-- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 
-local FIRST, EACH = 15, 7
+local FIRST, EACH = 8, 7
 local group, prefix = ARGV[1], ARGV[2]
 local id_ms, notice_bytes, inbox_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local worker, max_dead, dead = ARGV[6], ARGV[7], KEYS[#KEYS]
 local refused, ended_jobs, notices = {}, {}, {}
-local entries, ended = {}, {}
+local entries = {}
 local are_cancelled = redis.call('EXISTS', prefix .. 'cancelled') == 1
 
 -- Whether this very delivery has ended the job before: the reply was lost then. Or
@@ -108,7 +100,6 @@ for at = FIRST, #ARGV, EACH do
     if are_cancelled and meet_cancelled(prefix, id, entry) == 'ended' then
       let_expire(prefix, id)
     else
-      ended[#ended + 1] = at
       if ARGV[at + 6] == '1' then
         bury(stream, entry, outcome)
       end
@@ -128,46 +119,6 @@ for at = FIRST, #ARGV, EACH do
     end
   elseif not is_mine(job, result, n) then
     refused[#refused + 1] = (at - FIRST) / EACH + 1
-  end
-end
-
--- The sums for those alone that ended in this call: the caller's are for all.
-local function add_up_anew()
-  local fields, counts, codes, ids = {}, {}, {}, {}
-  for field in string.gmatch(ARGV[11], '(%S+) %d+') do
-    fields[#fields + 1] = field
-  end
-  for _, at in ipairs(ended) do
-    local place = (at - FIRST) / EACH * 2
-    local code = string.sub(ARGV[12], place + 1, place + 2)
-    local field = fields[tonumber(code, 16) + 1]
-    codes[#codes + 1], ids[#ids + 1] = code, ARGV[at + 2]
-    counts[field] = (counts[field] or 0) + 1
-  end
-  -- All of the kinds, for the codes to mean what they did.
-  for place, field in ipairs(fields) do
-    fields[place] = field .. ' ' .. (counts[field] or 0)
-  end
-  return table.concat(fields, ' '), table.concat(codes), table.concat(ids, ' '), ''
-end
-
--- A call that is repeated after a lost reply ends nothing, so nothing counts twice.
-if #ended > 0 and ARGV[11] ~= '' then
-  local kinds, codes, ids, waits = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
-  if #ended < (#ARGV - FIRST + 1) / EACH then
-    kinds, codes, ids, waits = add_up_anew()
-  end
-  local recent, is_new = prefix .. 'recent', false
-  local at = redis.call('XADD', recent, 'MAXLEN', '~', ARGV[8], '*',
-    'kinds', kinds, 'codes', codes, 'ids', ids)
-  local minute = math.floor(tonumber(string.match(at, '^%d+')) / 60000)
-  local stats = prefix .. 'stats:' .. string.format('%d', minute)
-  for field, count in string.gmatch(kinds .. ' ' .. waits, '(%S+) (%d+)') do
-    is_new = redis.call('HINCRBY', stats, field, count) == tonumber(count) or is_new
-  end
-  if is_new then -- about once a minute, which is often enough
-    redis.call('PEXPIRE', stats, ARGV[10])
-    redis.call('PEXPIRE', recent, ARGV[9])
   end
 end
 
