@@ -24,6 +24,10 @@ VERSION = version("aiostreamq")
 # How many running jobs are named: the oldest, which are the ones that are looked for.
 MOST_JOBS = 100
 
+# Beats of an idle worker that tell nothing: three make a lease, and what was told is
+# forgotten after two.
+MOST_UNSAID = 2
+
 
 class Running(Protocol):
     """What is told of a job that runs."""
@@ -50,6 +54,8 @@ class About:
         self._running = running
         self._clock = clock
         self._state = state
+        self._idle_as = ""  # the state that was told last, with nothing running
+        self._unsaid = 0  # beats since
         self._fixed: dict[str, object] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -60,16 +66,24 @@ class About:
         }
 
     def tell(self) -> bytes:
-        """Return it as JSON. Called from the thread that beats, or from the loop."""
+        """Return it as JSON, empty where there is nothing new to say.
+
+        Called from the thread that beats, or from the loop.
+        """
         try:
             runs = list(islice(self._running.values(), MOST_JOBS))
         except RuntimeError:  # a job has started or ended that very moment
             runs = []
+        state = self._state().value
+        if not runs and state == self._idle_as and self._unsaid < MOST_UNSAID:
+            self._unsaid += 1
+            return b""
+        self._idle_as, self._unsaid = "" if runs else state, 0
         now = monotonic()
         told = {
             **self._fixed,
             "at": self._clock.now_ms(),
-            "state": self._state().value,
+            "state": state,
             "tasks": sorted(self._tasks),
             "running": len(self._running),
             "jobs": [
