@@ -56,7 +56,7 @@ def add_workers(add_parser: "Callable[..., argparse.ArgumentParser]", url: str |
         "workers",
         help="show who works on a queue",
         description="Show the workers of a queue and what they run, as each told with its last "
-        "beat: three times a lease.",
+        "beat: three times a lease, and once while it is idle.",
     )
     add_target(workers, url)
     add_json(workers, "one object a worker")
