@@ -7,6 +7,7 @@ from benchmarks.contestants import HERE
 from benchmarks.report import Report, render, render_machine
 
 RESULTS = HERE / "results"
+LATEST = RESULTS / "latest"  # with the fastest peer alone, which takes minutes
 README = HERE / "README.md"
 BEGIN = "<!-- tables: begin -->"
 END = "<!-- tables: end -->"
@@ -39,7 +40,9 @@ def fill_readme() -> None:
     _, found_end, after = rest.partition(END)
     if not (found_begin and found_end):
         raise SystemExit(f"{README} has no {BEGIN} and {END}")
-    tables = "\n\n".join([render_machine(_fullest(reports)), *map(render, reports)])
+    tables = _section("### With all peers", reports)
+    if latest := load(LATEST):
+        tables = f"{_section('### The latest, with the fastest peer', latest)}\n\n{tables}"
     README.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}", encoding="utf-8")
 
 
@@ -47,6 +50,10 @@ def load(folder: Path) -> list[Report]:
     """Return the reports of *folder* in reading order."""
     paths = sorted(folder.glob("*.json"), key=_rank)
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def _section(title: str, reports: list[Report]) -> str:
+    return "\n\n".join([title, render_machine(_fullest(reports)), *map(render, reports)])
 
 
 def _rank(path: Path) -> tuple[int, str]:

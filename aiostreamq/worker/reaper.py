@@ -20,13 +20,13 @@ logger = logging.getLogger("aiostreamq.worker")
 
 # Seconds between looks, about. With the lease, this bounds how long the jobs of
 # a killed worker stay away: the last beat is seen so long after it at the most.
-INTERVAL = 0.75
+INTERVAL = 0.8
 
 # Seconds between looks at the least, also where a lease is about to run out.
 SHORTEST = 0.05
 
 # Every so many looks the consumer groups are searched for those who never joined.
-THOROUGH_EVERY = 20
+THOROUGH_EVERY = 30
 
 
 class Reaper:
