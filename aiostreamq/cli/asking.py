@@ -6,7 +6,9 @@ before it is known which one was meant.
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast, get_origin
+
+from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -18,9 +20,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def add_target(parser: argparse.ArgumentParser, url: str | None) -> None:
-    """Let a command be told which queue it is about; *url* is the default of --url."""
+def add_target(parser: argparse.ArgumentParser, url: str | None, **more: str) -> None:
+    """Let a command be told which queue it is about; *url* is the default of --url.
+
+    *more* are arguments that follow the queue, by name, and what they are.
+    """
     parser.add_argument("target", help="where the queue is: package.module:name")
+    for name, meaning in more.items():
+        parser.add_argument(name, help=meaning)
     parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
 
 
@@ -54,12 +61,31 @@ def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
     return asyncio.run(opened())
 
 
-def duration(told: str | None) -> "Duration | None":
+def duration(written: str) -> "Duration":
     """Read a time: bare numbers are seconds, the rest ("5m") is read where it is used."""
     try:
-        return None if told is None else float(told)
+        return float(written)
     except ValueError:
-        return told
+        return written
+
+
+def parsed_json(option: str, written: str, kind: type[T]) -> T:
+    """Read an argument that is JSON: an array or an object, as *kind* says.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    import json
+
+    plain_kind = get_origin(kind) or kind
+    try:
+        value = json.loads(written)
+    except ValueError as error:
+        raise UsageError(f"{option} {written!r} is no JSON: {error}") from error
+    if not isinstance(value, plain_kind):
+        which = "an array, as in [1, 2]" if plain_kind is list else 'an object, as in {"tenant": 7}'
+        raise UsageError(f"{option} {written!r}: it must be {which}")
+    return cast("T", value)
 
 
 def print_json(value: object) -> None:

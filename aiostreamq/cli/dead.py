@@ -8,13 +8,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from aiostreamq.cli.asking import add_json, add_target, ask, duration, print_table, queue_of
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiostreamq.client.dead import DeadLetters, LetterWords
-    from aiostreamq.model.duration import Duration
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")
@@ -29,18 +29,18 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     )
     actions = dead.add_subparsers(dest="action", metavar="ACTION", required=True)
     ls = actions.add_parser("ls", help="list the newest", description="List dead letters.")
-    _add_target(ls, url)
+    add_target(ls, url)
     _add_filters(ls)
     ls.add_argument("--limit", type=int, default=100, help="how many (default: %(default)s)")
-    _add_json(ls)
+    add_json(ls, "one object a letter")
     show = actions.add_parser("show", help="show one in full", description="Show a dead letter.")
-    _add_target(show, url)
+    add_target(show, url)
     show.add_argument("id", help="of the letter or of its job")
-    _add_json(show)
+    add_json(show, "one object a letter")
     replay = actions.add_parser(
         "replay", help="let jobs run again", description="Let jobs run again, under their ids."
     )
-    _add_target(replay, url)
+    add_target(replay, url)
     _add_which(replay)
     replay.add_argument(
         "--edit", action="store_true", help="change the arguments of one job in $EDITOR first"
@@ -49,25 +49,15 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     purge = actions.add_parser(
         "purge", help="throw letters away", description="Throw dead letters away, for good."
     )
-    _add_target(purge, url)
+    add_target(purge, url)
     _add_which(purge)
     purge.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def dead(told: argparse.Namespace) -> int:
     """Do what was *told* on the command line; returns the exit code."""
-    from aiostreamq.cli.target import load_queue
-
-    queue = load_queue(told.target)
-    if told.url:
-        queue.use_url(told.url)
     actions = {"ls": _ls, "show": _show, "replay": _replay, "purge": _purge}
-    return actions[told.action](queue, told)
-
-
-def _add_target(parser: argparse.ArgumentParser, url: str | None) -> None:
-    parser.add_argument("target", help="where the queue is: package.module:name")
-    parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
+    return actions[told.action](queue_of(told), told)
 
 
 def _add_which(parser: argparse.ArgumentParser) -> None:
@@ -79,25 +69,28 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="only of this task")
     parser.add_argument("--error", help="only with this type of error, as in ValueError")
-    parser.add_argument("--older-than", metavar="TIME", help="only if longer ago, as in 7d")
-    parser.add_argument("--newer-than", metavar="TIME", help="only if less long ago, as in 2h")
+    parser.add_argument(
+        "--older-than", type=duration, metavar="TIME", help="only if longer ago, as in 7d"
+    )
+    parser.add_argument(
+        "--newer-than", type=duration, metavar="TIME", help="only if less long ago, as in 2h"
+    )
     parser.add_argument("--before", metavar="ID", help="only if older than this letter")
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="as JSON, one object a letter")
-
-
 def _ls(queue: "Queue", told: argparse.Namespace) -> int:
-    from aiostreamq.cli.letters import as_json, as_table
+    from aiostreamq.cli.letters import HEADS, as_json, as_row
 
     if told.limit < 1:
         raise UsageError(f"--limit {told.limit} would show nothing: use 1 or more")
     # One more than asked for, to know whether there are more.
     found = _ask(queue, lambda letters: letters.list(limit=told.limit + 1, **_words(told)))
     shown = found[: told.limit]
-    for line in map(as_json, shown) if told.json else as_table(shown):
-        print(line)
+    if told.json:
+        for letter in shown:
+            print(as_json(letter))
+    elif shown:
+        print_table(HEADS, [as_row(letter) for letter in shown])
     if not shown:
         print("no dead letters", file=sys.stderr)
     if len(found) > len(shown):
@@ -176,13 +169,7 @@ def _is_sure(question: str) -> bool:
 
 
 def _ask(queue: "Queue", question: "Callable[[DeadLetters], Awaitable[T]]") -> T:
-    import asyncio
-
-    async def ask() -> T:
-        async with queue:
-            return await question(queue.dead)
-
-    return asyncio.run(ask())
+    return ask(queue, lambda queue: question(queue.dead))
 
 
 def _which(told: argparse.Namespace) -> "LetterWords":
@@ -197,19 +184,11 @@ def _words(told: argparse.Namespace) -> "LetterWords":
     words: dict[str, object] = {
         "task": told.task,
         "error": told.error,
-        "older_than": _duration(told.older_than),
-        "newer_than": _duration(told.newer_than),
+        "older_than": told.older_than,
+        "newer_than": told.newer_than,
         "before": told.before,
     }
     return cast("LetterWords", {k: v for k, v in words.items() if v is not None})
-
-
-def _duration(told: str | None) -> "Duration | None":
-    # Bare numbers are seconds; the rest ("5m") is read with the others.
-    try:
-        return None if told is None else float(told)
-    except ValueError:
-        return told
 
 
 def _jobs(count: int) -> str:

@@ -41,11 +41,19 @@ def add_info(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     )
     add_target(info, url)
     info.add_argument(
-        "--window", metavar="TIME", default="5m", help="what is lately (default: %(default)s)"
+        "--window",
+        type=duration,
+        metavar="TIME",
+        default="5m",
+        help="what is lately (default: %(default)s)",
     )
     info.add_argument("--watch", action="store_true", help="show it again and again, until Ctrl-C")
     info.add_argument(
-        "--every", metavar="TIME", default=EVERY, help="how often that is (default: %(default)s)"
+        "--every",
+        type=duration,
+        metavar="TIME",
+        default=EVERY,
+        help="how often that is (default: %(default)s)",
     )
     add_json(info, "one object each time")
 
@@ -66,13 +74,13 @@ def info(told: argparse.Namespace) -> int:
     """Do what was *told* on the command line; returns the exit code."""
     from aiostreamq.model.duration import seconds
 
-    queue, window = queue_of(told), duration(told.window)
-    every = seconds("--every", duration(told.every) or 0.0)
+    queue, window = queue_of(told), told.window
+    every = seconds("--every", told.every)
     if told.watch and every < 0.1:
         raise UsageError(f"--every {told.every}: use 0.1 s or more")
 
     async def show(queue: "Queue") -> None:
-        _print_info(await queue.info(window=window or 0.0), told)
+        _print_info(await queue.info(window=window), told)
 
     async def watch(queue: "Queue") -> None:
         import asyncio

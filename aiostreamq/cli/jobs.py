@@ -3,7 +3,7 @@
 import argparse
 import sys
 from contextlib import aclosing
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from aiostreamq.cli.asking import (
     add_json,
@@ -11,6 +11,7 @@ from aiostreamq.cli.asking import (
     ago,
     ask,
     duration,
+    parsed_json,
     plain,
     print_json,
     print_table,
@@ -51,7 +52,12 @@ def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
         "--state", action="append", help="only in this state, as in failed; may be said again"
     )
     ls.add_argument("--task", help="only of this task")
-    ls.add_argument("--since", metavar="TIME", help="only if in its state for no longer, as in 10m")
+    ls.add_argument(
+        "--since",
+        type=duration,
+        metavar="TIME",
+        help="only if in its state for no longer, as in 10m",
+    )
     ls.add_argument("--limit", type=int, default=LISTED, help="how many (default: %(default)s)")
     add_json(ls, "one object a job")
     show = actions.add_parser(
@@ -68,7 +74,11 @@ def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     add_target(result, url)
     result.add_argument("id", help="of the job")
     result.add_argument(
-        "--wait", metavar="TIME", default="0", help="how long to wait for it (default: %(default)s)"
+        "--wait",
+        type=duration,
+        metavar="TIME",
+        default="0",
+        help="how long to wait for it (default: %(default)s)",
     )
     add_json(result, "one object that tells how it ended")
     add_cancel(actions.add_parser, url)
@@ -85,7 +95,9 @@ def add_enqueue(add_parser: "Callable[..., argparse.ArgumentParser]", url: str |
     enqueue.add_argument("--kwargs", metavar="JSON", default="{}", help="as in '{\"tenant\": 7}'")
     enqueue.add_argument("--id", help="the job's id; enqueued twice, it runs once")
     enqueue.add_argument("--lane", help="over the task's own")
-    enqueue.add_argument("--delay", metavar="TIME", help="run it after a while, as in 10m")
+    enqueue.add_argument(
+        "--delay", type=duration, metavar="TIME", help="run it after a while, as in 10m"
+    )
     add_json(enqueue, "one object with the id")
 
 
@@ -99,9 +111,9 @@ def jobs(told: argparse.Namespace) -> int:
 
 def enqueue(told: argparse.Namespace) -> int:
     """Do what was *told* on the command line; returns the exit code."""
-    args = _json("--args", told.args, list)
-    kwargs = cast("dict[str, object]", _json("--kwargs", told.kwargs, dict))
-    told_options = {"id": told.id, "lane": told.lane, "delay": duration(told.delay)}
+    args = parsed_json("--args", told.args, list[object])
+    kwargs = parsed_json("--kwargs", told.kwargs, dict[str, object])
+    told_options = {"id": told.id, "lane": told.lane, "delay": told.delay}
     options = {name: value for name, value in told_options.items() if value is not None}
 
     async def put(queue: "Queue") -> str:
@@ -109,8 +121,8 @@ def enqueue(told: argparse.Namespace) -> int:
         if task is None:
             known = ", ".join(sorted(queue.tasks)) or "none"
             raise UsageError(f"queue {queue.name!r} has no task {told.task!r}; it has: {known}")
-        using = task.using(**options)  # pyright: ignore[reportArgumentType]  # each is of its option's type
-        return (await using.enqueue(*cast("list[object]", args), **kwargs)).id
+        using = task.using(**options)
+        return (await using.enqueue(*args, **kwargs)).id
 
     job_id = ask(queue_of(told), put)
     print_json({"id": job_id}) if told.json else print(job_id)
@@ -123,7 +135,7 @@ def _ls(queue: "Queue", told: argparse.Namespace) -> int:
 
     async def some(queue: "Queue") -> "list[JobInfo]":
         found: list[JobInfo] = []
-        since = duration(told.since)
+        since = told.since
         async with aclosing(queue.jobs(state=told.state, task=told.task, since=since)) as listed:
             async for job in listed:
                 found.append(job)
@@ -177,7 +189,7 @@ def _result(queue: "Queue", told: argparse.Namespace) -> int:
     from aiostreamq.errors import JobNotFound, WaitTimeout
     from aiostreamq.model.duration import seconds
 
-    limit = seconds("--wait", duration(told.wait) or 0.0)
+    limit = seconds("--wait", told.wait)
 
     async def wait(queue: "Queue") -> object:
         job = queue.job(told.id)
@@ -212,16 +224,3 @@ def _row(job: "JobInfo") -> tuple[str, ...]:
         str(job.delivery or "-") if job.ran is None else f"ran {ago(job.ran)}",
         job.worker or "-",
     )
-
-
-def _json(option: str, written: str, kind: "type[list[object] | dict[str, object]]") -> object:
-    import json
-
-    try:
-        value = json.loads(written)
-    except ValueError as error:
-        raise UsageError(f"{option} {written!r} is no JSON: {error}") from error
-    if not isinstance(value, kind):
-        which = "an array, as in [1, 2]" if kind is list else 'an object, as in {"tenant": 7}'
-        raise UsageError(f"{option} {written!r}: it must be {which}")
-    return cast("object", value)

@@ -1,15 +1,16 @@
 """How dead letters look on a terminal. Whatever they hold, it cannot steer the terminal."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 
+from aiostreamq.cli.asking import plain
 from aiostreamq.model.letter import DeadLetter, PastFailure
 
 # Characters of an error's message in a table: more would hardly fit beside the ids.
 MESSAGE = 60
 
-_HEADS = ("LETTER", "DIED (UTC)", "TASK", "STATE", "RUNS", "JOB", "ERROR")
+HEADS = ("LETTER", "DIED (UTC)", "TASK", "STATE", "RUNS", "JOB", "ERROR")
 
 
 def as_json(letter: DeadLetter) -> str:
@@ -38,17 +39,6 @@ def as_json(letter: DeadLetter) -> str:
     return json.dumps(told)
 
 
-def as_table(letters: Sequence[DeadLetter]) -> Iterator[str]:
-    """Give the lines of a table."""
-    if not letters:
-        return
-    rows = [_HEADS, *map(_row, letters)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
-
-
 def as_page(letter: DeadLetter) -> str:
     """Return all of *letter*, for people."""
     lines = [f"{name:<11} {value}" for name, value in _facts(letter) if value]
@@ -56,52 +46,51 @@ def as_page(letter: DeadLetter) -> str:
         lines += ["history"]
         lines += [
             f"  {_time(past.died_at)}  {past.state}  {_summary(past.error, past.message)}"
-            f"  ({_plain(past.worker)})"
+            f"  ({plain(past.worker)})"
             for past in letter.history
         ]
     if letter.fields:
         lines += ["fields"]
-        lines += [
-            f"  {_plain(_text(name))}: {_plain(_text(value))}" for name, value in letter.fields
-        ]
+        lines += [f"  {plain(_text(name))}: {plain(_text(value))}" for name, value in letter.fields]
     if letter.traceback:
-        lines += ["", *map(_plain, letter.traceback.splitlines())]
+        lines += ["", *map(plain, letter.traceback.splitlines())]
     return "\n".join(lines)
 
 
 def _facts(letter: DeadLetter) -> Iterator[tuple[str, str]]:
     yield "letter", letter.id
-    yield "job", _plain(letter.job_id)
-    yield "task", _plain(letter.task)
+    yield "job", plain(letter.job_id)
+    yield "task", plain(letter.task)
     yield "state", letter.state
     yield "error", _summary(letter.error, letter.message)
     yield "args", "" if letter.args is None else json.dumps(letter.args)
     yield "kwargs", "" if letter.kwargs is None else json.dumps(letter.kwargs)
-    yield "call", "" if letter.args is not None else _plain(_text(letter.envelope))
+    yield "call", "" if letter.args is not None else plain(_text(letter.envelope))
     yield "died", _time(letter.died_at)
     yield "queued", _time(letter.queued_at) if letter.queued_at else ""
-    yield "worker", _plain(letter.worker)
-    yield "lane", _plain(letter.lane)
+    yield "worker", plain(letter.worker)
+    yield "lane", plain(letter.lane)
     if letter.is_job:
         yield "attempt", str(letter.attempt)
         yield "deliveries", str(letter.deliveries)
-        yield "deaths", _plain(", ".join(letter.victims))
+        yield "deaths", plain(", ".join(letter.victims))
 
 
-def _row(letter: DeadLetter) -> tuple[str, ...]:
+def as_row(letter: DeadLetter) -> tuple[str, ...]:
+    """Return a letter as a row of a table, under HEADS."""
     return (
         letter.id,
         _time(letter.died_at),
-        _plain(letter.task) or "-",
+        plain(letter.task) or "-",
         letter.state,
         str(letter.deliveries),
-        _plain(letter.job_id) or "-",
+        plain(letter.job_id) or "-",
         _summary(letter.error, letter.message[:MESSAGE]),
     )
 
 
 def _summary(error: str, message: str) -> str:
-    return _plain(f"{error}: {message}" if message else error)
+    return plain(f"{error}: {message}" if message else error)
 
 
 def _past(failure: PastFailure) -> dict[str, object]:
@@ -120,8 +109,3 @@ def _time(at: datetime) -> str:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
-
-
-def _plain(text: str) -> str:
-    """Return *text* as one line that only prints."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

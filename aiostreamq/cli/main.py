@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from aiostreamq.cli.asking import duration
 from aiostreamq.cli.dead import add_dead, dead
 from aiostreamq.cli.doctor import add_doctor, doctor
 from aiostreamq.cli.info import add_info, add_workers, info, workers
@@ -108,12 +109,14 @@ def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     )
     run.add_argument(
         "--lease",
+        type=duration,
         default=_from_environment("LEASE", f"{LEASE:g}"),
         help="seconds without a sign of life after which other workers take over "
         "(default: %(default)s)",
     )
     run.add_argument(
         "--shutdown-timeout",
+        type=duration,
         default=_from_environment("SHUTDOWN_TIMEOUT", f"{SHUTDOWN_TIMEOUT:g}"),
         help="seconds that running jobs get to end in on SIGTERM (default: %(default)s)",
     )
@@ -168,6 +171,7 @@ def _add_recovery_options(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--slow-after",
+        type=duration,
         default=_from_environment("SLOW_AFTER", f"{SLOW_AFTER:g}"),
         help="seconds that a job may block the event loop before that is logged "
         "(default: %(default)s)",

@@ -25,7 +25,7 @@ from aiostreamq.cli.reload import check_reload
 from aiostreamq.cli.systemd import notify_systemd
 from aiostreamq.cli.target import load_queue
 from aiostreamq.errors import AioStreamQError, UsageError
-from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.duration import seconds
 from aiostreamq.model.state import HasState, WorkerState
 from aiostreamq.queue import Queue
 from aiostreamq.store.server import MEMORY
@@ -66,7 +66,7 @@ def run(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     set_up_logging(told.log_level, told.log_format)
     limits = limits_told(told.max_jobs, told.max_rss)
     if told.lifeline is not None:
-        patience = seconds("--shutdown-timeout", _seconds(told.shutdown_timeout)) + GRACE
+        patience = seconds("--shutdown-timeout", told.shutdown_timeout) + GRACE
         return _work(told, limits, Lifeline(told.lifeline, patience))
     if told.workers != 1 or limits != Limits(None, None) or told.reload:
         return _supervise(told, arguments)
@@ -91,7 +91,7 @@ def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     supervisor = Supervisor(
         command,
         told.workers,
-        patience=seconds("--shutdown-timeout", _seconds(told.shutdown_timeout)) + GRACE,
+        patience=seconds("--shutdown-timeout", told.shutdown_timeout) + GRACE,
         is_burst=told.burst,
         watched=Path.cwd() if told.reload else None,
     )
@@ -117,10 +117,10 @@ def _work(told: argparse.Namespace, limits: Limits, lifeline: Lifeline | None) -
         lanes=_lanes(told.lanes),
         name=told.name,
         processes=told.processes,
-        lease=_seconds(told.lease),
+        lease=told.lease,
         max_deliveries=told.max_deliveries,
-        slow_after=_seconds(told.slow_after),
-        shutdown_timeout=_seconds(told.shutdown_timeout),
+        slow_after=told.slow_after,
+        shutdown_timeout=told.shutdown_timeout,
     )
     role = Role(told.workers, limits, lifeline)
     try:
@@ -275,14 +275,6 @@ def _banner(queue: Queue, worker: Worker, role: Role, server: str) -> str:
 
 def _lanes(told: str | None) -> list[str] | None:
     return None if told is None else [name.strip() for name in told.split(",")]
-
-
-def _seconds(told: str) -> Duration:
-    # Bare numbers are seconds; the rest ("5m") the worker reads itself.
-    try:
-        return float(told)
-    except ValueError:
-        return told
 
 
 def _wants_uvloop(loop: str) -> bool:

@@ -5,10 +5,18 @@ before it is known which one was meant.
 """
 
 import argparse
-import json
 import sys
-from typing import TYPE_CHECKING, TypeVar, cast, get_origin
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from aiostreamq.cli.asking import (
+    add_json,
+    add_target,
+    ask,
+    duration,
+    parsed_json,
+    print_table,
+    queue_of,
+)
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aiostreamq.client.schedules import Schedules
-    from aiostreamq.model.duration import Duration
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")
@@ -34,12 +41,12 @@ def add_schedules(add_parser: "Callable[..., argparse.ArgumentParser]", url: str
     create = actions.add_parser(
         "create", help="make or change one", description="Make a schedule, or change one."
     )
-    _add_target(create, url, "name")
+    add_target(create, url, name="of the schedule")
     create.add_argument("task", help="name of the task")
     _add_timing(create)
     _add_rules(create)
     create.add_argument("--replace", action="store_true", help="change the one that there is")
-    _add_json(create)
+    add_json(create, "one object a schedule")
     words = {
         "trigger": "enqueue one job of it now",
         "pause": "fire it no more",
@@ -47,35 +54,32 @@ def add_schedules(add_parser: "Callable[..., argparse.ArgumentParser]", url: str
         "rm": "forget it",
     }
     for action, does in words.items():
-        _add_target(actions.add_parser(action, help=does, description=does), url, "name")
+        add_target(
+            actions.add_parser(action, help=does, description=does), url, name="of the schedule"
+        )
 
 
 def _add_looking(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
     ls = add_parser("ls", help="list all", description="List all schedules of a queue.")
-    _add_target(ls, url)
-    _add_json(ls)
+    add_target(ls, url)
+    add_json(ls, "one object a schedule")
     show = add_parser("show", help="show one in full", description="Show a schedule in full.")
-    _add_target(show, url, "name")
-    _add_json(show)
+    add_target(show, url, name="of the schedule")
+    add_json(show, "one object a schedule")
     explain = add_parser(
         "explain",
         help="say in words when one is due",
         description="Say in words when a schedule is due, when next, and what becomes of it when "
         "the clocks change. With --cron or --every, of one that is not made yet.",
     )
-    _add_target(explain, url)
+    add_target(explain, url)
     explain.add_argument("name", nargs="?", help="of the schedule")
     _add_timing(explain)
-    _add_json(explain)
+    add_json(explain, "one object a schedule")
 
 
 def schedules(told: argparse.Namespace) -> int:
     """Do what was *told* on the command line; returns the exit code."""
-    from aiostreamq.cli.target import load_queue
-
-    queue = load_queue(told.target)
-    if told.url:
-        queue.use_url(told.url)
     actions = {
         "ls": _ls,
         "show": _show,
@@ -86,19 +90,12 @@ def schedules(told: argparse.Namespace) -> int:
         "resume": _resume,
         "rm": _rm,
     }
-    return actions[told.action](queue, told)
-
-
-def _add_target(parser: argparse.ArgumentParser, url: str | None, *more: str) -> None:
-    parser.add_argument("target", help="where the queue is: package.module:name")
-    for name in more:
-        parser.add_argument(name, help="of the schedule")
-    parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
+    return actions[told.action](queue_of(told), told)
 
 
 def _add_timing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cron", help="when: an expression of 5 or 6 fields, or @daily and so on")
-    parser.add_argument("--every", metavar="TIME", help="or an interval, as in 30s")
+    parser.add_argument("--every", type=duration, metavar="TIME", help="or an interval, as in 30s")
     parser.add_argument("--tz", metavar="ZONE", help="the time zone of --cron (default: UTC)")
     parser.add_argument("--start", metavar="WHEN", help="no tick before: ISO 8601, UTC by default")
     parser.add_argument("--end", metavar="WHEN", help="no tick after: ISO 8601, UTC by default")
@@ -109,21 +106,24 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kwargs", metavar="JSON", help="keyword arguments, as an object")
     parser.add_argument("--overlap", help="allow, skip, buffer_one or cancel_old (default: allow)")
     parser.add_argument("--catch-up", help="none, latest or all (default: latest)")
-    parser.add_argument("--window", metavar="TIME", help="how far back to catch up, as in 1h")
-    parser.add_argument("--jitter", metavar="TIME", help="start each job later, by up to this")
+    parser.add_argument(
+        "--window", type=duration, metavar="TIME", help="how far back to catch up, as in 1h"
+    )
+    parser.add_argument(
+        "--jitter", type=duration, metavar="TIME", help="start each job later, by up to this"
+    )
     parser.add_argument("--max-runs", type=int, help="how many ticks at most")
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="as JSON, one object a schedule")
-
-
 def _ls(queue: "Queue", told: argparse.Namespace) -> int:
-    from aiostreamq.cli.timetable import as_json, as_table
+    from aiostreamq.cli.timetable import COLUMNS, as_json, as_row
 
     found = _ask(queue, lambda schedules: schedules.list())
-    for line in map(as_json, found) if told.json else as_table(found):
-        print(line)
+    if told.json:
+        for schedule in found:
+            print(as_json(schedule))
+    elif found:
+        print_table(COLUMNS, [as_row(schedule) for schedule in found])
     if not found:
         print("no schedules", file=sys.stderr)
     return 0
@@ -148,7 +148,7 @@ def _explain(queue: "Queue", told: argparse.Namespace) -> int:
     now = round(time.time() * 1000)
     if told.name is None:
         rules = Rules.of({"start": _moment(told.start), "end": _moment(told.end)})
-        timing = timing_of(told.cron, _duration(told.every), told.tz, rules.start)
+        timing = timing_of(told.cron, told.every, told.tz, rules.start)
         definition = Definition("", timing, rules, "{}", "", "0")
     else:
         definition = _ask(queue, lambda schedules: schedules.get(told.name)).definition
@@ -163,8 +163,8 @@ def _create(queue: "Queue", told: argparse.Namespace) -> int:
     rules = {
         "overlap": told.overlap,
         "catch_up": told.catch_up,
-        "window": _duration(told.window),
-        "jitter": _duration(told.jitter),
+        "window": told.window,
+        "jitter": told.jitter,
         "start": _moment(told.start),
         "end": _moment(told.end),
         "max_runs": told.max_runs,
@@ -176,10 +176,10 @@ def _create(queue: "Queue", told: argparse.Namespace) -> int:
         return put(
             told.name,
             told.task,
-            args=_parsed("--args", told.args, list[object]),
-            kwargs=_parsed("--kwargs", told.kwargs, dict[str, object]),
+            args=parsed_json("--args", told.args or "[]", list[object]),
+            kwargs=parsed_json("--kwargs", told.kwargs or "{}", dict[str, object]),
             cron=told.cron,
-            every=_duration(told.every),
+            every=told.every,
             tz=told.tz,
             **words,  # pyright: ignore[reportArgumentType]  # Rules.of says what is wrong with them
         )
@@ -216,27 +216,7 @@ def _rm(queue: "Queue", told: argparse.Namespace) -> int:
 
 
 def _ask(queue: "Queue", question: "Callable[[Schedules], Awaitable[T]]") -> T:
-    import asyncio
-
-    async def ask() -> T:
-        async with queue:
-            return await question(queue.schedules)
-
-    return asyncio.run(ask())
-
-
-def _parsed(option: str, written: str | None, kind: type[T]) -> T:
-    plain = get_origin(kind) or kind
-    if written is None:
-        return kind()
-    try:
-        found = json.loads(written)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{option} is no JSON: {error}") from None
-    if not isinstance(found, plain):
-        what = "an array" if plain is list else "an object"
-        raise UsageError(f"{option} {written} is not {what}")
-    return cast("T", found)
+    return ask(queue, lambda queue: question(queue.schedules))
 
 
 def _moment(written: str | None) -> "datetime | None":
@@ -248,13 +228,3 @@ def _moment(written: str | None) -> "datetime | None":
         return parser.fromisoformat(written)
     except ValueError:
         raise UsageError(f"{written!r} is no time: write 2026-12-24T18:00+01:00") from None
-
-
-def _duration(written: str | None) -> "Duration | None":
-    # Bare numbers are seconds; the rest ("5m") is read where it is used.
-    if written is None:
-        return None
-    try:
-        return float(written)
-    except ValueError:
-        return written

@@ -8,11 +8,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.cli.asking import pause_line
+from aiostreamq.cli.asking import add_target, ask, duration, pause_line, queue_of
 from aiostreamq.errors import JobNotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from datetime import datetime
 
     from aiostreamq.model.duration import Duration
@@ -30,11 +30,14 @@ def add_cancel(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
     cancel = add_parser(
         "cancel", help="cancel jobs", description="Cancel jobs, by their ids or by filters."
     )
-    _add_target(cancel, url)
+    add_target(cancel, url)
     cancel.add_argument("ids", nargs="*", metavar="id", help="of jobs")
     cancel.add_argument("--task", help="only of this task")
     cancel.add_argument(
-        "--older-than", metavar="TIME", help="only if they wait or run for longer, as in 1h"
+        "--older-than",
+        type=duration,
+        metavar="TIME",
+        help="only if they wait or run for longer, as in 1h",
     )
     cancel.add_argument(
         "--state", action="append", choices=STATES, help="only in this state; can be given again"
@@ -49,7 +52,7 @@ def add_pause(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | N
         help="have a task or a lane wait",
         description="Have a task or a lane wait; without either, list what is paused.",
     )
-    _add_target(pause, url)
+    add_target(pause, url)
     _add_what(pause)
     pause.add_argument(
         "--until",
@@ -64,7 +67,7 @@ def add_resume(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
     resume = add_parser(
         "resume", help="let it go on", description="Let a paused task or lane go on."
     )
-    _add_target(resume, url)
+    add_target(resume, url)
     _add_what(resume)
 
 
@@ -86,7 +89,7 @@ def _cancel(told: argparse.Namespace) -> int:
                 found.append(None)
         return found
 
-    states = _ask(told, cancel)
+    states = ask(queue_of(told), cancel)
     for job_id, state in zip(told.ids, states, strict=True):
         if state is None:
             print(f"{job_id}: there is no such job", file=sys.stderr)
@@ -100,11 +103,11 @@ def _cancel(told: argparse.Namespace) -> int:
 def _cancel_many(told: argparse.Namespace) -> int:
     from aiostreamq.model.outcome import JobState
 
-    caught = _ask(
-        told,
+    caught = ask(
+        queue_of(told),
         lambda queue: queue.cancel_many(
             task=told.task,
-            older_than=_duration(told.older_than),
+            older_than=told.older_than,
             state=[JobState(one) for one in told.state] if told.state else None,
             everything=told.all and not (told.task or told.older_than or told.state),
         ),
@@ -125,7 +128,7 @@ def pause(told: argparse.Namespace) -> int:
             raise UsageError("--until says when, but not what: give --task or --lane")
         return await queue.paused()
 
-    found = _ask(told, go)
+    found = ask(queue_of(told), go)
     for one in found:
         print(pause_line(one))
     if not found:
@@ -135,15 +138,10 @@ def pause(told: argparse.Namespace) -> int:
 
 def resume(told: argparse.Namespace) -> int:
     """Resume what was *told* on the command line; returns the exit code."""
-    if _ask(told, lambda queue: queue.resume(task=told.task, lane=told.lane)):
+    if ask(queue_of(told), lambda queue: queue.resume(task=told.task, lane=told.lane)):
         return 0
     print("it was not paused", file=sys.stderr)
     return 1
-
-
-def _add_target(parser: argparse.ArgumentParser, url: str | None) -> None:
-    parser.add_argument("target", help="where the queue is: package.module:name")
-    parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
 
 
 def _add_what(parser: argparse.ArgumentParser) -> None:
@@ -151,35 +149,13 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lane", help="this lane")
 
 
-def _ask(told: argparse.Namespace, question: "Callable[[Queue], Awaitable[T]]") -> T:
-    import asyncio
-
-    from aiostreamq.cli.target import load_queue
-
-    queue = load_queue(told.target)
-    if told.url:
-        queue.use_url(told.url)
-
-    async def ask() -> T:
-        async with queue:
-            return await question(queue)
-
-    return asyncio.run(ask())
-
-
-def _duration(told: str | None) -> "Duration | None":
-    # Bare numbers are seconds; the rest ("5m") is read with the others.
-    try:
-        return None if told is None else float(told)
-    except ValueError:
-        return told
-
-
 def _moment(told: str | None) -> "Duration | datetime | None":
     from datetime import datetime
 
-    if told is None or "-" not in told:
-        return _duration(told)
+    if told is None:
+        return None
+    if "-" not in told:
+        return duration(told)
     try:
         return datetime.fromisoformat(told)
     except ValueError:

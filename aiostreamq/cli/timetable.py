@@ -1,6 +1,5 @@
 """Schedules for people and for programs: as a table, as a page, in words, as JSON."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, tzinfo
 from typing import cast
@@ -29,17 +28,8 @@ def as_json(schedule: Schedule) -> str:
     return orjson.dumps({**told, "upcoming": schedule.upcoming(TOLD)}).decode()
 
 
-def as_table(schedules: Sequence[Schedule]) -> Iterator[str]:
-    """Return schedules as lines of a table; nothing where there are none."""
-    if not schedules:
-        return
-    rows = [COLUMNS, *map(_row, schedules)]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _row(schedule: Schedule) -> tuple[str, ...]:
+def as_row(schedule: Schedule) -> tuple[str, ...]:
+    """Return a schedule as a row of a table, under COLUMNS."""
     return (
         schedule.name,
         schedule.task,

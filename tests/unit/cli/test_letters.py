@@ -2,7 +2,10 @@
 
 import json
 
-from aiostreamq.cli.letters import as_json, as_page, as_table
+import pytest
+
+from aiostreamq.cli.asking import print_table
+from aiostreamq.cli.letters import HEADS, as_json, as_page, as_row
 from aiostreamq.model.letter import parse_letter
 from aiostreamq.model.outcome import Failure, JobState, encode_ended
 
@@ -16,15 +19,15 @@ JOB = parse_letter(
 STRANGER = parse_letter(b"1001-0", [*HEADER, b"\xffname\x07", b"\x00" + "ü".encode()])
 
 
-def test_table() -> None:
+def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     """Every letter is one line, its columns under their heads."""
-    head, first, second = as_table([JOB, STRANGER])
+    print_table(HEADS, [as_row(JOB), as_row(STRANGER)])
+    head, first, second = capsys.readouterr().out.splitlines()
     assert head == "LETTER  DIED (UTC)           TASK  STATE   RUNS  JOB  ERROR"
     assert first == (
         r"1000-0  1970-01-01 00:00:01  size  failed  12    j    Odd: \x1b[2J\r\nsecond"
     )
     assert second.startswith("1001-0  1970-01-01 00:00:01  size  failed  0     -    Odd")
-    assert list(as_table([])) == []
 
 
 def test_page_of_a_job() -> None:
