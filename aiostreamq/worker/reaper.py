@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aiostreamq.worker")
 
-# Seconds between looks, about. With the lease, this bounds how long the jobs of
-# a killed worker stay away: the last beat is seen so long after it at the most.
+# Seconds between looks at the most, about, and as a part of the lease. With the lease, this
+# bounds how long the jobs of a killed worker stay away: its last beat is seen so long after it
+# at the most.
 INTERVAL = 0.8
+PART_OF_LEASE = 1 / 4
 
 # Seconds between looks at the least, also where a lease is about to run out.
 SHORTEST = 0.05
@@ -37,7 +39,8 @@ class Reaper:
         self._name = name
         self._lease_ms = lease_ms
         self._max_deliveries = max_deliveries
-        self._sightings = Sightings(INTERVAL)
+        self._interval = min(INTERVAL, lease_ms / 1000 * PART_OF_LEASE)
+        self._sightings = Sightings(self._interval)
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -64,7 +67,7 @@ class Reaper:
                 logger.exception("could not look after the other workers, trying on")
 
     def _pause(self) -> float:
-        usual = INTERVAL * (0.8 + 0.4 * random.random())
+        usual = self._interval * (0.8 + 0.4 * random.random())
         # Not past the end of a lease: that would cost the jobs another interval.
         return min(usual, max(SHORTEST, self._sightings.soonest()))
 
