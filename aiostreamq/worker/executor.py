@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.worker.calls import Calls
+    from aiostreamq.worker.suspects import Turn
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -57,6 +58,7 @@ class Executor:
         pass_on: Callable[[Delivery, str], bool],
         refuse: Callable[[Delivery, str], None],
         suspects: Gate,
+        spread: Callable[[list[Delivery]], None],
         paused: Collection[str],
         hold: Callable[[Delivery, "TaskSpec"], bool],
     ) -> None:
@@ -74,6 +76,7 @@ class Executor:
             refuse: Takes what is no job, and why.
             suspects: Says when those may run that were with workers when they died,
                 and when nothing else may start.
+            spread: Takes those among them that would have to wait until others may start.
             paused: Empty as long as nothing is.
             hold: Takes jobs that are paused; False where it is none.
         """
@@ -90,6 +93,7 @@ class Executor:
         self._pass_on = pass_on
         self._refuse = refuse
         self._suspects = suspects
+        self._spread = spread
         self._paused = paused
         self._hold = hold
         self._cancelled: dict[tuple[int, bytes], float] = {}  # asked for, and when (loop time)
@@ -186,6 +190,20 @@ class Executor:
                     self._now = monotonic()
         finally:
             self._is_filling = False
+        if backlog and self._suspects.is_closed:
+            self._part_with_suspects()
+
+    def _part_with_suspects(self) -> None:
+        """Leave suspects to other workers: here they would wait for each other, one by one."""
+        waiting = [delivery for delivery in self.backlog if delivery.deaths]
+        if waiting:
+            self.backlog = deque(delivery for delivery in self.backlog if not delivery.deaths)
+            self._spread(waiting)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing may start for now, however many slots are free."""
+        return self._suspects.is_closed
 
     def _start(self, delivery: Delivery) -> None:
         if (delivery.stream, delivery.entry) in self.running:
@@ -213,7 +231,9 @@ class Executor:
             self._settle(end_unrun(run, JobState.EXPIRED))
             return
         self.running[delivery.stream, delivery.entry] = run
-        if not delivery.deaths:
+        if delivery.deaths:
+            run.turn = self._suspects.admit(delivery)
+        else:
             self._limit(run)
         name = f"job:{envelope.task}:{delivery.job_id}"
         variables = self._context.copy()
@@ -236,10 +256,10 @@ class Executor:
 
     async def _run(self, run: Run) -> None:
         try:
-            if run.delivery.deaths:
-                outcome = await self._call_in_turn(run)
-            else:
+            if run.turn is None:
                 outcome = await self._calls.call(run, self._begin)
+            else:
+                outcome = await self._call_in(run.turn, run)
         except KeyboardInterrupt:
             raise  # Ctrl-C is for the process, not for the job it happened to meet
         except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
@@ -262,8 +282,8 @@ class Executor:
         if run.timeout and not run.is_over:
             self._deadlines.add(run, run.timeout)
 
-    async def _call_in_turn(self, run: Run) -> bytes:
-        async with self._suspects.turn(run.delivery):
+    async def _call_in(self, turn: "Turn", run: Run) -> bytes:
+        async with turn:
             self._limit(run)  # from here on: waiting for its turn is not its fault
             run.began = monotonic()
             return await self._calls.call(run, self._begin)
@@ -326,6 +346,8 @@ class Executor:
         delivery = run.delivery
         del self.running[delivery.stream, delivery.entry]
         self.finished += 1
+        if run.turn is not None:
+            run.turn.end()  # it may never have begun
         if outcome is not None:
             self._now = now = monotonic()
             self._settle(end_of(run, outcome, state, now))

@@ -60,6 +60,11 @@ class Runs(Protocol):
         """How many have ended since the start."""
         ...
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing may start for now, however many slots are free."""
+        ...
+
     def accept(self, deliveries: list[Delivery], cancelled: "Sequence[Delivery]" = ()) -> None:
         """Take deliveries over; those of *cancelled* jobs are not to be run."""
         ...
@@ -193,6 +198,8 @@ class Reader:
     def _room(self) -> int:
         executor = self._executor
         self._pace.look(executor.finished, self._loop.time())
+        if executor.is_closed:
+            return 0
         return read_count(
             executor.concurrency,
             len(executor.running),

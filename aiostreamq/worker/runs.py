@@ -11,12 +11,12 @@ from aiostreamq.model.tally import BOUNDS, SHORTEST, Kinds, kind_of
 
 if TYPE_CHECKING:
     import asyncio
-    from contextlib import AbstractAsyncContextManager
 
     from aiostreamq.client.context import StopFlag
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.worker.suspects import Turn
 
 
 # Ends with a dead letter.
@@ -47,6 +47,7 @@ class Run:
         "stop",
         "task",
         "timeout",
+        "turn",
     )
 
     def __init__(
@@ -60,6 +61,7 @@ class Run:
         self.is_over = False  #: its outcome is decided
         self.task: asyncio.Task[None] | None = None  #: None only while it is being started
         self.timeout = 0.0  #: seconds it may take in the process that it waits for; 0 is for ever
+        self.turn: Turn | None = None  #: of a suspect
         self.flag: StopFlag | None = None  #: of its context, where its task takes one
         self.began = began  #: when it was started, or its function after it had to wait, monotonic
 
@@ -81,8 +83,8 @@ class Gate(Protocol):
 
     is_closed: bool  #: nothing may start
 
-    def turn(self, delivery: "Delivery") -> "AbstractAsyncContextManager[None]":
-        """Wait until a suspect may run, and run it inside."""
+    def admit(self, delivery: "Delivery") -> "Turn":
+        """Say that a suspect is about to be run; returns what it is to be run in."""
         ...
 
 

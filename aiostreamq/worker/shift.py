@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.model.keys import RETURNED
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
@@ -33,7 +34,7 @@ from aiostreamq.worker.threads import Threads
 from aiostreamq.worker.ticker import Ticker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
     from typing import Any
 
     from aiostreamq.client.producer import Producer
@@ -81,7 +82,8 @@ class Shift:
         steering = Steering(self._broker)
         self._pauses = Pauses(steering, self._heed_pauses)
         self._parking = Parking(schedule, queue.tasks, self._pauses.has_task)
-        self._leaving = set[asyncio.Task[int]]()  # deliveries that are moved away unrun
+        # What moves deliveries away that are not run here, and which those are.
+        self._leaving = dict[asyncio.Task[int], set[tuple[int, bytes]]]()
         voice = Emitter(self._broker).voice
         calls = Calls(queue, name, self._threads, self._processes, voice)
         self._executor = Executor(
@@ -94,7 +96,8 @@ class Shift:
             self._parking.park,
             self._pass_on,
             self._bury,
-            Suspects(self._roster, settings.max_deliveries, self._fill),
+            Suspects(self._roster, settings.max_deliveries, self._reopen),
+            self._leave,
             self._pauses.words,
             self._hold,
         )
@@ -108,7 +111,7 @@ class Shift:
             name,
             self._executor,
             self._held,
-            self._settler.join,
+            self._join,
             settings.lease,
             self._pauses.notice,
         )
@@ -278,18 +281,26 @@ class Shift:
         place = delivery.stream
         lane = spec.options.lane if place == 1 else self._broker.lane_at(place)
         if self._pauses.has_lane(lane):
-            self._see_off(self._broker.hand_back([delivery], lane))
+            self._leave([delivery], lane)
             return True
         return False
 
-    def _fill(self) -> None:
+    def _reopen(self) -> None:
         self._executor.fill()
+        self._executor.nudge()  # the reader has waited for this too
 
     def _held(self) -> set[tuple[int, bytes]]:
         """All deliveries that are known here, as (place of the stream, entry)."""
         held = set(self._executor.running)
         held.update((delivery.stream, delivery.entry) for delivery in self._executor.backlog)
+        held.update(*self._leaving.values())
         return held | self._settler.unsettled | self._parking.unparked
+
+    async def _join(self) -> None:
+        """Wait until Redis knows of all that has ended here, or been moved away."""
+        await self._settler.join()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
 
     async def _unheld(self) -> "list[Delivery]":
         """What Redis has sent that never arrived here."""
@@ -319,19 +330,26 @@ class Shift:
     def _pass_on(self, delivery: "Delivery", lane: str) -> bool:
         if lane in self._settings.lanes:
             return False
-        self._see_off(self._broker.hand_back([delivery], lane))
+        self._leave([delivery], lane)
         return True
+
+    def _leave(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> None:
+        """Leave deliveries to other workers, who find them in *lane*."""
+        entries = [(delivery.stream, delivery.entry) for delivery in deliveries]
+        self._see_off(entries, self._broker.hand_back(deliveries, lane))
 
     def _bury(self, delivery: "Delivery", reason: str) -> None:
         logger.error("a stream entry is no job: %s", reason, extra={"job_id": delivery.job_id})
         entries = [(delivery.stream, delivery.entry)]
-        self._see_off(self._broker.bury(entries, encode_unreadable(reason), self.name))
+        self._see_off(entries, self._broker.bury(entries, encode_unreadable(reason), self.name))
 
-    def _see_off(self, moving: "Coroutine[Any, Any, int]") -> None:
-        """Let a delivery be moved away that is not run here."""
+    def _see_off(
+        self, entries: "Iterable[tuple[int, bytes]]", moving: "Coroutine[Any, Any, int]"
+    ) -> None:
+        """Let deliveries be moved away that are not run here."""
         task = asyncio.create_task(moving, name="aiostreamq:moving")
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._leaving[task] = set(entries)
+        task.add_done_callback(self._leaving.pop)
         task.add_done_callback(_log_failure)
 
 

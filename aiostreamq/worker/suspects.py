@@ -2,13 +2,14 @@
 
 A job that kills its process takes its neighbours along, and they come back together.
 So before such a job is run once more that is written down, and only what was run counts
-against it. On its last chance it is run alone: what it could be mistaken for waits.
+against it. On its last chance it is run alone: what it could be mistaken for waits, or
+is run by another worker.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
@@ -34,39 +35,32 @@ class Suspects:
         self._reopened = reopened
         # Never all jobs, not even where the first death is the last.
         self._last_chance = max(1, max_deliveries - 1)
-        self._door = asyncio.Lock()  # held while one has its last chance; fair
         self._watched = 0  # suspects that started lately, that one not among them
         self._none_watched = asyncio.Event()
         self._none_watched.set()
 
-    @asynccontextmanager
-    async def turn(self, delivery: "Delivery") -> AsyncGenerator[None]:
-        """Wait until the job may run, and run it inside. Cancelling is safe."""
-        if delivery.deaths < self._last_chance:
-            watch = await self._wait_among_others()
-        else:
-            watch = await self._wait_alone()
-        try:
-            await self._mark(delivery)
-            yield
-        finally:
-            watch.end()
+    def admit(self, delivery: "Delivery") -> "Turn":
+        """Say that a job is about to be run; not while this is closed.
 
-    async def _wait_among_others(self) -> "Watch":
-        async with self._door:
+        Returns:
+            What the job is to be run in.
+        """
+        if delivery.deaths < self._last_chance:
             self._watched += 1
             self._none_watched.clear()
-        return Watch(self._forget)
+            return Turn(partial(self._mark, delivery), self._forget)
+        self.is_closed = True  # from now on, so that those that are watched only get fewer
+        return Turn(partial(self._wait_alone, delivery), self._open)
 
-    async def _wait_alone(self) -> "Watch":
-        await self._door.acquire()
+    async def _wait_alone(self, delivery: "Delivery") -> None:
+        await self._none_watched.wait()
+        await self._mark(delivery)
+
+    async def _mark(self, delivery: "Delivery") -> None:
         try:
-            await self._none_watched.wait()
-        except BaseException:
-            self._door.release()
-            raise
-        self.is_closed = True
-        return Watch(self._open)
+            await self._roster.mark(delivery)
+        except BrokerError:
+            logger.exception("a job that was with dead workers could not be marked, running it")
 
     def _forget(self) -> None:
         self._watched -= 1
@@ -75,26 +69,37 @@ class Suspects:
 
     def _open(self) -> None:
         self.is_closed = False
-        self._door.release()
         self._reopened()
 
-    async def _mark(self, delivery: "Delivery") -> None:
-        try:
-            await self._roster.mark(delivery)
-        except BrokerError:
-            logger.exception("a job that was with dead workers could not be marked, running it")
 
+class Turn:
+    """One run of a suspect: it waits to begin, and is watched for a second or until it is over.
 
-class Watch:
-    """The first second of a run, or all of a shorter one."""
+    Args:
+        opening: Waits until the run may begin.
+        over: Called when it is watched no more.
+    """
 
-    def __init__(self, over: Callable[[], None]) -> None:
+    def __init__(self, opening: Callable[[], Awaitable[None]], over: Callable[[], None]) -> None:
+        self._opening = opening
         self._over: Callable[[], None] | None = over
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        try:
+            await self._opening()
+        except BaseException:
+            self.end()
+            raise
         self._timer = asyncio.get_running_loop().call_later(WATCH, self.end)
 
+    async def __aexit__(self, *_: object) -> None:
+        self.end()
+
     def end(self) -> None:
-        """Say that it is over, the first time this is called."""
-        self._timer.cancel()
+        """Say that it is over, the first time this is called; also where it never began."""
+        if self._timer is not None:
+            self._timer.cancel()
         over, self._over = self._over, None
         if over is not None:
             over()

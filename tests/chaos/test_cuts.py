@@ -213,6 +213,7 @@ class Taken:
 
     concurrency: int = 1
     finished: int = 0
+    is_closed: bool = False
     running: list[Delivery] = field(default_factory=list[Delivery])
     backlog: list[Delivery] = field(default_factory=list[Delivery])
 
