@@ -9,14 +9,14 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import Context as Variables
 from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.context import DEADLINE
-from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+from aiostreamq.model.delivery import Delivery, Retrial
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended
 from aiostreamq.model.spec import LONGEST
@@ -24,15 +24,16 @@ from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, j
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import clean, describe
-from aiostreamq.worker.runs import Gate, Run, Stop, end_of, end_unrun, told
+from aiostreamq.worker.runs import Run, Stop, end_of, end_unrun, told
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.client.task import Task
-    from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.worker.calls import Calls
-    from aiostreamq.worker.suspects import Turn
+    from aiostreamq.worker.exits import Exits
+    from aiostreamq.worker.settler import Settler
+    from aiostreamq.worker.suspects import Suspects, Turn
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -52,15 +53,9 @@ class Executor:
         concurrency: int,
         calls: "Calls",
         clock: "ServerClock",
-        settle: Callable[[Settlement], None],
-        retry: Callable[[Retrial], None],
-        park: Callable[[Delivery, str], None],
-        pass_on: Callable[[Delivery, str], bool],
-        refuse: Callable[[Delivery, str], None],
-        suspects: Gate,
-        spread: Callable[[list[Delivery]], None],
-        paused: Collection[str],
-        hold: Callable[[Delivery, "TaskSpec"], bool],
+        settler: "Settler",
+        exits: "Exits",
+        suspects: "Suspects",
     ) -> None:
         """Prepare to run jobs of *queue*.
 
@@ -69,16 +64,10 @@ class Executor:
             concurrency: How many may run at once.
             calls: Calls their functions.
             clock: By which jobs expire.
-            settle: Takes the end of each job.
-            retry: Takes what is to run again.
-            park: Takes jobs of tasks that are not known here, and the task.
-            pass_on: Takes jobs whose task's lane is not served here; False where it is.
-            refuse: Takes what is no job, and why.
+            settler: Takes the end of each job, and what is to run again.
+            exits: Takes what is not to be run here.
             suspects: Says when those may run that were with workers when they died,
                 and when nothing else may start.
-            spread: Takes those among them that would have to wait until others may start.
-            paused: Empty as long as nothing is.
-            hold: Takes jobs that are paused; False where it is none.
         """
         self.concurrency = concurrency
         self.backlog: deque[Delivery] = deque()  #: delivered, not started
@@ -87,15 +76,11 @@ class Executor:
         self._tasks: Mapping[str, Task[..., object]] = queue.tasks
         self._calls = calls
         self._clock = clock
-        self._settle = settle
-        self._retry = retry
-        self._park = park
-        self._pass_on = pass_on
-        self._refuse = refuse
+        self._settle = settler.settle
+        self._retry = settler.retry
+        self._exits = exits
+        self._paused = exits.paused
         self._suspects = suspects
-        self._spread = spread
-        self._paused = paused
-        self._hold = hold
         self._cancelled: dict[tuple[int, bytes], float] = {}  # asked for, and when (loop time)
         self._now = 0.0  # when the latest job began or ended: the next in line begins then
         self._loop = asyncio.get_running_loop()
@@ -198,7 +183,7 @@ class Executor:
         waiting = [delivery for delivery in self.backlog if delivery.deaths]
         if waiting:
             self.backlog = deque(delivery for delivery in self.backlog if not delivery.deaths)
-            self._spread(waiting)
+            self._exits.leave(waiting)
 
     @property
     def is_closed(self) -> bool:
@@ -211,17 +196,17 @@ class Executor:
         try:
             envelope = decode_envelope(delivery.envelope)
         except Malformed as error:
-            self._refuse(delivery, str(error))
+            self._exits.refuse(delivery, str(error))
             return
         task = self._tasks.get(envelope.task)
         if task is None:
-            self._park(delivery, envelope.task)
+            self._exits.park(delivery, envelope.task)
             return
         # What was returned comes to everybody.
-        if delivery.stream == 1 and self._pass_on(delivery, task.spec.options.lane):
+        if delivery.stream == 1 and self._exits.pass_on(delivery, task.spec.options.lane):
             return
         run = Run(delivery, envelope, task.spec, self._now)
-        if self._paused and self._hold(delivery, task.spec):
+        if self._paused and self._exits.hold(delivery, task.spec):
             return
         if self._cancelled and self._cancelled.pop((delivery.stream, delivery.entry), None):
             self._settle(end_unrun(run, JobState.CANCELLED))

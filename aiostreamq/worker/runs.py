@@ -1,8 +1,8 @@
-"""What the executor knows of one job while it runs, and whom it asks whether it may."""
+"""What the executor knows of one job while it runs."""
 
 from bisect import bisect
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from aiostreamq.model.delivery import Settlement
 from aiostreamq.model.outcome import JobState, encode_ended
@@ -76,16 +76,6 @@ def told(run: Run) -> dict[str, object]:
     """What log lines about a run carry."""
     delivery = run.delivery
     return {"task": run.spec.name, "job_id": delivery.job_id, "attempt": delivery.attempt}
-
-
-class Gate(Protocol):
-    """Who says which jobs may run now."""
-
-    is_closed: bool  #: nothing may start
-
-    def admit(self, delivery: "Delivery") -> "Turn":
-        """Say that a suspect is about to be run; returns what it is to be run in."""
-        ...
 
 
 def end_of(run: Run, outcome: bytes, state: JobState | None, now: float) -> Settlement:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
-from aiostreamq.model.keys import RETURNED
-from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
 from aiostreamq.store.intake import Intake
@@ -21,6 +19,7 @@ from aiostreamq.worker.canceller import Canceller
 from aiostreamq.worker.control import Control
 from aiostreamq.worker.emitter import Emitter
 from aiostreamq.worker.executor import Executor
+from aiostreamq.worker.exits import Exits
 from aiostreamq.worker.heartbeat import Heartbeat
 from aiostreamq.worker.parking import Parking
 from aiostreamq.worker.pauses import Pauses
@@ -34,12 +33,11 @@ from aiostreamq.worker.threads import Threads
 from aiostreamq.worker.ticker import Ticker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
     from typing import Any
 
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.control import Word
 
 logger = logging.getLogger("aiostreamq.worker")
@@ -82,24 +80,18 @@ class Shift:
         steering = Steering(self._broker)
         self._pauses = Pauses(steering, self._heed_pauses)
         self._parking = Parking(schedule, queue.tasks, self._pauses.has_task)
-        # What moves deliveries away that are not run here, and which those are.
-        self._leaving = dict[asyncio.Task[int], set[tuple[int, bytes]]]()
+        self._exits = Exits(self._broker, name, settings.lanes, self._pauses, self._parking)
         voice = Emitter(self._broker).voice
         calls = Calls(queue, name, self._threads, self._processes, voice)
+        suspects = Suspects(self._roster, settings.max_deliveries, self._reopen)
         self._executor = Executor(
             queue,
             settings.concurrency,
             calls,
             self._broker.clock,
-            self._settler.settle,
-            self._settler.retry,
-            self._parking.park,
-            self._pass_on,
-            self._bury,
-            Suspects(self._roster, settings.max_deliveries, self._reopen),
-            self._leave,
-            self._pauses.words,
-            self._hold,
+            self._settler,
+            self._exits,
+            suspects,
         )
         self._canceller = Canceller(steering, self._executor)
         stream = ControlStream(self._broker)
@@ -214,10 +206,8 @@ class Shift:
         await self._hand_back(await self._executor.cancel_all())
         self._threads.close()
         await self._processes.close()
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=LAST_WORDS)
         await self._within_reason(self._settler.join(), "settle the last outcomes")
-        await self._within_reason(self._parking.join(), "park jobs")
+        await self._within_reason(self._exits.join(), "move jobs away")
         await self._end_services()
         await self._within_reason(self._broker.leave(self.name), "leave")
         if not self._reading.cancelled() and (error := self._reading.exception()) is not None:
@@ -273,18 +263,6 @@ class Shift:
         self._reader.interrupt()
         self._parking.look()
 
-    def _hold(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
-        """Set a job aside if it is paused, in its order as far as that can be."""
-        if self._pauses.has_task(spec.name):
-            self._parking.park(delivery, spec.name)
-            return True
-        place = delivery.stream
-        lane = spec.options.lane if place == 1 else self._broker.lane_at(place)
-        if self._pauses.has_lane(lane):
-            self._leave([delivery], lane)
-            return True
-        return False
-
     def _reopen(self) -> None:
         self._executor.fill()
         self._executor.nudge()  # the reader has waited for this too
@@ -293,14 +271,12 @@ class Shift:
         """All deliveries that are known here, as (place of the stream, entry)."""
         held = set(self._executor.running)
         held.update((delivery.stream, delivery.entry) for delivery in self._executor.backlog)
-        held.update(*self._leaving.values())
-        return held | self._settler.unsettled | self._parking.unparked
+        return held | self._settler.unsettled | self._exits.entries
 
     async def _join(self) -> None:
         """Wait until Redis knows of all that has ended here, or been moved away."""
         await self._settler.join()
-        if self._leaving:
-            await asyncio.wait(self._leaving)
+        await self._exits.join()
 
     async def _unheld(self) -> "list[Delivery]":
         """What Redis has sent that never arrived here."""
@@ -326,31 +302,6 @@ class Shift:
             logger.error(  # noqa: TRY400  # the traceback would say nothing more
                 "could not %s (%s): other workers will take over after the lease", what, error
             )
-
-    def _pass_on(self, delivery: "Delivery", lane: str) -> bool:
-        if lane in self._settings.lanes:
-            return False
-        self._leave([delivery], lane)
-        return True
-
-    def _leave(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> None:
-        """Leave deliveries to other workers, who find them in *lane*."""
-        entries = [(delivery.stream, delivery.entry) for delivery in deliveries]
-        self._see_off(entries, self._broker.hand_back(deliveries, lane))
-
-    def _bury(self, delivery: "Delivery", reason: str) -> None:
-        logger.error("a stream entry is no job: %s", reason, extra={"job_id": delivery.job_id})
-        entries = [(delivery.stream, delivery.entry)]
-        self._see_off(entries, self._broker.bury(entries, encode_unreadable(reason), self.name))
-
-    def _see_off(
-        self, entries: "Iterable[tuple[int, bytes]]", moving: "Coroutine[Any, Any, int]"
-    ) -> None:
-        """Let deliveries be moved away that are not run here."""
-        task = asyncio.create_task(moving, name="aiostreamq:moving")
-        self._leaving[task] = set(entries)
-        task.add_done_callback(self._leaving.pop)
-        task.add_done_callback(_log_failure)
 
 
 def _ticker_for(queue: "Producer") -> Ticker:

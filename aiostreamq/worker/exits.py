@@ -1,0 +1,109 @@
+"""The ways out of a worker for deliveries that are not run here."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiostreamq.model.keys import RETURNED
+from aiostreamq.model.outcome import encode_unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Coroutine, Iterable, Sequence
+    from typing import Any
+
+    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.worker.parking import Parking
+    from aiostreamq.worker.pauses import Pauses
+
+logger = logging.getLogger("aiostreamq.worker")
+
+
+class Exits:
+    """Takes what must not be run here, and moves it to where it belongs."""
+
+    def __init__(
+        self,
+        broker: "Broker",
+        worker: str,
+        lanes: "Collection[str]",
+        pauses: "Pauses",
+        parking: "Parking",
+    ) -> None:
+        """Prepare.
+
+        Args:
+            broker: The queue.
+            worker: Whose deliveries these are.
+            lanes: Those that it serves.
+            pauses: What is paused.
+            parking: Takes jobs whose tasks are unknown here, or paused.
+        """
+        self.paused = pauses.words  #: empty as long as nothing is
+        self._broker = broker
+        self._worker = worker
+        self._lanes = lanes
+        self._pauses = pauses
+        self._parking = parking
+        # What moves deliveries, and which.
+        self._moving = dict[asyncio.Task[int], set[tuple[int, bytes]]]()
+
+    @property
+    def entries(self) -> set[tuple[int, bytes]]:
+        """What has not left yet, as (place of the stream, entry)."""
+        return self._parking.unparked.union(*self._moving.values())
+
+    def park(self, delivery: "Delivery", task: str) -> None:
+        """Set a job aside whose task is not known here."""
+        self._parking.park(delivery, task)
+
+    def hold(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
+        """Set a job aside if it is paused, in its order as far as that can be."""
+        if self._pauses.has_task(spec.name):
+            self._parking.park(delivery, spec.name)
+            return True
+        place = delivery.stream
+        lane = spec.options.lane if place == 1 else self._broker.lane_at(place)
+        if self._pauses.has_lane(lane):
+            self.leave([delivery], lane)
+            return True
+        return False
+
+    def pass_on(self, delivery: "Delivery", lane: str) -> bool:
+        """Leave a job to others if its lane is not served here."""
+        if lane in self._lanes:
+            return False
+        self.leave([delivery], lane)
+        return True
+
+    def leave(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> None:
+        """Leave jobs to other workers, who find them in *lane*."""
+        entries = [(delivery.stream, delivery.entry) for delivery in deliveries]
+        self._move(entries, self._broker.hand_back(deliveries, lane))
+
+    def refuse(self, delivery: "Delivery", reason: str) -> None:
+        """Move what is no job to the dead letters."""
+        logger.error("a stream entry is no job: %s", reason, extra={"job_id": delivery.job_id})
+        entries = [(delivery.stream, delivery.entry)]
+        self._move(entries, self._broker.bury(entries, encode_unreadable(reason), self._worker))
+
+    async def join(self) -> None:
+        """Wait until all has left that is on its way. Cancelling is safe."""
+        await self._parking.join()
+        if self._moving:
+            await asyncio.wait(self._moving)
+
+    def _move(
+        self, entries: "Iterable[tuple[int, bytes]]", moving: "Coroutine[Any, Any, int]"
+    ) -> None:
+        task = asyncio.create_task(moving, name="aiostreamq:moving")
+        self._moving[task] = set(entries)
+        task.add_done_callback(self._moved)
+
+    def _moved(self, task: "asyncio.Task[int]") -> None:
+        # What Redis refused to move stays this worker's: its next look for what
+        # never arrived finds it.
+        del self._moving[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("could not move a job away, trying again later: %s", error)
