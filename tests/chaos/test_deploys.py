@@ -130,10 +130,10 @@ async def test_rolling_restarts(
     await fleet.start(WORKERS)
     codes: list[int] = []
     for number in range(RESTARTS):
+        await fleet.start()
         await load.bulk(JOBS_A_RESTART, 0.1)
         await load.bulk(2, LONG)
         await pause(0.5)
-        await fleet.start()
         codes.append(await fleet.terminate(fleet.living[0]))
         assert len(ledger.book().ends) < len(load.accepted), f"no load at restart {number}"
     told = await load.outcomes()
