@@ -5,6 +5,10 @@ is a hint, usually with the outcome in it. A hint can be lost, as BLPOP hands ou
 what it may not be able to deliver. So whenever the connection was lost, and now
 and then anyway, everything that is waited for is looked up again: the same
 `subscribe` that asked for the hints answers with what has ended meanwhile.
+
+Where a job is not known, its end may still be among the hints that have not been
+read: a busy process can be so late that the outcome has expired. So it is not given
+up before all has been read that came earlier, which an echo through the inbox tells.
 """
 
 import asyncio
@@ -85,6 +89,7 @@ class Waiter:
         self._subscriptions = GroupCommit[Ticket](self._subscribe, SUBSCRIBE_LIMIT)
         self._listening: asyncio.Task[None] | None = None
         self._link: Link | None = None  # the one that was listened on last
+        self._unknown: dict[str, list[Ticket]] = {}  # by the echo that decides about them
         self._swept = 0.0  # loop time
         self._is_closed = False
         self._follower: Follower | None = None
@@ -231,6 +236,9 @@ class Waiter:
         tickets = self._tickets
         for line in notices.split(b"\n"):
             job_id, _, outcome = line.partition(b" ")
+            if not job_id:
+                self._give_up(outcome.decode(errors="replace"))
+                continue
             # Whatever a stranger pushes here: no id of ours looks like it.
             ticket = tickets.get(job_id.decode(errors="replace"))
             if ticket is None:
@@ -240,7 +248,13 @@ class Waiter:
             else:  # too long to come along: fetch it
                 self._subscriptions.add(ticket)
 
+    def _give_up(self, echo: str) -> None:
+        for ticket in self._unknown.pop(echo, ()):
+            if ticket.outcome is None:
+                ticket.fail(JobNotFound(job_id=ticket.job_id))
+
     def _mistrust_announcements(self) -> None:
+        self._unknown.clear()  # its echo may be lost: the sweep asks again
         for ticket in list(self._tickets.values()):
             ticket.is_announced = ticket in self._awaited
         self._sweep()
@@ -258,6 +272,7 @@ class Waiter:
                 ticket.is_announced = False
                 ticket.fail(error)
             return
+        unknown: list[Ticket] = []
         for ticket, standing in zip(tickets, found, strict=True):
             match standing:
                 case bytes():
@@ -269,7 +284,18 @@ class Waiter:
                     ticket.fail(NoResult())
                 case Standing.UNKNOWN:
                     ticket.is_announced = False
-                    ticket.fail(JobNotFound(job_id=ticket.job_id))
+                    unknown.append(ticket)
+        if unknown:
+            await self._await_echo(unknown)
+
+    async def _await_echo(self, tickets: list[Ticket]) -> None:
+        echo = secrets.token_hex(4)
+        self._unknown[echo] = tickets
+        try:
+            await self._broker.echo(self.inbox, echo)
+        except BrokerError as error:
+            for ticket in self._unknown.pop(echo, ()):
+                ticket.fail(error)
 
     def _fail_all(self, error: Exception) -> None:
         for ticket in list(self._awaited):

@@ -182,6 +182,10 @@ class Broker:
         answers = await self.run("subscribe", keys, [self.keys.prefix, inbox, *job_ids])
         return [standing_of(answer) for answer in cast("list[bytes | int | None]", answers)]
 
+    async def echo(self, inbox: str, word: str) -> None:
+        """Have *inbox* be told a *word*, behind all that it has been told."""
+        await self.run("echo", [self.keys.inbox(inbox)], [word, INBOX_MS])
+
     async def settle(self, batch: "Sequence[Settlement]", worker: str) -> "list[Delivery]":
         """End what *worker* had; returns what was refused. Tries until Redis answers."""
         jobs: list[Argument] = []

@@ -1,5 +1,7 @@
+from typing import cast
+
 from aiostreamq.model.delivery import Mark
-from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Standing
+from aiostreamq.store.broker import INBOX_MS, SUBSCRIBE_LIMIT, Standing
 from tests.support.store import Store, outcome_of
 
 
@@ -65,3 +67,16 @@ async def test_many_in_one_call(store: Store) -> None:
     for name, answer in zip(asked, answers, strict=True):
         assert isinstance(answer, bytes) == (name in ended)
         assert not isinstance(answer, bytes) or answer.endswith(b'"%b"}' % name.encode())
+
+
+async def test_echo_comes_last(store: Store) -> None:
+    """It stands behind what the inbox was told before, and does not stay for ever."""
+    await store.enqueue("a", mark=Mark.CALLER, inbox="me")
+    (delivery,) = await store.read()
+    await store.settle(delivery)
+    await store.broker.echo("me", "word")
+    inbox = store.keys.inbox("me")
+    first, second = cast("list[bytes]", await store.call("LRANGE", inbox, 0, -1))
+    assert first == b"a " + outcome_of(delivery)
+    assert second == b" word"
+    assert 0 < cast("int", await store.call("PTTL", inbox)) <= INBOX_MS

@@ -1,4 +1,6 @@
 import asyncio
+import threading
+import time
 
 import pytest
 
@@ -240,6 +242,32 @@ async def test_lost_and_enqueued_again(store_url: str, monkeypatch: pytest.Monke
         second = await awaited(2)
         async with Worker(queue):
             assert await asyncio.gather(first, second) == [2, 2]
+
+
+@pytest.mark.may_block("that is the point")
+async def test_late_for_the_notices(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was busy past the life of its results finds them among its notices."""
+    monkeypatch.setattr(waiter, "SWEEP", 0.0)  # with each notice
+
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async def work() -> None:
+        async with Queue(redis_url) as other:
+            other.task(result_ttl=0.1)(double)
+            await Worker(other, concurrency=1).run(burst=True)  # each end is told alone
+
+    async with Queue(redis_url) as queue:
+        task = queue.task(result_ttl=0.1)(double)
+        jobs = [await task.enqueue(number) for number in range(5)]
+        waiting = [asyncio.create_task(job.result(timeout=10)) for job in jobs]
+        broker, last = queue.session().broker, jobs[-1]
+        await wait_until(lambda: broker.call("HEXISTS", broker.keys.job(last.id), "w"), "its inbox")
+        working = threading.Thread(target=lambda: asyncio.run(work()))
+        working.start()
+        working.join()
+        time.sleep(0.2)  # noqa: ASYNC251  # until the results have expired
+        assert await asyncio.gather(*waiting) == [0, 2, 4, 6, 8]
 
 
 async def test_long_result(queue: Queue) -> None:
