@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.task import Task
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.worker.calls import Calls
-    from aiostreamq.worker.exits import Exits
-    from aiostreamq.worker.settler import Settler
-    from aiostreamq.worker.suspects import Suspects, Turn
+    from aiostreamq.worker.roles import Ends, Gate, Turn, Ways
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -53,9 +51,9 @@ class Executor:
         concurrency: int,
         calls: "Calls",
         clock: "ServerClock",
-        settler: "Settler",
-        exits: "Exits",
-        suspects: "Suspects",
+        settler: "Ends",
+        exits: "Ways",
+        suspects: "Gate",
     ) -> None:
         """Prepare to run jobs of *queue*.
 

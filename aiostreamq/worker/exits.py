@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.broker import Broker
-    from aiostreamq.worker.parking import Parking
-    from aiostreamq.worker.pauses import Pauses
+    from aiostreamq.worker.roles import Halts, Shelf
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -28,8 +27,8 @@ class Exits:
         broker: "Broker",
         worker: str,
         lanes: "Collection[str]",
-        pauses: "Pauses",
-        parking: "Parking",
+        pauses: "Halts",
+        parking: "Shelf",
     ) -> None:
         """Prepare.
 

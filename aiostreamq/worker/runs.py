@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.spec import TaskSpec
-    from aiostreamq.worker.suspects import Turn
+    from aiostreamq.worker.roles import Turn
 
 
 # Ends with a dead letter.

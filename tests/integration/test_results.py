@@ -1,6 +1,5 @@
 import asyncio
 import threading
-import time
 
 import pytest
 
@@ -17,6 +16,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.client import waiter
+from aiostreamq.store.broker import Broker
 from tests.support.store import Store
 from tests.support.waiting import wait_until
 
@@ -252,10 +252,15 @@ async def test_late_for_the_notices(redis_url: str, monkeypatch: pytest.MonkeyPa
     async def double(number: int) -> int:
         return 2 * number
 
+    async def is_gone(broker: Broker, job_id: str) -> bool:
+        return not await broker.call("EXISTS", broker.keys.result(job_id))
+
     async def work() -> None:
         async with Queue(redis_url) as other:
             other.task(result_ttl=0.1)(double)
             await Worker(other, concurrency=1).run(burst=True)  # each end is told alone
+            broker, last = other.session().broker, jobs[-1]
+            await wait_until(lambda: is_gone(broker, last.id), "the results to expire")
 
     async with Queue(redis_url) as queue:
         task = queue.task(result_ttl=0.1)(double)
@@ -266,7 +271,6 @@ async def test_late_for_the_notices(redis_url: str, monkeypatch: pytest.MonkeyPa
         working = threading.Thread(target=lambda: asyncio.run(work()))
         working.start()
         working.join()
-        time.sleep(0.2)  # noqa: ASYNC251  # until the results have expired
         assert await asyncio.gather(*waiting) == [0, 2, 4, 6, 8]
 
 

@@ -1,0 +1,101 @@
+"""What the executor must know of the services around it; `shift` brings them together."""
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+    from aiostreamq.model.spec import TaskSpec
+
+
+class Turn(Protocol):
+    """One run of a suspect, which happens inside."""
+
+    async def __aenter__(self) -> None:
+        """Wait until it may begin."""
+        ...
+
+    async def __aexit__(self, *_: object) -> None:
+        """Be through with it."""
+        ...
+
+    def end(self) -> None:
+        """Be through with it, also where it never began; may be said again."""
+        ...
+
+
+class Gate(Protocol):
+    """Says which jobs may run that were with workers when they died."""
+
+    is_closed: bool  #: nothing may start
+
+    def admit(self, delivery: "Delivery") -> Turn:
+        """Say that such a job is about to be run; returns what it is to be run in."""
+        ...
+
+
+class Ends(Protocol):
+    """Takes what has been run."""
+
+    def settle(self, settlement: "Settlement") -> None:
+        """Take the end of a job."""
+        ...
+
+    def retry(self, retrial: "Retrial") -> None:
+        """Take what is to run again."""
+        ...
+
+
+class Ways(Protocol):
+    """Takes what must not be run here."""
+
+    paused: set[str]  #: empty as long as nothing is
+
+    def park(self, delivery: "Delivery", task: str) -> None:
+        """Take a job whose task is not known here."""
+        ...
+
+    def hold(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
+        """Take a job if it is paused."""
+        ...
+
+    def pass_on(self, delivery: "Delivery", lane: str) -> bool:
+        """Take a job if its lane is not served here."""
+        ...
+
+    def leave(self, deliveries: "Sequence[Delivery]") -> None:
+        """Take jobs that other workers can run sooner."""
+        ...
+
+    def refuse(self, delivery: "Delivery", reason: str) -> None:
+        """Take what is no job."""
+        ...
+
+
+class Halts(Protocol):
+    """Knows what is paused."""
+
+    words: set[str]  #: always the same set
+
+    def has_lane(self, lane: str) -> bool:
+        """Whether a lane is paused."""
+        ...
+
+    def has_task(self, task: str) -> bool:
+        """Whether a task is paused."""
+        ...
+
+
+class Shelf(Protocol):
+    """Sets jobs aside by their task."""
+
+    unparked: set[tuple[int, bytes]]  #: on their way, as (place of the stream, entry)
+
+    def park(self, delivery: "Delivery", task: str) -> None:
+        """Take a job."""
+        ...
+
+    async def join(self) -> None:
+        """Wait until all that was taken is set aside."""
+        ...
