@@ -24,18 +24,12 @@ from aiostreamq.model.outcome import JobState
 BOUNDS = tuple(0.00025 * 2 ** (place / 2) for place in range(58))
 SHORTEST = BOUNDS[0]
 
-# A batch is one entry of `recent`: so this many jobs are known where they end alone, and up
-# to 250 times as many under load.
-RECENT_LENGTH = 2000
-RECENT_MS = 24 * 3600 * 1000
-
 # Characters of ids that one entry may hold, some 350 of our own: what others chose can
 # be long, and the whole shall stay below some 16 MB.
 RECENT_IDS = 8192
 
-# How long the counters of a minute are kept.
+# How long the counters of a minute are kept: ends.lua sees to that.
 STATS_MINUTES = 180
-STATS_MS = STATS_MINUTES * 60_000
 
 WAIT = "wait"
 
