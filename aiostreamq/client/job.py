@@ -210,7 +210,7 @@ class Job(Generic[R_co]):
         Cancelling is safe.
         """
         # Imported with the first use: few programs look.
-        from aiostreamq.client.looking import look_at_job
+        from aiostreamq.client.listing import look_at_job
 
         return await look_at_job(self._waiter.broker, self.id)
 
