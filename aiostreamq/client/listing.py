@@ -104,8 +104,7 @@ async def _running(lookout: Lookout, lane: str, stream: str) -> Jobs:
 
 
 async def _queued(lookout: Lookout, lane: str, stream: str) -> Jobs:
-    after = await lookout.last_delivered(stream)
-    async with aclosing(lookout.entries(stream, after)) as entries:
+    async with aclosing(lookout.waiting(stream)) as entries:
         async for entry in entries:
             yield _of_entry(entry, JobState.QUEUED, lane, time_of(entry.entry))
 

@@ -112,14 +112,6 @@ class Lookout:
         await self._broker.open()
         return self._broker.clock.now_ms()
 
-    async def last_delivered(self, stream: str) -> str:
-        """Up to which entry workers have read a stream."""
-        for told in cast("list[list[bytes]]", await self._ask("XINFO", "GROUPS", stream)):
-            facts = dict(zip(told[::2], told[1::2], strict=True))
-            if facts.get(b"name") == GROUP.encode():
-                return facts[b"last-delivered-id"].decode()
-        return "0-0"
-
     async def entries(
         self, stream: str, after: str, *, newest_first: bool = False
     ) -> "AsyncGenerator[Fields, None]":
@@ -136,6 +128,28 @@ class Lookout:
             if len(page) < PAGE:
                 return
             start = f"({page[-1].entry}"
+
+    async def waiting(self, stream: str) -> "AsyncGenerator[Fields, None]":
+        """Give the entries of a stream that no worker has been sent, oldest first.
+
+        Not those of cancelled jobs: they are only there to be thrown away.
+        """
+        after = await self._last_delivered(stream)
+        while True:
+            page = _entries(await self._ask("XRANGE", stream, f"({after}", "+", "COUNT", PAGE))
+            for one in await self._uncancelled(page):
+                yield one
+            if len(page) < PAGE:
+                return
+            after = page[-1].entry
+
+    async def _uncancelled(self, page: list[Fields]) -> list[Fields]:
+        if not page:
+            return []
+        ids = [one.fields.get(b"id", b"") for one in page]
+        scores = await self._ask("ZMSCORE", self._keys.cancelled, *ids)
+        found = zip(page, cast("list[bytes | None]", scores), strict=True)
+        return [one for one, asked in found if asked is None]
 
     async def entry(self, stream: str, entry: str) -> "Fields | None":
         """One entry."""
@@ -198,6 +212,14 @@ class Lookout:
         """The tasks that work is parked for."""
         names = cast("list[bytes]", await self._ask("SMEMBERS", self._keys.parked))
         return sorted(name.decode() for name in names)
+
+    async def _last_delivered(self, stream: str) -> str:
+        """Up to which entry workers have read a stream."""
+        for told in cast("list[list[bytes]]", await self._ask("XINFO", "GROUPS", stream)):
+            facts = dict(zip(told[::2], told[1::2], strict=True))
+            if facts.get(b"name") == GROUP.encode():
+                return facts[b"last-delivered-id"].decode()
+        return "0-0"
 
     async def _ask(self, *command: "Argument") -> "Reply":
         # Opened first, as that gives up where there is no Redis at all.

@@ -20,6 +20,7 @@ from aiostreamq import (
     WorkerState,
     __version__,
 )
+from aiostreamq.client.steering import OPEN
 from tests.support.waiting import wait_until
 
 
@@ -180,6 +181,42 @@ async def test_jobs_that_have_ended(scene: Scene) -> None:
     assert await scene.ids() == [failed.id, second.id, first.id, given_up.id]
     assert await scene.ids(["failed", "dead"]) == [failed.id, given_up.id]
     assert (await failed.info()).error == "ValueError: no"
+
+
+async def test_jobs_that_were_cancelled(scene: Scene) -> None:
+    """They are found as cancelled and nowhere else, and counted, before any worker has run."""
+    first, waiting = await scene.add.enqueue(1), await scene.add.enqueue(2)
+    delayed = await scene.fail.using(delay=60).enqueue("no")
+    for job in (first, delayed):
+        await job.cancel()
+    assert await scene.ids() == [waiting.id, delayed.id, first.id]
+    (job, _) = [job async for job in scene.queue.jobs(state="cancelled", since="1h")]
+    assert (job.id, job.task, job.ran) == (delayed.id, "fail", None)
+    assert await scene.queue.cancel_many(task=scene.add) == dict.fromkeys(OPEN, 0) | {"queued": 1}
+    await scene.burst()
+    assert await scene.ids() == [waiting.id, delayed.id, first.id]
+    assert (await first.info()).state is JobState.CANCELLED
+    add, fail = (await scene.queue.info()).tasks
+    assert (add.ended, fail.ended) == ({JobState.CANCELLED: 2}, {JobState.CANCELLED: 1})
+    assert (add.ran, add.waited) == (None, None)
+
+
+async def test_job_that_expired(scene: Scene) -> None:
+    """It is found and counted as what it is, and has not run."""
+    job = await scene.add.using(expires=0.001).enqueue(1)
+    await wait_until(lambda: has_passed(scene, job), "its time to pass")
+    await scene.burst()
+    (found,) = [job async for job in scene.queue.jobs()]
+    assert (found.id, found.state, found.ran) == (job.id, JobState.EXPIRED, None)
+    (add,) = (await scene.queue.info()).tasks
+    assert (add.ended, add.ran) == ({JobState.EXPIRED: 1}, None)
+
+
+async def has_passed(scene: Scene, job: Job[int]) -> bool:
+    """Say whether a job has waited for some milliseconds."""
+    since = (await job.info()).since
+    assert since is not None
+    return (await scene.queue.info()).at > since + timedelta(milliseconds=2)
 
 
 async def test_filters(scene: Scene) -> None:

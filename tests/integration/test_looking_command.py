@@ -111,6 +111,21 @@ async def test_failed_job() -> None:
     assert await ask("jobs", "ls", "--task", "add") == ["no such jobs"]
 
 
+async def test_cancelled_job() -> None:
+    """It is shown as what it is, although no worker was there."""
+    await add.using(id="x").enqueue(1)
+    assert await ask("jobs", "cancel", "x") == ["x: cancelled, was queued"]
+    (found,) = await ask_json("jobs", "ls")
+    assert (found["id"], found["task"], found["state"]) == ("x", "add", "cancelled")
+    assert await ask_json("jobs", "ls", "--state", "cancelled") == [found]
+    assert "state       cancelled" in await ask("jobs", "show", "x")
+    lines = await ask("info")
+    heads, row = next(line for line in lines if line.startswith("TASK")).split(), lines[-1].split()
+    assert row[heads.index("CANCELLED")] == "1"
+    (told,) = await ask_json("info")
+    assert cast("list[dict[str, object]]", told["tasks"])[0]["ended"] == {"cancelled": 1}
+
+
 async def test_more_jobs() -> None:
     """A list that was cut short says so."""
     for number in range(3):
