@@ -184,12 +184,19 @@ class Broker:
         told = await self.run("settle", self._streams_and_dead, arguments)
         return settled_of(batch, cast("list[int]", told))
 
-    async def count(self, batch: "Sequence[Settlement]") -> None:
-        """Note how jobs have ended, for those who look into the queue; at most SETTLE_LIMIT."""
+    async def count(self, batch: "Sequence[Settlement]", worker: str, number: int) -> None:
+        """Note how jobs have ended, for those who look into the queue; tries as `settle` does.
+
+        Args:
+            batch: At most SETTLE_LIMIT of them.
+            worker: Who says so; it makes one call at a time.
+            number: Another than that of its last call.
+        """
         tally = tally_of(batch, [ended.delivery.job_id for ended in batch], self.clock.now_ms())
         if not tally.kinds:
             return
-        await self.run("count", [self.keys.recent], [self.keys.prefix, *tally])
+        keys = [self.keys.recent, self.keys.counted(worker)]
+        await self.run("count", keys, [self.keys.prefix, number, *tally])
 
     async def hand_back(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> int:
         """Give deliveries up unfinished, to *lane*; returns how many were still ours."""

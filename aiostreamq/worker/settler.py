@@ -36,6 +36,7 @@ class Settler:
         self._retrials = GroupCommit[Retrial](self._send_again, SETTLE_LIMIT)
         self._counts = GroupCommit[list[Settlement]](self._count, SETTLE_LIMIT)
         self._uncounted: list[Settlement] = []
+        self._counted = 0  # how often counts were sent
         self._alarm: asyncio.TimerHandle | None = None  # while counts wait to be sent
         #: whose end is on its way, or could not be told, as (place of the stream, entry)
         self.unsettled: set[tuple[int, bytes]] = set()
@@ -83,7 +84,9 @@ class Settler:
         ended = list(chain.from_iterable(batches))
         try:
             for start in range(0, len(ended), SETTLE_LIMIT):
-                await self._broker.count(ended[start : start + SETTLE_LIMIT])
+                self._counted += 1
+                some = ended[start : start + SETTLE_LIMIT]
+                await self._broker.count(some, self._worker, self._counted)
         except AioStreamQError as error:
             logger.warning("how %d jobs ended is not in the counters: %s", len(ended), error)
 

@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import count
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from tests.support.ends import counters, recent, states
 from tests.support.store import HOUR_MS, Store
 
 # As ends.lua has it.
+CALLS = count(1)
+
 RECENT_LENGTH = 2000
 RECENT_MS = 24 * HOUR_MS
 STATS_MS = STATS_MINUTES * 60_000
@@ -28,7 +31,7 @@ def ended(delivery: Delivery, kind: str = DONE) -> Settlement:
 async def settle(store: Store, batch: list[Settlement], worker: str) -> list[Delivery]:
     """End deliveries and count those that were not refused, as a worker does."""
     settled = await store.broker.settle(batch, worker)
-    await store.broker.count(settled.ended)
+    await store.broker.count(settled.ended, worker, next(CALLS))
     return settled.refused
 
 
@@ -64,6 +67,18 @@ async def test_refused_is_not_counted(store: Store) -> None:
     assert await states(store) == {("size", "done"): 2, ("keep", "failed"): 1}
 
 
+async def test_count_is_repeated(store: Store) -> None:
+    """A call whose reply was lost counts once, whatever others have counted meanwhile."""
+    batches = [[ended(one)] for one in (await store.deliver("a"), await store.deliver("b"))]
+    await store.broker.count(batches[0], "w1", 1)
+    await store.broker.count(batches[1], "w2", 1)
+    await store.broker.count(batches[0], "w1", 1)
+    assert await states(store) == {("size", "done"): 2}
+    assert [one.id for one in await recent(store)] == ["a", "b"]
+    await store.broker.count(batches[0], "w1", 2)
+    assert await states(store) == {("size", "done"): 3}
+
+
 async def test_untold_is_not_counted(store: Store) -> None:
     """What does not say how it ended is in no counter."""
     untold = Settlement(await store.deliver("a"), 0, b"")
@@ -77,7 +92,8 @@ async def test_all_expires(store: Store) -> None:
     await settle(store, [ended(await store.deliver("a"))], "w1")
     assert RECENT_MS - 60_000 < await store.pttl(store.keys.recent) <= RECENT_MS
     (name,) = [name for name in await store.key_names() if name.startswith("stats:")]
-    assert STATS_MS - 60_000 < await store.pttl(store.keys.prefix + name) <= STATS_MS
+    for key in (store.keys.prefix + name, store.keys.counted("w1")):
+        assert STATS_MS - 60_000 < await store.pttl(key) <= STATS_MS
 
 
 async def test_index_is_bounded(store: Store) -> None:
