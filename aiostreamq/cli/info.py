@@ -11,7 +11,6 @@ from aiostreamq.cli.asking import (
     ask,
     duration,
     pause_line,
-    plain,
     print_json,
     print_table,
     queue_of,
@@ -19,7 +18,7 @@ from aiostreamq.cli.asking import (
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from aiostreamq.model.sight import Latency, QueueInfo, TaskInfo, WorkerInfo
     from aiostreamq.queue import Queue
@@ -181,8 +180,13 @@ def _worker(worker: "WorkerInfo") -> tuple[str, ...]:
         worker.host or "-",
         str(worker.pid or "-"),
         worker.version or "-",
-        ", ".join(worker.lanes) or "-",
+        _named(worker.lanes, {pause.lane for pause in worker.paused}),
         f"{worker.running} of {worker.concurrency}",
         "-" if worker.seen is None else f"{ago(worker.seen)} ago",
-        plain(", ".join(worker.tasks)) or "-",
+        _named(worker.tasks, {pause.task for pause in worker.paused}),
     )
+
+
+def _named(names: "Sequence[str]", paused: "Collection[str | None]") -> str:
+    shown = [f"{name} (paused)" if name in paused else name for name in names]
+    return ", ".join(shown) or "-"

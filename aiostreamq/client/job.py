@@ -212,7 +212,7 @@ class Job(Generic[R_co]):
         # Imported with the first use: few programs look.
         from aiostreamq.client.listing import look_at_job
 
-        return await look_at_job(self._waiter.broker, self.id)
+        return await look_at_job(self._waiter.broker, self.id, self._waiter.spec_of)
 
 
 class StreamJob(Job[None], Generic[C_co]):

@@ -1,7 +1,8 @@
 """Which jobs there are in a queue, and how one of them stands."""
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from aiostreamq.model.outcome import (
     Unreadable,
     decode_outcome,
 )
+from aiostreamq.model.pause import has_pause
 from aiostreamq.model.sight import JobInfo, call_of, moment, time_of
 from aiostreamq.model.tally import read_recent
 from aiostreamq.store.graveyard import Graveyard, Span
@@ -23,13 +25,19 @@ from aiostreamq.store.lookout import Lookout
 
 if TYPE_CHECKING:
     from aiostreamq.client.task import Task
+    from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.lookout import Fields
+
+    SpecOf = Callable[[str], TaskSpec | None]  # what is known here of a task
 
 Jobs = AsyncGenerator[JobInfo, None]
 
 # Those that have not ended, in the order in which they are listed.
 _LIVE = (JobState.RUNNING, JobState.QUEUED, JobState.DELAYED, JobState.PARKED)
+
+# Those that a pause concerns: what runs goes on.
+_WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
 
 
 async def list_jobs(
@@ -37,18 +45,30 @@ async def list_jobs(
     state: "JobState | str | Collection[JobState | str] | None",
     task: "Task[..., object] | str | None",
     since: "Duration | datetime | None",
+    spec_of: "SpecOf",
 ) -> Jobs:
     """Which jobs there are; see `Producer.jobs`."""
     states = _states(state)
     name = task if task is None or isinstance(task, str) else task.name
     lookout = Lookout(broker)
     start_ms = await _start_ms(lookout, since)
+    paused: Mapping[str, int] = await lookout.paused() if states & _WAITING else {}
     for jobs in _ways(broker, lookout, states, start_ms):
         async with aclosing(jobs):
             async for job in jobs:
                 is_early = job.since is not None and job.since < moment(start_ms)
                 if not is_early and (name is None or job.task == name):
-                    yield job
+                    yield _with_pause(job, paused, spec_of)
+
+
+def _with_pause(job: JobInfo, paused: Mapping[str, int], spec_of: "SpecOf") -> JobInfo:
+    if not paused or job.state not in _WAITING:
+        return job
+    lane = job.lane
+    if lane == RETURNED:  # as workers see it, which put a job back into the lane of its task
+        spec = spec_of(job.task)
+        lane = None if spec is None else spec.options.lane
+    return replace(job, is_paused=True) if has_pause(paused, job.task, lane) else job
 
 
 def _states(state: "JobState | str | Collection[JobState | str] | None") -> set[JobState]:
@@ -153,14 +173,21 @@ async def _dead(broker: "Broker", start_ms: int) -> Jobs:
                     )
 
 
-async def look_at_job(broker: "Broker", job_id: str) -> JobInfo:
+async def look_at_job(broker: "Broker", job_id: str, spec_of: "SpecOf") -> JobInfo:
     """How one job stands; see `Job.info`."""
     found = await broker.status(job_id)
     if found is None:
         raise JobNotFound(job_id=job_id)
     if found.startswith(b"{"):
         return _of_outcome(job_id, found)
-    lookout, state = Lookout(broker), JobState(found.decode())
+    lookout = Lookout(broker)
+    job = await _where_it_is(broker, lookout, job_id, JobState(found.decode()))
+    if job.state not in _WAITING:
+        return job
+    return _with_pause(job, await lookout.paused(), spec_of)
+
+
+async def _where_it_is(broker: "Broker", lookout: Lookout, job_id: str, state: JobState) -> JobInfo:
     fields = await lookout.job(job_id)
     if state is JobState.DELAYED:
         due_ms = await lookout.due_ms(job_id)

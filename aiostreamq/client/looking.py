@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.pause import pauses_of
+from aiostreamq.model.pause import among, pauses_of
 from aiostreamq.model.sight import (
     LaneInfo,
     Latency,
@@ -18,7 +19,6 @@ from aiostreamq.model.sight import (
 )
 from aiostreamq.model.tally import STATS_MINUTES, Ends, percentile, read_stats
 from aiostreamq.store.lookout import Lookout
-from aiostreamq.store.steering import Steering
 
 if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
@@ -40,7 +40,6 @@ async def look(broker: "Broker", window: Duration) -> QueueInfo:
     ends = read_stats(await lookout.stats(minutes))
     counted = (view.now_ms - first * _MINUTE_MS) / 1000
     lanes = tuple(_lane(lane, view.now_ms) for lane in view.lanes)
-    _, paused = await Steering(broker).paused()
     return QueueInfo(
         name=broker.keys.queue,
         at=moment(view.now_ms),
@@ -51,7 +50,7 @@ async def look(broker: "Broker", window: Duration) -> QueueInfo:
         dead=view.dead,
         oldest=max((lane.oldest for lane in lanes if lane.oldest is not None), default=None),
         next_due=None if view.due_ms < 0 else moment(view.due_ms),
-        paused=tuple(pauses_of(paused)),
+        paused=tuple(pauses_of(await lookout.paused())),
         window=counted,
         rate=sum(one.states.total() for one in ends.values()) / counted,
         lanes=lanes,
@@ -115,7 +114,11 @@ async def look_at_workers(broker: "Broker") -> list[WorkerInfo]:
     lookout = Lookout(broker)
     now_ms = await lookout.now_ms()
     told = await lookout.workers()
-    return sorted(
-        (parse_worker(name, beat, about, now_ms) for name, beat, about in told),
-        key=lambda worker: worker.name,
-    )
+    paused = await lookout.paused()
+    workers = [parse_worker(name, beat, about, now_ms) for name, beat, about in told]
+    return [_with_pauses(one, paused) for one in sorted(workers, key=lambda one: one.name)]
+
+
+def _with_pauses(worker: WorkerInfo, paused: Mapping[str, int]) -> WorkerInfo:
+    found = pauses_of(among(paused, worker.tasks, worker.lanes))
+    return replace(worker, paused=tuple(found)) if found else worker

@@ -337,7 +337,7 @@ class Producer:
         """
         from aiostreamq.client.listing import list_jobs
 
-        return list_jobs(self.session().broker, state, task, since)
+        return list_jobs(self.session().broker, state, task, since, self._spec_of)
 
     def submit(
         self,

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP, RETURNED
+from aiostreamq.model.pause import holding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -106,6 +107,15 @@ class Lookout:
         told = await self._ask("MGET", *map(self._keys.worker, beats))
         abouts = cast("list[bytes | None]", told)
         return [(name, beats[name], about) for name, about in zip(beats, abouts, strict=True)]
+
+    async def paused(self, deadline: float | None = None) -> "Mapping[str, int]":
+        """What is paused until when in ms, 0 for until it is resumed; asks for *deadline* seconds.
+
+        What should have ended by now is not among it, and is left for others to end.
+        """
+        await self._broker.open()
+        told = await self._broker.call("HGETALL", self._keys.paused, deadline=deadline)
+        return holding(_text_pairs(told), self._broker.clock.now_ms())
 
     async def now_ms(self) -> int:
         """Redis's time, as far as it is known here."""
