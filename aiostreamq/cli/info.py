@@ -11,7 +11,6 @@ from aiostreamq.cli.asking import (
     ask,
     duration,
     pause_line,
-    plain,
     print_json,
     print_table,
     queue_of,
@@ -19,9 +18,8 @@ from aiostreamq.cli.asking import (
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
-    from aiostreamq.model.outcome import JobState
     from aiostreamq.model.sight import Latency, QueueInfo, TaskInfo, WorkerInfo
     from aiostreamq.queue import Queue
 
@@ -141,15 +139,13 @@ def _print_info(seen: "QueueInfo", told: argparse.Namespace) -> None:
     if seen.tasks:
         print()
         heads = ("TASK", "WAITING", "RUNNING", "DELAYED", "PARKED", "DEAD")
-        heads += ("ENDED", "FAILED", "JOBS/S", "RAN P50/P95/P99", "WAITED P50/P95/P99")
+        heads += ("ENDED", "FAILED", "CANCELLED", "JOBS/S", "RAN P50/P95/P99", "WAITED P50/P95/P99")
         print_table(heads, [_task(task) for task in seen.tasks])
     sys.stdout.flush()
 
 
 def _task(task: "TaskInfo") -> tuple[str, ...]:
     about = "~" if task.is_estimate else ""
-    ended = sum(task.ended.values())
-    failed = sum(task.ended.get(state, 0) for state in _failures())
     return (
         task.name,
         f"{about}{task.waiting}",
@@ -157,18 +153,17 @@ def _task(task: "TaskInfo") -> tuple[str, ...]:
         f"{about}{task.delayed}",
         str(task.parked),
         f"{about}{task.dead}",
-        str(ended),
-        str(failed),
+        str(sum(task.ended.values())),
+        _ended(task, "failed", "timed_out", "dead"),
+        _ended(task, "cancelled"),
         f"{task.rate:.1f}",
         _latency(task.ran),
         _latency(task.waited),
     )
 
 
-def _failures() -> "tuple[JobState, ...]":
-    from aiostreamq.model.outcome import JobState
-
-    return (JobState.FAILED, JobState.TIMED_OUT, JobState.DEAD)
+def _ended(task: "TaskInfo", *states: str) -> str:
+    return str(sum(count for state, count in task.ended.items() if state in states))
 
 
 def _latency(latency: "Latency | None") -> str:
@@ -185,8 +180,13 @@ def _worker(worker: "WorkerInfo") -> tuple[str, ...]:
         worker.host or "-",
         str(worker.pid or "-"),
         worker.version or "-",
-        ", ".join(worker.lanes) or "-",
+        _named(worker.lanes, {pause.lane for pause in worker.paused}),
         f"{worker.running} of {worker.concurrency}",
         "-" if worker.seen is None else f"{ago(worker.seen)} ago",
-        plain(", ".join(worker.tasks)) or "-",
+        _named(worker.tasks, {pause.task for pause in worker.paused}),
     )
+
+
+def _named(names: "Sequence[str]", paused: "Collection[str | None]") -> str:
+    shown = [f"{name} (paused)" if name in paused else name for name in names]
+    return ", ".join(shown) or "-"

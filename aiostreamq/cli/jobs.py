@@ -168,7 +168,7 @@ def _show(queue: "Queue", told: argparse.Namespace) -> int:
     facts = {
         "job": job.id,
         "task": job.task,
-        "state": job.state,
+        "state": _state(job),
         "since": job.since and f"{job.since:%Y-%m-%d %H:%M:%S} UTC",
         "due": job.due and f"{job.due:%Y-%m-%d %H:%M:%S} UTC",
         "lane": job.lane,
@@ -218,9 +218,13 @@ def _row(job: "JobInfo") -> tuple[str, ...]:
     return (
         job.id,
         job.task or "-",
-        job.state,
+        _state(job),
         when if job.due is None else f"due {when}",
         job.lane or "-",
         str(job.delivery or "-") if job.ran is None else f"ran {ago(job.ran)}",
         job.worker or "-",
     )
+
+
+def _state(job: "JobInfo") -> str:
+    return f"{job.state} (paused)" if job.is_paused else job.state

@@ -48,9 +48,10 @@ def _when(schedule: Schedule) -> str:
 
 
 def _state(schedule: Schedule) -> str:
-    if schedule.is_paused:
-        return "paused"
-    return "over" if schedule.next is None else "on"
+    if schedule.next is None and not schedule.is_paused:
+        return "over"
+    state = "paused" if schedule.is_paused else "on"
+    return f"{state} (jobs paused)" if schedule.are_jobs_paused else state
 
 
 def as_page(schedule: Schedule) -> str:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiostreamq.client.turnstile import Turnstile
 from aiostreamq.errors import NotConfirmed, QueueFull
 from aiostreamq.model.delivery import Postponement, Submission
-from aiostreamq.store.broker import ENQUEUE_LIMIT, Refusals
+from aiostreamq.store.answers import Refusals
+from aiostreamq.store.broker import ENQUEUE_LIMIT
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.schedule import Schedule
 

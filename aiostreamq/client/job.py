@@ -210,9 +210,9 @@ class Job(Generic[R_co]):
         Cancelling is safe.
         """
         # Imported with the first use: few programs look.
-        from aiostreamq.client.looking import look_at_job
+        from aiostreamq.client.listing import look_at_job
 
-        return await look_at_job(self._waiter.broker, self.id)
+        return await look_at_job(self._waiter.broker, self.id, self._waiter.spec_of)
 
 
 class StreamJob(Job[None], Generic[C_co]):

@@ -335,9 +335,9 @@ class Producer:
 
         Cancelling is safe: nothing is changed.
         """
-        from aiostreamq.client.looking import look_at_jobs
+        from aiostreamq.client.listing import list_jobs
 
-        return look_at_jobs(self.session().broker, state, task, since)
+        return list_jobs(self.session().broker, state, task, since, self._spec_of)
 
     def submit(
         self,

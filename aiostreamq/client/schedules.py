@@ -12,6 +12,7 @@ from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.model.cron import Cron
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.keys import checked_name
+from aiostreamq.model.pause import has_pause
 from aiostreamq.model.schedule import CatchUp, Definition, Overlap, Rules, RuleWords, timing_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Schedule:
     max_runs: int | None  #: how many ticks are enqueued at most
     lane: str  #: of its jobs
     is_paused: bool
+    are_jobs_paused: bool  #: its task or its lane is: its jobs wait, whether it is or not
     is_declared: bool  #: code declares it; else it was made at run time
     declared_at: datetime | None  #: when a worker whose code declares it said so last
     next: datetime | None  #: the next tick; None where it is paused or over
@@ -194,7 +196,8 @@ class Schedules:
 
         Cancelling is safe.
         """
-        return [_schedule(state) for state in await self._timetable().all(self._timeout)]
+        states, paused = await self._timetable().all(self._timeout), await self._paused()
+        return [_schedule(state, paused) for state in states]
 
     async def get(self, name: str) -> Schedule:
         """Return one schedule.
@@ -205,7 +208,7 @@ class Schedules:
 
         Cancelling is safe.
         """
-        return _schedule(await self._state(name))
+        return _schedule(await self._state(name), await self._paused())
 
     async def trigger(self, name: str) -> "Job[object]":
         """Enqueue a job of the schedule now, paused or not, and return it.
@@ -329,6 +332,12 @@ class Schedules:
             raise self._unknown(name)
         return state
 
+    async def _paused(self) -> Mapping[str, int]:
+        # Here, so that to declare a schedule imports nothing that can wait.
+        from aiostreamq.store.lookout import Lookout
+
+        return await Lookout(self._queue.session().broker).paused(self._timeout)
+
     def _unknown(self, name: str) -> UsageError:
         return UsageError(f"queue {self._queue.name!r} has no schedule {name!r}")
 
@@ -352,7 +361,7 @@ def _definition(state: "State") -> Definition:
         ) from error
 
 
-def _schedule(state: "State") -> Schedule:
+def _schedule(state: "State", paused: Mapping[str, int]) -> Schedule:
     definition = _definition(state)
     timing, rules = definition.timing, definition.rules
     is_cron = isinstance(timing, Cron)
@@ -371,6 +380,7 @@ def _schedule(state: "State") -> Schedule:
         max_runs=rules.max_runs,
         lane=definition.lane,
         is_paused=state.is_paused,
+        are_jobs_paused=has_pause(paused, definition.task, definition.lane),
         is_declared=state.is_code,
         declared_at=moment(state.seen),
         next=moment(state.at),

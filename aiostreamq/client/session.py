@@ -19,7 +19,8 @@ from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import Mark, Postponement, Submission
 from aiostreamq.model.envelope import encode_envelope
 from aiostreamq.model.signature import blame
-from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker, Refusals
+from aiostreamq.store.answers import Refusals
+from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
 from aiostreamq.store.durable import DurableBroker
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.timetable import Timetable

@@ -91,6 +91,10 @@ class Keys:
         """What a worker has told of itself."""
         return f"{self.prefix}worker:{name}"
 
+    def counted(self, worker: str) -> str:
+        """The number of a worker's last word on how jobs ended."""
+        return f"{self.prefix}counted:{worker}"
+
     def parked_for(self, task: str) -> str:
         """The stream of jobs that wait for a worker that knows *task*."""
         return f"{self.parked}:{task}"

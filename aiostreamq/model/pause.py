@@ -1,6 +1,6 @@
 """What is paused, and until when."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,6 +34,25 @@ def paused_words(task: str | None, lane: str | None) -> list[str]:
     if not words:
         raise UsageError("it is not said what is meant: give task= or lane=")
     return words
+
+
+def has_pause(told: Collection[str], task: str, lane: str | None) -> bool:
+    """Say whether jobs of a task, in a lane that is maybe not known, wait for what is paused.
+
+    >>> has_pause({"lane:slow"}, "size", "slow"), has_pause({"lane:slow"}, "size", None)
+    (True, False)
+    """
+    return TASK + task in told or (lane is not None and LANE + lane in told)
+
+
+def among(told: Mapping[str, int], tasks: Iterable[str], lanes: Iterable[str]) -> Mapping[str, int]:
+    """What is paused of some tasks and lanes.
+
+    >>> among({"task:size": 0, "task:keep": 0}, ["size"], ["slow"])
+    {'task:size': 0}
+    """
+    meant = {*(TASK + task for task in tasks), *(LANE + lane for lane in lanes)}
+    return {word: until for word, until in told.items() if word in meant}
 
 
 def pauses_of(told: Mapping[str, int]) -> list[Pause]:

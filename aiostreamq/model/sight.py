@@ -100,6 +100,7 @@ class WorkerInfo:
     seen: float | None  #: seconds since it told this
     running: int  #: jobs that it ran
     jobs: tuple[RunningJob, ...]  #: those jobs, oldest first; the first hundred of them
+    paused: tuple[Pause, ...] = ()  #: what is paused of its tasks and lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class JobInfo:
     error: str = ""  #: type and message of what it ended with
     args: list[object] | None = None  #: as plain JSON; None once it has ended
     kwargs: dict[str, object] | None = None
+    is_paused: bool = False  #: it waits, and its task or its lane is paused
 
 
 def moment(ms: float) -> datetime:

@@ -2,10 +2,10 @@
 
 Two things are kept. `stats:<minute>` counts, in a hash, how many jobs of a task
 ended in a state, by how long they ran (`size|done|7`) and how long they had waited
-(`size|wait|3`); the last part is a bucket, see BOUNDS. `recent` has one stream entry a
-batch that says which jobs those were: `kinds` is fields and counts as they went into
-the hash, `codes` has for each job the place of its kind among them, two hexadecimal
-digits, and `ids` are the jobs.
+(`size|wait|3`); the last part is a bucket, see BOUNDS, or UNKNOWN. `recent` has one
+stream entry a batch that says which jobs those were: `kinds` is fields and counts as they
+went into the hash, `codes` has for each job the place of its kind among them, two
+hexadecimal digits, and `ids` are the jobs.
 
 Adding up costs each job a fraction of a microsecond, here and in Redis.
 """
@@ -24,20 +24,17 @@ from aiostreamq.model.outcome import JobState
 BOUNDS = tuple(0.00025 * 2 ** (place / 2) for place in range(58))
 SHORTEST = BOUNDS[0]
 
-# A batch is one entry of `recent`: so this many jobs are known where they end alone, and up
-# to 250 times as many under load.
-RECENT_LENGTH = 2000
-RECENT_MS = 24 * 3600 * 1000
-
 # Characters of ids that one entry may hold, some 350 of our own: what others chose can
 # be long, and the whole shall stay below some 16 MB.
 RECENT_IDS = 8192
 
-# How long the counters of a minute are kept.
+# How long the counters of a minute are kept: ends.lua sees to that.
 STATS_MINUTES = 180
-STATS_MS = STATS_MINUTES * 60_000
 
 WAIT = "wait"
+
+# In place of the bucket of a job that never ran, or of which nobody can tell how long it did.
+UNKNOWN = "-"
 
 _CODES = tuple(f"{place:02x}" for place in range(256))
 _KIND = itemgetter(4)
@@ -62,9 +59,9 @@ class Kinds(dict[str, tuple[str, ...]]):
         return kinds
 
 
-def kind_of(task: str, state: JobState, ran: float) -> str:
-    """As what a job is counted that has ended after *ran* seconds."""
-    return f"{task}|{state.value}|{bisect(BOUNDS, ran)}"
+def kind_of(task: str, state: JobState, ran: float | None) -> str:
+    """As what a job is counted that has ended after *ran* seconds; None where it never ran."""
+    return f"{task}|{state.value}|{UNKNOWN if ran is None else bisect(BOUNDS, ran)}"
 
 
 def tally_of(batch: Sequence[Settlement], job_ids: Sequence[str], now_ms: int) -> Tally:
@@ -121,7 +118,7 @@ class Ended(NamedTuple):
     id: str
     task: str
     state: JobState
-    ran: float  #: seconds, about
+    ran: float | None  #: seconds, about; None where that is not known
 
 
 def read_recent(fields: Mapping[bytes, bytes]) -> list[Ended]:
@@ -133,7 +130,8 @@ def read_recent(fields: Mapping[bytes, bytes]) -> list[Ended]:
     for place, job_id in enumerate(ids):
         try:
             task, state, bucket = kinds[int(codes[2 * place : 2 * place + 2], 16)].split("|")
-            ended.append(Ended(job_id, task, JobState(state), middle_of(int(bucket))))
+            ran = None if bucket == UNKNOWN else middle_of(int(bucket))
+            ended.append(Ended(job_id, task, JobState(state), ran))
         except (ValueError, IndexError):
             continue
     ended.reverse()
@@ -156,13 +154,12 @@ def read_stats(minutes: Iterable[Mapping[str, str]]) -> dict[str, Ends]:
         for name, told in fields.items():
             try:
                 task, state, place = name.split("|")
-                bucket, count = int(place), int(told)
-                if state == WAIT:
-                    tasks[task].waited[bucket] += count
-                    continue
-                tasks[task].states[JobState(state)] += count
-                if state != JobState.EXPIRED:  # which has not run
-                    tasks[task].ran[bucket] += count
+                bucket, count = None if place == UNKNOWN else int(place), int(told)
+                if state != WAIT:
+                    tasks[task].states[JobState(state)] += count
+                if bucket is not None:
+                    ends = tasks[task]
+                    (ends.waited if state == WAIT else ends.ran)[bucket] += count
             except ValueError:
                 continue
     return dict(tasks)

@@ -1,13 +1,14 @@
 """One queue in Redis: each method is one atomic step."""
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.pause import holding
-from aiostreamq.model.tally import RECENT_LENGTH, RECENT_MS, STATS_MS, tally_of
+from aiostreamq.model.tally import tally_of
+from aiostreamq.store.answers import refusals_of, settled_of
 from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.line import Line
 from aiostreamq.store.reading import Read, call_both, pairs_of, parse_read
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import Delivery, Settlement, Submission
+    from aiostreamq.store.answers import Refusals, Settled
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.link import Argument, Link, Reply
     from aiostreamq.store.server import Server
@@ -53,13 +55,6 @@ MAX_DEAD_AGE_MS = 30 * 24 * 3600 * 1000
 # How long the outcome of a job that was given up is kept. Its own option is in
 # the envelope, which the scripts do not read.
 KEEP_DEAD_MS = 24 * 3600 * 1000
-
-
-class Refusals(NamedTuple):
-    """Places (from 0) of the jobs that an enqueue did not put in."""
-
-    taken: set[int]  #: their ids are: whatever has them is left as it is
-    full: set[int]  #: their lanes are
 
 
 class Broker:
@@ -156,17 +151,13 @@ class Broker:
 
     async def enqueue_within(
         self, max_length: int, jobs: "Sequence[Submission]", inbox: str, deadline: float
-    ) -> Refusals:
+    ) -> "Refusals":
         """Put *jobs* into their streams as far as those hold no more than *max_length* then.
 
         Raises:
             As `enqueue`.
         """
-        places = await self._enqueue(jobs, inbox, deadline, max_length)
-        return Refusals(
-            {place - 1 for place in places if place > 0},
-            {-place - 1 for place in places if place < 0},
-        )
+        return refusals_of(await self._enqueue(jobs, inbox, deadline, max_length))
 
     async def _enqueue(
         self, jobs: "Sequence[Submission]", inbox: str, deadline: float, max_length: int
@@ -186,24 +177,30 @@ class Broker:
         """Have *inbox* be told a *word*, behind all that it has been told."""
         await self.run("echo", [self.keys.inbox(inbox)], [word, INBOX_MS])
 
-    async def settle(self, batch: "Sequence[Settlement]", worker: str) -> "list[Delivery]":
-        """End what *worker* had; returns what was refused. Tries until Redis answers."""
+    async def settle(self, batch: "Sequence[Settlement]", worker: str) -> "Settled":
+        """End what *worker* had. Tries until Redis answers."""
         jobs: list[Argument] = []
         for delivery, keep_ms, outcome, is_dead, _, _ in batch:
             jobs += delivery[:4]  # stream, entry, job id, number
             jobs += (keep_ms, outcome, 1 if is_dead else 0)
         arguments: list[Argument] = [GROUP, self.keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
         arguments += (worker, MAX_DEAD, *jobs)
-        refused = await self.run("settle", self._streams_and_dead, arguments)
-        return [batch[place - 1].delivery for place in cast("list[int]", refused)]
+        told = await self.run("settle", self._streams_and_dead, arguments)
+        return settled_of(batch, cast("list[int]", told))
 
-    async def count(self, batch: "Sequence[Settlement]") -> None:
-        """Note how jobs have ended, for those who look into the queue; at most SETTLE_LIMIT."""
+    async def count(self, batch: "Sequence[Settlement]", worker: str, number: int) -> None:
+        """Note how jobs have ended, for those who look into the queue; tries as `settle` does.
+
+        Args:
+            batch: At most SETTLE_LIMIT of them.
+            worker: Who says so; it makes one call at a time.
+            number: Another than that of its last call.
+        """
         tally = tally_of(batch, [ended.delivery.job_id for ended in batch], self.clock.now_ms())
         if not tally.kinds:
             return
-        arguments: list[Argument] = [self.keys.prefix, RECENT_LENGTH, RECENT_MS, STATS_MS]
-        await self.run("count", [self.keys.recent], [*arguments, *tally])
+        keys = [self.keys.recent, self.keys.counted(worker)]
+        await self.run("count", keys, [self.keys.prefix, number, *tally])
 
     async def hand_back(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> int:
         """Give deliveries up unfinished, to *lane*; returns how many were still ours."""

@@ -21,7 +21,7 @@ MOST_STEPS = 1000
 PINGS = 20
 
 # What always expires, unless somebody else made it.
-_EXPIRING = ("result:", "inbox:", "stats:", "worker:", "recent", "confirm")
+_EXPIRING = ("result:", "inbox:", "stats:", "worker:", "counted:", "recent", "confirm")
 
 
 class GroupState(NamedTuple):

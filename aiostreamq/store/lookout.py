@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP, RETURNED
+from aiostreamq.model.pause import holding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -107,18 +108,19 @@ class Lookout:
         abouts = cast("list[bytes | None]", told)
         return [(name, beats[name], about) for name, about in zip(beats, abouts, strict=True)]
 
+    async def paused(self, deadline: float | None = None) -> "Mapping[str, int]":
+        """What is paused until when in ms, 0 for until it is resumed; asks for *deadline* seconds.
+
+        What should have ended by now is not among it, and is left for others to end.
+        """
+        await self._broker.open()
+        told = await self._broker.call("HGETALL", self._keys.paused, deadline=deadline)
+        return holding(_text_pairs(told), self._broker.clock.now_ms())
+
     async def now_ms(self) -> int:
         """Redis's time, as far as it is known here."""
         await self._broker.open()
         return self._broker.clock.now_ms()
-
-    async def last_delivered(self, stream: str) -> str:
-        """Up to which entry workers have read a stream."""
-        for told in cast("list[list[bytes]]", await self._ask("XINFO", "GROUPS", stream)):
-            facts = dict(zip(told[::2], told[1::2], strict=True))
-            if facts.get(b"name") == GROUP.encode():
-                return facts[b"last-delivered-id"].decode()
-        return "0-0"
 
     async def entries(
         self, stream: str, after: str, *, newest_first: bool = False
@@ -136,6 +138,28 @@ class Lookout:
             if len(page) < PAGE:
                 return
             start = f"({page[-1].entry}"
+
+    async def waiting(self, stream: str) -> "AsyncGenerator[Fields, None]":
+        """Give the entries of a stream that no worker has been sent, oldest first.
+
+        Not those of cancelled jobs: they are only there to be thrown away.
+        """
+        after = await self._last_delivered(stream)
+        while True:
+            page = _entries(await self._ask("XRANGE", stream, f"({after}", "+", "COUNT", PAGE))
+            for one in await self._uncancelled(page):
+                yield one
+            if len(page) < PAGE:
+                return
+            after = page[-1].entry
+
+    async def _uncancelled(self, page: list[Fields]) -> list[Fields]:
+        if not page:
+            return []
+        ids = [one.fields.get(b"id", b"") for one in page]
+        scores = await self._ask("ZMSCORE", self._keys.cancelled, *ids)
+        found = zip(page, cast("list[bytes | None]", scores), strict=True)
+        return [one for one, asked in found if asked is None]
 
     async def entry(self, stream: str, entry: str) -> "Fields | None":
         """One entry."""
@@ -198,6 +222,14 @@ class Lookout:
         """The tasks that work is parked for."""
         names = cast("list[bytes]", await self._ask("SMEMBERS", self._keys.parked))
         return sorted(name.decode() for name in names)
+
+    async def _last_delivered(self, stream: str) -> str:
+        """Up to which entry workers have read a stream."""
+        for told in cast("list[list[bytes]]", await self._ask("XINFO", "GROUPS", stream)):
+            facts = dict(zip(told[::2], told[1::2], strict=True))
+            if facts.get(b"name") == GROUP.encode():
+                return facts[b"last-delivered-id"].decode()
+        return "0-0"
 
     async def _ask(self, *command: "Argument") -> "Reply":
         # Opened first, as that gives up where there is no Redis at all.

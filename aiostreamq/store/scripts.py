@@ -74,16 +74,19 @@ _PASS_WHEN_FULL = frozenset(
 )
 
 
-# What ends a delivery, or moves it, must not bring a cancelled job back to life.
-_HEED_CANCELLING = frozenset(
-    {"cancel", "settle", "retry", "hand_back", "park", "reap", "bury"},
-)
+# What ends a delivery, or moves it, must not bring a cancelled job back to life; and what
+# ends a job has it counted.
+_CANCELLING = ("parts/ends", "parts/cancelled", "parts/cancelling")
+_PARTS = {
+    "count": ("parts/ends",),
+    "settle": ("parts/cancelled",),
+    **dict.fromkeys(("cancel", "retry", "hand_back", "park", "reap", "bury"), _CANCELLING),
+}
 
 
 @cache
 def _source(name: str) -> str:
-    part = _file("parts/cancelled") + "\n" if name in _HEED_CANCELLING else ""
-    return part + _file(name)
+    return "\n".join(map(_file, (*_PARTS.get(name, ()), name)))
 
 
 def _file(name: str) -> str:

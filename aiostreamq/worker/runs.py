@@ -101,5 +101,6 @@ def end_of(run: Run, outcome: bytes, state: JobState | None, now: float) -> Sett
 
 def end_unrun(run: Run, state: JobState) -> Settlement:
     """What Redis is told of a job that will not be run."""
-    outcome = encode_ended(run.spec.name, run.delivery.number, state)
-    return end_of(run, outcome, state, run.began)
+    outcome, keep_ms = encode_ended(run.spec.name, run.delivery.number, state), run.keep_ms
+    kind = kind_of(run.spec.name, state, None)
+    return Settlement(run.delivery, keep_ms, outcome if keep_ms else b"", kind=kind)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
@@ -11,7 +11,7 @@ from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.schedule import Schedule
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 COUNT_EVERY = 0.1
 
 logger = logging.getLogger("aiostreamq.worker")
+
+T = TypeVar("T")
 
 
 class Settler:
@@ -34,6 +36,7 @@ class Settler:
         self._retrials = GroupCommit[Retrial](self._send_again, SETTLE_LIMIT)
         self._counts = GroupCommit[list[Settlement]](self._count, SETTLE_LIMIT)
         self._uncounted: list[Settlement] = []
+        self._counted = 0  # how often counts were sent
         self._alarm: asyncio.TimerHandle | None = None  # while counts wait to be sent
         #: whose end is on its way, or could not be told, as (place of the stream, entry)
         self.unsettled: set[tuple[int, bytes]] = set()
@@ -56,14 +59,13 @@ class Settler:
         await self._counts.join()
 
     async def _settle(self, batch: list[Settlement]) -> None:
-        settling = self._broker.settle(batch, self._worker)
-        refused = await self._report([s.delivery for s in batch], settling)
-        if refused:
-            batch = [ended for ended in batch if ended.delivery not in refused]
-        if batch and refused is not None:
-            self._note(batch)
+        settled = await self._attempt(self._broker.settle(batch, self._worker), len(batch))
+        if settled is not None:
+            await self._be_done([s.delivery for s in batch], settled.refused)
+            if settled.ended:
+                self._note(settled.ended)
 
-    def _note(self, ended: list[Settlement]) -> None:
+    def _note(self, ended: "Sequence[Settlement]") -> None:
         self._uncounted += ended
         if len(self._uncounted) >= SETTLE_LIMIT:
             self._send_counts()
@@ -82,30 +84,33 @@ class Settler:
         ended = list(chain.from_iterable(batches))
         try:
             for start in range(0, len(ended), SETTLE_LIMIT):
-                await self._broker.count(ended[start : start + SETTLE_LIMIT])
+                self._counted += 1
+                some = ended[start : start + SETTLE_LIMIT]
+                await self._broker.count(some, self._worker, self._counted)
         except AioStreamQError as error:
             logger.warning("how %d jobs ended is not in the counters: %s", len(ended), error)
 
     async def _send_again(self, batch: list[Retrial]) -> None:
-        await self._report([r.delivery for r in batch], self._schedule.retry(batch))
+        refused = await self._attempt(self._schedule.retry(batch), len(batch))
+        if refused is not None:
+            await self._be_done([r.delivery for r in batch], refused)
 
-    async def _report(
-        self, batch: list[Delivery], settling: "Coroutine[Any, Any, list[Delivery]]"
-    ) -> list[Delivery] | None:
-        """Log what was refused, and return it; None where all was, by an error."""
+    async def _attempt(self, settling: "Coroutine[Any, Any, T]", count: int) -> T | None:
+        """Tell Redis of *count* ends; None where it would not hear of them."""
         try:
-            refused = await settling
+            return await settling
         except AioStreamQError:
             # The jobs stay pending under this worker's name and will be run again
             # when it has ended, which is what at-least-once means. Until then they
             # stay known here: were they taken up anew, each would be run once a
             # lease for as long as its outcome is refused.
-            logger.exception("%d outcomes could not be settled", len(batch))
+            logger.exception("%d outcomes could not be settled", count)
             return None
+
+    async def _be_done(self, batch: list[Delivery], refused: list[Delivery]) -> None:
         if refused:
             await self._report_refused(refused)
         self.unsettled.difference_update([delivery[:2] for delivery in batch])
-        return refused
 
     async def _report_refused(self, refused: list[Delivery]) -> None:
         for delivery in refused:

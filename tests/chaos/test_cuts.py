@@ -8,18 +8,22 @@ from dataclasses import dataclass, field
 from typing import Self, cast
 
 from aiostreamq import Queue
-from aiostreamq.model.delivery import Delivery, Mark, Retrial
+from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
+from aiostreamq.model.outcome import JobState
+from aiostreamq.model.tally import kind_of
 from aiostreamq.store.broker import Standing
 from aiostreamq.store.intake import Intake
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
+from aiostreamq.store.steering import Steering
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.worker import LEASE
 from tests.chaos.report import Line, Report
 from tests.chaos.scale import IS_LONG
+from tests.support.ends import recent, states
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
-from tests.support.store import DEADLINE, Store, outcome_of
+from tests.support.store import DEADLINE, HOUR_MS, Store, outcome_of
 from tests.support.waiting import wait_until
 
 #: In the short form, replies are cut at each of the first so many places...
@@ -172,6 +176,36 @@ async def settle(bench: Bench) -> Call:
     return call
 
 
+async def count(bench: Bench) -> Call:
+    """How a job ended is counted once."""
+    delivery, store = await bench.delivered(), bench.direct
+    task = f"t{delivery.job_id}"
+    batch = [Settlement(delivery, HOUR_MS, b"", kind=kind_of(task, JobState.DONE, None))]
+
+    async def call() -> int:
+        await bench.spoiled.broker.count(batch, f"w{delivery.job_id}", 1)
+        assert [one.task for one in await recent(store)].count(task) == 1
+        return (await states(store))[task, JobState.DONE]
+
+    return call
+
+
+async def cancel(bench: Bench) -> Call:
+    """A job that is cancelled before it runs is told of, and counted, once."""
+    job, store = bench.new_id(), bench.direct
+    envelope = b'{"task":"t%b"}' % job.encode()
+    await store.enqueue(job, mark=Mark.CALLER, envelope=envelope)
+    inbox = store.keys.inbox("me")
+    await store.call("DEL", inbox)
+
+    async def call() -> int:
+        await Steering(bench.spoiled.broker).cancel([job])
+        assert (await states(store))[f"t{job}", JobState.CANCELLED] == 1
+        return cast("int", await store.call("LLEN", inbox))
+
+    return call
+
+
 async def retry(bench: Bench) -> Call:
     """A job that is to run again is there once."""
     delivery = await bench.delivered()
@@ -278,8 +312,8 @@ async def wait(bench: Bench) -> Call:
 
 
 STEPS: tuple[Step, ...] = (
-    enqueue, delay, promote, subscribe_before, subscribe_after, settle, retry, hand_back, renew,
-    read, wait,
+    enqueue, delay, promote, subscribe_before, subscribe_after, settle, count, cancel, retry,
+    hand_back, renew, read, wait,
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from tests.chaos.reference import MAX_DELIVERIES, RETURNED, Held, Job, Reference
 from tests.chaos.whereabouts import look, state_of, whereabouts
+from tests.support.ends import recent, states
 from tests.support.redis_server import RedisServer
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store
 
@@ -158,8 +159,8 @@ class Histories(RuleBasedStateMachine):
             Settlement(one, keep_ms, outcome(one, state), is_dead=state == "failed")
             for one in chosen
         ]
-        self.check(lambda: self.store.broker.settle(batch, "somebody"), refused)
-        self.repeatable(lambda: self.store.broker.settle(batch, "somebody"), refused)
+        self.check(lambda: self.refusals(batch), refused)
+        self.repeatable(lambda: self.refusals(batch), refused)
 
     @precondition(lambda self: self.hands)
     @rule(at=picks, delay_ms=st.sampled_from([0, HOUR_MS]))
@@ -309,6 +310,10 @@ class Histories(RuleBasedStateMachine):
         """Carry out one step of Redis."""
         return self.runner.get_loop().run_until_complete(_wait(awaitable))
 
+    async def refusals(self, batch: list[Settlement]) -> list[Delivery]:
+        """End deliveries; returns what was refused."""
+        return (await self.store.broker.settle(batch, "somebody")).refused
+
     def check(self, call: Callable[[], Awaitable[T]], expected: T) -> None:
         """Do it, and get the answer that is expected."""
         assert self.run(call()) == expected
@@ -401,13 +406,16 @@ class Histories(RuleBasedStateMachine):
         for one in found:
             assert self.model.settle(held(one), "done", is_kept=True)
         ends = [Settlement(one, HOUR_MS, outcome(one, "done")) for one in found]
-        assert await self.store.broker.settle(ends, "somebody") == []
+        assert await self.refusals(ends) == []
 
     async def check_letters(self) -> None:
-        """What failed or was given up is among the dead letters, once; nothing else is."""
+        """What failed or was given up is among the dead letters, once; the latter is counted."""
         letters = [one["id"] for one in await self.store.stream_at(self.store.keys.dead)]
         failed = [job.id for job in self.model.jobs.values() if job.state == "failed"]
         assert sorted(letters) == sorted([*self.model.dead, *failed])
+        # These count what they end themselves; here nobody counts the rest.
+        assert sorted(one.id for one in await recent(self.store)) == sorted(self.model.dead)
+        assert sum((await states(self.store)).values()) == len(self.model.dead)
 
     async def check_rest(self) -> None:
         """All that is left of the jobs goes away by itself."""
@@ -417,6 +425,8 @@ class Histories(RuleBasedStateMachine):
             assert await store.pending(line) == 0
         passing = {f"result:{job_id}" for job_id in self.model.jobs} | {"inbox:me"}
         passing |= {f"job:{job_id}" for job_id in self.model.jobs}
+        passing |= {name for name in await store.key_names() if name.startswith("stats:")}
+        passing.add("recent")
         lasting = {f"stream:{line}" for line in LINES} | {"workers", "dead", "control"}
         names = await store.key_names()
         assert names <= passing | lasting

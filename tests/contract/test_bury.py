@@ -3,8 +3,9 @@ from typing import cast
 import orjson
 
 from aiostreamq.model.delivery import Mark
-from aiostreamq.model.outcome import encode_unreadable
+from aiostreamq.model.outcome import JobState, encode_unreadable
 from aiostreamq.store.link import Reply
+from tests.support.ends import recent, states
 from tests.support.store import Store
 
 REASON = encode_unreadable("not a job")
@@ -83,6 +84,8 @@ async def test_real_job(store: Store) -> None:
     assert orjson.loads(told)["state"] == "dead"
     assert orjson.loads(told)["error"]["message"] == "why"
     assert await store.list_at(store.keys.inbox("me")) == [b"a " + told]
+    assert await states(store) == {("size", "dead"): 1}
+    assert await recent(store) == [("a", "size", JobState.DEAD, None)]
     assert await store.settle(delivery) == [delivery], "it came too late"
     assert store.keys.job("a").removeprefix(store.keys.prefix) not in await store.key_names()
 
@@ -94,6 +97,7 @@ async def test_id_of_another(store: Store) -> None:
     (forged,) = await store.read()
     assert await store.broker.bury([(forged.stream, forged.entry)], REASON, "w1") == 1
     assert await store.broker.status("a") == b"running"
+    assert await states(store) == {}
     assert await store.settle(delivery) == []
 
 

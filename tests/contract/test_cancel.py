@@ -14,7 +14,8 @@ from aiostreamq.store.control import ControlStream
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import KEEP_CANCELLED_MS, Steering
-from tests.support.store import DEADLINE, ENVELOPE, Store, outcome_of
+from tests.support.ends import recent, states
+from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
 
 if TYPE_CHECKING:
     from aiostreamq.store.link import Reply
@@ -58,6 +59,22 @@ async def outcome_at(store: Store, job_id: str) -> dict[str, object] | None:
     return None if kept is None else orjson.loads(kept)
 
 
+async def key_names(store: Store) -> set[str]:
+    """The names of all keys, but for those that count what ended."""
+    return {one for one in await store.key_names() if not one.startswith(("stats:", "recent"))}
+
+
+async def assert_cancelled_once(store: Store, *ids: str) -> None:
+    """Fail unless these jobs are counted and listed, each once, as cancelled and never run."""
+    assert await states(store) == {("size", "cancelled"): len(ids)}
+    assert sorted(await recent(store)) == [(i, "size", JobState.CANCELLED, None) for i in ids]
+
+
+def ends_of(*deliveries: Delivery) -> list[Settlement]:
+    """What a worker tells that knows of no cancelling."""
+    return [Settlement(one, HOUR_MS, outcome_of(one)) for one in deliveries]
+
+
 async def lag(store: Store, lane: str = "default") -> int | None:
     """The lag of a lane's group, as autoscalers see it."""
     ((*flat,),) = cast("list[list[bytes]]", await store.call(
@@ -82,6 +99,7 @@ async def test_waiting(store: Store, put: Put, state: str) -> None:
     assert orjson.loads(status)["state"] == "cancelled"
     (known,) = await store.broker.subscribe("me", ["a"])
     assert known == status
+    await assert_cancelled_once(store, "a")
 
 
 @WAITING
@@ -93,6 +111,7 @@ async def test_waiting_without_result(store: Store, put: Put, state: str) -> Non
     assert await store.broker.status("a") == b"cancelled"
     assert await store.broker.subscribe("me", ["a"]) == [Standing.NO_RESULT]
     assert await cancel(store, "a") == ["cancelled"]
+    await assert_cancelled_once(store, "a")
 
 
 @pytest.mark.parametrize("put", [delay, park])
@@ -100,7 +119,7 @@ async def test_nothing_is_left(store: Store, put: Put) -> None:
     """What was in no lane is gone at once, but for what expires."""
     await put(store, "a", Mark.NOBODY)
     await cancel(store, "a")
-    assert await store.key_names() - {"control"} == STREAMS | {"job:a", "result:a"}
+    assert await key_names(store) - {"control"} == STREAMS | {"job:a", "result:a"}
     assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
     assert await Schedule(store.broker).release(["t"]) == 0
     assert (await Schedule(store.broker).promote())[0] == 0
@@ -129,11 +148,14 @@ async def test_queued_entry_is_met(store: Store) -> None:
     assert [one.job_id for one in read.cancelled] == ["a"]
     own = await store.broker.read_own(store.link, "w1", 10)
     assert [one.job_id for one in own.cancelled] == ["a"]
-    assert await store.settle(*read.deliveries) == []
-    assert await store.settle(*read.deliveries) == []
+    before, thrown_away, after = ends_of(*read.deliveries)
+    for _ in range(2):  # the reply may be lost
+        settled = await store.broker.settle([before, thrown_away, after], "w1")
+        assert settled == ([], [before, after])
     assert await outcome_at(store, "a") == kept
+    await assert_cancelled_once(store, "a")
     ended = {f"result:{job_id}" for job_id in ("before", "a", "after")}
-    assert await store.key_names() == STREAMS | ended | {"job:a"}
+    assert await key_names(store) == STREAMS | ended | {"job:a"}
     assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
     assert not (await store.broker.read(store.link, "w1", 10, None)).cancelled
 
@@ -164,11 +186,12 @@ async def test_running(store: Store) -> None:
     assert Steering(store.broker).entries_in(word) == [(delivery.stream, delivery.entry)]
     assert await Steering(store.broker).cancelled_among(["a", "b"]) == {"a"}
     assert await cancel(store, "a") == ["running"]
+    assert await states(store) == {}, "its worker will tell how it ended"
     outcome = encode_ended("size", 1, JobState.CANCELLED)
-    assert await store.broker.settle([Settlement(delivery, 99_000, outcome)], "w1") == []
+    assert (await store.broker.settle([Settlement(delivery, 99_000, outcome)], "w1")).refused == []
     assert await store.call("GET", store.keys.result("a")) == outcome
     assert await Steering(store.broker).cancelled_among(["a", "b"]) == set()
-    assert await store.key_names() - {"control"} == STREAMS | {"result:a", "inbox:me"}
+    assert await key_names(store) - {"control"} == STREAMS | {"result:a", "inbox:me"}
 
 
 async def test_came_to_its_end_first(store: Store) -> None:
@@ -232,12 +255,14 @@ async def test_stays_cancelled(
     if was == "running":
         await cancel(store, "a")
     await move(store, delivery)
+    await assert_cancelled_once(store, "a")
+    assert (await store.broker.settle(ends_of(delivery), "w1")).ended == []
     assert (await outcome_at(store, "a") or {})["state"] == "cancelled"
     assert len(await store.list_at(store.keys.inbox("me"))) == 1
     for name in ("stream:returned", "stream:default", "parked:t"):
         assert await store.stream_at(store.keys.prefix + name) == []
     assert await store.pending() == 0
-    left = await store.key_names() - {"dead", "control", "inbox:me"}
+    left = await key_names(store) - {"dead", "control", "inbox:me"}
     assert left == STREAMS | {"job:a", "result:a"}
     assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
 
@@ -256,12 +281,13 @@ async def test_repeated(store: Store, put: Put, state: str) -> None:
     """A second call, as after a lost reply, finds it ended."""
     await put(store, "a", Mark.CALLER)
     await cancel(store, "a")
-    keys = await store.key_names()
+    keys = await key_names(store)
     (again,) = await cancel(store, "a")
     assert again is not None
     assert orjson.loads(again)["state"] == "cancelled"
-    assert await store.key_names() == keys
+    assert await key_names(store) == keys
     assert len(await store.list_at(store.keys.inbox("me"))) == 1
+    await assert_cancelled_once(store, "a")
 
 
 async def test_only_in_some_states(store: Store) -> None:
@@ -287,6 +313,8 @@ async def test_more_than_one_call_takes(store: Store) -> None:
     ids = [f"j{number}" for number in range(230)]
     await store.enqueue(*ids)
     assert await cancel(store, *ids, "unknown") == ["queued"] * 230 + [None]
+    await assert_cancelled_once(store, *sorted(ids))
+    assert await store.call("XLEN", store.keys.recent) == 3
 
 
 async def test_stream_is_gone(store: Store) -> None:
@@ -295,6 +323,8 @@ async def test_stream_is_gone(store: Store) -> None:
     await cancel(store, "a")
     await store.call("DEL", store.keys.stream("default"))
     assert await cancel(store, "b") == ["queued"]
+    assert await states(store) == {("size", "cancelled"): 1, ("", "cancelled"): 1}
+    assert [one.id for one in await recent(store)] == ["a", "b"]
     assert await store.call("EXISTS", store.keys.cancelled) == 0
     for job_id in "ab":
         assert 0 < await store.pttl(store.keys.job(job_id)) <= ID_MS

@@ -1,9 +1,10 @@
 import orjson
 
 from aiostreamq.model.delivery import Mark, Postponement, Retrial
-from aiostreamq.store.lookout import SAMPLE, SAMPLE_BYTES, Lookout
+from aiostreamq.store.lookout import PAGE, SAMPLE, SAMPLE_BYTES, Lookout
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
+from aiostreamq.store.steering import Steering
 from tests.support.store import DEADLINE, Store
 
 LEASE_MS = 5_000
@@ -135,3 +136,23 @@ async def test_many_delayed_at_one_time(store: Store) -> None:
     found = [(job_id, ms) async for job_id, ms, _ in Lookout(store.broker).delayed()]
     assert len(found) == len(due)
     assert dict(found) == due
+
+
+async def test_waiting_without_the_cancelled(store: Store) -> None:
+    """What was cancelled waits no more, although its entry is there; nor does what was sent."""
+    ids = [f"j{at}" for at in range(2 * PAGE + 10)]
+    await store.enqueue(*ids)
+    await store.read(count=2)
+    await Steering(store.broker).cancel([*ids[3:50], ids[-1]])
+    found = Lookout(store.broker).waiting(store.keys.stream("default"))
+    assert [one.fields[b"id"].decode() async for one in found] == [ids[2], *ids[50:-1]]
+
+
+async def test_all_that_waits_is_cancelled(store: Store) -> None:
+    """Then nothing does; nor where nothing ever has."""
+    found = Lookout(store.broker).waiting(store.keys.stream("default"))
+    assert [one async for one in found] == []
+    await store.enqueue("a")
+    await Steering(store.broker).cancel(["a"])
+    found = Lookout(store.broker).waiting(store.keys.stream("default"))
+    assert [one async for one in found] == []

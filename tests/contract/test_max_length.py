@@ -3,7 +3,7 @@
 import asyncio
 
 from aiostreamq.model.delivery import Mark, Submission
-from aiostreamq.store.broker import Refusals
+from aiostreamq.store.answers import Refusals
 from tests.support.store import DEADLINE, ENVELOPE, Store
 
 

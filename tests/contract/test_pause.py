@@ -4,6 +4,7 @@ import pytest
 
 from aiostreamq.store.control import ControlStream
 from aiostreamq.store.intake import Intake
+from aiostreamq.store.lookout import Lookout
 from aiostreamq.store.steering import Steering
 from tests.support.store import Store
 
@@ -40,6 +41,19 @@ async def test_until(store: Store, steering: Steering) -> None:
     assert await store.call("EXISTS", store.keys.paused) == 0
     _, words = await ControlStream(store.broker).listen(store.link, end, 1000)
     assert words == [{"say": "pause"}]
+
+
+async def test_looked_at(store: Store, steering: Steering) -> None:
+    """Who only looks sees what holds, and leaves what has passed for others to end."""
+    lookout = Lookout(store.broker)
+    assert await lookout.paused() == {}
+    await steering.pause(["task:a"], "0")
+    await steering.pause(["lane:slow"], "99999999999999")
+    await steering.pause(["task:b"], "1000")
+    await store.call("HSET", store.keys.paused, "x", "0", "task:c", "never", b"\xff", "1")
+    before = await store.call("HLEN", store.keys.paused)
+    assert await lookout.paused() == {"task:a": 0, "lane:slow": 99999999999999}
+    assert await store.call("HLEN", store.keys.paused) == before
 
 
 async def test_workers_are_told(store: Store, steering: Steering) -> None:

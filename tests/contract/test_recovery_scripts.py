@@ -70,12 +70,12 @@ async def test_dead_workers_job_runs_elsewhere_and_its_outcome_is_refused(scene:
     [old] = await scene.read("a")
     reaped = await scene.roster.reap("a", "0 1000", 3)
     [new] = await scene.read("b")
-    refused = await scene.broker.settle([Settlement(old, 60_000, b'{"state":"done","n":1}')], "a")
-    accepted = await scene.broker.settle([Settlement(new, 60_000, b'{"state":"done","n":2}')], "b")
+    late = await scene.broker.settle([Settlement(old, 60_000, b'{"state":"done","n":1}')], "a")
+    in_time = await scene.broker.settle([Settlement(new, 60_000, b'{"state":"done","n":2}')], "b")
     assert (reaped.returned, reaped.given_up, reaped.finished) == (1, 0, 1)
     assert (new.job_id, new.number, new.envelope) == ("j", 2, old.envelope)
-    assert refused == [old]
-    assert accepted == []
+    assert (late.refused, late.ended) == ([old], [])
+    assert in_time.refused == []
     assert orjson.loads(await scene.broker.status("j") or b"")["n"] == 2
 
 
@@ -163,7 +163,7 @@ async def test_late_outcome_of_poison_is_refused(scene: Scene) -> None:
     [delivery] = await scene.read("a")
     assert (await scene.roster.reap("a", "0 1000", 1)).given_up == 1
     late = Settlement(delivery, 60_000, b'{"state":"done","n":1}')
-    assert await scene.broker.settle([late], "a") == [delivery]
+    assert (await scene.broker.settle([late], "a")).refused == [delivery]
     assert orjson.loads(await scene.broker.status("j") or b"")["state"] == "dead"
 
 
@@ -220,9 +220,8 @@ async def test_entry_under_the_id_of_another(scene: Scene) -> None:
     [forged] = await scene.read("c")
     await scene.broker.bury([(forged.stream, forged.entry)], encode_unreadable("forged"), "c")
     assert await scene.broker.status("j") == b"running"
-    assert (
-        await scene.broker.settle([Settlement(own, 60_000, b'{"state":"done","n":1}')], "a") == []
-    )
+    done = Settlement(own, 60_000, b'{"state":"done","n":1}')
+    assert (await scene.broker.settle([done], "a")).refused == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ async def fail(store: Store, *deliveries: Delivery, keep_ms: int = HOUR_MS) -> N
         Settlement(d, keep_ms, encode_ended("size", d.number, JobState.FAILED, failure), True)
         for d in deliveries
     ]
-    assert await store.broker.settle(batch, "w1") == []
+    assert (await store.broker.settle(batch, "w1")).refused == []
 
 
 async def bury_nonsense(store: Store, *fields: str) -> None:

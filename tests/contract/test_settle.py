@@ -56,8 +56,8 @@ async def test_failed_for_good(store: Store) -> None:
     delivery = await store.deliver("a")
     outcome = b'{"state":"failed","n":1}'
     settlement = Settlement(delivery, HOUR_MS, outcome, is_dead=True)
-    assert await store.broker.settle([settlement], "w1") == []
-    assert await store.broker.settle([settlement], "w1") == []
+    assert (await store.broker.settle([settlement], "w1")).refused == []
+    assert (await store.broker.settle([settlement], "w1")).refused == []
     assert await store.stream_at(store.keys.dead) == [
         {
             "outcome": outcome.decode(),

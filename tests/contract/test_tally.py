@@ -1,21 +1,23 @@
 from collections import Counter
-from typing import cast
+from itertools import count
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiostreamq.model.delivery import Delivery, Settlement
 from aiostreamq.model.outcome import JobState
-from aiostreamq.model.tally import (
-    RECENT_LENGTH,
-    RECENT_MS,
-    STATS_MS,
-    Ended,
-    kind_of,
-    read_recent,
-    read_stats,
-)
+from aiostreamq.model.tally import RECENT_IDS, STATS_MINUTES, kind_of
+from aiostreamq.store.roster import Roster
+from aiostreamq.store.steering import Steering
+from tests.support.ends import counters, recent, states
 from tests.support.store import HOUR_MS, Store
+
+# As ends.lua has it.
+CALLS = count(1)
+
+RECENT_LENGTH = 2000
+RECENT_MS = 24 * HOUR_MS
+STATS_MS = STATS_MINUTES * 60_000
 
 DONE = kind_of("size", JobState.DONE, 0.01)
 FAILED = kind_of("keep", JobState.FAILED, 2.0)
@@ -26,34 +28,11 @@ def ended(delivery: Delivery, kind: str = DONE) -> Settlement:
     return Settlement(delivery, HOUR_MS, b'{"n":%d}' % delivery.number, False, kind, 0.01)
 
 
-async def counters(store: Store) -> list[dict[str, str]]:
-    """Return the counters of all minutes."""
-    names = [name for name in await store.key_names() if name.startswith("stats:")]
-    return [await store.hash_at(store.keys.prefix + name) for name in names]
-
-
-async def states(store: Store) -> Counter[tuple[str, str]]:
-    """Return how many jobs were counted, by task and state."""
-    found: Counter[tuple[str, str]] = Counter()
-    for task, ends in read_stats(await counters(store)).items():
-        found.update({(task, state): n for state, n in ends.states.items()})
-    return found
-
-
-async def recent(store: Store) -> list[Ended]:
-    """Return the jobs of the index, the oldest entry first."""
-    reply = cast(
-        "list[tuple[bytes, list[bytes]]]", await store.call("XRANGE", store.keys.recent, "-", "+")
-    )
-    entries = [dict(zip(flat[::2], flat[1::2], strict=True)) for _, flat in reply]
-    return [one for entry in entries for one in read_recent(entry)]
-
-
 async def settle(store: Store, batch: list[Settlement], worker: str) -> list[Delivery]:
     """End deliveries and count those that were not refused, as a worker does."""
-    refused = await store.broker.settle(batch, worker)
-    await store.broker.count([one for one in batch if one.delivery not in refused])
-    return refused
+    settled = await store.broker.settle(batch, worker)
+    await store.broker.count(settled.ended, worker, next(CALLS))
+    return settled.refused
 
 
 async def test_counted_once(store: Store) -> None:
@@ -69,7 +48,7 @@ async def test_counted_once(store: Store) -> None:
         ("a", "size", JobState.DONE),
     ]
     told = await counters(store)
-    assert await store.broker.settle(batch, "w1") == []
+    assert (await store.broker.settle(batch, "w1")).refused == []
     assert await counters(store) == told
     assert len(await recent(store)) == 3
 
@@ -88,6 +67,18 @@ async def test_refused_is_not_counted(store: Store) -> None:
     assert await states(store) == {("size", "done"): 2, ("keep", "failed"): 1}
 
 
+async def test_count_is_repeated(store: Store) -> None:
+    """A call whose reply was lost counts once, whatever others have counted meanwhile."""
+    batches = [[ended(one)] for one in (await store.deliver("a"), await store.deliver("b"))]
+    await store.broker.count(batches[0], "w1", 1)
+    await store.broker.count(batches[1], "w2", 1)
+    await store.broker.count(batches[0], "w1", 1)
+    assert await states(store) == {("size", "done"): 2}
+    assert [one.id for one in await recent(store)] == ["a", "b"]
+    await store.broker.count(batches[0], "w1", 2)
+    assert await states(store) == {("size", "done"): 3}
+
+
 async def test_untold_is_not_counted(store: Store) -> None:
     """What does not say how it ended is in no counter."""
     untold = Settlement(await store.deliver("a"), 0, b"")
@@ -101,7 +92,8 @@ async def test_all_expires(store: Store) -> None:
     await settle(store, [ended(await store.deliver("a"))], "w1")
     assert RECENT_MS - 60_000 < await store.pttl(store.keys.recent) <= RECENT_MS
     (name,) = [name for name in await store.key_names() if name.startswith("stats:")]
-    assert STATS_MS - 60_000 < await store.pttl(store.keys.prefix + name) <= STATS_MS
+    for key in (store.keys.prefix + name, store.keys.counted("w1")):
+        assert STATS_MS - 60_000 < await store.pttl(key) <= STATS_MS
 
 
 async def test_index_is_bounded(store: Store) -> None:
@@ -115,6 +107,74 @@ async def test_index_is_bounded(store: Store) -> None:
     kept = [one.id for one in await recent(store)]
     assert RECENT_LENGTH <= len(kept) < RECENT_LENGTH + 200
     assert kept == [delivery.job_id for delivery in deliveries[-len(kept) :]]
+
+
+async def test_poison(store: Store) -> None:
+    """A job that is given up because its workers died is counted and named once, as dead."""
+    roster = Roster(store.broker)
+    await store.enqueue("a", "b")
+    await roster.join("w1", 1000)
+    poison, other = await store.read("w1")
+    assert await roster.reap("w1", "0 1000", 1) == (0, 2, 1)
+    assert await states(store) == {("size", "dead"): 2}
+    assert await recent(store) == [(job, "size", JobState.DEAD, None) for job in ("b", "a")]
+    assert (await roster.reap("w1", "dead", 1)).given_up == 0
+    assert await settle(store, [ended(poison), ended(other)], "w1") == [poison, other]
+    assert await states(store) == {("size", "dead"): 2}
+
+
+async def cancel(store: Store, *ids: str) -> None:
+    """Cancel jobs, all of which wait."""
+    assert await Steering(store.broker).cancel(ids) == [b"queued"] * len(ids)
+
+
+async def test_cancelled_expires(store: Store) -> None:
+    """So do they where jobs end without a worker."""
+    await store.enqueue("a")
+    await cancel(store, "a")
+    assert RECENT_MS - 60_000 < await store.pttl(store.keys.recent) <= RECENT_MS
+    (name,) = [name for name in await store.key_names() if name.startswith("stats:")]
+    assert STATS_MS - 60_000 < await store.pttl(store.keys.prefix + name) <= STATS_MS
+
+
+async def test_cancelled_of_many_tasks(store: Store) -> None:
+    """Each is counted as what it is."""
+    tasks = {f"j{at:02}": f"t{at}" for at in range(60)}
+    for job_id, task in tasks.items():
+        await store.enqueue(job_id, envelope=b'{"v":1,"args":[],"task":"%b"}' % task.encode())
+    await cancel(store, *tasks)
+    assert await states(store) == {(task, "cancelled"): 1 for task in tasks.values()}
+    assert {one.id: one.task for one in await recent(store)} == tasks
+
+
+async def test_cancelled_without_a_name(store: Store) -> None:
+    """A task that cannot be part of a counter's name is counted without one."""
+    long = b'{"args":["%b"],"task":"size"}' % (b"x" * 5000)
+    odd = (b"", b"{", b"[1]", b'{"task":7}', b'{"task":"a b"}', b'{"task":"a|b|3 9"}', long)
+    for at, envelope in enumerate(odd):
+        await store.enqueue(f"j{at}", envelope=envelope)
+    await cancel(store, *(f"j{at}" for at in range(len(odd))))
+    assert await states(store) == {("", "cancelled"): len(odd)}
+    assert len(await recent(store)) == len(odd)
+
+
+async def test_cancelled_of_long_ids(store: Store) -> None:
+    """All are counted, and as many named as there is room for."""
+    ids = [f"{at}".ljust(256, "x") for at in range(100)]
+    await store.enqueue(*ids)
+    await cancel(store, *ids)
+    assert await states(store) == {("size", "cancelled"): 100}
+    kept = [one.id for one in reversed(await recent(store))]
+    assert kept == ids[: RECENT_IDS // 257]
+
+
+async def test_cancelled_beside_strange_keys(store: Store) -> None:
+    """What others have put there keeps no job from ending."""
+    await store.call("SET", store.keys.recent, "strange")
+    await store.enqueue("a")
+    await cancel(store, "a")
+    assert await store.call("EXISTS", store.keys.result("a")) == 1
+    assert await counters(store) == []
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -141,7 +201,7 @@ async def test_sum_of_the_counters(store: Store, data: st.DataObject) -> None:
         batch = [one for one in batch if one.delivery.job_id not in over]
         refused = await settle(store, batch, "w1")
         if data.draw(st.booleans()):
-            assert await store.broker.settle(batch, "w1") == refused
+            assert (await store.broker.settle(batch, "w1")).refused == refused
         over.update(one.delivery.job_id for one in batch if one.delivery not in refused)
     ended_jobs = {job for job in over if await store.call("EXISTS", store.keys.result(job))}
     assert ended_jobs == set(over)

@@ -13,6 +13,7 @@ from aiostreamq import (
     Job,
     JobNotFound,
     JobState,
+    Pause,
     Queue,
     UsageError,
     Worker,
@@ -20,6 +21,7 @@ from aiostreamq import (
     WorkerState,
     __version__,
 )
+from aiostreamq.client.steering import OPEN
 from tests.support.waiting import wait_until
 
 
@@ -180,6 +182,123 @@ async def test_jobs_that_have_ended(scene: Scene) -> None:
     assert await scene.ids() == [failed.id, second.id, first.id, given_up.id]
     assert await scene.ids(["failed", "dead"]) == [failed.id, given_up.id]
     assert (await failed.info()).error == "ValueError: no"
+
+
+async def paused_ids(scene: Scene) -> list[str]:
+    """Return the ids of jobs that say they are paused, and that each says so when asked alone."""
+    found = [job async for job in scene.queue.jobs()]
+    for job in found:
+        assert (await scene.queue.job(job.id).info()).is_paused == job.is_paused
+    return [job.id for job in found if job.is_paused]
+
+
+async def test_jobs_of_a_paused_task(scene: Scene) -> None:
+    """Those that wait say so, wherever they are, until it is resumed."""
+    waiting, delayed = await scene.add.enqueue(1), await scene.add.using(delay=60).enqueue(2)
+    await scene.fail.enqueue("no")
+    await scene.hold.using(delay=60).enqueue(1)
+    assert await paused_ids(scene) == []
+    await scene.queue.pause(task=scene.add)
+    assert await paused_ids(scene) == [waiting.id, delayed.id]
+    async with Worker(scene.queue):
+        await wait_until(lambda: is_at(waiting, JobState.PARKED), "a worker to set it aside")
+        assert await paused_ids(scene) == [delayed.id, waiting.id]
+    await scene.queue.resume(task=scene.add)
+    assert await paused_ids(scene) == []
+
+
+async def test_jobs_of_a_paused_lane(scene: Scene) -> None:
+    """So do those of a paused lane, but for what runs; and those that go back to it."""
+    broker = scene.queue.session().broker
+    await scene.add.enqueue(1)
+    returned = [await scene.fail.enqueue("no"), await scene.queue.enqueue("stranger")]
+    link = await broker.connector.open_link("test")
+    read = await broker.read(link, "w", 10, None)
+    link.close()
+    await scene.queue.pause(lane="slow", until="1h")
+    assert await paused_ids(scene) == []
+    await broker.hand_back(read.deliveries)
+    waiting = await scene.fail.enqueue("no")
+    delayed = await scene.fail.using(delay=60).enqueue("no")
+    elsewhere = await scene.fail.using(lane="default").enqueue("no")
+    assert await paused_ids(scene) == [returned[0].id, waiting.id, delayed.id]
+    assert not (await elsewhere.info()).is_paused
+
+
+async def test_workers_with_pauses(scene: Scene) -> None:
+    """A worker tells which of its tasks and lanes are paused."""
+    await scene.queue.pause(task=scene.add)
+    await scene.queue.pause(task="stranger")
+    await scene.queue.pause(lane="slow")
+    async with Worker(scene.queue, lanes=["default"]), Worker(scene.queue, lanes=["slow"]):
+
+        async def have_told() -> bool:
+            workers = await scene.queue.workers()
+            return len([one for one in workers if one.host]) == 2
+
+        await wait_until(have_told, "both to tell of themselves")
+        found = {one.lanes[0]: one.paused for one in await scene.queue.workers()}
+    paused = Pause(task="add")
+    assert found == {"default": (paused,), "slow": (paused, Pause(lane="slow"))}
+    assert (await scene.queue.info()).paused == (
+        *(paused, Pause(task="stranger")),
+        Pause(lane="slow"),
+    )
+
+
+async def test_schedules_with_pauses(scene: Scene) -> None:
+    """A schedule tells whether the jobs that it makes are paused, apart from itself."""
+    schedules = scene.queue.schedules
+    await schedules.create("a", scene.add.bind(1), every=3600)
+    await schedules.create("b", scene.fail.bind("no"), every=3600)
+    await schedules.pause("b")
+
+    async def told() -> list[tuple[bool, bool]]:
+        return [(one.is_paused, one.are_jobs_paused) for one in await schedules.list()]
+
+    assert await told() == [(False, False), (True, False)]
+    await scene.queue.pause(task=scene.add)
+    assert await told() == [(False, True), (True, False)]
+    await scene.queue.pause(lane="slow")
+    await scene.queue.resume(task=scene.add)
+    assert await told() == [(False, False), (True, True)]
+    assert (await schedules.get("b")).are_jobs_paused
+
+
+async def test_jobs_that_were_cancelled(scene: Scene) -> None:
+    """They are found as cancelled and nowhere else, and counted, before any worker has run."""
+    first, waiting = await scene.add.enqueue(1), await scene.add.enqueue(2)
+    delayed = await scene.fail.using(delay=60).enqueue("no")
+    for job in (first, delayed):
+        await job.cancel()
+    assert await scene.ids() == [waiting.id, delayed.id, first.id]
+    (job, _) = [job async for job in scene.queue.jobs(state="cancelled", since="1h")]
+    assert (job.id, job.task, job.ran) == (delayed.id, "fail", None)
+    assert await scene.queue.cancel_many(task=scene.add) == dict.fromkeys(OPEN, 0) | {"queued": 1}
+    await scene.burst()
+    assert await scene.ids() == [waiting.id, delayed.id, first.id]
+    assert (await first.info()).state is JobState.CANCELLED
+    add, fail = (await scene.queue.info()).tasks
+    assert (add.ended, fail.ended) == ({JobState.CANCELLED: 2}, {JobState.CANCELLED: 1})
+    assert (add.ran, add.waited) == (None, None)
+
+
+async def test_job_that_expired(scene: Scene) -> None:
+    """It is found and counted as what it is, and has not run."""
+    job = await scene.add.using(expires=0.001).enqueue(1)
+    await wait_until(lambda: has_passed(scene, job), "its time to pass")
+    await scene.burst()
+    (found,) = [job async for job in scene.queue.jobs()]
+    assert (found.id, found.state, found.ran) == (job.id, JobState.EXPIRED, None)
+    (add,) = (await scene.queue.info()).tasks
+    assert (add.ended, add.ran) == ({JobState.EXPIRED: 1}, None)
+
+
+async def has_passed(scene: Scene, job: Job[int]) -> bool:
+    """Say whether a job has waited for some milliseconds."""
+    since = (await job.info()).since
+    assert since is not None
+    return (await scene.queue.info()).at > since + timedelta(milliseconds=2)
 
 
 async def test_filters(scene: Scene) -> None:

@@ -111,6 +111,48 @@ async def test_failed_job() -> None:
     assert await ask("jobs", "ls", "--task", "add") == ["no such jobs"]
 
 
+async def test_cancelled_job() -> None:
+    """It is shown as what it is, although no worker was there."""
+    await add.using(id="x").enqueue(1)
+    assert await ask("jobs", "cancel", "x") == ["x: cancelled, was queued"]
+    (found,) = await ask_json("jobs", "ls")
+    assert (found["id"], found["task"], found["state"]) == ("x", "add", "cancelled")
+    assert await ask_json("jobs", "ls", "--state", "cancelled") == [found]
+    assert "state       cancelled" in await ask("jobs", "show", "x")
+    lines = await ask("info")
+    heads, row = next(line for line in lines if line.startswith("TASK")).split(), lines[-1].split()
+    assert row[heads.index("CANCELLED")] == "1"
+    (told,) = await ask_json("info")
+    assert cast("list[dict[str, object]]", told["tasks"])[0]["ended"] == {"cancelled": 1}
+
+
+async def test_paused() -> None:
+    """What is paused is shown with the jobs and the workers that it concerns."""
+    await add.using(id="x").enqueue(1)
+    await fail.using(id="y", delay="1h").enqueue("no")
+    await queue.pause(task=add)
+    _, first, second = await ask("jobs", "ls")
+    assert first.split()[:4] == ["x", "add", "queued", "(paused)"]
+    assert second.split()[:4] == ["y", "fail", "delayed", "due"]
+    assert [one["is_paused"] for one in await ask_json("jobs", "ls")] == [True, False]
+    assert "state       queued (paused)" in await ask("jobs", "show", "x")
+    (told,) = await ask_json("jobs", "show", "x")
+    assert told["is_paused"] is True
+    await queue.pause(lane="default")
+    async with Worker(queue, name="w", lease=1):
+
+        async def has_told() -> bool:
+            return any(worker.host for worker in await queue.workers())
+
+        await wait_until(has_told, "the first beat")
+        _, row = await ask("workers")
+        assert " default (paused) " in row
+        assert row.endswith("add (paused), fail")
+        (told,) = await ask_json("workers")
+        lane = {"task": None, "lane": "default", "until": None}
+        assert told["paused"] == [{**lane, "task": "add", "lane": None}, lane]
+
+
 async def test_more_jobs() -> None:
     """A list that was cut short says so."""
     for number in range(3):

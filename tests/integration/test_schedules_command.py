@@ -53,6 +53,19 @@ async def test_life_of_a_schedule() -> None:
     assert "no schedule 'sums'" in await ask("rm", "sums", code=2)
 
 
+async def test_jobs_are_paused() -> None:
+    """A schedule whose jobs wait says so, as what it is itself."""
+    await ask("create", "sums", "add", "--every", "90", "--args", "[1, 2]")
+    words = ("-m", "aiostreamq", "pause", TARGET, "--task", "add")
+    async with Program(*words) as program:
+        assert await program.wait_end() == 0, program.printed
+    assert (await ask("ls")).endswith("on (jobs paused)")
+    assert "state     on (jobs paused)" in await ask("show", "sums")
+    assert json.loads(await ask("show", "sums", "--json"))["are_jobs_paused"] is True
+    await ask("pause", "sums")
+    assert (await ask("ls")).endswith("paused (jobs paused)")
+
+
 async def test_explain() -> None:
     """It says in words when, the next five, and what the clocks do to it."""
     told = await ask("explain", "--cron", "30 2 * * *", "--tz", "Europe/Madrid")

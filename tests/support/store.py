@@ -92,9 +92,8 @@ class Store:
 
     async def settle(self, *deliveries: Delivery, keep_ms: int = HOUR_MS) -> list[Delivery]:
         """End deliveries with the value of their job's id; returns those that were refused."""
-        return await self.broker.settle(
-            [Settlement(d, keep_ms, outcome_of(d) if keep_ms else b"") for d in deliveries], "w1"
-        )
+        ends = [Settlement(d, keep_ms, outcome_of(d) if keep_ms else b"") for d in deliveries]
+        return (await self.broker.settle(ends, "w1")).refused
 
     async def key_names(self) -> set[str]:
         """Return the names of all keys, without the queue's prefix."""

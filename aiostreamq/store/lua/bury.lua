@@ -13,8 +13,8 @@
 --
 -- Returns how many were moved. Whatever fields the entry has go along as they
 -- are, up to a bound. Where the entry is the present one of a job, the job ends with
--- it, and whoever waits is told. Cost O(entries), about 6 microseconds each; callers
--- send at most 250.
+-- it, which is counted, and whoever waits is told. Cost O(entries), about 6 microseconds
+-- each; callers send at most 250.
 
 local dead, group, prefix, outcome, worker = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local max_dead, keep_ms, inbox_ms = ARGV[5], ARGV[6], ARGV[7]
@@ -30,7 +30,7 @@ local function is_named(job, stream, entry)
   return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
 end
 
-local function give_up(id)
+local function give_up(id, envelope)
   local job = prefix .. 'job:' .. id
   redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
   local waiters = redis.call('HGET', job, 'w')
@@ -39,6 +39,7 @@ local function give_up(id)
     redis.call('PEXPIRE', prefix .. 'inbox:' .. inbox, inbox_ms)
   end
   redis.call('DEL', job)
+  note_end(id, task_in(envelope), 'dead')
 end
 
 for at = 8, #ARGV, 2 do
@@ -52,9 +53,10 @@ for at = 8, #ARGV, 2 do
     redis.call('XDEL', stream, entry)
     if fields[1] == 'id' and is_named(prefix .. 'job:' .. fields[2], stream, entry)
       and not has_been_cancelled(prefix, fields[2], entry, fields[6]) then
-      give_up(fields[2])
+      give_up(fields[2], fields[6])
     end
     buried = buried + 1
   end
 end
+count_noted_ends(prefix)
 return buried

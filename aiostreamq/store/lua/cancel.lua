@@ -13,8 +13,8 @@
 -- it has ended; 'running', and its worker is told. Where it had ended before, its outcome
 -- (JSON), or 'cancelled' or 'done' where none is kept; nil where there is no such job. A
 -- queued job's entry stays where it is: deleted, Redis could not tell the lag of its group any
--- more. Whoever is sent it throws it away. Cost O(ids log delayed), about 15 microseconds
--- each; callers send at most 100.
+-- more. Whoever is sent it throws it away. Who ends here is counted here. Cost
+-- O(ids log delayed), about 15 microseconds each; callers send at most 100.
 
 local delayed, control, cancelled = KEYS[1], KEYS[2], KEYS[3]
 local group, prefix, usual_ms, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -141,4 +141,5 @@ for _, id in ipairs(redis.call('ZRANGE', cancelled, 0, 1)) do
     let_expire(prefix, id)
   end
 end
+count_noted_ends(prefix)
 return answers

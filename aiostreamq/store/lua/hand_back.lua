@@ -49,4 +49,5 @@ for at = 4, #ARGV, 2 do
     handed = handed + 1
   end
 end
+count_noted_ends(prefix)
 return handed

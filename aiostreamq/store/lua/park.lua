@@ -30,4 +30,5 @@ for at = 3, #ARGV, 3 do
     parked = parked + 1
   end
 end
+count_noted_ends(prefix)
 return parked

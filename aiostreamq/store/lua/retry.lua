@@ -59,4 +59,5 @@ end
 if earliest < first then
   redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
 end
+count_noted_ends(prefix)
 return refused

@@ -18,24 +18,25 @@
 --              dead: 1 to keep a dead letter too, with the outcome and the whole entry
 --
 -- Returns the places (from 1) of the deliveries that were refused, because the
--- job belongs to somebody else by now or has ended without this worker. The end of
--- a job that was cancelled before it was delivered stays what it is.
+-- job belongs to somebody else by now or has ended without this worker; and as numbers
+-- below 0 those of jobs that have ended as cancelled, before they were delivered or on their way
+-- back: their end stays what it is, and has been counted.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 
 local FIRST, EACH = 8, 7
 local group, prefix = ARGV[1], ARGV[2]
 local id_ms, notice_bytes, inbox_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local worker, max_dead, dead = ARGV[6], ARGV[7], KEYS[#KEYS]
-local refused, ended_jobs, notices = {}, {}, {}
+local not_ended, ended_jobs, notices = {}, {}, {}
 local entries = {}
 local are_cancelled = redis.call('EXISTS', prefix .. 'cancelled') == 1
 
--- Whether this very delivery has ended the job before: the reply was lost then. Or
--- whether it was to be thrown away, which is done.
+local function place_of(at)
+  return (at - FIRST) / EACH + 1
+end
+
+-- Whether this very delivery has ended the job before: the reply was lost then.
 local function is_mine(job, result, n)
-  if redis.call('HGET', job, 'c') == 'ended' then
-    return true
-  end
   local outcome = redis.call('GET', result)
   if outcome then
     return tostring(cjson.decode(outcome)['n']) == n
@@ -99,6 +100,7 @@ for at = FIRST, #ARGV, EACH do
     end
     if are_cancelled and meet_cancelled(prefix, id, entry) == 'ended' then
       let_expire(prefix, id)
+      not_ended[#not_ended + 1] = -place_of(at)
     else
       if ARGV[at + 6] == '1' then
         bury(stream, entry, outcome)
@@ -117,8 +119,10 @@ for at = FIRST, #ARGV, EACH do
         redis.call('PEXPIRE', job, id_ms)
       end
     end
+  elseif redis.call('HGET', job, 'c') == 'ended' then
+    not_ended[#not_ended + 1] = -place_of(at)
   elseif not is_mine(job, result, n) then
-    refused[#refused + 1] = (at - FIRST) / EACH + 1
+    not_ended[#not_ended + 1] = place_of(at)
   end
 end
 
@@ -133,4 +137,4 @@ for inbox, lines in pairs(notices) do
   redis.call('RPUSH', key, table.concat(lines, '\n'))
   redis.call('PEXPIRE', key, inbox_ms)
 end
-return refused
+return not_ended

@@ -24,7 +24,10 @@ NOW_MS = 1_764_000_000_000
 
 ENDS = (JobState.DONE, JobState.FAILED, JobState.TIMED_OUT, JobState.EXPIRED)
 kinds = st.builds(
-    kind_of, st.sampled_from(["size", "a.b:c-d_e"]), st.sampled_from(ENDS), st.floats(0, 1e6)
+    kind_of,
+    st.sampled_from(["size", "a.b:c-d_e"]),
+    st.sampled_from(ENDS),
+    st.none() | st.floats(0, 1e6),
 )
 
 
@@ -64,6 +67,9 @@ def test_counters_add_up(batch: list[str]) -> None:
     ]
     read = read_stats([counted(told.kinds), counted(told.waits)])
     assert sum(one.states.total() for one in read.values()) == len(batch)
+    ran = [kind for kind in batch if not kind.endswith("-")]
+    assert sum(one.ran.total() for one in read.values()) == len(ran)
+    assert sum(one.ran is not None for one in ended) == len(ran)
 
 
 @given(st.floats(0, 3e5))
@@ -127,14 +133,17 @@ def test_ends_of_the_scale() -> None:
     assert middle_of(len(BOUNDS)) == middle_of(99) == BOUNDS[-1]
 
 
-def test_expired() -> None:
+def test_never_ran() -> None:
     """A job that never ran says nothing about how long its task runs."""
-    read = read_stats([{"size|expired|0": "3", "size|done|5": "1"}])
+    read = read_stats([{kind_of("size", JobState.EXPIRED, None): "3", "size|done|5": "1"}])
     assert read["size"].states == {JobState.EXPIRED: 3, JobState.DONE: 1}
     assert read["size"].ran.total() == 1
 
 
-@pytest.mark.parametrize("field", ["", "size", "size|done", "size|new|3", "size|done|x", "a|b|c|d"])
+@pytest.mark.parametrize(
+    "field",
+    ["", "size", "size|done", "size|new|3", "size|new|-", "size|wait|-", "size|done|x", "a|b|c|d"],
+)
 def test_strange_counters(field: str) -> None:
     """What is not known here is left out: newer releases may count more."""
     assert not read_stats([{field: "1"}]).get("size") or field.startswith("size|new")

@@ -1,0 +1,260 @@
+"""Which jobs there are in a queue, and how one of them stands."""
+
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import JobError, JobNotFound, UsageError
+from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.keys import RETURNED
+from aiostreamq.model.options import DEFAULT_LANE
+from aiostreamq.model.outcome import (
+    UNREADABLE,
+    JobState,
+    Outcome,
+    Unreadable,
+    decode_outcome,
+)
+from aiostreamq.model.pause import has_pause
+from aiostreamq.model.sight import JobInfo, call_of, moment, time_of
+from aiostreamq.model.tally import read_recent
+from aiostreamq.store.graveyard import Graveyard, Span
+from aiostreamq.store.lookout import Lookout
+
+if TYPE_CHECKING:
+    from aiostreamq.client.task import Task
+    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.lookout import Fields
+
+    SpecOf = Callable[[str], TaskSpec | None]  # what is known here of a task
+
+Jobs = AsyncGenerator[JobInfo, None]
+
+# Those that have not ended, in the order in which they are listed.
+_LIVE = (JobState.RUNNING, JobState.QUEUED, JobState.DELAYED, JobState.PARKED)
+
+# Those that a pause concerns: what runs goes on.
+_WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
+
+
+async def list_jobs(
+    broker: "Broker",
+    state: "JobState | str | Collection[JobState | str] | None",
+    task: "Task[..., object] | str | None",
+    since: "Duration | datetime | None",
+    spec_of: "SpecOf",
+) -> Jobs:
+    """Which jobs there are; see `Producer.jobs`."""
+    states = _states(state)
+    name = task if task is None or isinstance(task, str) else task.name
+    lookout = Lookout(broker)
+    start_ms = await _start_ms(lookout, since)
+    paused: Mapping[str, int] = await lookout.paused() if states & _WAITING else {}
+    for jobs in _ways(broker, lookout, states, start_ms):
+        async with aclosing(jobs):
+            async for job in jobs:
+                is_early = job.since is not None and job.since < moment(start_ms)
+                if not is_early and (name is None or job.task == name):
+                    yield _with_pause(job, paused, spec_of)
+
+
+def _with_pause(job: JobInfo, paused: Mapping[str, int], spec_of: "SpecOf") -> JobInfo:
+    if not paused or job.state not in _WAITING:
+        return job
+    lane = job.lane
+    if lane == RETURNED:  # as workers see it, which put a job back into the lane of its task
+        spec = spec_of(job.task)
+        lane = None if spec is None else spec.options.lane
+    return replace(job, is_paused=True) if has_pause(paused, job.task, lane) else job
+
+
+def _states(state: "JobState | str | Collection[JobState | str] | None") -> set[JobState]:
+    if state is None:
+        return set(JobState)
+    told: Collection[JobState | str] = (state,) if isinstance(state, str) else state
+    try:
+        return set(map(JobState, told))
+    except ValueError as error:
+        raise UsageError(f"state={state!r}: use some of {', '.join(JobState)}") from error
+
+
+async def _start_ms(lookout: Lookout, since: "Duration | datetime | None") -> int:
+    if since is None:
+        return 0
+    if isinstance(since, datetime):
+        if since.tzinfo is None:
+            raise UsageError(
+                f"since={since!r} says no time zone: use datetime.now(UTC) or the like"
+            )
+        return max(0, int(since.timestamp() * 1000))
+    return max(0, await lookout.now_ms() - int(seconds("since", since) * 1000))
+
+
+def _ways(
+    broker: "Broker", lookout: Lookout, states: set[JobState], start_ms: int
+) -> Iterable[Jobs]:
+    """Where the jobs of some states are found."""
+    lanes = (RETURNED, *broker.lanes)
+    if JobState.RUNNING in states:
+        for lane in lanes:
+            yield _running(lookout, lane, broker.keys.stream(lane))
+    if JobState.QUEUED in states:
+        for lane in lanes:
+            yield _queued(lookout, lane, broker.keys.stream(lane))
+    if JobState.DELAYED in states:
+        yield _delayed(lookout)
+    if JobState.PARKED in states:
+        yield _parked(broker, lookout)
+    ended = states - {*_LIVE, JobState.DEAD}
+    if ended:
+        yield _ended(broker, lookout, ended, start_ms)
+    if JobState.DEAD in states:
+        yield _dead(broker, start_ms)
+
+
+async def _running(lookout: Lookout, lane: str, stream: str) -> Jobs:
+    now_ms = await lookout.now_ms()
+    async with aclosing(lookout.pending(stream)) as deliveries:
+        async for pending, entry in deliveries:
+            since = moment(now_ms - pending.idle_ms)
+            yield _of_entry(entry, JobState.RUNNING, lane, since, pending.worker)
+
+
+async def _queued(lookout: Lookout, lane: str, stream: str) -> Jobs:
+    async with aclosing(lookout.waiting(stream)) as entries:
+        async for entry in entries:
+            yield _of_entry(entry, JobState.QUEUED, lane, time_of(entry.entry))
+
+
+async def _delayed(lookout: Lookout) -> Jobs:
+    async with aclosing(lookout.delayed()) as delayed:
+        async for job_id, due_ms, fields in delayed:
+            yield _of_hash(job_id, due_ms, fields)
+
+
+async def _parked(broker: "Broker", lookout: Lookout) -> Jobs:
+    for task in await lookout.parked_tasks():
+        async with aclosing(lookout.entries(broker.keys.parked_for(task), "0")) as entries:
+            async for entry in entries:
+                yield _of_entry(entry, JobState.PARKED, "", time_of(entry.entry))
+
+
+async def _ended(broker: "Broker", lookout: Lookout, states: set[JobState], start_ms: int) -> Jobs:
+    recent = lookout.entries(broker.keys.recent, str(start_ms), newest_first=True)
+    async with aclosing(recent) as entries:
+        async for entry in entries:
+            for ended in read_recent(entry.fields):
+                if ended.state in states:
+                    since = time_of(entry.entry)
+                    yield JobInfo(ended.id, ended.task, ended.state, since, ran=ended.ran)
+
+
+async def _dead(broker: "Broker", start_ms: int) -> Jobs:
+    span = Span(oldest=f"{start_ms}-0")
+    async with aclosing(Graveyard(broker).newest_first(span)) as pages:
+        async for page in pages:
+            for letter in page:
+                if letter.state is JobState.DEAD:
+                    yield JobInfo(
+                        letter.job_id,
+                        letter.task,
+                        letter.state,
+                        letter.died_at,
+                        letter.lane,
+                        letter.worker,
+                        attempt=letter.attempt,
+                        delivery=letter.deliveries,
+                        error=f"{letter.error}: {letter.message}",
+                        args=letter.args,
+                        kwargs=None if letter.args is None else letter.kwargs,
+                    )
+
+
+async def look_at_job(broker: "Broker", job_id: str, spec_of: "SpecOf") -> JobInfo:
+    """How one job stands; see `Job.info`."""
+    found = await broker.status(job_id)
+    if found is None:
+        raise JobNotFound(job_id=job_id)
+    if found.startswith(b"{"):
+        return _of_outcome(job_id, found)
+    lookout = Lookout(broker)
+    job = await _where_it_is(broker, lookout, job_id, JobState(found.decode()))
+    if job.state not in _WAITING:
+        return job
+    return _with_pause(job, await lookout.paused(), spec_of)
+
+
+async def _where_it_is(broker: "Broker", lookout: Lookout, job_id: str, state: JobState) -> JobInfo:
+    fields = await lookout.job(job_id)
+    if state is JobState.DELAYED:
+        due_ms = await lookout.due_ms(job_id)
+        if due_ms is not None:
+            return _of_hash(job_id, due_ms, fields)
+    if state is JobState.PARKED:
+        at, _, task = fields.get(b"q", b"").decode().partition(" ")
+        entry = await lookout.entry(broker.keys.parked_for(task), at) if at else None
+        if entry is not None:
+            return _of_entry(entry, JobState.PARKED, "", time_of(at))
+    if state in {JobState.QUEUED, JobState.RUNNING} and b"e" in fields:
+        lane = fields.get(b"s", DEFAULT_LANE.encode()).decode()
+        stream, at = broker.keys.stream(lane), fields[b"e"].decode()
+        entry, owner = await lookout.entry(stream, at), await lookout.owner(stream, at)
+        if entry is not None and owner is not None:
+            since = moment(await lookout.now_ms() - owner.idle_ms)
+            return _of_entry(entry, JobState.RUNNING, lane, since, owner.worker)
+        if entry is not None:
+            return _of_entry(entry, JobState.QUEUED, lane, time_of(at))
+    # Ended without a result, or gone on to something else between two questions.
+    return JobInfo(job_id, "", state, None)
+
+
+def _of_outcome(job_id: str, told: bytes) -> JobInfo:
+    try:
+        outcome: Outcome = decode_outcome(told)
+    except Unreadable as error:
+        raise JobError(UNREADABLE, job_id=job_id) from error
+    failure = outcome.failure
+    error = f"{failure.type}: {failure.message}" if failure else ""
+    return JobInfo(job_id, outcome.task, outcome.state, None, error=error)
+
+
+def _of_entry(
+    entry: "Fields", state: JobState, lane: str, since: datetime, worker: str = ""
+) -> JobInfo:
+    fields = entry.fields
+    task, args, kwargs = call_of(fields.get(b"job", b""))
+    return JobInfo(
+        fields.get(b"id", b"").decode(errors="replace"),
+        task,
+        state,
+        since,
+        lane,
+        worker,
+        attempt=_number(fields.get(b"a"), 1),
+        delivery=_number(fields.get(b"n"), 0),
+        args=args,
+        kwargs=kwargs,
+    )
+
+
+def _of_hash(job_id: str, due_ms: int, fields: Mapping[bytes, bytes]) -> JobInfo:
+    task, args, kwargs = call_of(fields.get(b"p", b""))
+    return JobInfo(
+        job_id,
+        task,
+        JobState.DELAYED,
+        None,
+        fields.get(b"s", DEFAULT_LANE.encode()).decode(errors="replace"),
+        due=moment(due_ms),
+        attempt=_number(fields.get(b"a"), 1),
+        delivery=_number(fields.get(b"n"), 0),
+        args=args,
+        kwargs=kwargs,
+    )
+
+
+def _number(written: bytes | None, default: int) -> int:
+    return int(written) if written and written.isdigit() else default

@@ -1,0 +1,37 @@
+-- cancelling.lua: a part of every script that can end a job as cancelled. It comes after
+-- ends.lua and cancelled.lua, and the script calls count_noted_ends when it has done all else.
+
+-- As settle.lua's inbox_ms.
+local CANCELLED_INBOX_MS = 60000
+
+-- Ends a job as cancelled and tells who waits. Its hash stays, as its id stays taken.
+local function end_as_cancelled(prefix, id, task, keep_ms)
+  local job = prefix .. 'job:' .. id
+  local waiters = redis.call('HGET', job, 'w')
+  -- First, as it needs no memory: a script that has written is not stopped when it is full.
+  redis.call('HDEL', job, 'w', 'p', 'n', 'a', 'h', 'q', 'x')
+  redis.call('HSET', job, 'c', 'ended', 'ended', '0')
+  if keep_ms > 0 then
+    local outcome = '{"state":"cancelled","n":0,"task":"' .. task .. '"}'
+    redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', string.format('%.0f', keep_ms))
+    for inbox in string.gmatch(waiters or '', '%S+') do
+      redis.call('RPUSH', prefix .. 'inbox:' .. inbox, id .. ' ' .. outcome)
+      redis.call('PEXPIRE', prefix .. 'inbox:' .. inbox, CANCELLED_INBOX_MS)
+    end
+  end
+  note_end(id, task, 'cancelled')
+end
+
+-- Whether a job whose entry has just been acknowledged was cancelled: then it has ended,
+-- and must not come back to life.
+local function has_been_cancelled(prefix, id, entry, envelope)
+  local how = meet_cancelled(prefix, id, entry)
+  if not how then
+    return false
+  end
+  if how ~= 'ended' then
+    end_as_cancelled(prefix, id, task_in(envelope), tonumber(how))
+  end
+  let_expire(prefix, id)
+  return true
+end
