@@ -72,6 +72,21 @@ async def test_returned_work_is_first(store: Store) -> None:
     assert len(read.deliveries) == 3
 
 
+async def test_returned_work_is_half_of_it(store: Store) -> None:
+    """A flood of it leaves room for the lanes, and takes all where they have nothing."""
+    ids = [f"again{number}" for number in range(20)]
+    await store.enqueue(*ids)
+    await store.broker.hand_back(await store.read())
+    await fill(store, default=6)
+    intake = Intake(store.broker, WEIGHTS, strict=False)
+    found = [await intake.read(store.link, "w1", 8, None) for _ in range(3)]
+    assert [lanes_of(store, read) for read in found] == [
+        {"returned": 4, "default": 4},
+        {"returned": 6, "default": 2},
+        {"returned": 8},
+    ]
+
+
 async def test_lanes_that_are_not_served(store: Store) -> None:
     """Of one lane alone, nothing else is read."""
     await fill(store, slow=2, default=2)

@@ -1,6 +1,6 @@
 -- take.lua: give a worker what waits, of several lanes by their weights.
 --
--- KEYS[1]    stream of returned work: it goes first
+-- KEYS[1]    stream of returned work: it goes first, up to half of all where lanes have work
 -- KEYS[2..]  streams of the lanes, the weightiest first; then cancelled, paused
 -- ARGV[1]    group
 -- ARGV[2]    consumer
@@ -28,7 +28,12 @@ local function read(stream, want)
   return #found[1][2]
 end
 
-left = left - read(KEYS[1], left)
+-- What was returned goes first, but it is not all: jobs on their last chance are handed back
+-- again and again, and the others would wait until all of them are through.
+local asked = math.ceil(left / 2)
+local got = read(KEYS[1], asked)
+left = left - got
+local has_more_returned = got == asked
 
 local lanes, weight, pass = {}, {}, {}
 for lane = 2, #KEYS - 2 do
@@ -68,5 +73,8 @@ while left > 0 and #lanes > 0 do
     end
   end
   lanes = with_more
+end
+if left > 0 and has_more_returned then
+  read(KEYS[1], left)
 end
 return { streams, dry, redis.call('EXISTS', KEYS[#KEYS - 1], KEYS[#KEYS]) }
