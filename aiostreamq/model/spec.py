@@ -35,6 +35,11 @@ class TaskSpec:
         object.__setattr__(self, "head", encode_head(self.name))
         object.__setattr__(self, "keep_ms", milliseconds(self.options.result_ttl))
 
+    @property
+    def needs_thread(self) -> bool:
+        """Whether it would hold the event loop up."""
+        return not (self.is_async or self.is_stream) and self.executor == "thread"
+
 
 # Seconds: some hundred years. Redis refuses times that its 64 bits do not hold.
 LONGEST = 3e9

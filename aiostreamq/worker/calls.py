@@ -72,7 +72,7 @@ class Calls:
                 return b"null"
             else:
                 told = {"task": spec.name, "job_id": run.delivery.job_id}
-                value = await self._threads.call(function, args, kwargs, told)
+                value = await self._threads.call(function, args, kwargs, told, run.first)
         finally:
             # Whoever follows the job reads on until its end is told, so that comes last.
             if voice is not None and voice.has_spoken:

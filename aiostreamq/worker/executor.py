@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextvars import Context as Variables
 from contextvars import copy_context
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -215,7 +216,7 @@ class Executor:
             return
         self.running[delivery.stream, delivery.entry] = run
         if delivery.deaths:
-            run.turn = self._suspects.admit(delivery)
+            self._admit(run)
         else:
             self._limit(run)
         name = f"job:{envelope.task}:{delivery.job_id}"
@@ -270,6 +271,23 @@ class Executor:
             self._limit(run)  # from here on: waiting for its turn is not its fault
             run.began = monotonic()
             return await self._calls.call(run, self._begin)
+
+    def _admit(self, run: Run) -> None:
+        if run.spec.needs_thread:
+            run.first = partial(self._take_turn, run)
+        else:
+            run.turn = self._suspects.admit(run.delivery)
+
+    async def _take_turn(self, run: Run) -> None:
+        """Let a suspect begin that has a thread now: while it waited for one, it was not run."""
+        await self._suspects.wait_open()
+        if not run.is_over:
+            run.turn = self._suspects.admit(run.delivery)
+            await run.turn.__aenter__()
+        if run.is_over or run.stop is not None:
+            raise asyncio.CancelledError  # the thread has not called anything yet
+        self._limit(run)
+        run.began = monotonic()
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
         if run.is_over:

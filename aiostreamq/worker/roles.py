@@ -34,6 +34,10 @@ class Gate(Protocol):
         """Say that such a job is about to be run; returns what it is to be run in."""
         ...
 
+    async def wait_open(self) -> None:
+        """Wait until something may start."""
+        ...
+
 
 class Ends(Protocol):
     """Takes what has been run."""

@@ -11,6 +11,8 @@ from aiostreamq.model.tally import BOUNDS, SHORTEST, Kinds, kind_of
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from aiostreamq.client.context import StopFlag
     from aiostreamq.model.delivery import Delivery
@@ -40,6 +42,7 @@ class Run:
         "began",
         "delivery",
         "envelope",
+        "first",
         "flag",
         "give_up_at",
         "is_over",
@@ -62,6 +65,7 @@ class Run:
         self.task: asyncio.Task[None] | None = None  #: None only while it is being started
         self.timeout = 0.0  #: seconds it may take in the process that it waits for; 0 is for ever
         self.turn: Turn | None = None  #: of a suspect
+        self.first: Callable[[], Coroutine[Any, Any, None]] | None = None  #: before it is called
         self.flag: StopFlag | None = None  #: of its context, where its task takes one
         self.began = began  #: when it was started, or its function after it had to wait, monotonic
 

@@ -8,11 +8,11 @@ could pile threads up without bound.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -30,8 +30,9 @@ class Threads:
         args: Sequence[object],
         kwargs: Mapping[str, object],
         told: Mapping[str, object],
+        first: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> object:
-        """Run *function* in a thread.
+        """Run *function* in a thread, which awaits *first* in this loop before.
 
         Cancelling ends the waiting; a thread that has started runs to its end, which
         is reported with what *told* says of the job.
@@ -39,6 +40,8 @@ class Threads:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._limit, thread_name_prefix="aiostreamq")
         call = cast("Callable[[], object]", partial(copy_context().run, function, *args, **kwargs))
+        if first is not None:
+            call = partial(_call_after, first, asyncio.get_running_loop(), call)
         running = self._pool.submit(call)
         try:
             return await asyncio.wrap_future(running)
@@ -51,6 +54,15 @@ class Threads:
         """Start nothing more; threads that run are not waited for."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _call_after(
+    first: Callable[[], Coroutine[Any, Any, None]],
+    loop: asyncio.AbstractEventLoop,
+    call: Callable[[], object],
+) -> object:
+    asyncio.run_coroutine_threadsafe(first(), loop).result()
+    return call()
 
 
 def _report(running: "Future[object]", told: Mapping[str, object]) -> None:

@@ -1,12 +1,16 @@
 """Jobs on their last chance: each is run alone, and they do not wait for one another."""
 
 import asyncio
+import threading
 import time
 from collections import defaultdict
 from itertools import pairwise
 from typing import cast
 
-from aiostreamq import Context, Queue, Worker
+import pytest
+
+from aiostreamq import Context, Job, JobCancelled, JobState, Queue, Worker
+from aiostreamq.model.keys import RETURNED
 from tests.support.waiting import wait_until
 
 JOBS = 8
@@ -19,11 +23,11 @@ _Entries = list[tuple[bytes, list[bytes]]]
 async def suspect(queue: Queue) -> None:
     """Have it look as if two workers had died with each of the jobs that wait."""
     broker, keys = queue.session().broker, queue.session().broker.keys
-    stream = keys.stream("default")
+    stream, returned = keys.stream("default"), keys.stream(RETURNED)
     for entry, fields in cast("_Entries", await broker.call("XRANGE", stream, "-", "+")):
-        fresh = cast("bytes", await broker.call("XADD", stream, "*", *fields, "d", DEATHS))
+        fresh = cast("bytes", await broker.call("XADD", returned, "*", *fields, "d", DEATHS))
         await broker.call("XDEL", stream, entry)
-        await broker.call("HSET", keys.job(fields[1].decode()), "e", fresh)
+        await broker.call("HSET", keys.job(fields[1].decode()), "e", fresh, "s", RETURNED)
 
 
 async def test_alone_in_each_worker_and_spread_over_all(queue: Queue) -> None:
@@ -78,3 +82,91 @@ async def test_burst_waits_for_what_it_handed_back(queue: Queue) -> None:
     await suspect(queue)
     await Worker(queue).run(burst=True)
     assert sorted(ran) == sorted(job.id for job in jobs)
+
+
+async def test_not_run_while_it_waits_for_a_thread(queue: Queue) -> None:
+    """It is not noted as run, and holds nobody up."""
+    gate = threading.Event()
+
+    @queue.task
+    def wait() -> None:
+        gate.wait(20)
+
+    @queue.task
+    def note() -> str:
+        return threading.current_thread().name
+
+    @queue.task
+    async def plain() -> None: ...
+
+    jobs = [await note.enqueue() for _ in range(3)]
+    await suspect(queue)
+    keys, call = queue.session().broker.keys, queue.session().broker.call
+    async with Worker(queue, threads=1) as worker:
+        # Returned work goes first: so that the thread is taken, the others must be paused.
+        await queue.pause(task=note)
+        blocking = await wait.enqueue()
+        await wait_until(lambda: is_running(blocking), "the thread to be taken")
+        await queue.resume(task=note)
+        await plain.enqueue()
+        await wait_until(lambda: worker.finished == 1, "the plain one to end")
+        for job in jobs:
+            assert not await call("HEXISTS", keys.job(job.id), "x")
+        gate.set()
+        names = await asyncio.gather(*(job.result(timeout=20) for job in jobs))
+    assert all(name.startswith("aiostreamq") for name in names)
+
+
+async def is_running(job: Job[None]) -> bool:
+    """Say whether a worker has it."""
+    return await job.status() is JobState.RUNNING
+
+
+async def test_cancelled_while_it_waits_for_a_thread(queue: Queue) -> None:
+    """It ends at once, and is not called when there is a thread."""
+    gate, ran = threading.Event(), list[str]()
+
+    @queue.task
+    def wait() -> None:
+        gate.wait(20)
+
+    @queue.task
+    def note(context: Context) -> None:
+        ran.append(context.job_id)
+
+    job = await note.enqueue()
+    await suspect(queue)
+    async with Worker(queue, threads=1) as worker:
+        await queue.pause(task=note)
+        blocking = await wait.enqueue()
+        await wait_until(lambda: is_running(blocking), "the thread to be taken")
+        await queue.resume(task=note)
+        await wait_until(lambda: is_running(job), "the suspect to be here")
+        assert await job.cancel() is JobState.RUNNING
+        with pytest.raises(JobCancelled):
+            await job.result(timeout=20)
+        gate.set()
+        await blocking.result(timeout=20)
+        assert await note.enqueue()
+        await wait_until(lambda: worker.finished == 3, "another one to end")
+    assert len(ran) == 1
+    assert ran != [job.id]
+
+
+async def test_they_do_not_starve_the_others(store_url: str) -> None:
+    """Where there are several lanes too, what waits there gets its part of each read."""
+    finished: list[str] = []
+    async with Queue(store_url, lanes={"default": 2, "low": 1}) as queue:
+
+        @queue.task
+        async def note(name: str) -> None:
+            await asyncio.sleep(0.05)
+            finished.append(name)
+
+        suspects = [await note.enqueue("suspect") for _ in range(20)]
+        await suspect(queue)
+        plain = [await note.using(lane=lane).enqueue(lane) for lane in ("default", "low")]
+        async with Worker(queue, concurrency=10):
+            await asyncio.gather(*(job.result(timeout=20) for job in plain))
+            assert finished.count("suspect") < 5
+            await asyncio.gather(*(job.result(timeout=20) for job in suspects))
