@@ -74,9 +74,9 @@ _PASS_WHEN_FULL = frozenset(
 )
 
 
-# What ends a delivery, or moves it, must not bring a cancelled job back to life; and what
-# ends a job has it counted.
-_CANCELLING = ("parts/ends", "parts/cancelled", "parts/cancelling")
+# What ends a delivery, or moves it, asks first whose it is, and must not bring a cancelled
+# job back to life; and what ends a job has it counted.
+_CANCELLING = ("parts/ends", "parts/job", "parts/cancelled", "parts/cancelling")
 _PARTS = {
     "count": ("parts/ends",),
     "settle": ("parts/cancelled",),

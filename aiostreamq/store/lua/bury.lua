@@ -23,25 +23,6 @@ local buried = 0
 -- Lua can hand on some 8,000 values at once, and a stranger may write more.
 local MOST_VALUES = 1000
 
--- Only the entry that the job itself names: a stranger's that says the same id is no
--- word on that job. Entries of different streams can have the same id.
-local function is_named(job, stream, entry)
-  local known = redis.call('HMGET', job, 'e', 's')
-  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
-end
-
-local function give_up(id, envelope)
-  local job = prefix .. 'job:' .. id
-  redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
-  local waiters = redis.call('HGET', job, 'w')
-  for inbox in string.gmatch(waiters or '', '%S+') do
-    redis.call('RPUSH', prefix .. 'inbox:' .. inbox, id .. ' ' .. outcome)
-    redis.call('PEXPIRE', prefix .. 'inbox:' .. inbox, inbox_ms)
-  end
-  redis.call('DEL', job)
-  note_end(id, task_in(envelope), 'dead')
-end
-
 for at = 8, #ARGV, 2 do
   local stream, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
   local found = redis.call('XRANGE', stream, entry, entry)[1]
@@ -51,9 +32,9 @@ for at = 8, #ARGV, 2 do
       'outcome', outcome, 'worker', worker, 'stream', stream, 'entry', entry,
       unpack(fields, 1, math.min(#fields, MOST_VALUES)))
     redis.call('XDEL', stream, entry)
-    if fields[1] == 'id' and is_named(prefix .. 'job:' .. fields[2], stream, entry)
+    if fields[1] == 'id' and is_named(prefix, fields[2], stream, entry)
       and not has_been_cancelled(prefix, fields[2], entry, fields[6]) then
-      give_up(fields[2], fields[6])
+      give_up(prefix, fields[2], fields[6], outcome, keep_ms, inbox_ms)
     end
     buried = buried + 1
   end

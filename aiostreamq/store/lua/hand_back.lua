@@ -15,13 +15,6 @@ local group, prefix, goal = ARGV[1], ARGV[2], KEYS[tonumber(ARGV[3])]
 local lane = string.sub(goal, string.len(prefix .. 'stream:') + 1)
 local handed = 0
 
--- Only the entry that the job itself names: a stranger's that says the same id is no
--- word on that job. Entries of different streams can have the same id.
-local function is_named(job, stream, entry)
-  local known = redis.call('HMGET', job, 'e', 's')
-  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
-end
-
 local function put_back(stream, entry, fields)
   for field = 1, #fields, 2 do
     if fields[field] == 'n' then
@@ -30,9 +23,9 @@ local function put_back(stream, entry, fields)
   end
   local fresh = redis.call('XADD', goal, '*', unpack(fields))
   for field = 1, #fields, 2 do
-    local job = fields[field] == 'id' and prefix .. 'job:' .. fields[field + 1]
-    if job and is_named(job, stream, entry) then
-      redis.call('HSET', job, 'e', fresh, 's', lane)
+    local id = fields[field] == 'id' and fields[field + 1]
+    if id and is_named(prefix, id, stream, entry) then
+      redis.call('HSET', prefix .. 'job:' .. id, 'e', fresh, 's', lane)
     end
   end
 end

@@ -40,9 +40,9 @@ redis.call('HSET', workers, name, 'dead')
 -- each as name@ms, with spaces between.
 local ID, N, ENVELOPE = 2, 4, 6
 
--- The outcome of a job that took down every worker that ran it. Its n is 0: no
+-- Keeps a job that took down every worker that ran it; returns its outcome. Its n is 0: no
 -- delivery ended it, so that the outcome of one that was only thought dead is refused.
-local function give_up(job, deaths, victims, stream, entry, fields, is_own)
+local function bury(deaths, victims, stream, entry, fields)
   local message = string.format(
     'delivered %d times, and each worker died before it had an outcome: %s', deaths, victims)
   local outcome = cjson.encode({
@@ -50,17 +50,7 @@ local function give_up(job, deaths, victims, stream, entry, fields, is_own)
   })
   redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
     'outcome', outcome, 'worker', name, 'stream', stream, 'entry', entry, unpack(fields))
-  if not is_own then
-    return
-  end
-  redis.call('SET', prefix .. 'result:' .. fields[ID], outcome, 'PX', keep_ms)
-  local waiters = redis.call('HGET', job, 'w')
-  for inbox in string.gmatch(waiters or '', '%S+') do
-    redis.call('RPUSH', prefix .. 'inbox:' .. inbox, fields[ID] .. ' ' .. outcome)
-    redis.call('PEXPIRE', prefix .. 'inbox:' .. inbox, inbox_ms)
-  end
-  redis.call('DEL', job)
-  note_end(fields[ID], task_in(fields[ENVELOPE]), 'dead')
+  return outcome
 end
 
 -- Lua can hand on some 8,000 values at once, and a stranger may write more.
@@ -90,13 +80,6 @@ local function note_death(fields)
   return 1, victim
 end
 
--- Only the entry that the job itself names: a stranger's that says the same id is no
--- word on that job. Entries of different streams can have the same id.
-local function is_named(job, stream, entry)
-  local known = redis.call('HMGET', job, 'e', 's')
-  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
-end
-
 local function recover(stream, entry)
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   redis.call('XACK', stream, group, entry)
@@ -109,15 +92,17 @@ local function recover(stream, entry)
     and #fields <= MOST_VALUES and string.len(fields[N]) <= 15
   local n = is_job and string.find(fields[N], '^[1-9]%d*$') and tonumber(fields[N])
   redis.call('XDEL', stream, entry)
-  local job = n and prefix .. 'job:' .. fields[ID]
-  local is_own = n and is_named(job, stream, entry)
+  local is_own = n and is_named(prefix, fields[ID], stream, entry)
   if is_own and has_been_cancelled(prefix, fields[ID], entry, fields[ENVELOPE]) then
     return 0, 0
   end
   if n then
     local deaths, victims = note_death(fields)
     if deaths >= max_deliveries then
-      give_up(job, deaths, victims, stream, entry, fields, is_own)
+      local outcome = bury(deaths, victims, stream, entry, fields)
+      if is_own then
+        give_up(prefix, fields[ID], fields[ENVELOPE], outcome, keep_ms, inbox_ms)
+      end
       return 0, 1
     end
     fields[N] = string.format('%d', n + 1)
@@ -125,7 +110,7 @@ local function recover(stream, entry)
   local fresh = redis.call('XADD', returned, '*',
     unpack(fields, 1, math.min(#fields, MOST_VALUES)))
   if is_own then
-    redis.call('HSET', job, 'e', fresh, 's', 'returned')
+    redis.call('HSET', prefix .. 'job:' .. fields[ID], 'e', fresh, 's', 'returned')
   end
   return 1, 0
 end

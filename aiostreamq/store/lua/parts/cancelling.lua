@@ -1,5 +1,6 @@
 -- cancelling.lua: a part of every script that can end a job as cancelled. It comes after
--- ends.lua and cancelled.lua, and the script calls count_noted_ends when it has done all else.
+-- ends.lua, job.lua and cancelled.lua, and the script calls count_noted_ends when it has
+-- done all else.
 
 -- As settle.lua's inbox_ms.
 local CANCELLED_INBOX_MS = 60000
@@ -14,10 +15,7 @@ local function end_as_cancelled(prefix, id, task, keep_ms)
   if keep_ms > 0 then
     local outcome = '{"state":"cancelled","n":0,"task":"' .. task .. '"}'
     redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', string.format('%.0f', keep_ms))
-    for inbox in string.gmatch(waiters or '', '%S+') do
-      redis.call('RPUSH', prefix .. 'inbox:' .. inbox, id .. ' ' .. outcome)
-      redis.call('PEXPIRE', prefix .. 'inbox:' .. inbox, CANCELLED_INBOX_MS)
-    end
+    tell(prefix, waiters, id, outcome, CANCELLED_INBOX_MS)
   end
   note_end(id, task, 'cancelled')
 end
