@@ -23,8 +23,10 @@ for at = 3, #ARGV, 3 do
     if not has_been_cancelled(prefix, fields[2], entry, fields[6]) then
       local place = redis.call('XADD', prefix .. 'parked:' .. task, '*', unpack(fields))
       redis.call('SADD', prefix .. 'parked', task)
-      redis.call('HSET', job, 's', 'parked', 'q', place .. ' ' .. task)
-      redis.call('HDEL', job, 'e')
+      if is_named(prefix, fields[2], stream, entry) then
+        redis.call('HSET', job, 's', 'parked', 'q', place .. ' ' .. task)
+        redis.call('HDEL', job, 'e')
+      end
     end
     redis.call('XDEL', stream, entry)
     parked = parked + 1

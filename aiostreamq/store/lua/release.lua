@@ -20,8 +20,11 @@ for at = 3, #ARGV do
     local fields = waiting[2]
     redis.call('XDEL', parked, waiting[1]) -- first, so that it passes when memory is full
     local fresh = redis.call('XADD', returned, '*', unpack(fields))
-    redis.call('HSET', prefix .. 'job:' .. fields[2], 'e', fresh, 's', 'returned')
-    redis.call('HDEL', prefix .. 'job:' .. fields[2], 'q')
+    local job = prefix .. 'job:' .. fields[2]
+    if redis.call('HGET', job, 'q') == waiting[1] .. ' ' .. ARGV[at] then
+      redis.call('HSET', job, 'e', fresh, 's', 'returned')
+      redis.call('HDEL', job, 'q')
+    end
     moved = moved + 1
   end
   if redis.call('XLEN', parked) == 0 then

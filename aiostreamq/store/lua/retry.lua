@@ -21,6 +21,25 @@ local first = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or 
 local earliest = math.huge
 local refused = {}
 
+local function keep(job, told, n, attempt, due)
+  -- Into the returned work when it is due: it has waited in line before.
+  redis.call('HSET', job, 'p', told['job'], 'n', n, 'a', attempt, 's', 'returned')
+  redis.call('HDEL', job, 'e')
+  if told['h'] then
+    redis.call('HSET', job, 'h', told['h'])
+  end
+  redis.call('ZADD', delayed, due, told['id'])
+  earliest = math.min(earliest, due)
+end
+
+local function put_back(told, n, attempt)
+  local fields = { 'id', told['id'], 'n', n, 'job', told['job'], 'a', attempt }
+  if told['h'] then
+    fields[9], fields[10] = 'h', told['h']
+  end
+  return redis.call('XADD', returned, '*', unpack(fields))
+end
+
 for at = 3, #ARGV, 3 do
   local stream, entry, delay_ms = KEYS[tonumber(ARGV[at]) + 2], ARGV[at + 1], tonumber(ARGV[at + 2])
   local found = redis.call('XRANGE', stream, entry, entry)[1]
@@ -32,24 +51,18 @@ for at = 3, #ARGV, 3 do
     local job = prefix .. 'job:' .. told['id']
     local n = string.format('%d', tonumber(told['n']) + 1)
     local attempt = string.format('%d', (tonumber(told['a']) or 1) + 1)
+    local is_own = is_named(prefix, told['id'], stream, entry)
     redis.call('XDEL', stream, entry)
-    local is_cancelled = has_been_cancelled(prefix, told['id'], entry, told['job'])
-    if not is_cancelled and delay_ms > 0 then
-      -- Into the returned work when it is due: it has waited in line before.
-      redis.call('HSET', job, 'p', told['job'], 'n', n, 'a', attempt, 's', 'returned')
-      redis.call('HDEL', job, 'e')
-      if told['h'] then
-        redis.call('HSET', job, 'h', told['h'])
+    if not has_been_cancelled(prefix, told['id'], entry, told['job']) then
+      -- The hash of another job is no place to keep it: at once, rather than never.
+      if delay_ms > 0 and (is_own or redis.call('EXISTS', job) == 0) then
+        keep(job, told, n, attempt, now + delay_ms)
+      else
+        local fresh = put_back(told, n, attempt)
+        if is_own then
+          redis.call('HSET', job, 'e', fresh, 's', 'returned')
+        end
       end
-      redis.call('ZADD', delayed, now + delay_ms, told['id'])
-      earliest = math.min(earliest, now + delay_ms)
-    elseif not is_cancelled then
-      local fields = { 'id', told['id'], 'n', n, 'job', told['job'], 'a', attempt }
-      if told['h'] then
-        fields[9], fields[10] = 'h', told['h']
-      end
-      local fresh = redis.call('XADD', returned, '*', unpack(fields))
-      redis.call('HSET', job, 'e', fresh, 's', 'returned')
     end
   else
     refused[#refused + 1] = at / 3
