@@ -10,6 +10,7 @@ import pytest
 
 from aiostreamq.model.cron import Every
 from aiostreamq.model.schedule import Definition, Rules, job_id
+from aiostreamq.store.link import CommandError
 from aiostreamq.store.timetable import TICK_LIMIT, Due, Tick, Timetable
 from tests.support.store import Store
 
@@ -355,3 +356,93 @@ async def test_next_is_told(scene: Scene) -> None:
     assert later is not None
     assert sooner is not None
     assert later - sooner == pytest.approx(60, abs=5)
+
+
+async def spoil(scene: Scene, name: str) -> None:
+    """Have another program put something else in the place of a key."""
+    key = scene.store.keys.prefix + name
+    await scene.store.call("DEL", key)
+    await scene.store.call("SET", key, "?")
+
+
+async def repair(scene: Scene, name: str) -> None:
+    """Delete it, as an operator would who has seen the log."""
+    await scene.store.call("DEL", scene.store.keys.prefix + name)
+    await scene.store.broker.set_up(scene.store.link)
+
+
+@pytest.mark.parametrize("key", ["schedules", "schedule:s", "schedule_due", "control"])
+async def test_put_beside_a_foreign_key(scene: Scene, key: str) -> None:
+    """It raises and keeps no half of a schedule: the same call makes it when the key is gone."""
+    await spoil(scene, key)
+    with pytest.raises(CommandError, match="WRONGTYPE"):
+        await scene.put()
+    await repair(scene, key)
+    assert await scene.put() == 1
+    assert [due.at for due in await scene.due()] == [5000]
+
+
+@pytest.mark.parametrize("key", ["schedules", "schedule:s", "schedule_due_code", "control"])
+async def test_declared_beside_a_foreign_key(scene: Scene, key: str) -> None:
+    """The same for one that code declares."""
+    await spoil(scene, key)
+    with pytest.raises(CommandError, match="WRONGTYPE"):
+        await scene.table.declare([("s", RAW, 5000)])
+    await repair(scene, key)
+    assert await scene.table.declare([("s", RAW, 5000)]) == [1]
+    assert [due.at for due in await scene.due("s")] == [5000]
+
+
+@pytest.mark.parametrize("key", ["schedule_due", "control"])
+async def test_resumed_beside_a_foreign_key(scene: Scene, key: str) -> None:
+    """It raises and is paused still: the same call lets it go on when the key is gone."""
+    await scene.put()
+    await scene.table.pause("s", 5)
+    rev = (await scene.state())["rev"]
+    await spoil(scene, key)
+    with pytest.raises(CommandError, match="WRONGTYPE"):
+        await scene.table.resume("s", rev, 5000, 5)
+    await repair(scene, key)
+    assert await scene.table.resume("s", rev, 5000, 5) == 1
+    assert [due.at for due in await scene.due()] == [5000]
+
+
+@pytest.mark.parametrize("key", ["stream:default", "schedule_due_code", "delayed"])
+async def test_tick_beside_a_foreign_key(scene: Scene, key: str) -> None:
+    """It raises and the schedule stands where it was: fired when the key is gone, and once."""
+    await scene.put()
+    [due] = await scene.due()
+    await spoil(scene, key)
+    with pytest.raises(CommandError, match="WRONGTYPE"):
+        await scene.table.fire([tick(due)])
+    await repair(scene, key)
+    assert await scene.due() == [due]
+    assert await scene.table.fire([tick(due), tick(due)]) == [1, 0]
+    assert await scene.queued() == [job_id("s", 5000)]
+
+
+async def test_tick_without_control(scene: Scene) -> None:
+    """The word that a job is delayed is only a hint."""
+    await scene.put()
+    [due] = await scene.due()
+    await spoil(scene, "control")
+    assert await scene.table.fire([tick(due, start=FAR)]) == [1]
+    assert await scene.store.broker.status(job_id("s", 5000)) == b"delayed"
+
+
+async def test_foreign_keys_stop_no_other_schedule(scene: Scene) -> None:
+    """Neither does one in the place of a schedule's hash, nor of its last job, nor its lane."""
+    await scene.put("s")
+    await scene.put("t", raw=replace(EVERY, lane="slow").encode())
+    await scene.put("u")
+    t, u = (await scene.due())[1:]
+    await spoil(scene, "schedule:s")
+    assert await scene.due() == [t, u]
+    await spoil(scene, "stream:slow")
+    with pytest.raises(CommandError, match="WRONGTYPE"):
+        await scene.table.fire([tick(t)._replace(lane="slow"), tick(u)])
+    assert await scene.queued() == [job_id("u", 5000)]
+    await spoil(scene, f"job:{job_id('u', 5000)}")
+    [_, u] = await scene.due()
+    assert not u.last_lives
+    assert await scene.table.fire([tick(u, overlap="skip")]) == [1]

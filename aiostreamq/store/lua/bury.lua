@@ -19,6 +19,8 @@
 local dead, group, prefix, outcome, worker = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local max_dead, keep_ms, inbox_ms = ARGV[5], ARGV[6], ARGV[7]
 local buried = 0
+local are_cancelled = are_any_cancelled(prefix)
+redis.call('XLEN', dead) -- raises here where it is no stream: later would be too late
 
 -- Lua can hand on some 8,000 values at once, and a stranger may write more.
 local MOST_VALUES = 1000
@@ -33,7 +35,7 @@ for at = 8, #ARGV, 2 do
       unpack(fields, 1, math.min(#fields, MOST_VALUES)))
     redis.call('XDEL', stream, entry)
     if fields[1] == 'id' and is_named(prefix, fields[2], stream, entry)
-      and not has_been_cancelled(prefix, fields[2], entry, fields[6]) then
+      and not (are_cancelled and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
       give_up(prefix, fields[2], fields[6], outcome, keep_ms, inbox_ms)
     end
     buried = buried + 1

@@ -22,6 +22,10 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local answers, running = {}, {}
 
+-- Raise here where they are something else: later would be too late.
+redis.call('XLEN', control)
+redis.call('ZCARD', cancelled)
+
 -- A longer one is not read for the sake of one number.
 local LONGEST_ENVELOPE = 65536
 
@@ -67,6 +71,7 @@ local function cancel_parked(id, place, keeps_none)
   local entry, task = string.match(place, '^(%S+) (.*)$')
   local parked = prefix .. 'parked:' .. task
   local found = redis.call('XRANGE', parked, entry, entry)[1]
+  redis.call('SCARD', prefix .. 'parked') -- the same
   redis.call('XDEL', parked, entry)
   if redis.call('XLEN', parked) == 0 then
     redis.call('DEL', parked)
@@ -99,11 +104,11 @@ local function cancel_in_stream(id, lane, entry, keeps_none)
 end
 
 local function cancel(id)
-  local outcome = redis.call('GET', prefix .. 'result:' .. id)
-  if outcome then
+  local outcome = redis.pcall('GET', prefix .. 'result:' .. id)
+  if type(outcome) == 'string' then
     return outcome
   end
-  local known = redis.call('HMGET', prefix .. 'job:' .. id, 'ended', 'c', 'p', 'q', 'e', 's', 'k')
+  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'ended', 'c', 'p', 'q', 'e', 's', 'k')
   local envelope, parked, entry, lane = known[3], known[4], known[5], known[6] or 'default'
   if known[1] then
     return known[2] == 'ended' and 'cancelled' or 'done'
@@ -121,7 +126,7 @@ local function cancel(id)
     end
     return 'parked'
   end
-  return entry and cancel_in_stream(id, lane, entry, known[7])
+  return entry and cancel_in_stream(id, lane, entry, known[7]) or false
 end
 
 for at = 5, #ARGV do
@@ -134,9 +139,9 @@ end
 
 -- Of the oldest, those whose entry is gone without anyone having met it.
 for _, id in ipairs(redis.call('ZRANGE', cancelled, 0, 1)) do
-  local known = redis.call('HMGET', prefix .. 'job:' .. id, 'e', 's')
+  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'e', 's')
   local entry, stream = known[1], prefix .. 'stream:' .. (known[2] or 'default')
-  if not entry or #redis.call('XRANGE', stream, entry, entry) == 0 then
+  if not entry or #redis.pcall('XRANGE', stream, entry, entry) == 0 then
     redis.call('ZREM', cancelled, id)
     let_expire(prefix, id)
   end

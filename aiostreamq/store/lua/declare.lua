@@ -23,11 +23,16 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local rev = time[1] .. '.' .. time[2] -- of no other definition, not even of one that was forgotten
 local answers, has_changed = {}, false
 
+-- Raise here where they are something else: later would leave half a schedule.
+redis.call('ZCARD', due_names)
+redis.call('XLEN', control)
+
 for at = 3, #ARGV, 3 do
   local name, definition, due = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local state = prefix .. 'schedule:' .. name
   local known = redis.call('HGET', schedules, name)
   local answer = 0
+  redis.call('HLEN', state) -- the same
   if known and not redis.call('HGET', state, 'code') then
     answer = 3
   elseif look == '1' and not known then

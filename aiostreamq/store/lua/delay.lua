@@ -45,6 +45,7 @@ for at = 3, #ARGV, 5 do
 end
 
 if earliest < (tonumber(first) or math.huge) then
-  redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
+  -- Only a hint: they look now and then.
+  redis.pcall('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
 end
 return taken

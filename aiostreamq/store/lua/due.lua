@@ -25,7 +25,7 @@ local listed = {}
 local count = 0
 
 local function list(name)
-  local state = redis.call('HMGET', prefix .. 'schedule:' .. name, 'rev', 'at', 'held', 'last')
+  local state = redis.pcall('HMGET', prefix .. 'schedule:' .. name, 'rev', 'at', 'held', 'last')
   local definition = redis.call('HGET', schedules, name)
   local rev, at, held, last = state[1], state[2] or '', state[3] or '', state[4] or ''
   if not (definition and rev) then
@@ -33,7 +33,7 @@ local function list(name)
   end
   local job = prefix .. 'job:' .. last
   local lives = 0
-  if last ~= '' and redis.call('EXISTS', job) == 1 and not redis.call('HGET', job, 'ended')
+  if last ~= '' and redis.call('EXISTS', job) == 1 and not redis.pcall('HGET', job, 'ended')
     and redis.call('EXISTS', prefix .. 'result:' .. last) == 0 then
     lives = 1
   end

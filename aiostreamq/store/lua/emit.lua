@@ -23,7 +23,7 @@ local refused = {}
 
 -- The fence: a job names the entry of its present delivery.
 local function is_present(id, stream, entry)
-  local known = redis.call('HMGET', prefix .. 'job:' .. id, 'e', 's', 'ended')
+  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'e', 's', 'ended')
   return known[1] == entry and not known[3]
     and prefix .. 'stream:' .. (known[2] or 'default') == stream
 end

@@ -14,6 +14,8 @@
 local group, prefix, goal = ARGV[1], ARGV[2], KEYS[tonumber(ARGV[3])]
 local lane = string.sub(goal, string.len(prefix .. 'stream:') + 1)
 local handed = 0
+local are_cancelled = are_any_cancelled(prefix)
+redis.call('XLEN', goal) -- raises here where it is no stream: later would be too late
 
 local function put_back(stream, entry, fields)
   for field = 1, #fields, 2 do
@@ -35,7 +37,8 @@ for at = 4, #ARGV, 2 do
   local found = redis.call('XRANGE', stream, entry, entry)
   if redis.call('XACK', stream, group, entry) == 1 and found[1] then
     local fields = found[1][2]
-    if not (fields[1] == 'id' and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
+    if not (are_cancelled and fields[1] == 'id'
+      and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
       put_back(stream, entry, fields)
     end
     redis.call('XDEL', stream, entry)

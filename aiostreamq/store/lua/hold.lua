@@ -18,6 +18,10 @@ local name, rev, due, paused = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local known = redis.call('HMGET', state, 'rev', 'paused', 'code')
 local due_names = known[3] and KEYS[2] or KEYS[1]
 
+-- Raise here where they are something else: later would leave half a schedule.
+redis.call('ZCARD', due_names)
+redis.call('XLEN', KEYS[3])
+
 if not known[1] then
   return -1
 end

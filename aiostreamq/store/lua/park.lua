@@ -12,15 +12,18 @@
 
 local group, prefix = ARGV[1], ARGV[2]
 local parked = 0
+local are_cancelled = are_any_cancelled(prefix)
+redis.call('SCARD', prefix .. 'parked') -- raises here where it is no set: later would be too late
 
 for at = 3, #ARGV, 3 do
   local stream, entry, task = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2]
   local found = redis.call('XRANGE', stream, entry, entry)[1]
+  redis.call('XLEN', prefix .. 'parked:' .. task) -- the same
   if redis.call('XACK', stream, group, entry) == 1 and found then
     local fields = found[2]
     -- An entry begins with the job's id: enqueue.lua writes it so.
     local job = prefix .. 'job:' .. fields[2]
-    if not has_been_cancelled(prefix, fields[2], entry, fields[6]) then
+    if not (are_cancelled and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
       local place = redis.call('XADD', prefix .. 'parked:' .. task, '*', unpack(fields))
       redis.call('SADD', prefix .. 'parked', task)
       if is_named(prefix, fields[2], stream, entry) then

@@ -9,6 +9,7 @@
 
 local paused, control, limit = KEYS[1], KEYS[2], ARGV[1]
 local fresh = 0
+redis.call('XLEN', control) -- raises here where it is no stream: nobody would hear of it
 
 if string.sub(limit, 1, 1) == '+' then
   local time = redis.call('TIME')

@@ -11,6 +11,7 @@ local paused, control = KEYS[1], KEYS[2]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local found, has_ended = { now }, false
+redis.call('XLEN', control) -- raises here where it is no stream: nobody would hear of it
 
 local told = redis.call('HGETALL', paused)
 for at = 1, #told, 2 do

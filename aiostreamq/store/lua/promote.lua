@@ -6,22 +6,32 @@
 --
 -- Returns {moved, wait_ms, now}: wait_ms is the time until the next is due, 0 where
 -- more is due already, and -1 where nothing is delayed; now is in ms. Any number of workers may
--- call it at once. Cost O(moved log delayed), about 10 microseconds each.
+-- call it at once. Raises where a lane is no stream: its jobs stay, the others have gone. Cost O(moved log delayed), about 10 microseconds each.
 
 local delayed, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
-local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)
-for _, id in ipairs(due) do
+local moved, trouble = 0, nil
+local streams = {}
+
+-- Whether a lane can take jobs. Asked first: later its error would lose one.
+local function is_stream(key)
+  if streams[key] == nil then
+    local length = redis.pcall('XLEN', key)
+    streams[key] = type(length) == 'number'
+    trouble = not streams[key] and length or trouble
+  end
+  return streams[key]
+end
+
+local function promote(id, job, stream, kept)
+  local envelope, n, attempt, history = kept[1], kept[2], kept[4], kept[5]
   -- First, because a script whose first write needs no memory is not stopped when
   -- there is none: what is due must run for memory to get free.
   redis.call('ZREM', delayed, id)
-  local job = prefix .. 'job:' .. id
-  local kept = redis.call('HMGET', job, 'p', 'n', 's', 'a', 'h')
-  local envelope, n, lane, attempt, history = kept[1], kept[2], kept[3], kept[4], kept[5]
+  moved = moved + 1
   if envelope then
-    local stream = prefix .. 'stream:' .. lane
     local fields = { 'id', id, 'n', n, 'job', envelope }
     if attempt then
       fields[7], fields[8] = 'a', attempt
@@ -36,8 +46,21 @@ for _, id in ipairs(due) do
   end
 end
 
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)) do
+  local job = prefix .. 'job:' .. id
+  -- Where somebody has put something else in its place, nothing of the job is left.
+  local kept = redis.pcall('HMGET', job, 'p', 'n', 's', 'a', 'h')
+  local stream = prefix .. 'stream:' .. (kept[3] or 'default')
+  if is_stream(stream) then
+    promote(id, job, stream, kept)
+  end
+end
+if trouble then
+  return trouble
+end
+
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
 if not first then
-  return { #due, -1, now }
+  return { moved, -1, now }
 end
-return { #due, math.max(0, math.ceil(tonumber(first) - now)), now }
+return { moved, math.max(0, math.ceil(tonumber(first) - now)), now }

@@ -18,7 +18,8 @@
 -- more and the call should be made again, 1 where it has nothing left, and -1
 -- where it lives after all and nothing was done. Every delivery becomes a new
 -- entry of a higher number, so that its old owner's XACK finds nothing. A cancelled job
--- ends instead. What ends here is counted here.
+-- ends instead. What ends here is counted here. Raises where a stream is none or has no group:
+-- the others have been gone through.
 -- Cost O(deliveries), about 10 microseconds each.
 
 local workers, dead, returned = KEYS[1], KEYS[2], KEYS[3]
@@ -33,6 +34,11 @@ local beat = redis.call('HGET', workers, name)
 if beat ~= seen and beat ~= 'dead' then
   return { 0, 0, -1 }
 end
+local are_cancelled = are_any_cancelled(prefix)
+
+-- Raise here where they are no streams: later would be too late.
+redis.call('XLEN', dead)
+redis.call('XLEN', returned)
 redis.call('HSET', workers, name, 'dead')
 
 -- Places of the values in an entry as enqueue.lua writes it, and of what may follow:
@@ -60,7 +66,7 @@ local MOST_VALUES = 1000
 -- again must not take along all that comes back together with it.
 local function is_innocent(fields)
   local job = prefix .. 'job:' .. fields[ID]
-  return redis.call('EXISTS', job) == 1 and redis.call('HGET', job, 'x') ~= fields[N]
+  return redis.call('EXISTS', job) == 1 and redis.pcall('HGET', job, 'x') ~= fields[N]
 end
 
 local function note_death(fields)
@@ -93,7 +99,7 @@ local function recover(stream, entry)
   local n = is_job and string.find(fields[N], '^[1-9]%d*$') and tonumber(fields[N])
   redis.call('XDEL', stream, entry)
   local is_own = n and is_named(prefix, fields[ID], stream, entry)
-  if is_own and has_been_cancelled(prefix, fields[ID], entry, fields[ENVELOPE]) then
+  if is_own and are_cancelled and has_been_cancelled(prefix, fields[ID], entry, fields[ENVELOPE]) then
     return 0, 0
   end
   if n then
@@ -115,22 +121,26 @@ local function recover(stream, entry)
   return 1, 0
 end
 
-local all_returned, all_given_up, finished = 0, 0, 1
+local all_returned, all_given_up, finished, trouble = 0, 0, 1, nil
 for at = 3, #KEYS do
   local stream = KEYS[at]
-  local pending = redis.call('XPENDING', stream, group, '-', '+', limit, name)
-  for _, delivery in ipairs(pending) do
-    local back, up = recover(stream, delivery[1])
-    all_returned, all_given_up = all_returned + back, all_given_up + up
-  end
-  if #pending == limit then
-    finished = 0
+  local pending = redis.pcall('XPENDING', stream, group, '-', '+', limit, name)
+  if pending.err then
+    trouble = pending -- told when the others have been gone through
   else
-    redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
+    for _, delivery in ipairs(pending) do
+      local back, up = recover(stream, delivery[1])
+      all_returned, all_given_up = all_returned + back, all_given_up + up
+    end
+    if #pending == limit then
+      finished = 0
+    else
+      redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
+    end
   end
 end
-if finished == 1 then
+if finished == 1 and not trouble then
   redis.call('HDEL', workers, name)
 end
 count_noted_ends(prefix)
-return { all_returned, all_given_up, finished }
+return trouble or { all_returned, all_given_up, finished }

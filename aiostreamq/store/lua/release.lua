@@ -11,6 +11,10 @@
 local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local moved = 0
 
+-- Raise here where they are something else: later would be too late.
+redis.call('XLEN', returned)
+redis.call('SCARD', prefix .. 'parked')
+
 for at = 3, #ARGV do
   if moved == limit then
     break
@@ -21,7 +25,7 @@ for at = 3, #ARGV do
     redis.call('XDEL', parked, waiting[1]) -- first, so that it passes when memory is full
     local fresh = redis.call('XADD', returned, '*', unpack(fields))
     local job = prefix .. 'job:' .. fields[2]
-    if redis.call('HGET', job, 'q') == waiting[1] .. ' ' .. ARGV[at] then
+    if redis.pcall('HGET', job, 'q') == waiting[1] .. ' ' .. ARGV[at] then
       redis.call('HSET', job, 'e', fresh, 's', 'returned')
       redis.call('HDEL', job, 'q')
     end

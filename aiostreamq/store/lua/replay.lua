@@ -33,13 +33,13 @@ end
 
 -- Whether the letter is all that there is of its id.
 local function is_free(fields, job, result)
-  local outcome = redis.call('GET', result)
+  local outcome = redis.pcall('GET', result)
   if outcome and outcome ~= fields[OUTCOME] then
     return false
   end
-  local known = redis.call('HMGET', job, 'e', 'p', 's', 'ended', 'c')
-  if known[1] and known[5] == 'ended' then
-    return false -- cancelled, and its entry is yet to be met
+  local known = redis.pcall('HMGET', job, 'e', 'p', 's', 'ended', 'c')
+  if known.err or known[1] and known[5] == 'ended' then
+    return false -- somebody else's key; or cancelled, and its entry is yet to be met
   end
   return known[4] or not (known[1] or known[2] or known[3])
 end

@@ -20,6 +20,8 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local first = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or math.huge
 local earliest = math.huge
 local refused = {}
+local are_cancelled = are_any_cancelled(prefix)
+redis.call('XLEN', returned) -- raises here where it is no stream: later would be too late
 
 local function keep(job, told, n, attempt, due)
   -- Into the returned work when it is due: it has waited in line before.
@@ -53,7 +55,7 @@ for at = 3, #ARGV, 3 do
     local attempt = string.format('%d', (tonumber(told['a']) or 1) + 1)
     local is_own = is_named(prefix, told['id'], stream, entry)
     redis.call('XDEL', stream, entry)
-    if not has_been_cancelled(prefix, told['id'], entry, told['job']) then
+    if not (are_cancelled and has_been_cancelled(prefix, told['id'], entry, told['job'])) then
       -- The hash of another job is no place to keep it: at once, rather than never.
       if delay_ms > 0 and (is_own or redis.call('EXISTS', job) == 0) then
         keep(job, told, n, attempt, now + delay_ms)
@@ -70,7 +72,8 @@ for at = 3, #ARGV, 3 do
 end
 
 if earliest < first then
-  redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
+  -- Only a hint: they look now and then.
+  redis.pcall('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
 end
 count_noted_ends(prefix)
 return refused

@@ -18,6 +18,11 @@ local name, definition, due = ARGV[2], ARGV[3], ARGV[4]
 local state = ARGV[1] .. 'schedule:' .. name
 local known = redis.call('HGET', schedules, name)
 
+-- Raise here where they are something else: later would leave half a schedule.
+redis.call('HLEN', state)
+redis.call('ZCARD', due_names)
+redis.call('XLEN', control)
+
 if known and redis.call('HGET', state, 'code') then
   return -1
 end

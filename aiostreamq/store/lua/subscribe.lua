@@ -14,12 +14,13 @@ local answers = {}
 
 for at = 3, #ARGV do
   local id = ARGV[at]
-  local outcome = redis.call('GET', prefix .. 'result:' .. id)
-  if outcome then
+  -- What somebody has put in the place of one job stops nobody who waits for another.
+  local outcome = redis.pcall('GET', prefix .. 'result:' .. id)
+  if type(outcome) == 'string' then
     answers[at - 2] = outcome
   else
     local job = prefix .. 'job:' .. id
-    local known = redis.call('HMGET', job, 'e', 'w', 'k', 'ended', 'p', 's')
+    local known = redis.pcall('HMGET', job, 'e', 'w', 'k', 'ended', 'p', 's')
     if known[3] then
       answers[at - 2] = 2
     elseif known[4] or not (known[1] or known[5] or known[6]) then

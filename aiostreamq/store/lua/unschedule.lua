@@ -20,7 +20,7 @@ if unseen_ms > 0 then
     return 0
   end
 end
-redis.call('DEL', state)
 redis.call('ZREM', KEYS[2], name)
 redis.call('ZREM', KEYS[3], name)
+redis.call('DEL', state)
 return redis.call('HDEL', KEYS[1], name)

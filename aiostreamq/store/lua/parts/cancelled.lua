@@ -9,8 +9,13 @@ local CANCELLED_ID_MS = 60000
 
 -- There is no entry of the job any more: forget it when its id is free again.
 local function let_expire(prefix, id)
-  redis.call('HDEL', prefix .. 'job:' .. id, 'e', 's')
+  redis.pcall('HDEL', prefix .. 'job:' .. id, 'e', 's')
   redis.call('PEXPIRE', prefix .. 'job:' .. id, CANCELLED_ID_MS)
+end
+
+-- Whether any job may have to be met. Raises where that cannot be told: to be asked first.
+local function are_any_cancelled(prefix)
+  return redis.call('ZCARD', prefix .. 'cancelled') > 0
 end
 
 -- What the job's hash says in `c`, once and only to who has its entry; else false.
@@ -18,7 +23,7 @@ local function meet_cancelled(prefix, id, entry)
   if not redis.call('ZSCORE', prefix .. 'cancelled', id) then
     return false
   end
-  local known = redis.call('HMGET', prefix .. 'job:' .. id, 'c', 'e')
+  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'c', 'e')
   if not known[1] or known[2] ~= entry then
     return false
   end
