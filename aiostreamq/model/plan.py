@@ -40,7 +40,8 @@ def read_count(concurrency: int, running: int, backlog: int, prefetch: int) -> i
     """How many deliveries to ask for now; 0 is none yet.
 
     A full half of the prefetch is used up before the next read, so that each
-    read brings many.
+    read brings many. *running* counts also the jobs whose end Redis does not take:
+    each is kept in memory, and would have to run again if this worker died.
 
     >>> read_count(concurrency=100, running=100, backlog=60, prefetch=100)
     0
@@ -51,4 +52,4 @@ def read_count(concurrency: int, running: int, backlog: int, prefetch: int) -> i
     """
     if backlog > prefetch // 2:
         return 0
-    return concurrency - running + prefetch - backlog
+    return max(0, concurrency - running + prefetch - backlog)

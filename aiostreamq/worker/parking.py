@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
+from aiostreamq.worker.insistence import Insistence
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
@@ -29,17 +30,26 @@ class Parking:
     """Sets aside what this worker can not run, and takes up what it can."""
 
     def __init__(
-        self, schedule: "Schedule", tasks: Collection[str], is_paused: "Callable[[str], bool]"
+        self,
+        schedule: "Schedule",
+        tasks: Collection[str],
+        is_paused: "Callable[[str], bool]",
+        taken: "Callable[[], None]",
     ) -> None:
-        """Prepare; *tasks* are the names known here, looked at again each time.
+        """Prepare.
 
-        Those that *is_paused* is true of are left where they are.
+        Args:
+            schedule: Of the queue.
+            tasks: The names known here, looked at again each time.
+            is_paused: Says of which of them the jobs are left where they are.
+            taken: Called when what Redis had refused to set aside has been taken.
         """
         self._schedule = schedule
         self._tasks = tasks
         self._is_paused = is_paused
         self._woken = asyncio.Event()
-        self._commit = GroupCommit[tuple["Delivery", str]](self._park, SETTLE_LIMIT)
+        self._refused = Insistence[tuple["Delivery", str]]("jobs to be parked", self._park, taken)
+        self._commit = GroupCommit[tuple["Delivery", str]](self._refused.send, SETTLE_LIMIT)
         self._told: set[str] = set()
         #: on their way to be set aside, or refused there, as (place of the stream, entry)
         self.unparked: set[tuple[int, bytes]] = set()
@@ -58,9 +68,20 @@ class Parking:
         """Look now: a task may not be paused any more."""
         self._woken.set()
 
+    @property
+    def refused(self) -> int:
+        """How many jobs Redis has refused to set aside so far."""
+        return self._refused.refused
+
     async def join(self) -> None:
-        """Wait until all is set aside. Cancelling is safe."""
+        """Wait until all is set aside, or refused once more. Cancelling is safe."""
         await self._commit.join()
+        with suppress(AioStreamQError):  # which has been logged
+            await self._refused.try_again()
+
+    def close(self) -> None:
+        """Try no more to set aside what is refused: it is recovered from this worker."""
+        self._refused.close()
 
     async def run(self) -> None:
         """Take up what is parked and known here, until cancelled."""
@@ -78,10 +99,5 @@ class Parking:
                     await self._woken.wait()
 
     async def _park(self, batch: "list[tuple[Delivery, str]]") -> None:
-        try:
-            await self._schedule.park(batch)
-        except AioStreamQError:
-            # They stay this worker's, and are recovered when it ends.
-            logger.exception("%d jobs of unknown tasks could not be parked", len(batch))
-            return
+        await self._schedule.park(batch)
         self.unparked.difference_update((d.stream, d.entry) for d, _ in batch)

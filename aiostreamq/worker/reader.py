@@ -88,6 +88,7 @@ class Reader:
         consumer: str,
         executor: Runs,
         held: "Callable[[], set[tuple[int, bytes]]]",
+        refused: "Callable[[], int]",
         settled: "Callable[[], Awaitable[None]]",
         lease: float,
         notice: "Callable[[Mapping[str, int]], None]",
@@ -101,6 +102,7 @@ class Reader:
             executor: Where deliveries go, and whose slots bound the reading.
             held: Says which deliveries this worker knows of, as (place of the
                 stream, entry).
+            refused: Says how many of those have ended, and Redis does not take it yet.
             settled: Waits until Redis has been told of all that ended so far.
             lease: Seconds between looks for deliveries that never arrived.
             notice: Takes what was paused when a read brought something.
@@ -110,6 +112,7 @@ class Reader:
         self._consumer = consumer
         self._executor = executor
         self._held = held
+        self._refused = refused
         self._settled = settled
         self._lease = lease
         self._notice = notice
@@ -202,7 +205,7 @@ class Reader:
             return 0
         return read_count(
             executor.concurrency,
-            len(executor.running),
+            len(executor.running) + self._refused(),
             len(executor.backlog),
             self._pace.prefetch(executor.concurrency),
         )

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
+from aiostreamq.worker.insistence import Insistence
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.schedule import Schedule
@@ -22,23 +24,26 @@ COUNT_EVERY = 0.1
 
 logger = logging.getLogger("aiostreamq.worker")
 
-T = TypeVar("T")
-
 
 class Settler:
     """Settles in batches, and keeps at it until Redis has answered."""
 
-    def __init__(self, broker: "Broker", schedule: "Schedule", worker: str) -> None:
+    def __init__(
+        self, broker: "Broker", schedule: "Schedule", worker: str, taken: "Callable[[], None]"
+    ) -> None:
+        """Prepare; *taken* is called when what Redis had refused has been taken."""
         self._broker = broker
         self._schedule = schedule
         self._worker = worker
-        self._ends = GroupCommit[Settlement](self._settle, SETTLE_LIMIT)
-        self._retrials = GroupCommit[Retrial](self._send_again, SETTLE_LIMIT)
+        self._refused_ends = Insistence[Settlement]("outcomes", self._settle, taken)
+        self._refused_retrials = Insistence[Retrial]("retries", self._send_again, taken)
+        self._ends = GroupCommit[Settlement](self._refused_ends.send, SETTLE_LIMIT)
+        self._retrials = GroupCommit[Retrial](self._refused_retrials.send, SETTLE_LIMIT)
         self._counts = GroupCommit[list[Settlement]](self._count, SETTLE_LIMIT)
         self._uncounted: list[Settlement] = []
         self._counted = 0  # how often counts were sent
         self._alarm: asyncio.TimerHandle | None = None  # while counts wait to be sent
-        #: whose end is on its way, or could not be told, as (place of the stream, entry)
+        #: whose end is on its way, or was refused so far, as (place of the stream, entry)
         self.unsettled: set[tuple[int, bytes]] = set()
 
     def settle(self, settlement: Settlement) -> None:
@@ -51,19 +56,31 @@ class Settler:
         self.unsettled.add(retrial.delivery[:2])
         self._retrials.add(retrial)
 
+    @property
+    def refused(self) -> int:
+        """How many ends Redis has refused so far."""
+        return self._refused_ends.refused + self._refused_retrials.refused
+
     async def join(self) -> None:
-        """Wait until all is settled. Cancelling is safe: the settling goes on."""
+        """Wait until all is settled, or refused once more. Cancelling is safe: it goes on."""
         await self._ends.join()
         await self._retrials.join()
+        with suppress(AioStreamQError):  # which has been logged
+            await self._refused_ends.try_again()
+            await self._refused_retrials.try_again()
         self._send_counts()
         await self._counts.join()
 
+    def close(self) -> None:
+        """Try no more to settle what is refused: others will run those jobs."""
+        self._refused_ends.close()
+        self._refused_retrials.close()
+
     async def _settle(self, batch: list[Settlement]) -> None:
-        settled = await self._attempt(self._broker.settle(batch, self._worker), len(batch))
-        if settled is not None:
-            await self._be_done([s.delivery for s in batch], settled.refused)
-            if settled.ended:
-                self._note(settled.ended)
+        settled = await self._broker.settle(batch, self._worker)
+        await self._tell_done([s.delivery for s in batch], settled.refused)
+        if settled.ended:
+            self._note(settled.ended)
 
     def _note(self, ended: "Sequence[Settlement]") -> None:
         self._uncounted += ended
@@ -91,29 +108,15 @@ class Settler:
             logger.warning("how %d jobs ended is not in the counters: %s", len(ended), error)
 
     async def _send_again(self, batch: list[Retrial]) -> None:
-        refused = await self._attempt(self._schedule.retry(batch), len(batch))
-        if refused is not None:
-            await self._be_done([r.delivery for r in batch], refused)
+        await self._tell_done([r.delivery for r in batch], await self._schedule.retry(batch))
 
-    async def _attempt(self, settling: "Coroutine[Any, Any, T]", count: int) -> T | None:
-        """Tell Redis of *count* ends; None where it would not hear of them."""
-        try:
-            return await settling
-        except AioStreamQError:
-            # The jobs stay pending under this worker's name and will be run again
-            # when it has ended, which is what at-least-once means. Until then they
-            # stay known here: were they taken up anew, each would be run once a
-            # lease for as long as its outcome is refused.
-            logger.exception("%d outcomes could not be settled", count)
-            return None
-
-    async def _be_done(self, batch: list[Delivery], refused: list[Delivery]) -> None:
-        if refused:
-            await self._report_refused(refused)
+    async def _tell_done(self, batch: list[Delivery], lost: list[Delivery]) -> None:
+        if lost:
+            await self._report_lost(lost)
         self.unsettled.difference_update([delivery[:2] for delivery in batch])
 
-    async def _report_refused(self, refused: list[Delivery]) -> None:
-        for delivery in refused:
+    async def _report_lost(self, lost: list[Delivery]) -> None:
+        for delivery in lost:
             try:
                 owner = await self._broker.owner_of(delivery.job_id)
             except AioStreamQError:

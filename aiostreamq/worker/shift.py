@@ -74,12 +74,12 @@ class Shift:
         self._threads = Threads(settings.threads)
         self._processes = Processes(settings.processes)
         schedule = Schedule(self._broker)
-        self._settler = Settler(self._broker, schedule, name)
+        self._settler = Settler(self._broker, schedule, name, self._nudge)
         self._promoter = Promoter(schedule)
         self._ticker = _ticker_for(queue)
         steering = Steering(self._broker)
         self._pauses = Pauses(steering, self._heed_pauses)
-        self._parking = Parking(schedule, queue.tasks, self._pauses.has_task)
+        self._parking = Parking(schedule, queue.tasks, self._pauses.has_task, self._nudge)
         self._exits = Exits(self._broker, name, settings.lanes, self._pauses, self._parking)
         voice = Emitter(self._broker).voice
         calls = Calls(queue, name, self._threads, self._processes, voice)
@@ -103,6 +103,7 @@ class Shift:
             name,
             self._executor,
             self._held,
+            lambda: self._settler.refused + self._parking.refused,
             self._join,
             settings.lease,
             self._pauses.notice,
@@ -244,6 +245,8 @@ class Shift:
         )
 
     async def _end_services(self) -> None:
+        self._settler.close()
+        self._parking.close()
         for service in self._services:
             service.cancel()
         await asyncio.wait(self._services)
@@ -266,6 +269,9 @@ class Shift:
     def _reopen(self) -> None:
         self._executor.fill()
         self._executor.nudge()  # the reader has waited for this too
+
+    def _nudge(self) -> None:
+        self._executor.nudge()
 
     def _held(self) -> set[tuple[int, bytes]]:
         """All deliveries that are known here, as (place of the stream, entry)."""

@@ -276,7 +276,9 @@ async def read(bench: Bench) -> Call:
     taken, worker = Taken(), f"reader{bench.new_id()}"
     broker = bench.spoiled.broker
     intake = Intake(broker, {"default": 1, "slow": 1}, strict=False)
-    reader = Reader(broker, intake, worker, taken, taken.held, taken.settled, LEASE, lambda _: None)
+    reader = Reader(
+        broker, intake, worker, taken, taken.held, lambda: 0, taken.settled, LEASE, lambda _: None
+    )
     reading = asyncio.ensure_future(reader.run())
 
     bench.at_end(lambda: reader.stop(reading))

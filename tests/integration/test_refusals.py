@@ -1,11 +1,12 @@
 """Redis refuses for a reason of its own: what passes is waited for, what does not is told."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
 
-from aiostreamq import BrokerError, Queue, QueueUnavailable, Worker
+from aiostreamq import BrokerError, Context, Queue, QueueUnavailable, Retry, Worker
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -105,3 +106,114 @@ async def test_scripts_are_flushed(queue: Queue, own_redis_server: RedisServer) 
         for n in range(20):
             own_redis_server.ask("SCRIPT", "FLUSH")
             assert await (await queue.enqueue("same", n)) == n
+
+
+class Gated:
+    """Jobs that run when the test says so."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.ran: Counter[int] = Counter()  #: how often each has begun
+
+    async def hold(self, n: int) -> int:
+        """Wait for the gate."""
+        self.ran[n] += 1
+        await self.gate.wait()
+        return n
+
+
+async def test_outcomes_are_refused(
+    queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are kept and told again. Few jobs are begun meanwhile: each might have to run anew."""
+    gated = Gated()
+    hold = queue.task(gated.hold)
+    async with Worker(queue, concurrency=2):
+        jobs = await queue.enqueue_many(hold.bind(n) for n in range(100))
+        await wait_until(lambda: gated.ran, "a job to begin")
+        own_redis_server.ask("ACL", "SETUSER", "default", "-xack")
+        gated.gate.set()
+        await wait_until(lambda: "still refused" in caplog.text, "a second try")
+        assert gated.ran.total() < 20
+        own_redis_server.ask("ACL", "SETUSER", "default", "+xack")
+        assert [await job.result(timeout=20) for job in jobs] == list(range(100))
+    assert gated.ran == Counter(range(100))
+    assert "Redis has taken all outcomes" in caplog.text
+
+
+async def test_retries_are_refused(
+    queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next attempt begins when Redis takes it."""
+    attempts: list[int] = []
+    gate = asyncio.Event()
+
+    @queue.task(retry=Retry(2))
+    async def fail_once(context: Context) -> str:
+        attempts.append(context.attempt)
+        await gate.wait()
+        if context.attempt == 1:
+            raise ValueError("no")
+        return "yes"
+
+    async with Worker(queue):
+        job = await fail_once.enqueue()
+        await wait_until(lambda: attempts, "it to begin")
+        own_redis_server.ask("ACL", "SETUSER", "default", "-xack")
+        gate.set()
+        await wait_until(lambda: "retries were refused" in caplog.text, "the refusal")
+        own_redis_server.ask("ACL", "SETUSER", "default", "+xack")
+        assert await job.result(timeout=20) == "yes"
+    assert attempts == [1, 2]
+
+
+async def test_parking_is_refused(
+    queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A job of an unknown task is set aside when Redis lets it be."""
+    async with Worker(queue):
+        own_redis_server.ask("SET", "aiostreamq:{default}:parked", "?")
+        job = await queue.enqueue("unknown")
+        await wait_until(lambda: "to be parked were refused" in caplog.text, "the refusal")
+        assert await job.status() == "running"
+        own_redis_server.ask("DEL", "aiostreamq:{default}:parked")
+
+        async def is_parked() -> bool:
+            return await job.status() == "parked"
+
+        await wait_until(is_parked, "it to be parked", timeout=20)
+
+
+async def test_refused_to_the_end(
+    queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that stops meanwhile tries once more, and leaves the job to be run elsewhere."""
+    gated = Gated()
+    hold = queue.task(gated.hold)
+    async with Worker(queue, lease=1):
+        job = await hold.enqueue(1)
+        await wait_until(lambda: gated.ran, "it to begin")
+        own_redis_server.ask("ACL", "SETUSER", "default", "-xack")
+        gated.gate.set()
+        await wait_until(lambda: "outcomes were refused" in caplog.text, "the refusal")
+    own_redis_server.ask("ACL", "SETUSER", "default", "+xack")
+    assert gated.ran[1] == 1
+    async with Worker(queue, lease=1):
+        assert await job.result(timeout=20) == 1
+    assert gated.ran[1] == 2
+
+
+async def test_stops_when_it_is_taken_again(
+    queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was refused is told with the last words of a worker, where Redis takes it by then."""
+    gated = Gated()
+    hold = queue.task(gated.hold)
+    async with Worker(queue):
+        job = await hold.enqueue(1)
+        await wait_until(lambda: gated.ran, "it to begin")
+        own_redis_server.ask("ACL", "SETUSER", "default", "-xack")
+        gated.gate.set()
+        await wait_until(lambda: "outcomes were refused" in caplog.text, "the refusal")
+        own_redis_server.ask("ACL", "SETUSER", "default", "+xack")
+    assert await job.status() == "done"
