@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiostreamq.model.sightings import DEAD, is_dead
 from aiostreamq.store.checkup import advice_by_subject, examine
 from aiostreamq.store.inspection import GroupState, Inspection, Scanned
 from aiostreamq.store.lookout import Lookout, View
@@ -56,7 +57,7 @@ async def diagnose(queue: "Producer") -> list[Finding]:
     beats = {name: beat for name, beat, _ in workers}
     findings += _on_groups(groups, beats)
     paused = {pause.task for pause in await queue.paused()}
-    findings += _on_work(view, sum(beat != "dead" for beat in beats.values()), paused)
+    findings += _on_work(view, sum(not is_dead(beat) for beat in beats.values()), paused)
     findings += _on_keys(await inspection.scan())
     return findings
 
@@ -91,7 +92,7 @@ def _on_groups(groups: list[GroupState], beats: "Mapping[str, str]") -> Iterator
         owner: count
         for one in groups
         for owner, count in one.owners.items()
-        if beats.get(owner, "dead") == "dead"
+        if is_dead(beats.get(owner, DEAD))
     }
     if stray:
         text = (

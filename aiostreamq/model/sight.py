@@ -10,6 +10,7 @@ import orjson
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.pause import Pause
+from aiostreamq.model.sightings import is_dead
 from aiostreamq.model.state import WorkerState
 
 
@@ -169,7 +170,7 @@ def _worker(name: str, beat: str, told: Mapping[str, object], now_ms: int) -> Wo
     jobs = cast("list[tuple[str, str, int, int]]", told.get("jobs", []))
     return WorkerInfo(
         name=name,
-        is_lost=beat == "dead",
+        is_lost=is_dead(beat),
         state=None if state is None else WorkerState(state),
         host=str(told.get("host", "")),
         pid=int(cast("int", told.get("pid", 0))),

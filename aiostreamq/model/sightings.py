@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What reap.lua leaves while it is not through with a worker.
+# What reap.lua puts in front while it is not through with a worker.
 DEAD = "dead"
 
 
@@ -64,7 +64,25 @@ def lease_of(beat: str) -> float:
 
     For ever where it cannot be read: that is no worker of ours.
     """
-    if beat == DEAD:
+    if is_dead(beat):
         return 0.0
     told = beat.split()  # newer workers may say more
     return int(told[1]) / 1000 if len(told) > 1 and told[1].isdecimal() else math.inf
+
+
+def is_dead(beat: str) -> bool:
+    """Whether somebody has begun to recover what a worker with this beat had.
+
+    >>> is_dead("dead high low"), is_dead("7 15000 high low")
+    (True, False)
+    """
+    return beat.partition(" ")[0] == DEAD
+
+
+def lanes_of(beat: str) -> list[str]:
+    """The lanes that a worker with this beat serves: it says so itself.
+
+    >>> lanes_of("7 15000 high low"), lanes_of("dead high low"), lanes_of("7 15000")
+    (['high', 'low'], ['high', 'low'], [])
+    """
+    return beat.split()[1 if is_dead(beat) else 2 :]

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
+from aiostreamq.model.sightings import lanes_of
 from aiostreamq.store.broker import (
     INBOX_MS,
     KEEP_DEAD_MS,
@@ -13,7 +14,7 @@ from aiostreamq.store.broker import (
 from aiostreamq.store.connector import CLIENT_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.store.link import Argument
@@ -47,9 +48,9 @@ class Roster:
         """How often this has connected to Redis."""
         return self._broker.links_opened
 
-    async def join(self, name: str, lease_ms: int) -> None:
-        """Enter a worker. Before its first read, or nobody would miss it."""
-        await self._broker.run("renew", [self._workers], [name, lease_ms, 1])
+    async def join(self, name: str, lease_ms: int, lanes: "Iterable[str]" = ()) -> None:
+        """Enter a worker that serves *lanes*. Before its first read, or nobody would miss it."""
+        await self._broker.run("renew", [self._workers], [name, lease_ms, 1, " ".join(lanes)])
 
     async def renew(self, name: str, lease_ms: int, about: bytes = b"") -> bool:
         """Show that a worker lives; False where it has been taken for dead.
@@ -57,7 +58,7 @@ class Roster:
         *about* is what it tells of itself to those who look.
         """
         keys: list[str] = [self._workers]
-        arguments: list[Argument] = [name, lease_ms, 0]
+        arguments: list[Argument] = [name, lease_ms, 0, ""]
         if about:
             keys.append(self._broker.keys.worker(name))
             arguments.append(about)
@@ -93,9 +94,13 @@ class Roster:
         return await self._broker.run("mark", keys, [delivery.number]) == 1
 
     async def reap(self, name: str, beat: str, max_deliveries: int) -> Reaped:
-        """Recover some of what worker *name* was sent, unless its beat is not *beat* any more."""
+        """Recover some of what worker *name* was sent, unless its beat is not *beat* any more.
+
+        Also of lanes that are not known here: it may be of another release.
+        """
         broker = self._broker
-        keys = [self._workers, broker.keys.dead, *broker.streams]
+        others = [lane for lane in lanes_of(beat) if lane not in broker.lanes]
+        keys = [self._workers, broker.keys.dead, *broker.streams, *map(broker.keys.stream, others)]
         arguments = [GROUP, broker.keys.prefix, name, beat, REAP_LIMIT, max_deliveries]
         arguments += [MAX_DEAD, KEEP_DEAD_MS, INBOX_MS]
         return Reaped(*cast("list[int]", await broker.run("reap", keys, arguments)))

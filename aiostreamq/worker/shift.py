@@ -142,7 +142,8 @@ class Shift:
 
     async def start(self, *, burst: bool) -> None:
         """Join the workers and begin to read."""
-        await self._roster.join(self.name, int(self._settings.lease * 1000))
+        settings = self._settings
+        await self._roster.join(self.name, int(settings.lease * 1000), settings.lanes)
         await self._pauses.load()
         self._heartbeat.start()
         await self._ticker.start()

@@ -180,6 +180,36 @@ async def test_one_call_touches_a_bounded_number(scene: Scene) -> None:
     assert sorted(d.job_id for d in await scene.read("b", 1_000)) == sorted(ids)
 
 
+async def test_lane_that_is_not_known_to_the_reaper(store_url: str, scene: Scene) -> None:
+    """What a worker of another release had of a lane of its own is recovered with the rest."""
+    newer = Broker(connector_for(store_url), Keys("q"), [DEFAULT_LANE, "new", "empty"])
+    await newer.open()
+    await Roster(newer).join("a", LEASE_MS, newer.lanes)
+    await newer.enqueue([("j", newer.place_of("new"), Mark.NOBODY, b"{}")], "box", 5)
+    await newer.read(scene.link, "a", 100, None)
+    await scene.link.call("DEL", newer.keys.stream("empty"))
+    beat = (await scene.roster.census(LEASE_MS, thorough=False))["a"]
+    assert beat == "0 1000 default new empty"
+    assert await scene.roster.reap("a", beat, 3) == (1, 0, 1)
+    assert [d.job_id for d in await scene.read("b")] == ["j"]
+    assert await scene.link.call("HLEN", scene.broker.keys.workers) == 0
+    newer.close()
+
+
+async def test_beat_keeps_the_lanes(scene: Scene) -> None:
+    """They are told when a worker joins, and with each beat; and of one that is being reaped."""
+    await scene.roster.join("a", LEASE_MS, ["high", "low"])
+    assert await scene.roster.renew("a", LEASE_MS)
+    beats = await scene.roster.census(LEASE_MS, thorough=False)
+    assert beats == {"a": "1 1000 high low"}
+    await scene.enqueue(*(f"j{number}" for number in range(REAP_LIMIT)))
+    await scene.read("a", 1_000)
+    assert (await scene.roster.reap("a", beats["a"], 3)).finished == 0
+    assert not await scene.roster.renew("a", LEASE_MS)
+    assert await scene.roster.census(LEASE_MS, thorough=False) == {"a": "dead high low"}
+    assert (await scene.roster.reap("a", "dead high low", 3)).finished == 1
+
+
 async def test_consumer_that_never_joined_is_found(scene: Scene) -> None:
     """What a worker read under a name that is already forgotten is not lost."""
     await scene.enqueue("j")

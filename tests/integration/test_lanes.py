@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 
 from aiostreamq import Queue, UsageError, Worker
+from aiostreamq.model.keys import GROUP
+from aiostreamq.store.roster import Roster
 
 WEIGHTS = {"high": 8, "default": 4, "low": 1}
 
@@ -87,3 +89,24 @@ async def test_lane_that_is_not_there(store_url: str) -> None:
     async with Queue(store_url, lanes=WEIGHTS) as queue:
         with pytest.raises(UsageError, match="no lane 'hihg'"):
             Worker(queue, lanes=["hihg"])
+
+
+async def test_lane_of_a_dead_worker(store_url: str) -> None:
+    """Workers that do not know it take over what a dead one had of it, after its lease."""
+    async with Queue(store_url, lanes=["default", "new"]) as newer, Queue(store_url) as older:
+
+        @newer.task(lane="new")
+        async def size() -> None:
+            """Is never run by a worker of the newer release."""
+
+        @older.task(name="size")
+        async def _() -> str:
+            return "recovered"
+
+        job = await newer.enqueue("size")
+        broker = newer.session().broker
+        await Roster(broker).join("dead", 1_000, newer.lanes)
+        command = ("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", broker.keys.stream("new"), ">")
+        assert await broker.call(*command)
+        async with Worker(older):
+            assert await job.result(timeout=10) == "recovered"

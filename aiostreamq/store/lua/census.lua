@@ -1,6 +1,6 @@
 -- census.lua: who works on this queue, and who reads without having joined.
 --
--- KEYS[1]    workers: name -> "<counter> <lease_ms>", or "dead"
+-- KEYS[1]    workers: name -> its beat: "<counter> <lease_ms> <lanes>", or "dead <lanes>"
 -- KEYS[2..]  streams
 -- ARGV[1]    group
 -- ARGV[2]    lease_ms for those who have not joined

@@ -1,8 +1,8 @@
 -- reap.lua: take what a dead worker was sent, and give it to the living.
 --
--- KEYS[1]    workers: name -> "<counter> <lease_ms>", or "dead"
+-- KEYS[1]    workers: name -> its beat: "<counter> <lease_ms> <lanes>", or "dead <lanes>"
 -- KEYS[2]    dead letters
--- KEYS[3..]  streams, the one of returned work first
+-- KEYS[3..]  streams, the one of returned work first; those of its lanes among them
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
 -- ARGV[3]    name of the dead worker
@@ -18,8 +18,8 @@
 -- more and the call should be made again, 1 where it has nothing left, and -1
 -- where it lives after all and nothing was done. Every delivery becomes a new
 -- entry of a higher number, so that its old owner's XACK finds nothing. A cancelled job
--- ends instead. What ends here is counted here. Raises where a stream is none or has no group:
--- the others have been gone through.
+-- ends instead. What ends here is counted here. Raises where a stream is none: the others have
+-- been gone through.
 -- Cost O(deliveries), about 10 microseconds each.
 
 local workers, dead, returned = KEYS[1], KEYS[2], KEYS[3]
@@ -31,7 +31,8 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local beat = redis.call('HGET', workers, name)
-if beat ~= seen and beat ~= 'dead' then
+local is_marked = beat and string.find(beat, '^dead')
+if beat ~= seen and not is_marked then
   return { 0, 0, -1 }
 end
 local are_cancelled = are_any_cancelled(prefix)
@@ -39,7 +40,10 @@ local are_cancelled = are_any_cancelled(prefix)
 -- Raise here where they are no streams: later would be too late.
 redis.call('XLEN', dead)
 redis.call('XLEN', returned)
-redis.call('HSET', workers, name, 'dead')
+if not is_marked then
+  -- Its lanes stay with it, for whoever goes on with this.
+  redis.call('HSET', workers, name, 'dead' .. (string.match(beat, '^%S+ %S+(.*)$') or ''))
+end
 
 -- Places of the values in an entry as enqueue.lua writes it, and of what may follow:
 -- a, the attempt, and d, the workers that have died with it since its last outcome,
@@ -125,9 +129,7 @@ local all_returned, all_given_up, finished, trouble = 0, 0, 1, nil
 for at = 3, #KEYS do
   local stream = KEYS[at]
   local pending = redis.pcall('XPENDING', stream, group, '-', '+', limit, name)
-  if pending.err then
-    trouble = pending -- told when the others have been gone through
-  else
+  if not pending.err then
     for _, delivery in ipairs(pending) do
       local back, up = recover(stream, delivery[1])
       all_returned, all_given_up = all_returned + back, all_given_up + up
@@ -137,6 +139,9 @@ for at = 3, #KEYS do
     else
       redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
     end
+  elseif not string.find(tostring(pending.err), 'NOGROUP', 1, true) then
+    -- Told when the others have been gone through. Where there is no group nothing is pending.
+    trouble = pending
   end
 end
 if finished == 1 and not trouble then
