@@ -43,7 +43,8 @@ class Schedule:
         """End deliveries whose jobs run again; returns those that were refused."""
         arguments: list[Argument] = [GROUP, self._keys.prefix]
         for delivery, delay_ms in batch:
-            arguments += (delivery.stream, delivery.entry, delay_ms)
+            arguments += delivery[:4]  # stream, entry, job id, number
+            arguments += (delivery.attempt, delay_ms)
         keys = [self._keys.delayed, self._keys.control, *self._broker.streams]
         refused = await self._broker.run("retry", keys, arguments)
         return [batch[place - 1].delivery for place in cast("list[int]", refused)]

@@ -80,11 +80,14 @@ class Reference:
         return self.jobs[held[0]].ended_by == held[1]
 
     def retry(self, held: Held, place: str) -> bool:
-        """Have a job run once more, ahead of what waits."""
+        """Have a job run once more, ahead of what waits; True again as long as it is to run so."""
         if job := self.has(held):
             job.number, job.attempt, job.deaths = job.number + 1, job.attempt + 1, 0
             self._put(job, place, RETURNED)
-        return job is not None
+        job_id, number, attempt = held
+        job = self.jobs[job_id]
+        is_next = (job.number, job.attempt) == (number + 1, attempt + 1)
+        return is_next and job.place in {"delayed", "queued", "running"}
 
     def hand_back(self, held: Held) -> bool:
         """Let another worker have a job."""

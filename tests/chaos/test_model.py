@@ -171,7 +171,7 @@ class Histories(RuleBasedStateMachine):
         refused = [one for one in chosen if not self.model.retry(held(one), place)]
         batch = [Retrial(one, delay_ms) for one in chosen]
         self.check(lambda: self.schedule.retry(batch), refused)
-        self.repeatable(lambda: self.schedule.retry(batch), chosen)
+        self.repeatable(lambda: self.schedule.retry(batch), refused)
 
     @precondition(lambda self: self.hands)
     @rule(at=picks)

@@ -13,6 +13,7 @@ from aiostreamq.store.connector import connector_for
 from aiostreamq.store.link import Link
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import PROMOTE_LIMIT, Schedule
+from aiostreamq.store.steering import Steering
 
 ENVELOPE = b'{"v":1,"task":"t"}'
 LONG_AGO = "1000"
@@ -140,6 +141,50 @@ async def test_late_retry_is_refused(scene: Scene) -> None:
     assert await scene.schedule.retry([Retrial(old, 0)]) == [old]
     [new] = await scene.read("b")
     assert (new.number, new.attempt) == (2, 1)
+    assert await scene.read("b") == []
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1, 60_000])
+async def test_repeated_retry(scene: Scene, delay_ms: int) -> None:
+    """Repeated after a lost reply it is not refused, wherever the next attempt has got to."""
+    place = scene.broker.place_of(DEFAULT_LANE)
+    await scene.broker.enqueue([("j", place, Mark.NOBODY, ENVELOPE)], "box", 5)
+    [first] = await scene.read("a")
+    assert await scene.schedule.retry([Retrial(first, delay_ms)]) == []
+    assert await scene.schedule.retry([Retrial(first, delay_ms)]) == []
+    if delay_ms == 60_000:
+        assert await scene.broker.status("j") == b"delayed"
+        return
+    while delay_ms and not (await scene.schedule.promote())[0]:
+        pass
+    assert await scene.schedule.retry([Retrial(first, delay_ms)]) == []
+    [second] = await scene.read("b")
+    assert (second.number, second.attempt) == (2, 2)
+    assert await scene.schedule.retry([Retrial(first, delay_ms)]) == []
+    assert await scene.read("b") == []
+
+
+async def test_retry_after_others_have_retried(scene: Scene) -> None:
+    """The attempt of another worker, which has taken the job over, is not taken for one's own."""
+    roster = Roster(scene.broker)
+    place = scene.broker.place_of(DEFAULT_LANE)
+    await scene.broker.enqueue([("j", place, Mark.NOBODY, ENVELOPE)], "box", 5)
+    await roster.join("a", 1_000)
+    [old] = await scene.read("a")
+    await roster.reap("a", "0 1000", 3)
+    [new] = await scene.read("b")
+    assert await scene.schedule.retry([Retrial(new, 60_000)]) == []
+    assert await scene.schedule.retry([Retrial(old, 60_000)]) == [old]
+
+
+async def test_repeated_retry_of_a_cancelled_job(scene: Scene) -> None:
+    """It has ended as was asked, which is nothing to complain of."""
+    place = scene.broker.place_of(DEFAULT_LANE)
+    await scene.broker.enqueue([("j", place, Mark.NOBODY, ENVELOPE)], "box", 5)
+    [first] = await scene.read("a")
+    await Steering(scene.broker).cancel(["j"])
+    assert await scene.schedule.retry([Retrial(first, 0)]) == []
+    assert await scene.schedule.retry([Retrial(first, 0)]) == []
     assert await scene.read("b") == []
 
 
