@@ -11,7 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiostreamq import Context, JobCancelled, JobNotFound, JobState, Queue, Retry, Worker
+from aiostreamq import (
+    Context,
+    JobCancelled,
+    JobNotFound,
+    JobState,
+    Queue,
+    Retry,
+    WaitTimeout,
+    Worker,
+)
 from aiostreamq.store.control import ControlStream
 from tests.support import cpu_jobs
 from tests.support.jobs import block_for_file, wait_for_file
@@ -386,6 +395,19 @@ class Histories:
             assert state in {JobState.DONE, JobState.RUNNING}
         if job.id in self.gone:
             assert await job.status() is JobState.CANCELLED
+
+
+async def test_job_whose_stream_was_deleted(queue: Queue) -> None:
+    """Nobody will run it: to cancel it is what ends the wait of those who await it."""
+    job = await queue.enqueue("size")
+    awaiting = asyncio.ensure_future(job.result())
+    with pytest.raises(WaitTimeout):
+        await job.result(timeout=0.1)
+    broker = queue.session().broker
+    await broker.call("DEL", broker.keys.stream("default"))
+    assert await job.cancel() is JobState.QUEUED
+    with pytest.raises(JobCancelled):
+        await awaiting
 
 
 @pytest.mark.may_block("a worker that ends before its thread has begun waits for that")
