@@ -306,3 +306,13 @@ async def test_nothing_to_forget(store: Store) -> None:
     """Without letters there is no stream, and none is made."""
     assert await Roster(store.broker).forget_old_letters() == 0
     assert "dead" not in await store.key_names()
+
+
+@pytest.mark.parametrize("mark", [Mark.NOBODY, Mark.NO_RESULT])
+async def test_result_is_kept_as_the_replay_says(store: Store, mark: Mark) -> None:
+    """What its first run had kept, or not, plays no part."""
+    await fail(store, await store.deliver("a", mark=Mark.NO_RESULT), keep_ms=0)
+    [letter] = await letters(store)
+    assert await replay(store, revival(store, letter, mark=mark)) == [Replayed.DONE]
+    expected = Standing.WILL_TELL if mark is Mark.NOBODY else Standing.NO_RESULT
+    assert await store.broker.subscribe("me", ["a"]) == [expected]

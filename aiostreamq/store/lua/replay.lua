@@ -59,7 +59,7 @@ for at = 2, #ARGV, 6 do
     local entry = redis.call('XADD', stream, '*', 'id', id, 'n', n, 'job', envelope, 'h', history)
     redis.call('XDEL', dead, letter)
     redis.call('DEL', result)
-    redis.call('HDEL', job, 'ended', 's', 'x', 'c')
+    redis.call('HDEL', job, 'ended', 's', 'x', 'c', 'k')
     redis.call('HSET', job, 'e', entry)
     local lane = string.sub(stream, string.len(prefix) + string.len('stream:') + 1)
     if lane ~= 'default' then
