@@ -14,6 +14,7 @@ from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.entrance import Entrance, Waiting
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
+from aiostreamq.client.task import Call
 from aiostreamq.client.waiter import Waiter
 from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import Mark, Postponement, Submission
@@ -26,7 +27,7 @@ from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.timetable import Timetable
 
 if TYPE_CHECKING:
-    from aiostreamq.client.task import Call, Using
+    from aiostreamq.client.task import Using
     from aiostreamq.model.keys import Keys
     from aiostreamq.model.options import Durability
     from aiostreamq.model.spec import TaskSpec
@@ -257,6 +258,11 @@ class Session:
                 prepared.append(self._prepare(call.spec, call.using, call.args, call.kwargs))  # noqa: PERF401  # what came before an error counts
         except UsageError as error:
             return prepared, error
+        except AttributeError:
+            unbound = cast("object", chunk[len(prepared)])
+            if isinstance(unbound, Call):
+                raise
+            return prepared, _unbound(unbound)
         return prepared, None
 
     async def _put_chunk(
@@ -268,7 +274,10 @@ class Session:
             QueueFull: There was no room for all; what found room is in.
         """
         ways: list[tuple[Durability | None, bool]]
-        ways = [(call.using.options.durability, call.using.due is None) for call in chunk]
+        ways = [
+            (call.using.options.durability, call.using.due is None)
+            for call in chunk[: len(prepared)]
+        ]
         taken: set[int] = set()
         full: dict[int, Entrance] = {}
         for durability, is_now in dict.fromkeys(ways):
@@ -294,6 +303,13 @@ class Session:
             raise full[first].full(cast("Submission", prepared[first][0]), enqueued=before + first)
 
 
+def _unbound(call: object) -> UsageError:
+    return UsageError(
+        f"enqueue_many takes calls, and this is of type {type(call).__name__}: "
+        f"use task.bind(...) with the arguments of each"
+    )
+
+
 async def _chunks(
     calls: "Iterable[Call[R]] | AsyncIterable[Call[R]]", size: int
 ) -> "AsyncIterable[list[Call[R]]]":
@@ -307,6 +323,8 @@ async def _chunks(
         if chunk:
             yield chunk
         return
+    if not isinstance(cast("object", calls), Iterable):
+        raise _unbound(calls)
     source: Iterator[Call[R]] = iter(calls)
     while chunk := list(islice(source, size)):
         yield chunk

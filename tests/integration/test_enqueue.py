@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
@@ -106,6 +107,37 @@ async def test_many_with_a_bad_one(queue: Queue, good: int) -> None:
         await queue.enqueue_many(calls)
     await Worker(queue).run(burst=True)
     assert ran == list(range(good))
+
+
+@pytest.mark.parametrize("form", ["task", "coroutine", "tuple"])
+async def test_many_with_one_that_is_not_bound(queue: Queue, form: str) -> None:
+    """It is said at once what to write, and what came before it is enqueued."""
+    ran: list[int] = []
+
+    @queue.task
+    async def note(number: int) -> None:
+        ran.append(number)
+
+    enqueueing = note.enqueue(2)
+    unbound: object = {"task": note, "coroutine": enqueueing, "tuple": (note, 2)}[form]
+    calls = cast("list[Call[None]]", [note.bind(1), unbound, note.bind(3)])
+    with pytest.raises(UsageError, match=r"use task\.bind\(\.\.\.\)"):
+        await queue.enqueue_many(calls)
+    enqueueing.close()
+    await Worker(queue).run(burst=True)
+    assert ran == [1]
+
+
+async def test_many_without_a_list(queue: Queue) -> None:
+    """One call, or a task, is no iterable of calls."""
+
+    @queue.task
+    async def note(number: int) -> None:
+        """Is not run."""
+
+    for wrong in (note, note.bind(1)):
+        with pytest.raises(UsageError, match=r"use task\.bind\(\.\.\.\)"):
+            await queue.enqueue_many(cast("list[Call[None]]", wrong))
 
 
 async def test_id_that_is_taken(queue: Queue) -> None:
