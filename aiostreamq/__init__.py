@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.client.context import Context
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.task import Call, StreamTask, Task
+from aiostreamq.client.task import Call, StreamCall, StreamTask, Task
 from aiostreamq.errors import (
     AioStreamQError,
     BrokerError,
@@ -97,6 +97,7 @@ __all__ = [
     "Schedule",
     "Schedules",
     "StreamBroken",
+    "StreamCall",
     "StreamJob",
     "StreamTask",
     "Task",

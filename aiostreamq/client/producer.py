@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.dead import DeadLetters
     from aiostreamq.client.schedules import Schedules
     from aiostreamq.client.session import Session
-    from aiostreamq.client.task import Call, Task
+    from aiostreamq.client.task import Call, StreamCall, Task
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.outcome import JobState
@@ -131,9 +131,17 @@ class Producer:
             task = self.by_name(task)
         return await task.enqueue(*args, **kwargs)
 
+    @overload
+    async def enqueue_many(
+        self, calls: "Iterable[StreamCall[C_co]] | AsyncIterable[StreamCall[C_co]]"
+    ) -> list[StreamJob[C_co]]: ...
+    @overload
     async def enqueue_many(
         self, calls: "Iterable[Call[R]] | AsyncIterable[Call[R]]"
-    ) -> list[Job[R]]:
+    ) -> list[Job[R]]: ...
+    async def enqueue_many(
+        self, calls: "Iterable[Call[object]] | AsyncIterable[Call[object]]"
+    ) -> "list[Any]":
         """Enqueue many calls, made with `task.bind(...)`, in their order.
 
         They go out in chunks as *calls* gives them, so it can be endless in

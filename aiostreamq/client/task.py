@@ -72,6 +72,12 @@ class Call(Generic[R_co]):
     kwargs: dict[str, object]
 
 
+class StreamCall(Call[None], Generic[C_co]):
+    """A call of a streaming task."""
+
+    __slots__ = ()
+
+
 class Submitter(Protocol):
     """What a task needs to be enqueued."""
 
@@ -149,11 +155,21 @@ class Enqueuer(Generic[P, R_co]):
         """
         due, ends = due_word(delay, at), expiry_word(deadline, "deadline")
         using = self._using.with_words(id, due, expiry_word(expires), ends, words)
+        return self._with(using)
+
+    def _with(self, using: Using) -> "Enqueuer[P, R_co]":
         return Enqueuer(self.spec, self._submitter, using)
 
 
 class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
     """Something whose calls are jobs that stream."""
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> StreamCall[C_co]:
+        """Return the call with these arguments, for `queue.enqueue_many`."""
+        return StreamCall(self.spec, self._using, args, kwargs)
+
+    def _with(self, using: Using) -> "StreamEnqueuer[P, C_co]":
+        return StreamEnqueuer(self.spec, self._submitter, using)
 
     if TYPE_CHECKING:
 

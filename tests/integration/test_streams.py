@@ -27,6 +27,7 @@ from aiostreamq import (
     QueueUnavailable,
     Restarted,
     Retry,
+    StreamCall,
     StreamJob,
     UsageError,
     Worker,
@@ -55,6 +56,21 @@ async def test_progress(queue: Queue) -> None:
                 heard.set()
         assert await job == 4
     assert told == [Progress(f"1-{n + 1}", n / 4, f"image {n}", {"left": 4 - n}) for n in range(4)]
+
+
+async def test_streams_in_bulk(queue: Queue) -> None:
+    """`enqueue_many` gives jobs that stream, also of calls that options were said for."""
+
+    @queue.task
+    async def spell(word: str) -> AsyncIterator[str]:
+        for letter in word:
+            yield letter
+
+    calls = [spell.bind("ab"), spell.using(timeout=5).bind("cd")]
+    assert all(isinstance(call, StreamCall) for call in calls)
+    async with Worker(queue):
+        jobs = await queue.enqueue_many(calls)
+        assert [[letter async for letter in job] for job in jobs] == [["a", "b"], ["c", "d"]]
 
 
 async def test_progress_from_a_thread(queue: Queue) -> None:

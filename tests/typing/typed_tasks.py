@@ -21,6 +21,7 @@ from aiostreamq import (
     Progress,
     Queue,
     Restarted,
+    StreamCall,
     StreamJob,
     StreamTask,
     Task,
@@ -174,7 +175,7 @@ async def streams() -> None:
         assert_type(letter, str)
     async for unknown in queue.job("7"):
         assert_type(unknown, object)
-    assert_type(spell.bind("a"), Call[None])
+    assert_type(spell.bind("a"), StreamCall[str])
     as_job: Job[None] = job
     as_task: StreamTask[[str], [str], object] = spell  # pyright: ignore[reportAssignmentType]
     del as_job, as_task
@@ -216,6 +217,11 @@ async def many() -> None:
     assert_type(size.bind("a"), Call[int])
     assert_type(await queue.enqueue_many(size.bind(url) for url in "abc"), list[Job[int]])
     assert_type(await queue.enqueue_many([render.bind("a")]), list[Job[bytes]])
+    assert_type(await queue.enqueue_many(spell.bind(word) for word in "ab"), list[StreamJob[str]])
+    assert_type(await queue.enqueue_many([lengths.using(id="a").bind(["a"])]), list[StreamJob[int]])
+    assert_type(
+        await queue.enqueue_many([size.bind("a"), audit.bind("b")]), list[Job[int | list[str]]]
+    )
     assert_type(await queue.enqueue_many(audit.bind(who) for who in "abc"), list[Job[list[str]]])
 
     async def calls() -> AsyncIterator[Call[int]]:
@@ -223,7 +229,7 @@ async def many() -> None:
 
     assert_type(await queue.enqueue_many(calls()), list[Job[int]])
     size.bind(1)  # pyright: ignore[reportArgumentType]
-    await queue.enqueue_many(["a"])  # pyright: ignore[reportArgumentType]
+    await queue.enqueue_many(["a"])  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def variance() -> None:
