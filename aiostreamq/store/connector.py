@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
     from redis.asyncio.connection import ConnectionPool
+    from redis.exceptions import AuthenticationError
 
 #: A URL, a ready client, or None for the environment's.
 Where: TypeAlias = "str | Redis | None"
@@ -47,6 +48,7 @@ class Connector(Protocol):
 
         Raises:
             LinkLost: The server can not be reached now.
+            CommandError: It refuses the user name or password.
         """
         ...
 
@@ -91,7 +93,7 @@ class RedisConnector:
             connection = self._class(**options)
             await connection.connect()
         except AuthenticationError as error:
-            raise UsageError(f"Redis refused the user name or password: {error}") from error
+            raise _refusal(error) from error
         except (RedisError, OSError) as error:
             raise LinkLost(f"cannot connect to Redis: {error}") from error
         # The one private name of redis-py that is used, tested at both ends of
@@ -159,6 +161,12 @@ def connector_for(where: Where) -> Connector:
 def unreachable(error: BaseException, after: float) -> QueueUnavailable:
     """The error for a caller whose deadline of *after* seconds has passed."""
     return QueueUnavailable(f"Redis was not to be reached for {after:g} s: {error}")
+
+
+def _refusal(error: "AuthenticationError") -> CommandError:
+    """The error as a link would have given it: redis-py takes its code away."""
+    code = "NOAUTH" if "required" in str(error) else "WRONGPASS"
+    return CommandError(f"{code} {error}")
 
 
 def _is_unix(pool: "ConnectionPool") -> bool:

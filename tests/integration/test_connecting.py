@@ -1,11 +1,13 @@
+import asyncio
 import socket
 from collections.abc import Iterator
 
 import pytest
 from redis.asyncio import Redis
 
-from aiostreamq import Queue, QueueUnavailable, UsageError, Worker
+from aiostreamq import BrokerError, Queue, QueueUnavailable, UsageError, Worker
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 
 async def runs(queue: Queue) -> bool:
@@ -109,8 +111,39 @@ async def test_wrong_password(redis_url: str) -> None:
         )
         try:
             told = redis_url.replace("redis://", "redis://worker:wrong@")
-            with pytest.raises(UsageError, match="password"):
+            with pytest.raises(
+                BrokerError, match=r"refused the user name or password \(WRONGPASS "
+            ):
                 await Queue(told).open()
             assert await runs(Queue(told.replace("wrong", "right")))
         finally:
             await client.acl_deluser("worker")
+
+
+async def test_no_password(own_redis_server: RedisServer) -> None:
+    """It is said what Redis wants."""
+    own_redis_server.ask("CONFIG", "SET", "requirepass", "secret")
+    with pytest.raises(BrokerError, match=r"put it in the URL \(NOAUTH "):
+        await Queue(own_redis_server.url).open()
+    with_password = own_redis_server.url.replace("redis://", "redis://:secret@")
+    assert await runs(Queue(with_password))
+
+
+async def test_password_is_changed(own_redis_server: RedisServer) -> None:
+    """Who awaits a job when the inbox has to connect anew is told, and waits for nothing."""
+    async with (
+        Redis.from_url(own_redis_server.url, decode_responses=True) as admin,
+        Queue(own_redis_server.url) as queue,
+    ):
+        awaiting = asyncio.ensure_future((await queue.enqueue("size")).result())
+
+        async def inboxes() -> list[str]:
+            clients = await admin.client_list()
+            return [one["id"] for one in clients if one["name"] == "aiostreamq:inbox"]
+
+        await wait_until(inboxes, "the inbox to connect")
+        await admin.config_set("requirepass", "other")
+        for one in await inboxes():
+            await admin.client_kill_filter(_id=one)
+        with pytest.raises(BrokerError, match="put it in the URL"):
+            await asyncio.wait_for(awaiting, 10)
