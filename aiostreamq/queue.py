@@ -131,8 +131,8 @@ class Queue(Producer):
             durability: What an enqueue waits for: "memory", that Redis has the job;
                 "replicated", that a replica has it too; "fsync", that it is on disk.
             max_length: Jobs that a lane may hold, those that run included; None is
-                any number. Only new jobs are refused: neither those for later,
-                when they are due, nor those that run again.
+                any number. Jobs for later and the ticks of schedules are not refused,
+                nor counted before they are due; nor are jobs that run again.
             when_full: "raise" QueueFull where there is no room, or "wait" for it.
 
         Raises:
