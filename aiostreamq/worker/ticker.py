@@ -99,8 +99,7 @@ class Ticker:
             due, wait = await self._timetable.due(self._names)
             ticks = [tick for one in due for tick in self._ticks(one)]
             if ticks:
-                await self._make_way(due)
-                self._report(ticks, await self._timetable.fire(ticks))
+                await self._fire(ticks)
                 return 0.0
         except BrokerError:
             logger.exception("schedules could not be looked at, trying on")
@@ -156,15 +155,20 @@ class Ticker:
         self._read[due.name] = (due.rev, definition)
         return definition
 
-    async def _make_way(self, due: "list[Due]") -> None:
-        """Cancel the jobs that a new tick replaces. Before it, so that no crash leaves both."""
-        for one in due:
-            definition = self._definition(one)
-            if one.last_lives and definition and definition.rules.overlap == "cancel_old":
-                logger.info("cancelling job %s: the next of its schedule is due", one.last)
-                await self._cancel([one.last])
+    async def _fire(self, ticks: list[Tick]) -> None:
+        answers = await self._timetable.fire(ticks)
+        self._report(ticks, answers)
+        replacing = [(tick, old) for tick, old in zip(ticks, answers, strict=True)
+                     if isinstance(old, str)]  # fmt: skip
+        if not replacing:
+            return
+        for tick, old in replacing:
+            logger.info("cancelling job %s: %s is due", old, tick.job_id)
+        # Before the new one is there, so that no crash leaves both.
+        await self._cancel([old for _, old in replacing])
+        await self._fire([tick._replace(overlap="allow") for tick, _ in replacing])
 
-    def _report(self, ticks: list[Tick], answers: list[int]) -> None:
+    def _report(self, ticks: list[Tick], answers: list[int | str]) -> None:
         for tick, answer in zip(ticks, answers, strict=True):
             if answer == SKIPPED:
                 logger.info("schedule %r: the last job runs on, %s is left out",

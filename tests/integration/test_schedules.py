@@ -320,6 +320,48 @@ async def test_old_job_makes_way(queue: Queue) -> None:
     assert await queue.job(last).status() is JobState.QUEUED
 
 
+async def due_since(queue: Queue, name: str, seconds: float) -> None:
+    """Let it be as if a schedule's next tick had been due that long ago, and looked at now."""
+    broker = queue.session().broker
+    at = broker.clock.now_ms() - int(seconds * 1000)
+    keys = broker.keys
+    await broker.call("HSET", keys.schedule(name), "at", at)
+    await broker.call("ZADD", keys.schedule_due, at, name)
+    await broker.call("XADD", keys.control, "*", "say", "schedule")
+
+
+@pytest.mark.parametrize("rules", [{"catch_up": "none"}, {"max_runs": 1}])
+async def test_old_job_stays_where_nothing_replaces_it(queue: Queue, rules: Any) -> None:
+    """A tick that is left out, as missed or one too many, cancels nothing."""
+    await queue.schedules.create("s", "nobody", every="1h")
+    async with Worker(queue):
+        await due_since(queue, "s", 1)
+        await wait_until(lambda: _has_run(queue, "s", 1), "the first tick")
+        await queue.schedules.replace("s", "nobody", every="1h", overlap="cancel_old", **rules)
+        await due_since(queue, "s", 30)
+        await wait_until(lambda: _is_beyond(queue, "s"), "the tick to be left out")
+        left = await queue.schedules.get("s")
+        assert left.last_job_id is not None
+        assert (left.runs, await queue.job(left.last_job_id).status()) == (1, JobState.PARKED)
+
+
+async def _is_beyond(queue: Queue, name: str) -> bool:
+    due = (await queue.schedules.get(name)).next
+    return due is None or due > datetime.now(UTC)
+
+
+async def test_each_of_many_old_jobs_makes_way(queue: Queue) -> None:
+    """Of ticks that are made up for together only the last one's job is left."""
+    words: Any = {"overlap": "cancel_old", "catch_up": "all", "window": "1h", "max_runs": 4}
+    await queue.schedules.create("s", "nobody", every="1s", **words)
+    await due_since(queue, "s", 30)
+    async with Worker(queue):
+        await wait_until(lambda: _has_run(queue, "s", 4), "the ticks")
+        last = (await queue.schedules.get("s")).last_job_id
+    living = [job.id async for job in queue.jobs(state={"queued", "parked", "running"})]
+    assert living == [last]
+
+
 async def _has_run(queue: Queue, name: str, runs: int) -> bool:
     return (await queue.schedules.get(name)).runs >= runs
 
