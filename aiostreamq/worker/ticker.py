@@ -67,7 +67,7 @@ class Ticker:
         self._cancel = cancel
         self._names: tuple[str, ...] = ()  # of what is declared here, and taken nowhere else
         self._read: dict[str, tuple[str, Definition]] = {}  # by name, with its rev
-        self._told: set[tuple[str, str]] = set()  # name and rev of what can not be read
+        self._told: set[tuple[str, str]] = set()  # name and rev of what makes no sense
         self._declare_at = 0.0  # on the loop's clock
         self._has_declared = False
         self._woken = asyncio.Event()
@@ -108,11 +108,30 @@ class Ticker:
             return LONGEST_SLEEP
         return min(max(wait, SHORTEST_SLEEP), LONGEST_SLEEP)
 
-    def _ticks(self, due: "Due") -> "Iterator[Tick]":
-        """What is to be done about one schedule, as the script takes it."""
-        definition = self._definition(due)
-        if definition is None:
-            return
+    def _ticks(self, due: "Due") -> "list[Tick]":
+        """What is to be done about one schedule, as the script takes it.
+
+        Nothing where this worker can not make sense of it: the others go on.
+        """
+        try:
+            definition = self._definition(due)
+        except ValueError as error:
+            self._tell_once(due, f"it is {error}")
+            return []
+        try:
+            return list(self._decided(due, definition))
+        except Exception as error:  # noqa: BLE001  # a reckoning that fails is this schedule's alone
+            self._tell_once(due, "what is kept of it makes no sense", error)
+            return []
+
+    def _tell_once(self, due: "Due", why: str, error: Exception | None = None) -> None:
+        if (due.name, due.rev) not in self._told:
+            self._told.add((due.name, due.rev))
+            logger.error(
+                "schedule %r is not fired by this worker, %s", due.name, why, exc_info=error
+            )
+
+    def _decided(self, due: "Due", definition: Definition) -> "Iterator[Tick]":
         now = self._clock.now_ms()
         if due.held is not None and not due.last_lives:
             yield self._tick(due, definition, due.at, Step(due.held, due.at, is_fired=True), now)
@@ -138,21 +157,16 @@ class Ticker:
             definition.envelope_for(step.planned, max(now, start)),
         )  # fmt: skip
 
-    def _definition(self, due: "Due") -> Definition | None:
-        """What a schedule says; None where this worker does not understand it."""
+    def _definition(self, due: "Due") -> Definition:
+        """What a schedule says.
+
+        Raises:
+            ValueError: This worker does not understand it.
+        """
         rev, definition = self._read.get(due.name, ("", None))
-        if rev == due.rev:
-            return definition
-        try:
+        if definition is None or rev != due.rev:
             definition = Definition.decode(due.definition)
-        except ValueError as error:
-            if (due.name, due.rev) not in self._told:
-                self._told.add((due.name, due.rev))
-                logger.error(  # noqa: TRY400  # the traceback would say nothing more
-                    "schedule %r is not fired by this worker, it is %s", due.name, error
-                )
-            return None
-        self._read[due.name] = (due.rev, definition)
+            self._read[due.name] = (due.rev, definition)
         return definition
 
     async def _fire(self, ticks: list[Tick]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
+import orjson
 import pytest
 
 from aiostreamq import Context, JobCancelled, JobState, Queue, UsageError, Worker
@@ -382,3 +383,40 @@ async def test_definition_of_a_version_to_come(
     async with Worker(queue):
         await wait_until(lambda: len(seen) > 2, "ticks of another schedule")
     assert len([one for one in caplog.messages if "'a' is not fired" in one]) == 1
+
+
+async def spoil_definition(queue: Queue, name: str) -> None:
+    """Let a schedule say what nobody can mean."""
+    broker = queue.session().broker
+    raw = await broker.call("HGET", broker.keys.schedules, name)
+    told = orjson.loads(cast("bytes", raw)) | {"every": 0}
+    await broker.call("HSET", broker.keys.schedules, name, orjson.dumps(told))
+    await due_since(queue, name, 20)
+
+
+async def spoil_tick(queue: Queue, name: str) -> None:
+    """Let a schedule be due before the first year of the calendar."""
+    await due_since(queue, name, 1e12)
+
+
+@pytest.mark.parametrize("spoil", [spoil_definition, spoil_tick])
+async def test_schedule_that_makes_no_sense(
+    queue: Queue,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Queue, str], Awaitable[None]],
+) -> None:
+    """It is told once, and all others go on."""
+    await queue.schedules.create("bad", "nobody", every="1h")
+    await spoil(queue, "bad")
+    seen: list[int] = []
+
+    @queue.every("100ms")
+    async def beat() -> None:
+        seen.append(1)
+
+    async with Worker(queue):
+        await wait_until(lambda: len(seen) > 2, "ticks of another schedule")
+        del seen[:]
+        await spoil(queue, "bad")
+        await wait_until(lambda: len(seen) > 2, "further ticks")
+    assert len([one for one in caplog.messages if "'bad' is not fired" in one]) == 1
