@@ -168,7 +168,7 @@ class Schedules:
         """
         for _ in range(TRIES):
             state = await self._state(name)
-            due = _definition(state).next_after(self._now())
+            due = _definition(state).next_after(await self._now_ms())
             answer = await self._timetable().resume(name, state.rev, due, self._timeout)
             if answer == -1:
                 raise self._unknown(name)
@@ -225,7 +225,7 @@ class Schedules:
         state = await self._state(name)
         definition = _definition(state)
         broker = self._queue.session().broker
-        now = broker.clock.now_ms()
+        now = await self._now_ms()
         job_id = f"{name}@{new_job_id()}"
         place = broker.place_of(definition.lane)
         envelope = definition.envelope_for(now, now)
@@ -306,13 +306,13 @@ class Schedules:
     async def _put(self, name: str, declaration: Declaration, *, replaces: bool) -> None:
         called = checked_name("schedule", name)
         session = self._queue.session()
-        await session.open()  # for the time by Redis's clock
+        await session.open()
         definition = self._definition(declaration)
         session.broker.place_of(definition.lane)
         answer = await self._timetable().put(
             called,
             definition.encode(),
-            definition.next_after(self._now()),
+            definition.next_after(await self._now_ms()),
             self._timeout,
             replace=replaces,
         )
@@ -341,8 +341,10 @@ class Schedules:
     def _unknown(self, name: str) -> UsageError:
         return UsageError(f"queue {self._queue.name!r} has no schedule {name!r}")
 
-    def _now(self) -> int:
-        return self._queue.session().broker.clock.now_ms()
+    async def _now_ms(self) -> int:
+        clock = self._queue.session().broker.clock
+        await clock.refresh(self._timeout)
+        return clock.now_ms()
 
     def _timetable(self) -> "Timetable":
         return self._queue.session().timetable

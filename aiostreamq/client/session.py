@@ -130,6 +130,8 @@ class Session:
         kwargs: "dict[str, object]",
     ) -> Job[object]:
         """Enqueue one call, together with all others that come in the same moment."""
+        if using.needs_time:
+            await self.broker.clock.refresh(self.enqueue_timeout)
         item, job = self._prepare(spec, using, args, kwargs)
         future: asyncio.Future[bool] = self.loop.create_future()
         entrance = self._entrance
@@ -150,9 +152,12 @@ class Session:
         """Enqueue calls chunk by chunk, in their order."""
         jobs: list[Job[R]] = []
         under_way: deque[asyncio.Task[None]] = deque()
+        clock = self.broker.clock
         refused: UsageError | None = None
         try:
             async for chunk in _chunks(calls, ENQUEUE_LIMIT):
+                if not clock.is_good and any(call.using.needs_time for call in chunk):
+                    await clock.refresh(self.enqueue_timeout)
                 prepared, refused = self._prepare_chunk(chunk)
                 if len(under_way) == self._chunks_under_way:
                     await under_way.popleft()

@@ -82,6 +82,7 @@ async def cancel_many(
     parked_for = tasks if wanted.task is None else [wanted.task]
     caught = dict.fromkeys(wanted.states, 0)
     async for page in steering.open_jobs(wanted.states, parked_for):
+        await broker.clock.refresh()
         now_ms = broker.clock.now_ms()
         ids = [found.job_id for found in page if wanted.fits(found, now_ms)]
         for answer in await steering.cancel(ids, wanted.states):

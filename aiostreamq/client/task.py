@@ -34,6 +34,11 @@ class Using:
     expires: str | None = None  #: written like `due`; None is never
     deadline: str | None = None  #: the same
 
+    @property
+    def needs_time(self) -> bool:
+        """Whether it has a moment that may be reckoned from the enqueue."""
+        return self.expires is not None or self.deadline is not None
+
     def with_words(
         self,
         job_id: str | None,

@@ -14,7 +14,15 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.cron import Cron, Every, Timing, interval_of, iso, last_until
+from aiostreamq.model.cron import (
+    SHORTEST_MS,
+    Cron,
+    Every,
+    Timing,
+    interval_of,
+    iso,
+    last_until,
+)
 from aiostreamq.model.duration import Duration, seconds
 
 #: What is done about a tick while the job of the one before has not ended: it is enqueued
@@ -156,13 +164,12 @@ class Definition:
                 raise ValueError(f"of version {told['v']!r}, which is not known here")
             timing: Timing
             if "cron" in told:
-                timing = Cron(told["cron"], told["tz"])
+                timing = Cron(_text(told, "cron"), _text(told, "tz"))
             else:
-                timing = Every(told["every"], told["anchor"])
-            rules = Rules(**{name: told[name] for name in Rules.__slots__ if name in told})
+                timing = Every(_number(told, "every", SHORTEST_MS), _number(told, "anchor"))
             return cls(
-                told["task"], timing, rules, told["job"], told["lane"], told["mark"],
-                told.get("expires"),
+                _text(told, "task"), timing, _rules(told), _text(told, "job"),
+                _text(told, "lane"), _text(told, "mark"), _number_or_none(told, "expires", 0),
             )  # fmt: skip
         except (KeyError, TypeError, AttributeError, UsageError, orjson.JSONDecodeError) as error:
             raise ValueError(f"none that is known here: {error}") from error
@@ -201,6 +208,39 @@ class Definition:
         if not self.rules.jitter:
             return 0
         return crc32(job_id(name, planned).encode()) % (self.rules.jitter + 1)
+
+
+def _rules(told: dict[str, object]) -> Rules:
+    told = {"overlap": "allow", "catch_up": "latest", "jitter": 0, **told}
+    return Rules(
+        overlap=cast("Overlap", _one_of("overlap", _text(told, "overlap"), Overlap)),
+        catch_up=cast("CatchUp", _one_of("catch_up", _text(told, "catch_up"), CatchUp)),
+        window=_number_or_none(told, "window", 0),
+        jitter=_number(told, "jitter", 0),
+        start=_number_or_none(told, "start"),
+        end=_number_or_none(told, "end"),
+        max_runs=_number_or_none(told, "max_runs", 1),
+    )
+
+
+def _text(told: dict[str, object], name: str) -> str:
+    value = told[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}")
+    return value
+
+
+def _number(told: dict[str, object], name: str, least: int | None = None) -> int:
+    value = told[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}")
+    if least is not None and value < least:
+        raise TypeError(f"{name} is {value!r}")
+    return value
+
+
+def _number_or_none(told: dict[str, object], name: str, least: int | None = None) -> int | None:
+    return None if told.get(name) is None else _number(told, name, least)
 
 
 class Step(NamedTuple):

@@ -81,8 +81,8 @@ class Broker:
         self._streams_and_dead = [*self.streams, keys.dead]
         self._lane_places = {name: place for place, name in enumerate((RETURNED, *lanes), start=1)}
         self._stream_places = {key.encode(): at for at, key in enumerate(self.streams, start=1)}
-        self.clock = ServerClock()
         self._line = line or Line(connector, "commands")
+        self.clock = ServerClock(self._line)
         self._opening = asyncio.Lock()
         self._server: Server | None = None
         self._scripts: dict[str, Script] = {}
@@ -102,15 +102,11 @@ class Broker:
                 server = await self._line.persist(
                     lambda _: self._line.ask_server(), deadline=deadline
                 )
-                await self._line.persist(self._ask_time, deadline=deadline)
+                await self._line.persist(self.clock.ask, deadline=deadline)
                 self._scripts = {name: Script(name, server) for name in SCRIPTS}
                 await self._line.persist(self.set_up, deadline=deadline)
                 self._server = server
         return self._server
-
-    async def _ask_time(self, link: "Link") -> None:
-        seconds, microseconds = cast("list[bytes]", await link.call("TIME"))
-        self.clock.set(int(seconds) * 1000 + int(microseconds) / 1000)
 
     async def set_up(self, link: "Link") -> int:
         """Make the streams and groups that are missing, over *link*."""

@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.link import Link
 
+#: The scripts keep at least 1,000 entries. So where a read brings fewer than this many, none was
+#: dropped before it was read.
+NEARLY_ALL = 900
+
 #: What an entry says: `say`, and what belongs to it.
 Word = Mapping[str, str]
 

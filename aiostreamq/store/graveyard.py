@@ -56,6 +56,7 @@ class Graveyard:
     async def now_ms(self) -> int:
         """Milliseconds since 1970, by Redis's clock, as the ids of letters are."""
         await self._broker.open()
+        await self._broker.clock.refresh()
         return self._broker.clock.now_ms()
 
     async def count(self) -> int:

@@ -44,6 +44,11 @@ class Line:
         self._is_closed = False
         self._trouble: Exception | None = None  # what the latest failing try met
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a link, and it is not known to be lost."""
+        return self._link is not None and not self._link.is_lost
+
     async def link(self) -> Link:
         """The link as it stands, opened first where there is none.
 

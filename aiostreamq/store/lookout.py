@@ -118,8 +118,9 @@ class Lookout:
         return holding(_text_pairs(told), self._broker.clock.now_ms())
 
     async def now_ms(self) -> int:
-        """Redis's time, as far as it is known here."""
+        """Milliseconds since 1970, by Redis's clock."""
         await self._broker.open()
+        await self._broker.clock.refresh()
         return self._broker.clock.now_ms()
 
     async def entries(

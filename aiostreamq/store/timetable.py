@@ -119,10 +119,13 @@ class Timetable:
         wait = None if cast("int", wait_ms) < 0 else cast("int", wait_ms) / 1000
         return list(_dues(told)), wait
 
-    async def fire(self, ticks: "Sequence[Tick]") -> list[int]:
-        """Do what is to be done about ticks; returns for each what tick.lua says."""
+    async def fire(self, ticks: "Sequence[Tick]") -> list[int | str]:
+        """Do what is to be done about ticks; returns for each what tick.lua says.
+
+        That is the id of a job where this has to be cancelled first.
+        """
         keys = [self._due, self._due_code, self._broker.keys.delayed, self._control]
-        answers: list[int] = []
+        answers: list[int | str] = []
         for begin in range(0, len(ticks), TICK_LIMIT):
             arguments: list[Argument] = [self._prefix]
             for tick in ticks[begin : begin + TICK_LIMIT]:
@@ -131,7 +134,8 @@ class Timetable:
                     _written(tick.following), _written(tick.planned), tick.job_id, tick.lane,
                     tick.mark, tick.start, f"{tick.overlap} {tick.max_runs}", tick.envelope,
                 )  # fmt: skip
-            answers += cast("list[int]", await self._broker.run("tick", keys, arguments))
+            told = cast("list[int | bytes]", await self._broker.run("tick", keys, arguments))
+            answers += (one if isinstance(one, int) else one.decode() for one in told)
         return answers
 
     async def pause(self, name: str, deadline: float) -> int:

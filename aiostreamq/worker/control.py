@@ -5,6 +5,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.store.control import NEARLY_ALL
 from aiostreamq.store.line import Line
 
 if TYPE_CHECKING:
@@ -78,4 +79,6 @@ class Control:
             handler = self._handlers.get(word.get("say", ""))
             if handler is not None:
                 handler(word)
+        if len(words) >= NEARLY_ALL:
+            self._missed()  # the loop was blocked, and the oldest may be gone
         return end

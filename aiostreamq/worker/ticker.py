@@ -67,7 +67,7 @@ class Ticker:
         self._cancel = cancel
         self._names: tuple[str, ...] = ()  # of what is declared here, and taken nowhere else
         self._read: dict[str, tuple[str, Definition]] = {}  # by name, with its rev
-        self._told: set[tuple[str, str]] = set()  # name and rev of what can not be read
+        self._told: set[tuple[str, str]] = set()  # name and rev of what makes no sense
         self._declare_at = 0.0  # on the loop's clock
         self._has_declared = False
         self._woken = asyncio.Event()
@@ -99,8 +99,7 @@ class Ticker:
             due, wait = await self._timetable.due(self._names)
             ticks = [tick for one in due for tick in self._ticks(one)]
             if ticks:
-                await self._make_way(due)
-                self._report(ticks, await self._timetable.fire(ticks))
+                await self._fire(ticks)
                 return 0.0
         except BrokerError:
             logger.exception("schedules could not be looked at, trying on")
@@ -109,11 +108,30 @@ class Ticker:
             return LONGEST_SLEEP
         return min(max(wait, SHORTEST_SLEEP), LONGEST_SLEEP)
 
-    def _ticks(self, due: "Due") -> "Iterator[Tick]":
-        """What is to be done about one schedule, as the script takes it."""
-        definition = self._definition(due)
-        if definition is None:
-            return
+    def _ticks(self, due: "Due") -> "list[Tick]":
+        """What is to be done about one schedule, as the script takes it.
+
+        Nothing where this worker can not make sense of it: the others go on.
+        """
+        try:
+            definition = self._definition(due)
+        except ValueError as error:
+            self._tell_once(due, f"it is {error}")
+            return []
+        try:
+            return list(self._decided(due, definition))
+        except Exception as error:  # noqa: BLE001  # a reckoning that fails is this schedule's alone
+            self._tell_once(due, "what is kept of it makes no sense", error)
+            return []
+
+    def _tell_once(self, due: "Due", why: str, error: Exception | None = None) -> None:
+        if (due.name, due.rev) not in self._told:
+            self._told.add((due.name, due.rev))
+            logger.error(
+                "schedule %r is not fired by this worker, %s", due.name, why, exc_info=error
+            )
+
+    def _decided(self, due: "Due", definition: Definition) -> "Iterator[Tick]":
         now = self._clock.now_ms()
         if due.held is not None and not due.last_lives:
             yield self._tick(due, definition, due.at, Step(due.held, due.at, is_fired=True), now)
@@ -139,32 +157,32 @@ class Ticker:
             definition.envelope_for(step.planned, max(now, start)),
         )  # fmt: skip
 
-    def _definition(self, due: "Due") -> Definition | None:
-        """What a schedule says; None where this worker does not understand it."""
+    def _definition(self, due: "Due") -> Definition:
+        """What a schedule says.
+
+        Raises:
+            ValueError: This worker does not understand it.
+        """
         rev, definition = self._read.get(due.name, ("", None))
-        if rev == due.rev:
-            return definition
-        try:
+        if definition is None or rev != due.rev:
             definition = Definition.decode(due.definition)
-        except ValueError as error:
-            if (due.name, due.rev) not in self._told:
-                self._told.add((due.name, due.rev))
-                logger.error(  # noqa: TRY400  # the traceback would say nothing more
-                    "schedule %r is not fired by this worker, it is %s", due.name, error
-                )
-            return None
-        self._read[due.name] = (due.rev, definition)
+            self._read[due.name] = (due.rev, definition)
         return definition
 
-    async def _make_way(self, due: "list[Due]") -> None:
-        """Cancel the jobs that a new tick replaces. Before it, so that no crash leaves both."""
-        for one in due:
-            definition = self._definition(one)
-            if one.last_lives and definition and definition.rules.overlap == "cancel_old":
-                logger.info("cancelling job %s: the next of its schedule is due", one.last)
-                await self._cancel([one.last])
+    async def _fire(self, ticks: list[Tick]) -> None:
+        answers = await self._timetable.fire(ticks)
+        self._report(ticks, answers)
+        replacing = [(tick, old) for tick, old in zip(ticks, answers, strict=True)
+                     if isinstance(old, str)]  # fmt: skip
+        if not replacing:
+            return
+        for tick, old in replacing:
+            logger.info("cancelling job %s: %s is due", old, tick.job_id)
+        # Before the new one is there, so that no crash leaves both.
+        await self._cancel([old for _, old in replacing])
+        await self._fire([tick._replace(overlap="allow") for tick, _ in replacing])
 
-    def _report(self, ticks: list[Tick], answers: list[int]) -> None:
+    def _report(self, ticks: list[Tick], answers: list[int | str]) -> None:
         for tick, answer in zip(ticks, answers, strict=True):
             if answer == SKIPPED:
                 logger.info("schedule %r: the last job runs on, %s is left out",

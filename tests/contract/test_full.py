@@ -11,6 +11,7 @@ from aiostreamq.store.broker import Standing
 from aiostreamq.store.graveyard import Graveyard, Revival, Span
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
+from aiostreamq.store.timetable import Tick, Timetable
 from tests.support.redis_server import RedisServer
 from tests.support.store import HOUR_MS, Store, outcome_of
 
@@ -55,6 +56,25 @@ async def test_delay(full: tuple[Store, RedisServer]) -> None:
     server.ask("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(BrokerError, match="Redis is full"):
         await Schedule(store.broker).delay([("a", "default", Mark.NOBODY, "1", b"{}")], "me", 5)
+
+
+async def test_tick_of_a_schedule(full: tuple[Store, RedisServer]) -> None:
+    """It is refused as new jobs are, before anyone cancels the job that it is to replace."""
+    store, server = full
+    table = Timetable(store.broker)
+    await table.put("s", b"{}", 5000, 5, replace=False)
+    for at, overlap in ((5000, "allow"), (6000, "cancel_old")):
+        [due], _ = await table.due(())
+        new = Tick(
+            "s", due.rev, due.at, None, at + 1000, at, f"s@{at}", "default", "0", 0, overlap, 0,
+            b"{}",
+        )  # fmt: skip
+        if overlap == "allow":
+            assert await table.fire([new]) == [1]
+        else:
+            server.ask("CONFIG", "SET", "maxmemory", "1")
+            with pytest.raises(BrokerError, match="Redis is full"):
+                await table.fire([new])
 
 
 async def test_retry(full: tuple[Store, RedisServer]) -> None:

@@ -56,6 +56,24 @@ async def test_several_inboxes(store: Store) -> None:
     assert (await store.hash_at(store.keys.job("a")))["w"].split() == ["producer", "one", "other"]
 
 
+async def test_very_many_inboxes(store: Store) -> None:
+    """The last that asked are told; one that was pushed out may ask again, and finds the end."""
+    await store.enqueue("a")
+    inboxes = [f"{number:016x}" for number in range(500)]
+    for inbox in inboxes:
+        assert await store.broker.subscribe(inbox, ["a"]) == [Standing.WILL_TELL]
+    told = (await store.hash_at(store.keys.job("a")))["w"].split()
+    assert 100 < len(told) < 130
+    assert told == inboxes[-len(told) :]
+    assert await store.broker.subscribe(inboxes[0], ["a"]) == [Standing.WILL_TELL]
+    told = (await store.hash_at(store.keys.job("a")))["w"].split()
+    assert (told[-1], len(told)) == (inboxes[0], len(set(told)))
+    (delivery,) = await store.read()
+    await store.settle(delivery)
+    assert await store.list_at(store.keys.inbox(inboxes[0])) == [b"a " + outcome_of(delivery)]
+    assert await store.broker.subscribe(inboxes[1], ["a"]) == [outcome_of(delivery)]
+
+
 async def test_many_in_one_call(store: Store) -> None:
     """The answers come in the order of the ids."""
     ids = [f"j{number}" for number in range(SUBSCRIBE_LIMIT - 100)]

@@ -224,13 +224,31 @@ async def test_held_tick_is_looked_at(scene: Scene) -> None:
 
 
 async def test_job_that_is_to_be_replaced(scene: Scene) -> None:
-    """The caller is told what lives, to cancel it; the new one is enqueued in any case."""
+    """It is told and nothing is done; once it has been cancelled the new one is enqueued."""
     await scene.put()
     await scene.table.fire([tick(one) for one in await scene.due()])
     [due] = await scene.due()
     assert (due.last, due.last_lives) == (job_id("s", 5000), True)
-    assert await scene.table.fire([tick(due, overlap="cancel_old")]) == [1]
+    before = await scene.state()
+    assert await scene.table.fire([tick(due, overlap="cancel_old")] * 2) == [due.last] * 2
+    assert await scene.state() == before
+    assert await scene.due() == [due]
+    assert await scene.table.fire([tick(due)]) == [1]
     assert len(await scene.queued()) == 2
+
+
+async def test_job_that_nothing_replaces(scene: Scene) -> None:
+    """Nobody is told to cancel one for a tick that is left out, or that is not to be had."""
+    await scene.put()
+    await scene.table.fire([tick(one) for one in await scene.due()])
+    [due] = await scene.due()
+    new = tick(due, overlap="cancel_old")
+    assert await scene.table.fire([new._replace(planned=None, following=due.at)]) == [5]
+    assert await scene.table.fire([new._replace(job_id=due.last, following=due.at)]) == [4]
+    await scene.table.pause("s", 5)
+    assert await scene.table.fire([new]) == [0]
+    await scene.table.resume("s", due.rev, due.at, 5)
+    assert await scene.table.fire([new._replace(max_runs=1)]) == [5]
 
 
 async def test_jitter(scene: Scene) -> None:

@@ -56,6 +56,35 @@ async def test_running_coroutine(queue: Queue) -> None:
         assert await job.cancel() is JobState.CANCELLED
 
 
+async def test_word_that_is_dropped_before_it_is_heard(redis_url: str) -> None:
+    """While the worker's loop is blocked more is said than is kept: it asks what it has missed."""
+    started = asyncio.Event()
+
+    async def cancel(job_id: str) -> None:
+        async with Queue(redis_url) as other:
+            broker = other.session().broker
+            wake = ("XADD", broker.keys.control, "MAXLEN", "~", 1000, "*", "say", "wake")
+            await broker.call(*wake)  # the worker waits for one, and gets this at once
+            assert await other.job(job_id).cancel() is JobState.RUNNING
+            await asyncio.gather(*(broker.call(*wake) for _ in range(1200)))
+
+    async with Queue(redis_url) as queue:
+
+        @queue.task
+        async def hang() -> None:
+            started.set()
+            await asyncio.Event().wait()
+
+        async with Worker(queue, shutdown_timeout=0):
+            job = await hang.enqueue()
+            await started.wait()
+            elsewhere = threading.Thread(target=lambda: asyncio.run(cancel(job.id)))
+            elsewhere.start()
+            elsewhere.join()  # blocks this loop, which is the worker's
+            with pytest.raises(JobCancelled):
+                await job.result(timeout=3)
+
+
 async def test_how_soon(queue: Queue) -> None:
     """A running job is cancelled by push: 100 of them, one after the other."""
     started: asyncio.Queue[str] = asyncio.Queue()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
+import orjson
 import pytest
 
 from aiostreamq import Context, JobCancelled, JobState, Queue, UsageError, Worker
@@ -320,6 +321,48 @@ async def test_old_job_makes_way(queue: Queue) -> None:
     assert await queue.job(last).status() is JobState.QUEUED
 
 
+async def due_since(queue: Queue, name: str, seconds: float) -> None:
+    """Let it be as if a schedule's next tick had been due that long ago, and looked at now."""
+    broker = queue.session().broker
+    at = broker.clock.now_ms() - int(seconds * 1000)
+    keys = broker.keys
+    await broker.call("HSET", keys.schedule(name), "at", at)
+    await broker.call("ZADD", keys.schedule_due, at, name)
+    await broker.call("XADD", keys.control, "*", "say", "schedule")
+
+
+@pytest.mark.parametrize("rules", [{"catch_up": "none"}, {"max_runs": 1}])
+async def test_old_job_stays_where_nothing_replaces_it(queue: Queue, rules: Any) -> None:
+    """A tick that is left out, as missed or one too many, cancels nothing."""
+    await queue.schedules.create("s", "nobody", every="1h")
+    async with Worker(queue):
+        await due_since(queue, "s", 1)
+        await wait_until(lambda: _has_run(queue, "s", 1), "the first tick")
+        await queue.schedules.replace("s", "nobody", every="1h", overlap="cancel_old", **rules)
+        await due_since(queue, "s", 30)
+        await wait_until(lambda: _is_beyond(queue, "s"), "the tick to be left out")
+        left = await queue.schedules.get("s")
+        assert left.last_job_id is not None
+        assert (left.runs, await queue.job(left.last_job_id).status()) == (1, JobState.PARKED)
+
+
+async def _is_beyond(queue: Queue, name: str) -> bool:
+    due = (await queue.schedules.get(name)).next
+    return due is None or due > datetime.now(UTC)
+
+
+async def test_each_of_many_old_jobs_makes_way(queue: Queue) -> None:
+    """Of ticks that are made up for together only the last one's job is left."""
+    words: Any = {"overlap": "cancel_old", "catch_up": "all", "window": "1h", "max_runs": 4}
+    await queue.schedules.create("s", "nobody", every="1s", **words)
+    await due_since(queue, "s", 30)
+    async with Worker(queue):
+        await wait_until(lambda: _has_run(queue, "s", 4), "the ticks")
+        last = (await queue.schedules.get("s")).last_job_id
+    living = [job.id async for job in queue.jobs(state={"queued", "parked", "running"})]
+    assert living == [last]
+
+
 async def _has_run(queue: Queue, name: str, runs: int) -> bool:
     return (await queue.schedules.get(name)).runs >= runs
 
@@ -340,3 +383,40 @@ async def test_definition_of_a_version_to_come(
     async with Worker(queue):
         await wait_until(lambda: len(seen) > 2, "ticks of another schedule")
     assert len([one for one in caplog.messages if "'a' is not fired" in one]) == 1
+
+
+async def spoil_definition(queue: Queue, name: str) -> None:
+    """Let a schedule say what nobody can mean."""
+    broker = queue.session().broker
+    raw = await broker.call("HGET", broker.keys.schedules, name)
+    told = orjson.loads(cast("bytes", raw)) | {"every": 0}
+    await broker.call("HSET", broker.keys.schedules, name, orjson.dumps(told))
+    await due_since(queue, name, 20)
+
+
+async def spoil_tick(queue: Queue, name: str) -> None:
+    """Let a schedule be due before the first year of the calendar."""
+    await due_since(queue, name, 1e12)
+
+
+@pytest.mark.parametrize("spoil", [spoil_definition, spoil_tick])
+async def test_schedule_that_makes_no_sense(
+    queue: Queue,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Queue, str], Awaitable[None]],
+) -> None:
+    """It is told once, and all others go on."""
+    await queue.schedules.create("bad", "nobody", every="1h")
+    await spoil(queue, "bad")
+    seen: list[int] = []
+
+    @queue.every("100ms")
+    async def beat() -> None:
+        seen.append(1)
+
+    async with Worker(queue):
+        await wait_until(lambda: len(seen) > 2, "ticks of another schedule")
+        del seen[:]
+        await spoil(queue, "bad")
+        await wait_until(lambda: len(seen) > 2, "further ticks")
+    assert len([one for one in caplog.messages if "'bad' is not fired" in one]) == 1

@@ -20,7 +20,9 @@
 --
 -- Returns one number for each: 1 enqueued, 2 left out, because the last job has not ended,
 -- 3 held until it ends, 4 its job was there already, 5 left out, as missed or one too many, and 0 nothing was
--- done: another was first, or the schedule is another by now. The comparison of rev, at and
+-- done: another was first, or the schedule is another by now. Or the id of the last job, where
+-- only that is in the way of a tick whose rule is cancel_old: nothing was done; cancel it, and fire
+-- the tick again with the rule allow. The comparison of rev, at and
 -- held is the lock; it outlives the jobs and their results. Raises where a lane is no stream:
 -- its schedules are as they were, the others have been fired. Cost O(ticks log schedules), about
 -- 15 microseconds each; callers send at most 100.
@@ -50,9 +52,13 @@ local function lives(id)
     and redis.call('EXISTS', prefix .. 'result:' .. id) == 0
 end
 
+local function is_there(id)
+  return redis.call('EXISTS', prefix .. 'job:' .. id, prefix .. 'result:' .. id) > 0
+end
+
 local function put(id, lane, mark, start, envelope)
   local job = prefix .. 'job:' .. id
-  if redis.call('EXISTS', job, prefix .. 'result:' .. id) > 0 then
+  if is_there(id) then
     return 4
   end
   if tonumber(start) > 0 then
@@ -76,7 +82,7 @@ local function put(id, lane, mark, start, envelope)
   return 1
 end
 
--- What is done about a tick that is still to be had; and the tick that is held then.
+-- What is done about a tick that is still to be had, as is answered; and the tick that is held then.
 local function fire(state, known, planned, overlap, id, lane, mark, start, envelope)
   local held, last = known[3] or '', known[4]
   if last and overlap ~= 'allow' and lives(last) then
@@ -89,6 +95,11 @@ local function fire(state, known, planned, overlap, id, lane, mark, start, envel
     if overlap ~= 'cancel_old' then
       redis.call('HINCRBY', state, 'skipped', 1)
       return 2, held
+    elseif not is_there(id) then
+      -- Changes nothing, but raises where memory is full: no job is cancelled for one that
+      -- could not be enqueued.
+      redis.call('HSET', state, 'last', last)
+      return last, held
     end
   end
   local answer = put(id, lane, mark, start, envelope)
@@ -104,6 +115,18 @@ local function keep(state, field, value)
     redis.call('HDEL', state, field)
   else
     redis.call('HSET', state, field, value)
+  end
+end
+
+local function plan(name, state, following, held, is_code)
+  keep(state, 'at', following)
+  keep(state, 'held', held)
+  local due_names = is_code and KEYS[2] or KEYS[1]
+  local due = held ~= '' and held or following
+  if due == '' then
+    redis.call('ZREM', due_names, name)
+  else
+    redis.call('ZADD', due_names, due, name)
   end
 end
 
@@ -128,14 +151,8 @@ for at = 2, #ARGV, 12 do
     if max_runs ~= '0' and tonumber(redis.call('HGET', state, 'runs') or '0') >= tonumber(max_runs) then
       following, held = '', ''
     end
-    keep(state, 'at', following)
-    keep(state, 'held', held)
-    local due_names = known[5] and KEYS[2] or KEYS[1]
-    local due = held ~= '' and held or following
-    if due == '' then
-      redis.call('ZREM', due_names, name)
-    else
-      redis.call('ZADD', due_names, due, name)
+    if type(answer) == 'number' then
+      plan(name, state, following, held, known[5])
     end
   end
   answers[#answers + 1] = answer

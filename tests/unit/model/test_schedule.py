@@ -169,6 +169,25 @@ def test_definition_that_is_none(raw: bytes) -> None:
         Definition.decode(raw)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"every": 0}, {"every": 99}, {"every": "5"}, {"every": True}, {"every": None},
+        {"anchor": 0.5}, {"cron": 5, "tz": "UTC"}, {"cron": "@daily", "tz": 5}, {"task": 5},
+        {"job": 5}, {"lane": 5}, {"mark": 7}, {"overlap": "no"}, {"overlap": []},
+        {"catch_up": "no"}, {"window": "x"}, {"window": -1}, {"jitter": "1"}, {"jitter": -1},
+        {"start": "x"}, {"end": "x"}, {"max_runs": "x"}, {"max_runs": 0}, {"expires": "x"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_definition_that_could_not_be_used(wrong: dict[str, object]) -> None:
+    """What would fail when its tick is due is refused when it is read."""
+    definition = Definition("t", Every(5000), Rules(), '{"task":"t"}', "default", "0")
+    told: dict[str, object] = orjson.loads(definition.encode())
+    with pytest.raises(ValueError, match="none that is known here"):
+        Definition.decode(orjson.dumps({**told, **wrong}))
+
+
 def test_job_of_a_tick() -> None:
     """It carries the tick, and expires by the time it is enqueued at."""
     definition = Definition("t", Every(5000), Rules(), '{"task":"t"}', "default", "0", 30)
