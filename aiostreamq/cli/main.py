@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from aiostreamq import __version__
 from aiostreamq.cli.asking import duration
 from aiostreamq.cli.dead import add_dead, dead
 from aiostreamq.cli.doctor import add_doctor, doctor
@@ -80,6 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aiostreamq", description="The asyncio-native task queue on Redis Streams."
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"aiostreamq {__version__}",
+        help="say which version this is",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands.add_parser)

@@ -149,6 +149,13 @@ async def test_mistakes(arguments: tuple[str, ...], told: str) -> None:
     assert "Traceback" not in program.printed
 
 
+async def test_version() -> None:
+    """It is told on one line, without a queue."""
+    async with Program("-m", "aiostreamq", "--version") as program:
+        assert await program.wait_end() == 0
+    assert program.lines == [f"aiostreamq {VERSION}"]
+
+
 async def test_no_redis() -> None:
     """Where there is no Redis that is what is said."""
     async with worker_program("redis://127.0.0.1:1") as worker:
