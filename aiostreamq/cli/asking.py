@@ -13,7 +13,6 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from aiostreamq.model.duration import Duration
     from aiostreamq.model.pause import Pause
     from aiostreamq.queue import Queue
 
@@ -59,14 +58,6 @@ def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
             return await question(queue)
 
     return asyncio.run(opened())
-
-
-def duration(written: str) -> "Duration":
-    """Read a time: bare numbers are seconds, the rest ("5m") is read where it is used."""
-    try:
-        return float(written)
-    except ValueError:
-        return written
 
 
 def parsed_json(option: str, written: str, kind: type[T]) -> T:

@@ -19,13 +19,12 @@ import anyio
 from aiostreamq import __version__
 from aiostreamq.cli.health import serve_health
 from aiostreamq.cli.lifeline import GRACE, Lifeline, Order
-from aiostreamq.cli.limits import Limits, limits_told, own_limits, resident_bytes
+from aiostreamq.cli.limits import Limits, own_limits, resident_bytes
 from aiostreamq.cli.logs import set_up_logging
 from aiostreamq.cli.reload import check_reload
 from aiostreamq.cli.systemd import notify_systemd
 from aiostreamq.cli.target import load_queue
 from aiostreamq.errors import AioStreamQError, UsageError
-from aiostreamq.model.duration import seconds
 from aiostreamq.model.state import HasState, WorkerState
 from aiostreamq.queue import Queue
 from aiostreamq.store.server import MEMORY
@@ -64,10 +63,9 @@ def run(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     Returns the exit code.
     """
     set_up_logging(told.log_level, told.log_format)
-    limits = limits_told(told.max_jobs, told.max_rss)
+    limits = Limits(told.max_jobs, told.max_rss)
     if told.lifeline is not None:
-        patience = seconds("--shutdown-timeout", told.shutdown_timeout) + GRACE
-        return _work(told, limits, Lifeline(told.lifeline, patience))
+        return _work(told, limits, Lifeline(told.lifeline, told.shutdown_timeout + GRACE))
     if told.workers != 1 or limits != Limits(None, None) or told.reload:
         return _supervise(told, arguments)
     return _work(told, limits, None)
@@ -77,8 +75,6 @@ def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     # Only the supervisor needs it.
     from aiostreamq.cli.supervisor import Supervisor
 
-    if told.workers < 1:
-        raise UsageError(f"--workers {told.workers}: use 1 or more")
     if told.reload:
         check_reload()
         if told.burst:
@@ -91,7 +87,7 @@ def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     supervisor = Supervisor(
         command,
         told.workers,
-        patience=seconds("--shutdown-timeout", told.shutdown_timeout) + GRACE,
+        patience=told.shutdown_timeout + GRACE,
         is_burst=told.burst,
         watched=Path.cwd() if told.reload else None,
     )

@@ -368,12 +368,12 @@ async def test_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--workers", "0"), "--workers 0: use 1 or more"),
-        (("--max-jobs", "0"), "--max-jobs 0: a worker has to run 1 job or more"),
+        (("--workers", "0"), "--workers '0': give a whole number, 1 or more"),
+        (("--max-jobs", "0"), "--max-jobs '0': give a whole number, 1 or more"),
         (("--max-rss", "512"), "--max-rss '512' is no size"),
         (("--max-rss", "1mb"), "before its first job: it needs more than that"),
         (("--reload", "--burst"), "--reload never ends, --burst does"),
-        (("--workers", "3", "--concurrency", "0"), "concurrency"),
+        (("--workers", "3", "--concurrency", "0"), "--concurrency '0': give"),
         (("--workers", "3", "--url", "memory://"), "a memory:// queue lives in one process"),
     ],
 )
