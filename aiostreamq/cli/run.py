@@ -91,7 +91,6 @@ def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
         is_burst=told.burst,
         watched=Path.cwd() if told.reload else None,
     )
-    logger.info("supervisor (process %d) starts, workers: %d", os.getpid(), told.workers)
     return asyncio.run(_keep(supervisor, told))
 
 

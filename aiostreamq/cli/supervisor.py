@@ -8,6 +8,7 @@ imports nothing of the user's, so that it neither grows nor crashes with it.
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import sys
@@ -125,7 +126,9 @@ class Supervisor:
 
     def _on_ready(self, slot: Slot, child: Child, banner: str) -> None:
         if not self._has_begun:
+            # Not earlier: what cannot work at all says nothing but why.
             print(banner, file=sys.stderr, flush=True)
+            logger.info("supervisor (process %d), workers: %d", os.getpid(), len(self._slots))
         logger.info("%s is ready", child)
         if self._is_stopping:
             return

@@ -378,8 +378,9 @@ async def test_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_mistakes(url: str, options: tuple[str, ...], told: str) -> None:
-    """A wrong option is told once, however many workers there are, and exits with 2."""
+    """A wrong option is told once and alone, however many workers there are, and exits with 2."""
     async with supervised(url, *options) as program:
         assert await program.wait_end() == 2
     assert program.printed.count(told) == 1
     assert "Traceback" not in program.printed
+    assert "supervisor" not in program.printed
