@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.model.state import HasState, WorkerState
 from aiostreamq.queue import Queue
 from aiostreamq.store.server import MEMORY
+from aiostreamq.worker.heartbeat import PATIENCE_LEASES
 from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -88,10 +90,19 @@ def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
         command,
         told.workers,
         patience=told.shutdown_timeout + GRACE,
+        stuck_after=_stuck_after(told),
         is_burst=told.burst,
         watched=Path.cwd() if told.reload else None,
     )
     return asyncio.run(_keep(supervisor, told))
+
+
+def _stuck_after(told: argparse.Namespace) -> float:
+    """Seconds without a turn of its event loop after which a worker is killed."""
+    if told.reload:
+        return inf  # a debugger may hold it, and the next change of code restarts it
+    # Its last beat, one lease until others have its jobs: from then on nothing is lost with it.
+    return (PATIENCE_LEASES + 1) * told.lease + told.shutdown_timeout
 
 
 async def _keep(supervisor: "Supervisor", told: argparse.Namespace) -> int:
