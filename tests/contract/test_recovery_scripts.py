@@ -1,6 +1,8 @@
 """renew, census and reap: what becomes of a dead worker's deliveries."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from importlib.resources import files
 from typing import NamedTuple, cast
 
 import orjson
@@ -116,8 +118,46 @@ async def test_poison_is_given_up(scene: Scene) -> None:
     assert letter[b"job"] == b'{"v":1,"task":"t"}'
     assert letter[b"worker"] == b"c"
     assert [victim.split(b"@")[0] for victim in letter[b"d"].split()] == [b"a", b"b", b"c"]
+    message = orjson.loads(letter[b"outcome"])["error"]["message"]
+    assert message.partition(": ")[2] == ", ".join(map(told, letter[b"d"].decode().split()))
     assert orjson.loads(letter[b"outcome"])["error"]["type"] == "Poison"
     assert await scene.read("d") == []
+
+
+def told(victim: str) -> str:
+    """Write a worker and when it died as people read it."""
+    name, _, ms = victim.partition("@")
+    return f"{name} at {datetime.fromtimestamp(int(ms) // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+async def test_calendar(scene: Scene) -> None:
+    """The scripts write each month's first and last second of 135 years as Python does."""
+    firsts = [datetime(1970 + n // 12, n % 12 + 1, 1, tzinfo=UTC) for n in range(12 * 135)]
+    times = [int(first.timestamp()) - back for first in firsts for back in (0, 1)]
+    script = (
+        files("aiostreamq.store").joinpath("lua/parts/moment.lua").read_text()
+        + "for at = 1, #ARGV do ARGV[at] = moment(tonumber(ARGV[at])) end return ARGV"
+    )
+    written = await scene.link.call("EVAL", script, 0, *(1000 * time for time in times))
+    assert written == [
+        f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC".encode() for time in times
+    ]
+
+
+async def test_odd_victims(scene: Scene) -> None:
+    """What strangers have written as the workers that died stops no recovery."""
+    envelope = b'{"v":1,"task":"t"}'
+    victims = f"x @7 y@z w@{'9' * 400} v@0"
+    stream = scene.broker.streams[-1]
+    await scene.link.call("XADD", stream, "*", "id", "j", "n", 3, "job", envelope, "d", victims)
+    await scene.roster.join("a", LEASE_MS)
+    await scene.read("a")
+    assert (await scene.roster.reap("a", "0 1000", 3)).given_up == 1
+    letters = cast("list[Reply]", await scene.link.call("XRANGE", scene.broker.keys.dead, "-", "+"))
+    fields = cast("list[list[bytes]]", letters[0])[1]
+    letter = dict(zip(fields[::2], fields[1::2], strict=True))
+    message = orjson.loads(letter[b"outcome"])["error"]["message"]
+    assert f"x, @7, y@z, w@{'9' * 400}, v at 1970-01-01 00:00:00 UTC, a at 2" in message
 
 
 async def test_neighbour_of_poison_is_not_given_up(scene: Scene) -> None:
