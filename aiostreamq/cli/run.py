@@ -50,6 +50,12 @@ NO_PROCESSES_IN_MEMORY = (
 )
 
 
+ALONE_IN_MEMORY = (
+    "a memory:// queue lives in this process alone: what other programs enqueue does not come "
+    "here. Say where Redis is, with --url or AIOSTREAMQ_URL"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """What this process is."""
@@ -167,6 +173,8 @@ async def _serve(queue: Queue, worker: Worker, role: Role, told: argparse.Namesp
             banner = _banner(queue, worker, role, server.name)
             if role.lifeline is None:
                 print(banner, file=sys.stderr, flush=True)
+                if server is MEMORY:
+                    logger.warning(ALONE_IN_MEMORY)
                 await worker.run(burst=told.burst)
             else:
                 if server is MEMORY:

@@ -159,6 +159,14 @@ async def test_mistakes(arguments: tuple[str, ...], told: str) -> None:
     assert "Traceback" not in program.printed
 
 
+async def test_memory() -> None:
+    """A worker to which nobody can enqueue says so."""
+    async with worker_program("memory://", "--burst") as worker:
+        assert await worker.wait_end() == 0
+    assert worker.printed.count("WARNING") == 1
+    assert "what other programs enqueue does not come here" in worker.printed
+
+
 async def test_version() -> None:
     """It is told on one line, without a queue."""
     async with Program("-m", "aiostreamq", "--version") as program:

@@ -172,6 +172,7 @@ async def test_more_jobs() -> None:
         (["enqueue", "add", "--args", '["x", 2, 3]'], "too many positional arguments"),
         (["jobs", "ls", "--limit", "0"], "--limit '0': give"),
         (["jobs", "ls", "--state", "finished"], "use some of"),
+        (["enqueue", "add", "--args", "[1]", "--url", "memory://"], "empty here: say where Redis"),
         (["info", "--window", "0"], "window"),
         (["info", "--watch", "--every", "0"], "--every '0' is too short: give 0.1 s or more"),
     ],
