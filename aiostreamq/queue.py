@@ -259,7 +259,7 @@ class Queue(Producer):
             )
         signature = TaskSignature(called, function, Context)
         on_loop = is_async or is_stream
-        place = checked_executor(called, executor, function, signature, is_async=on_loop)
+        place = checked_executor(called, executor, function, is_async=on_loop)
         spec = TaskSpec(called, options, function, signature, is_async, place, is_stream)
         task = _kind_of(spec)(spec, self)
         self.tasks[called] = task

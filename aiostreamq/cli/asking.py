@@ -13,7 +13,6 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from aiostreamq.model.duration import Duration
     from aiostreamq.model.pause import Pause
     from aiostreamq.queue import Queue
 
@@ -51,22 +50,25 @@ def queue_of(told: argparse.Namespace) -> "Queue":
 
 
 def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
-    """Open the queue, ask, and close it."""
+    """Open the queue, ask, and close it.
+
+    Raises:
+        UsageError: It is in memory, where the process that has it is the only one.
+    """
     import asyncio
+
+    from aiostreamq.store.server import MEMORY
 
     async def opened() -> T:
         async with queue:
+            if await queue.open() is MEMORY:
+                raise UsageError(
+                    f"queue {queue.name!r} is in the memory:// of each process that opens it, and "
+                    f"empty here: say where Redis is, with --url or AIOSTREAMQ_URL"
+                )
             return await question(queue)
 
     return asyncio.run(opened())
-
-
-def duration(written: str) -> "Duration":
-    """Read a time: bare numbers are seconds, the rest ("5m") is read where it is used."""
-    try:
-        return float(written)
-    except ValueError:
-        return written
 
 
 def parsed_json(option: str, written: str, kind: type[T]) -> T:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
-from aiostreamq.cli.lifeline import Event, Order
+from aiostreamq.cli.lifeline import QUESTION, Event, Order
 from aiostreamq.model.state import WorkerState
 
 logger = logging.getLogger("aiostreamq.cli")
@@ -20,6 +20,8 @@ logger = logging.getLogger("aiostreamq.cli")
 # already; only a process that it has forked could keep the socket open.
 LAST_WORDS = 1.0
 
+# Seconds between two questions whether a process's event loop turns.
+ASK = 1.0
 
 #: Takes the number of the worker's end of the lifeline, an open socket; gives the
 #: program that is to be started with it, and its arguments.
@@ -53,8 +55,14 @@ class Ending:
 class Child:
     """One process, from its start to its end."""
 
-    def __init__(self, slot: int, command: Command) -> None:
-        """Describe the process for *slot*."""
+    def __init__(self, slot: int, command: Command, stuck_after: float) -> None:
+        """Describe the process for *slot*.
+
+        Args:
+            slot: Its number, for people.
+            command: Starts it.
+            stuck_after: Seconds without a turn of its event loop after which it is killed.
+        """
         self.pid: int | None = None  #: None until it is started
         self.state = WorkerState.STARTING  #: as it has told
         self._slot = slot
@@ -65,6 +73,10 @@ class Child:
         self._ready_at: float | None = None
         self._is_over = False
         self._killing: asyncio.TimerHandle | None = None
+        self._stuck_after = stuck_after
+        self._asking: asyncio.TimerHandle | None = None  # once it is ready
+        self._unanswered = 0  # questions since its loop last turned
+        self._blocker = ""  # what it has told that blocks its loop
 
     def __str__(self) -> str:
         return f"worker {self._slot} (process {self.pid})"
@@ -90,12 +102,12 @@ class Child:
 
     def order(self, order: Order, patience: float | None = None) -> None:
         """Send *order*; what still lives after *patience* seconds is killed, None waits on."""
-        with suppress(OSError):  # it has just ended
-            self._ours.send(f"{order}\n".encode())
+        self._send(order)
         if self._killing is not None:
             self._killing.cancel()
         if patience is not None:
-            self._killing = asyncio.get_running_loop().call_later(patience, self._kill, patience)
+            why = f"has not ended within {patience:.0f} s"
+            self._killing = asyncio.get_running_loop().call_later(patience, self._kill, why)
 
     async def _start(self) -> None:
         fd = self._theirs.fileno()
@@ -106,8 +118,9 @@ class Child:
         assert self._process is not None
         listening = asyncio.create_task(self._listen(on_event))
         code = await self._process.wait()
-        if self._killing is not None:
-            self._killing.cancel()
+        for timer in (self._killing, self._asking):
+            if timer is not None:
+                timer.cancel()
         worked = 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
         await asyncio.wait([listening], timeout=LAST_WORDS)
         if not listening.done():
@@ -130,18 +143,36 @@ class Child:
         if event == "ready":
             self._ready_at = time.monotonic()
             self.state = WorkerState.READY
+            self._ask()
+        elif event == "turns":
+            self._unanswered, self._blocker = 0, ""
+        elif event == "blocked":
+            self._blocker = told
         elif event == "state":
             self.state = WorkerState(told)
         elif event == "over":
             self._is_over = True
         on_event(event, told)
 
-    def _kill(self, patience: float) -> None:
+    def _ask(self) -> None:
+        """Ask whether its event loop turns; kill it where that has not been so for too long."""
+        # Counted in questions, not by a clock: who has stopped and continued the supervisor
+        # has stopped its workers too.
+        silence = self._unanswered * ASK
+        if silence >= self._stuck_after:
+            blocker = self._blocker or "what lets no thread run, or it was stopped"
+            self._kill(f"has not turned its event loop for {silence:.0f} s (blocked by {blocker})")
+            return
+        self._unanswered += 1
+        self._send(QUESTION)
+        self._asking = asyncio.get_running_loop().call_later(ASK, self._ask)
+
+    def _send(self, line: str) -> None:
+        with suppress(OSError):  # it has just ended, or reads no more
+            self._ours.send(f"{line}\n".encode())
+
+    def _kill(self, why: str) -> None:
         if self._process is not None and self._process.returncode is None:
-            logger.error(
-                "%s has not ended within %.0f s and is killed; its jobs will be run again",
-                self,
-                patience,
-            )
+            logger.error("%s %s and is killed; its jobs will be run again", self, why)
             with suppress(ProcessLookupError):
                 self._process.kill()

@@ -8,7 +8,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from aiostreamq.cli.asking import add_json, add_target, ask, duration, print_table, queue_of
+from aiostreamq.cli.asking import add_json, add_target, ask, print_table, queue_of
+from aiostreamq.cli.values import add_value, duration, rate, whole
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     ls = actions.add_parser("ls", help="list the newest", description="List dead letters.")
     add_target(ls, url)
     _add_filters(ls)
-    ls.add_argument("--limit", type=int, default=100, help="how many (default: %(default)s)")
+    add_value(ls, "--limit", whole, "how many (default: %(default)s)", default=100)
     add_json(ls, "one object a letter")
     show = actions.add_parser("show", help="show one in full", description="Show a dead letter.")
     add_target(show, url)
@@ -45,7 +46,7 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     replay.add_argument(
         "--edit", action="store_true", help="change the arguments of one job in $EDITOR first"
     )
-    replay.add_argument("--rate", type=float, help="jobs per second at most")
+    add_value(replay, "--rate", rate, "jobs per second at most")
     purge = actions.add_parser(
         "purge", help="throw letters away", description="Throw dead letters away, for good."
     )
@@ -69,20 +70,14 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="only of this task")
     parser.add_argument("--error", help="only with this type of error, as in ValueError")
-    parser.add_argument(
-        "--older-than", type=duration, metavar="TIME", help="only if longer ago, as in 7d"
-    )
-    parser.add_argument(
-        "--newer-than", type=duration, metavar="TIME", help="only if less long ago, as in 2h"
-    )
+    add_value(parser, "--older-than", duration, "only if longer ago, as in 7d", metavar="TIME")
+    add_value(parser, "--newer-than", duration, "only if less long ago, as in 2h", metavar="TIME")
     parser.add_argument("--before", metavar="ID", help="only if older than this letter")
 
 
 def _ls(queue: "Queue", told: argparse.Namespace) -> int:
     from aiostreamq.cli.letters import HEADS, as_json, as_row
 
-    if told.limit < 1:
-        raise UsageError(f"--limit {told.limit} would show nothing: use 1 or more")
     # One more than asked for, to know whether there are more.
     found = _ask(queue, lambda letters: letters.list(limit=told.limit + 1, **_words(told)))
     shown = found[: told.limit]

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiostreamq.cli.asking import (
@@ -9,13 +10,12 @@ from aiostreamq.cli.asking import (
     add_target,
     ago,
     ask,
-    duration,
     pause_line,
     print_json,
     print_table,
     queue_of,
 )
-from aiostreamq.errors import UsageError
+from aiostreamq.cli.values import add_value, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Seconds between two looks of --watch.
 EVERY = "2"
+SHORTEST = 0.1
 
 _CLEAR = "\x1b[H\x1b[2J"
 
@@ -38,21 +39,12 @@ def add_info(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
         "task, and how many ended lately and how fast.",
     )
     add_target(info, url)
-    info.add_argument(
-        "--window",
-        type=duration,
-        metavar="TIME",
-        default="5m",
-        help="what is lately (default: %(default)s)",
-    )
+    lately = "what is lately (default: %(default)s)"
+    add_value(info, "--window", duration, lately, metavar="TIME", default="5m")
     info.add_argument("--watch", action="store_true", help="show it again and again, until Ctrl-C")
-    info.add_argument(
-        "--every",
-        type=duration,
-        metavar="TIME",
-        default=EVERY,
-        help="how often that is (default: %(default)s)",
-    )
+    often = "how often that is (default: %(default)s)"
+    read_every = partial(duration, least=SHORTEST)
+    add_value(info, "--every", read_every, often, metavar="TIME", default=EVERY)
     add_json(info, "one object each time")
 
 
@@ -70,22 +62,17 @@ def add_workers(add_parser: "Callable[..., argparse.ArgumentParser]", url: str |
 
 def info(told: argparse.Namespace) -> int:
     """Do what was *told* on the command line; returns the exit code."""
-    from aiostreamq.model.duration import seconds
-
-    queue, window = queue_of(told), told.window
-    every = seconds("--every", told.every)
-    if told.watch and every < 0.1:
-        raise UsageError(f"--every {told.every}: use 0.1 s or more")
+    queue = queue_of(told)
 
     async def show(queue: "Queue") -> None:
-        _print_info(await queue.info(window=window), told)
+        _print_info(await queue.info(window=told.window), told)
 
     async def watch(queue: "Queue") -> None:
         import asyncio
 
         while True:
             await show(queue)
-            await asyncio.sleep(every)
+            await asyncio.sleep(told.every)
 
     try:
         ask(queue, watch if told.watch else show)

@@ -10,7 +10,6 @@ from aiostreamq.cli.asking import (
     add_target,
     ago,
     ask,
-    duration,
     parsed_json,
     plain,
     print_json,
@@ -18,6 +17,7 @@ from aiostreamq.cli.asking import (
     queue_of,
 )
 from aiostreamq.cli.steering import add_cancel, cancel
+from aiostreamq.cli.values import add_value, duration, whole
 from aiostreamq.errors import JobError, UsageError
 
 if TYPE_CHECKING:
@@ -52,13 +52,9 @@ def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
         "--state", action="append", help="only in this state, as in failed; may be said again"
     )
     ls.add_argument("--task", help="only of this task")
-    ls.add_argument(
-        "--since",
-        type=duration,
-        metavar="TIME",
-        help="only if in its state for no longer, as in 10m",
-    )
-    ls.add_argument("--limit", type=int, default=LISTED, help="how many (default: %(default)s)")
+    since = "only if in its state for no longer, as in 10m"
+    add_value(ls, "--since", duration, since, metavar="TIME")
+    add_value(ls, "--limit", whole, "how many (default: %(default)s)", default=LISTED)
     add_json(ls, "one object a job")
     show = actions.add_parser(
         "show", help="show all of one", description="Show what is known of a job."
@@ -73,13 +69,8 @@ def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     )
     add_target(result, url)
     result.add_argument("id", help="of the job")
-    result.add_argument(
-        "--wait",
-        type=duration,
-        metavar="TIME",
-        default="0",
-        help="how long to wait for it (default: %(default)s)",
-    )
+    wait = "how long to wait for it (default: %(default)s)"
+    add_value(result, "--wait", duration, wait, metavar="TIME", default="0")
     add_json(result, "one object that tells how it ended")
     add_cancel(actions.add_parser, url)
 
@@ -95,9 +86,7 @@ def add_enqueue(add_parser: "Callable[..., argparse.ArgumentParser]", url: str |
     enqueue.add_argument("--kwargs", metavar="JSON", default="{}", help="as in '{\"tenant\": 7}'")
     enqueue.add_argument("--id", help="the job's id; enqueued twice, it runs once")
     enqueue.add_argument("--lane", help="over the task's own")
-    enqueue.add_argument(
-        "--delay", type=duration, metavar="TIME", help="run it after a while, as in 10m"
-    )
+    add_value(enqueue, "--delay", duration, "run it after a while, as in 10m", metavar="TIME")
     add_json(enqueue, "one object with the id")
 
 
@@ -130,9 +119,6 @@ def enqueue(told: argparse.Namespace) -> int:
 
 
 def _ls(queue: "Queue", told: argparse.Namespace) -> int:
-    if told.limit < 1:
-        raise UsageError(f"--limit {told.limit} would show nothing: use 1 or more")
-
     async def some(queue: "Queue") -> "list[JobInfo]":
         found: list[JobInfo] = []
         since = told.since
@@ -187,15 +173,12 @@ def _show(queue: "Queue", told: argparse.Namespace) -> int:
 
 def _result(queue: "Queue", told: argparse.Namespace) -> int:
     from aiostreamq.errors import JobNotFound, WaitTimeout
-    from aiostreamq.model.duration import seconds
-
-    limit = seconds("--wait", told.wait)
 
     async def wait(queue: "Queue") -> object:
         job = queue.job(told.id)
-        if not limit and await job.status() in _LIVE:
+        if not told.wait and await job.status() in _LIVE:
             raise WaitTimeout
-        return await job.result(timeout=limit or ENDED_PATIENCE)
+        return await job.result(timeout=told.wait or ENDED_PATIENCE)
 
     try:
         value = ask(queue, wait)

@@ -27,7 +27,11 @@ logger = logging.getLogger("aiostreamq.cli")
 
 # To retire is to drain without a limit of time: nobody waits for the process to end.
 Order = Literal["retire", "drain", "leave"]
-Event = Literal["ready", "state", "replace", "over"]
+Event = Literal["ready", "state", "replace", "over", "turns", "blocked"]
+
+# No order but a question: whether the event loop turns. The loop itself answers that it
+# does. Where the last question still waits for that, a thread answers what blocks it.
+QUESTION = "turns?"
 
 # Seconds beyond the shutdown timeout that a draining process may take for what
 # comes then: cancelled jobs clean up, the last outcomes go to Redis. Each of
@@ -45,6 +49,9 @@ class Lifeline:
         self._patience = patience
         self._is_draining = False  # ordered before there was anybody to obey
         self._obey: Callable[[Order], None] = self._note
+        self._telling = threading.Lock()  # the loop and the thread below both tell
+        self._loop: asyncio.AbstractEventLoop | None = None  # None until there is one
+        self._is_asked = False  # the loop, and it has not answered yet
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, self._on_signal)
         # A thread, because it must see the supervisor's end also while modules are
@@ -54,12 +61,12 @@ class Lifeline:
     def tell(self, event: Event, told: str = "") -> None:
         """Tell the supervisor; nothing happens where it is gone."""
         line = json.dumps({"event": event, "told": told}) + "\n"
-        with suppress(OSError):
+        with self._telling, suppress(OSError):
             self._socket.sendall(line.encode())
 
     def bind(self, obey: Callable[[Order], None]) -> None:
         """Have orders obeyed in the running loop, with those that have come already."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
 
         def pass_on(order: Order) -> None:
             with suppress(RuntimeError):  # the loop is closed: the process is about to end
@@ -76,10 +83,28 @@ class Lifeline:
     def _note(self, _: Order) -> None:
         self._is_draining = True
 
+    def _ask_loop(self) -> None:
+        if self._loop is None:
+            return
+        if self._is_asked:
+            running = asyncio.current_task(self._loop)
+            self.tell("blocked", "a callback" if running is None else running.get_name())
+            return
+        self._is_asked = True
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        self._is_asked = False
+        self.tell("turns")
+
     def _listen(self) -> None:
         with suppress(OSError), self._socket.makefile() as orders:
             for line in orders:
-                self._obey(cast("Order", line.strip()))
+                if line.strip() == QUESTION:
+                    self._ask_loop()
+                else:
+                    self._obey(cast("Order", line.strip()))
         logger.warning("the supervisor is gone: draining")
         self._obey("drain")
         # Nobody is left who would end a process that does not drain.

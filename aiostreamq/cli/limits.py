@@ -43,17 +43,6 @@ class Limits:
         return Limits(int(self.max_jobs * (1 + SPREAD * draw)), self.max_rss)
 
 
-def limits_told(max_jobs: int | None, max_rss: str | None) -> Limits:
-    """Read the options `--max-jobs` and `--max-rss`.
-
-    Raises:
-        UsageError: One of them cannot be meant.
-    """
-    if max_jobs is not None and max_jobs < 1:
-        raise UsageError(f"--max-jobs {max_jobs}: a worker has to run 1 job or more")
-    return Limits(max_jobs, None if max_rss is None else size("--max-rss", max_rss))
-
-
 def own_limits(limits: Limits) -> Limits:
     """Return *limits* as they hold for this process.
 

@@ -51,7 +51,7 @@ def set_up_logging(level: str, form: str) -> None:
     """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
-        raise UsageError(f"there is no log level {level!r}: use debug, info, warning or error")
+        raise UsageError(f"--log-level {level!r}: give debug, info, warning or error")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=number, handlers=[handler], force=True)

@@ -4,19 +4,23 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from aiostreamq.cli.asking import duration
+from aiostreamq import __version__
 from aiostreamq.cli.dead import add_dead, dead
 from aiostreamq.cli.doctor import add_doctor, doctor
 from aiostreamq.cli.info import add_info, add_workers, info, workers
 from aiostreamq.cli.jobs import add_enqueue, add_jobs, enqueue, jobs
+from aiostreamq.cli.limits import size
 from aiostreamq.cli.schedules import add_schedules, schedules
 from aiostreamq.cli.steering import add_pause, add_resume, pause, resume
+from aiostreamq.cli.values import add_value, choice, duration, port, text, whole
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import (
     LEASE,
     MAX_DELIVERIES,
     PROCESSES,
+    SHORTEST_LEASE,
     SHUTDOWN_TIMEOUT,
     SLOW_AFTER,
 )
@@ -81,11 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aiostreamq", description="The asyncio-native task queue on Redis Streams."
     )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"aiostreamq {__version__}",
+        help="say which version this is",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands.add_parser)
-    url = _from_environment("URL")
     for add in _ADDS:
-        add(commands.add_parser, url)
+        add(commands.add_parser, os.environ.get(_variable("--url")))
     return parser
 
 
@@ -101,114 +110,39 @@ def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     _add_numbers(run)
     _add_supervision(run)
     run.add_argument("--burst", action="store_true", help="end when no job is left")
-    run.add_argument(
-        "--url", default=_from_environment("URL"), help="the Redis to use, over the queue's own"
-    )
-    run.add_argument(
-        "--name", default=_from_environment("NAME"), help="what to call this worker in logs"
-    )
-    run.add_argument(
-        "--lease",
-        type=duration,
-        default=_from_environment("LEASE", f"{LEASE:g}"),
-        help="seconds without a sign of life after which other workers take over "
-        "(default: %(default)s)",
-    )
-    run.add_argument(
-        "--shutdown-timeout",
-        type=duration,
-        default=_from_environment("SHUTDOWN_TIMEOUT", f"{SHUTDOWN_TIMEOUT:g}"),
-        help="seconds that running jobs get to end in on SIGTERM (default: %(default)s)",
-    )
-    _add_recovery_options(run)
-    _add_health_options(run)
-    run.add_argument(
-        "--loop",
-        choices=LOOPS,
-        default=_chosen_in_environment("LOOP", LOOPS),
-        help="the event loop; auto takes uvloop where it is installed",
-    )
-    run.add_argument(
-        "--log-level",
-        default=_from_environment("LOG_LEVEL", "info"),
-        help="debug, info, warning or error (default: %(default)s)",
-    )
-    run.add_argument(
-        "--log-format",
-        choices=LOG_FORMATS,
-        default=_chosen_in_environment("LOG_FORMAT", LOG_FORMATS),
-        help="how log lines look (default: %(default)s)",
-    )
+    _add(run, "--url", text, None, "the Redis to use, over the queue's own")
+    _add(run, "--name", text, None, "what to call this worker in logs")
+    _add_times(run)
+    _add_health(run)
+    _add_choice(run, "--loop", LOOPS, "the event loop; auto takes uvloop where it is installed")
+    _add(run, "--log-level", text, "info", "debug, info, warning or error (default: %(default)s)")
+    _add_choice(run, "--log-format", LOG_FORMATS, "how log lines look (default: %(default)s)")
 
 
 def _add_numbers(run: argparse.ArgumentParser) -> None:
-    run.add_argument(
-        "--concurrency",
-        type=int,
-        default=_from_environment("CONCURRENCY", "100"),
-        help="how many jobs run at once (default: %(default)s)",
-    )
-    run.add_argument(
-        "--lanes",
-        default=_from_environment("LANES"),
-        help="the lanes to serve, with commas between (default: all)",
-    )
-    run.add_argument(
+    _add(run, "--concurrency", whole, "100", "how many jobs run at once (default: %(default)s)")
+    _add(run, "--lanes", text, None, "the lanes to serve, with commas between (default: all)")
+    _add(
+        run,
         "--processes",
-        type=int,
-        default=_from_environment("PROCESSES", str(PROCESSES)),
-        help="how many jobs of executor='process' tasks run at once (default: one a core)",
+        whole,
+        f"{PROCESSES}",
+        "how many jobs of executor='process' tasks run at once (default: one a core)",
     )
-
-
-def _add_recovery_options(run: argparse.ArgumentParser) -> None:
-    run.add_argument(
+    _add(
+        run,
         "--max-deliveries",
-        type=int,
-        default=_from_environment("MAX_DELIVERIES", f"{MAX_DELIVERIES}"),
-        help="a job that was with so many workers when they died is given up "
-        "(default: %(default)s)",
-    )
-    run.add_argument(
-        "--slow-after",
-        type=duration,
-        default=_from_environment("SLOW_AFTER", f"{SLOW_AFTER:g}"),
-        help="seconds that a job may block the event loop before that is logged "
-        "(default: %(default)s)",
-    )
-
-
-def _add_health_options(run: argparse.ArgumentParser) -> None:
-    run.add_argument(
-        "--health-port",
-        type=int,
-        default=_from_environment("HEALTH_PORT"),
-        help="answer /live and /ready over HTTP at this port (default: do not; 0: any free one)",
-    )
-    run.add_argument(
-        "--health-host",
-        default=_from_environment("HEALTH_HOST", HEALTH_HOST),
-        help="the address to answer them at (default: %(default)s)",
+        whole,
+        f"{MAX_DELIVERIES}",
+        "a job that was with so many workers when they died is given up (default: %(default)s)",
     )
 
 
 def _add_supervision(run: argparse.ArgumentParser) -> None:
-    run.add_argument(
-        "--workers",
-        type=int,
-        default=_from_environment("WORKERS", "1"),
-        help="how many worker processes to keep (default: %(default)s)",
-    )
-    run.add_argument(
-        "--max-jobs",
-        type=int,
-        default=_from_environment("MAX_JOBS"),
-        help="replace a worker process after about so many jobs",
-    )
-    run.add_argument(
-        "--max-rss",
-        default=_from_environment("MAX_RSS"),
-        help="replace a worker process that takes more memory, as in 512mb",
+    _add(run, "--workers", whole, "1", "how many worker processes to keep (default: %(default)s)")
+    _add(run, "--max-jobs", whole, None, "replace a worker process after about so many jobs")
+    _add(
+        run, "--max-rss", size, None, "replace a worker process that takes more memory, as in 512mb"
     )
     run.add_argument(
         "--reload",
@@ -219,13 +153,67 @@ def _add_supervision(run: argparse.ArgumentParser) -> None:
     run.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
 
 
-def _from_environment(option: str, default: str | None = None) -> str | None:
-    return os.environ.get(f"AIOSTREAMQ_{option}", default)
+def _add_times(run: argparse.ArgumentParser) -> None:
+    _add(
+        run,
+        "--lease",
+        partial(duration, least=SHORTEST_LEASE),
+        f"{LEASE:g}",
+        "seconds without a sign of life after which other workers take over (default: %(default)s)",
+    )
+    _add(
+        run,
+        "--shutdown-timeout",
+        duration,
+        f"{SHUTDOWN_TIMEOUT:g}",
+        "seconds that running jobs get to end in on SIGTERM (default: %(default)s)",
+    )
+    _add(
+        run,
+        "--slow-after",
+        duration,
+        f"{SLOW_AFTER:g}",
+        "seconds that a job may block the event loop before that is logged (default: %(default)s)",
+    )
 
 
-def _chosen_in_environment(option: str, choices: tuple[str, ...]) -> str:
-    # argparse checks what is typed against the choices, but not a default.
-    chosen = os.environ.get(f"AIOSTREAMQ_{option}", choices[0])
-    if chosen not in choices:
-        raise UsageError(f"AIOSTREAMQ_{option}={chosen!r}: use one of {', '.join(choices)}")
-    return chosen
+def _add_health(run: argparse.ArgumentParser) -> None:
+    _add(
+        run,
+        "--health-port",
+        port,
+        None,
+        "answer /live and /ready over HTTP at this port (default: do not; 0: any free one)",
+    )
+    _add(
+        run,
+        "--health-host",
+        text,
+        HEALTH_HOST,
+        "the address to answer them at (default: %(default)s)",
+    )
+
+
+def _add_choice(
+    run: argparse.ArgumentParser, option: str, choices: tuple[str, ...], meaning: str
+) -> None:
+    read, shown = partial(choice, choices=choices), f"{{{','.join(choices)}}}"
+    _add(run, option, read, choices[0], meaning, metavar=shown)
+
+
+def _add(
+    run: argparse.ArgumentParser,
+    option: str,
+    read: Callable[[str, str], object],
+    default: str | None,
+    meaning: str,
+    **more: str,
+) -> None:
+    """Add an option whose value can come from the environment too."""
+    add_value(
+        run, option, read, meaning, default=os.environ.get(_variable(option), default), **more
+    )
+
+
+def _variable(option: str) -> str:
+    return "AIOSTREAMQ_" + option.removeprefix("--").replace("-", "_").upper()

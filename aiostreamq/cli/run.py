@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +20,16 @@ import anyio
 from aiostreamq import __version__
 from aiostreamq.cli.health import serve_health
 from aiostreamq.cli.lifeline import GRACE, Lifeline, Order
-from aiostreamq.cli.limits import Limits, limits_told, own_limits, resident_bytes
+from aiostreamq.cli.limits import Limits, own_limits, resident_bytes
 from aiostreamq.cli.logs import set_up_logging
 from aiostreamq.cli.reload import check_reload
 from aiostreamq.cli.systemd import notify_systemd
 from aiostreamq.cli.target import load_queue
 from aiostreamq.errors import AioStreamQError, UsageError
-from aiostreamq.model.duration import seconds
 from aiostreamq.model.state import HasState, WorkerState
 from aiostreamq.queue import Queue
 from aiostreamq.store.server import MEMORY
+from aiostreamq.worker.heartbeat import PATIENCE_LEASES
 from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ NO_PROCESSES_IN_MEMORY = (
 )
 
 
+ALONE_IN_MEMORY = (
+    "a memory:// queue lives in this process alone: what other programs enqueue does not come "
+    "here. Say where Redis is, with --url or AIOSTREAMQ_URL"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """What this process is."""
@@ -64,10 +71,9 @@ def run(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     Returns the exit code.
     """
     set_up_logging(told.log_level, told.log_format)
-    limits = limits_told(told.max_jobs, told.max_rss)
+    limits = Limits(told.max_jobs, told.max_rss)
     if told.lifeline is not None:
-        patience = seconds("--shutdown-timeout", told.shutdown_timeout) + GRACE
-        return _work(told, limits, Lifeline(told.lifeline, patience))
+        return _work(told, limits, Lifeline(told.lifeline, told.shutdown_timeout + GRACE))
     if told.workers != 1 or limits != Limits(None, None) or told.reload:
         return _supervise(told, arguments)
     return _work(told, limits, None)
@@ -77,8 +83,6 @@ def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     # Only the supervisor needs it.
     from aiostreamq.cli.supervisor import Supervisor
 
-    if told.workers < 1:
-        raise UsageError(f"--workers {told.workers}: use 1 or more")
     if told.reload:
         check_reload()
         if told.burst:
@@ -91,12 +95,20 @@ def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     supervisor = Supervisor(
         command,
         told.workers,
-        patience=seconds("--shutdown-timeout", told.shutdown_timeout) + GRACE,
+        patience=told.shutdown_timeout + GRACE,
+        stuck_after=_stuck_after(told),
         is_burst=told.burst,
         watched=Path.cwd() if told.reload else None,
     )
-    logger.info("supervisor (process %d) starts, workers: %d", os.getpid(), told.workers)
     return asyncio.run(_keep(supervisor, told))
+
+
+def _stuck_after(told: argparse.Namespace) -> float:
+    """Seconds without a turn of its event loop after which a worker is killed."""
+    if told.reload:
+        return inf  # a debugger may hold it, and the next change of code restarts it
+    # Its last beat, one lease until others have its jobs: from then on nothing is lost with it.
+    return (PATIENCE_LEASES + 1) * told.lease + told.shutdown_timeout
 
 
 async def _keep(supervisor: "Supervisor", told: argparse.Namespace) -> int:
@@ -161,6 +173,8 @@ async def _serve(queue: Queue, worker: Worker, role: Role, told: argparse.Namesp
             banner = _banner(queue, worker, role, server.name)
             if role.lifeline is None:
                 print(banner, file=sys.stderr, flush=True)
+                if server is MEMORY:
+                    logger.warning(ALONE_IN_MEMORY)
                 await worker.run(burst=told.burst)
             else:
                 if server is MEMORY:

@@ -12,11 +12,11 @@ from aiostreamq.cli.asking import (
     add_json,
     add_target,
     ask,
-    duration,
     parsed_json,
     print_table,
     queue_of,
 )
+from aiostreamq.cli.values import add_value, duration, whole
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def schedules(told: argparse.Namespace) -> int:
 
 def _add_timing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cron", help="when: an expression of 5 or 6 fields, or @daily and so on")
-    parser.add_argument("--every", type=duration, metavar="TIME", help="or an interval, as in 30s")
+    add_value(parser, "--every", duration, "or an interval, as in 30s", metavar="TIME")
     parser.add_argument("--tz", metavar="ZONE", help="the time zone of --cron (default: UTC)")
     parser.add_argument("--start", metavar="WHEN", help="no tick before: ISO 8601, UTC by default")
     parser.add_argument("--end", metavar="WHEN", help="no tick after: ISO 8601, UTC by default")
@@ -106,13 +106,9 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kwargs", metavar="JSON", help="keyword arguments, as an object")
     parser.add_argument("--overlap", help="allow, skip, buffer_one or cancel_old (default: allow)")
     parser.add_argument("--catch-up", help="none, latest or all (default: latest)")
-    parser.add_argument(
-        "--window", type=duration, metavar="TIME", help="how far back to catch up, as in 1h"
-    )
-    parser.add_argument(
-        "--jitter", type=duration, metavar="TIME", help="start each job later, by up to this"
-    )
-    parser.add_argument("--max-runs", type=int, help="how many ticks at most")
+    add_value(parser, "--window", duration, "how far back to catch up, as in 1h", metavar="TIME")
+    add_value(parser, "--jitter", duration, "start each job later, by up to this", metavar="TIME")
+    add_value(parser, "--max-runs", whole, "how many ticks at most")
 
 
 def _ls(queue: "Queue", told: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.cli.asking import add_target, ask, duration, pause_line, queue_of
+from aiostreamq.cli.asking import add_target, ask, pause_line, queue_of
+from aiostreamq.cli.values import add_value, duration
 from aiostreamq.errors import JobNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -33,12 +34,8 @@ def add_cancel(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
     add_target(cancel, url)
     cancel.add_argument("ids", nargs="*", metavar="id", help="of jobs")
     cancel.add_argument("--task", help="only of this task")
-    cancel.add_argument(
-        "--older-than",
-        type=duration,
-        metavar="TIME",
-        help="only if they wait or run for longer, as in 1h",
-    )
+    longer = "only if they wait or run for longer, as in 1h"
+    add_value(cancel, "--older-than", duration, longer, metavar="TIME")
     cancel.add_argument(
         "--state", action="append", choices=STATES, help="only in this state; can be given again"
     )
@@ -73,10 +70,14 @@ def add_resume(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
 
 def cancel(told: argparse.Namespace) -> int:
     """Cancel what was *told* on the command line; returns the exit code."""
-    filters = told.task or told.older_than or told.state or told.all
-    if bool(told.ids) == bool(filters):
+    is_filtered = told.all or _has_filter(told)
+    if bool(told.ids) == is_filtered:
         raise UsageError("it is not said which jobs are meant: give ids, or filters, or --all")
     return _cancel(told) if told.ids else _cancel_many(told)
+
+
+def _has_filter(told: argparse.Namespace) -> bool:
+    return bool(told.task or told.state) or told.older_than is not None
 
 
 def _cancel(told: argparse.Namespace) -> int:
@@ -109,7 +110,7 @@ def _cancel_many(told: argparse.Namespace) -> int:
             task=told.task,
             older_than=told.older_than,
             state=[JobState(one) for one in told.state] if told.state else None,
-            everything=told.all and not (told.task or told.older_than or told.state),
+            everything=told.all and not _has_filter(told),
         ),
     )
     for state, count in caught.items():
@@ -155,7 +156,7 @@ def _moment(told: str | None) -> "Duration | datetime | None":
     if told is None:
         return None
     if "-" not in told:
-        return duration(told)
+        return duration("--until", told)
     try:
         return datetime.fromisoformat(told)
     except ValueError:

@@ -8,6 +8,7 @@ imports nothing of the user's, so that it neither grows nor crashes with it.
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import sys
@@ -57,6 +58,7 @@ class Supervisor:
         workers: int,
         *,
         patience: float,
+        stuck_after: float,
         is_burst: bool = False,
         watched: Path | None = None,
     ) -> None:
@@ -66,11 +68,13 @@ class Supervisor:
             command: Starts a worker.
             workers: How many to keep.
             patience: Seconds that one may take to drain before it is killed.
+            stuck_after: Seconds without a turn of its event loop after which one is killed.
             is_burst: A worker that ends in good order has found no job left.
             watched: The folder whose Python files restart all when they change.
         """
         self._command = command
         self._patience = patience
+        self._stuck_after = stuck_after
         self._is_burst = is_burst
         self._watched = watched
         self._slots = [Slot(number) for number in range(1, workers + 1)]
@@ -118,14 +122,16 @@ class Supervisor:
                 if slot.child is child and not self._is_stopping:
                     logger.info("%s is replaced: %s", child, told)
                     slot.heir = self._start(slot)
-            case "state" | "over":
+            case "state" | "over" | "turns" | "blocked":
                 pass  # the child notes it
             case _:
                 assert_never(event)
 
     def _on_ready(self, slot: Slot, child: Child, banner: str) -> None:
         if not self._has_begun:
+            # Not earlier: what cannot work at all says nothing but why.
             print(banner, file=sys.stderr, flush=True)
+            logger.info("supervisor (process %d), workers: %d", os.getpid(), len(self._slots))
         logger.info("%s is ready", child)
         if self._is_stopping:
             return
@@ -220,7 +226,7 @@ class Supervisor:
         return slot.child is None
 
     def _start(self, slot: Slot) -> Child:
-        child = Child(slot.number, self._command)
+        child = Child(slot.number, self._command, self._stuck_after)
         self._children.add(child)
         self._tasks.create_task(self._attend(slot, child))
         return child

@@ -75,10 +75,12 @@ class Context:
     task: str  #: name of the task
     attempt: int  #: number of this attempt, from 1: runs that raised and were retried count
     delivery: int  #: number of this delivery, from 1: each run of the job has a higher one
-    queue: "Producer"  #: the queue the job came from, to enqueue further jobs
+    queue: "Producer"  #: the queue the job came from, to enqueue further jobs; not in a process
     worker: str  #: name of the worker that runs it
     #: the time in UTC at which the schedule that it comes from had planned it; None for other jobs
     scheduled_for: datetime | None = None
+    #: by when the job must have ended, in UTC by Redis's clock; None where nothing was said
+    deadline: datetime | None = None
     _stop: StopFlag = field(default_factory=StopFlag, repr=False, compare=False)
     _voice: Voice | None = field(default=None, repr=False, compare=False)
 
@@ -87,7 +89,8 @@ class Context:
         """Whether this run is to stop: it was cancelled, ran out of time, or its worker stops.
 
         For `def` tasks, whose threads nothing can stop: look at it now and then, from
-        any thread, and return. It asks nothing of Redis.
+        any thread, and return. It asks nothing of Redis. Never true in a process, which
+        is killed instead.
         """
         return self._stop.is_set
 
@@ -100,7 +103,7 @@ class Context:
             **meta: Anything else that JSON can carry.
 
         Raises:
-            UsageError: *fraction* is none.
+            UsageError: *fraction* is none, or the task runs in a process.
             PayloadError: *meta* cannot travel, or is too long.
 
         Returns before Redis has it, but waits while this job has much that Redis has

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of
+from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id
 from aiostreamq.model.spec import TaskSpec
@@ -129,7 +130,13 @@ class Producer:
         """
         if isinstance(task, str):
             task = self.by_name(task)
-        return await task.enqueue(*args, **kwargs)
+        try:
+            enqueue = task.enqueue
+        except AttributeError:
+            raise UsageError(
+                f"{task!r} is no task: give what @queue.task has made of its function, or its name"
+            ) from None
+        return await enqueue(*args, **kwargs)
 
     @overload
     async def enqueue_many(

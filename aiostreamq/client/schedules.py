@@ -120,8 +120,7 @@ class Schedules:
 
         Cancelling leaves open whether it is made. The same call again says so.
         """
-        start = Rules.of(rules)
-        declaration = self._declaration(call, args, kwargs, cron, every, tz, start)
+        declaration = self._declaration(call, args, kwargs, cron, every, tz, Rules.of(rules))
         await self._put(name, declaration, replaces=False)
         return await self.get(name)
 

@@ -4,19 +4,13 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.signature import TaskSignature
 
 #: Where a `def` task can be run. An `async def` runs on the event loop, always.
 Place = Literal["thread", "process"]
 
 
 def checked_executor(
-    name: str,
-    executor: Place | None,
-    function: Callable[..., object],
-    signature: TaskSignature,
-    *,
-    is_async: bool,
+    name: str, executor: Place | None, function: Callable[..., object], *, is_async: bool
 ) -> Place:
     """Return where the function of task *name* runs, a thread where nothing is said.
 
@@ -35,13 +29,11 @@ def checked_executor(
             f"executor={executor!r} out, or make it a `def`"
         )
     if executor == "process":
-        _refuse_what_a_process_has_not(name, function, signature)
+        _refuse_what_no_process_finds(name, function)
     return executor
 
 
-def _refuse_what_a_process_has_not(
-    name: str, function: Callable[..., object], signature: TaskSignature
-) -> None:
+def _refuse_what_no_process_finds(name: str, function: Callable[..., object]) -> None:
     module = getattr(function, "__module__", None)
     qualname = getattr(function, "__qualname__", None)
     if not module or not qualname or "<" in qualname:
@@ -53,9 +45,4 @@ def _refuse_what_a_process_has_not(
         raise UsageError(
             f"task {name!r}: a process cannot import it from the program that was started "
             f"(__main__): move it into a module that the program imports"
-        )
-    if signature.context_name is not None:
-        raise UsageError(
-            f"task {name!r}: a Context has the live queue, which no other process can have: take "
-            f"its parameter {signature.context_name!r} out, or leave executor='process' out"
         )

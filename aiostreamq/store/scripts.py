@@ -80,7 +80,8 @@ _CANCELLING = ("parts/ends", "parts/job", "parts/cancelled", "parts/cancelling")
 _PARTS = {
     "count": ("parts/ends",),
     "settle": ("parts/cancelled",),
-    **dict.fromkeys(("cancel", "retry", "hand_back", "park", "reap", "bury"), _CANCELLING),
+    **dict.fromkeys(("cancel", "retry", "hand_back", "park", "bury"), _CANCELLING),
+    "reap": (*_CANCELLING, "parts/moment"),
 }
 
 

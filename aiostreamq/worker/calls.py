@@ -83,7 +83,16 @@ class Calls:
         return written
 
     async def _call_in_process(self, run: "Run", begin: "Callable[[Run], None]") -> bytes:
-        written = await self._processes.call(run.spec, run.envelope, lambda: begin(run))
+        delivery, envelope = run.delivery, run.envelope
+        about = {
+            "job_id": delivery.job_id,
+            "attempt": delivery.attempt,
+            "delivery": delivery.number,
+            "worker": self._worker,
+            "scheduled_for": envelope.scheduled_for,
+            "deadline": envelope.deadline,
+        }
+        written = await self._processes.call(run.spec, envelope, about, lambda: begin(run))
         if len(written) > self._queue.max_payload:
             raise self._too_long(run, written)
         return written
@@ -106,6 +115,7 @@ class Calls:
             self._queue,
             self._worker,
             moment(run.envelope.scheduled_for),
+            moment(run.envelope.deadline),
             run.flag,
             voice,
         )

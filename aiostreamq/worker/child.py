@@ -18,12 +18,14 @@ import threading
 import time
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from aiostreamq.client.context import Context
+    from aiostreamq.client.producer import Producer
     from aiostreamq.model.signature import TaskSignature
 
 SIZE = 8  #: bytes that say how long a frame is
@@ -96,12 +98,16 @@ def main(fd: int, worker: int) -> None:
 
 def run(request: bytes) -> bytes:
     """Call the function that a request names; returns the answer."""
+    from aiostreamq.client.context import DEADLINE
     from aiostreamq.model.wire import encode
 
     told = json.loads(request)
     try:
         function, signature = find_function(told["module"], told["function"], told["task"])
         args, kwargs = signature.restore_arguments(told["args"], told["kwargs"])
+        args, kwargs = signature.with_context(args, kwargs, context_of(told["task"], told["about"]))
+        # For what it enqueues, by a queue of its own. None too, over the job before it.
+        DEADLINE.set(told["about"]["deadline"])
         return RETURNED + signature.write_result(function(*args, **kwargs))
     except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
         return RAISED + encode(_told_about(error))
@@ -136,6 +142,38 @@ def find_function(
             f"do not give its name to something else"
         )
     return found, TaskSignature(task, found, Context)
+
+
+def context_of(task: str, about: dict[str, Any]) -> "Context":
+    """Return what a task can know of its job here, where there is no connection."""
+    from aiostreamq.client.context import Context, moment
+
+    return Context(
+        about["job_id"],
+        task,
+        about["attempt"],
+        about["delivery"],
+        cast("Producer", NoQueue(task)),
+        about["worker"],
+        moment(about["scheduled_for"]),
+        moment(about["deadline"]),
+    )
+
+
+class NoQueue:
+    """Stands where the context has the queue, and says why there is none."""
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> object:
+        from aiostreamq.errors import UsageError
+
+        raise UsageError(
+            f"task {self._task!r} runs in a process, which has no connection to Redis: its "
+            f"context can neither enqueue nor tell progress: return what is to be enqueued next to "
+            f"whoever awaits the job, or leave executor='process' out"
+        )
 
 
 def _told_about(error: BaseException) -> dict[str, object]:

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,12 +101,20 @@ class Processes:
         self._idle: list[Child] = []
 
     async def call(
-        self, spec: "TaskSpec", envelope: "Envelope", begin: Callable[[], None]
+        self,
+        spec: "TaskSpec",
+        envelope: "Envelope",
+        about: Mapping[str, object],
+        begin: Callable[[], None],
     ) -> bytes:
         """Run a task in a process; returns its result as JSON.
 
-        *begin* is called when there is a process: what comes before is waiting, and
-        no part of the run.
+        Args:
+            spec: The task.
+            envelope: With its arguments.
+            about: What its context tells of the job.
+            begin: Called when there is a process: what comes before is waiting, and
+                no part of the run.
 
         Raises:
             ProcessDied: The process ended under it.
@@ -122,6 +130,7 @@ class Processes:
                 "task": spec.name,
                 "args": envelope.args,
                 "kwargs": envelope.kwargs,
+                "about": about,
             }
         )
         # The place is free again when the process is gone, not before: there are never more

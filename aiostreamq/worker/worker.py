@@ -94,8 +94,10 @@ class Worker:
         Raises:
             UsageError: A number or the name cannot be meant.
         """
-        if min(concurrency, threads, processes, max_deliveries) < 1:
-            raise UsageError("concurrency, threads, processes and max_deliveries must be 1 or more")
+        _check_count("concurrency", concurrency)
+        _check_count("threads", threads)
+        _check_count("processes", processes)
+        _check_count("max_deliveries", max_deliveries)
         self.queue = queue
         self.concurrency = concurrency
         weights = served(queue.weights, lanes)
@@ -249,3 +251,8 @@ class Worker:
 
     def _new_name(self) -> str:
         return f"{self._called}-{secrets.token_hex(4)}"
+
+
+def _check_count(option: str, count: int) -> None:
+    if count < 1:
+        raise UsageError(f"{option}={count}: use 1 or more")

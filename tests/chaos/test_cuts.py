@@ -13,7 +13,6 @@ from aiostreamq.model.outcome import JobState
 from aiostreamq.model.tally import kind_of
 from aiostreamq.store.broker import Standing
 from aiostreamq.store.intake import Intake
-from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
 from aiostreamq.worker.reader import Reader
@@ -233,10 +232,10 @@ async def hand_back(bench: Bench) -> Call:
 
 async def renew(bench: Bench) -> Call:
     """A beat that is shown twice still is a sign of life."""
-    await Roster(bench.direct.broker).join("w", 1_000)
+    await bench.direct.roster.join("w", 1_000)
 
     async def call() -> int:
-        return int(await Roster(bench.spoiled.broker).renew("w", 1_000))
+        return int(await bench.spoiled.roster.renew("w", 1_000))
 
     return call
 

@@ -11,8 +11,6 @@ from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import JobState, encode_ended
 from aiostreamq.store.broker import ID_MS, Standing
 from aiostreamq.store.control import ControlStream
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import KEEP_CANCELLED_MS, Steering
 from tests.support.ends import recent, states
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
@@ -33,13 +31,13 @@ async def cancel(store: Store, *ids: str, states: tuple[str, ...] = ()) -> list[
 async def delay(store: Store, job_id: str, mark: Mark = Mark.NOBODY) -> None:
     """Keep a job for later."""
     jobs = [(job_id, "slow", mark, "+99999", NAMED)]
-    await Schedule(store.broker).delay(jobs, "me", DEADLINE)
+    await store.schedule.delay(jobs, "me", DEADLINE)
 
 
 async def park(store: Store, job_id: str, mark: Mark = Mark.NOBODY) -> None:
     """Set a job aside."""
     delivery = await store.deliver(job_id, mark=mark)
-    await Schedule(store.broker).park([(delivery, "t")])
+    await store.schedule.park([(delivery, "t")])
 
 
 async def enqueue(store: Store, job_id: str, mark: Mark = Mark.NOBODY) -> None:
@@ -121,8 +119,8 @@ async def test_nothing_is_left(store: Store, put: Put) -> None:
     await cancel(store, "a")
     assert await key_names(store) - {"control"} == STREAMS | {"job:a", "result:a"}
     assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
-    assert await Schedule(store.broker).release(["t"]) == 0
-    assert (await Schedule(store.broker).promote())[0] == 0
+    assert await store.schedule.release(["t"]) == 0
+    assert (await store.schedule.promote())[0] == 0
 
 
 async def test_how_long_the_outcome_is_kept(store: Store) -> None:
@@ -212,12 +210,12 @@ async def test_words_of_other_lanes(store: Store) -> None:
 
 async def retry_now(store: Store, one: Delivery) -> None:
     """It raised, and runs again."""
-    await Schedule(store.broker).retry([Retrial(one, 0)])
+    await store.schedule.retry([Retrial(one, 0)])
 
 
 async def retry_later(store: Store, one: Delivery) -> None:
     """The same, later."""
-    await Schedule(store.broker).retry([Retrial(one, 9999)])
+    await store.schedule.retry([Retrial(one, 9999)])
 
 
 async def hand_back(store: Store, one: Delivery) -> None:
@@ -227,7 +225,7 @@ async def hand_back(store: Store, one: Delivery) -> None:
 
 async def set_aside(store: Store, one: Delivery) -> None:
     """Its task is not known."""
-    await Schedule(store.broker).park([(one, "t")])
+    await store.schedule.park([(one, "t")])
 
 
 async def bury(store: Store, one: Delivery) -> None:
@@ -237,9 +235,8 @@ async def bury(store: Store, one: Delivery) -> None:
 
 async def reap(store: Store, _one: Delivery) -> None:
     """Its worker is dead."""
-    roster = Roster(store.broker)
-    beats = await roster.census(1000, thorough=True)
-    await roster.reap("w1", beats["w1"], 3)
+    beats = await store.roster.census(1000, thorough=True)
+    await store.roster.reap("w1", beats["w1"], 3)
 
 
 @pytest.mark.parametrize("was", ["queued", "running"])

@@ -2,8 +2,6 @@ import orjson
 
 from aiostreamq.model.delivery import Mark, Postponement, Retrial
 from aiostreamq.store.lookout import PAGE, SAMPLE, SAMPLE_BYTES, Lookout
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
 from tests.support.store import DEADLINE, Store
 
@@ -52,13 +50,13 @@ async def test_lanes(store: Store) -> None:
 
 async def test_delayed_and_parked(store: Store) -> None:
     """So are jobs for later, and those that no worker knows."""
-    schedule, lookout = Schedule(store.broker), Lookout(store.broker)
+    lookout = Lookout(store.broker)
     job: Postponement = ("a", "slow", Mark.NOBODY, "+60000", call("size"))
-    await schedule.delay([job], "me", DEADLINE)
+    await store.schedule.delay([job], "me", DEADLINE)
     await store.enqueue("b", "c", envelope=call("stranger"))
     delivery, again = await store.read()
-    await schedule.park([(delivery, "stranger")])
-    await schedule.retry([Retrial(again, 1_000)])
+    await store.schedule.park([(delivery, "stranger")])
+    await store.schedule.retry([Retrial(again, 1_000)])
     view = await lookout.view()
     assert (view.delayed, view.delayed_tasks) == (2, {"size": 1, "stranger": 1})
     assert 0 < view.due_ms - view.now_ms <= 1_000
@@ -68,10 +66,9 @@ async def test_delayed_and_parked(store: Store) -> None:
 
 async def test_parked_no_more(store: Store) -> None:
     """A task is among the parked until the last of its jobs is released."""
-    schedule = Schedule(store.broker)
     await store.enqueue("a")
-    await schedule.park([(delivery, "size") for delivery in await store.read()])
-    assert await schedule.release(["size"]) == 1
+    await store.schedule.park([(delivery, "size") for delivery in await store.read()])
+    assert await store.schedule.release(["size"]) == 1
     assert (await Lookout(store.broker).view()).parked_tasks == {}
     assert "parked" not in await store.key_names()
 
@@ -105,10 +102,10 @@ async def test_strange_envelopes(store: Store) -> None:
 
 async def test_what_a_worker_tells(store: Store) -> None:
     """It is kept for as long as the worker beats, and goes when it leaves."""
-    roster, lookout = Roster(store.broker), Lookout(store.broker)
-    await roster.join("w1", LEASE_MS)
+    lookout = Lookout(store.broker)
+    await store.roster.join("w1", LEASE_MS)
     assert await lookout.workers() == [("w1", f"0 {LEASE_MS}", None)]
-    assert await roster.renew("w1", LEASE_MS, b"{}")
+    assert await store.roster.renew("w1", LEASE_MS, b"{}")
     assert await lookout.workers() == [("w1", f"1 {LEASE_MS}", b"{}")]
     assert LEASE_MS < await store.pttl(store.keys.worker("w1")) <= 2 * LEASE_MS
     await store.broker.leave("w1")
@@ -118,21 +115,19 @@ async def test_what_a_worker_tells(store: Store) -> None:
 
 async def test_dead_worker_tells_nothing(store: Store) -> None:
     """One that was taken for dead does not come back with what it tells."""
-    roster = Roster(store.broker)
-    await roster.join("w1", LEASE_MS)
-    await roster.reap("w1", f"0 {LEASE_MS}", 3)
-    assert not await roster.renew("w1", LEASE_MS, b"{}")
+    await store.roster.join("w1", LEASE_MS)
+    await store.roster.reap("w1", f"0 {LEASE_MS}", 3)
+    assert not await store.roster.renew("w1", LEASE_MS, b"{}")
     assert "worker:w1" not in await store.key_names()
 
 
 async def test_many_delayed_at_one_time(store: Store) -> None:
     """Pages of what is delayed neither repeat nor leave out a job, all due at once or not."""
-    schedule = Schedule(store.broker)
     due = {f"j{at}": 4_000_000_000_000 + (at // 250) for at in range(400)}
     jobs: list[Postponement] = [
         (job_id, "default", Mark.NOBODY, str(ms), call("size")) for job_id, ms in due.items()
     ]
-    await schedule.delay(jobs, "me", DEADLINE)
+    await store.schedule.delay(jobs, "me", DEADLINE)
     found = [(job_id, ms) async for job_id, ms, _ in Lookout(store.broker).delayed()]
     assert len(found) == len(due)
     assert dict(found) == due

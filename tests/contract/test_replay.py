@@ -10,8 +10,6 @@ from aiostreamq.model.letter import DeadLetter, write_history
 from aiostreamq.model.outcome import Failure, JobState, encode_ended, encode_unreadable
 from aiostreamq.store.broker import MAX_DEAD_AGE_MS, Standing
 from aiostreamq.store.graveyard import LETTERS_LIMIT, Graveyard, Replayed, Revival, Span
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.schedule import Schedule
 from tests.support.store import ENVELOPE, HOUR_MS, Store
 
 LEASE_MS = 1_000
@@ -139,16 +137,15 @@ async def test_id_of_another_job(store: Store, state: str) -> None:
     await fail(store, await store.deliver("a"))
     [letter] = await letters(store)
     await store.call("DEL", store.keys.result("a"))  # as when it expires
-    schedule = Schedule(store.broker)
     if state == "delayed":
         later: Postponement = ("a", "default", Mark.NOBODY, "+60000", ENVELOPE)
-        await schedule.delay([later], "me", 5)
+        await store.schedule.delay([later], "me", 5)
     else:
         await store.enqueue("a")
     if state in {"running", "parked", "done"}:
         [delivery] = await store.read()
         if state == "parked":
-            await schedule.park([(delivery, "size")])
+            await store.schedule.park([(delivery, "size")])
         if state == "done":
             await store.settle(delivery)
     before = await store.broker.status("a")
@@ -217,26 +214,25 @@ async def test_most_in_one_call(store: Store) -> None:
 
 async def test_history_travels(store: Store) -> None:
     """It is with the job through attempts now and later, parking, returns, and its next end."""
-    schedule, roster = Schedule(store.broker), Roster(store.broker)
     await fail(store, await store.deliver("a"))
     [first] = await letters(store)
     await replay(store, revival(store, first))
 
     [delivery] = await store.read()
-    assert await schedule.retry([Retrial(delivery, 0)]) == []
+    assert await store.schedule.retry([Retrial(delivery, 0)]) == []
     [delivery] = await store.read()
-    assert await schedule.retry([Retrial(delivery, 60_000)]) == []
+    assert await store.schedule.retry([Retrial(delivery, 60_000)]) == []
     await store.call("ZADD", store.keys.delayed, 1_000, "a")
-    assert (await schedule.promote())[0] == 1
+    assert (await store.schedule.promote())[0] == 1
     assert set(await store.hash_at(store.keys.job("a"))) == {"e", "s"}
     [delivery] = await store.read()
-    assert await schedule.park([(delivery, "size")]) == 1
-    assert await schedule.release(["size"]) == 1
+    assert await store.schedule.park([(delivery, "size")]) == 1
+    assert await store.schedule.release(["size"]) == 1
     [delivery] = await store.read()
     assert await store.broker.hand_back([delivery]) == 1
-    await roster.join("w1", LEASE_MS)
+    await store.roster.join("w1", LEASE_MS)
     await store.read()
-    assert (await roster.reap("w1", "0 1000", 3)).returned == 1
+    assert (await store.roster.reap("w1", "0 1000", 3)).returned == 1
     [delivery] = await store.read("w2")
     assert (delivery.number, delivery.attempt) == (6, 3)
 
@@ -258,10 +254,9 @@ async def test_history_travels(store: Store) -> None:
 
 async def test_first_attempt_is_promoted_without_history(store: Store) -> None:
     """A job for later that has none gets none."""
-    schedule = Schedule(store.broker)
     later: Postponement = ("a", "default", Mark.NOBODY, "1000", ENVELOPE)
-    await schedule.delay([later], "me", 5)
-    await schedule.promote()
+    await store.schedule.delay([later], "me", 5)
+    await store.schedule.promote()
     [entry] = await store.stream_at(store.keys.stream("default"))
     assert set(entry) == {"id", "n", "job"}
 
@@ -294,9 +289,8 @@ async def test_old_letters_are_forgotten(store: Store) -> None:
     for number in range(250):
         await store.call("XADD", store.keys.dead, f"{oldest - 60_000}-{number + 1}", "a", "b")
     young = cast("bytes", await store.call("XADD", store.keys.dead, oldest + 60_000, "a", "b"))
-    roster = Roster(store.broker)
-    assert await roster.forget_old_letters() >= 150
-    assert await roster.forget_old_letters() == 0
+    assert await store.roster.forget_old_letters() >= 150
+    assert await store.roster.forget_old_letters() == 0
     left = await letters(store)
     assert len(left) <= 101
     assert left[-1].id.encode() == young
@@ -304,7 +298,7 @@ async def test_old_letters_are_forgotten(store: Store) -> None:
 
 async def test_nothing_to_forget(store: Store) -> None:
     """Without letters there is no stream, and none is made."""
-    assert await Roster(store.broker).forget_old_letters() == 0
+    assert await store.roster.forget_old_letters() == 0
     assert "dead" not in await store.key_names()
 
 

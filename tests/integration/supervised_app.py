@@ -29,6 +29,17 @@ async def grow(megabytes: int) -> int:
 
 
 @queue.task
+async def block_once(context: Context, seize: bool) -> int:
+    """Stop the event loop when first run, and all threads with it if it is to *seize*."""
+    note(context, "start")
+    if context.delivery == 1 and seize:
+        sum(range(10**15))
+    elif context.delivery == 1:
+        time.sleep(3600)  # noqa: ASYNC251  # that is the point
+    return os.getpid()
+
+
+@queue.task
 async def block(context: Context) -> None:
     """Stop the event loop for good."""
     note(context, "start")

@@ -4,7 +4,8 @@ import asyncio
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -154,8 +155,9 @@ async def test_parked(queue: Queue) -> None:
         await job
 
 
-async def test_waits_in_a_worker(queue: Queue) -> None:
-    """What a worker has fetched ahead, and not started, ends without a slot of its own."""
+@asynccontextmanager
+async def busy_worker(queue: Queue) -> AsyncGenerator[Worker]:
+    """Give a worker whose only slot is taken until the block ends."""
     started, go_on = asyncio.Event(), asyncio.Event()
 
     @queue.task
@@ -163,63 +165,60 @@ async def test_waits_in_a_worker(queue: Queue) -> None:
         started.set()
         await go_on.wait()
 
+    async with Worker(queue, concurrency=1) as worker:
+        held = await hold.enqueue()
+        await started.wait()
+        try:
+            yield worker
+            assert await held.status() is JobState.RUNNING
+        finally:
+            go_on.set()
+        await held
+
+
+async def fetch_ahead(queue: Queue, worker: Worker) -> None:
+    """Hand the worker what waits, as a read does that had been sent before its slot was taken."""
+    broker = queue.session().broker
+    link = await broker.connector.open_link("test")
+    read = await broker.read(link, worker.name, 1, None)
+    link.close()
+    shift = worker._shift  # pyright: ignore[reportPrivateUsage]  # no other way to be sure
+    assert shift is not None
+    shift._executor.accept(read.deliveries, read.cancelled)  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_waits_in_a_worker(queue: Queue) -> None:
+    """What a worker has fetched ahead, and not started, ends without a slot of its own."""
+
     @queue.task
     async def quick() -> None:
         pytest.fail("it ran")
 
-    worker = Worker(queue, concurrency=1)
-    async with worker:
-        held = await hold.enqueue()
-        await started.wait()
-        # As a read brings it that had been sent before the slot was taken.
-        shift = worker._shift  # pyright: ignore[reportPrivateUsage]  # no other way to be sure
-        assert shift is not None
+    async with busy_worker(queue) as worker:
         ahead = await quick.enqueue()
-        link = await queue.session().broker.connector.open_link("test")
-        read = await queue.session().broker.read(link, worker.name, 1, None)
-        shift._executor.accept(read.deliveries)  # pyright: ignore[reportPrivateUsage]
-        link.close()
+        await fetch_ahead(queue, worker)
         assert await ahead.cancel() is JobState.RUNNING
         with pytest.raises(JobCancelled):
             await ahead.result(timeout=5)
-        go_on.set()
-        await held
 
 
 async def test_cancelled_on_arrival(queue: Queue) -> None:
     """What comes cancelled is met at once, however long the slots are taken."""
-    started, go_on = asyncio.Event(), asyncio.Event()
-
-    @queue.task
-    async def hold() -> None:
-        started.set()
-        await go_on.wait()
 
     @queue.task
     async def quick() -> None:
         pytest.fail("it ran")
 
-    worker = Worker(queue, concurrency=1)
-    async with worker:
-        held = await hold.enqueue()
-        await started.wait()
-        shift = worker._shift  # pyright: ignore[reportPrivateUsage]  # as above
-        assert shift is not None
-        broker = queue.session().broker
+    broker = queue.session().broker
+
+    async def is_met() -> bool:
+        return await broker.call("EXISTS", broker.keys.cancelled) == 0
+
+    async with busy_worker(queue) as worker:
         ahead = await quick.enqueue()
         await ahead.cancel()
-        link = await broker.connector.open_link("test")
-        read = await broker.read(link, worker.name, 1, None)
-        link.close()
-        shift._executor.accept(read.deliveries, read.cancelled)  # pyright: ignore[reportPrivateUsage]
-
-        async def is_met() -> bool:
-            return await broker.call("EXISTS", broker.keys.cancelled) == 0
-
+        await fetch_ahead(queue, worker)
         await wait_until(is_met, "it to be thrown away")
-        assert await held.status() is JobState.RUNNING
-        go_on.set()
-        await held
 
 
 async def test_thread(queue: Queue) -> None:

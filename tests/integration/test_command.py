@@ -108,9 +108,12 @@ async def test_environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
-        ("MAX_DELIVERIES", "0", "max_deliveries"),
-        ("SLOW_AFTER", "a bit", "slow_after='a bit'"),
-        ("LEASE", "0.1", "lease=0.1"),
+        ("CONCURRENCY", "", "--concurrency '': give a whole number, 1 or more"),
+        ("HEALTH_PORT", "99999999", "--health-port '99999999': give a whole number, 0 to 65535"),
+        ("LOOP", "nolo", "--loop 'nolo': give one of auto, asyncio, uvloop"),
+        ("MAX_DELIVERIES", "0", "--max-deliveries '0': give a whole number, 1 or more"),
+        ("SLOW_AFTER", "a bit", "--slow-after 'a bit' is no length of time: give seconds"),
+        ("LEASE", "0.1", "--lease '0.1' is too short: give 1 s or more"),
     ],
 )
 async def test_mistake_in_the_environment(
@@ -131,11 +134,18 @@ async def test_mistake_in_the_environment(
         (("run", "tests.support.jbos:queue"), "no module 'tests.support.jbos'"),
         (("run", "tests.support.jobs:queu"), "its queues are queue"),
         (("run", "tests.support.jobs:VERSION"), "is a str, not a Queue"),
-        (("run", "tests.support.jobs:queue", "--log-level", "loud"), "no log level 'loud'"),
-        (("run", "tests.support.jobs:queue", "--concurrency", "0"), "concurrency"),
-        (("run", "tests.support.jobs:queue", "--concurrency", "many"), "invalid int value"),
-        (("run", "tests.support.jobs:queue", "--max-deliveries", "0"), "max_deliveries"),
-        (("run", "tests.support.jobs:queue", "--slow-after", "a bit"), "slow_after='a bit'"),
+        (
+            ("run", "tests.support.jobs:queue", "--log-level", "loud"),
+            "--log-level 'loud': give debug",
+        ),
+        (("run", "tests.support.jobs:queue", "--concurrency", "0"), "--concurrency '0': give"),
+        (("run", "tests.support.jobs:queue", "--processes", "many"), "--processes 'many': give"),
+        (
+            ("run", "tests.support.jobs:queue", "--shutdown-timeout", "-1"),
+            "--shutdown-timeout '-1'",
+        ),
+        (("run", "tests.support.jobs:queue", "--health-port", "65536"), "--health-port '65536'"),
+        (("run", "tests.support.jobs:queue", "--log-format", "xml"), "--log-format 'xml': give"),
         (("run", "tests.support.jobs:queue", "--url", "http://x"), "this is no Redis URL"),
         (("walk",), "invalid choice"),
         ((), "usage: aiostreamq"),
@@ -147,6 +157,21 @@ async def test_mistakes(arguments: tuple[str, ...], told: str) -> None:
         assert await program.wait_end() == 2
     assert told in program.printed
     assert "Traceback" not in program.printed
+
+
+async def test_memory() -> None:
+    """A worker to which nobody can enqueue says so."""
+    async with worker_program("memory://", "--burst") as worker:
+        assert await worker.wait_end() == 0
+    assert worker.printed.count("WARNING") == 1
+    assert "what other programs enqueue does not come here" in worker.printed
+
+
+async def test_version() -> None:
+    """It is told on one line, without a queue."""
+    async with Program("-m", "aiostreamq", "--version") as program:
+        assert await program.wait_end() == 0
+    assert program.lines == [f"aiostreamq {VERSION}"]
 
 
 async def test_no_redis() -> None:

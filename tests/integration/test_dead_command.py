@@ -215,8 +215,8 @@ async def test_purge_asks() -> None:
         (("purge", "--yes"), 2, "ids, filters or --all"),
         (("replay", "a", "--all"), 2, "give one of them"),
         (("replay", "--all", "--edit"), 2, "give exactly one id"),
-        (("replay", "--all", "--rate", "0"), 2, "rate=0"),
-        (("ls", "--limit", "0"), 2, "--limit 0"),
+        (("replay", "--all", "--rate", "0"), 2, "--rate '0': give"),
+        (("ls", "--limit", "0"), 2, "--limit '0'"),
         (("ls", "--older-than", "long"), 2, "no length of time"),
     ],
 )

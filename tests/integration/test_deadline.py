@@ -6,8 +6,9 @@ from typing import cast
 
 import pytest
 
-from aiostreamq import JobExpired, JobTimeout, Queue, Retry, RetryLater, UsageError, Worker
+from aiostreamq import Context, JobExpired, JobTimeout, Queue, Retry, RetryLater, UsageError, Worker
 from aiostreamq.model.envelope import decode_envelope
+from tests.support import cpu_jobs
 
 SOON = "50ms"
 
@@ -102,6 +103,32 @@ async def test_goes_along(queue: Queue) -> None:
     assert len(found) == 8
     assert found.count(round(limit.timestamp() * 1000)) == 3
     assert found.count(None) == 2
+
+
+async def test_goes_along_from_a_process(redis_url: str) -> None:
+    """What a task in a process enqueues by a queue of its own has it too."""
+    cpu_jobs.queue.use_url(redis_url)
+    limit = datetime.now(UTC) + timedelta(hours=2)
+    put = cpu_jobs.enqueue_by_itself
+    async with cpu_jobs.queue as queue, Worker(queue, processes=1):
+        await (await put.using(deadline=limit).enqueue(redis_url))
+        await (await put.enqueue(redis_url))
+        found = await deadlines_of_delayed(queue)
+    assert sorted(found, key=str) == [round(limit.timestamp() * 1000), None]
+
+
+async def test_told(queue: Queue) -> None:
+    """A task can know its own."""
+
+    @queue.task
+    async def own(context: Context) -> str | None:
+        return context.deadline and context.deadline.isoformat(timespec="milliseconds")
+
+    limit = datetime.now(UTC) + timedelta(hours=2)
+    async with Worker(queue):
+        job = await own.using(deadline=limit).enqueue()
+        assert abs(datetime.fromisoformat(await job or "") - limit) < timedelta(milliseconds=1)
+        assert await (await own.enqueue()) is None
 
 
 async def test_mistakes(queue: Queue) -> None:

@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from aiostreamq import Call, Job, JobState, NoResult, PayloadError, Queue, UsageError, Worker
+from aiostreamq import Call, Job, JobState, NoResult, PayloadError, Queue, Task, UsageError, Worker
 from aiostreamq.store.broker import ENQUEUE_LIMIT
 from tests.support.waiting import wait_until
 
@@ -138,6 +138,13 @@ async def test_many_without_a_list(queue: Queue) -> None:
     for wrong in (note, note.bind(1)):
         with pytest.raises(UsageError, match=r"use task\.bind\(\.\.\.\)"):
             await queue.enqueue_many(cast("list[Call[None]]", wrong))
+
+
+@pytest.mark.parametrize("odd", [len, None, 7], ids=repr)
+async def test_what_is_no_task(queue: Queue, odd: object) -> None:
+    """It is refused with what to give instead."""
+    with pytest.raises(UsageError, match=r"is no task: give what @queue\.task has made"):
+        await queue.enqueue(cast("Task[..., object]", odd), 1)
 
 
 async def test_id_that_is_taken(queue: Queue) -> None:

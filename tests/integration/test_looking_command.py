@@ -170,10 +170,11 @@ async def test_more_jobs() -> None:
         (["enqueue", "add", "--kwargs", "[]"], "must be an object"),
         (["enqueue", "unknown"], "has no task 'unknown'; it has: add, fail"),
         (["enqueue", "add", "--args", '["x", 2, 3]'], "too many positional arguments"),
-        (["jobs", "ls", "--limit", "0"], "would show nothing"),
+        (["jobs", "ls", "--limit", "0"], "--limit '0': give"),
         (["jobs", "ls", "--state", "finished"], "use some of"),
+        (["enqueue", "add", "--args", "[1]", "--url", "memory://"], "empty here: say where Redis"),
         (["info", "--window", "0"], "window"),
-        (["info", "--watch", "--every", "0"], "use 0.1 s or more"),
+        (["info", "--watch", "--every", "0"], "--every '0' is too short: give 0.1 s or more"),
     ],
 )
 async def test_wrong_usage(words: list[str], complaint: str) -> None:

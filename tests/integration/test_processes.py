@@ -4,8 +4,8 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 
 from aiostreamq import (
+    Job,
     JobDead,
     JobDropped,
     JobFailed,
@@ -91,6 +92,52 @@ async def test_rich_types(cpu_queue: Queue) -> None:
     async with Worker(cpu_queue, processes=1):
         job = await tasks.ship.enqueue(item, day, day, at=now, tax=Decimal("0.1"))
         assert await job == (item, [day, day])
+
+
+async def test_context(cpu_queue: Queue, tmp_path: Path) -> None:
+    """It tells of the job what it tells elsewhere."""
+    limit = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    tell = tasks.tell.using(retry=Retry(2, backoff=[0.01]), deadline=limit)
+    async with Worker(cpu_queue, name="till", processes=1) as worker:
+        job = await tell.enqueue(str(tmp_path / "marks"))
+        assert await job == {
+            "job_id": job.id,
+            "task": "tell",
+            "attempt": 2,
+            "delivery": 2,
+            "worker": worker.name,
+            "scheduled_for": None,
+            "deadline": limit.isoformat(),
+            "is_cancelled": False,
+        }
+
+
+async def test_planned_time(cpu_queue: Queue, tmp_path: Path) -> None:
+    """A job of a schedule can know the time that it was planned for."""
+    path = tmp_path / "marks"
+    path.write_text(".")
+    async with Worker(cpu_queue, processes=1):
+        await cpu_queue.schedules.create("told", tasks.tell, args=[str(path)], every=0.1)
+        await wait_until(lambda: last_of(cpu_queue), "a tick")
+        job_id = await last_of(cpu_queue)
+        assert job_id is not None
+        told = cast("dict[str, str]", await cpu_queue.job(job_id).result(timeout=PATIENCE))
+        planned = datetime.fromisoformat(told["scheduled_for"])
+        assert f"{planned:%Y-%m-%dT%H:%M:%S}" in job_id
+
+
+async def last_of(queue: Queue) -> str | None:
+    """Return the latest job of the schedule."""
+    return (await queue.schedules.get("told")).last_job_id
+
+
+@pytest.mark.parametrize("ask", [lambda: tasks.use_queue.enqueue(1), tasks.report.enqueue])
+async def test_no_queue(cpu_queue: Queue, ask: Callable[[], Awaitable[Job[object]]]) -> None:
+    """What takes a connection is refused with what to do instead."""
+    async with Worker(cpu_queue, processes=1):
+        with pytest.raises(JobFailed, match=r"no connection to Redis.* leave executor=") as caught:
+            await (await ask())
+        assert caught.value.type == "aiostreamq.errors.UsageError"
 
 
 async def test_exception(cpu_queue: Queue) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -156,8 +157,10 @@ async def test_job_that_kills_workers_is_given_up(
     for _ in range(3):
         start_worker().wait(timeout=20)
     last = start_worker()
-    with pytest.raises(JobDead, match="delivered 3 times"):
+    with pytest.raises(JobDead, match="delivered 3 times") as caught:
         await job
+    workers = re.findall(r"[\w.-]+-[0-9a-f]{8} at 20\d\d-\d\d-\d\d [\d:]{8} UTC", str(caught.value))
+    assert len(set(workers)) == 3
     assert events(ledger, "start") == [job.id] * 3
     assert last.poll() is None
     await queue.aclose()

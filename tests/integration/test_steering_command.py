@@ -48,8 +48,12 @@ async def test_cancel_by_filters(redis_url: str) -> None:
         )
         assert {await job.status() for job in jobs} == {JobState.CANCELLED}
         assert await other.status() is JobState.QUEUED
+        code, lines = await typed(redis_url, "jobs", "cancel", "--older-than", "0")
+        assert (code, "queued: 1" in lines) == (0, True)
+        late = await wait_for_file.enqueue("x")
         code, lines = await typed(redis_url, "jobs", "cancel", "--all")
         assert (code, "queued: 1" in lines) == (0, True)
+        assert await late.status() is JobState.CANCELLED
 
 
 async def test_pause_and_resume(redis_url: str) -> None:

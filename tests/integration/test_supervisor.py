@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aiostreamq import Job, Queue
-from tests.integration.supervised_app import block, grow, nap, queue
+from tests.integration.supervised_app import block, block_once, grow, nap, queue
 from tests.support.http import ask
 from tests.support.notify_socket import NotifySocket
 from tests.support.processes import Program, worker_program
@@ -128,6 +128,29 @@ async def test_crash_loop(
     assert "crash number 5 in a row" in given_up
     assert pids(program, "has drained and ended") == [steady]
     assert events(ledger, "start") == events(ledger, "end") == {job.id: 1, long.id: 1}
+
+
+@pytest.mark.parametrize(
+    ("seize", "blocker"), [(False, "job:block_once:"), (True, "what lets no thread run")]
+)
+async def test_worker_that_is_blocked_for_good(
+    url: str, ledger: Path, seize: bool, blocker: str
+) -> None:
+    """When its lease is over it is killed and replaced; who turns its loop is left alone."""
+    async with supervised(url, "--workers", "2", "--shutdown-timeout", "0") as program:
+        workers = await wait_ready(program, 2)
+        job = await block_once.enqueue(seize)
+        await wait_until(lambda: where(ledger, job), "the job to start")
+        (victim,) = where(ledger, job)
+        assert await job in set(workers) - {victim}
+        await wait_until(lambda: pids(program, "has not turned"), "it to be killed", timeout=15)
+        assert f"its event loop for 11 s (blocked by {blocker}" in program.printed
+        await wait_ready(program, 3)
+        assert pids(program, "has not turned") == pids(program, "was killed") == [victim]
+        assert await (await nap.enqueue(0.0)) in set(pids(program)) - {victim}
+        program.send_signal(signal.SIGTERM)
+        assert await program.wait_end() == 0
+    assert where(ledger, job)[0] == victim
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
@@ -361,25 +384,26 @@ async def test_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert await program.wait_end() == 0
     assert len(set(pids(program))) == 3
     assert program.printed.count("supervisor (process") == 1
-    assert program.printed.count("tasks (3)") == 1, "the banner is shown once"
+    assert program.printed.count("tasks (4)") == 1, "the banner is shown once"
     assert re.search(r"worker +3 processes, concurrency 100", program.printed)
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--workers", "0"), "--workers 0: use 1 or more"),
-        (("--max-jobs", "0"), "--max-jobs 0: a worker has to run 1 job or more"),
+        (("--workers", "0"), "--workers '0': give a whole number, 1 or more"),
+        (("--max-jobs", "0"), "--max-jobs '0': give a whole number, 1 or more"),
         (("--max-rss", "512"), "--max-rss '512' is no size"),
         (("--max-rss", "1mb"), "before its first job: it needs more than that"),
         (("--reload", "--burst"), "--reload never ends, --burst does"),
-        (("--workers", "3", "--concurrency", "0"), "concurrency"),
+        (("--workers", "3", "--concurrency", "0"), "--concurrency '0': give"),
         (("--workers", "3", "--url", "memory://"), "a memory:// queue lives in one process"),
     ],
 )
 async def test_mistakes(url: str, options: tuple[str, ...], told: str) -> None:
-    """A wrong option is told once, however many workers there are, and exits with 2."""
+    """A wrong option is told once and alone, however many workers there are, and exits with 2."""
     async with supervised(url, *options) as program:
         assert await program.wait_end() == 2
     assert program.printed.count(told) == 1
     assert "Traceback" not in program.printed
+    assert "supervisor" not in program.printed

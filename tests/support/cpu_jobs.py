@@ -1,5 +1,6 @@
 """Tasks for processes. Those import them, so they cannot be inside tests."""
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from aiostreamq import Dead, Drop, Queue, RetryLater
+from aiostreamq import Context, Dead, Drop, Queue, RetryLater
 
 queue = Queue(name="cpu")
 
@@ -49,6 +50,50 @@ def ship(item: Item, *days: date, at: datetime, **notes: Decimal) -> tuple[Item,
     assert at.tzinfo is not None
     assert all(isinstance(note, Decimal) for note in notes.values())
     return item, list(days)
+
+
+@queue.task(executor="process")
+def tell(context: Context, marks: str) -> dict[str, object]:
+    """Return what it can know of its job, when run for the second time."""
+    if _marked(marks, add=True) < 2:
+        raise Unsendable("once", "more")
+    return {
+        "job_id": context.job_id,
+        "task": context.task,
+        "attempt": context.attempt,
+        "delivery": context.delivery,
+        "worker": context.worker,
+        "scheduled_for": context.scheduled_for and context.scheduled_for.isoformat(),
+        "deadline": context.deadline and context.deadline.isoformat(),
+        "is_cancelled": context.is_cancelled,
+    }
+
+
+@queue.task(executor="process")
+def use_queue(context: Context, n: int) -> int:
+    """Ask for what no process has."""
+    return n + context.queue.max_payload
+
+
+@queue.task(executor="process")
+def report(context: Context) -> None:
+    """Tell progress, which no process can."""
+    context.progress_nowait(0.5)
+
+
+async def _leaf() -> None:
+    """Never run."""
+
+
+@queue.task(executor="process")
+def enqueue_by_itself(url: str) -> str:
+    """Enqueue a job for later, by a queue of its own."""
+
+    async def put() -> str:
+        async with Queue(url, name="cpu") as own:
+            return (await own.task(_leaf).using(delay="1h").enqueue()).id
+
+    return asyncio.run(put())
 
 
 @queue.task(executor="process")

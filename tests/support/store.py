@@ -9,6 +9,8 @@ from aiostreamq.model.keys import GROUP, Keys
 from aiostreamq.model.outcome import encode_done
 from aiostreamq.store.broker import Broker
 from aiostreamq.store.connector import connector_for
+from aiostreamq.store.roster import Roster
+from aiostreamq.store.schedule import Schedule
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,6 +40,8 @@ class Store:
         self.keys = Keys(name)
         self.connector = connector_for(url)
         self.broker = Broker(self.connector, self.keys, ("default", "slow"))
+        self.roster = Roster(self.broker)
+        self.schedule = Schedule(self.broker)
         self._link: Link | None = None
 
     async def __aenter__(self) -> Self:

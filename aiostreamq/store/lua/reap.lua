@@ -50,11 +50,21 @@ end
 -- each as name@ms, with spaces between.
 local ID, N, ENVELOPE = 2, 4, 6
 
+-- The workers that died, for people. Times of more digits are nobody's that we know.
+local function told(victims)
+  local words = {}
+  for word in string.gmatch(victims, '%S+') do
+    local who, ms = string.match(word, '^(.+)@(%d+)$')
+    words[#words + 1] = who and #ms <= 15 and who .. ' at ' .. moment(tonumber(ms)) or word
+  end
+  return table.concat(words, ', ')
+end
+
 -- Keeps a job that took down every worker that ran it; returns its outcome. Its n is 0: no
 -- delivery ended it, so that the outcome of one that was only thought dead is refused.
 local function bury(deaths, victims, stream, entry, fields)
   local message = string.format(
-    'delivered %d times, and each worker died before it had an outcome: %s', deaths, victims)
+    'delivered %d times, and each worker died before it had an outcome: %s', deaths, told(victims))
   local outcome = cjson.encode({
     state = 'dead', n = 0, error = { type = 'Poison', message = message, traceback = '' },
   })

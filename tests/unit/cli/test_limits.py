@@ -1,7 +1,7 @@
 import pytest
 
 from aiostreamq import UsageError
-from aiostreamq.cli.limits import Limits, limits_told, own_limits, resident_bytes, size
+from aiostreamq.cli.limits import Limits, own_limits, resident_bytes, size
 
 MB = 1024**2
 
@@ -32,22 +32,16 @@ def test_no_size(written: str) -> None:
 
 def test_jobs() -> None:
     """The limit is reached with the job that it names."""
-    limits = limits_told(10, None)
+    limits = Limits(10, None)
     assert limits.reason_to_end(9, rss=MB) is None
     assert limits.reason_to_end(10, rss=MB) == "it has run 10 jobs"
 
 
 def test_memory() -> None:
     """The limit is passed by more than it names."""
-    limits = limits_told(None, "100mb")
+    limits = Limits(None, 100 * MB)
     assert limits.reason_to_end(10**9, rss=100 * MB) is None
     assert limits.reason_to_end(0, rss=101 * MB) == "it takes 101 MB of memory"
-
-
-def test_no_jobs() -> None:
-    """A worker that may run none is refused."""
-    with pytest.raises(UsageError, match="--max-jobs 0"):
-        limits_told(0, None)
 
 
 def test_spread() -> None:

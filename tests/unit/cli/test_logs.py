@@ -92,5 +92,5 @@ def test_set_up(root: logging.Logger, form: str, formatter: type[logging.Formatt
 
 def test_no_such_level(root: logging.Logger) -> None:
     """It is refused with the levels there are."""
-    with pytest.raises(UsageError, match=r"no log level 'loud': use debug"):
+    with pytest.raises(UsageError, match=r"--log-level 'loud': give debug"):
         set_up_logging("loud", "text")

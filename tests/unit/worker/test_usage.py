@@ -1,0 +1,24 @@
+import pytest
+
+from aiostreamq import Queue, UsageError, Worker
+
+
+@pytest.mark.parametrize("option", ["concurrency", "threads", "processes", "max_deliveries"])
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_count(option: str, count: int) -> None:
+    """A number that leaves nothing to do is refused by its name."""
+    with pytest.raises(UsageError, match=rf"^{option}={count}: use 1 or more$"):
+        Worker(Queue("memory://"), **{option: count})  # pyright: ignore[reportArgumentType]  # they are all of them numbers
+
+
+@pytest.mark.parametrize("option", ["lease", "slow_after", "shutdown_timeout"])
+def test_no_time(option: str) -> None:
+    """So is what is no length of time."""
+    with pytest.raises(UsageError, match=rf"^{option}=-1 is no length of time: give seconds"):
+        Worker(Queue("memory://"), **{option: -1})  # pyright: ignore[reportArgumentType]  # the same
+
+
+def test_short_lease() -> None:
+    """A lease that would cost workers their jobs is refused with the shortest."""
+    with pytest.raises(UsageError, match=r"^lease='900ms' would .* use 1 s or more$"):
+        Worker(Queue("memory://"), lease="900ms")
