@@ -14,7 +14,6 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import AioStreamQError
 from aiostreamq.store.line import LONGEST_PAUSE, Line
 from aiostreamq.store.roster import Roster
 
@@ -162,7 +161,7 @@ class Heartbeat:
                         self._tell(self._loop, self._lost)
                         return
                     self.heard = time.monotonic()
-                except AioStreamQError:
+                except Exception:  # whatever it is: to stop costs the worker all that it runs
                     logger.exception("the lease could not be renewed, trying on")
             await asyncio.sleep(self._lease / BEATS_A_LEASE)
 

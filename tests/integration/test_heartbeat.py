@@ -80,3 +80,20 @@ async def test_ended_before_it_has_begun(queue: Queue) -> None:
         heart.start()
         heart.end()
     await wait_until(beats_no_more, "the threads to end")
+
+
+async def test_whatever_fails(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """It beats on after any error: to stop would cost the worker all that it runs."""
+    told: list[int] = []
+
+    def fail_once() -> bytes:
+        told.append(1)
+        if len(told) == 1:
+            raise RuntimeError("of no kind that is known")
+        return b""
+
+    heart = await heart_of(queue, fail_once)
+    heart.start()
+    await wait_until(lambda: len(told) > 1, "the next beat")
+    await heart.stop()
+    assert "of no kind that is known" in caplog.text
