@@ -132,6 +132,14 @@ class Executor:
         self._deadlines.close()
         return [run.delivery for run in runs if run.stop is Stop.SHUTDOWN]
 
+    def drop(self) -> None:
+        """Start nothing more and cancel what runs, without waiting: others run it again."""
+        self.stop()
+        self._deadlines.close()
+        for run in list(self.running.values()):
+            if run.stop is not Stop.SHUTDOWN:
+                self._cancel(run, Stop.SHUTDOWN)
+
     def cancel(self, stream: int, entry: bytes) -> None:
         """End a job as cancelled, be it running, not yet started, or still on its way here."""
         run = self.running.get((stream, entry))
