@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import anyio
+
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
@@ -140,11 +142,20 @@ class Shift:
         )
 
     async def start(self, *, burst: bool) -> None:
-        """Join the workers and begin to read."""
+        """Join the workers and begin to read.
+
+        Where that fails, or is cancelled, nothing is left behind.
+        """
         await self._roster.join(self.name, int(self._settings.lease * 1000))
-        await self._pauses.load()
-        self._heartbeat.start()
-        await self._ticker.start()
+        try:
+            await self._pauses.load()
+            self._heartbeat.start()
+            await self._ticker.start()
+        except BaseException:
+            self._heartbeat.end()
+            with anyio.CancelScope(shield=True):
+                await self._within_reason(self._broker.leave(self.name), "leave")
+            raise
         self._services = [
             asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper"),
             asyncio.create_task(self._control.run(), name="aiostreamq:control"),

@@ -124,6 +124,7 @@ class Worker:
             )
         self._stop_asked = False
         self._is_leaving = False
+        self._has_failed = False  # to start
         self._hurry = asyncio.Event()  # set when the time to drain is counted
         self._stopped: asyncio.Event | None = None  # while it runs
         self._working: asyncio.Task[None] | None = None  # once it has begun
@@ -193,7 +194,7 @@ class Worker:
     @property
     def state(self) -> WorkerState:
         """What this worker is doing. Asks nothing of Redis; may be read from any thread."""
-        if self._working is not None and self._working.done():
+        if self._has_failed or (self._working is not None and self._working.done()):
             return WorkerState.STOPPED
         if self._stop_asked:
             return WorkerState.DRAINING
@@ -233,9 +234,13 @@ class Worker:
         self._stopped = asyncio.Event()
         if self._stop_asked:
             self._stopped.set()
-        await self._check(await self.queue.open())
-        shift = Shift(self.queue, self.name, self._settings)
-        await shift.start(burst=burst)
+        try:
+            await self._check(await self.queue.open())
+            shift = Shift(self.queue, self.name, self._settings)
+            await shift.start(burst=burst)
+        except BaseException:
+            self._has_failed = True
+            raise
         self._shift = shift
         self._working = asyncio.create_task(
             self._work(shift, burst=burst), name="aiostreamq:worker"

@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from aiostreamq import JobState, Queue, Worker, WorkerState
+from aiostreamq import BrokerError, JobState, Queue, Worker, WorkerState
+from aiostreamq.store.timetable import Timetable
 from tests.support.waiting import wait_until
 
 #: Seconds: the least there is, as some tests wait for it to run out.
@@ -193,6 +194,57 @@ async def test_leave(queue: Queue) -> None:
     worker.leave()  # which is no news
     await held.check_runs_again()
     held.let_go.set()
+
+
+@pytest.mark.parametrize("way", [hold_in_a_block, hold_in_run])
+@pytest.mark.parametrize("is_scope", [False, True])
+async def test_while_it_starts(
+    queue: Queue, way: Way, is_scope: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has been started by then ends, and the others never hear of that worker again."""
+    is_slow = asyncio.Event()
+
+    async def answer_never(*_: object, **__: object) -> None:
+        is_slow.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Timetable, "declare", answer_never)
+    worker, held = Worker(queue, lease=LEASE), Held(queue)
+
+    scope = anyio.CancelScope()
+
+    async def work() -> None:
+        with scope:
+            await way(worker, held)
+
+    running = asyncio.create_task(work())
+    await is_slow.wait()
+    if is_scope:
+        scope.cancel()
+    else:
+        running.cancel()
+    await asyncio.wait([running])
+    await wait_gone(worker)
+    assert await names(queue) == []
+
+
+async def test_can_not_start(queue: Queue) -> None:
+    """A worker that Redis refuses has stopped, and is none of the workers."""
+    broker = queue.session().broker
+    await broker.call("SET", broker.keys.paused, "of another program")
+    worker = Worker(queue, lease=LEASE)
+    with pytest.raises(BrokerError, match="WRONGTYPE"):
+        await worker.run()
+    await wait_gone(worker)
+    assert await names(queue) == []
+
+
+async def names(queue: Queue) -> list[str]:
+    """The workers that Redis knows of."""
+    broker = queue.session().broker
+    found = await broker.call("HKEYS", broker.keys.workers)
+    assert isinstance(found, list)
+    return [name.decode() for name in found if isinstance(name, bytes)]
 
 
 async def test_takes_no_more_jobs(redis_url: str) -> None:
