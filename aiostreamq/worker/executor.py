@@ -392,4 +392,7 @@ class Executor:
         if run.flag is not None:
             run.flag.is_set = True
         if run.task is not None:
+            # Cancelled before its first step it never gets to `_run`, which would conclude.
+            end = asyncio.CancelledError()
+            run.task.add_done_callback(lambda _: self._conclude_surely(run, None, end))
             run.task.cancel()
