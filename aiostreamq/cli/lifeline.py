@@ -36,7 +36,7 @@ QUESTION = "turns?"
 # Seconds beyond the shutdown timeout that a draining process may take for what
 # comes then: cancelled jobs clean up, the last outcomes go to Redis. Each of
 # these steps is bounded, to less than this together.
-GRACE = 30.0
+GRACE = 40.0
 
 
 class Lifeline:

@@ -203,7 +203,6 @@ async def _heed_signals(
         async for _ in signals:
             # The same signal may have gone to a supervisor, which then says when to leave.
             if role.lifeline is None and end.has_begun:
-                logger.warning("leaving at once; what still runs will be run again")
                 end.obey("leave")
                 return
             end.obey("drain", "" if role.lifeline else "; once more to leave at once")
@@ -220,6 +219,7 @@ class End:
     def obey(self, order: Order, hint: str = "") -> None:
         """Do as told; the same order twice changes nothing. *hint* is for the log."""
         if order == "leave":
+            self._worker.leave()
             self._everything.cancel()
             return
         if not self.has_begun:

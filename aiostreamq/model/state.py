@@ -11,7 +11,7 @@ class WorkerState(StrEnum):
     READY = "ready"  #: it takes jobs
     CUT_OFF = "cut_off"  #: Redis has not answered it for a whole lease; it goes on trying
     DRAINING = "draining"  #: it takes no more jobs and sees the running ones to their end
-    STOPPED = "stopped"  #: it has ended
+    STOPPED = "stopped"  #: it has ended, or could not start
 
 
 class HasState(Protocol):

@@ -25,7 +25,7 @@ from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, j
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import clean, describe
-from aiostreamq.worker.runs import Run, Stop, end_of, end_unrun, told
+from aiostreamq.worker.runs import Run, Stop, end_of, end_unrun, has_expired, has_time_left, told
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
@@ -132,6 +132,14 @@ class Executor:
         self._deadlines.close()
         return [run.delivery for run in runs if run.stop is Stop.SHUTDOWN]
 
+    def drop(self) -> None:
+        """Start nothing more and cancel what runs, without waiting: others run it again."""
+        self.stop()
+        self._deadlines.close()
+        for run in list(self.running.values()):
+            if run.stop is not Stop.SHUTDOWN:
+                self._cancel(run, Stop.SHUTDOWN)
+
     def cancel(self, stream: int, entry: bytes) -> None:
         """End a job as cancelled, be it running, not yet started, or still on its way here."""
         run = self.running.get((stream, entry))
@@ -211,7 +219,7 @@ class Executor:
             self._settle(end_unrun(run, JobState.CANCELLED))
             return
         is_limited = envelope.expires is not None or envelope.deadline is not None
-        if is_limited and self._has_expired(run):
+        if is_limited and has_expired(run, self._clock.now_ms()):
             self._settle(end_unrun(run, JobState.EXPIRED))
             return
         self.running[delivery.stream, delivery.entry] = run
@@ -310,7 +318,7 @@ class Executor:
         rule = run.envelope.retry or run.spec.options.retry
         about = told(run)
         match judge(error, rule, delivery.attempt, random.random()):
-            case RunAgain(after) if self._has_time_left(run, after):
+            case RunAgain(after) if has_time_left(run, self._clock.now_ms() + after * 1000):
                 logger.info("job runs again in %.1f s", after, extra=about)
                 self._finish(run, None)
                 self._retry(Retrial(delivery, int(min(after, LONGEST) * 1000)))
@@ -330,16 +338,6 @@ class Executor:
         """End a job without a value."""
         outcome = encode_ended(run.spec.name, run.delivery.number, state, failure)
         self._finish(run, outcome, state)
-
-    def _has_expired(self, run: Run) -> bool:
-        # A later attempt was started in time: what expires is the wait for the first.
-        expires_ms = run.envelope.expires if run.delivery.attempt == 1 else None
-        is_late = expires_ms is not None and self._clock.now_ms() >= expires_ms
-        return is_late or not self._has_time_left(run)
-
-    def _has_time_left(self, run: Run, after: float = 0.0) -> bool:
-        deadline_ms = run.envelope.deadline
-        return deadline_ms is None or self._clock.now_ms() + after * 1000 < deadline_ms
 
     def _finish(self, run: Run, outcome: bytes | None, state: JobState | None = None) -> None:
         """Be done with a run: without an outcome it is not over, without a state it returned."""
@@ -384,4 +382,7 @@ class Executor:
         if run.flag is not None:
             run.flag.is_set = True
         if run.task is not None:
+            # Cancelled before its first step it never gets to `_run`, which would conclude.
+            end = asyncio.CancelledError()
+            run.task.add_done_callback(lambda _: self._conclude_surely(run, None, end))
             run.task.cancel()

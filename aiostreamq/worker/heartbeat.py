@@ -14,7 +14,6 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import AioStreamQError
 from aiostreamq.store.line import LONGEST_PAUSE, Line
 from aiostreamq.store.roster import Roster
 
@@ -41,6 +40,10 @@ PAUSE = 1 / 4
 # A loop that has been blocked for so many leases will not come back: let others
 # have its jobs.
 PATIENCE_LEASES = 10
+
+# Seconds to wait for the end of the thread, which takes milliseconds. One that hangs, in a name
+# server that does not answer say, must not keep the worker from leaving.
+END_TIME = 5.0
 
 
 class Heartbeat:
@@ -77,8 +80,9 @@ class Heartbeat:
         self._task: asyncio.Task[None] | None = None
         # Of the thread, or of the worker where there is no thread.
         self._beat_loop = self._loop
-        self._stopping: asyncio.Event | None = None
-        self._started = threading.Event()
+        self._is_over = False  # told to end, maybe before there was a loop to tell
+        self._woken: asyncio.Event | None = None  # in that loop: look whether it is over
+        self._ended = asyncio.Event()
 
     def start(self) -> None:
         """Begin beating."""
@@ -90,35 +94,49 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="aiostreamq:beat", daemon=True)
         self._thread.start()
 
+    def end(self) -> None:
+        """Beat no more, and wait for nothing: what is on its way is the last."""
+        self._is_over = True
+        if self._woken is not None:
+            self._tell(self._beat_loop, self._woken.set)
+
     async def stop(self) -> None:
-        """Beat no more."""
+        """Beat no more, and wait until that is certain, or for some seconds. May be repeated."""
+        self.end()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait([self._task])
-        if self._thread is not None:
-            await asyncio.to_thread(self._started.wait)
-            self._tell(self._beat_loop, self._stop_beating)
-            await asyncio.to_thread(self._thread.join)
+        if self._thread is None:
+            return
+        try:
+            # Not by joining it: that would need one of the threads that the program has for
+            # blocking calls, and those may all be taken.
+            async with asyncio.timeout(END_TIME):
+                await self._ended.wait()
+        except TimeoutError:
+            logger.error(  # noqa: TRY400  # the traceback would say nothing more
+                "the heartbeat of worker %s has not ended within %g s and is left to itself: "
+                "is there a name server that does not answer?",
+                self._name,
+                END_TIME,
+            )
 
     def _run(self) -> None:
-        asyncio.run(self._beat())
-
-    def _stop_beating(self) -> None:
-        if self._stopping is not None:
-            self._stopping.set()
+        try:
+            asyncio.run(self._beat())
+        finally:
+            self._tell(self._loop, self._ended.set)
 
     async def _beat(self) -> None:
         self._beat_loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        self._started.set()
+        self._woken = asyncio.Event()
         broker = self._broker.over_another_line(self._new_line())
         beating = asyncio.ensure_future(self._renew_forever(Roster(broker)))
         try:
-            while not (beating.done() or self._stopping.is_set()):
+            while not (beating.done() or self._is_over):
                 self._guard.look(self._beat_loop.time())
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK):
-                        await self._stopping.wait()
+                        await self._woken.wait()
         finally:
             beating.cancel()
             await asyncio.wait([beating])
@@ -143,7 +161,7 @@ class Heartbeat:
                         self._tell(self._loop, self._lost)
                         return
                     self.heard = time.monotonic()
-                except AioStreamQError:
+                except Exception:  # whatever it is: to stop costs the worker all that it runs
                     logger.exception("the lease could not be renewed, trying on")
             await asyncio.sleep(self._lease / BEATS_A_LEASE)
 

@@ -75,17 +75,19 @@ class Child:
         self._writer.write(frame)
 
     async def end(self, patience: float) -> int:
-        """Have it end, kill it after *patience* seconds; returns its exit code.
-
-        With it go the processes that its task has left in its group.
-        """
+        """Have it end, kill it after *patience* seconds; returns its exit code."""
         self._writer.close()
         if patience:
             await asyncio.wait([self._watch], timeout=patience)
+        self.kill()
+        return await asyncio.shield(self._watch)
+
+    def kill(self) -> None:
+        """End it at once, with the processes that its task has left in its group."""
+        self._writer.close()
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        return await asyncio.shield(self._watch)
 
     async def _wait_end(self) -> int:
         code = await self._process.wait()
@@ -156,6 +158,11 @@ class Processes:
         """End all children that run nothing."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(child.end(CLOSING_TIME) for child in idle))
+
+    def drop(self) -> None:
+        """Kill all children that run nothing, and wait for none."""
+        while self._idle:
+            self._idle.pop().kill()
 
     async def _take(self) -> Child:
         while self._idle:

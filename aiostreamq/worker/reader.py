@@ -165,11 +165,7 @@ class Reader:
 
     async def stop(self, running: "asyncio.Task[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may just be sending."""
-        self._is_stopping = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-        if self._interrupting is not None:
-            self._interrupting.cancel()
+        self._begin_to_stop()
         with suppress(TimeoutError, BrokerError):
             async with asyncio.timeout(STOP_TIME):
                 while self._is_reading and not running.done():
@@ -181,6 +177,19 @@ class Reader:
         running.cancel()
         await asyncio.wait([running])
         self._line.close()
+
+    def drop(self, running: "asyncio.Task[None]") -> None:
+        """End *running* at once. What Redis may just be sending is for the lease to bring back."""
+        self._begin_to_stop()
+        running.cancel()
+        self._line.close()
+
+    def _begin_to_stop(self) -> None:
+        self._is_stopping = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._interrupting is not None:
+            self._interrupting.cancel()
 
     def interrupt(self) -> None:
         """End a read that waits: the next one is to be another."""

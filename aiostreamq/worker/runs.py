@@ -76,6 +76,20 @@ class Run:
         return self.spec.keep_ms if ttl is None else milliseconds(ttl)
 
 
+def has_expired(run: Run, now_ms: float) -> bool:
+    """Whether it is too late to start it."""
+    # A later attempt was started in time: what expires is the wait for the first.
+    expires_ms = run.envelope.expires if run.delivery.attempt == 1 else None
+    is_late = expires_ms is not None and now_ms >= expires_ms
+    return is_late or not has_time_left(run, now_ms)
+
+
+def has_time_left(run: Run, when_ms: float) -> bool:
+    """Whether its deadline is still to come at *when_ms*."""
+    deadline_ms = run.envelope.deadline
+    return deadline_ms is None or when_ms < deadline_ms
+
+
 def told(run: Run) -> dict[str, object]:
     """What log lines about a run carry."""
     delivery = run.delivery

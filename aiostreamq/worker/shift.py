@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import anyio
+
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
@@ -141,12 +143,21 @@ class Shift:
         )
 
     async def start(self, *, burst: bool) -> None:
-        """Join the workers and begin to read."""
+        """Join the workers and begin to read.
+
+        Where that fails, or is cancelled, nothing is left behind.
+        """
         settings = self._settings
         await self._roster.join(self.name, int(settings.lease * 1000), settings.lanes)
-        await self._pauses.load()
-        self._heartbeat.start()
-        await self._ticker.start()
+        try:
+            await self._pauses.load()
+            self._heartbeat.start()
+            await self._ticker.start()
+        except BaseException:
+            self._heartbeat.end()
+            with anyio.CancelScope(shield=True):
+                await self._within_reason(self._broker.leave(self.name), "leave")
+            raise
         self._services = [
             asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper"),
             asyncio.create_task(self._control.run(), name="aiostreamq:control"),
@@ -244,6 +255,21 @@ class Shift:
             self.name,
             len(cut_short),
         )
+
+    def drop(self) -> None:
+        """End at once and tell nobody: all that is here runs again when the lease is over.
+
+        Waits for nothing, and does nothing where the shift has ended.
+        """
+        self._heartbeat.end()
+        self._reader.drop(self._reading)
+        self._executor.drop()
+        self._threads.close()
+        self._processes.drop()
+        self._settler.close()
+        self._parking.close()
+        for service in self._services:
+            service.cancel()
 
     async def _end_services(self) -> None:
         self._settler.close()

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
+import anyio
+
 from aiostreamq.client.producer import Producer
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.model.duration import Duration, seconds
@@ -52,6 +54,9 @@ class Worker:
             ...
 
     or as the whole of a program: `await Worker(queue).run()`.
+
+    Cancelling either lets it drain as `stop` does first. A cancel scope of anyio counts as one
+    cancellation, however long the drain takes; one more by `Task.cancel()` has it `leave`.
     """
 
     def __init__(
@@ -120,6 +125,8 @@ class Worker:
                 f"use {SHORTEST_LEASE:g} s or more"
             )
         self._stop_asked = False
+        self._is_leaving = False
+        self._has_failed = False  # to start
         self._hurry = asyncio.Event()  # set when the time to drain is counted
         self._stopped: asyncio.Event | None = None  # while it runs
         self._working: asyncio.Task[None] | None = None  # once it has begun
@@ -137,8 +144,12 @@ class Worker:
         traceback: "TracebackType | None",
     ) -> None:
         self.stop()
-        if self._working is not None:
-            await self._working
+        if self._working is None:
+            return
+        if isinstance(exc, asyncio.CancelledError):
+            await self._wait_drained(self._working)
+        else:
+            await self._wait_end(self._working)
 
     @property
     def finished(self) -> int:
@@ -152,24 +163,40 @@ class Worker:
             QueueUnavailable: Redis cannot be reached at the start.
             BrokerError: Redis refuses for good.
 
-        Cancelling drains as `stop` does, then ends; cancelled once more it
-        leaves at once, and what ran is run again by others.
+        Cancelling drains as `stop` does, then ends; cancelled once more it does as `leave`.
+        A cancel scope of anyio counts as one cancellation, however long the drain takes.
         """
-        working = await self._start(burst=burst)
+        await self._wait_end(await self._start(burst=burst))
+
+    async def _wait_end(self, working: asyncio.Task[None]) -> None:
+        """Wait until all has ended, which is about to happen from a cancellation on."""
         try:
             await asyncio.shield(working)
         except asyncio.CancelledError:
             self.stop()
-            try:
-                await asyncio.shield(working)
-            except asyncio.CancelledError:
-                working.cancel()
+            await self._wait_drained(working)
             raise
+        finally:
+            self._leave_unless_over(working)
+
+    async def _wait_drained(self, working: asyncio.Task[None]) -> None:
+        """Wait on after a cancellation, until all has ended or to the next one."""
+        try:
+            # anyio cancels again and again until it is obeyed, and means it once.
+            with anyio.CancelScope(shield=True):
+                await asyncio.shield(working)
+        finally:
+            self._leave_unless_over(working)
+
+    def _leave_unless_over(self, working: asyncio.Task[None]) -> None:
+        # However the waiting ends: what nobody waits for may not go on, and keep its lease.
+        if not working.done():
+            self.leave()
 
     @property
     def state(self) -> WorkerState:
         """What this worker is doing. Asks nothing of Redis; may be read from any thread."""
-        if self._working is not None and self._working.done():
+        if self._has_failed or (self._working is not None and self._working.done()):
             return WorkerState.STOPPED
         if self._stop_asked:
             return WorkerState.DRAINING
@@ -191,19 +218,37 @@ class Worker:
         if self._stopped is not None:
             self._stopped.set()
 
+    def leave(self) -> None:
+        """End at once: what runs is cancelled, and run again by others when the lease is over."""
+        if self._is_leaving or self.state is WorkerState.STOPPED:
+            return
+        told = {"worker": self.name}
+        logger.warning("leaving at once; what still runs will be run again", extra=told)
+        self.stop()
+        self._is_leaving = True
+        self._drop()
+        if self._working is not None:
+            self._working.cancel()
+
     async def _start(self, *, burst: bool) -> asyncio.Task[None]:
         if self._stopped is not None:
             raise UsageError(f"worker {self.name} has been started before: make another Worker")
         self._stopped = asyncio.Event()
         if self._stop_asked:
             self._stopped.set()
-        await self._check(await self.queue.open())
-        shift = Shift(self.queue, self.name, self._settings)
-        await shift.start(burst=burst)
+        try:
+            await self._check(await self.queue.open())
+            shift = Shift(self.queue, self.name, self._settings)
+            await shift.start(burst=burst)
+        except BaseException:
+            self._has_failed = True
+            raise
         self._shift = shift
         self._working = asyncio.create_task(
             self._work(shift, burst=burst), name="aiostreamq:worker"
         )
+        # Whatever ends it, be it the end of the loop: the rest does not outlive it.
+        self._working.add_done_callback(lambda _: self._drop())
         return self._working
 
     async def _check(self, server: "Server") -> None:
@@ -220,14 +265,23 @@ class Worker:
             logger.warning("%s", line)
 
     async def _work(self, shift: Shift, *, burst: bool) -> None:
-        while await self._work_until_over(shift):
-            # Under a new name: what comes late to the old one stays refused.
-            self.name = self._new_name()
-            before = shift.finished
-            shift = Shift(self.queue, self.name, self._settings)
-            await shift.start(burst=burst)
-            self._finished_before += before
-            self._shift = shift
+        try:
+            while await self._work_until_over(shift):
+                # Under a new name: what comes late to the old one stays refused.
+                self.name = self._new_name()
+                before = shift.finished
+                shift = Shift(self.queue, self.name, self._settings)
+                await shift.start(burst=burst)
+                self._finished_before += before
+                self._shift = shift
+        except asyncio.CancelledError:
+            if not self._is_leaving:  # then it is an end like others
+                raise
+
+    def _drop(self) -> None:
+        """End what goes on, if anything does, without waiting for it."""
+        if self._shift is not None:
+            self._shift.drop()
 
     async def _work_until_over(self, shift: Shift) -> bool:
         """See *shift* to its end; True where it was taken for dead and another must begin."""

@@ -221,6 +221,36 @@ async def test_cancelled_on_arrival(queue: Queue) -> None:
         await wait_until(is_met, "it to be thrown away")
 
 
+async def test_has_not_begun(queue: Queue) -> None:
+    """A job that is cancelled in the moment in which it is started ends as soon as any other."""
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    @queue.task
+    async def hold() -> None:
+        started.set()
+        await go_on.wait()
+
+    worker = Worker(queue, concurrency=1)
+    async with worker:
+        held = await hold.enqueue()
+        await started.wait()
+        shift = worker._shift  # pyright: ignore[reportPrivateUsage]  # as above
+        assert shift is not None
+        executor = shift._executor  # pyright: ignore[reportPrivateUsage]
+        job = await hold.enqueue()
+        link = await queue.session().broker.connector.open_link("test")
+        read = await queue.session().broker.read(link, worker.name, 1, None)
+        link.close()
+        executor.concurrency = 2
+        executor.accept(read.deliveries)
+        executor.cancel(read.deliveries[0].stream, read.deliveries[0].entry)
+        with pytest.raises(JobCancelled):
+            await job.result(timeout=2)
+        assert len(executor.running) == 1
+        go_on.set()
+        await held
+
+
 async def test_thread(queue: Queue) -> None:
     """A thread sees it in its context; who awaits the job does not wait for that."""
     started, seen = threading.Event(), threading.Event()
