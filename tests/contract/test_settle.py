@@ -194,6 +194,30 @@ async def test_some_of_a_batch_are_refused(store: Store) -> None:
     assert await store.pending() == 0
 
 
+async def test_job_of_a_stranger_among_the_cancelled(store: Store) -> None:
+    """Whether it was to be cancelled is not to be known: it ends as it did."""
+    await store.enqueue("a", "b")
+    a, b = await store.read()
+    await store.call("ZADD", store.keys.cancelled, 1, "a")
+    await store.call("DEL", store.keys.job("a"))
+    await store.call("SET", store.keys.job("a"), "of another program")
+    assert await store.settle(a, b) == []
+    assert await store.call("GET", store.keys.result("a")) == outcome_of(a)
+
+
+@pytest.mark.parametrize("outcome", [("SET", "no JSON"), ("SET", "[]"), ("RPUSH", "a list")])
+async def test_outcome_of_a_stranger(store: Store, outcome: tuple[str, str]) -> None:
+    """One that is no longer to be read tells nobody who ended the job: the others end."""
+    await store.enqueue("a", "b")
+    a, b = await store.read()
+    await store.settle(a)
+    await store.call("DEL", store.keys.result("a"))
+    command, what = outcome
+    await store.call(command, store.keys.result("a"), what)
+    assert await store.settle(a, b) == [a]
+    assert await store.call("GET", store.keys.result("b")) == outcome_of(b)
+
+
 async def test_the_queue_was_flushed(store: Store) -> None:
     """A job that Redis has lost is refused, and nothing of it comes back."""
     delivery = await store.deliver("a")
