@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context as Variables
 from contextvars import copy_context
 from functools import partial
@@ -55,6 +55,7 @@ class Executor:
         settler: "Ends",
         exits: "Ways",
         suspects: "Gate",
+        is_ending: "Callable[[], bool]",
     ) -> None:
         """Prepare to run jobs of *queue*.
 
@@ -67,6 +68,7 @@ class Executor:
             exits: Takes what is not to be run here.
             suspects: Says when those may run that were with workers when they died,
                 and when nothing else may start.
+            is_ending: Says whether the worker is about to end, in whatever way.
         """
         self.concurrency = concurrency
         self.backlog: deque[Delivery] = deque()  #: delivered, not started
@@ -80,6 +82,7 @@ class Executor:
         self._exits = exits
         self._paused = exits.paused
         self._suspects = suspects
+        self._is_ending = is_ending
         self._cancelled: dict[tuple[int, bytes], float] = {}  # asked for, and when (loop time)
         self._now = 0.0  # when the latest job began or ended: the next in line begins then
         self._loop = asyncio.get_running_loop()
@@ -300,6 +303,9 @@ class Executor:
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
         if run.is_over:
             return  # it was abandoned, and has come back after all
+        if error is not None and run.stop is None and self._is_torn_down(run):
+            self._is_stopped = True
+            run.stop = Stop.SHUTDOWN
         spec, number = run.spec, run.delivery.number
         if run.stop is Stop.SHUTDOWN and error is not None:
             self._finish(run, None)
@@ -312,6 +318,10 @@ class Executor:
         else:
             run.stop = None  # it got to its end although it was asked to stop
             self._finish(run, encode_done(spec.name_json, number, cast("bytes", value)))
+
+    def _is_torn_down(self, run: Run) -> bool:
+        # asyncio.run cancels all tasks when it ends. That is no failure of the job.
+        return run.task is not None and run.task.cancelling() > 0 and self._is_ending()
 
     def _end_badly(self, run: Run, error: BaseException) -> None:
         delivery = run.delivery

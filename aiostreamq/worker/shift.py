@@ -94,6 +94,7 @@ class Shift:
             self._settler,
             self._exits,
             suspects,
+            lambda: self._reading.cancelling() > 0,
         )
         self._canceller = Canceller(steering, self._executor)
         stream = ControlStream(self._broker)

@@ -247,6 +247,27 @@ async def names(queue: Queue) -> list[str]:
     return [name.decode() for name in found if isinstance(name, bytes)]
 
 
+async def test_its_loop_ends(queue: Queue) -> None:
+    """The jobs that the end of a loop cancels have not failed: others run them."""
+    held = Held(queue)
+    await held.enqueue()
+    worker = Worker(queue, lease=LEASE, concurrency=1)
+    running = asyncio.create_task(worker.run())
+    await held.started.wait()
+    next_one = await held.task.enqueue()
+    # As asyncio.run does, where a program has ended and its worker has not.
+    everything = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in everything:
+        task.cancel()
+    await asyncio.wait(everything, timeout=5)
+    assert running.cancelled()
+    await wait_gone(worker)
+    assert held.cancelled.is_set()
+    assert await held.job.status() is JobState.RUNNING
+    await held.check_runs_again()
+    assert await next_one == "run again"
+
+
 async def test_takes_no_more_jobs(redis_url: str) -> None:
     """After its program has given it up, and closed the queue, jobs are for others alone."""
     async with Queue(redis_url) as other:
