@@ -41,6 +41,7 @@ class Reaper:
         self._max_deliveries = max_deliveries
         self._interval = min(INTERVAL, lease_ms / 1000 * PART_OF_LEASE)
         self._sightings = Sightings(self._interval)
+        self._stuck: set[str] = set()  # those whose jobs can not be recovered, as was told
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -58,9 +59,10 @@ class Reaper:
                     # Redis was away, for the others too. Each has a whole lease to come back.
                     links = self._roster.links_opened
                     self._sightings.forget()
+                self._stuck &= beats.keys()
                 others = {name: beat for name, beat in beats.items() if name != self._name}
                 for name, beat in self._sightings.look(others, loop.time()):
-                    await self._recover(name, beat)
+                    await self._try_to_recover(name, beat)
                 if thorough:
                     await self._roster.forget_old_letters()
             except AioStreamQError:
@@ -70,6 +72,14 @@ class Reaper:
         usual = self._interval * (0.8 + 0.4 * random.random())
         # Not past the end of a lease: that would cost the jobs another interval.
         return min(usual, max(SHORTEST, self._sightings.soonest()))
+
+    async def _try_to_recover(self, name: str, beat: str) -> None:
+        try:
+            await self._recover(name, beat)
+        except AioStreamQError:  # which is no reason to leave the jobs of others lying
+            if name not in self._stuck:
+                self._stuck.add(name)
+                logger.exception("the jobs of dead worker %s can not be recovered, trying on", name)
 
     async def _recover(self, name: str, beat: str) -> None:
         returned = given_up = finished = 0

@@ -1,0 +1,45 @@
+"""The jobs of dead workers, where something is wrong with one of those."""
+
+import pytest
+
+from aiostreamq import Queue, Worker
+from aiostreamq.store.link import CommandError
+from aiostreamq.store.roster import Reaped, Roster
+from tests.support.waiting import wait_until
+
+LEASE_MS = 1000
+
+
+async def test_one_can_not_be_recovered(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are, in the same look; that one is told of once, and tried again."""
+    tries: list[str] = []
+    reap = Roster.reap
+
+    async def reap_unless_first(self: Roster, name: str, beat: str, max_deliveries: int) -> Reaped:
+        tries.append(name)
+        if name == "first" and tries.count("first") < 3:
+            raise CommandError("ERR of a kind that is not known")
+        return await reap(self, name, beat, max_deliveries)
+
+    monkeypatch.setattr(Roster, "reap", reap_unless_first)
+
+    @queue.task
+    async def same(n: int) -> int:
+        return n
+
+    broker = queue.session().broker
+    link = await broker.connector.open_link("test")
+    jobs = [await same.enqueue(n) for n in range(2)]
+    for name in ("first", "second"):
+        await Roster(broker).join(name, LEASE_MS)
+        read = await broker.read(link, name, 1, None)
+        assert len(read.deliveries) == 1
+    link.close()
+    async with Worker(queue, lease=LEASE_MS / 1000):
+        assert await jobs[1].result(timeout=10) == 1
+        assert tries[:2] == ["first", "second"]
+        assert await jobs[0].result(timeout=10) == 0
+        await wait_until(lambda: tries.count("first") == 3, "the last try")
+    assert caplog.text.count("the jobs of dead worker first can not be recovered") == 1
