@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.store.link import Argument, Link, Reply
-    from tests.chaos.reference import Job
+    from tests.chaos.histories.reference import Job
     from tests.support.store import Store
 
 #: Where a job is: the place, and what can be seen of its latest delivery there.
