@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
-from aiostreamq.model.delivery import Delivery, Mark
+from aiostreamq.model.delivery import Delivery, Settlement
+from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
-from tests.chaos.histories.reference import RETURNED, Held, Job, Reference
+from aiostreamq.store.steering import Steering
+from tests.chaos.histories.job import NOON
+from tests.chaos.histories.pauses import RETURNED
+from tests.chaos.histories.reference import Held, Reference
+from tests.chaos.histories.stepped_worker import SteppedWorker
 from tests.chaos.histories.whereabouts import state_of
-from tests.support.store import ENVELOPE, Store
+from tests.support.store import HOUR_MS, Store
 
 LINES = (RETURNED, "default", "slow")
 
@@ -23,10 +28,20 @@ FAR_OFF = "99999999999999"
 
 T = TypeVar("T")
 
-ids = st.sampled_from([f"j{number}" for number in range(6)])
+NAMES = ("a", "b", "c")
+
+ids = st.sampled_from([f"j{number}" for number in range(8)])
 some_ids = st.lists(ids, min_size=1, max_size=3)
-workers = st.sampled_from(["a", "b", "c"])
+workers = st.sampled_from(NAMES)
 picks = st.lists(st.integers(0, 30), min_size=1, max_size=3)
+
+
+class Hand(NamedTuple):
+    """A delivery that a worker has, be it theirs still or not."""
+
+    worker: str
+    delivery: Delivery
+    unrun: Settlement | None  #: how it ends, if it is not to be run
 
 
 class Machine(RuleBasedStateMachine):
@@ -39,9 +54,13 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.schedule = Schedule(self.store.broker)
         self.roster = Roster(self.store.broker)
+        self.steering = Steering(self.store.broker)
         self.model = Reference()
-        #: what the workers have in their hands, be it theirs still or not, by stream and entry
-        self.hands: dict[tuple[int, bytes], tuple[str, Delivery]] = {}
+        self.clock = ServerClock()
+        self.clock.set(NOON - HOUR_MS)
+        self.is_strict = False
+        self.workers: dict[str, SteppedWorker] = {}
+        self.hands: dict[tuple[int, bytes], Hand] = {}  #: by stream and entry
         self.again: Callable[[], object] | None = None
 
     def run(self, awaitable: Awaitable[T]) -> T:
@@ -56,54 +75,49 @@ class Machine(RuleBasedStateMachine):
         """Note how the step is repeated, and what the repetition answers."""
         self.again = lambda: self.check(call, expected)
 
-    def add(
-        self, job_ids: list[str], lane: str, mark: Mark, place: str, *, is_due: bool = False
-    ) -> set[int]:
-        """Tell the account of new jobs; returns the places of ids that were taken."""
-        taken: set[int] = set()
-        for at, job_id in enumerate(job_ids):
-            job = Job(job_id, lane, wants_result=mark is not Mark.NO_RESULT, is_due=is_due)
-            job.is_awaited = mark is Mark.CALLER
-            if not self.model.add(job, place):
-                taken.add(at)
-        return taken
+    def start(self, name: str) -> None:
+        """Start a worker, with empty hands, and whether or not one of that name was there."""
+        self.hands = {key: hand for key, hand in self.hands.items() if hand.worker != name}
+        self.workers[name] = SteppedWorker(self.store, name, self.clock, is_strict=self.is_strict)
 
-    def take(self, worker: str, found: list[Delivery]) -> None:
-        """Put deliveries into the hands of *worker*."""
-        self.hands |= {(one.stream, one.entry): (worker, one) for one in found}
-
-    def pick(self, at: list[int]) -> list[Delivery]:
+    def pick(self, at: list[int]) -> list[Hand]:
         """Some of what is in somebody's hands, each once."""
         hands = list(self.hands.values())
-        return [hands[place][1] for place in {place % len(hands): None for place in at}]
+        return [hands[place] for place in {place % len(hands): None for place in at if hands}]
 
     def let_go(self, at: list[int]) -> list[Delivery]:
         """The same, to be given up by who has it."""
-        chosen = self.pick(at)
+        chosen = [hand.delivery for hand in self.pick(at)]
         for one in chosen:
-            del self.hands[one.stream, one.entry]
+            del self.hands[key_of(one)]
         return chosen
-
-    def model_status(self, job_id: str) -> str | None:
-        """What asking for a job should find."""
-        job = self.model.jobs.get(job_id)
-        if job is None or job.place != "ended":
-            return None if job is None else job.place
-        return job.state if job.is_kept else "done"
 
     async def told_status(self, job_id: str) -> str | None:
         """What asking for a job finds."""
-        told = await self.store.broker.status(job_id)
-        if told is None or not told.startswith(b"{"):
-            return None if told is None else told.decode()
-        return state_of(told)
+        return told(await self.store.broker.status(job_id))
+
+    async def hear(self, worker: SteppedWorker) -> set[str]:
+        """Have a worker ask what is paused; returns what it goes by then."""
+        await worker.pauses.load()
+        return worker.pauses.words
 
 
 async def _wait(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
+def key_of(delivery: Delivery) -> tuple[int, bytes]:
+    """By what a delivery is known in the hands."""
+    return delivery.stream, delivery.entry
+
+
 def held(delivery: Delivery) -> Held:
-    """What the account knows a delivery by."""
-    assert delivery.envelope == ENVELOPE
+    """By what the account knows it."""
     return delivery.job_id, delivery.number, delivery.attempt
+
+
+def told(answer: bytes | None) -> str | None:
+    """Where a job stands, as scripts tell it: an outcome, or one word."""
+    if answer is None or not answer.startswith(b"{"):
+        return None if answer is None else answer.decode()
+    return state_of(answer)
