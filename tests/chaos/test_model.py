@@ -53,7 +53,7 @@ class Histories(Producers, Steering, Misfortunes):
         """Start with an empty queue, and workers that know nothing."""
         self.run(self.store.call("FLUSHALL"))
         self.run(self.store.broker.set_up(self.store.link))
-        # Redis 6.2 and fakeredis do not.
+        # Redis 6.2 does not, nor has every fakeredis.
         self.tells_lag = self.look().lags == dict.fromkeys(LINES, 0)
         self.is_strict = is_strict
         for name in NAMES:
