@@ -57,9 +57,8 @@ class Steering:
         for start in range(0, len(job_ids), CANCEL_LIMIT):
             arguments: list[Argument] = [GROUP, self._keys.prefix, KEEP_CANCELLED_MS]
             arguments += [" ".join(states), *job_ids[start : start + CANCEL_LIMIT]]
-            found = cast("list[bytes | None]", await self._broker.run("cancel", keys, arguments))
-            # A table of Lua's ends at the last answer that is none.
-            answers += found + [None] * (min(CANCEL_LIMIT, len(job_ids) - start) - len(found))
+            found = await self._broker.run("cancel", keys, arguments)
+            answers += cast("list[bytes | None]", found)
         return answers
 
     async def cancelled_among(self, job_ids: "Sequence[str]") -> set[str]:

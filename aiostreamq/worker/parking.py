@@ -88,7 +88,7 @@ class Parking:
         while True:
             self._woken.clear()
             try:
-                tasks = [task for task in self._tasks if not self._is_paused(task)]
+                tasks = [task for task in self._tasks if self._may_run(task)]
                 released = await self._schedule.release(tasks) if tasks else 0
                 if released:
                     logger.info("released %d jobs that were parked", released)
@@ -101,3 +101,9 @@ class Parking:
     async def _park(self, batch: "list[tuple[Delivery, str]]") -> None:
         await self._schedule.park(batch)
         self.unparked.difference_update((d.stream, d.entry) for d, _ in batch)
+        # Its task may have been resumed while it was on its way: all others were let go then.
+        if any(self._may_run(task) for _, task in batch):
+            self.look()
+
+    def _may_run(self, task: str) -> bool:
+        return task in self._tasks and not self._is_paused(task)

@@ -235,6 +235,19 @@ async def test_doctor_of_the_healthy() -> None:
     assert any(line.startswith("ok    latency") for line in lines)
 
 
+async def test_doctor_of_the_busy(redis_url: str) -> None:
+    """Where a later job ends first, Redis knows no lag until the next delivery: no fault."""
+    stream = "aiostreamq:{looked-into}:stream:default"
+    async with Redis.from_url(redis_url) as client:
+        for number in range(3):
+            await add.using(id=f"j{number}").enqueue(number)
+        await client.xreadgroup("aiostreamq", "busy", {stream: ">"}, count=2)
+        later = cast("bytes", await client.hget("aiostreamq:{looked-into}:job:j1", "e"))
+        await client.xack(stream, "aiostreamq", later)
+        await client.xdel(stream, later)
+    assert (await findings(code=1))["lag"]["level"] == "ok"
+
+
 async def test_doctor_finds(redis_url: str) -> None:
     """Work that nobody does, groups that are stuck, keys that belong to nothing."""
     prefix = "aiostreamq:{looked-into}:"

@@ -13,6 +13,7 @@ from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -29,17 +30,20 @@ DEADLINE = 10.0
 
 
 class Store:
-    """A queue of two lanes, as a producer and a worker see it.
+    """A queue, as a producer and a worker see it.
 
     Args:
         url: Of the server.
         name: Of the queue.
+        lanes: That it has.
     """
 
-    def __init__(self, url: str, name: str = "q") -> None:
+    def __init__(
+        self, url: str, name: str = "q", lanes: Sequence[str] = ("default", "slow")
+    ) -> None:
         self.keys = Keys(name)
         self.connector = connector_for(url)
-        self.broker = Broker(self.connector, self.keys, ("default", "slow"))
+        self.broker = Broker(self.connector, self.keys, lanes)
         self.roster = Roster(self.broker)
         self.schedule = Schedule(self.broker)
         self._link: Link | None = None

@@ -1,0 +1,67 @@
+"""One job, as the account knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+#: Ms since 1970, in the year 2100: when jobs expire that do.
+NOON = 4_102_444_800_000
+
+
+class Call(NamedTuple):
+    """What is enqueued."""
+
+    task: str
+    envelope: bytes
+    expires: bool = False  #: whether its first run is not begun after NOON
+    has_deadline: bool = False  #: whether no run is
+
+
+SIZE = Call("size", b'{"v":1,"task":"size","args":[1]}')
+WEIGH = Call("weigh", b'{"task":"weigh"}')
+BEFORE_NOON = Call("size", b'{"task":"size","expires":4102444800000}', expires=True)
+OVER_BY_NOON = Call("weigh", b'{"task":"weigh","deadline":4102444800000}', has_deadline=True)
+
+#: The tasks, and the lane of each: what was returned belongs to that, wherever it came from.
+TASKS = {"size": "default", "weigh": "slow"}
+
+
+@dataclass
+class Job:
+    """One job, and where it is.
+
+    One that is cancelled while it waits in a line has ended, and keeps its place there until
+    it is met. One that runs then ends with whatever becomes of its delivery.
+    """
+
+    id: str
+    line: str  #: the line that it waits in, was delivered from, or goes to when it is due
+    call: Call
+    wants_result: bool = True  #: whether it was enqueued to keep its outcome
+    place: str = ""  #: "queued", "running", "delayed", "parked", or "ended": nowhere any more
+    order: int = 0  #: of its entry among all entries
+    owner: str = ""  #: who has it while it is running
+    is_due: bool = False
+    is_awaited: bool = False  #: whether an inbox is told of its end
+    is_cancelled: bool = False  #: whether that was asked for before it had an end
+    number: int = 1
+    attempt: int = 1
+    deaths: int = 0  #: how many workers were lost with it since its last attempt
+    marked: int = 0  #: number of the delivery that was noted as run, after a worker was lost
+    state: str = ""  #: how it ended
+    is_kept: bool = False  #: whether its outcome can be looked up
+    ended_by: int = 0  #: number of the delivery that ended it; 0 where none did
+
+    @property
+    def status(self) -> str:
+        """What asking for it finds."""
+        if not self.state:
+            return self.place
+        is_told = self.is_kept or (self.state == "cancelled" and not self.ended_by)
+        return self.state if is_told else "done"
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it is not to be started after NOON: what expires is the wait for a first run."""
+        return self.call.has_deadline or (self.call.expires and self.attempt == 1)

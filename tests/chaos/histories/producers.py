@@ -1,0 +1,82 @@
+"""What producers do, and who waits for a job."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from aiostreamq.model.delivery import Mark
+from aiostreamq.store.broker import Standing
+from tests.chaos.histories.job import BEFORE_NOON, OVER_BY_NOON, SIZE, WEIGH, Call, Job
+from tests.chaos.histories.machine import FAR_OFF, LONG_AGO, Machine, ids, some_ids
+from tests.chaos.histories.whereabouts import state_of
+from tests.support.store import DEADLINE
+
+lanes = st.sampled_from(["default", "slow"])
+marks = st.sampled_from([Mark.NOBODY, Mark.CALLER, Mark.NO_RESULT])
+calls = st.sampled_from([SIZE, SIZE, WEIGH, WEIGH, BEFORE_NOON, OVER_BY_NOON])
+
+
+class Producers(Machine):
+    """Enqueue, delay, subscribe, ask."""
+
+    @rule(job_ids=some_ids, call=calls, lane=lanes, mark=marks)
+    def enqueue(self, job_ids: list[str], call: Call, lane: str, mark: Mark) -> None:
+        """An id that is taken, be it in the same call, is left alone."""
+        taken = self.add([Job(job_id, lane, call) for job_id in job_ids], mark, "queued")
+
+        async def enqueue() -> set[int]:
+            return await self.store.enqueue(*job_ids, lane=lane, mark=mark, envelope=call.envelope)
+
+        self.check(enqueue, taken)
+        self.repeatable(enqueue, set(range(len(job_ids))))
+
+    @rule(job_ids=some_ids, call=calls, lane=lanes, mark=marks, is_due=st.booleans())
+    def delay(self, job_ids: list[str], call: Call, lane: str, mark: Mark, *, is_due: bool) -> None:
+        """The same for later; an id is taken whether its job is delayed or not."""
+        jobs = [Job(job_id, lane, call, is_due=is_due) for job_id in job_ids]
+        taken = self.add(jobs, mark, "delayed")
+        due = LONG_AGO if is_due else FAR_OFF
+        batch = [(job_id, lane, mark, due, call.envelope) for job_id in job_ids]
+        self.check(lambda: self.schedule.delay(batch, "me", DEADLINE), taken)
+        self.repeatable(
+            lambda: self.schedule.delay(batch, "me", DEADLINE), set(range(len(job_ids)))
+        )
+
+    @rule(job_ids=some_ids)
+    def subscribe(self, job_ids: list[str]) -> None:
+        """Each is told as it stands, or will be."""
+        expected = [self.standing(job_id) for job_id in job_ids]
+        for job_id, standing in zip(job_ids, expected, strict=True):
+            if standing is Standing.WILL_TELL:
+                self.model.jobs[job_id].is_awaited = True
+
+        async def ask() -> list[str | Standing]:
+            found = await self.store.broker.subscribe("me", job_ids)
+            return [state_of(one) if isinstance(one, bytes) else one for one in found]
+
+        self.check(ask, expected)
+        self.repeatable(ask, expected)
+
+    @rule(job_id=ids)
+    def status(self, job_id: str) -> None:
+        """It is told as it is."""
+        assert self.run(self.told_status(job_id)) == self.model.status(job_id)
+
+    def add(self, jobs: list[Job], mark: Mark, place: str) -> set[int]:
+        """Tell the account of new jobs; returns the places of ids that were taken."""
+        taken: set[int] = set()
+        for at, job in enumerate(jobs):
+            job.wants_result, job.is_awaited = mark is not Mark.NO_RESULT, mark is Mark.CALLER
+            if not self.model.add(job, place):
+                taken.add(at)
+        return taken
+
+    def standing(self, job_id: str) -> str | Standing:
+        """What subscribing to a job should find."""
+        job = self.model.jobs.get(job_id)
+        if job is None:
+            return Standing.UNKNOWN
+        if job.state and job.is_kept:
+            return job.state
+        if not job.wants_result:
+            return Standing.NO_RESULT
+        return Standing.UNKNOWN if job.state else Standing.WILL_TELL

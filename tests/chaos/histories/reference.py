@@ -1,0 +1,229 @@
+"""What a queue does to its jobs, said in plain Python: no streams, no scripts, no clock.
+
+A job is in one place at a time. Whoever holds it holds one delivery of it, known by the
+job's id and the number of the delivery; a delivery that is not the latest can do nothing.
+A job that was cancelled stays so, whatever is done with its delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+from tests.chaos.histories.job import Job
+from tests.chaos.histories.pauses import RETURNED, Pauses
+
+MAX_DELIVERIES = 2
+
+#: Where a job can be that has not ended.
+OPEN = ("delayed", "parked", "queued", "running")
+
+#: The id of a job, and the number and the attempt of one delivery of it.
+Held = tuple[str, int, int]
+
+
+@dataclass
+class Reference:
+    """All jobs of a queue and all its workers."""
+
+    jobs: dict[str, Job] = field(default_factory=dict[str, Job])
+    beats: dict[str, str] = field(default_factory=dict[str, str])
+    pauses: Pauses = field(default_factory=Pauses)
+    is_afternoon: bool = False
+    told: list[str] = field(default_factory=list[str])  #: ends that the inbox was told: id, state
+    dead: list[str] = field(default_factory=list[str])  #: ids among the dead letters
+    _orders: count[int] = field(default_factory=count)
+
+    # Producers
+
+    def add(self, job: Job, place: str) -> bool:
+        """Enqueue or delay one job; False where its id is taken."""
+        if job.id in self.jobs:
+            return False
+        self.jobs[job.id] = self._put(job, place)
+        return True
+
+    def status(self, job_id: str) -> str | None:
+        """What asking for a job finds; None where it never was."""
+        return self.jobs[job_id].status if job_id in self.jobs else None
+
+    def cancel(self, job_id: str, states: Collection[str] = OPEN) -> str | None:
+        """End a job if it is in one of *states*; returns the one that it was caught in."""
+        status, job = self.status(job_id), self.jobs.get(job_id)
+        if job is None or job.state or job.place not in states:
+            return status
+        job.is_cancelled = True
+        if job.place in {"delayed", "parked"}:
+            self._stays_cancelled(job)
+        elif job.place == "queued":
+            self._conclude(job, "cancelled", 0, is_kept=job.wants_result)
+        return status
+
+    def cancel_many(self, task: str | None, states: Collection[str]) -> dict[str, int]:
+        """Cancel all jobs in some *states*, of one task or all; returns how many were caught."""
+        meant = [job.id for job in self.jobs.values() if task in {None, job.call.task}]
+        caught = [self.cancel(job_id, states) for job_id in meant]
+        return {state: caught.count(state) for state in states}
+
+    # Workers
+
+    def waiting(self, line: str) -> int:
+        """How many entries wait in a line."""
+        return len(self._in("queued", line))
+
+    def read(self, worker: str, shares: Mapping[str, int]) -> list[Job]:
+        """Deliver what waits, at most so many from each line."""
+        taken = [job for line, most in shares.items() for job in self._in("queued", line)[:most]]
+        for job in taken:
+            job.place, job.owner = "running", worker
+        return taken
+
+    def fate(self, job_id: str) -> str:
+        """What becomes of a job that has just been delivered: it is run, or it is not."""
+        job = self.jobs[job_id]
+        if self.pauses.has_task(job):
+            return "parked"
+        if self.pauses.has_lane(job):
+            return "put back"
+        if job.is_cancelled:
+            return "cancelled"
+        return "expired" if job.is_limited and self.is_afternoon else "run"
+
+    def held_by(self, worker: str) -> list[Job]:
+        """What *worker* was sent and has not ended."""
+        return [job for job in self._in("running") if job.owner == worker]
+
+    def has(self, held: Held) -> Job | None:
+        """The job, where this is its latest delivery; anything else is refused."""
+        job = self.jobs[held[0]]
+        return job if job.place == "running" and job.number == held[1] else None
+
+    def settle(self, held: Held, state: str, *, is_kept: bool) -> bool:
+        """End a job; True again for the delivery that has ended it before.
+
+        Nor is anybody refused who comes with what has ended as cancelled.
+        """
+        if job := self.has(held):
+            self._end(job, state, job.number, is_kept=is_kept)
+        job = self.jobs[held[0]]
+        return job.ended_by == held[1] or self._was_thrown_away(job)
+
+    @staticmethod
+    def _was_thrown_away(job: Job) -> bool:
+        return job.state == "cancelled" and not job.ended_by
+
+    def retry(self, held: Held, place: str) -> bool:
+        """Have a job run once more, ahead of what waits; True again as long as it is to run so."""
+        if job := self.has(held):
+            if self._stays_cancelled(job):
+                return True
+            job.number, job.attempt, job.deaths = job.number + 1, job.attempt + 1, 0
+            self._put(job, place, RETURNED)
+        job_id, number, attempt = held
+        job = self.jobs[job_id]
+        is_next = (job.number, job.attempt) == (number + 1, attempt + 1)
+        is_to_run_so = is_next and job.place in {"delayed", "queued", "running"}
+        return is_to_run_so or self._was_thrown_away(job)
+
+    def hand_back(self, held: Held, line: str = RETURNED) -> bool:
+        """Let another worker have a job."""
+        if (job := self.has(held)) and not self._stays_cancelled(job):
+            job.number += 1
+            self._put(job, "queued", line)
+        return job is not None
+
+    def mark(self, held: Held) -> bool:
+        """Note that a delivery is run: only that counts once its job has cost a worker."""
+        if job := self.has(held):
+            job.marked = job.number
+        return job is not None
+
+    def park(self, held: Held) -> bool:
+        """Set a job aside."""
+        if (job := self.has(held)) and not self._stays_cancelled(job):
+            self._put(job, "parked")
+        return job is not None
+
+    def bury(self, held: Held) -> bool:
+        """Give up a job that cannot be read; there is a letter even of a cancelled one."""
+        if job := self.has(held):
+            self.dead.append(job.id)
+            if not self._stays_cancelled(job):
+                self._end(job, "dead", 0, is_kept=True)
+        return job is not None
+
+    def release(self, tasks: Iterable[str]) -> int:
+        """Let what is parked for *tasks* run."""
+        parked = [job for task in tasks for job in self._in("parked") if job.call.task == task]
+        return len([self._put(job, "queued", RETURNED) for job in parked])
+
+    # Time, and crashes
+
+    def promote(self) -> int:
+        """Let what is due run."""
+        due = sorted((job for job in self._in("delayed") if job.is_due), key=lambda job: job.id)
+        return len([self._put(job, "queued") for job in due])
+
+    def reap(self, worker: str, beat: str, most: int, lines: Iterable[str]) -> tuple[int, int, int]:
+        """Recover a dead worker's jobs: how many returned, were given up, and whether all did."""
+        if self.beats.get(worker) not in {beat, "dead"}:
+            return 0, 0, -1
+        returned = given_up = 0
+        finished = 1
+        for line in lines:
+            lost = [job for job in self.held_by(worker) if job.line == line][:most]
+            finished = 0 if len(lost) == most else finished
+            for job in lost:
+                is_back = self._recover(job)
+                returned += is_back
+                given_up += job.state == "dead"
+        self.beats[worker] = "dead"
+        if finished:
+            del self.beats[worker]
+        return returned, given_up, finished
+
+    def _recover(self, job: Job) -> bool:
+        """Take a job from a dead worker; returns whether it waits for another."""
+        if self._stays_cancelled(job):
+            return False
+        is_guilty = job.deaths == 0 or job.marked == job.number
+        job.deaths += is_guilty
+        if is_guilty and job.deaths >= MAX_DELIVERIES:
+            self.dead.append(job.id)
+            self._end(job, "dead", 0, is_kept=True)
+            return False
+        job.number += 1
+        self._put(job, "queued", RETURNED)
+        return True
+
+    # Places and ends
+
+    def has_any(self, *places: str) -> bool:
+        """Whether there is a job in one of some *places*."""
+        return any(job.place in places for job in self.jobs.values())
+
+    def _in(self, place: str, line: str | None = None) -> list[Job]:
+        found = [j for j in self.jobs.values() if j.place == place and line in {None, j.line}]
+        return sorted(found, key=lambda job: job.order)
+
+    def _put(self, job: Job, place: str, line: str | None = None) -> Job:
+        job.place, job.line, job.order = place, line or job.line, next(self._orders)
+        job.owner, job.is_due = "", job.is_due and place == "delayed"
+        return job
+
+    def _stays_cancelled(self, job: Job) -> bool:
+        """Whether a job was cancelled: then it ends here, instead of what was to become of it."""
+        if job.is_cancelled:
+            self._end(job, "cancelled", 0, is_kept=job.wants_result)
+        return job.is_cancelled
+
+    def _end(self, job: Job, state: str, ended_by: int, *, is_kept: bool) -> None:
+        if not job.state:
+            self._conclude(job, state, ended_by, is_kept=is_kept)
+        self._put(job, "ended")
+
+    def _conclude(self, job: Job, state: str, ended_by: int, *, is_kept: bool) -> None:
+        job.state, job.ended_by, job.is_kept = state, ended_by, is_kept
+        if is_kept and job.is_awaited:
+            self.told.append(f"{job.id} {state}")

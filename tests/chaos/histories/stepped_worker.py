@@ -1,0 +1,176 @@
+"""A worker that does one step when it is told to: no loops, no beats, no time of its own.
+
+What it reads, and which of that it would run, is decided by the worker's own parts. Nothing is
+really run: how a run ends is for the history to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.model.keys import RETURNED
+from aiostreamq.queue import Queue
+from aiostreamq.store.intake import Intake
+from aiostreamq.store.steering import Steering
+from aiostreamq.worker.executor import Executor
+from aiostreamq.worker.exits import Exits
+from aiostreamq.worker.pauses import Pauses
+from tests.chaos.histories.job import TASKS
+from tests.chaos.histories.whereabouts import state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.clock import ServerClock
+    from aiostreamq.store.reading import Read
+    from aiostreamq.worker.calls import Calls
+    from aiostreamq.worker.roles import Shelf
+    from aiostreamq.worker.runs import Run
+    from tests.support.store import Store
+
+WEIGHTS = {"default": 2, "slow": 1}
+
+#: More than there ever are.
+MANY = 99
+
+
+@dataclass
+class Sorted:
+    """What becomes of deliveries."""
+
+    run: list[Delivery] = field(default_factory=list["Delivery"])
+    unrun: list[Settlement] = field(default_factory=list["Settlement"])  #: ends without a run
+    parked: list[Delivery] = field(default_factory=list["Delivery"])
+    put_back: list[tuple[Delivery, str]] = field(default_factory=list["tuple[Delivery, str]"])
+
+    @property
+    def fates(self) -> dict[str, str]:
+        """The same, as the account says it, by job."""
+        told = {one.job_id: "run" for one in self.run}
+        told |= {one.job_id: "parked" for one in self.parked}
+        told |= {one.job_id: "put back" for one, _ in self.put_back}
+        for end in self.unrun:
+            told[end.delivery.job_id] = state_of(end.outcome)
+        return told
+
+
+class SteppedWorker:
+    """Reads from all lanes."""
+
+    def __init__(self, store: Store, name: str, clock: ServerClock, *, is_strict: bool) -> None:
+        self.name = name
+        self.clock = clock  #: by which jobs expire
+        self.lanes = list(WEIGHTS)  #: those that the next read is of
+        self.pauses = Pauses(Steering(store.broker), self._heed)
+        self._store = store
+        self._intake = Intake(store.broker, WEIGHTS, strict=is_strict)
+
+    async def read(self, most: int) -> Read:
+        """Read what is new."""
+        return await self._intake.read(self._store.link, self.name, most, None)
+
+    async def read_own(self) -> Read:
+        """Read again all that was sent here and has not ended."""
+        return await self._store.broker.read_own(self._store.link, self.name, MANY)
+
+    async def sort(self, read: Read) -> Sorted:
+        """Have the executor say which deliveries it would run."""
+        assert read.paused is not None
+        self.pauses.notice(read.paused)
+        found = Sorted()
+        executor = self._executor(found)
+        executor.accept(read.deliveries, read.cancelled)
+        await executor.wait_idle()
+        await executor.cancel_all()
+        return found
+
+    def _heed(self) -> None:
+        self.lanes = [lane for lane in WEIGHTS if not self.pauses.has_lane(lane)]
+        self._intake.read_only(self.lanes)
+
+    def _executor(self, found: Sorted) -> Executor:
+        calls = cast("Calls", _NoCalls(found.run))
+        ways = _Ways(found, self._store.broker, self.pauses)
+        return Executor(
+            _TASKS, MANY, calls, self.clock, _Ends(found), ways, _NoSuspects(), lambda: False
+        )
+
+
+class _Ends:
+    """Notes what ends without having been run."""
+
+    def __init__(self, found: Sorted) -> None:
+        self._found = found
+
+    def settle(self, settlement: Settlement) -> None:
+        if settlement.delivery not in self._found.run:
+            self._found.unrun.append(settlement)
+
+    def retry(self, retrial: Retrial) -> None:
+        raise AssertionError(f"nobody should want to retry {retrial}")
+
+
+class _Ways(Exits):
+    """Decides as a worker's exits do, and notes where they would lead."""
+
+    def __init__(self, found: Sorted, broker: Broker, pauses: Pauses) -> None:
+        super().__init__(broker, "", WEIGHTS, pauses, cast("Shelf", self))
+        self._found = found
+
+    def park(self, delivery: Delivery, task: str) -> None:
+        assert task in TASKS
+        self._found.parked.append(delivery)
+
+    def leave(self, deliveries: Sequence[Delivery], lane: str = RETURNED) -> None:
+        self._found.put_back += [(delivery, lane) for delivery in deliveries]
+
+    def refuse(self, delivery: Delivery, reason: str) -> None:
+        raise AssertionError(f"nobody should refuse {delivery}: {reason}")
+
+
+class _NoCalls:
+    """Notes what is called, and lets it return at once."""
+
+    def __init__(self, called: list[Delivery]) -> None:
+        self._called = called
+
+    async def call(self, run: Run, _begin: Callable[[Run], None]) -> bytes:
+        self._called.append(run.delivery)
+        return b"1"
+
+
+class _NoSuspects:
+    """Lets everything run at once."""
+
+    is_closed = False
+
+    def admit(self, delivery: Delivery) -> _Turn:
+        assert delivery.deaths
+        return _Turn()
+
+    async def wait_open(self) -> None: ...
+
+
+class _Turn:
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def end(self) -> None: ...
+
+
+def _tasks() -> Queue:
+    queue = Queue("memory://", lanes=WEIGHTS)
+
+    async def run() -> None:
+        """Never called."""
+
+    for name, lane in TASKS.items():
+        queue.task(name=name, lane=lane)(run)
+    return queue
+
+
+_TASKS = _tasks()
