@@ -1,6 +1,5 @@
 """Tasks for processes. Those import them, so they cannot be inside tests."""
 
-import asyncio
 import ctypes
 import os
 import signal
@@ -88,6 +87,8 @@ async def _leaf() -> None:
 @queue.task(executor="process")
 def enqueue_by_itself(url: str) -> str:
     """Enqueue a job for later, by a queue of its own."""
+    # Not on top: each new process imports this module, and some tests leave it little time.
+    import asyncio
 
     async def put() -> str:
         async with Queue(url, name="cpu") as own:
