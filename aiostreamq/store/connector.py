@@ -96,6 +96,11 @@ class RedisConnector:
             raise _refusal(error) from error
         except (RedisError, OSError) as error:
             raise LinkLost(f"cannot connect to Redis: {error}") from error
+        except RuntimeError as error:
+            # What uvloop says where asyncio says nothing: it broke before the first word went out.
+            if "handler is closed" not in str(error):
+                raise
+            raise LinkLost(f"cannot connect to Redis: {error}") from error
         # The one private name of redis-py that is used, tested at both ends of
         # the supported range. The connection object stays as the keeper of the
         # stream: were that collected, it would close the socket.

@@ -1,11 +1,18 @@
 import asyncio
 import socket
-from collections.abc import Iterator
+import struct
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from aiostreamq import BrokerError, Queue, QueueUnavailable, UsageError, Worker
+from aiostreamq.store.connector import connector_for
+from aiostreamq.store.link import LinkLost
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -147,3 +154,36 @@ async def test_password_is_changed(own_redis_server: RedisServer) -> None:
             await admin.client_kill_filter(_id=one)
         with pytest.raises(BrokerError, match="put it in the URL"):
             await asyncio.wait_for(awaiting, 10)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_connection_breaks_at_once(run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    """Between two steps of connecting it may break: that is the loss of a link, too."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=reset_all, args=(server,), daemon=True).start()
+        run(connect_in_a_busy_loop(f"redis://127.0.0.1:{server.getsockname()[1]}"))
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def reset_all(server: socket.socket) -> None:
+    """Reset each connection as soon as it is there."""
+    with suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+
+async def connect_in_a_busy_loop(url: str) -> None:
+    """Connect where each turn of the loop takes long enough for the reset to come between."""
+    loop, never = asyncio.get_running_loop(), threading.Event()
+
+    def be_busy() -> None:
+        never.wait(0.001)
+        loop.call_soon(be_busy)
+
+    be_busy()
+    connector = connector_for(url)
+    for _ in range(60):
+        with pytest.raises(LinkLost, match="cannot connect to Redis"):
+            await connector.open_link("test")
