@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import AsyncIterator
 
 from aiostreamq import Context, Queue
 from tests.chaos.ledger import note, noted
@@ -34,6 +35,26 @@ async def work(context: Context, seconds: float = 0.0) -> Run:
         if seconds:
             await asyncio.sleep(seconds)
     return run_of(context)
+
+
+@queue.task(result_ttl=KEEP)
+async def work_aside(context: Context, seconds: float = 0.0) -> Run:
+    """Do the same by a name of its own, to be paused by."""
+    return await work(context, seconds)
+
+
+@queue.task(result_ttl=KEEP)
+async def work_in_bulk(context: Context, seconds: float = 0.0) -> Run:
+    """Do the same by another name, to be cancelled by."""
+    return await work(context, seconds)
+
+
+@queue.task(result_ttl=KEEP)
+async def fail(context: Context, seconds: float = 0.0) -> Run:
+    """Take a while, and raise."""
+    with noted(context):
+        await asyncio.sleep(seconds)
+        raise ValueError("on purpose")
 
 
 @queue.task(result_ttl=KEEP)
@@ -83,3 +104,24 @@ async def eat_memory(context: Context, limit_mb: int) -> None:
 @queue.task(result_ttl=2.0)
 async def nothing() -> None:
     """Do nothing, and leave no trace in the ledger: what is measured is the queue."""
+
+
+@queue.task(result_ttl=KEEP)
+async def tell(context: Context, chunks: int, seconds: float) -> AsyncIterator[tuple[int, int]]:
+    """Yield which delivery this is, and a number from 0, some of them at once."""
+    with noted(context):
+        for number in range(chunks):
+            yield context.delivery, number
+            if number % 3 == 0:
+                await asyncio.sleep(seconds)
+
+
+@queue.task(result_ttl=KEEP)
+async def tell_progress(context: Context, reports: int, seconds: float) -> Run:
+    """Say the same as progress."""
+    with noted(context):
+        for number in range(reports):
+            await context.progress(number / reports, delivery=context.delivery, number=number)
+            if number % 3 == 0:
+                await asyncio.sleep(seconds)
+    return run_of(context)

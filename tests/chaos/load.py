@@ -2,9 +2,10 @@
 
 import asyncio
 import uuid
+from collections.abc import Iterable
 
 from aiostreamq import AioStreamQError, Job, JobDead, Queue
-from aiostreamq.client.task import Task
+from aiostreamq.client.task import Call, Task
 from tests.chaos import app
 from tests.chaos.app import Run
 
@@ -31,8 +32,13 @@ class Load:
 
     async def bulk(self, count: int, seconds: float = 0.0) -> None:
         """Enqueue jobs that take *seconds* each, in one call."""
-        jobs = await self._queue.enqueue_many(self._work.bind(seconds) for _ in range(count))
+        await self.give(self._work.bind(seconds) for _ in range(count))
+
+    async def give(self, calls: Iterable[Call[Run]]) -> list[str]:
+        """Enqueue calls of any tasks, in their order, in one call; returns their ids."""
+        jobs = await self._queue.enqueue_many(calls)
         self.accepted |= {job.id: job for job in jobs}
+        return [job.id for job in jobs]
 
     async def one_by_one(self, count: int, seconds: float = 0.0, *, callers: int = CALLERS) -> None:
         """Enqueue jobs that take *seconds* each, a call a job, from several callers at once."""

@@ -18,6 +18,7 @@ END = "<!-- table: end -->"
 #: The order of reading; a scenario of another name comes last.
 ORDER = (
     *("kills", "pauses", "blocked", "poison", "deploys", "restarts", "schedules"),
+    *("cancels", "steering", "streams", "counters"),
     *("redis-kills", "failover", "partition", "memory", "clock"),
     *("cuts", "resets", "half-open", "slow-network", "awaits", "awaiting-clients"),
     *("scripts-flushed", "group-destroyed", "stream-deleted", "all-flushed"),

@@ -1,17 +1,17 @@
 """Workers are killed at random while they work."""
 
 import asyncio
-import random
 from statistics import median
 
 from redis.asyncio import Redis
 
 from tests.chaos import invariants
-from tests.chaos.fleet import LEASE, Fault, Fleet
+from tests.chaos.fleet import LEASE, Fleet
+from tests.chaos.killing import kill_at_random
 from tests.chaos.ledger import SETTLING, Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report, seconds
-from tests.chaos.rhythm import pause, pause_about
+from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 
 JOBS = sized(short=3_000, long=20_000)
@@ -27,15 +27,6 @@ MAX_DELIVERIES = 3
 
 #: Seconds beyond the promise that a machine with other things to do may add.
 SLACK = 3.0
-
-
-async def kill_at_random(fleet: Fleet, count: int) -> list[Fault]:
-    """Kill a worker about every second, and start another in its place."""
-    faults: list[Fault] = []
-    for _ in range(count):
-        faults.append(await fleet.kill(random.choice(fleet.living)))
-        await asyncio.gather(fleet.start(), pause_about(1.0))
-    return faults
 
 
 async def test_random_kills(
