@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
@@ -33,6 +34,11 @@ for late in (
     "aiostreamq.client.schedules",
 ):
     import_module(late)
+
+# A shell ignores Ctrl-C for what it runs in the background, and the programs that the tests start
+# would inherit that: some are ended by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Where the event loop may be blocked: (end of the file's path, function, reason).
 MAY_BLOCK = (
