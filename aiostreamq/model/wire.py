@@ -6,10 +6,10 @@ annotated with the type gets the value back.
 
 import base64
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -18,6 +18,7 @@ from aiostreamq.errors import PayloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from decimal import Decimal
 
 # What every reader of JSON can be trusted with, and orjson writes.
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
@@ -48,7 +49,7 @@ def refuse_lossy(value: object) -> None:
 
 def _write_rich(value: object) -> object:
     match value:
-        case Decimal():
+        case _ if _is_decimal(value):
             return str(value)
         case bytes() | bytearray():
             return base64.urlsafe_b64encode(value).decode()
@@ -64,6 +65,11 @@ def _write_rich(value: object) -> object:
             raise TypeError(f"a value of type {type(value).__qualname__} is no JSON")
 
 
+def _is_decimal(value: object) -> bool:
+    # Only where the module is loaded can a value be one; loading it takes 0.5 MB or more.
+    return isinstance(value, getattr(sys.modules.get("decimal"), "Decimal", ()))
+
+
 def _plain_seconds(value: timedelta) -> str:
     whole = value.days * 86400 + value.seconds
     return f"{whole}.{value.microseconds:06d}" if value.microseconds else str(whole)
@@ -76,8 +82,10 @@ def _fault(value: object) -> str | None:
             return None
         case int():
             return None if SMALLEST <= value <= LARGEST else "ints beyond 64 bits are no JSON here"
-        case float() | Decimal():
-            return None if math.isfinite(value) else "NaN and infinity are no JSON"
+        case float():
+            return _number_fault(value)
+        case _ if _is_decimal(value):
+            return _number_fault(cast("Decimal", value))
         case list() | tuple() | set() | frozenset():
             return _first_fault(cast("Iterable[object]", value))
         case Mapping():
@@ -85,6 +93,10 @@ def _fault(value: object) -> str | None:
             return _first_fault([*pairs.keys(), *pairs.values()])
         case _:
             return _first_fault(_parts(value))
+
+
+def _number_fault(value: "float | Decimal") -> str | None:
+    return None if math.isfinite(value) else "NaN and infinity are no JSON"
 
 
 def _first_fault(values: "Iterable[object]") -> str | None:
