@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.delivery import Retrial
 from aiostreamq.model.keys import GROUP, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.pause import holding
@@ -12,6 +13,7 @@ from aiostreamq.store.answers import refusals_of, settled_of
 from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.line import Line
 from aiostreamq.store.reading import Read, call_both, pairs_of, parse_read
+from aiostreamq.store.salvage import restore
 from aiostreamq.store.scripts import SCRIPTS, Script
 from aiostreamq.store.standing import Standing, standing_of
 
@@ -202,10 +204,16 @@ class Broker:
         """Give deliveries up unfinished, to *lane*; returns how many were still ours."""
         handed = 0
         for start in range(0, len(deliveries), SETTLE_LIMIT):
+            some = deliveries[start : start + SETTLE_LIMIT]
             arguments: list[Argument] = [GROUP, self.keys.prefix, self.place_of(lane)]
-            for delivery in deliveries[start : start + SETTLE_LIMIT]:
+            for delivery in some:
                 arguments += (delivery.stream, delivery.entry)
-            handed += cast("int", await self.run("hand_back", self.streams, arguments))
+            done = cast("int", await self.run("hand_back", self.streams, arguments))
+            if done < len(some):
+                # Ended, or with others, or their entries are gone: those need their payloads.
+                not_gone = await restore(self, [Retrial(delivery, 0) for delivery in some])
+                done += len(some) - len(not_gone)
+            handed += done
         return handed
 
     async def bury(
