@@ -85,13 +85,17 @@ class Producer:
 
         A call that still waits for room in its lane is given up, and not enqueued.
         Whoever awaits a job gets QueueUnavailable. The queue can be opened again.
+
+        Cancelling closes at once: what is still under way may or may not be enqueued.
         """
         session = self._session
         if session is None:
             return
-        await session.join()
-        self._session = None
-        await session.close()
+        try:
+            await session.join()
+        finally:
+            self._session = None
+            await session.close()
 
     def session(self) -> "Session":
         """The open connections, made where there are none.

@@ -118,11 +118,14 @@ class Session:
             await entrance.join()
 
     async def close(self) -> None:
-        """Close the connections; whoever still waits is told."""
-        await self.waiter.close()
+        """Close the connections; whoever still waits is told.
+
+        All of them are closed before this first waits, and so before it can be cancelled.
+        """
         self.broker.close()
         for entrance in self._entrances.values():
             entrance.broker.close()
+        await self.waiter.close()
 
     def _entrance_for(self, durability: "Durability | None") -> Entrance:
         """The way in for jobs of a durability; None is the queue's own."""
