@@ -1,6 +1,7 @@
 """One queue in Redis: each method is one atomic step."""
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import UsageError
@@ -194,7 +195,8 @@ class Broker:
             worker: Who says so; it makes one call at a time.
             number: Another than that of its last call.
         """
-        tally = tally_of(batch, [ended.delivery.job_id for ended in batch], self.clock.now_ms())
+        ids = [ended.delivery.job_id for ended in batch]
+        tally = tally_of(batch, ids, self.clock.now_ms(), monotonic())
         if not tally.kinds:
             return
         keys = [self.keys.recent, self.keys.counted(worker)]
