@@ -7,7 +7,6 @@ same. When a job is to be read that the present read has not asked for, that one
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError, QueueUnavailable
@@ -46,7 +45,7 @@ class Following:
         self.job_id = job_id
         self.place = place  #: of the entry that was put in last
         self.entries: deque[Entry] = deque()  #: not yet taken
-        self.error: BrokerError | None = None  #: why no more will come
+        self.error: Exception | None = None  #: why no more will come
         self._news: asyncio.Future[None] | None = None
 
     @property
@@ -136,12 +135,12 @@ class Follower:
         """Read no more; whoever still follows gets QueueUnavailable."""
         self._is_closed = True
         self._line.close()
-        for task in (self._reading, self._unblocking):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        ending = [task for task in (self._reading, self._unblocking) if task is not None]
+        for task in ending:
+            task.cancel()
         self._fail(QueueUnavailable("the queue was closed while a job was followed"))
+        if ending:
+            await asyncio.wait(ending)
 
     def _rouse(self) -> None:
         """See to it that the next read asks for all that is wanted, and comes soon."""
@@ -164,7 +163,7 @@ class Follower:
                     # One who has come since may be further back than what was asked for.
                     if job_id in said and following.place >= asked[job_id]:
                         following.put(said[job_id])
-        except BrokerError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to who follows
             self._reading = None
             self._fail(error)
 
@@ -197,7 +196,7 @@ class Follower:
         finally:
             self._unblocking = None
 
-    def _fail(self, error: BrokerError) -> None:
+    def _fail(self, error: Exception) -> None:
         for following in self._followings:
             following.error = error
             following.wake()

@@ -85,13 +85,17 @@ class Producer:
 
         A call that still waits for room in its lane is given up, and not enqueued.
         Whoever awaits a job gets QueueUnavailable. The queue can be opened again.
+
+        Cancelling closes at once: what is still under way may or may not be enqueued.
         """
         session = self._session
         if session is None:
             return
-        await session.join()
-        self._session = None
-        await session.close()
+        try:
+            await session.join()
+        finally:
+            self._session = None
+            await session.close()
 
     def session(self) -> "Session":
         """The open connections, made where there are none.
@@ -124,19 +128,22 @@ class Producer:
     async def enqueue(  # pyright: ignore[reportInconsistentOverload]  # P is not taken for "..."
         self, task: Enqueuer[..., object] | str, *args: object, **kwargs: object
     ) -> Job[object]:
-        """Enqueue a call of *task*, given as a Task or by its name.
+        """Enqueue a call of *task*, a Task of this queue or the name of any.
 
         Raises, returns and is cancelled as `Task.enqueue`.
         """
         if isinstance(task, str):
             task = self.by_name(task)
         try:
-            enqueue = task.enqueue
+            bind = task.bind
         except AttributeError:
             raise UsageError(
                 f"{task!r} is no task: give what @queue.task has made of its function, or its name"
             ) from None
-        return await enqueue(*args, **kwargs)
+        call = bind(*args, **kwargs)
+        session = self.session()
+        session.check_own(call.spec)
+        return await session.submit(call.spec, call.using, call.args, call.kwargs)
 
     @overload
     async def enqueue_many(
@@ -149,7 +156,7 @@ class Producer:
     async def enqueue_many(
         self, calls: "Iterable[Call[object]] | AsyncIterable[Call[object]]"
     ) -> "list[Any]":
-        """Enqueue many calls, made with `task.bind(...)`, in their order.
+        """Enqueue many calls of this queue's tasks, made with `task.bind(...)`, in their order.
 
         They go out in chunks as *calls* gives them, so it can be endless in
         length without being held in memory at once; the jobs are held.

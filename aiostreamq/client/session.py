@@ -64,6 +64,7 @@ class Session:
         self.timetable = Timetable(self.broker)
         self.enqueue_timeout = terms.enqueue_timeout  #: seconds to go on trying
         self.waiter = Waiter(self.broker, spec_of)
+        self._spec_of = spec_of
         self._terms = terms
         self._max_payload = terms.max_payload
         self._entrances: dict[Durability, Entrance] = {}
@@ -98,17 +99,33 @@ class Session:
                 f"first (`async with queue:` does), or make a queue for each loop"
             )
 
+    def check_own(self, spec: "TaskSpec") -> "TaskSpec":
+        """Return *spec*, of a task of this queue, or of one that is known by its name alone.
+
+        Raises:
+            UsageError: It is another queue's.
+        """
+        if spec.function is not None and self._spec_of(spec.name) is not spec:
+            raise UsageError(
+                f"task {spec.name!r} is not one of queue {self.broker.keys.queue!r}: use its own "
+                f"queue, or its name where the workers of this one know a task of that name"
+            )
+        return spec
+
     async def join(self) -> None:
         """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
         for entrance in list(self._entrances.values()):
             await entrance.join()
 
     async def close(self) -> None:
-        """Close the connections; whoever still waits is told."""
-        await self.waiter.close()
+        """Close the connections; whoever still waits is told.
+
+        All of them are closed before this first waits, and so before it can be cancelled.
+        """
         self.broker.close()
         for entrance in self._entrances.values():
             entrance.broker.close()
+        await self.waiter.close()
 
     def _entrance_for(self, durability: "Durability | None") -> Entrance:
         """The way in for jobs of a durability; None is the queue's own."""
@@ -256,11 +273,17 @@ class Session:
     def _prepare_chunk(
         self, chunk: "Sequence[Call[object]]"
     ) -> "tuple[list[_Prepared], UsageError | None]":
-        """Prepare calls up to the first that is refused, and give that refusal."""
+        """Prepare calls up to the first that is refused, and give that refusal.
+
+        What came before it counts.
+        """
         prepared: list[_Prepared] = []
+        checked: TaskSpec | None = None
         try:
             for call in chunk:
-                prepared.append(self._prepare(call.spec, call.using, call.args, call.kwargs))  # noqa: PERF401  # what came before an error counts
+                if call.spec is not checked:
+                    checked = self.check_own(call.spec)
+                prepared.append(self._prepare(call.spec, call.using, call.args, call.kwargs))
         except UsageError as error:
             return prepared, error
         except AttributeError:

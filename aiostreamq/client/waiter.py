@@ -13,7 +13,6 @@ up before all has been read that came earlier, which an echo through the inbox t
 
 import asyncio
 import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
@@ -202,13 +201,13 @@ class Waiter:
         """Stop listening; whoever still waits gets QueueUnavailable."""
         self._is_closed = True
         self._line.close()
+        if self._listening is not None:
+            self._listening.cancel()
+        self._fail_all(QueueUnavailable("the queue was closed while its result was awaited"))
         if self._follower is not None:
             await self._follower.close()
         if self._listening is not None:
-            self._listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listening
-        self._fail_all(QueueUnavailable("the queue was closed while its result was awaited"))
+            await asyncio.wait([self._listening])
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -219,7 +218,7 @@ class Waiter:
                     self._take(notices)
                 if loop.time() - self._swept > SWEEP:
                     self._sweep()
-        except BrokerError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to who waits
             # Refused for good, or closed: nobody will be told any more.
             self._listening = None
             self._fail_all(error)

@@ -50,4 +50,4 @@ class Settlement(NamedTuple):
     outcome: bytes
     is_dead: bool = False  #: whether a dead letter is kept of it
     kind: str = ""  #: as what it is counted, "<task>|<state>|<bucket>"; empty for not at all
-    ran: float = 0.0  #: seconds that it ran
+    began: float = 0.0  #: when it was run, or was not to be any more; monotonic

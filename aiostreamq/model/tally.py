@@ -64,7 +64,9 @@ def kind_of(task: str, state: JobState, ran: float | None) -> str:
     return f"{task}|{state.value}|{UNKNOWN if ran is None else bisect(BOUNDS, ran)}"
 
 
-def tally_of(batch: Sequence[Settlement], job_ids: Sequence[str], now_ms: int) -> Tally:
+def tally_of(
+    batch: Sequence[Settlement], job_ids: Sequence[str], now_ms: float, now: float
+) -> Tally:
     """Add up how jobs ended.
 
     Of the jobs of one task that ended together, only the first is asked how long it had
@@ -74,6 +76,7 @@ def tally_of(batch: Sequence[Settlement], job_ids: Sequence[str], now_ms: int) -
         batch: Their ends.
         job_ids: The same jobs, by name.
         now_ms: Milliseconds since 1970, by Redis's clock.
+        now: The same moment by the monotonic clock, which they began by.
     """
     if not batch:
         return Tally()
@@ -90,12 +93,13 @@ def tally_of(batch: Sequence[Settlement], job_ids: Sequence[str], now_ms: int) -
     if "" in counts:
         return Tally()  # whoever settles these does not want them counted
     told = " ".join([f"{kind} {count}" for kind, count in counts.items()])
-    return Tally(told, codes, ids, _waits(batch, kinds, counts, now_ms))
+    return Tally(told, codes, ids, _waits(batch, kinds, counts, now_ms / 1000 - now))
 
 
 def _waits(
-    batch: Sequence[Settlement], kinds: Sequence[str], counts: Mapping[str, int], now_ms: int
+    batch: Sequence[Settlement], kinds: Sequence[str], counts: Mapping[str, int], ahead: float
 ) -> str:
+    # *ahead* is by how many seconds Redis's clock is ahead of that by which they began.
     of_task = Counter[str]()
     first: dict[str, Settlement] = {}
     for kind, count in counts.items():
@@ -103,13 +107,13 @@ def _waits(
         if task not in first:
             first[task] = batch[kinds.index(kind)]
         of_task[task] += count
-    return " ".join([f"{t}|{WAIT}|{_waited(first[t], now_ms)} {n}" for t, n in of_task.items()])
+    return " ".join([f"{t}|{WAIT}|{_waited(first[t], ahead)} {n}" for t, n in of_task.items()])
 
 
-def _waited(settlement: Settlement, now_ms: int) -> int:
+def _waited(settlement: Settlement, ahead: float) -> int:
     """The bucket of the time from when the entry was added until the run began."""
     added_ms = int(settlement.delivery.entry.partition(b"-")[0])
-    return bisect(BOUNDS, (now_ms - added_ms) / 1000 - settlement.ran)
+    return bisect(BOUNDS, settlement.began + ahead - added_ms / 1000)
 
 
 class Ended(NamedTuple):

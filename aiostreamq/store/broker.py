@@ -1,9 +1,11 @@
 """One queue in Redis: each method is one atomic step."""
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.delivery import Retrial
 from aiostreamq.model.keys import GROUP, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.pause import holding
@@ -12,6 +14,7 @@ from aiostreamq.store.answers import refusals_of, settled_of
 from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.line import Line
 from aiostreamq.store.reading import Read, call_both, pairs_of, parse_read
+from aiostreamq.store.salvage import restore
 from aiostreamq.store.scripts import SCRIPTS, Script
 from aiostreamq.store.standing import Standing, standing_of
 
@@ -192,7 +195,8 @@ class Broker:
             worker: Who says so; it makes one call at a time.
             number: Another than that of its last call.
         """
-        tally = tally_of(batch, [ended.delivery.job_id for ended in batch], self.clock.now_ms())
+        ids = [ended.delivery.job_id for ended in batch]
+        tally = tally_of(batch, ids, self.clock.now_ms(), monotonic())
         if not tally.kinds:
             return
         keys = [self.keys.recent, self.keys.counted(worker)]
@@ -202,10 +206,16 @@ class Broker:
         """Give deliveries up unfinished, to *lane*; returns how many were still ours."""
         handed = 0
         for start in range(0, len(deliveries), SETTLE_LIMIT):
+            some = deliveries[start : start + SETTLE_LIMIT]
             arguments: list[Argument] = [GROUP, self.keys.prefix, self.place_of(lane)]
-            for delivery in deliveries[start : start + SETTLE_LIMIT]:
+            for delivery in some:
                 arguments += (delivery.stream, delivery.entry)
-            handed += cast("int", await self.run("hand_back", self.streams, arguments))
+            done = cast("int", await self.run("hand_back", self.streams, arguments))
+            if done < len(some):
+                # Ended, or with others, or their entries are gone: those need their payloads.
+                not_gone = await restore(self, [Retrial(delivery, 0) for delivery in some])
+                done += len(some) - len(not_gone)
+            handed += done
         return handed
 
     async def bury(

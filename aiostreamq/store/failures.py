@@ -39,6 +39,8 @@ _ELSEWHERE = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})
 # Errors without a code of their own, by what they say.
 ON_A_REPLICA = "cannot be used with replica instances"
 TOO_MANY_CLIENTS = "max number of clients reached"
+# What is said inside of scripts instead of NOPERM, by Redis up to 7.0 and by newer ones.
+NO_RIGHT_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 
 # Whose business it is, where trying again is no use. Redis's own words follow.
 ADVICE = {
@@ -76,7 +78,10 @@ def with_advice(error: Exception) -> Exception:
     """Return *error* as callers shall see it: whose business it is, and Redis's own words."""
     if not isinstance(error, CommandError):
         return error
-    advice = next((ADVICE[word] for word in _words(error) if word in ADVICE), None)
+    if any(words in str(error) for words in NO_RIGHT_IN_SCRIPT):
+        advice = ADVICE["NOPERM"]
+    else:
+        advice = next((ADVICE[word] for word in _words(error) if word in ADVICE), None)
     return error if advice is None else CommandError(f"{advice} ({error})")
 
 

@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING, cast
 
+from aiostreamq.model.delivery import Retrial
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.broker import SETTLE_LIMIT
+from aiostreamq.store.salvage import restore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.model.delivery import Delivery, Postponement, Retrial
+    from aiostreamq.model.delivery import Delivery, Postponement
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.link import Argument
 
@@ -40,14 +42,22 @@ class Schedule:
         return {place - 1 for place in cast("list[int]", taken)}
 
     async def retry(self, batch: "Sequence[Retrial]") -> "list[Delivery]":
-        """End deliveries whose jobs run again; returns those that were refused."""
+        """End deliveries whose jobs run again; returns those that were refused.
+
+        Where an entry was deleted beneath its worker the job runs again from what that holds.
+        """
         arguments: list[Argument] = [GROUP, self._keys.prefix]
         for delivery, delay_ms in batch:
             arguments += delivery[:4]  # stream, entry, job id, number
             arguments += (delivery.attempt, delay_ms)
         keys = [self._keys.delayed, self._keys.control, *self._broker.streams]
-        refused = await self._broker.run("retry", keys, arguments)
-        return [batch[place - 1].delivery for place in cast("list[int]", refused)]
+        told = cast("list[int]", await self._broker.run("retry", keys, arguments))
+        refused = [batch[place - 1] for place in told]
+        if not refused:
+            return []
+        # Only now with their payloads, which are long and hardly ever needed.
+        not_gone = await restore(self._broker, [_next_attempt(one) for one in refused])
+        return [refused[place].delivery for place in not_gone]
 
     async def promote(self) -> "tuple[int, float | None]":
         """Put what is due into its streams.
@@ -66,9 +76,13 @@ class Schedule:
         parked = 0
         for start in range(0, len(batch), SETTLE_LIMIT):
             arguments: list[Argument] = [GROUP, self._keys.prefix]
-            for delivery, task in batch[start : start + SETTLE_LIMIT]:
+            some = batch[start : start + SETTLE_LIMIT]
+            for delivery, task in some:
                 arguments += (delivery.stream, delivery.entry, task)
-            parked += cast("int", await self._broker.run("park", self._broker.streams, arguments))
+            done = cast("int", await self._broker.run("park", self._broker.streams, arguments))
+            if done < len(some):  # whoever gets those next parks them again
+                await restore(self._broker, [Retrial(delivery, 0) for delivery, _ in some])
+            parked += done
         return parked
 
     async def release(self, tasks: "Sequence[str]") -> int:
@@ -81,3 +95,8 @@ class Schedule:
             released += moved
             if moved < PROMOTE_LIMIT:
                 return released
+
+
+def _next_attempt(one: Retrial) -> Retrial:
+    following = one.delivery._replace(attempt=one.delivery.attempt + 1)
+    return Retrial(following, one.delay_ms)

@@ -32,6 +32,7 @@ SCRIPTS = (
     "delay",
     "promote",
     "retry",
+    "restore",
     "park",
     "release",
     "confirm",
@@ -77,10 +78,11 @@ _PASS_WHEN_FULL = frozenset(
 # What ends a delivery, or moves it, asks first whose it is, and must not bring a cancelled
 # job back to life; and what ends a job has it counted.
 _CANCELLING = ("parts/ends", "parts/job", "parts/cancelled", "parts/cancelling")
+_ENDING = ("cancel", "retry", "restore", "hand_back", "park", "bury")
 _PARTS = {
     "count": ("parts/ends",),
     "settle": ("parts/cancelled",),
-    **dict.fromkeys(("cancel", "retry", "hand_back", "park", "bury"), _CANCELLING),
+    **dict.fromkeys(_ENDING, _CANCELLING),
     "reap": (*_CANCELLING, "parts/moment"),
 }
 

@@ -49,11 +49,12 @@ class Control:
         self._handlers = handlers
         self._missed = missed
         self._link: Link | None = None  # the one that was listened on last
-        self._line = Line(broker.connector, "control", reply_timeout=BLOCK_MS / 1000 + MARGIN)
+        self._connector = broker.connector
 
     async def run(self) -> None:
         """Listen until cancelled."""
         after: str | None = None
+        line = Line(self._connector, "control", reply_timeout=BLOCK_MS / 1000 + MARGIN)
         try:
             while True:
                 try:
@@ -61,13 +62,13 @@ class Control:
                         after = await self._stream.end()
                         self._missed()
                     last = after
-                    after = await self._line.persist(lambda link, last=last: self._hear(link, last))
+                    after = await line.persist(lambda link, last=last: self._hear(link, last))
                 except AioStreamQError:
                     logger.exception("the control stream could not be read, trying on")
                     await asyncio.sleep(PAUSE)
                     after = None
         finally:
-            self._line.close()
+            line.close()
 
     async def _hear(self, link: "Link", after: str) -> str:
         if link is not self._link:

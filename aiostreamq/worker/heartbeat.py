@@ -133,7 +133,7 @@ class Heartbeat:
         beating = asyncio.ensure_future(self._renew_forever(Roster(broker)))
         try:
             while not (beating.done() or self._is_over):
-                self._guard.look(self._beat_loop.time())
+                self._look_at_loop()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK):
                         await self._woken.wait()
@@ -141,6 +141,12 @@ class Heartbeat:
             beating.cancel()
             await asyncio.wait([beating])
             broker.close()
+
+    def _look_at_loop(self) -> None:
+        try:
+            self._guard.look(self._beat_loop.time())
+        except Exception:  # as below: only a report would be missing
+            logger.exception("the worker's event loop could not be looked at, trying on")
 
     def _new_line(self) -> Line:
         lease = self._lease

@@ -5,8 +5,6 @@ import logging
 import random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from aiostreamq.errors import AioStreamQError
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -37,6 +35,8 @@ class Insistence(Generic[Item]):
         Args:
             what: What the items are, for people.
             send: Carries a batch, or raises where it is refused. May be called again with it.
+                What it raises of other kinds is a refusal too: forgotten, the batch would be
+                held by this worker as long as it lives.
             taken: Called when all that was refused has been taken.
         """
         self._what = what
@@ -55,29 +55,27 @@ class Insistence(Generic[Item]):
         """Carry a batch; does not raise, but keeps what is refused."""
         try:
             await self._send(batch)
-        except AioStreamQError:
+        except Exception:
             logger.exception("%d %s were refused by Redis, trying on", len(batch), self._what)
             self._refused.append(batch)
             if self._task is None:
                 self._task = asyncio.create_task(self._insist(), name="aiostreamq:insist")
 
-    async def try_again(self) -> None:
-        """Tell now what was refused, once. Cancelling is safe: it is kept.
+    async def try_again(self) -> Exception | None:
+        """Tell now what was refused, once; returns why some is refused still.
 
-        Raises:
-            AioStreamQError: Some is refused still; the rest has been taken.
+        Cancelling is safe: it is kept.
         """
-        error: AioStreamQError | None = None
+        error: Exception | None = None
         async with self._trying:
             for batch in list(self._refused):
                 try:
                     await self._send(batch)
-                except AioStreamQError as refusal:
+                except Exception as refusal:  # noqa: BLE001  # returned
                     error = refusal
                 else:
                     self._refused.remove(batch)
-        if error is not None:
-            raise error
+        return error
 
     def close(self) -> None:
         """Try no more: others will run those jobs."""
@@ -89,10 +87,8 @@ class Insistence(Generic[Item]):
         while self._refused:
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(2 * pause, LONGEST_PAUSE)
-            try:
-                await self.try_again()
-            except AioStreamQError as error:
-                logger.error(  # noqa: TRY400  # its traceback was logged the first time
+            if error := await self.try_again():
+                logger.error(
                     "%d %s are still refused, trying on: %s", self.refused, self._what, error
                 )
             else:

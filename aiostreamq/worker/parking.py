@@ -76,8 +76,7 @@ class Parking:
     async def join(self) -> None:
         """Wait until all is set aside, or refused once more. Cancelling is safe."""
         await self._commit.join()
-        with suppress(AioStreamQError):  # which has been logged
-            await self._refused.try_again()
+        await self._refused.try_again()  # why some is refused has been logged
 
     def close(self) -> None:
         """Try no more to set aside what is refused: it is recovered from this worker."""

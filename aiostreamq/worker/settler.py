@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -65,9 +64,8 @@ class Settler:
         """Wait until all is settled, or refused once more. Cancelling is safe: it goes on."""
         await self._ends.join()
         await self._retrials.join()
-        with suppress(AioStreamQError):  # which has been logged
-            await self._refused_ends.try_again()
-            await self._refused_retrials.try_again()
+        await self._refused_ends.try_again()  # why some is refused has been logged
+        await self._refused_retrials.try_again()
         self._send_counts()
         await self._counts.join()
 

@@ -29,6 +29,7 @@ from aiostreamq.worker.processes import Processes
 from aiostreamq.worker.promoter import Promoter
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.reaper import Reaper
+from aiostreamq.worker.service import keep_running
 from aiostreamq.worker.settler import Settler
 from aiostreamq.worker.suspects import Suspects
 from aiostreamq.worker.threads import Threads
@@ -160,17 +161,20 @@ class Shift:
                 await self._within_reason(self._broker.leave(self.name), "leave")
             raise
         self._services = [
-            asyncio.create_task(self._reaper.run(), name="aiostreamq:reaper"),
-            asyncio.create_task(self._control.run(), name="aiostreamq:control"),
-            asyncio.create_task(self._promoter.run(), name="aiostreamq:promoter"),
-            asyncio.create_task(self._canceller.run(), name="aiostreamq:canceller"),
-            asyncio.create_task(self._pauses.run(), name="aiostreamq:pauses"),
-            asyncio.create_task(self._parking.run(), name="aiostreamq:parking"),
-            asyncio.create_task(self._ticker.run(), name="aiostreamq:ticker"),
+            self._serve("reaper", self._reaper.run),
+            self._serve("control", self._control.run),
+            self._serve("promoter", self._promoter.run),
+            self._serve("canceller", self._canceller.run),
+            self._serve("pauses", self._pauses.run),
+            self._serve("parking", self._parking.run),
+            self._serve("ticker", self._ticker.run),
         ]
         self._reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
-        for service in (*self._services, self._reading):
-            service.add_done_callback(_log_failure)
+        self._reading.add_done_callback(_log_failure)
+
+    def _serve(self, name: str, run: "Callable[[], Awaitable[None]]") -> asyncio.Task[None]:
+        running = keep_running(name, run, self._look_again)
+        return asyncio.create_task(running, name=f"aiostreamq:{name}")
 
     @property
     def is_lost(self) -> bool:
@@ -345,6 +349,6 @@ def _ticker_for(queue: "Producer") -> Ticker:
     return Ticker(session.timetable, session.broker.clock, declared, cancel)
 
 
-def _log_failure(service: "asyncio.Task[Any]") -> None:
-    if not service.cancelled() and (error := service.exception()) is not None:
-        logger.critical("%s has failed: %s", service.get_name(), error, exc_info=error)
+def _log_failure(reading: "asyncio.Task[Any]") -> None:
+    if not reading.cancelled() and (error := reading.exception()) is not None:
+        logger.critical("the reader has failed, and the worker ends: %s", error, exc_info=error)

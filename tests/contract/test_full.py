@@ -172,3 +172,13 @@ async def test_dead_letters(full: tuple[Store, RedisServer]) -> None:
     assert await graveyard.find(letter.id) == letter
     assert await store.broker.status("a") == failed
     assert await graveyard.purge([letter.id]) == 1
+
+
+async def test_restore(full: tuple[Store, RedisServer]) -> None:
+    """A job whose stream was deleted beneath its worker is kept."""
+    store, server = full
+    delivery = await store.deliver("a")
+    await store.call("DEL", store.keys.stream("default"))
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    assert await Schedule(store.broker).retry([Retrial(delivery, 1)]) == []
+    assert await store.broker.status("a") == b"delayed"

@@ -1,5 +1,6 @@
 from collections import Counter
 from itertools import count
+from time import monotonic
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ FAILED = kind_of("keep", JobState.FAILED, 2.0)
 
 def ended(delivery: Delivery, kind: str = DONE) -> Settlement:
     """Return the end of a delivery, to be counted."""
-    return Settlement(delivery, HOUR_MS, b'{"n":%d}' % delivery.number, False, kind, 0.01)
+    return Settlement(delivery, HOUR_MS, b'{"n":%d}' % delivery.number, False, kind, monotonic())
 
 
 async def settle(store: Store, batch: list[Settlement], worker: str) -> list[Delivery]:

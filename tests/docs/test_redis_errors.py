@@ -13,5 +13,5 @@ def test_every_error_that_is_known_is_told() -> None:
     first_cells = re.findall(r"^\| (`.+?) \|", PAGE.read_text(), flags=re.MULTILINE)
     told = {name for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)}
     known = {*failures.REMEDIES, *failures.ADVICE}
-    known |= {failures.ON_A_REPLICA, failures.TOO_MANY_CLIENTS}
+    known |= {failures.ON_A_REPLICA, failures.TOO_MANY_CLIENTS, *failures.NO_RIGHT_IN_SCRIPT}
     assert told == known

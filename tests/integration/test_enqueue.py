@@ -4,7 +4,18 @@ from typing import cast
 
 import pytest
 
-from aiostreamq import Call, Job, JobState, NoResult, PayloadError, Queue, Task, UsageError, Worker
+from aiostreamq import (
+    Call,
+    Job,
+    JobNotFound,
+    JobState,
+    NoResult,
+    PayloadError,
+    Queue,
+    Task,
+    UsageError,
+    Worker,
+)
 from aiostreamq.store.broker import ENQUEUE_LIMIT
 from tests.support.waiting import wait_until
 
@@ -305,6 +316,43 @@ async def test_task_known_elsewhere_only(store_url: str, queue: Queue) -> None:
         job = await queue.enqueue("add", 1, b=2)
         async with Worker(elsewhere):
             assert await job == 3
+
+
+@pytest.mark.parametrize("way", ["enqueue", "enqueue_many"])
+async def test_task_of_another_queue(store_url: str, queue: Queue, way: str) -> None:
+    """It is refused, and goes to neither: which of the two was meant nobody can tell."""
+    async with Queue(store_url, name="other") as other:
+
+        @other.task
+        async def same(a: int) -> int:
+            return a
+
+        @queue.task
+        async def mine(a: int) -> int:
+            return a
+
+        foreign = same.using(id="a")
+        if way == "enqueue":
+            enqueuing = queue.enqueue(foreign, 1)
+        else:
+            enqueuing = queue.enqueue_many([mine.using(id="b").bind(1), foreign.bind(1)])
+        with pytest.raises(UsageError, match="'same' is not one of queue 'default'"):
+            await enqueuing
+        for job in (other.job("a"), queue.job("a")):
+            with pytest.raises(JobNotFound):
+                await job.status()
+        if way == "enqueue_many":  # what came before is in
+            assert await queue.job("b").status() is JobState.QUEUED
+
+
+async def test_by_name_of_another_queue(store_url: str, queue: Queue) -> None:
+    """What is known by its name alone goes to the queue that is asked to take it."""
+    async with Queue(store_url, name="other") as other:
+        named = other.by_name("somewhere")
+        one = await queue.enqueue(named, 1)
+        [many] = await queue.enqueue_many([named.bind(1)])
+        for job in (one, many):
+            assert await queue.job(job.id).status() is JobState.QUEUED
 
 
 async def test_task_known_nowhere(queue: Queue) -> None:

@@ -204,3 +204,24 @@ async def test_worker_started_later_finds_what_is_due(queue: Queue) -> None:
     jobs = [await echo.using(delay=0.01).enqueue(number) for number in range(10)]
     async with Worker(queue):
         assert [await job for job in jobs] == list(range(10))
+
+
+async def test_stream_is_deleted_beneath_a_job(queue: Queue) -> None:
+    """Its worker has all of it: the next attempt runs, and whoever awaits is told."""
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    @queue.task(retry=AT_ONCE)
+    async def flaky(context: Context, value: int) -> int:
+        begun.set()
+        await gate.wait()
+        if context.attempt == 1:
+            raise ValueError("no")
+        return value
+
+    async with Worker(queue):
+        job = await flaky.enqueue(7)
+        await begun.wait()
+        broker = queue.session().broker
+        await broker.call("DEL", broker.keys.stream("default"))
+        gate.set()
+        assert await job.result(timeout=5) == 7

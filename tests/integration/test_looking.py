@@ -22,6 +22,7 @@ from aiostreamq import (
     __version__,
 )
 from aiostreamq.client.steering import OPEN
+from aiostreamq.worker import settler
 from tests.support.waiting import wait_until
 
 
@@ -100,6 +101,22 @@ async def test_info(scene: Scene) -> None:
     assert add.waited is not None
     assert add.ran.count == add.waited.count == 5
     assert 0 < add.ran.p50 <= add.ran.p95 <= add.ran.p99 < 10
+
+
+async def test_waited(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a job had waited does not depend on when it is counted."""
+    monkeypatch.setattr(settler, "COUNT_EVERY", 2.0)
+    async with Worker(scene.queue):
+        assert await (await scene.add.enqueue(1))
+
+        async def waited() -> float | None:
+            of_tasks = [task.waited for task in (await scene.queue.info()).tasks]
+            return next((told.p50 for told in of_tasks if told is not None), None)
+
+        await wait_until(waited, "it to be counted")
+        seen = await waited()
+    assert seen is not None
+    assert seen < 1
 
 
 async def test_estimate(scene: Scene) -> None:

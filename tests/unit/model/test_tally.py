@@ -21,6 +21,7 @@ from aiostreamq.model.tally import (
 )
 
 NOW_MS = 1_764_000_000_000
+NOW = 5_000.0  # the same by the monotonic clock
 
 ENDS = (JobState.DONE, JobState.FAILED, JobState.TIMED_OUT, JobState.EXPIRED)
 kinds = st.builds(
@@ -35,12 +36,13 @@ def settlement(job_id: str, kind: str, waited: float = 0.0, ran: float = 0.0) ->
     """Return the end of a job that was added so many seconds before it ran."""
     added = NOW_MS - round((waited + ran) * 1000)
     delivery = Delivery(2, b"%d-0" % added, job_id, 1, b"{}")
-    return Settlement(delivery, 1000, b"{}", False, kind, ran)
+    return Settlement(delivery, 1000, b"{}", False, kind, NOW - ran)
 
 
-def tally(*batch: Settlement) -> Tally:
-    """Add a batch up."""
-    return tally_of(batch, [one.delivery.job_id for one in batch], NOW_MS)
+def tally(*batch: Settlement, late: float = 0.0) -> Tally:
+    """Add a batch up, so many seconds after the last of it ended."""
+    ids = [one.delivery.job_id for one in batch]
+    return tally_of(batch, ids, NOW_MS + late * 1000, NOW + late)
 
 
 def counted(told: str) -> dict[str, str]:
@@ -79,14 +81,16 @@ def test_kind_of_what_returned(ran: float) -> None:
     assert Kinds()["size"][bucket] == kind_of("size", JobState.DONE, ran)
 
 
-def test_wait() -> None:
-    """How long jobs had waited is told of the first of each task, for all of it."""
+@pytest.mark.parametrize("late", [0.0, 60.0])
+def test_wait(late: float) -> None:
+    """How long jobs had waited is told of the first of each task, whenever they are counted."""
     done = kind_of("size", JobState.DONE, 1.0)
     other = kind_of("keep", JobState.DONE, 0.0)
     told = tally(
         settlement("a", done, waited=10, ran=1),
         settlement("b", done, waited=2, ran=1),
         settlement("c", other, waited=0.001),
+        late=late,
     )
     read = read_stats([counted(told.waits)])
     assert percentile(read["size"].waited, 0.5) == pytest.approx(10, rel=0.2)

@@ -1,0 +1,84 @@
+"""Closing a queue leaves nothing open, however it ends."""
+
+import asyncio
+
+import anyio
+import pytest
+from redis.asyncio import Redis
+
+from aiostreamq import BrokerError, Job, Queue
+from aiostreamq.client.waiter import Waiter
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+
+
+async def same(n: int) -> int:
+    """What the jobs do."""
+    return n
+
+
+@pytest.mark.parametrize("canceller", ["asyncio", "anyio"])
+@pytest.mark.parametrize("durability", ["memory", "replicated"])
+async def test_cancelled_while_it_waits(
+    own_redis_server: RedisServer, canceller: str, durability: str
+) -> None:
+    """The connections are closed all the same, and whoever still calls or awaits is told."""
+    queue = Queue(own_redis_server.url)
+    task = queue.task(same)
+    awaiting = asyncio.ensure_future((await task.enqueue(0)).result())
+    async with Redis.from_url(own_redis_server.url, decode_responses=True) as admin:
+
+        async def names() -> set[str]:
+            told = await admin.client_list()
+            return {one["name"] for one in told if one["name"].startswith("aiostreamq")}
+
+        async def has_inbox() -> bool:
+            return "aiostreamq:inbox" in await names()
+
+        async def is_gone() -> bool:
+            return not await names()
+
+        await wait_until(has_inbox, "the inbox to connect")
+        own_redis_server.ask("CLIENT", "PAUSE", "20000", "WRITE")
+        using = task.using(durability="replicated") if durability == "replicated" else task
+        calling = asyncio.ensure_future(using.enqueue(1))
+        done, _ = await asyncio.wait([calling], timeout=0.1)
+        assert not done
+        if canceller == "asyncio":
+            closing = asyncio.ensure_future(queue.aclose())
+            await asyncio.wait([closing], timeout=0.1)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+        else:
+            with anyio.move_on_after(0.1) as scope:
+                await queue.aclose()
+            assert scope.cancelled_caught
+        async with asyncio.timeout(5):
+            told = await asyncio.gather(calling, awaiting, return_exceptions=True)
+        assert all(isinstance(one, BrokerError) and "closed" in str(one) for one in told)
+        own_redis_server.ask("CLIENT", "UNPAUSE")
+        await wait_until(is_gone, "the connections to be closed")
+
+
+async def test_listening_fails(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> None:
+    """Whoever awaits is told why, and who awaits next is heard again."""
+    async with Queue(redis_url) as queue:
+        job: Job[object] = await queue.enqueue("size")
+        usual = Waiter._pop  # pyright: ignore[reportPrivateUsage]  # to put it back
+
+        async def fail(*_: object) -> bytes:
+            raise RuntimeError("unexpected")
+
+        monkeypatch.setattr(Waiter, "_pop", fail)
+        with pytest.raises(RuntimeError, match="unexpected"):
+            await job.result(timeout=5)
+        monkeypatch.setattr(Waiter, "_pop", usual)
+        awaiting = asyncio.ensure_future(job.result(timeout=5))
+        await asyncio.sleep(0)
+        await queue.session().broker.call(
+            "RPUSH",
+            queue.session().broker.keys.inbox(queue.session().waiter.inbox),
+            f'{job.id} {{"state":"done","n":1,"value":7}}',
+        )
+        assert await awaiting == 7
