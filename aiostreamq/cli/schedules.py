@@ -13,6 +13,7 @@ from aiostreamq.cli.asking import (
     add_target,
     ask,
     parsed_json,
+    print_json,
     print_table,
     queue_of,
 )
@@ -47,8 +48,11 @@ def add_schedules(add_parser: "Callable[..., argparse.ArgumentParser]", url: str
     _add_rules(create)
     create.add_argument("--replace", action="store_true", help="change the one that there is")
     add_json(create, "one object a schedule")
+    does = "enqueue one job of it now"
+    trigger = actions.add_parser("trigger", help=does, description=does)
+    add_target(trigger, url, name="of the schedule")
+    add_json(trigger, "one object with the id of the job")
     words = {
-        "trigger": "enqueue one job of it now",
         "pause": "fire it no more",
         "resume": "fire it again",
         "rm": "forget it",
@@ -188,7 +192,7 @@ def _create(queue: "Queue", told: argparse.Namespace) -> int:
 
 def _trigger(queue: "Queue", told: argparse.Namespace) -> int:
     job = _ask(queue, lambda schedules: schedules.trigger(told.name))
-    print(f"enqueued {job.id}")
+    print_json({"id": job.id}) if told.json else print(f"enqueued {job.id}")
     return 0
 
 

@@ -47,6 +47,7 @@ async def test_life_of_a_schedule() -> None:
     assert row.endswith("paused")
     assert await ask("resume", "sums") == "resumed sums"
     assert (await ask("trigger", "sums")).startswith("enqueued sums@")
+    assert json.loads(await ask("trigger", "sums", "--json"))["id"].startswith("sums@")
     found = json.loads(await ask("show", "sums", "--json"))
     assert (found["runs"], found["is_paused"], len(found["upcoming"])) == (0, False, 3)
     assert await ask("rm", "sums") == "removed sums"
