@@ -145,14 +145,18 @@ def _explain(queue: "Queue", told: argparse.Namespace) -> int:
 
     if (told.name is None) == (told.cron is None and told.every is None):
         raise UsageError("explain what? give the name of a schedule, or --cron, or --every")
+    if told.name is not None and (told.tz or told.start or told.end):
+        raise UsageError(
+            "--tz, --start and --end are for --cron or --every: a schedule has its own"
+        )
     now = round(time.time() * 1000)
     if told.name is None:
         rules = Rules.of({"start": _moment(told.start), "end": _moment(told.end)})
         timing = timing_of(told.cron, told.every, told.tz, rules.start)
-        definition = Definition("", timing, rules, "{}", "", "0")
+        explanation = Explanation(Definition("", timing, rules, "{}", "", "0"), now)
     else:
-        definition = _ask(queue, lambda schedules: schedules.get(told.name)).definition
-    explanation = Explanation(definition, now)
+        found = _ask(queue, lambda schedules: schedules.get(told.name))
+        explanation = Explanation(found.definition, now, found)
     print(explanation.as_json() if told.json else explanation.as_text())
     return 0
 

@@ -86,15 +86,21 @@ def as_page(schedule: Schedule) -> str:
 class Explanation:
     """When a schedule is due, in words."""
 
-    def __init__(self, definition: Definition, now: int) -> None:
+    def __init__(self, definition: Definition, now: int, schedule: Schedule | None = None) -> None:
+        """Reckon from *now*; *schedule* is how it stands, of one that there is."""
         self._definition = definition
+        self._left: int | None = None  # ticks that it has
+        if schedule is not None and schedule.max_runs is not None:
+            self._left = max(0, schedule.max_runs - schedule.runs)
+        self.is_paused = schedule is not None and schedule.is_paused
         self._timing = timing = definition.timing
         self._zone: tzinfo = UTC
         if isinstance(timing, Cron) and timing.zone != "UTC":
             self._zone = ZoneInfo(timing.zone)
         self.words = timing.words
         self.zone = timing.zone if isinstance(timing, Cron) else None
-        self.next = [self._local(at) for at in definition.upcoming(now, TOLD)]
+        count = TOLD if self._left is None else min(TOLD, self._left)
+        self.next = [self._local(at) for at in definition.upcoming(now, count)]
         found = changes(timing, now, now + AHEAD_MS)
         self.clock_changes = [self._note(change) for change in found]
 
@@ -112,7 +118,10 @@ class Explanation:
             lines.append(f"Not before {_utc(moment(rules.start))} (UTC).")
         if rules.end is not None:
             lines.append(f"Not after {_utc(moment(rules.end))} (UTC).")
-        lines += ["", "Next:" if self.next else "Never again."]
+        if self._left is not None:
+            lines.append(f"No more than {self._left} times.")
+        upcoming = "It is paused. Resumed now, next:" if self.is_paused else "Next:"
+        lines += ["", upcoming if self.next else "Never again."]
         lines += [f"  {at:%a %Y-%m-%d %H:%M:%S %Z}  ({_utc(at)})" for at in self.next]
         if self.clock_changes:
             lines += ["", "When the clocks change:", *(f"  {note}" for note in self.clock_changes)]
@@ -123,6 +132,7 @@ class Explanation:
         told = {
             "words": self.words,
             "tz": self.zone or "UTC",
+            "is_paused": self.is_paused,
             "next": [at.isoformat() for at in self.next],
             "clock_changes": self.clock_changes,
         }
@@ -133,14 +143,13 @@ class Explanation:
         old = datetime.fromtimestamp((change.at + change.before) / 1000, UTC)
         new = datetime.fromtimestamp((change.at + change.after) / 1000, UTC)
         told = f"{old:%Y-%m-%d}: the clock goes from {old:%H:%M} to {new:%H:%M}; "
-        if cast("Cron", self._timing).is_hourly:
+        cron = cast("Cron", self._timing)
+        if cron.is_hourly:
             return told + "it goes on by real time, no tick more or less"
-        length = abs(change.gain)
-        since = change.at if change.gain > 0 else change.at - length
-        ticks = list(self._definition.upcoming(since - 1, 1))
-        if not ticks or ticks[0] >= since + length:
+        at = cron.moved_by(change)
+        if at is None or self._definition.next_after(at - 1) != at:
             return told + "nothing is due in the time that is concerned"
-        first = self._local(ticks[0])
+        first = self._local(at)
         if change.gain > 0:
             return told + f"what the clock skips comes that much later, the first at {first:%H:%M}"
         return told + f"what comes twice is due the first time only, the first at {first:%H:%M}"

@@ -85,6 +85,28 @@ async def test_explain() -> None:
     assert "Never again." in over
 
 
+async def test_explain_what_the_clock_leaves_alone() -> None:
+    """A time that comes on the day of a change, but is not skipped, is not said to be."""
+    told = await ask("explain", "--cron", "30 3 * * *", "--tz", "Europe/Madrid")
+    assert told.count("nothing is due in the time that is concerned") == 2
+    told = await ask("explain", "--cron", "30 2,3 * * *", "--tz", "Europe/Madrid")
+    assert "what the clock skips comes that much later, the first at 03:30" in told
+
+
+async def test_explain_one_that_there_is() -> None:
+    """No tick is promised that will not come: it is paused, or has had its number."""
+    words = ("create", "sums", "add", "--every", "90", "--args", "[1, 2]", "--max-runs", "2")
+    await ask(*words)
+    told = await ask("explain", "sums")
+    assert "No more than 2 times." in told
+    assert told.count("UTC  (") == 2
+    await ask("pause", "sums")
+    assert "It is paused. Resumed now, next:" in await ask("explain", "sums")
+    told = json.loads(await ask("explain", "sums", "--json"))
+    assert (told["is_paused"], len(told["next"])) == (True, 2)
+    assert "a schedule has its own" in await ask("explain", "sums", "--tz", "Asia/Tokyo", code=2)
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
