@@ -6,11 +6,13 @@ an hour on two cores; ``--only floor,aiostreamq`` takes a few minutes.
 
 from benchmarks import (
     awaits,
+    cancels,
     delayed,
     drain,
     enqueue,
     idle,
     inflight,
+    lanes,
     queued_memory,
     roundtrip,
     stream,
@@ -29,6 +31,8 @@ QUESTIONS: tuple[Question, ...] = (
     idle.QUESTION,
     delayed.QUESTION,
     stream.QUESTION,
+    lanes.QUESTION,
+    cancels.QUESTION,
 )
 
 
