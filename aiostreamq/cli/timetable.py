@@ -1,7 +1,7 @@
 """Schedules for people and for programs: as a table, as a page, in words, as JSON."""
 
 from dataclasses import fields
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,10 @@ TOLD = 5
 
 # How far ahead it is looked for changes of the clock: both of a year, and some days.
 AHEAD_MS = 370 * DAY_MS
+
+# Workers say each minute which schedules their code declares. One that none has declared for
+# so long is not fired: its code is gone, or no worker runs.
+UNSEEN = timedelta(minutes=3)
 
 COLUMNS = ("name", "task", "when", "next", "last", "runs", "state")
 
@@ -48,6 +52,9 @@ def _when(schedule: Schedule) -> str:
 
 
 def _state(schedule: Schedule) -> str:
+    declared = schedule.declared_at
+    if declared is not None and datetime.now(UTC) - declared > UNSEEN:
+        return "in no worker's code"
     if schedule.next is None and not schedule.is_paused:
         return "over"
     state = "paused" if schedule.is_paused else "on"

@@ -1,9 +1,13 @@
 """`aiostreamq schedules`, as a process of its own."""
 
 import json
+import time
 
 import pytest
+from redis.asyncio import Redis
 
+from aiostreamq.model.keys import Keys
+from tests.support.jobs import queue
 from tests.support.processes import Program
 
 TARGET = "tests.support.jobs:queue"
@@ -65,6 +69,18 @@ async def test_jobs_are_paused() -> None:
     assert json.loads(await ask("show", "sums", "--json"))["are_jobs_paused"] is True
     await ask("pause", "sums")
     assert (await ask("ls")).endswith("paused (jobs paused)")
+
+
+async def test_no_code_declares_it(client: Redis) -> None:
+    """One that is gone from the code, or whose workers are, is not said to be on."""
+    await ask("create", "sums", "add", "--every", "90", "--args", "[1, 2]")
+    key = Keys(queue.name).schedule("sums")
+    now = round(time.time() * 1000)
+    await client.hset(key, mapping={"code": "1", "seen": now - 100_000})
+    assert (await ask("ls")).endswith(" on")
+    await client.hset(key, "seen", str(now - 200_000))
+    assert (await ask("ls")).endswith("in no worker's code")
+    assert "in no worker's code" in await ask("show", "sums")
 
 
 async def test_explain() -> None:
