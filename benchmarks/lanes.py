@@ -81,6 +81,7 @@ QUESTION = Question(
     ),
     measure=measure,
     contestants=(OURS,),
+    able=(OURS,),
 )
 
 if __name__ == "__main__":
