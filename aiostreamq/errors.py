@@ -6,7 +6,7 @@
     │   └── NoResult           the job was told to keep no result
     ├── JobError               told to whoever awaits the job
     │   ├── JobFailed          the task raised
-    │   ├── JobTimeout         the task ran past its timeout
+    │   ├── JobTimeout         the task ran past its timeout or deadline
     │   ├── JobCancelled       the job was cancelled
     │   ├── JobDead            the job was given up
     │   ├── JobDropped         the task dropped the job
@@ -67,7 +67,7 @@ class JobFailed(JobError):
 
 
 class JobTimeout(JobError):
-    """The task ran past its timeout and was stopped; raise `timeout` if it needs longer."""
+    """The task ran past its timeout or deadline and was stopped; raise that if it needs longer."""
 
 
 class JobCancelled(JobError):

@@ -68,6 +68,14 @@ if TYPE_CHECKING:
         def __call__(self, task: "T", /) -> "T": ...
         @overload
         def __call__(  # pyright: ignore[reportOverlappingOverload]  # as in Registrar
+            self, function: Callable[Concatenate[Context, P], AsyncIterable["C_co"]], /
+        ) -> "StreamTask[Concatenate[Context, P], P, C_co]": ...
+        @overload
+        def __call__(
+            self, function: Callable[P, AsyncIterable["C_co"]], /
+        ) -> "StreamTask[P, P, C_co]": ...
+        @overload
+        def __call__(
             self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, "R"]], /
         ) -> "AsyncTask[Concatenate[Context, P], P, R]": ...
         @overload

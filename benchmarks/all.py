@@ -6,17 +6,19 @@ an hour on two cores; ``--only floor,aiostreamq`` takes a few minutes.
 
 from benchmarks import (
     awaits,
+    cancels,
     delayed,
     drain,
     enqueue,
     idle,
     inflight,
+    lanes,
     queued_memory,
     roundtrip,
     stream,
 )
 from benchmarks.report import render, render_machine
-from benchmarks.rounds import Question, answer, parse_options, write
+from benchmarks.rounds import Question, answer, chosen, parse_options, write
 from benchmarks.tables import RESULTS, fill_readme
 
 QUESTIONS: tuple[Question, ...] = (
@@ -29,6 +31,8 @@ QUESTIONS: tuple[Question, ...] = (
     idle.QUESTION,
     delayed.QUESTION,
     stream.QUESTION,
+    lanes.QUESTION,
+    cancels.QUESTION,
 )
 
 
@@ -37,6 +41,8 @@ def main() -> None:
     options = parse_options("All questions, results into benchmarks/results/.")
     folder = options.json or RESULTS
     for question in QUESTIONS:
+        if not chosen(question, options.only):
+            continue
         report = answer(question, options)
         if question is QUESTIONS[0]:
             print(render_machine(report), flush=True)

@@ -91,6 +91,7 @@ QUESTION = Question(
     ),
     measure=measure,
     contestants=(OURS,),
+    able=(OURS,),
 )
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ class Question:
     #: Measures one contestant once on a flushed server.
     measure: Callable[[Server, Contestant, int], Sample]
     contestants: tuple[Contestant, ...] = ALL
+    #: Who can be asked at all: what goes through our own client nobody else answers, ever.
+    able: tuple[Contestant, ...] = ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Options:
 def main(question: Question) -> None:
     """Answer one question from the command line."""
     options = parse_options(question.title)
+    if not chosen(question, options.only):
+        _refuse(f"only {', '.join(one.name for one in question.able)} can answer this")
     report = answer(question, options)
     print(render_machine(report), render(report), sep="\n\n")
     if options.json:
@@ -81,13 +85,27 @@ def parse_options(description: str) -> Options:
 
 def answer(question: Question, options: Options) -> Report:
     """Run all rounds of *question* and return what came out."""
-    environments = prepare(_chosen(question, options.only), options.python)
+    environments = prepare(chosen(question, options.only), options.python)
     with running_server() as server:
         report = _empty_report(question, options, environments, server)
         for number in range(options.rounds):
             for contestant in _rotated(environments.ready, number):
                 _ask(question, contestant, server, report)
     return report
+
+
+def chosen(question: Question, only: Sequence[str]) -> list[Contestant]:
+    """Return who is asked: those of *only* who can be, if it names any.
+
+    Raises:
+        SystemExit: One of them is no contestant.
+    """
+    names = [contestant.name for contestant in ALL]
+    if unknown := set(only) - set(names):
+        _refuse(f"no such contestant: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if not only:
+        return list(question.contestants)
+    return [contestant for contestant in question.able if contestant.name in only]
 
 
 def write(report: Report, path: Path) -> None:
@@ -109,15 +127,6 @@ def _ask(question: Question, contestant: Contestant, server: Server, report: Rep
         report["failures"].setdefault(contestant.name, []).append(str(error))
     else:
         report["samples"][contestant.name].append(sample)
-
-
-def _chosen(question: Question, only: Sequence[str]) -> list[Contestant]:
-    names = [contestant.name for contestant in ALL]
-    if unknown := set(only) - set(names):
-        _refuse(f"no such contestant: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    if not only:
-        return list(question.contestants)
-    return [contestant for contestant in ALL if contestant.name in only]
 
 
 def _rotated(contestants: list[Contestant], by: int) -> list[Contestant]:

@@ -64,6 +64,7 @@ QUESTION = Question(
     ),
     measure=measure,
     contestants=(OURS,),
+    able=(OURS,),
 )
 
 if __name__ == "__main__":

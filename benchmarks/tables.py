@@ -23,6 +23,8 @@ ORDER = (
     "idle",
     "delayed",
     "stream",
+    "lanes",
+    "cancels",
 )
 
 

@@ -13,6 +13,7 @@ from aiostreamq.cli.asking import (
     add_target,
     ask,
     parsed_json,
+    print_json,
     print_table,
     queue_of,
 )
@@ -47,8 +48,11 @@ def add_schedules(add_parser: "Callable[..., argparse.ArgumentParser]", url: str
     _add_rules(create)
     create.add_argument("--replace", action="store_true", help="change the one that there is")
     add_json(create, "one object a schedule")
+    does = "enqueue one job of it now"
+    trigger = actions.add_parser("trigger", help=does, description=does)
+    add_target(trigger, url, name="of the schedule")
+    add_json(trigger, "one object with the id of the job")
     words = {
-        "trigger": "enqueue one job of it now",
         "pause": "fire it no more",
         "resume": "fire it again",
         "rm": "forget it",
@@ -141,14 +145,18 @@ def _explain(queue: "Queue", told: argparse.Namespace) -> int:
 
     if (told.name is None) == (told.cron is None and told.every is None):
         raise UsageError("explain what? give the name of a schedule, or --cron, or --every")
+    if told.name is not None and (told.tz or told.start or told.end):
+        raise UsageError(
+            "--tz, --start and --end are for --cron or --every: a schedule has its own"
+        )
     now = round(time.time() * 1000)
     if told.name is None:
         rules = Rules.of({"start": _moment(told.start), "end": _moment(told.end)})
         timing = timing_of(told.cron, told.every, told.tz, rules.start)
-        definition = Definition("", timing, rules, "{}", "", "0")
+        explanation = Explanation(Definition("", timing, rules, "{}", "", "0"), now)
     else:
-        definition = _ask(queue, lambda schedules: schedules.get(told.name)).definition
-    explanation = Explanation(definition, now)
+        found = _ask(queue, lambda schedules: schedules.get(told.name))
+        explanation = Explanation(found.definition, now, found)
     print(explanation.as_json() if told.json else explanation.as_text())
     return 0
 
@@ -188,7 +196,7 @@ def _create(queue: "Queue", told: argparse.Namespace) -> int:
 
 def _trigger(queue: "Queue", told: argparse.Namespace) -> int:
     job = _ask(queue, lambda schedules: schedules.trigger(told.name))
-    print(f"enqueued {job.id}")
+    print_json({"id": job.id}) if told.json else print(f"enqueued {job.id}")
     return 0
 
 

@@ -8,7 +8,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.cli.asking import add_target, ask, pause_line, queue_of
+from aiostreamq.cli.asking import add_json, add_target, ask, pause_line, print_json, queue_of
 from aiostreamq.cli.values import add_value, duration
 from aiostreamq.errors import JobNotFound, UsageError
 
@@ -40,6 +40,7 @@ def add_cancel(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
         "--state", action="append", choices=STATES, help="only in this state; can be given again"
     )
     cancel.add_argument("--all", action="store_true", help="all that have not ended")
+    add_json(cancel, "one object an id; of filters one object, with how many of each state")
 
 
 def add_pause(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
@@ -57,6 +58,7 @@ def add_pause(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | N
         help="go on by itself after this time, as in 30m, or at a moment with its offset, "
         "as in 2030-01-31T09:00:00+01:00",
     )
+    add_json(pause, "one object for each that is paused")
 
 
 def add_resume(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
@@ -66,6 +68,7 @@ def add_resume(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
     )
     add_target(resume, url)
     _add_what(resume)
+    add_json(resume, "one object")
 
 
 def cancel(told: argparse.Namespace) -> int:
@@ -92,7 +95,9 @@ def _cancel(told: argparse.Namespace) -> int:
 
     states = ask(queue_of(told), cancel)
     for job_id, state in zip(told.ids, states, strict=True):
-        if state is None:
+        if told.json:
+            print_json({"id": job_id, "state": state})
+        elif state is None:
             print(f"{job_id}: there is no such job", file=sys.stderr)
         elif state in STATES:
             print(f"{job_id}: cancelled, was {state}")
@@ -113,6 +118,9 @@ def _cancel_many(told: argparse.Namespace) -> int:
             everything=told.all and not _has_filter(told),
         ),
     )
+    if told.json:
+        print_json(caught)
+        return 0
     for state, count in caught.items():
         print(f"{state}: {count}")
     return 0
@@ -131,7 +139,7 @@ def pause(told: argparse.Namespace) -> int:
 
     found = ask(queue_of(told), go)
     for one in found:
-        print(pause_line(one))
+        print_json(one) if told.json else print(pause_line(one))
     if not found:
         print("nothing is paused", file=sys.stderr)
     return 0
@@ -139,10 +147,12 @@ def pause(told: argparse.Namespace) -> int:
 
 def resume(told: argparse.Namespace) -> int:
     """Resume what was *told* on the command line; returns the exit code."""
-    if ask(queue_of(told), lambda queue: queue.resume(task=told.task, lane=told.lane)):
-        return 0
-    print("it was not paused", file=sys.stderr)
-    return 1
+    was_paused = ask(queue_of(told), lambda queue: queue.resume(task=told.task, lane=told.lane))
+    if told.json:
+        print_json({"was_paused": was_paused})
+    elif not was_paused:
+        print("it was not paused", file=sys.stderr)
+    return 0 if was_paused else 1
 
 
 def _add_what(parser: argparse.ArgumentParser) -> None:

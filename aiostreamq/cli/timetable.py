@@ -1,7 +1,7 @@
 """Schedules for people and for programs: as a table, as a page, in words, as JSON."""
 
 from dataclasses import fields
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,10 @@ TOLD = 5
 
 # How far ahead it is looked for changes of the clock: both of a year, and some days.
 AHEAD_MS = 370 * DAY_MS
+
+# Workers say each minute which schedules their code declares. One that none has declared for
+# so long is not fired: its code is gone, or no worker runs.
+UNSEEN = timedelta(minutes=3)
 
 COLUMNS = ("name", "task", "when", "next", "last", "runs", "state")
 
@@ -48,6 +52,9 @@ def _when(schedule: Schedule) -> str:
 
 
 def _state(schedule: Schedule) -> str:
+    declared = schedule.declared_at
+    if declared is not None and datetime.now(UTC) - declared > UNSEEN:
+        return "in no worker's code"
     if schedule.next is None and not schedule.is_paused:
         return "over"
     state = "paused" if schedule.is_paused else "on"
@@ -86,15 +93,21 @@ def as_page(schedule: Schedule) -> str:
 class Explanation:
     """When a schedule is due, in words."""
 
-    def __init__(self, definition: Definition, now: int) -> None:
+    def __init__(self, definition: Definition, now: int, schedule: Schedule | None = None) -> None:
+        """Reckon from *now*; *schedule* is how it stands, of one that there is."""
         self._definition = definition
+        self._left: int | None = None  # ticks that it has
+        if schedule is not None and schedule.max_runs is not None:
+            self._left = max(0, schedule.max_runs - schedule.runs)
+        self.is_paused = schedule is not None and schedule.is_paused
         self._timing = timing = definition.timing
         self._zone: tzinfo = UTC
         if isinstance(timing, Cron) and timing.zone != "UTC":
             self._zone = ZoneInfo(timing.zone)
         self.words = timing.words
         self.zone = timing.zone if isinstance(timing, Cron) else None
-        self.next = [self._local(at) for at in definition.upcoming(now, TOLD)]
+        count = TOLD if self._left is None else min(TOLD, self._left)
+        self.next = [self._local(at) for at in definition.upcoming(now, count)]
         found = changes(timing, now, now + AHEAD_MS)
         self.clock_changes = [self._note(change) for change in found]
 
@@ -112,7 +125,10 @@ class Explanation:
             lines.append(f"Not before {_utc(moment(rules.start))} (UTC).")
         if rules.end is not None:
             lines.append(f"Not after {_utc(moment(rules.end))} (UTC).")
-        lines += ["", "Next:" if self.next else "Never again."]
+        if self._left is not None:
+            lines.append(f"No more than {self._left} times.")
+        upcoming = "It is paused. Resumed now, next:" if self.is_paused else "Next:"
+        lines += ["", upcoming if self.next else "Never again."]
         lines += [f"  {at:%a %Y-%m-%d %H:%M:%S %Z}  ({_utc(at)})" for at in self.next]
         if self.clock_changes:
             lines += ["", "When the clocks change:", *(f"  {note}" for note in self.clock_changes)]
@@ -123,6 +139,7 @@ class Explanation:
         told = {
             "words": self.words,
             "tz": self.zone or "UTC",
+            "is_paused": self.is_paused,
             "next": [at.isoformat() for at in self.next],
             "clock_changes": self.clock_changes,
         }
@@ -133,14 +150,13 @@ class Explanation:
         old = datetime.fromtimestamp((change.at + change.before) / 1000, UTC)
         new = datetime.fromtimestamp((change.at + change.after) / 1000, UTC)
         told = f"{old:%Y-%m-%d}: the clock goes from {old:%H:%M} to {new:%H:%M}; "
-        if cast("Cron", self._timing).is_hourly:
+        cron = cast("Cron", self._timing)
+        if cron.is_hourly:
             return told + "it goes on by real time, no tick more or less"
-        length = abs(change.gain)
-        since = change.at if change.gain > 0 else change.at - length
-        ticks = list(self._definition.upcoming(since - 1, 1))
-        if not ticks or ticks[0] >= since + length:
+        at = cron.moved_by(change)
+        if at is None or self._definition.next_after(at - 1) != at:
             return told + "nothing is due in the time that is concerned"
-        first = self._local(ticks[0])
+        first = self._local(at)
         if change.gain > 0:
             return told + f"what the clock skips comes that much later, the first at {first:%H:%M}"
         return told + f"what comes twice is due the first time only, the first at {first:%H:%M}"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiostreamq.model.pause import Pause
 from aiostreamq.model.sightings import DEAD, is_dead
 from aiostreamq.store.checkup import advice_by_subject, examine
 from aiostreamq.store.inspection import GroupState, Inspection, Scanned
@@ -51,13 +52,13 @@ async def diagnose(queue: "Producer") -> list[Finding]:
     server = await queue.open()
     inspection, lookout = Inspection(broker), Lookout(broker)
     findings = [*_on_server(server.name, advice_by_subject(await examine(broker, server)))]
-    findings.append(_on_latency(await inspection.round_trips()))
+    findings.append(on_latency(await inspection.round_trips()))
     groups = await inspection.groups()
     view, workers = await lookout.view(), await lookout.workers()
     beats = {name: beat for name, beat, _ in workers}
     findings += _on_groups(groups, beats)
-    paused = {pause.task for pause in await queue.paused()}
-    findings += _on_work(view, sum(not is_dead(beat) for beat in beats.values()), paused)
+    living = sum(not is_dead(beat) for beat in beats.values())
+    findings += on_work(view, living, await queue.paused())
     findings += _on_keys(await inspection.scan())
     return findings
 
@@ -72,7 +73,8 @@ def _on_server(name: str, advice: "Mapping[str, str | None]") -> Iterator[Findin
         yield Finding(subject, PROBLEM if subject in _GRAVE else WARNING, text, fix)
 
 
-def _on_latency(took: list[float]) -> Finding:
+def on_latency(took: list[float]) -> Finding:
+    """Judge the seconds that round trips took, shortest first."""
     median, longest = took[len(took) // 2], took[-1]
     text = f"a round trip takes {median * 1000:.2f} ms, the longest {longest * 1000:.2f} ms"
     if median > SLOW_ROUND_TRIP:
@@ -122,9 +124,12 @@ def _on_lag(groups: list[GroupState]) -> Finding:
     return Finding("lag", OK, "the lag of the groups is the number of waiting jobs")
 
 
-def _on_work(view: View, living: int, paused: Collection[str | None]) -> Iterator[Finding]:
-    waiting = sum(lane.waiting for lane in view.lanes)
-    starts = [int(lane.oldest.partition("-")[0]) for lane in view.lanes if lane.oldest]
+def on_work(view: View, living: int, paused: Collection[Pause]) -> Iterator[Finding]:
+    """Judge whether what waits is worked on; what is *paused* waits on purpose."""
+    tasks, names = {pause.task for pause in paused}, {pause.lane for pause in paused}
+    lanes = [lane for lane in view.lanes if lane.name not in names]
+    waiting = sum(lane.waiting for lane in lanes)
+    starts = [int(lane.oldest.partition("-")[0]) for lane in lanes if lane.oldest]
     oldest = (view.now_ms - min(starts)) / 1000 if starts else 0.0
     late = (view.now_ms - view.due_ms) / 1000 if view.due_ms >= 0 else 0.0
     if waiting and not living:
@@ -139,7 +144,7 @@ def _on_work(view: View, living: int, paused: Collection[str | None]) -> Iterato
         yield Finding("work", PROBLEM, text, "start a worker: any of them promotes what is due")
     else:
         yield Finding("work", OK, f"{waiting} jobs wait, {living} workers live")
-    parked = {t: count for t, count in view.parked_tasks.items() if count and t not in paused}
+    parked = {t: count for t, count in view.parked_tasks.items() if count and t not in tasks}
     if parked:
         names = _named([*parked])
         text = f"{sum(parked.values())} jobs are parked, of tasks no worker knows: {names}"

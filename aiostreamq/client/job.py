@@ -60,7 +60,7 @@ class Job(Generic[R_co]):
 
         Raises:
             JobFailed: The task raised; its type, message and traceback are attributes.
-            JobTimeout: The task ran past its timeout.
+            JobTimeout: The task ran past its timeout or its deadline.
             JobCancelled: The job was cancelled before it ended.
             JobNotFound: There is no such job, or its result has expired.
             NoResult: The job keeps no result.

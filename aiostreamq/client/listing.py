@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from aiostreamq.client.task import name_of
 from aiostreamq.errors import JobError, JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RETURNED
@@ -24,7 +25,7 @@ from aiostreamq.store.graveyard import Graveyard, Span
 from aiostreamq.store.lookout import Lookout
 
 if TYPE_CHECKING:
-    from aiostreamq.client.task import Task
+    from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.lookout import Fields
@@ -43,13 +44,13 @@ _WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
 async def list_jobs(
     broker: "Broker",
     state: "JobState | str | Collection[JobState | str] | None",
-    task: "Task[..., object] | str | None",
+    task: "Enqueuer[..., object] | str | None",
     since: "Duration | datetime | None",
     spec_of: "SpecOf",
 ) -> Jobs:
     """Which jobs there are; see `Producer.jobs`."""
     states = _states(state)
-    name = task if task is None or isinstance(task, str) else task.name
+    name = None if task is None else name_of(task)
     lookout = Lookout(broker)
     start_ms = await _start_ms(lookout, since)
     paused: Mapping[str, int] = await lookout.paused() if states & _WAITING else {}

@@ -6,7 +6,7 @@ from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import Keys, checked_name
-from aiostreamq.model.options import Options, checked_job_id
+from aiostreamq.model.options import Options, checked_job_id, checked_lane
 from aiostreamq.model.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -294,7 +294,9 @@ class Producer:
         from aiostreamq.model.pause import paused_words
 
         if lane is not None:
-            self.session().broker.place_of(lane)  # or nobody would ever notice the mistake
+            self.session().broker.place_of(
+                checked_lane(lane)
+            )  # or nobody would ever notice the mistake
         return paused_words(None if task is None else name_of(task), lane)
 
     async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
@@ -334,7 +336,7 @@ class Producer:
         self,
         *,
         state: "JobState | str | Collection[JobState | str] | None" = None,
-        task: "Task[..., object] | str | None" = None,
+        task: "Enqueuer[..., object] | str | None" = None,
         since: "Duration | datetime | None" = None,
     ) -> "AsyncGenerator[JobInfo, None]":
         """Give jobs, as `async for job in queue.jobs(state="failed")`, read as they are asked for.
@@ -345,7 +347,7 @@ class Producer:
 
         Args:
             state: A JobState or several; None is all of them.
-            task: Only of this Task, or of this name.
+            task: Only of this task, given as a Task or by its name.
             since: Only those that came into their state so many seconds ago (or "10m", or a
                 timedelta) or less, or after a datetime. When a delayed job became one is
                 not known: those are all given.

@@ -316,7 +316,9 @@ class Schedules:
             replace=replaces,
         )
         if answer == -1:
-            raise UsageError(f"schedule {name!r} is declared in code: change it there")
+            raise UsageError(
+                f"schedule {name!r} is declared in code: change it there, or delete it"
+            )
         if answer == 0 and replaces:
             raise self._unknown(name)
         if answer == 0:

@@ -143,6 +143,14 @@ class Cron:
             low = high
         return None
 
+    def moved_by(self, change: ClockChange) -> int | None:
+        """Return when the first of the times comes that *change* skips or doubles, if any."""
+        if self._is_hourly:
+            return None
+        since = min(change.at, change.at + change.gain)
+        found = self._next_moment(since - 1, change.before)
+        return found if found is not None and found < since + abs(change.gain) else None
+
     def local(self, moment: int) -> datetime:
         """Return *moment* in the schedule's zone."""
         return datetime.fromtimestamp(moment / 1000, self._zone)

@@ -69,16 +69,20 @@ class Rules:
         """Settle *words*.
 
         Raises:
-            UsageError: One of them cannot be meant.
+            UsageError: One of them is no rule, or cannot be meant.
         """
+        # Callers without a type checker may say anything: an `overlp` must not be let through.
+        if unknown := words.keys() - RuleWords.__annotations__.keys():
+            known = ", ".join(RuleWords.__annotations__)
+            raise UsageError(f"there is no rule {min(unknown)!r}: use one of {known}")
         window, runs = words.get("window"), words.get("max_runs")
         rules = cls(
             overlap=cast("Overlap", _one_of("overlap", words.get("overlap", "allow"), Overlap)),
             catch_up=cast("CatchUp", _one_of("catch_up", words.get("catch_up", "latest"), CatchUp)),
             window=None if window is None else round(seconds("window", window) * 1000),
             jitter=round(seconds("jitter", words.get("jitter", 0)) * 1000),
-            start=_moment(words.get("start")),
-            end=_moment(words.get("end")),
+            start=_moment("start", words.get("start")),
+            end=_moment("end", words.get("end")),
             max_runs=runs,
         )
         if rules.catch_up == "all" and window is None:
@@ -88,6 +92,8 @@ class Rules:
             )
         if rules.catch_up == "none" and window is not None:
             raise UsageError("window says how far back to catch up; catch_up='none' does not")
+        if runs is not None and type(runs) is not int:
+            raise UsageError(f"max_runs={runs!r} is no whole number")
         if runs is not None and runs < 1:
             raise UsageError(f"max_runs={runs} would never run: leave it out for any number")
         if rules.start is not None and rules.end is not None and rules.end < rules.start:
@@ -102,10 +108,12 @@ def _one_of(option: str, word: str, known: object) -> str:
     return word
 
 
-def _moment(at: datetime | None) -> int | None:
+def _moment(option: str, at: object) -> int | None:
     """*at* in ms since 1970; without a zone it is meant in UTC."""
     if at is None:
         return None
+    if not isinstance(at, datetime):
+        raise UsageError(f"{option}={at!r} is no moment: use a datetime")
     return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

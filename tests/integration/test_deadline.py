@@ -55,7 +55,7 @@ async def test_stops_what_runs(queue: Queue) -> None:
 
     async with Worker(queue):
         job = await hang.using(deadline=SOON).enqueue()
-        with pytest.raises(JobTimeout):
+        with pytest.raises(JobTimeout, match="past its timeout or deadline"):
             await job.result(timeout=5)
     assert starts == 1
 

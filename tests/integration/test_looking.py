@@ -325,6 +325,8 @@ async def test_filters(scene: Scene) -> None:
     queue = scene.queue
     assert [found.id async for found in queue.jobs(task=scene.fail)] == [job.id]
     assert [found.id async for found in queue.jobs(task="fail", since="1h")] == [job.id]
+    said = scene.fail.using(timeout=1)
+    assert [found.id async for found in queue.jobs(task=said)] == [job.id]
     yet_to_come = datetime.now(UTC) + timedelta(hours=1)
     assert [found async for found in queue.jobs(since=yet_to_come)] == []
     await scene.burst()

@@ -174,6 +174,8 @@ async def test_mistakes(shop: Shop) -> None:
             await queue.pause()
         with pytest.raises(UsageError, match="has no lane 'fast'"):
             await queue.pause(lane="fast")
+        with pytest.raises(UsageError, match="'returned' is reserved"):
+            await queue.pause(lane="returned")
         with pytest.raises(UsageError, match=r"until=.* has no time zone"):
             await queue.pause(task="one", until=datetime(2030, 1, 1))  # noqa: DTZ001  # the mistake
         with pytest.raises(UsageError, match="until=0 would pause nothing"):

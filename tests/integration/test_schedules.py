@@ -42,6 +42,18 @@ async def test_ticks_run(queue: Queue) -> None:
     assert times[0].tzinfo is UTC
 
 
+async def test_what_code_declares_is_changed_there(queue: Queue) -> None:
+    """Not at run time: the next worker that starts would change it back."""
+
+    @queue.every("1h")
+    async def nightly() -> None: ...
+
+    async with Worker(queue):
+        for put in (queue.schedules.create, queue.schedules.replace):
+            with pytest.raises(UsageError, match="declared in code: change it there, or delete"):
+                await put("nightly", nightly, every="2h")
+
+
 async def test_decorators_stand_on_tasks(queue: Queue) -> None:
     """A task keeps its options, and may have several schedules of different names."""
 

@@ -1,9 +1,13 @@
 """`aiostreamq schedules`, as a process of its own."""
 
 import json
+import time
 
 import pytest
+from redis.asyncio import Redis
 
+from aiostreamq.model.keys import Keys
+from tests.support.jobs import queue
 from tests.support.processes import Program
 
 TARGET = "tests.support.jobs:queue"
@@ -47,6 +51,7 @@ async def test_life_of_a_schedule() -> None:
     assert row.endswith("paused")
     assert await ask("resume", "sums") == "resumed sums"
     assert (await ask("trigger", "sums")).startswith("enqueued sums@")
+    assert json.loads(await ask("trigger", "sums", "--json"))["id"].startswith("sums@")
     found = json.loads(await ask("show", "sums", "--json"))
     assert (found["runs"], found["is_paused"], len(found["upcoming"])) == (0, False, 3)
     assert await ask("rm", "sums") == "removed sums"
@@ -66,6 +71,18 @@ async def test_jobs_are_paused() -> None:
     assert (await ask("ls")).endswith("paused (jobs paused)")
 
 
+async def test_no_code_declares_it(client: Redis) -> None:
+    """One that is gone from the code, or whose workers are, is not said to be on."""
+    await ask("create", "sums", "add", "--every", "90", "--args", "[1, 2]")
+    key = Keys(queue.name).schedule("sums")
+    now = round(time.time() * 1000)
+    await client.hset(key, mapping={"code": "1", "seen": now - 100_000})
+    assert (await ask("ls")).endswith(" on")
+    await client.hset(key, "seen", str(now - 200_000))
+    assert (await ask("ls")).endswith("in no worker's code")
+    assert "in no worker's code" in await ask("show", "sums")
+
+
 async def test_explain() -> None:
     """It says in words when, the next five, and what the clocks do to it."""
     told = await ask("explain", "--cron", "30 2 * * *", "--tz", "Europe/Madrid")
@@ -82,6 +99,28 @@ async def test_explain() -> None:
     over = await ask("explain", "--every", "5m", "--end", "2020-01-01")
     assert "Not after 2020-01-01 00:00:00Z (UTC)." in over
     assert "Never again." in over
+
+
+async def test_explain_what_the_clock_leaves_alone() -> None:
+    """A time that comes on the day of a change, but is not skipped, is not said to be."""
+    told = await ask("explain", "--cron", "30 3 * * *", "--tz", "Europe/Madrid")
+    assert told.count("nothing is due in the time that is concerned") == 2
+    told = await ask("explain", "--cron", "30 2,3 * * *", "--tz", "Europe/Madrid")
+    assert "what the clock skips comes that much later, the first at 03:30" in told
+
+
+async def test_explain_one_that_there_is() -> None:
+    """No tick is promised that will not come: it is paused, or has had its number."""
+    words = ("create", "sums", "add", "--every", "90", "--args", "[1, 2]", "--max-runs", "2")
+    await ask(*words)
+    told = await ask("explain", "sums")
+    assert "No more than 2 times." in told
+    assert told.count("UTC  (") == 2
+    await ask("pause", "sums")
+    assert "It is paused. Resumed now, next:" in await ask("explain", "sums")
+    told = json.loads(await ask("explain", "sums", "--json"))
+    assert (told["is_paused"], len(told["next"])) == (True, 2)
+    assert "a schedule has its own" in await ask("explain", "sums", "--tz", "Asia/Tokyo", code=2)
 
 
 @pytest.mark.parametrize(

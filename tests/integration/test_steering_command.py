@@ -1,5 +1,7 @@
 """`aiostreamq jobs cancel`, `pause` and `resume`, as people type them."""
 
+import json
+
 import pytest
 
 from aiostreamq import JobState, Pause
@@ -73,6 +75,28 @@ async def test_pause_and_resume(redis_url: str) -> None:
         assert await queue.paused() == [Pause(task="add")]
         assert await typed(redis_url, "resume", "--task", "add") == (0, [])
         assert await typed(redis_url, "resume", "--task", "add") == (1, ["it was not paused"])
+
+
+async def test_json(redis_url: str) -> None:
+    """Programs are answered in JSON, with the same exit codes."""
+    queue.use_url(redis_url)
+    async with queue:
+        job = await add.enqueue(1, 2)
+        code, lines = await typed(redis_url, "jobs", "cancel", job.id, "unknown", "--json")
+        assert (code, [json.loads(line) for line in lines]) == (
+            1,
+            [{"id": job.id, "state": "queued"}, {"id": "unknown", "state": None}],
+        )
+        await add.enqueue(1, 2)
+        words = ("jobs", "cancel", "--task", "add", "--state", "queued", "--state", "delayed")
+        code, lines = await typed(redis_url, *words, "--json")
+        assert (code, json.loads(lines[0])) == (0, {"queued": 1, "delayed": 0})
+        code, lines = await typed(redis_url, "pause", "--task", "add", "--json")
+        assert (code, json.loads(lines[0])) == (0, {"task": "add", "lane": None, "until": None})
+        code, lines = await typed(redis_url, "resume", "--task", "add", "--json")
+        assert (code, json.loads(lines[0])) == (0, {"was_paused": True})
+        code, lines = await typed(redis_url, "resume", "--task", "add", "--json")
+        assert (code, json.loads(lines[0])) == (1, {"was_paused": False})
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,12 @@ async def lengths(ctx: Context, words: list[str]) -> AsyncGenerator[int, None]:
         yield len(word)
 
 
+@queue.every("1h")
+async def hourly(ctx: Context) -> AsyncIterator[str]:
+    """Stream, whenever it is due."""
+    yield ctx.task
+
+
 async def enqueue_has_the_signature_of_the_task() -> None:
     """And the job has its result."""
     assert_type(await size.enqueue("a"), Job[int])
@@ -176,6 +182,7 @@ async def streams() -> None:
     async for unknown in queue.job("7"):
         assert_type(unknown, object)
     assert_type(spell.bind("a"), StreamCall[str])
+    assert_type(await hourly.enqueue(), StreamJob[str])
     as_job: Job[None] = job
     as_task: StreamTask[[str], [str], object] = spell  # pyright: ignore[reportAssignmentType]
     del as_job, as_task
