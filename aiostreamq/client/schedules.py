@@ -1,7 +1,7 @@
 """The schedules of a queue, as users hold them: `queue.schedules`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.ids import new_job_id
@@ -61,7 +61,10 @@ class Schedules:
 
         Args:
             name: Of the schedule.
-            call: What is enqueued: `task.bind(...)`, a task, or a task's name.
+            call: What is enqueued: `task.bind(...)`, a task, or a task's name. Of
+                `task.using(...)`, `expires` and `deadline` count from when each tick is enqueued
+                (with `jitter`, from when its job may start); a `deadline` that is a datetime is
+                the same for all. The deadline of a job that makes a schedule is not handed on.
             args: For a task or a name: its positional arguments.
             kwargs: For a task or a name: the others.
             cron: When, as minute, hour, day, month and day of the week; with seconds
@@ -249,9 +252,11 @@ class Schedules:
 
     def _definition(self, declaration: Declaration) -> Definition:
         call = declaration.call
-        using = replace(call.using, expires=None)
-        envelope = self._queue.session().write(call.spec, using, call.args, call.kwargs)
-        options = using.options
+        options, deadline = call.using.options, call.using.deadline
+        told = dict(call.using.told)
+        if deadline is not None and not deadline.startswith("+"):
+            told["deadline"] = int(deadline)
+        envelope = self._queue.session().write(call.spec, call.args, call.kwargs, told)
         return Definition(
             task=call.spec.name,
             timing=declaration.timing,
@@ -259,7 +264,8 @@ class Schedules:
             envelope=envelope.decode(),
             lane=options.lane,
             mark=Mark.NO_RESULT if options.result_ttl == 0 else Mark.NOBODY,
-            expires=None if call.using.expires is None else int(call.using.expires),
+            expires=_length(call.using.expires),
+            deadline=_length(deadline),
         )
 
     async def _put(self, name: str, declaration: Declaration, *, replaces: bool) -> None:
@@ -311,3 +317,8 @@ class Schedules:
     @property
     def _timeout(self) -> float:
         return self._queue.session().enqueue_timeout
+
+
+def _length(word: str | None) -> int | None:
+    """The ms of a length of time; None where *word* is none, or a time."""
+    return int(word) if word is not None and word.startswith("+") else None
