@@ -37,7 +37,8 @@ from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
     from aiostreamq.client.dead import DeadLetters
-    from aiostreamq.client.schedules import Schedule, Schedules
+    from aiostreamq.client.schedule import Schedule
+    from aiostreamq.client.schedules import Schedules
     from aiostreamq.model.event import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.letter import DeadLetter, PastFailure
     from aiostreamq.model.pause import Pause
@@ -147,10 +148,14 @@ def __getattr__(name: str) -> object:
         from aiostreamq.client.dead import DeadLetters
 
         return DeadLetters
-    if name in {"Schedule", "Schedules"}:
-        from aiostreamq.client import schedules
+    if name == "Schedule":
+        from aiostreamq.client.schedule import Schedule
 
-        return getattr(schedules, name)
+        return Schedule
+    if name == "Schedules":
+        from aiostreamq.client.schedules import Schedules
+
+        return Schedules
     if name in {"Chunk", "Event", "Lost", "Progress", "Restarted"}:
         from aiostreamq.model import event
 

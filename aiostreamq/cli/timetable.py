@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from aiostreamq.client.context import moment
-from aiostreamq.client.schedules import Schedule
+from aiostreamq.client.schedule import Schedule
 from aiostreamq.model.cron import DAY_MS, ClockChange, Cron, changes
 from aiostreamq.model.schedule import Definition
 

@@ -1,19 +1,16 @@
 """The schedules of a queue, as users hold them: `queue.schedules`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from aiostreamq.client.context import moment
 from aiostreamq.client.ids import new_job_id
+from aiostreamq.client.schedule import Schedule, definition_of, schedule_of
 from aiostreamq.client.task import Call, Enqueuer
 from aiostreamq.errors import BrokerError, UsageError
-from aiostreamq.model.cron import Cron
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.pause import has_pause
-from aiostreamq.model.schedule import CatchUp, Definition, Overlap, Rules, RuleWords, timing_of
+from aiostreamq.model.schedule import Definition, Rules, RuleWords, timing_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -27,43 +24,6 @@ if TYPE_CHECKING:
 
 # How often a change is tried that meets another one.
 TRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """One schedule as it stands. Times are in UTC."""
-
-    name: str
-    task: str  #: name of the task
-    cron: str | None  #: the expression; None where it goes by `every`
-    every: float | None  #: seconds between two ticks; None where it goes by `cron`
-    tz: str  #: name of the time zone that `cron` is meant in
-    overlap: Overlap
-    catch_up: CatchUp
-    window: float | None  #: seconds; what was missed longer ago is not made up for
-    jitter: float  #: seconds by which a job may be started later than planned
-    start: datetime | None  #: no tick before
-    end: datetime | None  #: no tick after
-    max_runs: int | None  #: how many ticks are enqueued at most
-    lane: str  #: of its jobs
-    is_paused: bool
-    are_jobs_paused: bool  #: its task or its lane is: its jobs wait, whether it is or not
-    is_declared: bool  #: code declares it; else it was made at run time
-    declared_at: datetime | None  #: when a worker whose code declares it said so last
-    next: datetime | None  #: the next tick; None where it is paused or over
-    last: datetime | None  #: the last tick that was enqueued
-    last_job_id: str | None  #: the job of that
-    runs: int  #: how many ticks were enqueued
-    skipped: int  #: how many were left out because of `overlap`
-    definition: Definition  #: all of it, as it is kept; not part of the public face
-
-    def upcoming(self, count: int = 5) -> list[datetime]:
-        """Return the next ticks, *count* of them or fewer where it ends before."""
-        if self.next is None:
-            return []
-        before = round(self.next.timestamp() * 1000) - 1
-        left = count if self.max_runs is None else min(count, self.max_runs - self.runs)
-        return [cast("datetime", moment(at)) for at in self.definition.upcoming(before, left)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +61,10 @@ class Schedules:
 
         Args:
             name: Of the schedule.
-            call: What is enqueued: `task.bind(...)`, a task, or a task's name.
+            call: What is enqueued: `task.bind(...)`, a task, or a task's name. Of
+                `task.using(...)`, `expires` and `deadline` count from when each tick is enqueued
+                (with `jitter`, from when its job may start); a `deadline` that is a datetime is
+                the same for all. The deadline of a job that makes a schedule is not handed on.
             args: For a task or a name: its positional arguments.
             kwargs: For a task or a name: the others.
             cron: When, as minute, hour, day, month and day of the week; with seconds
@@ -167,7 +130,7 @@ class Schedules:
         """
         for _ in range(TRIES):
             state = await self._state(name)
-            due = _definition(state).next_after(await self._now_ms())
+            due = definition_of(state).next_after(await self._now_ms())
             answer = await self._timetable().resume(name, state.rev, due, self._timeout)
             if answer == -1:
                 raise self._unknown(name)
@@ -196,7 +159,7 @@ class Schedules:
         Cancelling is safe.
         """
         states, paused = await self._timetable().all(self._timeout), await self._paused()
-        return [_schedule(state, paused) for state in states]
+        return [schedule_of(state, paused) for state in states]
 
     async def get(self, name: str) -> Schedule:
         """Return one schedule.
@@ -207,7 +170,7 @@ class Schedules:
 
         Cancelling is safe.
         """
-        return _schedule(await self._state(name), await self._paused())
+        return schedule_of(await self._state(name), await self._paused())
 
     async def trigger(self, name: str) -> "Job[object]":
         """Enqueue a job of the schedule now, paused or not, and return it.
@@ -222,7 +185,7 @@ class Schedules:
         Cancelling leaves open whether it is enqueued.
         """
         state = await self._state(name)
-        definition = _definition(state)
+        definition = definition_of(state)
         broker = self._queue.session().broker
         now = await self._now_ms()
         job_id = f"{name}@{new_job_id()}"
@@ -289,9 +252,11 @@ class Schedules:
 
     def _definition(self, declaration: Declaration) -> Definition:
         call = declaration.call
-        using = replace(call.using, expires=None)
-        envelope = self._queue.session().write(call.spec, using, call.args, call.kwargs)
-        options = using.options
+        options, deadline = call.using.options, call.using.deadline
+        told = dict(call.using.told)
+        if deadline is not None and not deadline.startswith("+"):
+            told["deadline"] = int(deadline)
+        envelope = self._queue.session().write(call.spec, call.args, call.kwargs, told)
         return Definition(
             task=call.spec.name,
             timing=declaration.timing,
@@ -299,7 +264,8 @@ class Schedules:
             envelope=envelope.decode(),
             lane=options.lane,
             mark=Mark.NO_RESULT if options.result_ttl == 0 else Mark.NOBODY,
-            expires=None if call.using.expires is None else int(call.using.expires),
+            expires=_length(call.using.expires),
+            deadline=_length(deadline),
         )
 
     async def _put(self, name: str, declaration: Declaration, *, replaces: bool) -> None:
@@ -355,41 +321,6 @@ class Schedules:
         return self._queue.session().enqueue_timeout
 
 
-def _definition(state: "State") -> Definition:
-    try:
-        return Definition.decode(state.definition)
-    except ValueError as error:
-        raise UsageError(
-            f"schedule {state.name!r} is {error}: it may be of a newer release of aiostreamq"
-        ) from error
-
-
-def _schedule(state: "State", paused: Mapping[str, int]) -> Schedule:
-    definition = _definition(state)
-    timing, rules = definition.timing, definition.rules
-    is_cron = isinstance(timing, Cron)
-    return Schedule(
-        name=state.name,
-        task=definition.task,
-        cron=timing.expression if is_cron else None,
-        every=None if is_cron else timing.interval / 1000,
-        tz=timing.zone if is_cron else "UTC",
-        overlap=rules.overlap,
-        catch_up=rules.catch_up,
-        window=None if rules.window is None else rules.window / 1000,
-        jitter=rules.jitter / 1000,
-        start=moment(rules.start),
-        end=moment(rules.end),
-        max_runs=rules.max_runs,
-        lane=definition.lane,
-        is_paused=state.is_paused,
-        are_jobs_paused=has_pause(paused, definition.task, definition.lane),
-        is_declared=state.is_code,
-        declared_at=moment(state.seen),
-        next=moment(state.at),
-        last=moment(state.last_at),
-        last_job_id=state.last or None,
-        runs=state.runs,
-        skipped=state.skipped,
-        definition=definition,
-    )
+def _length(word: str | None) -> int | None:
+    """The ms of a length of time; None where *word* is none, or a time."""
+    return int(word) if word is not None and word.startswith("+") else None

@@ -204,7 +204,7 @@ class Session:
         args: Sequence[object],
         kwargs: "dict[str, object]",
     ) -> "_Prepared":
-        envelope = self.write(spec, using, args, kwargs)
+        envelope = self.write(spec, args, kwargs, self._told(using))
         options = using.options
         job_id = using.id or new_job_id()
         mark, ticket = Mark.NOBODY, None
@@ -223,11 +223,11 @@ class Session:
     def write(
         self,
         spec: "TaskSpec",
-        using: "Using",
         args: "Sequence[object]",
         kwargs: "dict[str, object]",
+        told: "dict[str, object]",
     ) -> bytes:
-        """Write the envelope of a call.
+        """Write the envelope of a call, with what else workers must be *told* of it.
 
         Raises:
             UsageError: The task cannot be called so.
@@ -238,7 +238,7 @@ class Session:
         if signature is not None:
             written = signature.write_arguments(args, kwargs)
         try:
-            envelope = encode_envelope(spec.head, *written, self._told(using))
+            envelope = encode_envelope(spec.head, *written, told)
         except PayloadError as error:
             named = signature.name_of if signature is not None else str
             reason = blame(*written, named)

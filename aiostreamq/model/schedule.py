@@ -146,6 +146,7 @@ class Definition:
     lane: str
     mark: str  #: as the enqueue script takes it
     expires: int | None = None  #: ms from its enqueue in which a job must be started
+    deadline: int | None = None  #: the same for its end; a fixed time is in the envelope
 
     def encode(self) -> bytes:
         """Write it as JSON; the same definition is always the same bytes."""
@@ -155,7 +156,8 @@ class Definition:
         else:
             timing = {"every": self.timing.interval, "anchor": self.timing.anchor}
         rules = {name: getattr(self.rules, name) for name in Rules.__slots__}
-        rest = {"lane": self.lane, "mark": self.mark, "expires": self.expires, "job": self.envelope}
+        limits = {"expires": self.expires, "deadline": self.deadline}
+        rest = {"lane": self.lane, "mark": self.mark, **limits, "job": self.envelope}
         told = {"v": 1, "task": self.task, **timing, **rules, **rest}
         return orjson.dumps({name: value for name, value in told.items() if value is not None})
 
@@ -178,6 +180,7 @@ class Definition:
             return cls(
                 _text(told, "task"), timing, _rules(told), _text(told, "job"),
                 _text(told, "lane"), _text(told, "mark"), _number_or_none(told, "expires", 0),
+                _number_or_none(told, "deadline", 0),
             )  # fmt: skip
         except (KeyError, TypeError, AttributeError, UsageError, orjson.JSONDecodeError) as error:
             raise ValueError(f"none that is known here: {error}") from error
@@ -202,10 +205,12 @@ class Definition:
             after = found
 
     def envelope_for(self, scheduled_for: int, now: int) -> bytes:
-        """Write the job of one tick."""
+        """Write the job of one tick, which is enqueued at *now*, or may start then."""
         told = f',"scheduled_for":{scheduled_for}'
         if self.expires is not None:
             told += f',"expires":{now + self.expires}'
+        if self.deadline is not None:
+            told += f',"deadline":{now + self.deadline}'
         return f"{self.envelope[:-1]}{told}}}".encode()
 
     def delay(self, name: str, planned: int) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.cron import Cron, Every
+from aiostreamq.model.envelope import decode_envelope
 from aiostreamq.model.schedule import (
     CHAIN,
     GRACE_MS,
@@ -159,10 +160,23 @@ def test_cron_or_interval() -> None:
 def test_definition_travels(timing: Cron) -> None:
     """What is kept in Redis is read as it was written; what is not known is ignored."""
     rules = Rules("skip", "all", 5, 6, 7, 8, 9)
-    definition = Definition("t", timing, rules, '{"task":"t"}', "high", "2", 30)
+    definition = Definition("t", timing, rules, '{"task":"t"}', "high", "2", 30, 40)
     written = definition.encode()
     assert Definition.decode(written) == definition
     assert Definition.decode(orjson.dumps({**orjson.loads(written), "new": 1})) == definition
+
+
+def test_definition_of_a_release_before() -> None:
+    """What was kept without a deadline, or with a fixed one in its job, means what it did."""
+    told = {
+        "v": 1, "task": "t", "every": 5000, "anchor": 0, "overlap": "allow", "catch_up": "latest",
+        "jitter": 0, "lane": "default", "mark": "0", "expires": 30,
+        "job": '{"task":"t","deadline":9000}',
+    }  # fmt: skip
+    definition = Definition.decode(orjson.dumps(told))
+    assert (definition.expires, definition.deadline) == (30, None)
+    assert decode_envelope(definition.envelope_for(5000, 5100)).deadline == 9000
+    assert Definition.decode(definition.encode()) == definition
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"v":2}', b'{"v":1,"task":"t"}'])
@@ -180,6 +194,7 @@ def test_definition_that_is_none(raw: bytes) -> None:
         {"job": 5}, {"lane": 5}, {"mark": 7}, {"overlap": "no"}, {"overlap": []},
         {"catch_up": "no"}, {"window": "x"}, {"window": -1}, {"jitter": "1"}, {"jitter": -1},
         {"start": "x"}, {"end": "x"}, {"max_runs": "x"}, {"max_runs": 0}, {"expires": "x"},
+        {"deadline": "x"}, {"deadline": -1},
     ],
     ids=str,
 )  # fmt: skip
@@ -192,10 +207,10 @@ def test_definition_that_could_not_be_used(wrong: dict[str, object]) -> None:
 
 
 def test_job_of_a_tick() -> None:
-    """It carries the tick, and expires by the time it is enqueued at."""
-    definition = Definition("t", Every(5000), Rules(), '{"task":"t"}', "default", "0", 30)
+    """It carries the tick, and its limits are reckoned from the time it is enqueued at."""
+    definition = Definition("t", Every(5000), Rules(), '{"task":"t"}', "default", "0", 30, 40)
     told = orjson.loads(definition.envelope_for(5000, 5100))
-    assert told == {"task": "t", "scheduled_for": 5000, "expires": 5130}
+    assert told == {"task": "t", "scheduled_for": 5000, "expires": 5130, "deadline": 5140}
     assert job_id("a", 5000) == "a@1970-01-01T00:00:05Z"
 
 

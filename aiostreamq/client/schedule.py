@@ -1,0 +1,102 @@
+"""One schedule, as users see it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.client.context import moment
+from aiostreamq.errors import UsageError
+from aiostreamq.model.cron import Cron
+from aiostreamq.model.pause import has_pause
+from aiostreamq.model.schedule import CatchUp, Definition, Overlap
+
+if TYPE_CHECKING:
+    from aiostreamq.store.timetable import State
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One schedule as it stands. Times are in UTC."""
+
+    name: str
+    task: str  #: name of the task
+    cron: str | None  #: the expression; None where it goes by `every`
+    every: float | None  #: seconds between two ticks; None where it goes by `cron`
+    tz: str  #: name of the time zone that `cron` is meant in
+    overlap: Overlap
+    catch_up: CatchUp
+    window: float | None  #: seconds; what was missed longer ago is not made up for
+    jitter: float  #: seconds by which a job may be started later than planned
+    start: datetime | None  #: no tick before
+    end: datetime | None  #: no tick after
+    max_runs: int | None  #: how many ticks are enqueued at most
+    lane: str  #: of its jobs
+    is_paused: bool
+    are_jobs_paused: bool  #: its task or its lane is: its jobs wait, whether it is or not
+    is_declared: bool  #: code declares it; else it was made at run time
+    declared_at: datetime | None  #: when a worker whose code declares it said so last
+    next: datetime | None  #: the next tick; None where it is paused or over
+    last: datetime | None  #: the last tick that was enqueued
+    last_job_id: str | None  #: the job of that
+    runs: int  #: how many ticks were enqueued
+    skipped: int  #: how many were left out because of `overlap`
+    definition: Definition  #: all of it, as it is kept; not part of the public face
+
+    def upcoming(self, count: int = 5) -> list[datetime]:
+        """Return the next ticks, *count* of them or fewer where it ends before."""
+        if self.next is None:
+            return []
+        before = round(self.next.timestamp() * 1000) - 1
+        left = count if self.max_runs is None else min(count, self.max_runs - self.runs)
+        return [cast("datetime", moment(at)) for at in self.definition.upcoming(before, left)]
+
+
+def definition_of(state: "State") -> Definition:
+    """Return what a schedule says.
+
+    Raises:
+        UsageError: It is nothing that is known here.
+    """
+    try:
+        return Definition.decode(state.definition)
+    except ValueError as error:
+        raise UsageError(
+            f"schedule {state.name!r} is {error}: it may be of a newer release of aiostreamq"
+        ) from error
+
+
+def schedule_of(state: "State", paused: Mapping[str, int]) -> Schedule:
+    """Return a schedule as it stands, beside what is *paused*.
+
+    Raises:
+        UsageError: What it says is nothing that is known here.
+    """
+    definition = definition_of(state)
+    timing, rules = definition.timing, definition.rules
+    is_cron = isinstance(timing, Cron)
+    return Schedule(
+        name=state.name,
+        task=definition.task,
+        cron=timing.expression if is_cron else None,
+        every=None if is_cron else timing.interval / 1000,
+        tz=timing.zone if is_cron else "UTC",
+        overlap=rules.overlap,
+        catch_up=rules.catch_up,
+        window=None if rules.window is None else rules.window / 1000,
+        jitter=rules.jitter / 1000,
+        start=moment(rules.start),
+        end=moment(rules.end),
+        max_runs=rules.max_runs,
+        lane=definition.lane,
+        is_paused=state.is_paused,
+        are_jobs_paused=has_pause(paused, definition.task, definition.lane),
+        is_declared=state.is_code,
+        declared_at=moment(state.seen),
+        next=moment(state.at),
+        last=moment(state.last_at),
+        last_job_id=state.last or None,
+        runs=state.runs,
+        skipped=state.skipped,
+        definition=definition,
+    )
