@@ -31,9 +31,11 @@ def seconds(option: str, value: Duration) -> float:
             found = value
         case int():
             found = float(value) if value < LARGEST else -1.0
-        case _:
+        case str():
             written = _WRITTEN.fullmatch(value)
             found = float(written[1]) * _SECONDS[written[2]] if written else -1.0
+        case _:  # of callers without a type checker
+            found = -1.0
     if not isfinite(found) or found < 0:
         raise UsageError(
             f"{option}={value!r} is no length of time: give seconds, a timedelta, "
@@ -50,6 +52,8 @@ def due_word(delay: Duration | None, at: datetime | None) -> str | None:
     """
     if delay is not None and at is not None:
         raise UsageError("delay= and at= both say when: give one of them")
+    if isinstance(delay, datetime):
+        raise UsageError(f"delay={delay!r} is a moment, no length of time: say at= instead")
     if delay is not None:
         wait_ms = round(seconds("delay", delay) * 1000)
         return f"+{wait_ms}" if wait_ms else None
@@ -76,6 +80,11 @@ def expiry_word(expires: Duration | datetime | None, option: str = "expires") ->
 
 def moment_ms(option: str, at: datetime) -> int:
     """Return *at* in milliseconds since 1970; *option* names it in the error."""
+    if not isinstance(at, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(
+            f"{option}={at!r} is no moment: give a datetime with a time zone; "
+            f"delay= takes a length of time"
+        )
     if at.tzinfo is None:
         raise UsageError(
             f"{option}={at!r} has no time zone: write datetime.now(UTC) or "

@@ -19,7 +19,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 def checked_name(kind: str, name: str) -> str:
     """Return *name*, or raise UsageError where it could not be part of a key."""
-    if not _NAME.fullmatch(name):
+    is_text = isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]  # not all check types
+    if not is_text or not _NAME.fullmatch(name):
         raise UsageError(
             f"{kind} name {name!r} is not usable: "
             f"use 1 to 128 letters, digits, '_', '.', ':' or '-'"

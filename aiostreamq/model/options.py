@@ -59,7 +59,7 @@ class Options:
         if "lane" in words:
             changed = replace(changed, lane=checked_lane(words["lane"]))
         if "retry" in words:
-            changed = replace(changed, retry=words["retry"])
+            changed = replace(changed, retry=_retry(words["retry"]))
         if "durability" in words:
             changed = replace(changed, durability=checked_durability(words["durability"]))
         return changed
@@ -72,6 +72,12 @@ def _timeout(value: Duration | None) -> float | None:
     if found == 0:
         raise UsageError("timeout=0 would stop every run at once; leave it out for no limit")
     return found
+
+
+def _retry(value: Retry | None) -> Retry | None:
+    if not isinstance(value, Retry | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # as there
+        raise UsageError(f"retry={value!r} is no rule: write Retry(5), or None for no retry")
+    return value
 
 
 def checked_durability(word: str) -> Durability:
@@ -90,8 +96,10 @@ def checked_lane(name: str) -> str:
 
 def checked_job_id(job_id: str) -> str:
     """Return *job_id*, or raise UsageError where it could not be a key or a line of a notice."""
-    if not job_id or len(job_id) > 256 or not job_id.isprintable() or " " in job_id:
+    is_text = isinstance(job_id, str)  # pyright: ignore[reportUnnecessaryIsInstance]  # a row has an int
+    if not (is_text and 0 < len(job_id) <= 256 and job_id.isprintable() and " " not in job_id):
         raise UsageError(
-            f"job id {job_id!r} is not usable: use 1 to 256 printable characters without spaces"
+            f"job id {job_id!r} is not usable: use a string of 1 to 256 printable characters "
+            f"without spaces"
         )
     return job_id

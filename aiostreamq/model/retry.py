@@ -37,18 +37,23 @@ class Retry:
 
     def __post_init__(self) -> None:
         """Refuse what can not be meant."""
-        if self.attempts < 1:
+        if type(self.attempts) is not int or self.attempts < 1:
             raise UsageError(
-                f"Retry(attempts={self.attempts}): the first run is one; use 1 or more"
+                f"Retry(attempts={self.attempts!r}): how often it may run, the first run "
+                f"included; use a whole number from 1 on"
             )
+        if type(self.jitter) is not bool:
+            raise UsageError(f"Retry(jitter={self.jitter!r}): use True or False")
         if isinstance(self.backoff, str):
             if self.backoff not in {"exponential", "linear", "fixed"}:
                 raise UsageError(
                     f"Retry(backoff={self.backoff!r}): use 'exponential', 'linear', 'fixed' "
                     f"or a list of pauses"
                 )
-        elif not self.backoff:
-            raise UsageError("Retry(backoff=[]): name at least one pause")
+        elif not isinstance(self.backoff, list | tuple) or not self.backoff:
+            raise UsageError(
+                f"Retry(backoff={self.backoff!r}): name at least one pause, as in [1, 5, '1m']"
+            )
         for pause in () if isinstance(self.backoff, str) else self.backoff:
             seconds("backoff", pause)
         seconds("base", self.base)

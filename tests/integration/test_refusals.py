@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
-from aiostreamq import BrokerError, Context, Queue, QueueUnavailable, Retry, Worker
-from tests.support.redis_server import RedisServer
+from aiostreamq import BrokerError, Context, Job, Queue, QueueUnavailable, Retry, Worker
+from tests.support.redis_server import RedisServer, RedisServerError
 from tests.support.waiting import wait_until
 
 #: Seconds after which a call gives up, in tests about that.
@@ -27,19 +29,62 @@ async def queue(own_redis_server: RedisServer) -> AsyncIterator[Queue]:
         yield queue
 
 
+@contextmanager
+def no_replicas(server: RedisServer) -> Generator[None]:
+    """It wants to be copied, and nobody does."""
+    server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    yield
+    server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+
+
+@contextmanager
+def read_only(server: RedisServer) -> Generator[None]:
+    """It follows another."""
+    server.ask("REPLICAOF", "127.0.0.1", "1")
+    yield
+    server.ask("REPLICAOF", "NO", "ONE")
+
+
+@contextmanager
+def without_master(server: RedisServer) -> Generator[None]:
+    """It follows another that is not there, and tells nothing that may be old."""
+    server.ask("CONFIG", "SET", "replica-serve-stale-data", "no")
+    with read_only(server):
+        yield
+
+
+@contextmanager
+def busy(server: RedisServer) -> Generator[None]:
+    """Somebody's script does not end."""
+    server.ask("CONFIG", "SET", "lua-time-limit", "10")
+
+    def run_on_and_on() -> None:
+        with pytest.raises(RedisServerError, match="killed"):
+            server.ask("EVAL", "while true do end", "0")
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(run_on_and_on)
+        yield
+        server.ask("SCRIPT", "KILL")
+        running.result()
+
+
+@contextmanager
+def unable_to_save(server: RedisServer) -> Generator[None]:
+    """Its snapshots fail: there is something else in their place."""
+    server.directory.joinpath("dump.rdb").mkdir()
+    server.ask("CONFIG", "SET", "save", "3600 1")
+    server.ask("BGSAVE")
+    yield
+    server.ask("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+
+
 REFUSALS = {
-    "NOREPLICAS": (
-        [("CONFIG", "SET", "min-replicas-to-write", "1")],
-        [("CONFIG", "SET", "min-replicas-to-write", "0")],
-    ),
-    "READONLY": ([("REPLICAOF", "127.0.0.1", "1")], [("REPLICAOF", "NO", "ONE")]),
-    "MASTERDOWN": (
-        [
-            ("CONFIG", "SET", "replica-serve-stale-data", "no"),
-            ("REPLICAOF", "127.0.0.1", "1"),
-        ],
-        [("REPLICAOF", "NO", "ONE")],
-    ),
+    "NOREPLICAS": no_replicas,
+    "READONLY": read_only,
+    "MASTERDOWN": without_master,
+    "BUSY": busy,
+    "MISCONF": unable_to_save,
 }
 
 
@@ -47,19 +92,55 @@ REFUSALS = {
 async def test_it_passes(
     queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture, reason: str
 ) -> None:
-    """Enqueueing and working wait until Redis takes writes again, and say once why."""
-    begin, end = REFUSALS[reason]
+    """Enqueueing and working wait until Redis takes commands again, and say once why."""
+    calls: list[asyncio.Future[Job[object]]] = []
+
+    def is_told() -> bool:
+        # A snapshot fails a moment after it was asked for.
+        calls.append(asyncio.ensure_future(queue.enqueue("same", 2)))
+        return reason in caplog.text
+
     async with Worker(queue):
         assert await (await queue.enqueue("same", 1)) == 1
-        for command in begin:
-            own_redis_server.ask(*command)
-        calling = asyncio.ensure_future(queue.enqueue("same", 2))
-        await wait_until(lambda: reason in caplog.text, "the refusal to be logged")
-        assert not calling.done()
-        for command in end:
-            own_redis_server.ask(*command)
-        assert await (await calling) == 2
+        with REFUSALS[reason](own_redis_server):
+            await wait_until(is_told, "the refusal to be logged")
+            calling = asyncio.ensure_future(queue.enqueue("same", 3))
+            await asyncio.wait([calling], timeout=0.1)
+            assert not calling.done()
+        assert await (await calling) == 3
+        assert await asyncio.gather(*await asyncio.gather(*calls)) == [2] * len(calls)
     assert "Redis answers again" in caplog.text
+
+
+def is_loading(server: RedisServer) -> bool:
+    """Whether it has started and does not answer yet."""
+    try:
+        server.ask("PING")
+    except (OSError, RedisServerError) as refusal:
+        return "LOADING" in str(refusal)
+    return False
+
+
+async def test_it_loads(caplog: pytest.LogCaptureFixture) -> None:
+    """Who comes while Redis reads its data waits until it is done."""
+    # It looks at its clients each so many bytes only, so there is some ballast.
+    slowly = ("--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024")
+    with RedisServer("--save", "3600 1", "--rdbcompression", "no", *slowly) as server:
+        for n in range(50):
+            server.ask("SET", f"ballast:{n}", "x" * 2_000)
+        async with Queue(server.url) as queue:
+            queue.task(same)
+            early = await queue.enqueue("same", 1)
+            server.stop()
+            with ThreadPoolExecutor(1) as threads:
+                starting = threads.submit(server.start)  # returns when it has loaded
+                await wait_until(lambda: is_loading(server), "it to load")
+                late = asyncio.ensure_future(queue.enqueue("same", 2))
+                await wait_until(lambda: "LOADING" in caplog.text, "it to be met while it loads")
+                await wait_until(starting.done, "it to have loaded")
+                starting.result()
+            async with Worker(queue):
+                assert await asyncio.gather(early, await late) == [1, 2]
 
 
 async def test_it_lasts(own_redis_server: RedisServer) -> None:

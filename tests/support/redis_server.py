@@ -73,6 +73,11 @@ class RedisServer:
         return self._running().pid
 
     @property
+    def directory(self) -> Path:
+        """Where the server keeps what it writes."""
+        return self._directory
+
+    @property
     def is_alive(self) -> bool:
         """Whether the process exists, be it paused."""
         return self._process is not None and self._process.poll() is None

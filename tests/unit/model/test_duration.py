@@ -1,4 +1,5 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -59,10 +60,11 @@ def test_units(count: int, unit: str) -> None:
         "1e3s",
         "10s\n5s",
         timedelta(seconds=-1),
+        *(None, b"10s", [10], datetime(2026, 1, 1, tzinfo=UTC)),
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_what_is_no_length_of_time(nonsense: Duration) -> None:
+def test_what_is_no_length_of_time(nonsense: Any) -> None:
     """It is refused, and the option and the value are named."""
     with pytest.raises(UsageError, match=r"^result_ttl=.* is no length of time"):
         seconds("result_ttl", nonsense)

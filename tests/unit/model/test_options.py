@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,8 @@ def test_words_are_said_over_what_there_is() -> None:
         OptionWords(result_ttl=-1),
         OptionWords(result_ttl=float("inf")),
         OptionWords(durability="disk"),  # pyright: ignore[reportArgumentType]  # that is what is tested
+        OptionWords(retry=3),  # pyright: ignore[reportArgumentType]  # as above
+        OptionWords(lane=5),  # pyright: ignore[reportArgumentType]  # as above
         OptionWords(lane=""),
         OptionWords(lane="fast lane"),
         OptionWords(lane="returned"),
@@ -51,8 +54,10 @@ def test_job_ids(job_id: str) -> None:
     assert checked_job_id(job_id) == job_id
 
 
-@pytest.mark.parametrize("job_id", ["", "a b", "a\nb", "a\tb", "\x00", "\u2028", "x" * 257])
-def test_what_is_no_job_id(job_id: str) -> None:
+@pytest.mark.parametrize(
+    "job_id", ["", "a b", "a\nb", "a\tb", "\x00", "\u2028", "x" * 257, 7, b"a", None]
+)
+def test_what_is_no_job_id(job_id: Any) -> None:
     """What would break a key or a line of a notice is refused."""
     with pytest.raises(UsageError, match="job id"):
         checked_job_id(job_id)

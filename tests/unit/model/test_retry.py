@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 import pytest
@@ -85,7 +86,9 @@ def test_rule_is_the_same_after_the_wire(rule: Retry, attempt: int, draw: float)
     "words",
     [
         *({"attempts": 0}, {"backoff": "quadratic"}, {"backoff": []}),
-        *({"base": -1}, {"cap": "soon"}),
+        *({"attempts": "5"}, {"attempts": 2.5}, {"attempts": None}, {"attempts": True}),
+        *({"backoff": 10}, {"backoff": [None]}, {"backoff": {1: 2}}, {"jitter": 0.5}),
+        *({"base": -1}, {"cap": "soon"}, {"base": None}),
         *({"on": ValueError}, {"on": "ValueError"}, {"not_on": (ValueError(),)}, {"on": (int,)}),
     ],
 )
@@ -127,3 +130,13 @@ def test_when_a_job_is_due() -> None:
         due_word(None, datetime(2026, 1, 1))  # noqa: DTZ001  # that is the point
     with pytest.raises(UsageError, match="one of them"):
         due_word(1, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("moment", ["10s", 1_767_225_600])
+def test_what_is_no_moment(moment: Any) -> None:
+    """A length of time where a moment is meant is refused, and so is the reverse."""
+    with pytest.raises(UsageError, match=r"^at=.* is no moment: .* delay= takes"):
+        due_word(None, moment)
+    delay: Any = datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.raises(UsageError, match=r"^delay=.* is a moment, .*: say at="):
+        due_word(delay, None)
