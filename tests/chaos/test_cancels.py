@@ -4,8 +4,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from redis.asyncio import Redis
@@ -19,7 +19,7 @@ from tests.chaos.lags import watched_lags
 from tests.chaos.ledger import SETTLING, Book, Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
-from tests.chaos.rhythm import pause_about
+from tests.chaos.rhythm import now_and_then, pause_about
 from tests.chaos.scale import sized
 from tests.support.processes import Program
 from tests.support.proxy import Proxy
@@ -85,7 +85,8 @@ async def cancel_all(url: str, proxy: Proxy, ids: Collection[str]) -> dict[str, 
     cancelled once more.
     """
     some = set(random.sample(list(ids), len(ids) // 3))
-    async with Queue(proxy.url, name=NAME) as through, cut_now_and_then(proxy):
+    drop_one = partial(proxy.drop_replies, 1, to=b"EVALSHA")
+    async with Queue(proxy.url, name=NAME) as through, now_and_then(CUT_EVERY, proxy.cut, drop_one):
         of_killed, answers = await asyncio.gather(
             cancel_and_be_killed(url, some),
             cancel_one_by_one(through, set(ids) - some, KILLS * 0.7),
@@ -140,22 +141,6 @@ async def cancel_in_bulk() -> Counter[JobState]:
         await pause_about(KILLS / 5)
         caught.update(await queue.cancel_many(task=work_in_bulk, state=state))
     return caught
-
-
-@asynccontextmanager
-async def cut_now_and_then(proxy: Proxy) -> AsyncGenerator[None]:
-    """Reset connections, or drop what a script answers."""
-
-    async def cut() -> None:
-        while True:
-            await pause_about(CUT_EVERY)
-            random.choice([proxy.cut, lambda: proxy.drop_replies(1, to=b"EVALSHA")])()
-
-    cutting = asyncio.ensure_future(cut())
-    try:
-        yield
-    finally:
-        cutting.cancel()
 
 
 async def ends_of(

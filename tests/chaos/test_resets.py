@@ -13,7 +13,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
-from tests.chaos.rhythm import pause_about
+from tests.chaos.rhythm import now_and_then, pause_about
 from tests.chaos.scale import sized
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -62,12 +62,6 @@ class Mischief:
         self.done += 1
         random.choice(self._ways)()
 
-    async def for_ever(self, every: float) -> None:
-        """Do something every so many seconds, about."""
-        while True:
-            await pause_about(every)
-            self.once()
-
 
 async def enqueue_and_await(load: Load, mischief: Mischief) -> list[asyncio.Future[list[Run]]]:
     """Enqueue all, with a fault for each batch; returns the awaits, which go on."""
@@ -95,10 +89,9 @@ async def test_resets_and_dropped_replies(
     of_client, of_workers = Mischief(proxies[0]), Mischief(proxies[1])
     fleet.options += ["--lease", f"{LEASE:g}", "--concurrency", "20"]
     await fleet.start(WORKERS, url=proxies[1].url)
-    spoiling = asyncio.ensure_future(of_workers.for_ever(0.05))
-    awaits = await enqueue_and_await(load, of_client)
-    hung = await asyncio.wait(awaits, timeout=PATIENCE)
-    spoiling.cancel()
+    async with now_and_then(0.05, of_workers.once):
+        awaits = await enqueue_and_await(load, of_client)
+        hung = await asyncio.wait(awaits, timeout=PATIENCE)
     for proxy in proxies:
         proxy.mend()
     told = await load.outcomes() if not hung[1] else {}

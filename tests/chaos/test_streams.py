@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import cast
 
@@ -18,7 +18,7 @@ from tests.chaos.killing import STUBBORN, kill_beside_a_stopped_one
 from tests.chaos.ledger import SETTLING, Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
-from tests.chaos.rhythm import pause_about
+from tests.chaos.rhythm import now_and_then, pause_about
 from tests.chaos.scale import sized
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -110,21 +110,9 @@ async def trouble(client: Redis, fleet: Fleet, ledger: Ledger) -> list[Fault]:
     return faults
 
 
-@asynccontextmanager
-async def spoiled(proxy: Proxy) -> AsyncGenerator[None]:
-    """Cut the connections of who follows, at once or within a reply."""
-
-    async def spoil() -> None:
-        while True:
-            await pause_about(CUT_EVERY)
-            random.choice([proxy.cut, lambda: proxy.cut_after(random.randrange(4000))])()
-
-    spoiling = asyncio.ensure_future(spoil())
-    try:
-        yield
-    finally:
-        spoiling.cancel()
-        proxy.mend()
+def cut_within_a_reply(proxy: Proxy) -> None:
+    """Let the next replies through only so far."""
+    proxy.cut_after(random.randrange(4000))
 
 
 async def told_to(following: Mapping[str, list[asyncio.Task[Told]]]) -> dict[str, list[Told]]:
@@ -158,7 +146,11 @@ async def test_streams_while_workers_die(
     calls += [tell_progress.bind(SAID, PAUSE) for _ in range(REPORTS)]
     random.shuffle(calls)
     jobs = [job.id for job in await queue.enqueue_many(calls)]
-    async with Proxy(server.port) as proxy, Queue(proxy.url, name=NAME) as through, spoiled(proxy):
+    async with (
+        Proxy(server.port) as proxy,
+        Queue(proxy.url, name=NAME) as through,
+        now_and_then(CUT_EVERY, proxy.cut, partial(cut_within_a_reply, proxy)),
+    ):
         ways = (partial(follow, queue, leaving=LEAVING), partial(follow, through))
         following = {job: [asyncio.create_task(way(job)) for way in ways] for job in jobs}
         await wait_until(lambda: ledger.count("start") >= SLOTS * WORKERS, "all to be at work")
