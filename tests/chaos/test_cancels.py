@@ -16,7 +16,7 @@ from tests.chaos.app import NAME, Run, queue, work, work_aside, work_in_bulk
 from tests.chaos.fleet import Fault, Fleet
 from tests.chaos.killing import STUBBORN, kill_at_random
 from tests.chaos.lags import watched_lags
-from tests.chaos.ledger import SETTLING, Book, Ledger
+from tests.chaos.ledger import Book, Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import now_and_then, pause_about
@@ -127,7 +127,7 @@ async def kill_and_cancel(
     answers: dict[str, Answer] = {}
 
     async def cancel_what_ran(fault: Fault) -> None:
-        for run in ledger.book().in_flight(fault.pid, fault.at):
+        for run in ledger.book().in_flight(fault):
             if run.job in doomed:
                 answers[run.job] = Answer(await queue.job(run.job).cancel(), time.monotonic())
 
@@ -206,8 +206,8 @@ async def test_cancels_while_workers_die(
     over, asked = of_states(answers, *WAITING), of_states(answers, JobState.RUNNING)
     again, late = of_states(answers, JobState.CANCELLED), of_states(answers, JobState.DONE)
     stopped = times_after(book, {job: asked[job] for job in asked.keys() & cancelled}, "cut")
-    hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
-    mistaken = 2 * SLOTS * len(fleet.lines_with("was taken for dead"))
+    hit = len(book.hit(faults))
+    mistaken = 2 * SLOTS * fleet.taken_for_dead
     stored = await invariants.stored_outcomes(client, load.accepted)
     line = Line(
         "cancels",
@@ -216,7 +216,7 @@ async def test_cancels_while_workers_die(
         f"{KILLS} kill -9, 1 of who cancels, whose connection is cut every {CUT_EVERY:g} s",
         lost=len(book.lost(load.accepted, cancelled)),
         duplicates=book.ended_again,
-        recovery=max(took for fault in faults for took in book.recoveries(fault.pid, fault.at)),
+        recovery=max(book.recoveries(faults)),
         figures={
             "caught": ", ".join(f"{caught[one]} {one}" for one in (*WAITING, JobState.RUNNING)),
             "by the name of their task": str(of_bulk.total()),

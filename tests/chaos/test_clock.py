@@ -15,7 +15,7 @@ from tests.chaos import invariants
 from tests.chaos.app import KEEP, Run
 from tests.chaos.feed import feeding
 from tests.chaos.fleet import LEASE, Fault, Fleet
-from tests.chaos.ledger import SETTLING, Ledger
+from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause
@@ -112,9 +112,9 @@ async def test_clock_is_stepped(
     codes = await fleet.dismiss()
 
     book = ledger.book()
-    running = sum(len(book.in_flight(fault.pid, fault.at)) for fault in faults)
-    hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
-    recoveries = [took for fault in faults for took in book.recoveries(fault.pid, fault.at)]
+    running = sum(len(book.in_flight(fault)) for fault in faults)
+    hit = len(book.hit(faults))
+    recoveries = book.recoveries(faults)
     line = Line(
         NAME,
         SCENARIO,
@@ -133,7 +133,7 @@ async def test_clock_is_stepped(
     assert line.lost == 0
     assert line.duplicates <= book.started_again <= hit
     assert max(recoveries) <= LEASE + 1.0 + SLACK
-    assert not fleet.lines_with("was taken for dead")
+    assert not fleet.taken_for_dead
     assert codes == [0] * WORKERS
     await invariants.check_answers(client, told)
     await invariants.check(client, load.accepted)

@@ -138,8 +138,8 @@ async def test_counters_while_workers_die(
     truth = Counter(way_of(kept) for kept in stored.values() if kept)
     missing, too_many = truth - counted(seen), counted(seen) - truth
     at_most = sum(untold(book, kill) for kill in kills)
-    hit = sum(len(book.in_flight(one.pid, one.at, SETTLING)) for one in (*kills, *stops))
-    mistaken = 2 * SLOTS * len(fleet.lines_with("was taken for dead"))
+    hit = len(book.hit((*kills, *stops)))
+    mistaken = 2 * SLOTS * fleet.taken_for_dead
     line = Line(
         "counters",
         f"counters of {WORKERS} workers that are killed or stopped",
@@ -147,7 +147,7 @@ async def test_counters_while_workers_die(
         f"{len(kills)} kill -9, {len(stops)} SIGSTOP, {ROUNDS} times all connections cut",
         lost=len(ending) - truth.total(),
         duplicates=book.ended_again,
-        recovery=max(took for kill in kills for took in book.recoveries(kill.pid, kill.at)),
+        recovery=max(book.recoveries(kills)),
         figures={
             "ended": f"{truth.total():,}",
             "not counted": str(missing.total()),

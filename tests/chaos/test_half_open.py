@@ -123,7 +123,7 @@ async def test_half_open_connections(
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert max(slowest for _, slowest, _ in rounds) <= LEASE + SLACK
     assert max(told for _, _, told in rounds) <= 2 * REPLY_TIMEOUT + SLACK
-    assert not fleet.lines_with("was taken for dead")
+    assert not fleet.taken_for_dead
     assert codes == [0, 0]
     await invariants.check_answers(client, told)
     await invariants.check(client, load.accepted)
@@ -162,7 +162,7 @@ async def test_slow_network(
     report.add(line)
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert slowest <= 2 * REPLY_TIMEOUT
-    assert not fleet.lines_with("was taken for dead")
+    assert not fleet.taken_for_dead
     assert codes == [0, 0]
     await invariants.check_answers(client, told)
     await invariants.check(client, load.accepted)

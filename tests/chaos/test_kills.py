@@ -1,6 +1,7 @@
 """Workers are killed at random while they work."""
 
 import asyncio
+from collections import Counter
 from statistics import median
 
 from redis.asyncio import Redis
@@ -8,7 +9,7 @@ from redis.asyncio import Redis
 from tests.chaos import invariants
 from tests.chaos.fleet import LEASE, Fleet
 from tests.chaos.killing import kill_at_random
-from tests.chaos.ledger import SETTLING, Ledger
+from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report, seconds
 from tests.chaos.rhythm import pause
@@ -45,10 +46,10 @@ async def test_random_kills(
     codes = await fleet.dismiss()
 
     book = ledger.book()
-    running = sum(len(book.in_flight(fault.pid, fault.at)) for fault in faults)
-    hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
-    mistaken = len(fleet.lines_with("was taken for dead"))
-    recoveries = [took for fault in faults for took in book.recoveries(fault.pid, fault.at)]
+    running = sum(len(book.in_flight(fault)) for fault in faults)
+    hit = len(book.hit(faults))
+    mistaken = fleet.taken_for_dead
+    recoveries = book.recoveries(faults)
     line = Line(
         "kills",
         f"{WORKERS} workers, a random `kill -9` every second",
@@ -69,9 +70,8 @@ async def test_random_kills(
     assert line.lost == 0
     # Three times unlucky is poison, as far as anyone can tell. The first time it may have waited
     # in its worker; then it must have run.
-    for job in given_up:
-        hits = [run for fault in faults for run in book.in_flight(fault.pid, fault.at)]
-        assert len([run for run in hits if run.job == job]) >= MAX_DELIVERIES - 1
+    times = Counter(run.job for fault in faults for run in book.in_flight(fault))
+    assert all(times[job] >= MAX_DELIVERIES - 1 for job in given_up)
     # On a machine that holds a worker up for a lease, that is a fault of its own.
     assert line.duplicates <= book.started_again <= hit + mistaken * 2 * SLOTS
     assert max(recoveries) <= LEASE + 1.0 + SLACK

@@ -68,7 +68,7 @@ async def test_redis_is_full(
     assert len(load.accepted) == ROUNDS * JOBS
     assert ended_when_full >= ROUNDS * WORKERS * 8
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
-    assert not fleet.lines_with("was taken for dead")
+    assert not fleet.taken_for_dead
     assert codes == [0] * WORKERS
     await invariants.check_answers(client, told)
     await invariants.check(client, load.accepted)

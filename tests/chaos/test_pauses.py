@@ -33,8 +33,8 @@ async def pause_at_random(fleet: Fleet, ledger: Ledger, count: int) -> list[Faul
 
         def is_robbed(fault: Fault = fault) -> bool:
             book = ledger.book()
-            hit = book.in_flight(fault.pid, fault.at)
-            return len(hit) == len(book.recoveries(fault.pid, fault.at))
+            hit = book.in_flight(fault)
+            return len(hit) == len(book.recoveries([fault]))
 
         await wait_until(is_robbed, "the jobs of the stopped worker to start elsewhere", timeout=15)
         fleet.go_on(victim)
@@ -57,10 +57,10 @@ async def test_random_pauses(
     codes = await fleet.dismiss()
 
     book = ledger.book()
-    hit = [(run, fault) for fault in faults for run in book.in_flight(fault.pid, fault.at)]
+    hit = [run for fault in faults for run in book.in_flight(fault)]
     late = sum(
         (run.job, run.delivery) in {(end.job, end.delivery) for end in book.ends[run.job]}
-        for run, _ in hit
+        for run in hit
     )
     refused = len(fleet.lines_with("outcome refused"))
     line = Line(
@@ -70,7 +70,7 @@ async def test_random_pauses(
         f"{PAUSES} SIGSTOP",
         lost=len(book.lost(load.accepted)),
         duplicates=book.ended_again,
-        recovery=max(took for fault in faults for took in book.recoveries(fault.pid, fault.at)),
+        recovery=max(book.recoveries(faults)),
         figures={
             "in flight at the stops": str(len(hit)),
             "bodies that ended late": str(late),
@@ -81,9 +81,9 @@ async def test_random_pauses(
     assert line.lost == 0
     assert line.duplicates <= len(hit)
     assert late <= refused
-    assert len(fleet.lines_with("was taken for dead")) >= PAUSES
+    assert fleet.taken_for_dead >= PAUSES
     assert not fleet.errors("was taken for dead")
-    for run, _ in hit:
+    for run in hit:
         _, delivery, attempt = told[run.job]
         assert delivery > run.delivery, f"{run} has answered after others had taken over"
         assert attempt == 1

@@ -81,7 +81,7 @@ async def test_redis_is_killed(
     report.add(line)
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert not load.uncertain
-    assert not fleet.lines_with("was taken for dead")
+    assert not fleet.taken_for_dead
     assert codes == [0] * WORKERS
     await invariants.check_answers(client, told)
     await invariants.check(client, load.accepted)

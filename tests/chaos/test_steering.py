@@ -16,7 +16,7 @@ from tests.chaos.fleet import LEASE, Fault, Fleet
 from tests.chaos.invariants import KEYS
 from tests.chaos.killing import STUBBORN, kill_at_random
 from tests.chaos.lanes_app import queue, work, work_aside, work_in_bulk, work_later, work_slowly
-from tests.chaos.ledger import SETTLING, Event, Ledger
+from tests.chaos.ledger import Event, Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause, pause_about
@@ -254,8 +254,8 @@ async def test_pauses_while_workers_and_redis_die(
         sum(span.begun < end for span in unit.spans) for unit, end in zip(units, last, strict=True)
     ]
     early = [event for job in later for event in book.starts[job] if event.at < resumed]
-    hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
-    mistaken = 2 * SLOTS * len(fleet.lines_with("was taken for dead"))
+    hit = len(book.hit(faults))
+    mistaken = 2 * SLOTS * fleet.taken_for_dead
     line = Line(
         "steering",
         f"a task and a lane paused and resumed, {WORKERS} workers and Redis killed",

@@ -15,7 +15,7 @@ from tests.chaos.app import KEEP, NAME, queue, tell, tell_progress
 from tests.chaos.fleet import Fault, Fleet
 from tests.chaos.invariants import KEYS
 from tests.chaos.killing import STUBBORN, kill_beside_a_stopped_one
-from tests.chaos.ledger import SETTLING, Ledger
+from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import now_and_then, pause_about
@@ -169,8 +169,8 @@ async def test_streams_while_workers_die(
         for events in [*told[job], afterwards[job]]
         for one in mistakes(events, number)
     ]
-    hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
-    mistaken = 2 * SLOTS * len(fleet.lines_with("was taken for dead"))
+    hit = len(book.hit(faults))
+    mistaken = 2 * SLOTS * fleet.taken_for_dead
     events = [event for of_job in told.values() for of_one in of_job for event in of_one]
     line = Line(
         "streams",
@@ -179,7 +179,7 @@ async def test_streams_while_workers_die(
         f"{ROUNDS * KILLS} kill -9, {ROUNDS} SIGSTOP, {proxy.connections_made - 3} connections cut",
         lost=len(book.lost(jobs)),
         duplicates=book.ended_again,
-        recovery=max(took for fault in faults for took in book.recoveries(fault.pid, fault.at)),
+        recovery=max(book.recoveries(faults)),
         figures={
             "told to two who follow each": f"{len(events):,} events",
             "holes, doubles or runs mixed": str(len(wrong)),
