@@ -13,12 +13,12 @@ from redis.asyncio import Redis
 from aiostreamq import JobCancelled, JobState, Queue
 from tests.chaos import invariants
 from tests.chaos.app import NAME, Run, queue, work, work_aside, work_in_bulk
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fault, Fleet
 from tests.chaos.killing import STUBBORN, kill_at_random
 from tests.chaos.lags import watched_lags
 from tests.chaos.ledger import Book, Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import now_and_then, pause_about
 from tests.chaos.scale import sized
 from tests.support.processes import Program
@@ -175,12 +175,7 @@ def times_after(book: Book, answers: Answers, *kinds: str) -> list[float]:
 
 
 async def test_cancels_while_workers_die(
-    client: Redis,
-    server: RedisServer,
-    fleet: Fleet,
-    load: Load,
-    ledger: Ledger,
-    report: Report,
+    client: Redis, server: RedisServer, fleet: Fleet, load: Load, ledger: Ledger, ending: Ending
 ) -> None:
     """What has not begun never does, what runs is stopped at once, and all others are done."""
     fleet.options += ["--concurrency", str(SLOTS), *STUBBORN]
@@ -199,23 +194,19 @@ async def test_cancels_while_workers_die(
         await queue.resume(task=work_aside)
         told, cancelled, hung = await ends_of(awaits)
         await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
     caught = Counter(answer.state for answer in answers.values())
     over, asked = of_states(answers, *WAITING), of_states(answers, JobState.RUNNING)
     again, late = of_states(answers, JobState.CANCELLED), of_states(answers, JobState.DONE)
     stopped = times_after(book, {job: asked[job] for job in asked.keys() & cancelled}, "cut")
-    hit = len(book.hit(faults))
-    mistaken = 2 * SLOTS * fleet.taken_for_dead
     stored = await invariants.stored_outcomes(client, load.accepted)
-    line = Line(
+    line = ending.report(
         "cancels",
         f"a third of the jobs cancelled, {WORKERS} workers killed at random",
-        len(load.accepted),
+        load.accepted,
         f"{KILLS} kill -9, 1 of who cancels, whose connection is cut every {CUT_EVERY:g} s",
-        lost=len(book.lost(load.accepted, cancelled)),
-        duplicates=book.ended_again,
+        given_up=cancelled,
         recovery=max(book.recoveries(faults)),
         figures={
             "caught": ", ".join(f"{caught[one]} {one}" for one in (*WAITING, JobState.RUNNING)),
@@ -226,12 +217,11 @@ async def test_cancels_while_workers_die(
             "hung awaits": str(hung),
         },
     )
-    report.add(line)
     assert line.lost == 0
     assert hung == 0
     assert all(caught[state] for state in (*WAITING, JobState.RUNNING)), caught
     # What runs in a worker that others take for dead may be cancelled while it waits for them.
-    assert len(times_after(book, over, "start")) <= mistaken
+    assert len(times_after(book, over, "start")) <= ending.may_run_again((), SLOTS)
     assert max(times_after(book, asked | again, "start", "end"), default=0) <= PROMPT
     # One caught running may have come to its end in that moment. Nothing else may.
     assert over.keys() | again.keys() <= cancelled
@@ -239,12 +229,10 @@ async def test_cancels_while_workers_die(
     assert singles - doomed <= told.keys()
     waited = of_bulk.total() - of_bulk[JobState.RUNNING]
     assert waited <= len(bulk & cancelled) <= of_bulk.total()
-    assert line.duplicates <= book.started_again <= hit + mistaken
-    assert codes == [0] * WORKERS
+    assert line.duplicates <= book.started_again <= ending.may_run_again(faults, SLOTS)
     assert not fleet.errors("was taken for dead", "jobs up after")
     assert not wrong_lags
-    await invariants.check_answers(client, told)
     assert {
         job for job, kept in stored.items() if kept and kept["state"] == "cancelled"
     } == cancelled
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)

@@ -5,14 +5,12 @@ import random
 from collections.abc import AsyncGenerator, Callable
 
 import pytest
-from redis.asyncio import Redis
 
-from tests.chaos import app, invariants
+from tests.chaos import app
 from tests.chaos.app import Run
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fleet
-from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import now_and_then, pause_about
 from tests.chaos.scale import sized
 from tests.support.proxy import Proxy
@@ -78,12 +76,7 @@ async def enqueue_and_await(load: Load, mischief: Mischief) -> list[asyncio.Futu
 
 
 async def test_resets_and_dropped_replies(
-    proxies: tuple[Proxy, Proxy],
-    client: Redis,
-    fleet: Fleet,
-    load: Load,
-    ledger: Ledger,
-    report: Report,
+    proxies: tuple[Proxy, Proxy], fleet: Fleet, load: Load, ending: Ending
 ) -> None:
     """Each job is there once, runs once, and whoever awaits it is told."""
     of_client, of_workers = Mischief(proxies[0]), Mischief(proxies[1])
@@ -95,27 +88,20 @@ async def test_resets_and_dropped_replies(
     for proxy in proxies:
         proxy.mend()
     told = await load.outcomes() if not hung[1] else {}
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
-    line = Line(
+    line = ending.report(
         "resets",
         "enqueues and awaits through resets, dropped and cut replies",
-        len(load.accepted),
+        load.accepted,
         f"{of_client.done} faults for the client, {of_workers.done} for the workers",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         figures={
             "enqueued twice": str(len(book.starts.keys() - load.accepted.keys())),
             "enqueues that raised": str(len(load.uncertain)),
             "hung awaits": str(BATCH * len(hung[1])),
         },
     )
-    report.add(line)
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert len(load.accepted) == len(book.starts) == JOBS
     assert not hung[1]
-    assert codes == [0] * WORKERS
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)
