@@ -192,7 +192,7 @@ class Broker:
             worker: Who says so; it makes one call at a time.
             number: Another than that of its last call.
         """
-        tally = tally_of(batch, [ended.delivery.job_id for ended in batch], self.clock.now_ms())
+        tally = tally_of(batch, self.clock.now_ms())
         if not tally.kinds:
             return
         keys = [self.keys.recent, self.keys.counted(worker)]

@@ -40,7 +40,7 @@ def settlement(job_id: str, kind: str, waited: float = 0.0, ran: float = 0.0) ->
 
 def tally(*batch: Settlement) -> Tally:
     """Add a batch up."""
-    return tally_of(batch, [one.delivery.job_id for one in batch], NOW_MS)
+    return tally_of(batch, NOW_MS)
 
 
 def counted(told: str) -> dict[str, str]:
@@ -50,7 +50,7 @@ def counted(told: str) -> dict[str, str]:
 
 
 def entry_of(told: Tally) -> dict[bytes, bytes]:
-    """Return the entry of `recent` that settle.lua makes of it."""
+    """Return the entry of `recent` that count.lua makes of it."""
     return {b"kinds": told.kinds.encode(), b"codes": told.codes.encode(), b"ids": told.ids.encode()}
 
 
