@@ -199,7 +199,8 @@ class Executor:
         return self._suspects.is_closed
 
     def _start(self, delivery: Delivery) -> None:
-        if (delivery.stream, delivery.entry) in self.running:
+        key = delivery.stream, delivery.entry
+        if key in self.running:
             return  # somebody has deleted the group, and Redis sent everything again
         try:
             envelope = decode_envelope(delivery.envelope)
@@ -216,14 +217,14 @@ class Executor:
         run = Run(delivery, envelope, task.spec, self._now)
         if self._paused and self._exits.hold(delivery, task.spec):
             return
-        if self._cancelled and self._cancelled.pop((delivery.stream, delivery.entry), None):
+        if self._cancelled and self._cancelled.pop(key, None):
             self._settle(end_unrun(run, JobState.CANCELLED))
             return
         is_limited = envelope.expires is not None or envelope.deadline is not None
         if is_limited and has_expired(run, self._clock.now_ms()):
             self._settle(end_unrun(run, JobState.EXPIRED))
             return
-        self.running[delivery.stream, delivery.entry] = run
+        self.running[key] = run
         if delivery.deaths:
             self._admit(run)
         else:
