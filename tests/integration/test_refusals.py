@@ -132,6 +132,14 @@ class Gated:
         return n
 
 
+async def end_refused(gated: Gated, server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Let jobs that run end, and Redis refuse that."""
+    await wait_until(lambda: gated.ran, "a job to begin")
+    refuse_ends(server)
+    gated.gate.set()
+    await wait_until(lambda: "outcomes were refused" in caplog.text, "the refusal")
+
+
 async def test_outcomes_are_refused(
     queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,9 +148,7 @@ async def test_outcomes_are_refused(
     hold = queue.task(gated.hold)
     async with Worker(queue, concurrency=2):
         jobs = await queue.enqueue_many(hold.bind(n) for n in range(100))
-        await wait_until(lambda: gated.ran, "a job to begin")
-        refuse_ends(own_redis_server)
-        gated.gate.set()
+        await end_refused(gated, own_redis_server, caplog)
         await wait_until(lambda: "still refused" in caplog.text, "a second try")
         assert gated.ran.total() < 20
         take_ends(own_redis_server)
@@ -202,10 +208,7 @@ async def test_refused_to_the_end(
     hold = queue.task(gated.hold)
     async with Worker(queue, lease=1):
         job = await hold.enqueue(1)
-        await wait_until(lambda: gated.ran, "it to begin")
-        refuse_ends(own_redis_server)
-        gated.gate.set()
-        await wait_until(lambda: "outcomes were refused" in caplog.text, "the refusal")
+        await end_refused(gated, own_redis_server, caplog)
     take_ends(own_redis_server)
     assert gated.ran[1] == 1
     async with Worker(queue, lease=1):
@@ -221,9 +224,6 @@ async def test_stops_when_it_is_taken_again(
     hold = queue.task(gated.hold)
     async with Worker(queue):
         job = await hold.enqueue(1)
-        await wait_until(lambda: gated.ran, "it to begin")
-        refuse_ends(own_redis_server)
-        gated.gate.set()
-        await wait_until(lambda: "outcomes were refused" in caplog.text, "the refusal")
+        await end_refused(gated, own_redis_server, caplog)
         take_ends(own_redis_server)
     assert await job.status() == "done"
