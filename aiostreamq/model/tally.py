@@ -64,9 +64,7 @@ def kind_of(task: str, state: JobState, ran: float | None) -> str:
     return f"{task}|{state.value}|{UNKNOWN if ran is None else bisect(BOUNDS, ran)}"
 
 
-def tally_of(
-    batch: Sequence[Settlement], job_ids: Sequence[str], now_ms: float, now: float
-) -> Tally:
+def tally_of(batch: Sequence[Settlement], now_ms: float, now: float) -> Tally:
     """Add up how jobs ended.
 
     Of the jobs of one task that ended together, only the first is asked how long it had
@@ -74,14 +72,13 @@ def tally_of(
 
     Args:
         batch: Their ends.
-        job_ids: The same jobs, by name.
         now_ms: Milliseconds since 1970, by Redis's clock.
         now: The same moment by the monotonic clock, which they began by.
     """
     if not batch:
         return Tally()
     kinds = [*map(_KIND, batch)]
-    ids = " ".join(job_ids)
+    ids = " ".join([ended.delivery.job_id for ended in batch])
     if len(ids) > RECENT_IDS:
         ids = ids[: ids.rfind(" ", 0, RECENT_IDS + 1)]
     if kinds.count(kinds[0]) == len(kinds):  # as usual, and a good deal cheaper

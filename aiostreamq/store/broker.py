@@ -195,8 +195,7 @@ class Broker:
             worker: Who says so; it makes one call at a time.
             number: Another than that of its last call.
         """
-        ids = [ended.delivery.job_id for ended in batch]
-        tally = tally_of(batch, ids, self.clock.now_ms(), monotonic())
+        tally = tally_of(batch, self.clock.now_ms(), monotonic())
         if not tally.kinds:
             return
         keys = [self.keys.recent, self.keys.counted(worker)]

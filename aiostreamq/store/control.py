@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
+from aiostreamq.store.reading import pairs_of
+
 if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.link import Link
@@ -40,10 +42,4 @@ class ControlStream:
         if found is None:
             return after, []
         [[_, entries]] = cast("list[tuple[bytes, list[tuple[bytes, list[bytes]]]]]", found)
-        return entries[-1][0].decode(), [_word(fields) for _, fields in entries]
-
-
-def _word(fields: list[bytes]) -> Word:
-    # Strangers may write here too: what is no text is no word of ours.
-    told = [part.decode(errors="replace") for part in fields]
-    return dict(zip(told[::2], told[1::2], strict=True))
+        return entries[-1][0].decode(), [pairs_of(fields) for _, fields in entries]

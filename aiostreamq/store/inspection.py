@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
+from aiostreamq.store.groups import facts_of, own_group
 from aiostreamq.store.link import CommandError
 
 if TYPE_CHECKING:
@@ -66,26 +67,26 @@ class Inspection:
 
     async def _group(self, stream: str) -> GroupState:
         length = cast("int", await self._broker.call("XLEN", stream))
+        no_group = GroupState(stream, length, False, 0, None, False, {})
         try:
             # In this order: what is read meanwhile may be deleted, but not the other way round.
-            about = _facts(await self._broker.call("XINFO", "STREAM", stream))
-            told = await self._broker.call("XINFO", "GROUPS", stream)
+            about = facts_of(await self._broker.call("XINFO", "STREAM", stream))
+            group = own_group(await self._broker.call("XINFO", "GROUPS", stream))
         except CommandError:
-            about, told = {}, []
-        for facts in map(_facts, cast("list[Reply]", told)):
-            if facts.get(b"name") == GROUP.encode():
-                pending = cast("list[Reply]", await self._broker.call("XPENDING", stream, GROUP))
-                owners = cast("list[tuple[bytes, bytes]] | None", pending[3]) or []
-                return GroupState(
-                    stream,
-                    length,
-                    True,
-                    cast("int", pending[0]),
-                    cast("int | None", facts.get(b"lag")),
-                    b"lag" in facts and not _is_told_soon(about, facts),
-                    {name.decode(): int(count) for name, count in owners},
-                )
-        return GroupState(stream, length, False, 0, None, False, {})
+            return no_group
+        if group is None:
+            return no_group
+        pending = cast("list[Reply]", await self._broker.call("XPENDING", stream, GROUP))
+        owners = cast("list[tuple[bytes, bytes]] | None", pending[3]) or []
+        return GroupState(
+            stream,
+            length,
+            True,
+            cast("int", pending[0]),
+            cast("int | None", group.get(b"lag")),
+            b"lag" in group and not _is_told_soon(about, group),
+            {name.decode(): int(count) for name, count in owners},
+        )
 
     async def scan(self) -> Scanned:
         """Look at the keys of the queue, in steps that let others pass between them."""
@@ -142,11 +143,6 @@ class Inspection:
 def _literal(text: str) -> str:
     """Return the pattern that only *text* matches."""
     return "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in text)
-
-
-def _facts(told: "Reply") -> "dict[bytes, Reply]":
-    flat = cast("list[Reply]", told)
-    return dict(zip(cast("list[bytes]", flat[::2]), flat[1::2], strict=True))
 
 
 def _is_told_soon(stream: "Mapping[bytes, Reply]", group: "Mapping[bytes, Reply]") -> bool:

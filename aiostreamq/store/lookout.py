@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP, RETURNED
 from aiostreamq.model.pause import holding
+from aiostreamq.store.groups import last_delivered
+from aiostreamq.store.reading import pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -97,11 +99,11 @@ class Lookout:
         replies = await asyncio.gather(
             *(self._ask("HGETALL", self._keys.stats(minute)) for minute in minutes)
         )
-        return [_text_pairs(reply) for reply in replies]
+        return [pairs_of(cast("list[bytes]", reply)) for reply in replies]
 
     async def workers(self) -> "list[tuple[str, str, bytes | None]]":
         """Every worker: its name, its beat, and what it told of itself."""
-        beats = _text_pairs(await self._ask("HGETALL", self._keys.workers))
+        beats = pairs_of(cast("list[bytes]", await self._ask("HGETALL", self._keys.workers)))
         if not beats:
             return []
         told = await self._ask("MGET", *map(self._keys.worker, beats))
@@ -115,7 +117,7 @@ class Lookout:
         """
         await self._broker.open()
         told = await self._broker.call("HGETALL", self._keys.paused, deadline=deadline)
-        return holding(_text_pairs(told), self._broker.clock.now_ms())
+        return holding(pairs_of(cast("list[bytes]", told)), self._broker.clock.now_ms())
 
     async def now_ms(self) -> int:
         """Milliseconds since 1970, by Redis's clock."""
@@ -226,11 +228,7 @@ class Lookout:
 
     async def _last_delivered(self, stream: str) -> str:
         """Up to which entry workers have read a stream."""
-        for told in cast("list[list[bytes]]", await self._ask("XINFO", "GROUPS", stream)):
-            facts = dict(zip(told[::2], told[1::2], strict=True))
-            if facts.get(b"name") == GROUP.encode():
-                return facts[b"last-delivered-id"].decode()
-        return "0-0"
+        return last_delivered(await self._ask("XINFO", "GROUPS", stream))
 
     async def _ask(self, *command: "Argument") -> "Reply":
         # Opened first, as that gives up where there is no Redis at all.
@@ -261,10 +259,3 @@ def _entries(reply: "Reply") -> list[Fields]:
 def _pairs(reply: "Reply") -> "Mapping[bytes, bytes]":
     flat = cast("list[bytes]", reply)
     return dict(zip(flat[::2], flat[1::2], strict=False))
-
-
-def _text_pairs(reply: "Reply") -> "Mapping[str, str]":
-    return {
-        name.decode(errors="replace"): value.decode(errors="replace")
-        for name, value in _pairs(reply).items()
-    }

@@ -34,7 +34,7 @@ class Read:
 
 
 def pairs_of(told: "Sequence[bytes]") -> dict[str, str]:
-    """A hash as Redis tells it. Strangers may have written what is no text."""
+    """A hash, or the fields of an entry, as Redis tells it. Strangers may write what is no text."""
     texts = [part.decode(errors="replace") for part in told]
     return dict(zip(texts[::2], texts[1::2], strict=True))
 

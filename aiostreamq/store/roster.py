@@ -12,6 +12,7 @@ from aiostreamq.store.broker import (
     Broker,
 )
 from aiostreamq.store.connector import CLIENT_NAME
+from aiostreamq.store.reading import pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -71,8 +72,7 @@ class Roster:
             found = await self._broker.run("census", keys, [GROUP, lease_ms])
         else:
             found = await self._broker.call("HGETALL", self._workers)
-        words = [word.decode() for word in cast("list[bytes]", found)]
-        return dict(zip(words[::2], words[1::2], strict=True))
+        return pairs_of(cast("list[bytes]", found))
 
     async def disconnect(self, name: str) -> None:
         """Cut the blocking read of a dead worker.

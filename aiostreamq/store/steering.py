@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.pause import holding
+from aiostreamq.store.groups import last_delivered
 from aiostreamq.store.reading import pairs_of
 
 if TYPE_CHECKING:
@@ -135,11 +136,7 @@ class Steering:
             first = f"({entries[-1][0].decode()}"
 
     async def _last_delivered(self, stream: str) -> str:
-        for group in cast("list[list[bytes]]", await self._broker.call("XINFO", "GROUPS", stream)):
-            told = dict(zip(group[::2], group[1::2], strict=True))
-            if told[b"name"].decode() == GROUP:
-                return told[b"last-delivered-id"].decode()
-        return "0-0"
+        return last_delivered(await self._broker.call("XINFO", "GROUPS", stream))
 
     async def pause(self, words: "Sequence[str]", until: str) -> int:
         """Pause tasks and lanes, written as `paused_words` does; returns how many were not.

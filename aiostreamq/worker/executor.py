@@ -1,13 +1,12 @@
 """Running jobs: a bounded number at once, each to an outcome.
 
 A delivery goes through small steps: it is decoded and started (`_start`), its
-function is called (`_call`), what came of it is written down (`_conclude`), and
-that is handed to the settler (`_finish`). None of them talks to Redis.
+function is called (`_run`), what came of it is judged (`_conclude`), and that is
+handed to the settler (`_finish`). None of them talks to Redis.
 """
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context as Variables
@@ -19,13 +18,12 @@ from typing import TYPE_CHECKING, cast
 from aiostreamq.client.context import DEADLINE
 from aiostreamq.model.delivery import Delivery, Retrial
 from aiostreamq.model.envelope import Malformed, decode_envelope
-from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended
-from aiostreamq.model.spec import LONGEST
-from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, judge
+from aiostreamq.model.outcome import JobState, encode_done
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.deadlines import Deadlines
-from aiostreamq.worker.failures import clean, describe
-from aiostreamq.worker.runs import Run, Stop, end_of, end_unrun, has_expired, has_time_left, told
+from aiostreamq.worker.failures import describe
+from aiostreamq.worker.judgement import ended, judged
+from aiostreamq.worker.runs import Run, Stop, end_of, end_unrun, has_expired, told
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
@@ -201,7 +199,8 @@ class Executor:
         return self._suspects.is_closed
 
     def _start(self, delivery: Delivery) -> None:
-        if (delivery.stream, delivery.entry) in self.running:
+        key = delivery.stream, delivery.entry
+        if key in self.running:
             return  # somebody has deleted the group, and Redis sent everything again
         try:
             envelope = decode_envelope(delivery.envelope)
@@ -218,14 +217,14 @@ class Executor:
         run = Run(delivery, envelope, task.spec, self._now)
         if self._paused and self._exits.hold(delivery, task.spec):
             return
-        if self._cancelled and self._cancelled.pop((delivery.stream, delivery.entry), None):
+        if self._cancelled and self._cancelled.pop(key, None):
             self._settle(end_unrun(run, JobState.CANCELLED))
             return
         is_limited = envelope.expires is not None or envelope.deadline is not None
         if is_limited and has_expired(run, self._clock.now_ms()):
             self._settle(end_unrun(run, JobState.EXPIRED))
             return
-        self.running[delivery.stream, delivery.entry] = run
+        self.running[key] = run
         if delivery.deaths:
             self._admit(run)
         else:
@@ -269,7 +268,7 @@ class Executor:
             # A run without an outcome would hold its slot, and its job, for ever.
             logger.exception("the end of a job could not be judged", extra=told(run))
             if not run.is_over:
-                self._fail(run, JobState.FAILED, describe(fault))
+                self._finish(run, *ended(run, JobState.FAILED, describe(fault)))
 
     def _begin(self, run: Run) -> None:
         # To wait for a process is no part of the run: with few of them it can take long.
@@ -310,7 +309,7 @@ class Executor:
         if run.stop is Stop.SHUTDOWN and error is not None:
             self._finish(run, None)
         elif run.stop is Stop.REQUEST and value is None:
-            self._fail(run, JobState.CANCELLED, None)
+            self._finish(run, *ended(run, JobState.CANCELLED))
         elif run.stop is Stop.TIMEOUT:
             self._end_badly(run, TimeoutError("the task ran past its timeout"))
         elif error is not None:
@@ -324,30 +323,12 @@ class Executor:
         return run.task is not None and run.task.cancelling() > 0 and self._is_ending()
 
     def _end_badly(self, run: Run, error: BaseException) -> None:
-        delivery = run.delivery
-        rule = run.envelope.retry or run.spec.options.retry
-        about = told(run)
-        match judge(error, rule, delivery.attempt, random.random()):
-            case RunAgain(after) if has_time_left(run, self._clock.now_ms() + after * 1000):
-                logger.info("job runs again in %.1f s", after, extra=about)
-                self._finish(run, None)
-                self._retry(Retrial(delivery, int(min(after, LONGEST) * 1000)))
-            case EndDropped(reason):
-                self._fail(run, JobState.DROPPED, Failure("Drop", clean(reason), ""))
-            case EndDead(reason):
-                logger.warning("job was given up by its task: %s", reason, extra=about)
-                self._fail(run, JobState.DEAD, Failure("Dead", clean(reason), ""))
-            case EndFailed() | RunAgain() if run.stop is Stop.TIMEOUT:
-                self._fail(run, JobState.TIMED_OUT, None)
-            case EndFailed() | RunAgain():
-                failure = describe(error)
-                logger.info("job failed with %s", failure.type, extra=about)
-                self._fail(run, JobState.FAILED, failure)
-
-    def _fail(self, run: Run, state: JobState, failure: Failure | None) -> None:
-        """End a job without a value."""
-        outcome = encode_ended(run.spec.name, run.delivery.number, state, failure)
-        self._finish(run, outcome, state)
+        end = judged(run, error, self._clock.now_ms())
+        if isinstance(end, Retrial):
+            self._finish(run, None)
+            self._retry(end)
+        else:
+            self._finish(run, *end)
 
     def _finish(self, run: Run, outcome: bytes | None, state: JobState | None = None) -> None:
         """Be done with a run: without an outcome it is not over, without a state it returned."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
+from aiostreamq.model.pause import LANE, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,11 +35,11 @@ class Pauses:
 
     def has_lane(self, lane: str) -> bool:
         """Whether a lane is paused."""
-        return f"lane:{lane}" in self.words
+        return LANE + lane in self.words
 
     def has_task(self, task: str) -> bool:
         """Whether a task is paused."""
-        return f"task:{task}" in self.words
+        return TASK + task in self.words
 
     def look(self) -> None:
         """Something was paused or resumed, or that may have been said unheard."""

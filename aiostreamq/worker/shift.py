@@ -101,28 +101,34 @@ class Shift:
         stream = ControlStream(self._broker)
         self._control = Control(self._broker, stream, self._listeners(), self._look_again)
         self._intake = Intake(self._broker, settings.lanes, strict=queue.strict)
-        self._reader = Reader(
+        self._reader = self._new_reader()
+        lease_ms = int(settings.lease * 1000)
+        self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
+        self._heartbeat = self._new_heartbeat(queue)
+        self._services: list[asyncio.Task[None]] = []
+
+    def _new_reader(self) -> Reader:
+        return Reader(
             self._broker,
             self._intake,
-            name,
+            self.name,
             self._executor,
             self._held,
             lambda: self._settler.refused + self._parking.refused,
             self._join,
-            settings.lease,
+            self._settings.lease,
             self._pauses.notice,
         )
-        lease_ms = int(settings.lease * 1000)
-        self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
-        self._heartbeat = Heartbeat(
+
+    def _new_heartbeat(self, queue: "Producer") -> Heartbeat:
+        return Heartbeat(
             self._broker,
-            name,
-            settings.lease,
-            settings.slow_after,
+            self.name,
+            self._settings.lease,
+            self._settings.slow_after,
             self._lost.set,
             self._about(queue).tell,
         )
-        self._services: list[asyncio.Task[None]] = []
 
     def _listeners(self) -> "Mapping[str, Callable[[Word], None]]":
         """Who hears which word of the control stream."""
@@ -271,18 +277,18 @@ class Shift:
         self._executor.drop()
         self._threads.close()
         self._processes.drop()
-        self._settler.close()
-        self._parking.close()
-        for service in self._services:
-            service.cancel()
+        self._cancel_services()
 
     async def _end_services(self) -> None:
+        self._cancel_services()
+        await asyncio.wait(self._services)
+        await self._heartbeat.stop()
+
+    def _cancel_services(self) -> None:
         self._settler.close()
         self._parking.close()
         for service in self._services:
             service.cancel()
-        await asyncio.wait(self._services)
-        await self._heartbeat.stop()
 
     def _look_again(self) -> None:
         """Words to all workers may have been missed."""

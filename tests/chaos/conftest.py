@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.chaos.app import queue
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
@@ -74,3 +75,9 @@ async def fleet(server: RedisServer, ledger: Ledger) -> AsyncIterator[Fleet]:
     """Worker processes, none at first."""
     async with Fleet(server.url, ledger.environment) as fleet:
         yield fleet
+
+
+@pytest.fixture
+def ending(client: Redis, fleet: Fleet, ledger: Ledger, report: Report) -> Ending:
+    """How it ends."""
+    return Ending(client, fleet, ledger, report)

@@ -127,6 +127,11 @@ class Fleet:
         """Return what all workers have printed that holds *part*."""
         return [line for program in self.all for line in program.lines if part in line]
 
+    @property
+    def taken_for_dead(self) -> int:
+        """How often one that lived was taken for dead."""
+        return len(self.lines_with("was taken for dead"))
+
     def errors(self, *allowed: str) -> list[str]:
         """Return what all workers have logged as errors, but lines that hold what is allowed."""
         return [

@@ -54,7 +54,7 @@ async def kill_beside_a_stopped_one(
 
     def is_robbed() -> bool:
         book = ledger.book()
-        hit = book.in_flight(stop.pid, stop.at)
+        hit = book.in_flight(stop)
         return all(book.starts[run.job][-1].delivery > run.delivery for run in hit)
 
     await wait_until(is_robbed, "the jobs of the stopped worker to start elsewhere", timeout=15)

@@ -8,12 +8,15 @@ Times are the machine's monotonic clock, which all its processes share.
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiostreamq import Context
+
+if TYPE_CHECKING:
+    from tests.chaos.fleet import Fault
 
 #: Names the directory to the worker processes.
 VARIABLE = "AIOSTREAMQ_CHAOS_LEDGER"
@@ -121,12 +124,13 @@ class Book:
         """Return the jobs that Redis had taken and that neither ended nor have an outcome."""
         return set(accepted) - self.ends.keys() - set(outcomes)
 
-    def in_flight(self, pid: int, at: float, settling: float = 0.0) -> list[Event]:
-        """Return the starts of the runs that a process had at a moment.
+    def in_flight(self, fault: "Fault", settling: float = 0.0) -> list[Event]:
+        """Return the starts of the runs that a process had when it was hit.
 
         With *settling*, those count too whose body had ended less than so many seconds before:
         their outcomes may not have been on their way yet.
         """
+        pid, at = fault.pid, fault.at
         over = {
             (event.job, event.delivery)
             for event in self.events
@@ -141,15 +145,20 @@ class Book:
             and (event.job, event.delivery) not in over
         ]
 
-    def recoveries(self, pid: int, at: float) -> list[float]:
+    def hit(self, faults: "Iterable[Fault]") -> list[Event]:
+        """Return the starts of the runs that faults may have kept from telling their outcome."""
+        return [run for fault in faults for run in self.in_flight(fault, SETTLING)]
+
+    def recoveries(self, faults: "Iterable[Fault]") -> list[float]:
         """Return the seconds after which each run that a fault hit was started elsewhere.
 
         None for a run whose outcome got away in time, and none where its next delivery was hit
         by another fault before it could start.
         """
         return [
-            start.at - at
-            for hit in self.in_flight(pid, at, SETTLING)
+            start.at - fault.at
+            for fault in faults
+            for hit in self.in_flight(fault, SETTLING)
             for start in self.starts[hit.job]
             if start.delivery == hit.delivery + 1
         ]

@@ -6,14 +6,12 @@ import time
 from collections.abc import Generator
 
 import pytest
-from redis.asyncio import Redis
 
-from tests.chaos import invariants
 from tests.chaos.app import NAME, Run
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.scale import sized
 from tests.support.processes import Program
 from tests.support.redis_server import RedisServer
@@ -42,7 +40,7 @@ def awaiter(url: str, load: Load) -> Program:
 
 
 async def test_awaiting_client_is_killed(
-    server: RedisServer, client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
+    server: RedisServer, fleet: Fleet, load: Load, ledger: Ledger, ending: Ending
 ) -> None:
     """Whoever asks again, from a new process, gets all results."""
     fleet.options += ["--concurrency", "20"]
@@ -63,29 +61,22 @@ async def test_awaiting_client_is_killed(
         took = time.monotonic() - started
     answers: list[Run] = json.loads(last.lines[-1])
     told = dict(zip(load.accepted, answers, strict=True))
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
-    line = Line(
+    line = ending.report(
         "awaiting-clients",
         "an awaiting client killed and started again",
-        len(load.accepted),
+        load.accepted,
         f"{CLIENTS} kill -9 of the client",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         recovery=took,
         figures={"answers to the last client": str(len(answers))},
     )
-    report.add(line)
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
-    assert codes == [0] * WORKERS
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)
 
 
 async def test_awaits_across_a_restart(
-    server: RedisServer, client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
+    server: RedisServer, fleet: Fleet, load: Load, ledger: Ledger, ending: Ending
 ) -> None:
     """Each of thousands is told, whatever its notice has met."""
     fleet.options += ["--concurrency", "20"]
@@ -99,27 +90,20 @@ async def test_awaits_across_a_restart(
     pending = (await asyncio.wait(awaits, timeout=PATIENCE))[1]
     took = time.monotonic() - moment
     told = {} if pending else await load.outcomes()
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
     last = max(end.at for ends in book.ends.values() for end in ends)
-    line = Line(
+    line = ending.report(
         "awaits",
         "awaits across a restart of Redis, append-only file",
-        len(load.accepted),
+        load.accepted,
         "1 kill -9 of Redis",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         recovery=took,
         figures={
             "hung awaits": str(len(pending)),
             "last await after the last job": f"{moment + took - last:.2f} s",
         },
     )
-    report.add(line)
     assert not pending
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
-    assert codes == [0] * WORKERS
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)

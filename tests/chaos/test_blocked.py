@@ -2,14 +2,11 @@
 
 import asyncio
 
-from redis.asyncio import Redis
-
-from tests.chaos import invariants
 from tests.chaos.app import Run, block
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import LEASE, Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.scale import sized
 from tests.support.waiting import wait_until
 
@@ -32,9 +29,7 @@ async def block_under_load(load: Load, seconds: float) -> tuple[str, Run]:
     return job.id, await job
 
 
-async def test_blocked_loops(
-    client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
-) -> None:
+async def test_blocked_loops(fleet: Fleet, load: Load, ledger: Ledger, ending: Ending) -> None:
     """A blocked worker keeps its jobs for ten leases, is reported, and overwrites no result."""
     fleet.options += ["--concurrency", "10"]
     await fleet.start(WORKERS)
@@ -51,25 +46,20 @@ async def test_blocked_loops(
 
         await wait_until(has_ended_late, "the blocked body to end", timeout=2 * TOO_LONG)
     told = await asyncio.wait_for(load.outcomes(), 60)
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
     starts = [book.starts[job] for job in taken]
     refused = len(fleet.lines_with("outcome refused"))
-    line = Line(
+    line = ending.report(
         "blocked",
         f"event loop blocked by a job for {A_WHILE:g} s, and for {TOO_LONG:g} s",
-        len(load.accepted),
+        load.accepted,
         f"{ROUNDS} + {ROUNDS} blocks",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         figures={
             "run elsewhere after at most": f"{max(b.at - a.at for a, b in starts):.2f} s",
             "outcomes refused": str(refused),
         },
     )
-    report.add(line)
     assert line.lost == 0
     for job, (_, delivery, _) in kept.items():
         assert delivery == 1
@@ -81,7 +71,5 @@ async def test_blocked_loops(
         assert fleet.lines_with(f"job:block:{job}: move what blocks")
     assert len(fleet.lines_with("time.sleep(seconds)")) >= len(kept | taken)
     assert refused >= ROUNDS
-    assert codes == [0] * WORKERS
     assert not fleet.errors("was taken for dead")
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)

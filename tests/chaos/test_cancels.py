@@ -4,8 +4,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from redis.asyncio import Redis
@@ -13,13 +13,13 @@ from redis.asyncio import Redis
 from aiostreamq import JobCancelled, JobState, Queue
 from tests.chaos import invariants
 from tests.chaos.app import NAME, Run, queue, work, work_aside, work_in_bulk
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fault, Fleet
 from tests.chaos.killing import STUBBORN, kill_at_random
 from tests.chaos.lags import watched_lags
-from tests.chaos.ledger import SETTLING, Book, Ledger
+from tests.chaos.ledger import Book, Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
-from tests.chaos.rhythm import pause_about
+from tests.chaos.rhythm import now_and_then, pause_about
 from tests.chaos.scale import sized
 from tests.support.processes import Program
 from tests.support.proxy import Proxy
@@ -85,7 +85,8 @@ async def cancel_all(url: str, proxy: Proxy, ids: Collection[str]) -> dict[str, 
     cancelled once more.
     """
     some = set(random.sample(list(ids), len(ids) // 3))
-    async with Queue(proxy.url, name=NAME) as through, cut_now_and_then(proxy):
+    drop_one = partial(proxy.drop_replies, 1, to=b"EVALSHA")
+    async with Queue(proxy.url, name=NAME) as through, now_and_then(CUT_EVERY, proxy.cut, drop_one):
         of_killed, answers = await asyncio.gather(
             cancel_and_be_killed(url, some),
             cancel_one_by_one(through, set(ids) - some, KILLS * 0.7),
@@ -126,7 +127,7 @@ async def kill_and_cancel(
     answers: dict[str, Answer] = {}
 
     async def cancel_what_ran(fault: Fault) -> None:
-        for run in ledger.book().in_flight(fault.pid, fault.at):
+        for run in ledger.book().in_flight(fault):
             if run.job in doomed:
                 answers[run.job] = Answer(await queue.job(run.job).cancel(), time.monotonic())
 
@@ -140,22 +141,6 @@ async def cancel_in_bulk() -> Counter[JobState]:
         await pause_about(KILLS / 5)
         caught.update(await queue.cancel_many(task=work_in_bulk, state=state))
     return caught
-
-
-@asynccontextmanager
-async def cut_now_and_then(proxy: Proxy) -> AsyncGenerator[None]:
-    """Reset connections, or drop what a script answers."""
-
-    async def cut() -> None:
-        while True:
-            await pause_about(CUT_EVERY)
-            random.choice([proxy.cut, lambda: proxy.drop_replies(1, to=b"EVALSHA")])()
-
-    cutting = asyncio.ensure_future(cut())
-    try:
-        yield
-    finally:
-        cutting.cancel()
 
 
 async def ends_of(
@@ -190,12 +175,7 @@ def times_after(book: Book, answers: Answers, *kinds: str) -> list[float]:
 
 
 async def test_cancels_while_workers_die(
-    client: Redis,
-    server: RedisServer,
-    fleet: Fleet,
-    load: Load,
-    ledger: Ledger,
-    report: Report,
+    client: Redis, server: RedisServer, fleet: Fleet, load: Load, ledger: Ledger, ending: Ending
 ) -> None:
     """What has not begun never does, what runs is stopped at once, and all others are done."""
     fleet.options += ["--concurrency", str(SLOTS), *STUBBORN]
@@ -214,24 +194,20 @@ async def test_cancels_while_workers_die(
         await queue.resume(task=work_aside)
         told, cancelled, hung = await ends_of(awaits)
         await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
     caught = Counter(answer.state for answer in answers.values())
     over, asked = of_states(answers, *WAITING), of_states(answers, JobState.RUNNING)
     again, late = of_states(answers, JobState.CANCELLED), of_states(answers, JobState.DONE)
     stopped = times_after(book, {job: asked[job] for job in asked.keys() & cancelled}, "cut")
-    hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
-    mistaken = 2 * SLOTS * len(fleet.lines_with("was taken for dead"))
     stored = await invariants.stored_outcomes(client, load.accepted)
-    line = Line(
+    line = ending.report(
         "cancels",
         f"a third of the jobs cancelled, {WORKERS} workers killed at random",
-        len(load.accepted),
+        load.accepted,
         f"{KILLS} kill -9, 1 of who cancels, whose connection is cut every {CUT_EVERY:g} s",
-        lost=len(book.lost(load.accepted, cancelled)),
-        duplicates=book.ended_again,
-        recovery=max(took for fault in faults for took in book.recoveries(fault.pid, fault.at)),
+        given_up=cancelled,
+        recovery=max(book.recoveries(faults)),
         figures={
             "caught": ", ".join(f"{caught[one]} {one}" for one in (*WAITING, JobState.RUNNING)),
             "by the name of their task": str(of_bulk.total()),
@@ -241,12 +217,11 @@ async def test_cancels_while_workers_die(
             "hung awaits": str(hung),
         },
     )
-    report.add(line)
     assert line.lost == 0
     assert hung == 0
     assert all(caught[state] for state in (*WAITING, JobState.RUNNING)), caught
     # What runs in a worker that others take for dead may be cancelled while it waits for them.
-    assert len(times_after(book, over, "start")) <= mistaken
+    assert len(times_after(book, over, "start")) <= ending.may_run_again((), SLOTS)
     assert max(times_after(book, asked | again, "start", "end"), default=0) <= PROMPT
     # One caught running may have come to its end in that moment. Nothing else may.
     assert over.keys() | again.keys() <= cancelled
@@ -254,12 +229,10 @@ async def test_cancels_while_workers_die(
     assert singles - doomed <= told.keys()
     waited = of_bulk.total() - of_bulk[JobState.RUNNING]
     assert waited <= len(bulk & cancelled) <= of_bulk.total()
-    assert line.duplicates <= book.started_again <= hit + mistaken
-    assert codes == [0] * WORKERS
+    assert line.duplicates <= book.started_again <= ending.may_run_again(faults, SLOTS)
     assert not fleet.errors("was taken for dead", "jobs up after")
     assert not wrong_lags
-    await invariants.check_answers(client, told)
     assert {
         job for job, kept in stored.items() if kept and kept["state"] == "cancelled"
     } == cancelled
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from tests.chaos import invariants
 from tests.chaos.app import KEEP, Run
+from tests.chaos.ending import Ending
 from tests.chaos.feed import feeding
 from tests.chaos.fleet import LEASE, Fault, Fleet
-from tests.chaos.ledger import SETTLING, Ledger
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause
@@ -89,7 +88,7 @@ async def step(clock: Clock, client: Redis, offset: int) -> None:
 
 
 async def test_clock_is_stepped(
-    clock: Clock, client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
+    clock: Clock, client: Redis, fleet: Fleet, load: Load, ending: Ending
 ) -> None:
     """Nobody looks dead for it, who is dead is found all the same, and results are kept."""
     fleet.options += ["--concurrency", "20"]
@@ -108,20 +107,15 @@ async def test_clock_is_stepped(
                 await fleet.start()
     told = await load.outcomes()
     await asyncio.gather(*awaiting)
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
-    running = sum(len(book.in_flight(fault.pid, fault.at)) for fault in faults)
-    hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
-    recoveries = [took for fault in faults for took in book.recoveries(fault.pid, fault.at)]
-    line = Line(
+    running = sum(len(book.in_flight(fault)) for fault in faults)
+    recoveries = book.recoveries(faults)
+    line = ending.report(
         NAME,
         SCENARIO,
-        len(load.accepted),
+        load.accepted,
         f"{len(STEPS)} steps, {len(faults)} workers killed",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         recovery=max(recoveries),
         figures={
             "in flight at the kills": str(running),
@@ -129,11 +123,8 @@ async def test_clock_is_stepped(
             "results kept": f"{KEEP / HOUR:g} h by that clock",
         },
     )
-    report.add(line)
     assert line.lost == 0
-    assert line.duplicates <= book.started_again <= hit
+    assert line.duplicates <= book.started_again <= len(book.hit(faults))
     assert max(recoveries) <= LEASE + 1.0 + SLACK
-    assert not fleet.lines_with("was taken for dead")
-    assert codes == [0] * WORKERS
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    assert not fleet.taken_for_dead
+    await ending.check(load.accepted, told)

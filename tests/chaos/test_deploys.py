@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 from aiostreamq import Job
 from tests.chaos import invariants
 from tests.chaos.app import NAME, Run, queue
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import PATIENT, Fleet
 from tests.chaos.ledger import Book, Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 from tests.support.redis_server import RedisServer
@@ -65,12 +65,7 @@ async def roll(fleet: Fleet, app: str) -> list[int]:
 
 
 async def test_rolling_deploys(
-    client: Redis,
-    server: RedisServer,
-    fleet: Fleet,
-    load: Load,
-    ledger: Ledger,
-    report: Report,
+    client: Redis, server: RedisServer, fleet: Fleet, load: Load, ending: Ending
 ) -> None:
     """What one release does not know waits for the other; nothing is lost or run twice."""
     fleet.options += ["--concurrency", "10", *PATIENT]
@@ -98,32 +93,24 @@ async def test_rolling_deploys(
         codes += await roll(fleet, OLD)  # the deploy is taken back
         await asyncio.gather(*late)
     told = await load.outcomes()
-    await invariants.wait_quiet(client, WORKERS)
-    codes += await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
-    line = Line(
+    line = ending.report(
         "deploys",
         "rolling deploys: a task added, one removed, a field added; and back",
-        len(load.accepted),
+        load.accepted,
         f"{2 * DEPLOYS} deploys of {WORKERS} workers",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         figures={"parked and run later": str(2 * ODD_JOBS * DEPLOYS)},
     )
-    report.add(line)
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert {attempt for _, _, attempt in told.values()} == {1}
     assert not any(codes), codes
     assert not fleet.errors()
     assert not await client.exists(parked("added"), parked("retired"))
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)
 
 
-async def test_rolling_restarts(
-    client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
-) -> None:
+async def test_rolling_restarts(fleet: Fleet, load: Load, ledger: Ledger, ending: Ending) -> None:
     """SIGTERM under load costs no job, no second end, and no attempt."""
     fleet.options += ["--concurrency", "10", *PATIENT]
     fleet.options += ["--shutdown-timeout", f"{SHUTDOWN_TIMEOUT:g}"]
@@ -137,25 +124,20 @@ async def test_rolling_restarts(
         codes.append(await fleet.terminate(fleet.living[0]))
         assert len(ledger.book().ends) < len(load.accepted), f"no load at restart {number}"
     told = await load.outcomes()
-    await invariants.wait_quiet(client, WORKERS)
-    codes += await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
     waits = hand_over_times(book)
-    line = Line(
+    line = ending.report(
         "restarts",
         f"rolling restarts of {WORKERS} workers by SIGTERM under load",
-        len(load.accepted),
+        load.accepted,
         f"{RESTARTS} SIGTERM",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         recovery=max(waits, default=None),
         figures={
             "cut short and handed back": str(len(waits)),
             "attempts charged": str(sum(attempt > 1 for _, _, attempt in told.values())),
         },
     )
-    report.add(line)
     assert (line.lost, line.duplicates) == (0, 0)
     assert {attempt for _, _, attempt in told.values()} == {1}
     assert waits, "no job was cut short"
@@ -164,8 +146,7 @@ async def test_rolling_restarts(
     assert len(set(runs)) == len(runs), "two runs had the same job and delivery number"
     assert not any(codes), codes
     assert not fleet.errors()
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)
 
 
 def hand_over_times(book: Book) -> list[float]:

@@ -10,11 +10,12 @@ from redis.asyncio import Redis
 from aiostreamq import JobNotFound
 from tests.chaos import invariants, sentinel_app
 from tests.chaos.app import KEEP, Run
+from tests.chaos.ending import Ending
 from tests.chaos.feed import feeding, slowest_resumption
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
+from tests.chaos.report import Report
 from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 from tests.support.sentinels import Sentinels
@@ -90,30 +91,24 @@ async def test_replica_is_promoted(
         await pause(1.0)
     runs, forgotten = await told_by(load)
     async with Redis.from_url(sentinels.master.url, decode_responses=True) as client:
-        await invariants.wait_quiet(client, WORKERS)
-        codes = await fleet.dismiss()
+        ending = Ending(client, fleet, ledger, report)
+        book = await ending.wind_up(WORKERS)
         known = await invariants.stored_outcomes(client, load.accepted)
 
-        book = ledger.book()
-        line = Line(
+        line = ending.report(
             "failover",
             f"{WORKERS} workers, a replica promoted by 3 sentinels under load",
-            len(load.accepted),
+            load.accepted,
             f"{FAILOVERS} masters killed",
-            lost=len(book.lost(load.accepted)),
-            duplicates=book.ended_again,
             recovery=slowest_resumption(book, [moment + 0.5 for moment in moments]) + 0.5,
             figures={
                 "accepted by the old master, unknown to the new": str(len(forgotten)),
                 "enqueues that raised": str(len(load.uncertain)),
             },
         )
-        report.add(line)
         assert book.lost(load.accepted) <= forgotten, "more is missing than Redis has lost"
         assert {job for job, outcome in known.items() if outcome is None} == forgotten
         assert line.recovery is not None
         assert line.recovery <= PROMISE
-        assert codes == [0] * WORKERS
         assert not load.uncertain
-        await invariants.check_answers(client, runs)
-        await invariants.check(client, runs)
+        await ending.check(runs, runs)

@@ -14,10 +14,10 @@ from aiostreamq.store.connector import REPLY_TIMEOUT
 from aiostreamq.worker.worker import LEASE
 from tests.chaos import app, invariants
 from tests.chaos.app import NAME, Run
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 from tests.support.proxy import Proxy
@@ -93,7 +93,7 @@ async def test_half_open_connections(
     fleet: Fleet,
     load: Load,
     ledger: Ledger,
-    report: Report,
+    ending: Ending,
 ) -> None:
     """With its real timeouts a worker finds out in time to keep its lease, and has it all."""
     fleet.options += ["--lease", f"{LEASE:g}", "--concurrency", str(4 * JOBS)]
@@ -101,37 +101,28 @@ async def test_half_open_connections(
     rounds = [await strand(proxy, server, client, load, ledger) for _ in range(ROUNDS)]
     told = await load.outcomes()
     await fleet.start()  # has nothing to recover
-    await invariants.wait_quiet(client, 2)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(2)
 
-    book = ledger.book()
-    line = Line(
+    line = ending.report(
         "half-open",
         f"half-open connections, lease {LEASE:g} s, timeout {REPLY_TIMEOUT:g} s",
-        len(load.accepted),
+        load.accepted,
         f"{ROUNDS} times all connections forgotten",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         recovery=max(slowest for _, slowest, _ in rounds),
         figures={
             "sent into a dead connection": str(sum(into_it for into_it, _, _ in rounds)),
             "client told after": f"{max(told for _, _, told in rounds):.1f} s",
         },
     )
-    report.add(line)
     assert all(into_it == JOBS for into_it, _, _ in rounds), "jobs went elsewhere"
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert max(slowest for _, slowest, _ in rounds) <= LEASE + SLACK
     assert max(told for _, _, told in rounds) <= 2 * REPLY_TIMEOUT + SLACK
-    assert not fleet.lines_with("was taken for dead")
-    assert codes == [0, 0]
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    assert not fleet.taken_for_dead
+    await ending.check(load.accepted, told)
 
 
-async def test_slow_network(
-    proxy: Proxy, client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
-) -> None:
+async def test_slow_network(proxy: Proxy, fleet: Fleet, load: Load, ending: Ending) -> None:
     """Latency and resets make it slow, and nothing else."""
     fleet.options += ["--lease", f"{SLOW_LEASE:g}", "--concurrency", "20"]
     await fleet.start(2, url=proxy.url)
@@ -145,24 +136,17 @@ async def test_slow_network(
     proxy.delay = proxy.reset_chance = 0.0
     await pause(2 * LATENCY)  # what is on its way arrives, and none of it after the workers' end
     told = await load.outcomes()
-    await invariants.wait_quiet(client, 2)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(2)
 
-    book = ledger.book()
-    line = Line(
+    line = ending.report(
         "slow-network",
         f"{LATENCY * 1000:g} ms each way, {RESET_CHANCE:.0%} of chunks reset their connection",
-        len(load.accepted),
+        load.accepted,
         f"{proxy.resets} resets",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         recovery=slowest,
         figures={"lease": f"{SLOW_LEASE:g} s"},
     )
-    report.add(line)
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert slowest <= 2 * REPLY_TIMEOUT
-    assert not fleet.lines_with("was taken for dead")
-    assert codes == [0, 0]
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    assert not fleet.taken_for_dead
+    await ending.check(load.accepted, told)

@@ -2,14 +2,11 @@
 
 import asyncio
 
-from redis.asyncio import Redis
-
 from aiostreamq import BrokerError
-from tests.chaos import invariants
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import LEASE, Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 from tests.support.redis_server import RedisServer
@@ -26,7 +23,7 @@ FULL = 2 * LEASE
 
 
 async def test_redis_is_full(
-    server: RedisServer, client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
+    server: RedisServer, fleet: Fleet, load: Load, ledger: Ledger, ending: Ending
 ) -> None:
     """New jobs are refused with the reason; those that are there are done, once, and awaited."""
     fleet.options += ["--concurrency", "8"]
@@ -45,30 +42,23 @@ async def test_redis_is_full(
         await pause(LEASE)  # time for anyone to be taken for dead
         await awaiting
     told = await load.outcomes()
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
     refused = [error for error in load.uncertain.values() if "Redis is full" in str(error)]
-    line = Line(
+    line = ending.report(
         "memory",
         f"maxmemory reached while jobs run, for {FULL:g} s each time",
-        len(load.accepted),
+        load.accepted,
         f"{ROUNDS} times full",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         figures={
             "enqueues refused": f"{len(refused)} of {ROUNDS * TRIES}",
             "jobs that ended meanwhile": str(ended_when_full),
         },
     )
-    report.add(line)
     assert len(refused) == len(load.uncertain) == ROUNDS * TRIES
     assert all(isinstance(error, BrokerError) for error in refused)
     assert len(load.accepted) == ROUNDS * JOBS
     assert ended_when_full >= ROUNDS * WORKERS * 8
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
-    assert not fleet.lines_with("was taken for dead")
-    assert codes == [0] * WORKERS
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    assert not fleet.taken_for_dead
+    await ending.check(load.accepted, told)

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from aiostreamq import Queue
 from tests.chaos import invariants, sentinel_app
 from tests.chaos.app import KEEP, NAME
+from tests.chaos.ending import Ending
 from tests.chaos.feed import feeding, slowest_resumption
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Ledger
@@ -110,11 +111,10 @@ async def test_promoted_after_a_partition(
         await pair.join()
     told = await load.outcomes()
     async with Redis.from_url(pair.master.url, decode_responses=True) as client:
-        await invariants.wait_quiet(client, WORKERS)
-        codes = await fleet.dismiss()
+        ending = Ending(client, fleet, ledger, report)
+        book = await ending.wind_up(WORKERS)
         missing = await invariants.missing_outcomes(client, load.accepted)
 
-        book = ledger.book()
         line = Line(
             "partition",
             f'a {PARTITION:g} s partition, then the replica promoted, durability="replicated"',
@@ -131,6 +131,4 @@ async def test_promoted_after_a_partition(
         report.add(line)
         assert pair.missed > 0, "nothing happened in the partition"
         assert line.lost == 0
-        assert codes == [0] * WORKERS
-        await invariants.check_answers(client, told)
-        await invariants.check(client, load.accepted)
+        await ending.check(load.accepted, told)

@@ -3,13 +3,10 @@
 import asyncio
 import random
 
-from redis.asyncio import Redis
-
-from tests.chaos import invariants
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fault, Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 from tests.support.waiting import wait_until
@@ -33,8 +30,8 @@ async def pause_at_random(fleet: Fleet, ledger: Ledger, count: int) -> list[Faul
 
         def is_robbed(fault: Fault = fault) -> bool:
             book = ledger.book()
-            hit = book.in_flight(fault.pid, fault.at)
-            return len(hit) == len(book.recoveries(fault.pid, fault.at))
+            hit = book.in_flight(fault)
+            return len(hit) == len(book.recoveries([fault]))
 
         await wait_until(is_robbed, "the jobs of the stopped worker to start elsewhere", timeout=15)
         fleet.go_on(victim)
@@ -42,9 +39,7 @@ async def pause_at_random(fleet: Fleet, ledger: Ledger, count: int) -> list[Faul
     return faults
 
 
-async def test_random_pauses(
-    client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
-) -> None:
+async def test_random_pauses(fleet: Fleet, load: Load, ledger: Ledger, ending: Ending) -> None:
     """Others run what a stopped worker had, and what it says when it goes on is refused."""
     fleet.options += ["--concurrency", str(SLOTS)]
     await fleet.start(WORKERS)
@@ -53,40 +48,33 @@ async def test_random_pauses(
     await pause(1.0)
     faults = await pause_at_random(fleet, ledger, PAUSES)
     told = await awaiting
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
-    hit = [(run, fault) for fault in faults for run in book.in_flight(fault.pid, fault.at)]
+    hit = [run for fault in faults for run in book.in_flight(fault)]
     late = sum(
         (run.job, run.delivery) in {(end.job, end.delivery) for end in book.ends[run.job]}
-        for run, _ in hit
+        for run in hit
     )
     refused = len(fleet.lines_with("outcome refused"))
-    line = Line(
+    line = ending.report(
         "pauses",
         f"{WORKERS} workers, one stopped past its lease, then continued",
-        len(load.accepted),
+        load.accepted,
         f"{PAUSES} SIGSTOP",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
-        recovery=max(took for fault in faults for took in book.recoveries(fault.pid, fault.at)),
+        recovery=max(book.recoveries(faults)),
         figures={
             "in flight at the stops": str(len(hit)),
             "bodies that ended late": str(late),
             "outcomes refused": str(refused),
         },
     )
-    report.add(line)
     assert line.lost == 0
     assert line.duplicates <= len(hit)
     assert late <= refused
-    assert len(fleet.lines_with("was taken for dead")) >= PAUSES
+    assert fleet.taken_for_dead >= PAUSES
     assert not fleet.errors("was taken for dead")
-    for run, _ in hit:
+    for run in hit:
         _, delivery, attempt = told[run.job]
         assert delivery > run.delivery, f"{run} has answered after others had taken over"
         assert attempt == 1
-    assert codes == [0] * WORKERS
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)

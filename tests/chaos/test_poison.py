@@ -9,10 +9,9 @@ from redis.asyncio import Redis
 from aiostreamq import Job, JobDead
 from tests.chaos import invariants
 from tests.chaos.app import eat_memory, exit_at_once, kill_itself, segfault
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fleet
-from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.scale import sized
 
 OF_EACH_KIND = sized(short=1, long=5)
@@ -46,9 +45,7 @@ async def give_poison() -> list[Job[None]]:
     return jobs
 
 
-async def test_poison(
-    client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
-) -> None:
+async def test_poison(client: Redis, fleet: Fleet, load: Load, ending: Ending) -> None:
     """What kills every worker that runs it is given up after three; all else is done."""
     fleet.options += ["--concurrency", "10"]
     await fleet.start(WORKERS)
@@ -59,25 +56,21 @@ async def test_poison(
         ends = await asyncio.gather(*poison, return_exceptions=True)
         told = await asyncio.gather(*load.accepted.values(), return_exceptions=True)
         await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
     harmed = [run for run in told if isinstance(run, BaseException)]
     starts = [len(book.starts.get(job.id, ())) for job in poison]
-    line = Line(
+    line = ending.report(
         "poison",
         "jobs that exit, crash, are killed or run out of memory, among others",
-        len(load.accepted),
+        load.accepted,
         f"{len(poison)} poisonous jobs",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         figures={
             "workers lost": str(len(fleet.all) - WORKERS),
             "starts of each poisonous job": f"{min(starts)} to {max(starts)}",
             "others given up": str(len(harmed)),
         },
     )
-    report.add(line)
     assert not harmed, f"{len(harmed)} jobs were given up for what their neighbours did"
     assert line.lost == 0
     for end in ends:
@@ -87,6 +80,5 @@ async def test_poison(
     assert min(starts) >= 1
     assert max(starts) <= DELIVERIES
     assert await client.xlen(invariants.KEYS.dead) == len(poison)
-    assert codes == [0] * WORKERS
     assert not fleet.errors("jobs up after", "was taken for dead")
-    await invariants.check(client, [*load.accepted, *(job.id for job in poison)])
+    await ending.check([*load.accepted, *(job.id for job in poison)])

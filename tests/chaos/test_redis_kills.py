@@ -4,14 +4,11 @@ import time
 from collections.abc import Generator
 
 import pytest
-from redis.asyncio import Redis
 
-from tests.chaos import invariants
+from tests.chaos.ending import Ending
 from tests.chaos.feed import feeding, slowest_resumption
 from tests.chaos.fleet import LEASE, Fleet
-from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause, pause_about
 from tests.chaos.scale import sized
 from tests.support.redis_server import RedisServer
@@ -48,12 +45,7 @@ async def kill_again_and_again(server: RedisServer, count: int) -> list[float]:
 
 
 async def test_redis_is_killed(
-    client: Redis,
-    server: RedisServer,
-    fleet: Fleet,
-    load: Load,
-    ledger: Ledger,
-    report: Report,
+    server: RedisServer, fleet: Fleet, load: Load, ending: Ending
 ) -> None:
     """What Redis had accepted is done, once, and nothing had to be helped."""
     fleet.options += ["--concurrency", "20"]
@@ -61,27 +53,20 @@ async def test_redis_is_killed(
     async with feeding(load, EACH):
         moments = await kill_again_and_again(server, KILLS)
     told = await load.outcomes()
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
-    line = Line(
+    line = ending.report(
         "redis-kills",
         f"{WORKERS} workers, Redis killed under load, appendfsync always",
-        len(load.accepted),
+        load.accepted,
         f"{KILLS} kill -9 of Redis, each second time {AWAY:g} s away",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         recovery=slowest_resumption(book, moments),
         figures={
             "enqueues that raised": str(len(load.uncertain)),
-            "worker processes that ended": str(len(fleet.all) - len(codes)),
+            "worker processes that ended": str(len(fleet.all) - WORKERS),
         },
     )
-    report.add(line)
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert not load.uncertain
-    assert not fleet.lines_with("was taken for dead")
-    assert codes == [0] * WORKERS
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    assert not fleet.taken_for_dead
+    await ending.check(load.accepted, told)

@@ -5,15 +5,13 @@ import random
 from collections.abc import AsyncGenerator, Callable
 
 import pytest
-from redis.asyncio import Redis
 
-from tests.chaos import app, invariants
+from tests.chaos import app
 from tests.chaos.app import Run
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fleet
-from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
-from tests.chaos.rhythm import pause_about
+from tests.chaos.rhythm import now_and_then, pause_about
 from tests.chaos.scale import sized
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -62,12 +60,6 @@ class Mischief:
         self.done += 1
         random.choice(self._ways)()
 
-    async def for_ever(self, every: float) -> None:
-        """Do something every so many seconds, about."""
-        while True:
-            await pause_about(every)
-            self.once()
-
 
 async def enqueue_and_await(load: Load, mischief: Mischief) -> list[asyncio.Future[list[Run]]]:
     """Enqueue all, with a fault for each batch; returns the awaits, which go on."""
@@ -84,45 +76,32 @@ async def enqueue_and_await(load: Load, mischief: Mischief) -> list[asyncio.Futu
 
 
 async def test_resets_and_dropped_replies(
-    proxies: tuple[Proxy, Proxy],
-    client: Redis,
-    fleet: Fleet,
-    load: Load,
-    ledger: Ledger,
-    report: Report,
+    proxies: tuple[Proxy, Proxy], fleet: Fleet, load: Load, ending: Ending
 ) -> None:
     """Each job is there once, runs once, and whoever awaits it is told."""
     of_client, of_workers = Mischief(proxies[0]), Mischief(proxies[1])
     fleet.options += ["--lease", f"{LEASE:g}", "--concurrency", "20"]
     await fleet.start(WORKERS, url=proxies[1].url)
-    spoiling = asyncio.ensure_future(of_workers.for_ever(0.05))
-    awaits = await enqueue_and_await(load, of_client)
-    hung = await asyncio.wait(awaits, timeout=PATIENCE)
-    spoiling.cancel()
+    async with now_and_then(0.05, of_workers.once):
+        awaits = await enqueue_and_await(load, of_client)
+        hung = await asyncio.wait(awaits, timeout=PATIENCE)
     for proxy in proxies:
         proxy.mend()
     told = await load.outcomes() if not hung[1] else {}
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
-    line = Line(
+    line = ending.report(
         "resets",
         "enqueues and awaits through resets, dropped and cut replies",
-        len(load.accepted),
+        load.accepted,
         f"{of_client.done} faults for the client, {of_workers.done} for the workers",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         figures={
             "enqueued twice": str(len(book.starts.keys() - load.accepted.keys())),
             "enqueues that raised": str(len(load.uncertain)),
             "hung awaits": str(BATCH * len(hung[1])),
         },
     )
-    report.add(line)
     assert (line.lost, line.duplicates, book.started_again) == (0, 0, 0)
     assert len(load.accepted) == len(book.starts) == JOBS
     assert not hung[1]
-    assert codes == [0] * WORKERS
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)

@@ -11,14 +11,13 @@ from typing import NamedTuple, cast
 import pytest
 from redis.asyncio import Redis
 
-from tests.chaos import invariants
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import LEASE, Fault, Fleet
 from tests.chaos.invariants import KEYS
 from tests.chaos.killing import STUBBORN, kill_at_random
 from tests.chaos.lanes_app import queue, work, work_aside, work_in_bulk, work_later, work_slowly
-from tests.chaos.ledger import SETTLING, Event, Ledger
+from tests.chaos.ledger import Event, Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause, pause_about
 from tests.chaos.scale import sized
 from tests.support.redis_server import RedisServer
@@ -200,12 +199,7 @@ class Starts:
 
 
 async def test_pauses_while_workers_and_redis_die(
-    client: Redis,
-    server: RedisServer,
-    fleet: Fleet,
-    load: Load,
-    ledger: Ledger,
-    report: Report,
+    client: Redis, server: RedisServer, fleet: Fleet, load: Load, ledger: Ledger, ending: Ending
 ) -> None:
     """What is paused does not start, what is due keeps its order, and nothing is lost."""
     fleet.options += ["--concurrency", str(SLOTS), *STUBBORN]
@@ -240,10 +234,8 @@ async def test_pauses_while_workers_and_redis_die(
     resumed = time.monotonic()
     await queue.resume(lane="later")
     told = await awaiting
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
 
-    book = ledger.book()
     starts = Starts()
     for unit in units:
         for job in unit.jobs:
@@ -254,15 +246,11 @@ async def test_pauses_while_workers_and_redis_die(
         sum(span.begun < end for span in unit.spans) for unit, end in zip(units, last, strict=True)
     ]
     early = [event for job in later for event in book.starts[job] if event.at < resumed]
-    hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
-    mistaken = 2 * SLOTS * len(fleet.lines_with("was taken for dead"))
-    line = Line(
+    line = ending.report(
         "steering",
         f"a task and a lane paused and resumed, {WORKERS} workers and Redis killed",
-        len(load.accepted),
+        load.accepted,
         f"{len(faults)} kill -9 of workers, {len(outages)} of Redis",
-        lost=len(book.lost(load.accepted)),
-        duplicates=book.ended_again,
         figures={
             "pauses": str(sum(met)),
             "started after a pause within": f"{starts.prompt * 1000:.0f} ms",
@@ -273,16 +261,13 @@ async def test_pauses_while_workers_and_redis_die(
             ),
         },
     )
-    report.add(line)
     assert line.lost == 0
     assert all(met), "no pause met work"
     assert not starts.forbidden
     assert not early
     assert in_line == later
-    assert line.duplicates <= book.started_again <= hit + mistaken
-    assert codes == [0] * WORKERS
+    assert line.duplicates <= book.started_again <= ending.may_run_again(faults, SLOTS)
     assert not fleet.errors("was taken for dead", "jobs up after")
     assert await queue.paused() == []
     assert not await client.exists(KEYS.paused)
-    await invariants.check_answers(client, told)
-    await invariants.check(client, load.accepted)
+    await ending.check(load.accepted, told)

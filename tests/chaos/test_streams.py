@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import cast
 
@@ -12,13 +12,13 @@ from redis.asyncio import Redis
 from aiostreamq import Call, Chunk, Event, Progress, Queue, Restarted
 from tests.chaos import invariants
 from tests.chaos.app import KEEP, NAME, queue, tell, tell_progress
+from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fault, Fleet
 from tests.chaos.invariants import KEYS
 from tests.chaos.killing import STUBBORN, kill_beside_a_stopped_one
-from tests.chaos.ledger import SETTLING, Ledger
+from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
-from tests.chaos.report import Line, Report
-from tests.chaos.rhythm import pause_about
+from tests.chaos.rhythm import now_and_then, pause_about
 from tests.chaos.scale import sized
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -110,21 +110,9 @@ async def trouble(client: Redis, fleet: Fleet, ledger: Ledger) -> list[Fault]:
     return faults
 
 
-@asynccontextmanager
-async def spoiled(proxy: Proxy) -> AsyncGenerator[None]:
-    """Cut the connections of who follows, at once or within a reply."""
-
-    async def spoil() -> None:
-        while True:
-            await pause_about(CUT_EVERY)
-            random.choice([proxy.cut, lambda: proxy.cut_after(random.randrange(4000))])()
-
-    spoiling = asyncio.ensure_future(spoil())
-    try:
-        yield
-    finally:
-        spoiling.cancel()
-        proxy.mend()
+def cut_within_a_reply(proxy: Proxy) -> None:
+    """Let the next replies through only so far."""
+    proxy.cut_after(random.randrange(4000))
 
 
 async def told_to(following: Mapping[str, list[asyncio.Task[Told]]]) -> dict[str, list[Told]]:
@@ -144,12 +132,7 @@ async def lasting_too_long(client: Redis, jobs: Iterable[str]) -> list[str]:
 
 
 async def test_streams_while_workers_die(
-    client: Redis,
-    server: RedisServer,
-    fleet: Fleet,
-    load: Load,
-    ledger: Ledger,
-    report: Report,
+    client: Redis, server: RedisServer, fleet: Fleet, load: Load, ledger: Ledger, ending: Ending
 ) -> None:
     """Whoever follows is told each run in its order, once, without a hole; and all of the last."""
     fleet.options += ["--concurrency", str(SLOTS), *STUBBORN]
@@ -158,17 +141,19 @@ async def test_streams_while_workers_die(
     calls += [tell_progress.bind(SAID, PAUSE) for _ in range(REPORTS)]
     random.shuffle(calls)
     jobs = [job.id for job in await queue.enqueue_many(calls)]
-    async with Proxy(server.port) as proxy, Queue(proxy.url, name=NAME) as through, spoiled(proxy):
+    async with (
+        Proxy(server.port) as proxy,
+        Queue(proxy.url, name=NAME) as through,
+        now_and_then(CUT_EVERY, proxy.cut, partial(cut_within_a_reply, proxy)),
+    ):
         ways = (partial(follow, queue, leaving=LEAVING), partial(follow, through))
         following = {job: [asyncio.create_task(way(job)) for way in ways] for job in jobs}
         await wait_until(lambda: ledger.count("start") >= SLOTS * WORKERS, "all to be at work")
         faults = await trouble(client, fleet, ledger)
         told = await told_to(following)
-    await invariants.wait_quiet(client, WORKERS)
-    codes = await fleet.dismiss()
+    book = await ending.wind_up(WORKERS)
     afterwards = {job: await follow(queue, job) for job in jobs}
 
-    book = ledger.book()
     stored = await invariants.stored_outcomes(client, jobs)
     last = {job: kept["n"] for job, kept in stored.items() if kept and kept["state"] == "done"}
     wrong = [
@@ -177,17 +162,13 @@ async def test_streams_while_workers_die(
         for events in [*told[job], afterwards[job]]
         for one in mistakes(events, number)
     ]
-    hit = sum(len(book.in_flight(fault.pid, fault.at, SETTLING)) for fault in faults)
-    mistaken = 2 * SLOTS * len(fleet.lines_with("was taken for dead"))
     events = [event for of_job in told.values() for of_one in of_job for event in of_one]
-    line = Line(
+    line = ending.report(
         "streams",
         f"streams and progress, {WORKERS} workers killed or stopped, connections cut",
-        len(jobs),
+        jobs,
         f"{ROUNDS * KILLS} kill -9, {ROUNDS} SIGSTOP, {proxy.connections_made - 3} connections cut",
-        lost=len(book.lost(jobs)),
-        duplicates=book.ended_again,
-        recovery=max(took for fault in faults for took in book.recoveries(fault.pid, fault.at)),
+        recovery=max(book.recoveries(faults)),
         figures={
             "told to two who follow each": f"{len(events):,} events",
             "holes, doubles or runs mixed": str(len(wrong)),
@@ -197,15 +178,13 @@ async def test_streams_while_workers_die(
             ),
         },
     )
-    report.add(line)
     assert line.lost == 0
     assert last.keys() == set(jobs)
     assert not wrong
     # Whoever comes afterwards is told of the last run only.
     assert not [one for told in afterwards.values() for one in told if isinstance(one, Restarted)]
     assert any(isinstance(event, Restarted) for event in events), "no kill met work"
-    assert line.duplicates <= book.started_again <= hit + mistaken
-    assert codes == [0] * WORKERS
+    assert line.duplicates <= book.started_again <= ending.may_run_again(faults, SLOTS)
     assert not fleet.errors("was taken for dead")
     assert not await lasting_too_long(client, jobs)
-    await invariants.check(client, jobs)
+    await ending.check(jobs)

@@ -227,6 +227,14 @@ async def test_consumer_that_never_joined_is_found(store: Store) -> None:
     assert (await store.roster.reap("ghost", "0 1000", 3)).returned == 1
 
 
+@pytest.mark.parametrize("thorough", [False, True])
+async def test_name_that_is_no_text_hides_nobody(store: Store, thorough: bool) -> None:
+    """Whoever wrote it among the workers, the others are looked after."""
+    await store.roster.join("a", LEASE_MS)
+    await store.call("HSET", store.keys.workers, b"\xff", b"\xff")
+    assert "a" in await store.roster.census(LEASE_MS, thorough=thorough)
+
+
 async def test_worker_with_deliveries_does_not_vanish_when_it_leaves(store: Store) -> None:
     """Leaving with work in hand keeps the name, so that others find it dead."""
     await store.roster.join("a", LEASE_MS)

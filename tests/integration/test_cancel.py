@@ -22,7 +22,9 @@ from aiostreamq import (
     WaitTimeout,
     Worker,
 )
+from aiostreamq.model.delivery import Delivery
 from aiostreamq.store.control import ControlStream
+from aiostreamq.worker.executor import Executor
 from tests.support import cpu_jobs
 from tests.support.jobs import block_for_file, wait_for_file
 from tests.support.jobs import queue as jobs_queue
@@ -176,15 +178,21 @@ async def busy_worker(queue: Queue) -> AsyncGenerator[Worker]:
         await held
 
 
-async def fetch_ahead(queue: Queue, worker: Worker) -> None:
+def executor_of(worker: Worker) -> Executor:
+    """Return what runs the jobs of a worker."""
+    shift = worker._shift  # pyright: ignore[reportPrivateUsage]  # no other way to be sure
+    assert shift is not None
+    return shift._executor  # pyright: ignore[reportPrivateUsage]
+
+
+async def fetch_ahead(queue: Queue, worker: Worker) -> list[Delivery]:
     """Hand the worker what waits, as a read does that had been sent before its slot was taken."""
     broker = queue.session().broker
     link = await broker.connector.open_link("test")
     read = await broker.read(link, worker.name, 1, None)
     link.close()
-    shift = worker._shift  # pyright: ignore[reportPrivateUsage]  # no other way to be sure
-    assert shift is not None
-    shift._executor.accept(read.deliveries, read.cancelled)  # pyright: ignore[reportPrivateUsage]
+    executor_of(worker).accept(read.deliveries, read.cancelled)
+    return read.deliveries
 
 
 async def test_waits_in_a_worker(queue: Queue) -> None:
@@ -223,32 +231,20 @@ async def test_cancelled_on_arrival(queue: Queue) -> None:
 
 async def test_has_not_begun(queue: Queue) -> None:
     """A job that is cancelled in the moment in which it is started ends as soon as any other."""
-    started, go_on = asyncio.Event(), asyncio.Event()
 
     @queue.task
-    async def hold() -> None:
-        started.set()
-        await go_on.wait()
+    async def hang() -> None:
+        await asyncio.Event().wait()
 
-    worker = Worker(queue, concurrency=1)
-    async with worker:
-        held = await hold.enqueue()
-        await started.wait()
-        shift = worker._shift  # pyright: ignore[reportPrivateUsage]  # as above
-        assert shift is not None
-        executor = shift._executor  # pyright: ignore[reportPrivateUsage]
-        job = await hold.enqueue()
-        link = await queue.session().broker.connector.open_link("test")
-        read = await queue.session().broker.read(link, worker.name, 1, None)
-        link.close()
+    async with busy_worker(queue) as worker:
+        executor = executor_of(worker)
         executor.concurrency = 2
-        executor.accept(read.deliveries)
-        executor.cancel(read.deliveries[0].stream, read.deliveries[0].entry)
+        job = await hang.enqueue()
+        [delivery] = await fetch_ahead(queue, worker)
+        executor.cancel(delivery.stream, delivery.entry)
         with pytest.raises(JobCancelled):
             await job.result(timeout=2)
         assert len(executor.running) == 1
-        go_on.set()
-        await held
 
 
 async def test_thread(queue: Queue) -> None:

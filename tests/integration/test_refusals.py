@@ -190,6 +190,16 @@ async def test_scripts_are_flushed(queue: Queue, own_redis_server: RedisServer) 
             assert await (await queue.enqueue("same", n)) == n
 
 
+def refuse_ends(server: RedisServer) -> None:
+    """Let Redis refuse all that ends a delivery."""
+    server.ask("ACL", "SETUSER", "default", "-xack")
+
+
+def take_ends(server: RedisServer) -> None:
+    """Let it take them again."""
+    server.ask("ACL", "SETUSER", "default", "+xack")
+
+
 class Gated:
     """Jobs that run when the test says so."""
 
@@ -204,6 +214,14 @@ class Gated:
         return n
 
 
+async def end_refused(gated: Gated, server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Let jobs that run end, and Redis refuse that."""
+    await wait_until(lambda: gated.ran, "a job to begin")
+    refuse_ends(server)
+    gated.gate.set()
+    await wait_until(lambda: "outcomes were refused" in caplog.text, "the refusal")
+
+
 async def test_outcomes_are_refused(
     queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -212,12 +230,10 @@ async def test_outcomes_are_refused(
     hold = queue.task(gated.hold)
     async with Worker(queue, concurrency=2):
         jobs = await queue.enqueue_many(hold.bind(n) for n in range(100))
-        await wait_until(lambda: gated.ran, "a job to begin")
-        own_redis_server.ask("ACL", "SETUSER", "default", "-xack")
-        gated.gate.set()
+        await end_refused(gated, own_redis_server, caplog)
         await wait_until(lambda: "still refused" in caplog.text, "a second try")
         assert gated.ran.total() < 20
-        own_redis_server.ask("ACL", "SETUSER", "default", "+xack")
+        take_ends(own_redis_server)
         assert [await job.result(timeout=20) for job in jobs] == list(range(100))
     assert gated.ran == Counter(range(100))
     assert "Redis has taken all outcomes" in caplog.text
@@ -241,10 +257,10 @@ async def test_retries_are_refused(
     async with Worker(queue):
         job = await fail_once.enqueue()
         await wait_until(lambda: attempts, "it to begin")
-        own_redis_server.ask("ACL", "SETUSER", "default", "-xack")
+        refuse_ends(own_redis_server)
         gate.set()
         await wait_until(lambda: "retries were refused" in caplog.text, "the refusal")
-        own_redis_server.ask("ACL", "SETUSER", "default", "+xack")
+        take_ends(own_redis_server)
         assert await job.result(timeout=20) == "yes"
     assert attempts == [1, 2]
 
@@ -274,11 +290,8 @@ async def test_refused_to_the_end(
     hold = queue.task(gated.hold)
     async with Worker(queue, lease=1):
         job = await hold.enqueue(1)
-        await wait_until(lambda: gated.ran, "it to begin")
-        own_redis_server.ask("ACL", "SETUSER", "default", "-xack")
-        gated.gate.set()
-        await wait_until(lambda: "outcomes were refused" in caplog.text, "the refusal")
-    own_redis_server.ask("ACL", "SETUSER", "default", "+xack")
+        await end_refused(gated, own_redis_server, caplog)
+    take_ends(own_redis_server)
     assert gated.ran[1] == 1
     async with Worker(queue, lease=1):
         assert await job.result(timeout=20) == 1
@@ -293,9 +306,6 @@ async def test_stops_when_it_is_taken_again(
     hold = queue.task(gated.hold)
     async with Worker(queue):
         job = await hold.enqueue(1)
-        await wait_until(lambda: gated.ran, "it to begin")
-        own_redis_server.ask("ACL", "SETUSER", "default", "-xack")
-        gated.gate.set()
-        await wait_until(lambda: "outcomes were refused" in caplog.text, "the refusal")
-        own_redis_server.ask("ACL", "SETUSER", "default", "+xack")
+        await end_refused(gated, own_redis_server, caplog)
+        take_ends(own_redis_server)
     assert await job.status() == "done"

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from aiostreamq import Context, Job, JobCancelled, JobState, Queue, Worker
+from aiostreamq import Context, Job, JobCancelled, JobState, Queue, Task, Worker
 from aiostreamq.model.keys import RETURNED
 from tests.support.waiting import wait_until
 
@@ -28,6 +28,17 @@ async def suspect(queue: Queue) -> None:
         fresh = cast("bytes", await broker.call("XADD", returned, "*", *fields, "d", DEATHS))
         await broker.call("XDEL", stream, entry)
         await broker.call("HSET", keys.job(fields[1].decode()), "e", fresh, "s", RETURNED)
+
+
+def noting(queue: Queue) -> tuple[Task[[], None], list[str]]:
+    """Return a task, and the list in which it notes its jobs."""
+    ran: list[str] = []
+
+    @queue.task
+    async def note(context: Context) -> None:
+        ran.append(context.job_id)
+
+    return note, ran
 
 
 async def test_alone_in_each_worker_and_spread_over_all(queue: Queue) -> None:
@@ -55,12 +66,7 @@ async def test_alone_in_each_worker_and_spread_over_all(queue: Queue) -> None:
 
 async def test_one_worker_is_enough(queue: Queue) -> None:
     """It hands them back to itself, and other jobs run in between."""
-    ran: list[str] = []
-
-    @queue.task
-    async def note(context: Context) -> None:
-        ran.append(context.job_id)
-
+    note, ran = noting(queue)
     jobs = [await note.enqueue() for _ in range(JOBS)]
     await suspect(queue)
     others = [await note.enqueue() for _ in range(JOBS)]
@@ -72,12 +78,7 @@ async def test_one_worker_is_enough(queue: Queue) -> None:
 
 async def test_burst_waits_for_what_it_handed_back(queue: Queue) -> None:
     """A burst is over when they have run, not when they have left its hands."""
-    ran: list[str] = []
-
-    @queue.task
-    async def note(context: Context) -> None:
-        ran.append(context.job_id)
-
+    note, ran = noting(queue)
     jobs = [await note.enqueue() for _ in range(JOBS)]
     await suspect(queue)
     await Worker(queue).run(burst=True)

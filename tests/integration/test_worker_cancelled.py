@@ -107,6 +107,17 @@ async def wait_on_the_way(way: Way, worker: Worker, held: Held) -> None:
         await wait_draining(worker)
 
 
+async def run_and_cancel(way: Way, worker: Worker, held: Held) -> asyncio.Future[None]:
+    """Cancel the worker's program once while the job runs; returns it, and it drains."""
+    await held.enqueue()
+    running = asyncio.ensure_future(way(worker, held))
+    await wait_on_the_way(way, worker, held)
+    running.cancel()
+    await wait_draining(worker)
+    await asyncio.sleep(0)
+    return running
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_cancel_scope(queue: Queue, way: Way) -> None:
     """A cancel scope repeats itself until it is obeyed; the worker drains, and hands back."""
@@ -128,14 +139,8 @@ async def test_cancel_scope(queue: Queue, way: Way) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_cancelled_once(queue: Queue, way: Way) -> None:
     """It drains: what runs gets to its end."""
-    held = Held(queue)
-    await held.enqueue()
-    worker = Worker(queue, lease=LEASE)
-    running = asyncio.ensure_future(way(worker, held))
-    await wait_on_the_way(way, worker, held)
-    running.cancel()
-    await wait_draining(worker)
-    await asyncio.sleep(0)
+    held, worker = Held(queue), Worker(queue, lease=LEASE)
+    running = await run_and_cancel(way, worker, held)
     assert not running.done()
     held.let_go.set()
     with pytest.raises(asyncio.CancelledError):
@@ -147,14 +152,8 @@ async def test_cancelled_once(queue: Queue, way: Way) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_cancelled_again(queue: Queue, way: Way) -> None:
     """It leaves at once, and nobody takes it for alive: others run what ran, after the lease."""
-    held = Held(queue)
-    await held.enqueue()
-    worker = Worker(queue, lease=LEASE)
-    running = asyncio.ensure_future(way(worker, held))
-    await wait_on_the_way(way, worker, held)
-    running.cancel()
-    await wait_draining(worker)
-    await asyncio.sleep(0)
+    held, worker = Held(queue), Worker(queue, lease=LEASE)
+    running = await run_and_cancel(way, worker, held)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -41,8 +41,7 @@ def settlement(job_id: str, kind: str, waited: float = 0.0, ran: float = 0.0) ->
 
 def tally(*batch: Settlement, late: float = 0.0) -> Tally:
     """Add a batch up, so many seconds after the last of it ended."""
-    ids = [one.delivery.job_id for one in batch]
-    return tally_of(batch, ids, NOW_MS + late * 1000, NOW + late)
+    return tally_of(batch, NOW_MS + late * 1000, NOW + late)
 
 
 def counted(told: str) -> dict[str, str]:
@@ -52,7 +51,7 @@ def counted(told: str) -> dict[str, str]:
 
 
 def entry_of(told: Tally) -> dict[bytes, bytes]:
-    """Return the entry of `recent` that settle.lua makes of it."""
+    """Return the entry of `recent` that count.lua makes of it."""
     return {b"kinds": told.kinds.encode(), b"codes": told.codes.encode(), b"ids": told.ids.encode()}
 
 
