@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypedDict
 
+from aiostreamq.client.task import name_of
 from aiostreamq.errors import JobNotFound, PayloadError, UsageError
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.duration import Duration, seconds
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from aiostreamq.client.producer import Producer
-    from aiostreamq.client.task import Task
+    from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.spec import TaskSpec
 
 logger = logging.getLogger("aiostreamq.dead")
@@ -45,7 +46,7 @@ Letters = list[DeadLetter]
 class LetterWords(TypedDict, total=False):
     """Which letters are meant; all that is said must hold."""
 
-    task: "Task[..., object] | str | None"  #: of this task
+    task: "Enqueuer[..., object] | str | None"  #: of this task
     error: str | None  #: with this type of error, with or without its module
     older_than: Duration | None  #: seconds ago, or longer, they died
     newer_than: Duration | None  #: seconds ago, or less, they died
@@ -197,7 +198,7 @@ class DeadLetters:
 
     async def _selection(self, which: LetterWords) -> tuple[LetterFilter, Span]:
         task = which.get("task")
-        name = task if task is None or isinstance(task, str) else task.name
+        name = None if task is None else name_of(task)
         oldest, newest = "-", "+"
         older_than, newer_than = which.get("older_than"), which.get("newer_than")
         if older_than is not None or newer_than is not None:

@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of
-from aiostreamq.errors import UsageError
+from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of, no_task
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id, checked_lane
 from aiostreamq.model.spec import TaskSpec
@@ -137,9 +136,7 @@ class Producer:
         try:
             bind = task.bind
         except AttributeError:
-            raise UsageError(
-                f"{task!r} is no task: give what @queue.task has made of its function, or its name"
-            ) from None
+            raise no_task(task) from None
         call = bind(*args, **kwargs)
         session = self.session()
         session.check_own(call.spec)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.schedule import Schedule, definition_of, schedule_of
-from aiostreamq.client.task import Call, Enqueuer
+from aiostreamq.client.task import Call, Enqueuer, no_task
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.keys import checked_name
@@ -241,6 +241,8 @@ class Schedules:
             call = call.bind(*args, **(kwargs or {}))
         elif args or kwargs:
             raise UsageError("the arguments are in task.bind(...) already: leave args= out")
+        if not isinstance(call, Call):  # pyright: ignore[reportUnnecessaryIsInstance]  # a function
+            raise no_task(call)
         using = call.using
         if using.id is not None or using.due is not None:
             raise UsageError("id=, delay= and at= are for one job: a schedule makes many")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
+from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import due_word, expiry_word
 from aiostreamq.model.options import Options, OptionWords, checked_job_id
 from aiostreamq.model.retry import Retry
@@ -199,8 +200,24 @@ class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
 
 
 def name_of(task: Enqueuer[..., object] | str) -> str:
-    """Return the name of *task*, given as a Task or by its name."""
-    return task if isinstance(task, str) else task.spec.name
+    """Return the name of *task*, given as a Task or by its name.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if isinstance(task, str):
+        return task
+    try:
+        return task.spec.name
+    except AttributeError:
+        raise no_task(task) from None
+
+
+def no_task(task: object) -> UsageError:
+    """Return what is told of something that is no task: mostly the function of one."""
+    return UsageError(
+        f"{task!r} is no task: give what @queue.task has made of its function, or its name"
+    )
 
 
 class Task(Enqueuer[P, R_co]):

@@ -152,6 +152,7 @@ async def test_filters(queue: Queue) -> None:
     assert await shown(queue) == ["odd", "bad2", "bad1"]
     assert await shown(queue, limit=2) == ["odd", "bad2"]
     assert await shown(queue, task="size") == await shown(queue, task=size) == ["bad2", "bad1"]
+    assert await shown(queue, task=size.using(timeout=1)) == ["bad2", "bad1"]
     assert await shown(queue, error="ValueError", limit=1) == ["bad2"]
     assert await shown(queue, error="Refusal") == ["odd"]
     assert await shown(queue, error=f"{__name__}.Refusal") == ["odd"]

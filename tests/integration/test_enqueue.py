@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import cast
 
 import pytest
@@ -156,6 +156,22 @@ async def test_what_is_no_task(queue: Queue, odd: object) -> None:
     """It is refused with what to give instead."""
     with pytest.raises(UsageError, match=r"is no task: give what @queue\.task has made"):
         await queue.enqueue(cast("Task[..., object]", odd), 1)
+
+
+async def test_what_is_no_task_where_one_is_named(queue: Queue) -> None:
+    """The function of a task is refused like that, whatever is asked."""
+    odd = cast("Task[..., object]", len)
+    asked: list[Coroutine[object, object, object]] = [
+        queue.pause(task=odd),
+        queue.cancel_many(task=odd),
+        queue.dead.list(task=odd),
+        queue.schedules.create("odd", odd, every="1h"),
+    ]
+    for one in asked:
+        with pytest.raises(UsageError, match=r"is no task: give what @queue\.task has made"):
+            await one
+    with pytest.raises(UsageError, match=r"is no task: give what @queue\.task has made"):
+        [job async for job in queue.jobs(task=odd)]
 
 
 async def test_id_that_is_taken(queue: Queue) -> None:
