@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from aiostreamq.store.intake import Intake
 from aiostreamq.store.reading import Read
 from tests.support.store import Store
@@ -93,6 +95,19 @@ async def test_lanes_that_are_not_served(store: Store) -> None:
     intake = Intake(store.broker, {"slow": 1}, strict=False)
     assert lanes_of(store, await intake.read(store.link, "w1", 9, None)) == {"slow": 2}
     assert await intake.read(store.link, "w1", 9, None) == Read()
+
+
+async def test_one_lane_costs_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read by the plain command, as if there were no shares: no script is called."""
+
+    async def refuse(*call: object) -> None:
+        raise AssertionError(f"a script was called: {call}")
+
+    await fill(store, default=3)
+    intake = Intake(store.broker, {"default": 1}, strict=False)
+    monkeypatch.setattr(store.broker, "run_on", refuse)
+    assert lanes_of(store, await intake.read(store.link, "w1", 2, None)) == {"default": 2}
+    assert lanes_of(store, await intake.read(store.link, "w1", 2, 1000)) == {"default": 1}
 
 
 async def test_blocked_read_is_woken(store: Store) -> None:
