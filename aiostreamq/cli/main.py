@@ -70,13 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return run(told, given)
         if told.command in _COMMANDS:
-            return _COMMANDS[told.command](told)
+            code = _COMMANDS[told.command](told)
+            sys.stdout.flush()  # here, where it is caught
+            return code
     except UsageError as error:
         print(f"aiostreamq: {error}", file=sys.stderr)
         return 2
     except AioStreamQError as error:
         print(f"aiostreamq: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever reads what is printed has had enough, as `head` has. The interpreter
+        # would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     parser.print_help()
     return 2
 

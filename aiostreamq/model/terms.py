@@ -26,8 +26,10 @@ def checked_max_length(max_length: int | None) -> int:
     """Return *max_length* with 0 for no bound, or raise UsageError for what is no bound."""
     if max_length is None:
         return 0
-    if max_length < 1:
-        raise UsageError(f"max_length={max_length} lets nothing through: leave it out for no bound")
+    if type(max_length) is not int or max_length < 1:
+        raise UsageError(
+            f"max_length={max_length!r} is no bound: use a whole number from 1 on, or leave it out"
+        )
     return max_length
 
 

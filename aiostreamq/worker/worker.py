@@ -308,5 +308,6 @@ class Worker:
 
 
 def _check_count(option: str, count: int) -> None:
-    if count < 1:
-        raise UsageError(f"{option}={count}: use 1 or more")
+    # A number out of the environment comes as a string.
+    if type(count) is not int or count < 1:
+        raise UsageError(f"{option}={count!r}: use 1 or more, as a whole number")

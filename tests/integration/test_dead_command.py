@@ -85,6 +85,20 @@ async def test_list_as_json() -> None:
     assert told[1]["died_at"] == letters[1].died_at.isoformat()
 
 
+async def test_nobody_reads_on() -> None:
+    """Piped into a program that has had enough, as `head` has, it ends without a complaint."""
+    async with queue:
+        await fail("nobody")
+    command = [sys.executable, "-m", "aiostreamq", "dead", "ls", TARGET]
+    source = (
+        f"import subprocess, sys; reader = subprocess.Popen({command!r}, stdout=subprocess.PIPE); "
+        "reader.stdout.close(); sys.exit(reader.wait())"
+    )
+    async with Program("-c", source) as program:
+        assert await program.wait_end() == 0
+    assert program.lines == []
+
+
 async def test_filters() -> None:
     """They are those of the queue."""
     async with queue:

@@ -24,6 +24,8 @@ def test_a_bound() -> None:
     [
         {"max_length": 0},
         {"max_length": -1},
+        {"max_length": "5"},
+        {"max_length": 2.5},
         {"max_length": 5, "when_full": "drop"},
         {"when_full": "wait"},
         {"durability": "disk"},
