@@ -1,6 +1,7 @@
 """Releases and restarts while work goes on."""
 
 import asyncio
+import random
 import uuid
 from typing import cast
 
@@ -8,7 +9,7 @@ from redis.asyncio import Redis
 
 from aiostreamq import Job
 from tests.chaos import invariants
-from tests.chaos.app import NAME, Run, queue
+from tests.chaos.app import NAME, Run, queue, work
 from tests.chaos.ending import Ending
 from tests.chaos.fleet import PATIENT, Fleet
 from tests.chaos.ledger import Book, Ledger
@@ -28,6 +29,7 @@ WORKERS = 3
 
 RESTARTS = sized(short=6, long=20)
 JOBS_A_RESTART = 250
+LONG_A_RESTART = 8
 
 #: Seconds that a job takes that does not end while a worker shuts down, and what it has for that.
 LONG = 3.0
@@ -118,8 +120,8 @@ async def test_rolling_restarts(fleet: Fleet, load: Load, ledger: Ledger, ending
     codes: list[int] = []
     for number in range(RESTARTS):
         await fleet.start()
-        await load.bulk(JOBS_A_RESTART, 0.1)
-        await load.bulk(2, LONG)
+        calls = [work.bind(0.1)] * JOBS_A_RESTART + [work.bind(LONG)] * LONG_A_RESTART
+        await load.give(random.sample(calls, len(calls)))  # so that every worker has some of both
         await pause(0.5)
         codes.append(await fleet.terminate(fleet.living[0]))
         assert len(ledger.book().ends) < len(load.accepted), f"no load at restart {number}"
