@@ -55,16 +55,19 @@ class Ending:
 class Child:
     """One process, from its start to its end."""
 
-    def __init__(self, slot: int, command: Command, stuck_after: float) -> None:
+    def __init__(
+        self, slot: int, command: Command, blocked_after: float, stuck_after: float
+    ) -> None:
         """Describe the process for *slot*.
 
         Args:
             slot: Its number, for people.
             command: Starts it.
+            blocked_after: Seconds without a turn of its event loop after which it is not ready.
             stuck_after: Seconds without a turn of its event loop after which it is killed.
         """
         self.pid: int | None = None  #: None until it is started
-        self.state = WorkerState.STARTING  #: as it has told
+        self._told = WorkerState.STARTING  # what it is doing, as it says
         self._slot = slot
         self._command = command
         self._ours, self._theirs = socket.socketpair()
@@ -73,6 +76,7 @@ class Child:
         self._ready_at: float | None = None
         self._is_over = False
         self._killing: asyncio.TimerHandle | None = None
+        self._blocked_after = blocked_after
         self._stuck_after = stuck_after
         self._asking: asyncio.TimerHandle | None = None  # once it is ready
         self._unanswered = 0  # questions since its loop last turned
@@ -85,6 +89,21 @@ class Child:
     def is_ready(self) -> bool:
         """Whether it has got so far as to take jobs."""
         return self._ready_at is not None
+
+    @property
+    def state(self) -> WorkerState:
+        """What it is doing: as it has told, unless it cannot tell any more."""
+        takes_jobs = self._told in {WorkerState.READY, WorkerState.CUT_OFF}
+        if takes_jobs and self._silence > self._blocked_after:
+            return WorkerState.BLOCKED
+        return self._told
+
+    @property
+    def _silence(self) -> float:
+        """Seconds that its event loop has not turned, as far as is known."""
+        # Counted in questions, not by a clock: who has stopped and continued the supervisor
+        # has stopped its workers too.
+        return self._unanswered * ASK
 
     async def live(self, on_event: Callable[[Event, str], None]) -> Ending:
         """Start the process and stay with it to its end; *on_event* takes what it tells."""
@@ -142,23 +161,21 @@ class Child:
     def _take(self, event: Event, told: str, on_event: Callable[[Event, str], None]) -> None:
         if event == "ready":
             self._ready_at = time.monotonic()
-            self.state = WorkerState.READY
+            self._told = WorkerState.READY
             self._ask()
         elif event == "turns":
             self._unanswered, self._blocker = 0, ""
         elif event == "blocked":
             self._blocker = told
         elif event == "state":
-            self.state = WorkerState(told)
+            self._told = WorkerState(told)
         elif event == "over":
             self._is_over = True
         on_event(event, told)
 
     def _ask(self) -> None:
         """Ask whether its event loop turns; kill it where that has not been so for too long."""
-        # Counted in questions, not by a clock: who has stopped and continued the supervisor
-        # has stopped its workers too.
-        silence = self._unanswered * ASK
+        silence = self._silence
         if silence >= self._stuck_after:
             blocker = self._blocker or "what lets no thread run, or it was stopped"
             self._kill(f"has not turned its event loop for {silence:.0f} s (blocked by {blocker})")

@@ -96,6 +96,7 @@ def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
         command,
         told.workers,
         patience=told.shutdown_timeout + GRACE,
+        blocked_after=told.lease,
         stuck_after=_stuck_after(told),
         is_burst=told.burst,
         watched=Path.cwd() if told.reload else None,

@@ -58,6 +58,7 @@ class Supervisor:
         workers: int,
         *,
         patience: float,
+        blocked_after: float,
         stuck_after: float,
         is_burst: bool = False,
         watched: Path | None = None,
@@ -68,12 +69,14 @@ class Supervisor:
             command: Starts a worker.
             workers: How many to keep.
             patience: Seconds that one may take to drain before it is killed.
+            blocked_after: Seconds without a turn of its event loop after which one is not ready.
             stuck_after: Seconds without a turn of its event loop after which one is killed.
             is_burst: A worker that ends in good order has found no job left.
             watched: The folder whose Python files restart all when they change.
         """
         self._command = command
         self._patience = patience
+        self._blocked_after = blocked_after
         self._stuck_after = stuck_after
         self._is_burst = is_burst
         self._watched = watched
@@ -94,7 +97,7 @@ class Supervisor:
         if self._is_stopping:
             return WorkerState.DRAINING
         states = {slot.child.state for slot in self._slots if slot.child is not None}
-        for state in (WorkerState.READY, WorkerState.CUT_OFF):
+        for state in (WorkerState.READY, WorkerState.CUT_OFF, WorkerState.BLOCKED):
             if state in states:
                 return state
         return WorkerState.STARTING
@@ -226,7 +229,7 @@ class Supervisor:
         return slot.child is None
 
     def _start(self, slot: Slot) -> Child:
-        child = Child(slot.number, self._command, self._stuck_after)
+        child = Child(slot.number, self._command, self._blocked_after, self._stuck_after)
         self._children.add(child)
         self._tasks.create_task(self._attend(slot, child))
         return child

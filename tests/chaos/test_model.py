@@ -10,6 +10,7 @@ atomic step has its place in some order.
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ from tests.chaos.histories.steering import WORDS, Steering
 from tests.chaos.histories.stepped_worker import MANY, SteppedWorker
 from tests.chaos.histories.whereabouts import Sight, look, whereabouts
 from tests.chaos.histories.workers import ending
+from tests.support.ends import recent, states
 from tests.support.redis_server import RedisServer
 from tests.support.store import HOUR_MS, Store
 
@@ -82,6 +84,7 @@ class Histories(Producers, Steering, Misfortunes):
         self.each_job_is_where_it_should_be()
         assert sorted(self.told) == sorted(self.model.told), "each end is told once"
         self.run(self.check_letters())
+        self.run(self.check_counts())
         self.run(self.check_rest())
 
     def look(self) -> Sight:
@@ -119,6 +122,15 @@ class Histories(Producers, Steering, Misfortunes):
         letters = [one["id"] for one in await self.store.stream_at(self.store.keys.dead)]
         failed = [job.id for job in self.model.jobs.values() if job.state == "failed"]
         assert sorted(letters) == sorted([*self.model.dead, *failed])
+
+    async def check_counts(self) -> None:
+        """What no worker settled was counted by who ended it, once; here nobody counts the rest."""
+        ended = {job.id: (job.call.task, job.state) for job in self.model.jobs.values()}
+        counted = [job.id for job in self.model.jobs.values() if job.state and not job.ended_by]
+        found = await recent(self.store)
+        assert sorted(one.id for one in found) == sorted(counted)
+        assert all((one.task, one.state) == ended[one.id] for one in found)
+        assert await states(self.store) == Counter(ended[job_id] for job_id in counted)
 
     async def check_rest(self) -> None:
         """All that is left of the jobs goes away by itself."""

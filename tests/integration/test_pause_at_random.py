@@ -6,27 +6,35 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from aiostreamq import Job, Queue, Worker
 
-TASKS = {"one": "default", "two": "default", "other": "slow"}
+TASKS = {"one": "default", "other": "slow"}
 
 #: What can be paused: a task or a lane, and its name.
 Target = tuple[str, str]
-TARGETS: list[Target] = [("lane", "default"), ("lane", "slow"), *(("task", name) for name in TASKS)]
+TARGETS: list[Target] = [
+    *(("task", name) for name in TASKS),
+    *(("lane", lane) for lane in TASKS.values()),
+]
 
 #: Pause until when, resume, or enqueue so many.
 Step = tuple[str, Target, str] | tuple[str, Target] | tuple[str, str, int]
 
 targets = st.sampled_from(TARGETS)
 steps = st.one_of(
-    st.tuples(st.just("pause"), targets, st.sampled_from(["", "", "1h", "past"])),
+    st.tuples(st.just("pause"), targets, st.sampled_from(["", "1h", "past"])),
     st.tuples(st.just("resume"), targets),
     st.tuples(st.just("enqueue"), st.sampled_from(list(TASKS)), st.integers(1, 3)),
 )
-at_random = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+#: Not made smaller where they fail: that would take minutes, and a race may not come again.
+at_random = settings(
+    max_examples=20,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 may_block = pytest.mark.may_block("a worker that ends before its thread has begun waits for that")
 
 
@@ -103,8 +111,9 @@ def on_shop(url: str, test: Callable[[Shop], Awaitable[None]]) -> None:
 
 
 @may_block
+@pytest.mark.timeout(60)
 @at_random
-@given(rounds=st.lists(st.lists(steps, max_size=6), min_size=1, max_size=5))
+@given(rounds=st.lists(st.lists(steps, min_size=3, max_size=10), min_size=3, max_size=6))
 def test_exactly_what_is_not_paused(store_url: str, rounds: list[list[Step]]) -> None:
     """A worker runs all that is not paused and nothing else, and all in the end, each once."""
 
@@ -124,8 +133,9 @@ def test_exactly_what_is_not_paused(store_url: str, rounds: list[list[Step]]) ->
 
 
 @may_block
+@pytest.mark.timeout(60)
 @at_random
-@given(sequence=st.lists(steps, max_size=25))
+@given(sequence=st.lists(steps, min_size=20, max_size=50))
 def test_workers_that_stay(store_url: str, sequence: list[Step]) -> None:
     """Nothing that was enqueued while it was paused is begun before it is resumed."""
 

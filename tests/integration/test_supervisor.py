@@ -377,6 +377,30 @@ async def test_cut_off(ledger: Path, own_redis_server: RedisServer) -> None:
     assert len(pids(program)) == 2
 
 
+async def test_blocked_is_not_ready(url: str) -> None:
+    """A worker whose event loop does not turn takes no jobs, whatever it has said last."""
+    options = ("--max-jobs", "1000", "--health-port", "0", "--health-host", "127.0.0.1")
+    async with supervised(url, *options) as program:
+        found = re.search(r":(\d+)/live", await program.wait_for_line("health: http://"))
+        assert found
+        port = int(found[1])
+        (worker,) = await wait_ready(program, 1)
+
+        async def says(status: str) -> bool:
+            return (await ask(port, "/ready")).told["status"] == status
+
+        await wait_until(lambda: says("ready"), "it to take jobs")
+        os.kill(worker, signal.SIGSTOP)
+        await wait_until(lambda: says("blocked"), "that to be seen", timeout=15)
+        told = await ask(port, "/ready")
+        assert (told.status, (await ask(port, "/live")).status) == (503, 200)
+        os.kill(worker, signal.SIGCONT)
+        await wait_until(lambda: says("ready"), "it to go on", timeout=15)
+        program.send_signal(signal.SIGTERM)
+        assert await program.wait_end() == 0
+    assert pids(program) == [worker]
+
+
 async def test_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Options may come from the environment, and are not taken for the workers' own."""
     monkeypatch.setenv("AIOSTREAMQ_WORKERS", "3")
