@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.schedule import Schedule, definition_of, read_all, schedule_of
 from aiostreamq.client.task import Call, Enqueuer
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.model.delivery import Mark
+from aiostreamq.model.envelope import bounded
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.schedule import Definition, Rules, RuleWords, timing_of
 
@@ -186,7 +188,7 @@ class Schedules:
         """Enqueue a job of the schedule now, paused or not, and return it.
 
         It is no tick: it is not counted, delays no tick, and knows no overlap. Its
-        `scheduled_for` is the present.
+        `scheduled_for` is the present. Triggered by a job that has a deadline, it has that too.
 
         Raises:
             UsageError: There is no such schedule, it can not be read, or the queue here has
@@ -200,7 +202,7 @@ class Schedules:
         now = await self._now_ms()
         job_id = f"{name}@{new_job_id()}"
         place = broker.place_of(definition.lane)
-        envelope = definition.envelope_for(now, now)
+        envelope = bounded(definition.envelope_for(now, now), DEADLINE.get())
         await broker.enqueue([(job_id, place, definition.mark, envelope)], "", self._timeout)
         return self._queue.job(job_id)
 
