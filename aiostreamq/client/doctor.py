@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiostreamq.client.schedule import read_all
+from aiostreamq.errors import UsageError
 from aiostreamq.model.pause import Pause
 from aiostreamq.model.sightings import DEAD, is_dead
 from aiostreamq.store.checkup import advice_by_subject, examine
@@ -59,6 +61,9 @@ async def diagnose(queue: "Producer") -> list[Finding]:
     findings += _on_groups(groups, beats)
     living = sum(not is_dead(beat) for beat in beats.values())
     findings += on_work(view, living, await queue.paused())
+    found = await queue.session().timetable.all()
+    _, errors = read_all(found, await lookout.paused())
+    findings += _on_schedules(errors)
     findings += _on_keys(await inspection.scan())
     return findings
 
@@ -151,6 +156,15 @@ def on_work(view: View, living: int, paused: Collection[Pause]) -> Iterator[Find
         yield Finding("parked", WARNING, text, "start a worker that knows them")
     else:
         yield Finding("parked", OK, "every task is known to a worker")
+
+
+def _on_schedules(errors: list[UsageError]) -> Iterator[Finding]:
+    for error in errors:
+        # What is wrong, a colon, and what to do.
+        text, _, fix = str(error).rpartition(": ")
+        yield Finding("schedules", PROBLEM, text, fix)
+    if not errors:
+        yield Finding("schedules", OK, "every schedule can be read")
 
 
 def _on_keys(scanned: Scanned) -> Iterator[Finding]:

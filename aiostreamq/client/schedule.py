@@ -1,6 +1,6 @@
 """One schedule, as users see it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
@@ -9,7 +9,7 @@ from aiostreamq.client.context import moment
 from aiostreamq.errors import UsageError
 from aiostreamq.model.cron import Cron
 from aiostreamq.model.pause import has_pause
-from aiostreamq.model.schedule import CatchUp, Definition, Overlap
+from aiostreamq.model.schedule import CatchUp, Definition, Overlap, Unreadable
 
 if TYPE_CHECKING:
     from aiostreamq.store.timetable import State
@@ -52,27 +52,56 @@ class Schedule:
         return [cast("datetime", moment(at)) for at in self.definition.upcoming(before, left)]
 
 
-def definition_of(state: "State") -> Definition:
-    """Return what a schedule says.
+def definition_of(found: "State | Unreadable") -> tuple["State", Definition]:
+    """Return what is known of a schedule, and what it says.
 
     Raises:
-        UsageError: It is nothing that is known here.
+        UsageError: It makes no sense, or none that is known here.
     """
+    if isinstance(found, Unreadable):
+        raise _unreadable(found.name, found.why)
     try:
-        return Definition.decode(state.definition)
+        return found, Definition.decode(found.definition)
     except ValueError as error:
         raise UsageError(
-            f"schedule {state.name!r} is {error}: it may be of a newer release of aiostreamq"
+            f"schedule {found.name!r} is {error}: it may be of a newer release of aiostreamq"
         ) from error
 
 
-def schedule_of(state: "State", paused: Mapping[str, int]) -> Schedule:
+def schedule_of(found: "State | Unreadable", paused: Mapping[str, int]) -> Schedule:
     """Return a schedule as it stands, beside what is *paused*.
 
     Raises:
-        UsageError: What it says is nothing that is known here.
+        UsageError: It makes no sense, or none that is known here.
     """
-    definition = definition_of(state)
+    state, definition = definition_of(found)
+    try:
+        return _schedule(state, definition, paused)
+    except (ValueError, OverflowError, OSError) as error:  # a time that no calendar has
+        raise _unreadable(state.name, str(error)) from error
+
+
+def read_all(
+    found: "Iterable[State | Unreadable]", paused: Mapping[str, int]
+) -> tuple[list[Schedule], list[UsageError]]:
+    """Return schedules as they stand, and what is wrong with the others."""
+    schedules: list[Schedule] = []
+    errors: list[UsageError] = []
+    for one in found:
+        try:
+            schedules.append(schedule_of(one, paused))
+        except UsageError as error:
+            errors.append(error)
+    return schedules, errors
+
+
+def _unreadable(name: str, why: str) -> UsageError:
+    return UsageError(
+        f"schedule {name!r} makes no sense as it is kept, {why}: delete it, and make it again"
+    )
+
+
+def _schedule(state: "State", definition: Definition, paused: Mapping[str, int]) -> Schedule:
     timing, rules = definition.timing, definition.rules
     is_cron = isinstance(timing, Cron)
     return Schedule(

@@ -1,14 +1,17 @@
 """The schedules of a queue, as users hold them: `queue.schedules`."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.ids import new_job_id
-from aiostreamq.client.schedule import Schedule, definition_of, schedule_of
+from aiostreamq.client.schedule import Schedule, definition_of, read_all, schedule_of
 from aiostreamq.client.task import Call, Enqueuer, no_task
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.model.delivery import Mark
+from aiostreamq.model.envelope import bounded
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.schedule import Definition, Rules, RuleWords, timing_of
 
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.cron import Timing
     from aiostreamq.model.duration import Duration
+    from aiostreamq.model.schedule import Unreadable
     from aiostreamq.store.timetable import State, Timetable
+
+logger = logging.getLogger("aiostreamq.schedules")
 
 # How often a change is tried that meets another one.
 TRIES = 5
@@ -129,8 +135,8 @@ class Schedules:
         Raises, and is cancelled, as `pause`.
         """
         for _ in range(TRIES):
-            state = await self._state(name)
-            due = definition_of(state).next_after(await self._now_ms())
+            state, definition = definition_of(await self._found(name))
+            due = definition.next_after(await self._now_ms())
             answer = await self._timetable().resume(name, state.rev, due, self._timeout)
             if answer == -1:
                 raise self._unknown(name)
@@ -153,44 +159,50 @@ class Schedules:
     async def list(self) -> "list[Schedule]":
         """Return all schedules, by their names.
 
+        One that can not be read, as it is damaged or of a newer release, is left out, and
+        a warning in the log says which and why.
+
         Raises:
             BrokerError: Redis refused or could not be reached.
 
         Cancelling is safe.
         """
-        states, paused = await self._timetable().all(self._timeout), await self._paused()
-        return [schedule_of(state, paused) for state in states]
+        found, paused = await self._timetable().all(self._timeout), await self._paused()
+        schedules, errors = read_all(found, paused)
+        for error in errors:
+            logger.warning("left out of the list: %s", error)
+        return schedules
 
     async def get(self, name: str) -> Schedule:
         """Return one schedule.
 
         Raises:
-            UsageError: There is no such schedule.
+            UsageError: There is no such schedule, or it can not be read.
             BrokerError: Redis refused or could not be reached.
 
         Cancelling is safe.
         """
-        return schedule_of(await self._state(name), await self._paused())
+        return schedule_of(await self._found(name), await self._paused())
 
     async def trigger(self, name: str) -> "Job[object]":
         """Enqueue a job of the schedule now, paused or not, and return it.
 
         It is no tick: it is not counted, delays no tick, and knows no overlap. Its
-        `scheduled_for` is the present.
+        `scheduled_for` is the present. Triggered by a job that has a deadline, it has that too.
 
         Raises:
-            UsageError: There is no such schedule, or the queue here has not got its lane.
+            UsageError: There is no such schedule, it can not be read, or the queue here has
+                not got its lane.
             BrokerError: Redis refused or could not be reached.
 
         Cancelling leaves open whether it is enqueued.
         """
-        state = await self._state(name)
-        definition = definition_of(state)
+        _, definition = definition_of(await self._found(name))
         broker = self._queue.session().broker
         now = await self._now_ms()
         job_id = f"{name}@{new_job_id()}"
         place = broker.place_of(definition.lane)
-        envelope = definition.envelope_for(now, now)
+        envelope = bounded(definition.envelope_for(now, now), DEADLINE.get())
         await broker.enqueue([(job_id, place, definition.mark, envelope)], "", self._timeout)
         return self._queue.job(job_id)
 
@@ -295,11 +307,11 @@ class Schedules:
                 f"queue.schedules.replace(...), or another name"
             )
 
-    async def _state(self, name: str) -> "State":
-        state = await self._timetable().get(name, self._timeout)
-        if state is None:
+    async def _found(self, name: str) -> "State | Unreadable":
+        found = await self._timetable().get(name, self._timeout)
+        if found is None:
             raise self._unknown(name)
-        return state
+        return found
 
     async def _paused(self) -> Mapping[str, int]:
         # Here, so that to declare a schedule imports nothing that can wait.

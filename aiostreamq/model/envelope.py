@@ -78,6 +78,15 @@ def encode_envelope(
     return written + b"}"
 
 
+def bounded(envelope: bytes, deadline: float | None) -> bytes:
+    """Return a written call that must have ended by *deadline* too, where there is one."""
+    if deadline is None:
+        return envelope
+    told = orjson.loads(envelope)
+    told["deadline"] = min(deadline, told.get("deadline", deadline))
+    return orjson.dumps(told)
+
+
 def decode_envelope(raw: bytes) -> Envelope:
     """Read one call.
 

@@ -1,10 +1,14 @@
 """Schedules: what is enqueued again and again, kept in Redis and fired by whoever is awake."""
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from aiostreamq.model.schedule import Unreadable
+from aiostreamq.store.link import CommandError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.link import Argument
@@ -29,6 +33,15 @@ class Due(NamedTuple):
     last: str  #: id of the last tick's job
     last_lives: bool  #: it has not ended
     definition: bytes
+
+
+class Page(NamedTuple):
+    """Some of the schedules that are due."""
+
+    due: list[Due]
+    unreadable: list[Unreadable]
+    has_more: bool  #: others are due, behind these
+    wait: float | None  #: seconds until one is that is not yet; None where there is none
 
 
 class Tick(NamedTuple):
@@ -65,6 +78,9 @@ class State(NamedTuple):
     last_at: int | None  #: the last tick
     seen: int | None  #: when a worker declared it last, ms since 1970
 
+
+# As the scripts write one. They compare what they are given with what is there, sign by sign.
+_NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
 
 # Of a schedule's hash, in the order of what State says of it.
 _FIELDS = ("rev", "at", "held", "paused", "code", "runs", "skipped", "last", "last_at", "seen")
@@ -106,18 +122,23 @@ class Timetable:
             answers += cast("list[int]", await self._broker.run("declare", keys, arguments))
         return answers
 
-    async def due(self, declared: "Sequence[str]") -> "tuple[list[Due], float | None]":
-        """What is due, and the seconds until the next is; None where nothing is kept.
+    async def due(self, declared: "Sequence[str]", passed: int = 0) -> Page:
+        """What is due: TICK_LIMIT at most, behind the first *passed* of them.
 
         Of the schedules that code declares only those in *declared* are meant.
         """
         keys = [self._schedules, self._due, self._due_code]
-        arguments = [self._prefix, TICK_LIMIT, HELD_LOOK_MS, *declared]
+        arguments = [self._prefix, passed, TICK_LIMIT, HELD_LOOK_MS, *declared]
         found = await self._broker.run("due", keys, arguments)
-        wait_ms, now_ms, *told = cast("list[int | bytes]", found)
-        self._broker.clock.set(cast("int", now_ms))
-        wait = None if cast("int", wait_ms) < 0 else cast("int", wait_ms) / 1000
-        return list(_dues(told)), wait
+        wait_ms, now_ms, left, *told = cast("list[int]", found)
+        self._broker.clock.set(now_ms)
+        rows = [_due(told[start : start + 9]) for start in range(0, len(told), 9)]
+        return Page(
+            [one for one in rows if isinstance(one, Due)],
+            [one for one in rows if isinstance(one, Unreadable)],
+            left > 0,
+            None if wait_ms < 0 else wait_ms / 1000,
+        )
 
     async def fire(self, ticks: "Sequence[Tick]") -> list[int | str]:
         """Do what is to be done about ticks; returns for each what tick.lua says.
@@ -157,44 +178,81 @@ class Timetable:
         arguments = [self._prefix, name, unseen_ms]
         return await self._broker.run("unschedule", keys, arguments, deadline) == 1
 
-    async def all(self, deadline: float | None = None) -> list[State]:
+    async def all(self, deadline: float | None = None) -> list[State | Unreadable]:
         """All schedules, by their names."""
         found = await self._broker.call("HGETALL", self._schedules, deadline=deadline)
         flat = cast("list[bytes]", found)
         pairs = sorted(zip(flat[::2], flat[1::2], strict=True))
-        told = (self._state(name.decode(), definition, deadline) for name, definition in pairs)
+        told = (self._state(name, definition, deadline) for name, definition in pairs)
         return list(await asyncio.gather(*told))
 
-    async def get(self, name: str, deadline: float | None = None) -> State | None:
+    async def get(self, name: str, deadline: float | None = None) -> State | Unreadable | None:
         """One schedule, or None."""
         found = await self._broker.call("HGET", self._schedules, name, deadline=deadline)
         definition = cast("bytes | None", found)
-        return None if definition is None else await self._state(name, definition, deadline)
+        if definition is None:
+            return None
+        return await self._state(name.encode(), definition, deadline)
 
-    async def _state(self, name: str, definition: bytes, deadline: float | None) -> State:
-        key = self._broker.keys.schedule(name)
-        found = await self._broker.call("HMGET", key, *_FIELDS, deadline=deadline)
-        told = [(one or b"").decode() for one in cast("list[bytes | None]", found)]
+    async def _state(
+        self, name: bytes, definition: bytes, deadline: float | None
+    ) -> State | Unreadable:
+        key = f"{self._prefix}schedule:".encode() + name
+        try:
+            found = await self._broker.call("HMGET", key, *_FIELDS, deadline=deadline)
+        except CommandError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            return Unreadable(_shown(name), "", str(error))
+        told = [one or b"" for one in cast("list[bytes | None]", found)]
         rev, at, held, paused, code, runs, skipped, last, last_at, seen = told
-        return State(
-            name, definition, rev, _read(at), _read(held), paused == "1", code == "1",
-            int(runs or 0), int(skipped or 0), last, _read(last_at), _read(seen),
-        )  # fmt: skip
+        try:
+            return State(
+                name.decode(), definition, _rev(rev), _number("at", at), _number("held", held),
+                paused == b"1", code == b"1",
+                _number("runs", runs) or 0, _number("skipped", skipped) or 0, last.decode(),
+                _number("last_at", last_at), _number("seen", seen),
+            )  # fmt: skip
+        except ValueError as error:
+            return Unreadable(_shown(name), _shown(rev), str(error))
 
 
-def _dues(told: "Sequence[int | bytes]") -> "Iterator[Due]":
-    for start in range(0, len(told), 7):
-        name, rev, at, held, last, lives, definition = told[start : start + 7]
-        yield Due(
-            cast("bytes", name).decode(), cast("bytes", rev).decode(),
-            _read(cast("bytes", at).decode()), _read(cast("bytes", held).decode()),
-            cast("bytes", last).decode(), lives == 1, cast("bytes", definition),
+def _due(told: "Sequence[object]") -> Due | Unreadable:
+    """What due.lua tells of one schedule."""
+    name, rev, at, held, last, runs, skipped, lives, definition = cast(
+        "tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, int, bytes]", told
+    )
+    try:
+        # tick.lua counts on.
+        _number("runs", runs)
+        _number("skipped", skipped)
+        if not definition:
+            raise ValueError("it has no definition")
+        return Due(
+            name.decode(), _rev(rev), _number("at", at), _number("held", held),
+            last.decode(), lives == 1, definition,
         )  # fmt: skip
+    except ValueError as error:
+        return Unreadable(_shown(name), _shown(rev), str(error))
+
+
+def _rev(told: bytes) -> str:
+    if not told:
+        raise ValueError("its state is gone, or another program's")
+    return told.decode()
+
+
+def _number(field: str, told: bytes) -> int | None:
+    if not told:
+        return None
+    if not _NUMBER.fullmatch(told):
+        raise ValueError(f"its field {field!r} is {told[:40]!r}")
+    return int(told)
+
+
+def _shown(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
 
 
 def _written(moment: int | None) -> str:
     return "" if moment is None else str(moment)
-
-
-def _read(moment: str) -> int | None:
-    return int(moment) if moment else None

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
-from aiostreamq.model.schedule import Definition, Step, job_id, steps
-from aiostreamq.store.timetable import Tick
+from aiostreamq.model.schedule import Definition, Step, Unreadable, job_id, steps
+from aiostreamq.store.timetable import TICK_LIMIT, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -28,6 +28,10 @@ LONGEST_SLEEP = 15.0
 
 # Seconds before the next look where Redis refused this one.
 PAUSE = 5.0
+
+# Seconds at most between two looks where more is due than one call lists, and none of it can be
+# fired. What moves up between two calls is seen by neither: it is late then, but not missed.
+CROWDED_SLEEP = 5.0
 
 # Seconds at least between two looks of which the first found nothing to do.
 SHORTEST_SLEEP = 0.01
@@ -96,17 +100,37 @@ class Ticker:
         """Fire what is due; returns the seconds to sleep."""
         try:
             await self._declare()
-            due, wait = await self._timetable.due(self._names)
-            ticks = [tick for one in due for tick in self._ticks(one)]
-            if ticks:
-                await self._fire(ticks)
-                return 0.0
+            return await self._fire_due()
         except BrokerError:
             logger.exception("schedules could not be looked at, trying on")
             return PAUSE
-        if wait is None:
-            return LONGEST_SLEEP
-        return min(max(wait, SHORTEST_SLEEP), LONGEST_SLEEP)
+
+    async def _fire_due(self) -> float:
+        """Fire what is due, also behind what can not be fired; returns the seconds to sleep."""
+        passed, wait, has_fired, is_refused = 0, LONGEST_SLEEP, False, False
+        while True:
+            page = await self._timetable.due(self._names, passed)
+            for one in page.unreadable:
+                self._tell_once(one.name, one.rev, f"what is kept of it makes no sense: {one.why}")
+            ticks = [tick for one in page.due for tick in self._ticks(one)]
+            passed += TICK_LIMIT
+            if ticks:
+                try:
+                    await self._fire(ticks)
+                    has_fired = True
+                    passed -= len({tick.name for tick in ticks})
+                except BrokerError:  # the lane of one may be another program's key
+                    logger.exception("not all schedules could be fired, trying on")
+                    is_refused = True
+            wait = wait if page.wait is None else min(wait, page.wait)
+            if not page.has_more:
+                break
+        if is_refused:
+            return PAUSE
+        if has_fired:
+            return 0.0
+        is_crowded = passed > TICK_LIMIT
+        return max(min(wait, CROWDED_SLEEP) if is_crowded else wait, SHORTEST_SLEEP)
 
     def _ticks(self, due: "Due") -> "list[Tick]":
         """What is to be done about one schedule, as the script takes it.
@@ -116,20 +140,18 @@ class Ticker:
         try:
             definition = self._definition(due)
         except ValueError as error:
-            self._tell_once(due, f"it is {error}")
+            self._tell_once(due.name, due.rev, f"it is {error}")
             return []
         try:
             return list(self._decided(due, definition))
         except Exception as error:  # noqa: BLE001  # a reckoning that fails is this schedule's alone
-            self._tell_once(due, "what is kept of it makes no sense", error)
+            self._tell_once(due.name, due.rev, "what is kept of it makes no sense", error)
             return []
 
-    def _tell_once(self, due: "Due", why: str, error: Exception | None = None) -> None:
-        if (due.name, due.rev) not in self._told:
-            self._told.add((due.name, due.rev))
-            logger.error(
-                "schedule %r is not fired by this worker, %s", due.name, why, exc_info=error
-            )
+    def _tell_once(self, name: str, rev: str, why: str, error: Exception | None = None) -> None:
+        if (name, rev) not in self._told:
+            self._told.add((name, rev))
+            logger.error("schedule %r is not fired by this worker, %s", name, why, exc_info=error)
 
     def _decided(self, due: "Due", definition: Definition) -> "Iterator[Tick]":
         now = self._clock.now_ms()
@@ -225,6 +247,8 @@ class Ticker:
     ) -> None:
         """Report what other code has declared, and forget it in the end."""
         for state in await self._timetable.all():
+            if isinstance(state, Unreadable):
+                continue  # told when it is due
             if not state.is_code or state.name in declared:
                 continue
             if await self._timetable.remove(state.name, None, unseen_ms=LEFTOVER_MS):

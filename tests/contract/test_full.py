@@ -64,7 +64,7 @@ async def test_tick_of_a_schedule(full: tuple[Store, RedisServer]) -> None:
     table = Timetable(store.broker)
     await table.put("s", b"{}", 5000, 5, replace=False)
     for at, overlap in ((5000, "allow"), (6000, "cancel_old")):
-        [due], _ = await table.due(())
+        [due] = (await table.due(())).due
         new = Tick(
             "s", due.rev, due.at, None, at + 1000, at, f"s@{at}", "default", "0", 0, overlap, 0,
             b"{}",

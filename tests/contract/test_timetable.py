@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 
 from aiostreamq.model.cron import Every
-from aiostreamq.model.schedule import Definition, Rules, job_id
+from aiostreamq.model.schedule import Definition, Rules, Unreadable, job_id
 from aiostreamq.store.link import CommandError
-from aiostreamq.store.timetable import TICK_LIMIT, Due, Tick, Timetable
+from aiostreamq.store.timetable import TICK_LIMIT, Due, Page, State, Tick, Timetable
 from tests.support.store import Store
 
 SECOND = 1000
@@ -33,7 +33,7 @@ class Scene:
 
     async def due(self, *declared: str) -> list[Due]:
         """What is due."""
-        return (await self.table.due(declared))[0]
+        return (await self.table.due(declared)).due
 
     async def words(self) -> list[str]:
         """What the workers were told."""
@@ -96,7 +96,7 @@ async def test_replace(scene: Scene) -> None:
     other = replace(EVERY, task="other").encode()
     assert await scene.table.put("s", other, 6000, 5, replace=True) == 1
     state = await scene.table.get("s")
-    assert state is not None
+    assert isinstance(state, State)
     assert (state.runs, state.at, state.definition) == (1, 6000, other)
     # Who has read the old one, at the same tick, fires nothing any more.
     [new] = await scene.due()
@@ -160,9 +160,9 @@ async def test_last_tick(scene: Scene) -> None:
     await scene.put()
     [due] = await scene.due()
     await scene.table.fire([tick(due)._replace(following=None)])
-    assert await scene.table.due(()) == ([], None)
+    assert await scene.table.due(()) == Page([], [], False, None)
     state = await scene.table.get("s")
-    assert state is not None
+    assert isinstance(state, State)
     assert (state.at, state.runs) == (None, 1)
 
 
@@ -218,7 +218,7 @@ async def test_held_tick_is_looked_at(scene: Scene) -> None:
     await scene.table.fire([tick(one) for one in await scene.due()])
     [due] = await scene.due()
     await scene.table.fire([tick(due, overlap="buffer_one")._replace(following=FAR)])
-    assert await scene.table.due(()) == ([], 0.5)
+    assert await scene.table.due(()) == Page([], [], False, 0.5)
     await scene.store.settle(*await scene.store.read())
     assert len(await scene.due()) == 1
 
@@ -265,7 +265,7 @@ async def test_declared_schedule_is_fired_by_its_code(scene: Scene) -> None:
     """Only a worker that declares it is told of it, and only that one's sleep depends on it."""
     assert await scene.table.declare([("a", RAW, 5000), ("b", RAW, FAR)]) == [1, 1]
     assert [one.name for one in await scene.due("a", "b", "c")] == ["a"]
-    assert await scene.table.due(()) == ([], None)
+    assert await scene.table.due(()) == Page([], [], False, None)
     [due] = await scene.due("a")
     assert await scene.table.fire([tick(due)]) == [1]
     assert [one.at for one in await scene.due("a")] == [6000]
@@ -297,9 +297,8 @@ async def test_names_of_code_and_of_run_time(scene: Scene) -> None:
     await scene.table.declare([("b", RAW, 1)])
     assert await scene.put("b") == -1
     assert await scene.table.put("b", RAW, 1, 5, replace=True) == -1
-    assert [(one.name, one.is_code) for one in await scene.table.all()] == [
-        ("a", False), ("b", True),
-    ]  # fmt: skip
+    found = [one for one in await scene.table.all() if isinstance(one, State)]
+    assert [(one.name, one.is_code) for one in found] == [("a", False), ("b", True)]
 
 
 @pytest.mark.parametrize("is_code", [False, True])
@@ -354,23 +353,95 @@ async def test_leftover_is_forgotten(scene: Scene) -> None:
 
 
 async def test_one_call_lists_a_bounded_number(scene: Scene) -> None:
-    """What is left over is due at once; nothing is lost."""
+    """Of the others it is told that they are there; nothing is lost."""
     for number in range(TICK_LIMIT + 5):
         await scene.put(f"s{number}")
-    due, wait = await scene.table.due(())
-    assert (len(due), wait) == (TICK_LIMIT, 0)
-    await scene.table.fire([tick(one)._replace(following=FAR) for one in due])
-    due, wait = await scene.table.due(())
-    assert len(due) == 5
-    assert cast("float", wait) > 1000
+    page = await scene.table.due(())
+    assert (len(page.due), page.has_more) == (TICK_LIMIT, True)
+    await scene.table.fire([tick(one)._replace(following=FAR) for one in page.due])
+    page = await scene.table.due(())
+    assert (len(page.due), page.has_more) == (5, False)
+    assert cast("float", page.wait) > 1000
+
+
+async def test_page_by_page(scene: Scene) -> None:
+    """Each that is due is on one page, those of code behind those of run time."""
+    made = [f"s{number}" for number in range(TICK_LIMIT + 5)]
+    for name in made:
+        await scene.put(name)
+    declared = [f"c{number}" for number in range(TICK_LIMIT)]
+    await scene.table.declare([(name, RAW, 5000) for name in declared])
+    pages = [await scene.table.due(declared, n * TICK_LIMIT) for n in range(4)]
+    assert [len(page.due) for page in pages] == [TICK_LIMIT, TICK_LIMIT, 5, 0]
+    assert [page.has_more for page in pages] == [True, True, False, False]
+    assert [one.name for page in pages for one in page.due] == sorted(made) + declared
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("at", "soon"), ("at", "05000"), ("at", "5e3"), ("at", "9" * 30), ("held", "?"),
+        ("runs", "many"), ("skipped", "1.5"), ("rev", ""), ("rev", b"\xff"), ("last", b"\xff"),
+    ],
+)  # fmt: skip
+async def test_damaged_field(scene: Scene, field: str, value: str | bytes) -> None:
+    """It is told which schedule that is, and what of it; the others are told as ever."""
+    await scene.put("bad")
+    await scene.put("good")
+    await scene.store.call("HSET", scene.store.keys.schedule("bad"), field, value)
+    page = await scene.table.due(())
+    assert [one.name for one in page.due] == ["good"]
+    found = await scene.table.all()
+    assert [one.name for one in found if isinstance(one, State)] == ["good"]
+    for one in (*page.unreadable, *(one for one in found if isinstance(one, Unreadable))):
+        assert one.name == "bad"
+        assert field in one.why or "state is gone" in one.why or "utf-8" in one.why
+    assert len(page.unreadable) == 1
+
+
+async def test_last_job_lives_and_a_tick_is_damaged(scene: Scene) -> None:
+    """What waits for the end of a job is looked at as well."""
+    await scene.put("bad")
+    await scene.table.fire([tick(one) for one in await scene.due()])
+    key = scene.store.keys.schedule("bad")
+    await scene.store.call("HSET", key, "held", "6000", "at", "soon")
+    await scene.store.call("ZADD", scene.store.keys.schedule_due, 5000, "bad")
+    await scene.put("good")
+    assert [one.name for one in await scene.due()] == ["good"]
+
+
+async def test_parts_of_a_schedule(scene: Scene) -> None:
+    """One of which only a part is left, or with a name that is none, is told as such."""
+    keys, call = scene.store.keys, scene.store.call
+    await scene.put("lost")
+    await scene.put("spoilt")
+    await scene.put("rest")
+    await call("DEL", keys.schedule("lost"))
+    await spoil(scene, "schedule:spoilt")
+    await call("HDEL", keys.schedules, "rest")
+    await call("ZADD", keys.schedule_due, 5000, b"\xff")
+    page = await scene.table.due(())
+    assert page.due == []
+    assert {one.name for one in page.unreadable} == {"lost", "spoilt", "rest", "\\xff"}
+    whys = {one.name: one.why for one in await scene.table.all() if isinstance(one, Unreadable)}
+    assert whys.keys() == {"lost", "spoilt"}
+    assert "another program" in whys["spoilt"]
+
+
+async def test_paused_is_not_due(scene: Scene) -> None:
+    """Not even where somebody has written it among those that are."""
+    await scene.put()
+    await scene.table.pause("s", 5)
+    await scene.store.call("ZADD", scene.store.keys.schedule_due, 5000, "s")
+    assert await scene.due() == []
 
 
 async def test_next_is_told(scene: Scene) -> None:
     """The sleep ends with the earliest of all that this worker may fire."""
     await scene.put(due=FAR)
-    _, later = await scene.table.due(())
+    later = (await scene.table.due(())).wait
     await scene.table.declare([("a", RAW, FAR - 60_000)])
-    _, sooner = await scene.table.due(("a",))
+    sooner = (await scene.table.due(("a",))).wait
     assert later is not None
     assert sooner is not None
     assert later - sooner == pytest.approx(60, abs=5)

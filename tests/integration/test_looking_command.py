@@ -229,7 +229,7 @@ async def test_doctor_of_the_healthy() -> None:
     assert {name for name, one in found.items() if one["level"] != "ok"} == {"persistence"}
     assert set(found) == {
         *("eviction", "persistence", "version", "clocks", "latency", "groups", "lag"),
-        *("work", "parked", "lanes", "keys"),
+        *("work", "parked", "schedules", "lanes", "keys"),
     }
     lines = await ask("doctor")
     assert any(line.startswith("ok    latency") for line in lines)

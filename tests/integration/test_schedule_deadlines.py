@@ -94,3 +94,28 @@ async def test_schedule_outlives_the_job_that_makes_it(queue: Queue) -> None:
         definition = (await queue.schedules.get(name)).definition
         assert definition.deadline == own
         assert "deadline" not in definition.envelope
+
+
+async def test_job_that_a_job_triggers(queue: Queue) -> None:
+    """It is enqueued by that job, so it has its deadline, where its own is not the earlier."""
+    seen: dict[str, datetime | None] = {}
+
+    @queue.task
+    async def report(context: Context, name: str) -> None:
+        seen[name] = context.deadline
+
+    @queue.task
+    async def trigger() -> None:
+        for name in ("none", "early", "late"):
+            await queue.schedules.trigger(name)
+
+    for name, own in (("none", None), ("early", "1m"), ("late", "10d")):
+        call = report.using(deadline=own).bind(name)
+        await queue.schedules.create(name, call, cron="@yearly")
+    limit = (datetime.now(UTC) + timedelta(hours=2)).replace(microsecond=0)
+    async with Worker(queue):
+        await trigger.using(deadline=limit).enqueue()
+        await wait_until(lambda: len(seen) == 3, "all three jobs")
+    assert seen["none"] == seen["late"] == limit
+    assert seen["early"] is not None
+    assert seen["early"] < limit - timedelta(hours=1)

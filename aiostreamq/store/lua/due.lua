@@ -4,31 +4,35 @@
 -- KEYS[2]    schedule_due: name of each schedule that was made at run time, by ms since 1970
 -- KEYS[3]    schedule_due_code: the same of those that code declares
 -- ARGV[1]    prefix of the queue's keys
--- ARGV[2]    limit: how many to list
--- ARGV[3]    look_ms: how soon to look again for the end of a job that a tick waits for
--- ARGV[4..]  names of the schedules that the caller's code declares; of others only those are
---            listed that were made at run time
+-- ARGV[2]    passed: how many of those that are due to pass over, as a call before has told them
+-- ARGV[3]    limit: how many to look at behind those
+-- ARGV[4]    look_ms: how soon to look again for the end of a job that a tick waits for
+-- ARGV[5..]  names of the schedules that the caller's code declares; of others only those are
+--            looked at that were made at run time
 --
--- Returns {wait_ms, now, then seven for each that is due:
---   name, rev, at, held, last, 1 where the job of the last tick has not ended (else 0),
---   definition}
+-- Returns {wait_ms, now, left, then nine for each that is due:
+--   name, rev, at, held, last, runs, skipped, 1 where the job of the last tick has not ended
+--   (else 0), definition}
 -- at is the tick, held one that waits for the end of the last job, last the id of that; each
--- is empty where there is none. wait_ms is the time until the next is due, 0 where more than the
--- limit are, and -1 where nothing is. Cost O(limit and names), 5 microseconds each.
+-- is empty where there is none, and what it is as somebody may have written it: the caller looks
+-- whether it makes sense. A tick that waits for the end of a job is not told, nor is what is
+-- paused. left is how many are due beyond the limit. wait_ms is the time until one of the others
+-- is due, and -1 where there is none. Cost O(limit and names), 5 microseconds each.
 
 local schedules, due_names, due_code = KEYS[1], KEYS[2], KEYS[3]
-local prefix, limit, look_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local prefix = ARGV[1]
+local passed, limit, look_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local wait = math.huge
 local listed = {}
-local count = 0
 
 local function list(name)
-  local state = redis.pcall('HMGET', prefix .. 'schedule:' .. name, 'rev', 'at', 'held', 'last')
+  local state = redis.pcall('HMGET', prefix .. 'schedule:' .. name,
+    'rev', 'at', 'held', 'last', 'runs', 'skipped', 'paused')
   local definition = redis.call('HGET', schedules, name)
-  local rev, at, held, last = state[1], state[2] or '', state[3] or '', state[4] or ''
-  if not (definition and rev) then
+  local at, held, last = state[2] or '', state[3] or '', state[4] or ''
+  if state[7] then
     return
   end
   local job = prefix .. 'job:' .. last
@@ -37,29 +41,28 @@ local function list(name)
     and redis.call('EXISTS', prefix .. 'result:' .. last) == 0 then
     lives = 1
   end
-  if lives == 1 and held ~= '' and (at == '' or tonumber(at) > now) then
-    wait = math.min(wait, look_ms)
-    if at ~= '' then
-      wait = math.min(wait, tonumber(at) - now)
-    end
+  local following = at == '' and math.huge or tonumber(at) or now
+  if lives == 1 and held ~= '' and following > now then
+    wait = math.min(wait, look_ms, following - now)
     return
   end
-  count = count + 1
-  for _, told in ipairs({ name, rev, at, held, last, lives, definition }) do
-    listed[#listed + 1] = told
+  local told = { name, state[1] or '', at, held, last, state[5] or '', state[6] or '', lives, definition or '' }
+  for _, one in ipairs(told) do
+    listed[#listed + 1] = one
   end
 end
 
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', due_names, '-inf', now, 'LIMIT', 0, limit)) do
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', due_names, '-inf', now, 'LIMIT', passed, limit)) do
   list(name)
 end
-for at = 4, #ARGV do
+-- Those that code declares come behind all others.
+local place = redis.call('ZCOUNT', due_names, '-inf', now)
+for at = 5, #ARGV do
   local due = redis.call('ZSCORE', due_code, ARGV[at])
   if due and tonumber(due) <= now then
-    if count < limit then
+    place = place + 1
+    if place > passed and place <= passed + limit then
       list(ARGV[at])
-    else
-      wait = 0
     end
   elseif due then
     wait = math.min(wait, tonumber(due) - now)
@@ -70,10 +73,8 @@ local first = redis.call('ZRANGEBYSCORE', due_names, '(' .. now, '+inf', 'WITHSC
 if first then
   wait = math.min(wait, tonumber(first) - now)
 end
-if redis.call('ZCOUNT', due_names, '-inf', now) > limit then
-  wait = 0
-end
-local answer = { wait == math.huge and -1 or math.ceil(wait), now }
+local left = math.max(0, place - passed - limit)
+local answer = { wait == math.huge and -1 or math.ceil(wait), now, left }
 for _, told in ipairs(listed) do
   answer[#answer + 1] = told
 end
