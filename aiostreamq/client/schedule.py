@@ -9,7 +9,8 @@ from aiostreamq.client.context import moment
 from aiostreamq.errors import UsageError
 from aiostreamq.model.cron import Cron
 from aiostreamq.model.pause import has_pause
-from aiostreamq.model.schedule import CatchUp, Definition, Overlap, Unreadable
+from aiostreamq.model.schedule import CatchUp, Definition, Overlap
+from aiostreamq.model.unreadable import UnreadableSchedule
 
 if TYPE_CHECKING:
     from aiostreamq.store.timetable import State
@@ -52,13 +53,13 @@ class Schedule:
         return [cast("datetime", moment(at)) for at in self.definition.upcoming(before, left)]
 
 
-def definition_of(found: "State | Unreadable") -> tuple["State", Definition]:
+def definition_of(found: "State | UnreadableSchedule") -> tuple["State", Definition]:
     """Return what is known of a schedule, and what it says.
 
     Raises:
         UsageError: It makes no sense, or none that is known here.
     """
-    if isinstance(found, Unreadable):
+    if isinstance(found, UnreadableSchedule):
         raise _unreadable(found.name, found.why)
     try:
         return found, Definition.decode(found.definition)
@@ -68,7 +69,7 @@ def definition_of(found: "State | Unreadable") -> tuple["State", Definition]:
         ) from error
 
 
-def schedule_of(found: "State | Unreadable", paused: Mapping[str, int]) -> Schedule:
+def schedule_of(found: "State | UnreadableSchedule", paused: Mapping[str, int]) -> Schedule:
     """Return a schedule as it stands, beside what is *paused*.
 
     Raises:
@@ -82,7 +83,7 @@ def schedule_of(found: "State | Unreadable", paused: Mapping[str, int]) -> Sched
 
 
 def read_all(
-    found: "Iterable[State | Unreadable]", paused: Mapping[str, int]
+    found: "Iterable[State | UnreadableSchedule]", paused: Mapping[str, int]
 ) -> tuple[list[Schedule], list[UsageError]]:
     """Return schedules as they stand, and what is wrong with the others."""
     schedules: list[Schedule] = []

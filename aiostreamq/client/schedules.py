@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.cron import Timing
     from aiostreamq.model.duration import Duration
-    from aiostreamq.model.schedule import Unreadable
+    from aiostreamq.model.unreadable import UnreadableSchedule
     from aiostreamq.store.timetable import State, Timetable
 
 logger = logging.getLogger("aiostreamq.schedules")
@@ -307,7 +307,7 @@ class Schedules:
                 f"queue.schedules.replace(...), or another name"
             )
 
-    async def _found(self, name: str) -> "State | Unreadable":
+    async def _found(self, name: str) -> "State | UnreadableSchedule":
         found = await self._timetable().get(name, self._timeout)
         if found is None:
             raise self._unknown(name)

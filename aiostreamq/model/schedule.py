@@ -256,14 +256,6 @@ def _number_or_none(told: dict[str, object], name: str, least: int | None = None
     return None if told.get(name) is None else _number(told, name, least)
 
 
-class Unreadable(NamedTuple):
-    """A schedule of which what is kept makes no sense."""
-
-    name: str
-    rev: str  #: which definition it is; empty where not even that is known
-    why: str  #: as the end of a sentence
-
-
 class Step(NamedTuple):
     """What is done about one tick."""
 

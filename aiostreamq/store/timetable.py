@@ -4,7 +4,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from aiostreamq.model.schedule import Unreadable
+from aiostreamq.model.unreadable import UnreadableSchedule
 from aiostreamq.store.link import CommandError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Page(NamedTuple):
     """Some of the schedules that are due."""
 
     due: list[Due]
-    unreadable: list[Unreadable]
+    unreadable: list[UnreadableSchedule]
     has_more: bool  #: others are due, behind these
     wait: float | None  #: seconds until one is that is not yet; None where there is none
 
@@ -135,7 +135,7 @@ class Timetable:
         rows = [_due(told[start : start + 9]) for start in range(0, len(told), 9)]
         return Page(
             [one for one in rows if isinstance(one, Due)],
-            [one for one in rows if isinstance(one, Unreadable)],
+            [one for one in rows if isinstance(one, UnreadableSchedule)],
             left > 0,
             None if wait_ms < 0 else wait_ms / 1000,
         )
@@ -178,7 +178,7 @@ class Timetable:
         arguments = [self._prefix, name, unseen_ms]
         return await self._broker.run("unschedule", keys, arguments, deadline) == 1
 
-    async def all(self, deadline: float | None = None) -> list[State | Unreadable]:
+    async def all(self, deadline: float | None = None) -> list[State | UnreadableSchedule]:
         """All schedules, by their names."""
         found = await self._broker.call("HGETALL", self._schedules, deadline=deadline)
         flat = cast("list[bytes]", found)
@@ -186,7 +186,9 @@ class Timetable:
         told = (self._state(name, definition, deadline) for name, definition in pairs)
         return list(await asyncio.gather(*told))
 
-    async def get(self, name: str, deadline: float | None = None) -> State | Unreadable | None:
+    async def get(
+        self, name: str, deadline: float | None = None
+    ) -> State | UnreadableSchedule | None:
         """One schedule, or None."""
         found = await self._broker.call("HGET", self._schedules, name, deadline=deadline)
         definition = cast("bytes | None", found)
@@ -196,14 +198,14 @@ class Timetable:
 
     async def _state(
         self, name: bytes, definition: bytes, deadline: float | None
-    ) -> State | Unreadable:
+    ) -> State | UnreadableSchedule:
         key = f"{self._prefix}schedule:".encode() + name
         try:
             found = await self._broker.call("HMGET", key, *_FIELDS, deadline=deadline)
         except CommandError as error:
             if "WRONGTYPE" not in str(error):
                 raise
-            return Unreadable(_shown(name), "", str(error))
+            return UnreadableSchedule(_shown(name), "", str(error))
         told = [one or b"" for one in cast("list[bytes | None]", found)]
         rev, at, held, paused, code, runs, skipped, last, last_at, seen = told
         try:
@@ -214,10 +216,10 @@ class Timetable:
                 _number("last_at", last_at), _number("seen", seen),
             )  # fmt: skip
         except ValueError as error:
-            return Unreadable(_shown(name), _shown(rev), str(error))
+            return UnreadableSchedule(_shown(name), _shown(rev), str(error))
 
 
-def _due(told: "Sequence[object]") -> Due | Unreadable:
+def _due(told: "Sequence[object]") -> Due | UnreadableSchedule:
     """What due.lua tells of one schedule."""
     name, rev, at, held, last, runs, skipped, lives, definition = cast(
         "tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, int, bytes]", told
@@ -233,7 +235,7 @@ def _due(told: "Sequence[object]") -> Due | Unreadable:
             last.decode(), lives == 1, definition,
         )  # fmt: skip
     except ValueError as error:
-        return Unreadable(_shown(name), _shown(rev), str(error))
+        return UnreadableSchedule(_shown(name), _shown(rev), str(error))
 
 
 def _rev(told: bytes) -> str:

@@ -12,12 +12,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
-from aiostreamq.model.schedule import Definition, Step, Unreadable, job_id, steps
+from aiostreamq.model.unreadable import UnreadableSchedule
 from aiostreamq.store.timetable import TICK_LIMIT, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from aiostreamq.model.schedule import Definition
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.store.timetable import Due, State, Timetable
 
@@ -137,13 +138,19 @@ class Ticker:
 
         Nothing where this worker can not make sense of it: the others go on.
         """
+        from aiostreamq.model.schedule import Definition
+        from aiostreamq.worker.ticks import ticks_of
+
+        rev, definition = self._read.get(due.name, ("", None))
         try:
-            definition = self._definition(due)
+            if definition is None or rev != due.rev:
+                definition = Definition.decode(due.definition)
+                self._read[due.name] = (due.rev, definition)
         except ValueError as error:
             self._tell_once(due.name, due.rev, f"it is {error}")
             return []
         try:
-            return list(self._decided(due, definition))
+            return list(ticks_of(due, definition, self._clock.now_ms()))
         except Exception as error:  # noqa: BLE001  # a reckoning that fails is this schedule's alone
             self._tell_once(due.name, due.rev, "what is kept of it makes no sense", error)
             return []
@@ -152,44 +159,6 @@ class Ticker:
         if (name, rev) not in self._told:
             self._told.add((name, rev))
             logger.error("schedule %r is not fired by this worker, %s", name, why, exc_info=error)
-
-    def _decided(self, due: "Due", definition: Definition) -> "Iterator[Tick]":
-        now = self._clock.now_ms()
-        if due.held is not None and not due.last_lives:
-            yield self._tick(due, definition, due.at, Step(due.held, due.at, is_fired=True), now)
-            return
-        at = due.at
-        if at is None or at > now:
-            return
-        for step in steps(definition, at, now):
-            yield self._tick(due, definition, at, step, now)
-            at = step.following
-
-    def _tick(
-        self, due: "Due", definition: Definition, at: int | None, step: Step, now: int
-    ) -> Tick:
-        rules = definition.rules
-        delay = definition.delay(due.name, step.planned)
-        start = step.planned + delay if delay and step.planned + delay > now else 0
-        return Tick(
-            due.name, due.rev, at, due.held, step.following,
-            step.planned if step.is_fired else None,
-            job_id(due.name, step.planned), definition.lane, definition.mark, start,
-            rules.overlap, rules.max_runs or 0,
-            definition.envelope_for(step.planned, max(now, start)),
-        )  # fmt: skip
-
-    def _definition(self, due: "Due") -> Definition:
-        """What a schedule says.
-
-        Raises:
-            ValueError: This worker does not understand it.
-        """
-        rev, definition = self._read.get(due.name, ("", None))
-        if definition is None or rev != due.rev:
-            definition = Definition.decode(due.definition)
-            self._read[due.name] = (due.rev, definition)
-        return definition
 
     async def _fire(self, ticks: list[Tick]) -> None:
         answers = await self._timetable.fire(ticks)
@@ -247,7 +216,7 @@ class Ticker:
     ) -> None:
         """Report what other code has declared, and forget it in the end."""
         for state in await self._timetable.all():
-            if isinstance(state, Unreadable):
+            if isinstance(state, UnreadableSchedule):
                 continue  # told when it is due
             if not state.is_code or state.name in declared:
                 continue
@@ -255,30 +224,24 @@ class Ticker:
                 logger.info("schedule %r is forgotten: no code has declared it for a week",
                             state.name)  # fmt: skip
                 continue
-            heir = _heir(state, declared, new)
-            if heir is not None:
-                logger.warning(
-                    "schedule %r seems to have been renamed to %r: it stops with the last "
-                    "worker of the old code, and what was counted starts anew",
-                    state.name,
-                    heir,
-                )
-            else:
-                logger.warning(
-                    "schedule %r is not in the code of this worker: unless another's has it, "
-                    "it does not run any more",
-                    state.name,
-                )
+            self._report_leftover(state, declared, new)
 
+    def _report_leftover(
+        self, state: "State", declared: "Mapping[str, Definition]", new: set[str]
+    ) -> None:
+        from aiostreamq.worker.ticks import heir_of
 
-def _heir(state: "State", declared: "Mapping[str, Definition]", new: set[str]) -> str | None:
-    """The name under which a schedule of old code lives on, if it seems to."""
-    try:
-        old = Definition.decode(state.definition)
-    except ValueError:
-        return None
-    for name in sorted(new):
-        one = declared[name]
-        if one.task == old.task and one.timing == old.timing:
-            return name
-    return None
+        heir = heir_of(state, declared, new)
+        if heir is not None:
+            logger.warning(
+                "schedule %r seems to have been renamed to %r: it stops with the last "
+                "worker of the old code, and what was counted starts anew",
+                state.name,
+                heir,
+            )
+        else:
+            logger.warning(
+                "schedule %r is not in the code of this worker: unless another's has it, "
+                "it does not run any more",
+                state.name,
+            )

@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 
 from aiostreamq.model.cron import Every
-from aiostreamq.model.schedule import Definition, Rules, Unreadable, job_id
+from aiostreamq.model.schedule import Definition, Rules, job_id
+from aiostreamq.model.unreadable import UnreadableSchedule
 from aiostreamq.store.link import CommandError
 from aiostreamq.store.timetable import TICK_LIMIT, Due, Page, State, Tick, Timetable
 from tests.support.store import Store
@@ -393,7 +394,7 @@ async def test_damaged_field(scene: Scene, field: str, value: str | bytes) -> No
     assert [one.name for one in page.due] == ["good"]
     found = await scene.table.all()
     assert [one.name for one in found if isinstance(one, State)] == ["good"]
-    for one in (*page.unreadable, *(one for one in found if isinstance(one, Unreadable))):
+    for one in (*page.unreadable, *(one for one in found if isinstance(one, UnreadableSchedule))):
         assert one.name == "bad"
         assert field in one.why or "state is gone" in one.why or "utf-8" in one.why
     assert len(page.unreadable) == 1
@@ -423,7 +424,9 @@ async def test_parts_of_a_schedule(scene: Scene) -> None:
     page = await scene.table.due(())
     assert page.due == []
     assert {one.name for one in page.unreadable} == {"lost", "spoilt", "rest", "\\xff"}
-    whys = {one.name: one.why for one in await scene.table.all() if isinstance(one, Unreadable)}
+    whys = {
+        one.name: one.why for one in await scene.table.all() if isinstance(one, UnreadableSchedule)
+    }
     assert whys.keys() == {"lost", "spoilt"}
     assert "another program" in whys["spoilt"]
 

@@ -1,0 +1,56 @@
+"""What is to be done about a schedule that is due.
+
+Apart from the ticker, which loads this with the first schedule that it meets: with cronsim and
+time zones it is half a megabyte of a worker.
+"""
+
+from typing import TYPE_CHECKING
+
+from aiostreamq.model.schedule import Definition, Step, job_id, steps
+from aiostreamq.store.timetable import Tick
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from aiostreamq.store.timetable import Due, State
+
+
+def ticks_of(due: "Due", definition: Definition, now: int) -> "Iterator[Tick]":
+    """Yield what the script is to do about a schedule, *now* by Redis's clock in ms."""
+    if due.held is not None and not due.last_lives:
+        yield _tick(due, definition, due.at, Step(due.held, due.at, is_fired=True), now)
+        return
+    at = due.at
+    if at is None or at > now:
+        return
+    for step in steps(definition, at, now):
+        yield _tick(due, definition, at, step, now)
+        at = step.following
+
+
+def _tick(due: "Due", definition: Definition, at: int | None, step: Step, now: int) -> Tick:
+    rules = definition.rules
+    delay = definition.delay(due.name, step.planned)
+    start = step.planned + delay if delay and step.planned + delay > now else 0
+    return Tick(
+        due.name, due.rev, at, due.held, step.following,
+        step.planned if step.is_fired else None,
+        job_id(due.name, step.planned), definition.lane, definition.mark, start,
+        rules.overlap, rules.max_runs or 0,
+        definition.envelope_for(step.planned, max(now, start)),
+    )  # fmt: skip
+
+
+def heir_of(
+    state: "State", declared: "Mapping[str, Definition]", new: "Iterable[str]"
+) -> str | None:
+    """Return the name under which a schedule of old code lives on, if it seems to."""
+    try:
+        old = Definition.decode(state.definition)
+    except ValueError:
+        return None
+    for name in sorted(new):
+        one = declared[name]
+        if one.task == old.task and one.timing == old.timing:
+            return name
+    return None
