@@ -17,13 +17,14 @@ from aiostreamq.cli.main import _parser as cli_parser  # pyright: ignore[reportP
 from tests.docs.page import Block, blocks_of, workers_in
 from tests.examples.processes import environment
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import TIME_SCALE
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 LANGUAGES = {"python", "bash", "text", "json", "lua", "toml", "ini", "yaml", "dockerfile"}
 
 #: Seconds that the code of a page may take.
-PATIENCE = 40
+PATIENCE = 40 * TIME_SCALE
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -58,7 +59,7 @@ def run_page(page: Path, url: str, cwd: Path) -> subprocess.CompletedProcess[str
     return subprocess.CompletedProcess(program, process.returncode, stdout, stderr)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(PATIENCE + 60)
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_runs(page: Path, redis_url: str, tmp_path: Path) -> None:
     """The Python of a page runs from top to bottom, and prints what the page shows."""

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
-#: Seconds in which a process must be ready, or be gone.
-PATIENCE = 15.0
-
 
 def environment(url: str | None = None) -> dict[str, str]:
     """Return the environment of a process whose queues are at *url*."""
@@ -67,14 +64,11 @@ async def running(
             await wait_until(
                 lambda: until in said() or process.poll() is not None,
                 f"{arguments} to say {until!r}",
-                timeout=PATIENCE,
             )
             assert until in said(), f"{arguments} ended early:\n{said()}"
             yield
             process.send_signal(signal.SIGTERM)
-            await wait_until(
-                lambda: process.poll() is not None, f"{arguments} to end", timeout=PATIENCE
-            )
+            await wait_until(lambda: process.poll() is not None, f"{arguments} to end")
             assert process.returncode == ends_with, said()
         finally:
             process.kill()

@@ -6,14 +6,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.examples.processes import ROOT, environment, worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-pytestmark = pytest.mark.timeout(60)
 
 
 def run_script(*arguments: str, url: str | None = None) -> subprocess.CompletedProcess[str]:

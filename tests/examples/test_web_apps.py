@@ -18,8 +18,6 @@ from tests.support.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-pytestmark = pytest.mark.timeout(90)
-
 TEXT = {"text": "to be or not to be"}
 COUNTS = {"to": 2, "be": 2, "or": 1, "not": 1}
 

@@ -6,13 +6,40 @@ import pytest
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
-from aiostreamq import Queue
+from aiostreamq import Queue, Worker
+from aiostreamq.client import follower, waiter
+from aiostreamq.worker import control, parking, promoter, reader, ticker
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 
 # pydantic looks for its plugins when first used: once in a process, and mostly while modules are
 # imported. Here tasks are registered inside tests, so it happens before anyone watches.
 TypeAdapter(set[int])
+
+
+HOUR = 3600
+
+#: What is done now and then lest something that was lost stay unseen, and what ends by itself.
+SECOND_LOOKS = (
+    *((waiter, "SWEEP", HOUR), (waiter, "BLOCK", HOUR), (follower, "BLOCK_MS", HOUR * 1000)),
+    *((reader, "BLOCK_MS", HOUR * 1000), (control, "BLOCK_MS", HOUR * 1000)),
+    *((promoter, "LONGEST_SLEEP", HOUR), (ticker, "LONGEST_SLEEP", HOUR)),
+    (parking, "INTERVAL", HOUR),
+)
+
+
+@pytest.fixture(autouse=True)
+def no_second_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be found by looking again, unless a test says how soon.
+
+    What a test waits for has then come because it was told, and not because a loaded machine took
+    so long that the next look came first.
+    """
+    for module, name, rarely in SECOND_LOOKS:
+        monkeypatch.setattr(module, name, rarely)
+    defaults = Worker.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "lease", HOUR)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import cast
 
+from tests.support.waiting import PATIENCE
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -28,7 +30,7 @@ async def send(port: int, request: bytes) -> bytes:
     writer.write(request)
     await writer.drain()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await reader.read()
     finally:
         writer.close()

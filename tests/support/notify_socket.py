@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,4 +46,6 @@ class NotifySocket:
         self._socket.close()
 
     def _receive(self) -> None:
-        self.lines += self._socket.recv(4096).decode().splitlines()
+        with suppress(BlockingIOError):  # there is no more
+            while True:
+                self.lines += self._socket.recv(4096).decode().splitlines()

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.waiting import PATIENCE
+
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
 #: Where the packages `tests` and `examples` are.
 ROOT = Path(__file__).parents[2]
-
-#: Seconds in which a program must say or do what is waited for.
-PATIENCE = 15.0
 
 
 class Program:

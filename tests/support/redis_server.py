@@ -13,13 +13,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.waiting import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
-
-#: Seconds in which a server must answer, or be gone. A loaded machine needs some; none needs all.
-PATIENCE = 10.0
 
 
 class RedisServerError(RuntimeError):

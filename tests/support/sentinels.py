@@ -6,7 +6,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from tests.support.redis_server import PATIENCE, RedisServer, RedisServerError, find_executable
+from tests.support.redis_server import RedisServer, RedisServerError, find_executable
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from types import TracebackType

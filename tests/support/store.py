@@ -11,6 +11,7 @@ from aiostreamq.store.broker import Broker
 from aiostreamq.store.connector import connector_for
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ ENVELOPE = b'{"v":1,"task":"size","args":[1]}'
 HOUR_MS = 3_600_000
 
 #: Seconds that an enqueue may take.
-DEADLINE = 10.0
+DEADLINE = PATIENCE
 
 
 class Store:

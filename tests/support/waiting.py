@@ -6,32 +6,46 @@ import asyncio
 import inspect
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+T = TypeVar("T")
+
 #: Multiplies every timeout here, for slow machines.
 TIME_SCALE = float(os.environ.get("AIOSTREAMQ_TEST_TIME_SCALE", "1"))
+
+#: Seconds in which everything that a test waits for has come, on a machine with other things to do.
+#: Only a test that fails takes so long.
+PATIENCE = 15.0 * TIME_SCALE
+
+#: Seconds to be in time for what a test then lets pass: the first may be over before a loaded
+#: machine has come to it.
+SOON = (0.1, 1.0, 5.0)
 
 #: Seconds between two looks: short beside what is waited for, long beside one look.
 INTERVAL = 0.005
 
 
 async def wait_until(
-    condition: Callable[[], object | Awaitable[object]], what_for: str, *, timeout: float = 5.0
+    condition: Callable[[], object | Awaitable[object]],
+    what_for: str,
+    *,
+    timeout: float | None = None,
 ) -> None:
     """Look at *condition* again and again until it is true.
 
     Args:
         condition: A function, or a coroutine function, whose answer counts as true or false.
-        what_for: Said when it never was: "waited 5 s for *what_for*".
-        timeout: Seconds to wait at most; the time a failing test takes.
+        what_for: Said when it never was: "waited 15 s for *what_for*".
+        timeout: Seconds to wait at most where `PATIENCE` is not right: before `TIME_SCALE`.
 
     Raises:
         AssertionError: The condition was false up to the end.
     """
-    deadline = time.monotonic() + timeout * TIME_SCALE
+    limit = PATIENCE if timeout is None else timeout * TIME_SCALE
+    deadline = time.monotonic() + limit
     while True:
         answer = condition()
         if inspect.isawaitable(answer):
@@ -39,6 +53,22 @@ async def wait_until(
         if answer:
             return
         if time.monotonic() >= deadline:
-            msg = f"waited {timeout * TIME_SCALE:g} s for {what_for}"
+            msg = f"waited {limit:g} s for {what_for}"
             raise AssertionError(msg)
         await asyncio.sleep(INTERVAL)
+
+
+async def be_in_time(attempt: Callable[[float], Awaitable[T | None]]) -> T:
+    """Do what must be done within a short time, with more of it where that was too little.
+
+    Args:
+        attempt: Told how many seconds there are; its answer is none, or false, if it was too late.
+
+    Returns:
+        The first other answer.
+    """
+    for soon in SOON:
+        if answer := await attempt(soon):
+            return answer
+    msg = f"it was too late each time, last with {SOON[-1]:g} s"
+    raise AssertionError(msg)

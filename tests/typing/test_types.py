@@ -8,7 +8,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(120)
 def test_typed_tasks() -> None:
     """The type checker sees what users rely on, and refuses what it must."""
     pytest.importorskip("pyright", reason="comes with the group `lint`")
