@@ -66,7 +66,7 @@ async def make_round_trips(url: str) -> None:
 
 async def test_unknown_authority(tls_port: int) -> None:
     """A server that cannot show who it is is not talked to."""
-    queue = Queue(f"rediss://localhost:{tls_port}/0", enqueue_timeout=0.5)
+    queue = Queue(f"rediss://localhost:{tls_port}/0", enqueue_timeout=2)
     with pytest.raises(QueueUnavailable, match="certificate"):
         await queue.open()
     await queue.aclose()
