@@ -1,7 +1,10 @@
 import asyncio
 
-from aiostreamq import Context, JobState, Queue, Worker
-from tests.support.waiting import wait_until
+import pytest
+
+from aiostreamq import Context, Job, JobState, Queue, Worker
+from aiostreamq.worker import executor, reader
+from tests.support.waiting import PATIENCE, be_in_time, wait_until
 
 
 async def test_handed_back(store_url: str, queue: Queue) -> None:
@@ -30,7 +33,7 @@ async def test_handed_back(store_url: str, queue: Queue) -> None:
     assert {await job.status() for job in jobs} == {JobState.QUEUED}
 
     is_first = False
-    async with Worker(queue), asyncio.timeout(5):
+    async with Worker(queue), asyncio.timeout(PATIENCE):
         assert [tuple(await job) for job in jobs] == [(n, 1) for n in range(20)]
 
 
@@ -47,12 +50,12 @@ async def test_running_jobs_end(queue: Queue) -> None:
         return "done"
 
     job = await work.enqueue()
-    worker = Worker(queue, shutdown_timeout=10)
+    worker = Worker(queue, shutdown_timeout=60)
     running = asyncio.create_task(worker.run())
     await started.wait()
     worker.stop()
     gate.set()
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE):
         await running
         assert await job == "done"
     assert ran == ["once"]
@@ -69,21 +72,22 @@ async def test_nothing_new_is_started(queue: Queue) -> None:
         await gate.wait()
 
     jobs = await queue.enqueue_many(work.bind(n) for n in range(50))
-    worker = Worker(queue, concurrency=2, shutdown_timeout=5)
+    worker = Worker(queue, concurrency=2, shutdown_timeout=60)
     running = asyncio.create_task(worker.run())
     await wait_until(lambda: len(started) == 2, "two to run")
     worker.stop()
     await asyncio.sleep(0)
     gate.set()
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE):
         await running
     assert sorted(started) == [0, 1]
     states = [await job.status() for job in jobs]
     assert states == [JobState.DONE] * 2 + [JobState.QUEUED] * 48
 
 
-async def test_a_busy_worker_stops_at_once(queue: Queue) -> None:
+async def test_a_busy_worker_stops_at_once(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all slots taken there is nothing to wait for but the jobs themselves."""
+    monkeypatch.setattr(reader, "STOP_TIME", 3600)
     started, gate = asyncio.Event(), asyncio.Event()
 
     @queue.task
@@ -92,21 +96,19 @@ async def test_a_busy_worker_stops_at_once(queue: Queue) -> None:
         await gate.wait()
 
     job = await work.enqueue()
-    loop = asyncio.get_running_loop()
-    async with Worker(queue, concurrency=1):
-        await started.wait()
-        gate.set()
-        began = loop.time()
-    assert loop.time() - began < 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
+        async with Worker(queue, concurrency=1, shutdown_timeout=3600):
+            await started.wait()
+            gate.set()
         await job
     gate.clear()
     started.clear()
     job = await work.enqueue()
-    async with Worker(queue, concurrency=1, shutdown_timeout=0.05):
+    async with (
+        asyncio.timeout(PATIENCE),
+        Worker(queue, concurrency=1, shutdown_timeout=0.05),
+    ):
         await started.wait()
-        began = loop.time()
-    assert loop.time() - began < 1
     assert await job.status() is JobState.QUEUED
 
 
@@ -135,36 +137,40 @@ async def test_task_that_ignores_the_end(queue: Queue) -> None:
         await started.wait()
     assert ended == ["asked to"]
     is_stubborn = False
-    async with Worker(queue), asyncio.timeout(5):
+    async with Worker(queue), asyncio.timeout(PATIENCE):
         # It got to its end while it cleaned up: that is its outcome.
         assert await job == "first"
 
 
-async def test_timeout_while_cleaning_up(queue: Queue) -> None:
+async def test_timeout_while_cleaning_up(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job whose time is up while it cleans up for its worker's end is run again all the same."""
+    monkeypatch.setattr(executor, "CLEANUP_TIME", 3600)
     started = asyncio.Event()
     is_first = True
-    seconds = 1.0
 
-    @queue.task(timeout=seconds)
-    async def work() -> str:
+    @queue.task
+    async def work(seconds: float) -> str:
         if not is_first:
             return "done"
-        loop = asyncio.get_running_loop()
-        time_up = loop.time() + seconds
         started.set()
         try:
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(time_up + 0.1 - loop.time())
+            await asyncio.sleep(2 * seconds)
         return "never"
 
-    job = await work.enqueue()
-    async with Worker(queue, shutdown_timeout=0):
-        await started.wait()
+    async def end_with_it(soon: float) -> Job[str] | None:
+        started.clear()
+        job = await work.using(timeout=soon).enqueue(soon)
+        async with Worker(queue, shutdown_timeout=0):
+            await started.wait()
+        is_late = await job.status() is JobState.TIMED_OUT  # before the worker's end came
+        return None if is_late else job
+
+    job = await be_in_time(end_with_it)
     assert await job.status() is JobState.QUEUED
     is_first = False
-    async with Worker(queue), asyncio.timeout(5):
+    async with Worker(queue), asyncio.timeout(PATIENCE):
         assert await job == "done"
 
 
@@ -185,6 +191,6 @@ async def test_rolling_restart(store_url: str) -> None:
             goal = min(300, len(ended) + 20)
             async with Worker(queue, concurrency=10):
                 await wait_until(lambda goal=goal: len(ended) >= goal, "some to end")
-        async with Worker(queue), asyncio.timeout(10):
+        async with Worker(queue), asyncio.timeout(PATIENCE):
             assert await results == list(range(300))
     assert sorted(ended) == list(range(300))

@@ -23,17 +23,12 @@ from aiostreamq import (
     Queue,
     Retry,
     Task,
+    WaitTimeout,
     Worker,
 )
 from tests.support import cpu_jobs as tasks
 from tests.support.processes import worker_program
-from tests.support.waiting import wait_until
-
-#: Seconds for what takes a new process and its imports, on a machine that is busy.
-PATIENCE = 20.0
-
-# Long enough to get to what is tested, in a process that has imported its module before.
-TIMEOUT = 1.0
+from tests.support.waiting import PATIENCE, be_in_time, wait_until
 
 
 @pytest.fixture
@@ -52,13 +47,19 @@ def pids(tmp_path: Path) -> Path:
 
 async def noted(pids: Path, number: int = 1) -> list[int]:
     """Return the processes that are written down, as soon as there are so many."""
-
-    def are_there() -> bool:
-        return pids.exists() and pids.read_text().count("\n") >= number
-
-    await wait_until(are_there, f"{number} processes", timeout=PATIENCE)
+    await wait_until(lambda: count(pids) >= number, f"{number} processes")
     text = pids.read_text()  # noqa: ASYNC240  # a few bytes
     return [int(pid) for pid in text.split()]
+
+
+def count(pids: Path) -> int:
+    """Return how many processes are written down."""
+    return pids.read_text().count("\n") if pids.exists() else 0
+
+
+def forget(pids: Path) -> None:
+    """Begin anew."""
+    pids.unlink(missing_ok=True)
 
 
 def is_gone(pid: int) -> bool:
@@ -72,7 +73,7 @@ def is_gone(pid: int) -> bool:
 
 async def wait_gone(*gone: int) -> None:
     """Wait until these processes have ended."""
-    await wait_until(lambda: all(map(is_gone, gone)), f"{gone} to end", timeout=PATIENCE)
+    await wait_until(lambda: all(map(is_gone, gone)), f"{gone} to end")
 
 
 async def test_result(cpu_queue: Queue) -> None:
@@ -220,13 +221,15 @@ async def test_death_with_the_connection_held(cpu_queue: Queue, pids: Path) -> N
 
 async def test_death_while_idle(cpu_queue: Queue) -> None:
     """It costs no job anything: the next one gets another process."""
+
+    def watching() -> bool:
+        return "aiostreamq:child" in [task.get_name() for task in asyncio.all_tasks()]
+
     async with Worker(cpu_queue, processes=1):
         pid, _ = await (await tasks.where.enqueue())
+        assert watching()
         os.kill(pid, signal.SIGKILL)
-        await wait_until(lambda: not Path(f"/proc/{pid}").exists(), "it to be taken note of")
-        # What the operating system knows the worker's loop hears a moment later.
-        for _ in range(20):
-            await tasks.quick.enqueue(1)
+        await wait_until(lambda: not watching(), "it to be taken note of")
         other, _ = await (await tasks.where.enqueue())
         assert other != pid
 
@@ -234,11 +237,16 @@ async def test_death_while_idle(cpu_queue: Queue) -> None:
 @pytest.mark.parametrize("task", [tasks.spin, tasks.stick], ids=lambda task: task.name)
 async def test_timeout(cpu_queue: Queue, pids: Path, task: Task[[str], None]) -> None:
     """The process is killed, whatever it does, and another takes its place."""
-    async with Worker(cpu_queue, concurrency=1, processes=1):
+
+    async def time_out(soon: float) -> int | None:
         first, _ = await (await tasks.where.enqueue())
-        job = await task.using(timeout=TIMEOUT).enqueue(str(pids))
+        job = await task.using(timeout=soon).enqueue(str(pids))
         with pytest.raises(JobTimeout):
             await job.result(timeout=PATIENCE)
+        return first if count(pids) else None  # it has not begun
+
+    async with Worker(cpu_queue, concurrency=1, processes=1):
+        first = await be_in_time(time_out)
         (pid,) = await noted(pids)
         assert pid == first
         assert is_gone(pid)
@@ -247,28 +255,41 @@ async def test_timeout(cpu_queue: Queue, pids: Path, task: Task[[str], None]) ->
 
 async def test_timeout_ends_programs_too(cpu_queue: Queue, pids: Path) -> None:
     """What the task has started does not outlive it."""
-    async with Worker(cpu_queue, processes=1):
+
+    async def time_out(soon: float) -> bool:
+        forget(pids)
         await (await tasks.where.enqueue())
-        job = await tasks.start_program.using(timeout=2 * TIMEOUT).enqueue(str(pids))
-        child, program = await noted(pids, 2)
+        job = await tasks.start_program.using(timeout=2 * soon).enqueue(str(pids))
         with pytest.raises(JobTimeout):
             await job.result(timeout=PATIENCE)
+        return count(pids) == 2  # it had started its program
+
+    async with Worker(cpu_queue, processes=1):
+        await be_in_time(time_out)
+        child, program = await noted(pids, 2)
         await wait_gone(child, program)
 
 
 async def test_waiting_is_no_part_of_the_run(cpu_queue: Queue, pids: Path, tmp_path: Path) -> None:
     """A job that waits for a process longer than its timeout has not timed out."""
-    gate = tmp_path / "gate"
-    async with Worker(cpu_queue, processes=1):
+
+    async def wait_and_run(soon: float) -> bool:
+        gate = tmp_path / f"gate-{soon}"
+        forget(pids)
         first = await tasks.wait_for_file.enqueue(str(gate), str(pids))
         await noted(pids)
-        spinning = await tasks.spin.using(timeout=TIMEOUT).enqueue(str(pids))
-        waiting = await tasks.where.using(timeout=TIMEOUT).enqueue()
+        waiting = await tasks.where.using(timeout=soon).enqueue()
+        spinning = await tasks.spin.using(timeout=soon).enqueue(str(pids))
+        with pytest.raises(WaitTimeout):
+            await waiting.result(timeout=1.5 * soon)
         gate.touch()
         assert await first == str(gate)
         with pytest.raises(JobTimeout):
             await spinning.result(timeout=PATIENCE)
-        assert await waiting.result(timeout=PATIENCE)
+        return await waiting.status() is JobState.DONE  # unless its run itself took too long
+
+    async with Worker(cpu_queue, processes=1):
+        await be_in_time(wait_and_run)
 
 
 async def test_no_more_than_was_said(cpu_queue: Queue, pids: Path, tmp_path: Path) -> None:

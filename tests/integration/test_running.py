@@ -6,6 +6,7 @@ import pytest
 
 from aiostreamq import (
     Context,
+    Job,
     JobFailed,
     JobState,
     JobTimeout,
@@ -16,7 +17,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.worker import executor
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, be_in_time, wait_until
 
 
 class OutOfStock(Exception):
@@ -84,7 +85,7 @@ async def test_anything_raised(queue: Queue, error: BaseException) -> None:
     async def fine() -> int:
         return 1
 
-    async with Worker(queue), asyncio.timeout(5):
+    async with Worker(queue), asyncio.timeout(PATIENCE):
         with pytest.raises(JobFailed):
             await (await throw.enqueue())
         assert await (await fine.enqueue()) == 1
@@ -114,7 +115,7 @@ async def test_blocking_tasks(queue: Queue) -> None:
 
     @queue.task
     def block() -> str:
-        gate.wait(20)
+        gate.wait(PATIENCE)
         return threading.current_thread().name
 
     @queue.task
@@ -177,7 +178,7 @@ async def test_timeout(queue: Queue) -> None:
     """The task is cancelled and may clean up; the job ends as timed out."""
     cleaned: list[str] = []
 
-    @queue.task(timeout=0.02)
+    @queue.task(timeout=0.2)
     async def endless() -> None:
         try:
             await asyncio.Event().wait()
@@ -189,7 +190,7 @@ async def test_timeout(queue: Queue) -> None:
         with pytest.raises(JobTimeout) as caught:
             await (await endless.enqueue())
         with pytest.raises(JobTimeout):
-            await (await endless.using(timeout="10ms").enqueue())
+            await (await endless.using(timeout="100ms").enqueue())
     assert caught.value.job_id
     assert cleaned == ["up", "up"]
 
@@ -215,7 +216,7 @@ async def test_task_that_ignores_its_timeout(queue: Queue, monkeypatch: pytest.M
     gate = asyncio.Event()
     ended: list[str] = []
 
-    @queue.task(timeout=0.02)
+    @queue.task(timeout=0.2)
     async def stubborn() -> str:
         while not gate.is_set():
             try:
@@ -242,11 +243,12 @@ async def test_task_that_ignores_its_timeout(queue: Queue, monkeypatch: pytest.M
 
 async def test_thread_past_its_timeout(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
     """Its job ends and its slot is free; that the thread goes on is said, and so is its end."""
-    gate = threading.Event()
+    gate, begun = threading.Event(), threading.Event()
 
-    @queue.task(timeout=0.05)
+    @queue.task
     def hang() -> str:
-        gate.wait(20)
+        begun.set()
+        gate.wait(PATIENCE)
         return "too late"
 
     @queue.task
@@ -261,11 +263,16 @@ async def test_thread_past_its_timeout(queue: Queue, caplog: pytest.LogCaptureFi
         ]
 
     caplog.set_level("INFO", "aiostreamq.worker")
+
+    async def time_out(soon: float) -> Job[str] | None:
+        job = await hang.using(timeout=soon).enqueue()
+        with pytest.raises(JobTimeout):
+            await job.result(timeout=PATIENCE)
+        return job if begun.is_set() else None
+
     async with Worker(queue, concurrency=1, threads=2):
-        job = await hang.enqueue()
         try:
-            with pytest.raises(JobTimeout):
-                await job.result(timeout=5)
+            job = await be_in_time(time_out)
             assert await (await quick.enqueue()) == 1
             assert said("it goes on") == [("WARNING", "hang", job.id)]
             assert not said("has ended")
@@ -284,7 +291,7 @@ async def test_thread_that_was_not_begun(queue: Queue, caplog: pytest.LogCapture
 
     @queue.task
     def hang() -> None:
-        gate.wait(20)
+        gate.wait(PATIENCE)
 
     @queue.task(timeout=0.05)
     def wait() -> None:
@@ -294,7 +301,7 @@ async def test_thread_that_was_not_begun(queue: Queue, caplog: pytest.LogCapture
         try:
             first = await hang.enqueue()
             with pytest.raises(JobTimeout):
-                await (await wait.enqueue()).result(timeout=5)
+                await (await wait.enqueue()).result(timeout=PATIENCE)
         finally:
             gate.set()
         await first
@@ -332,7 +339,7 @@ async def test_burst(queue: Queue) -> None:
 
     await chain.enqueue(5)
     await chain.enqueue(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await Worker(queue, concurrency=2).run(burst=True)
         await Worker(queue).run(burst=True)
     assert sorted(ran) == [0, 0, 1, 2, 3, 4, 5]
@@ -348,7 +355,7 @@ async def test_burst_with_attempts(queue: Queue) -> None:
         raise OutOfStock
 
     await work.enqueue()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await Worker(queue).run(burst=True)
     assert attempts == [1, 2, 3, 4, 5]
 
@@ -370,7 +377,7 @@ async def test_stopped(queue: Queue) -> None:
     worker.stop()
     await asyncio.sleep(0)
     gate.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await running
         assert await job == 1
 
@@ -393,7 +400,7 @@ async def test_retired(queue: Queue) -> None:
     worker.retire()
     late = await wait.enqueue(2)
     gate.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert await jobs[0] == 0
         assert worker.finished == 1
         assert not running.done()
@@ -454,12 +461,12 @@ async def test_letter_that_can_not_be_written(queue: Queue) -> None:
     keys, broker = queue.session().broker.keys, queue.session().broker
     await broker.call("SET", keys.dead, "of another program")
     job = await fail.enqueue()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await Worker(queue, lease=1.0).run(burst=True)
     await broker.call("DEL", keys.dead)
     async with Worker(queue, lease=1.0):
         with pytest.raises(JobFailed):
-            await job.result(timeout=20)
+            await job.result(timeout=PATIENCE)
 
 
 async def test_nonsense_in_the_stream(queue: Queue) -> None:

@@ -34,6 +34,7 @@ from aiostreamq import (
 )
 from aiostreamq.worker import emitter
 from tests.conftest import LeakCheck
+from tests.support.waiting import be_in_time
 
 
 async def test_progress(queue: Queue) -> None:
@@ -219,7 +220,7 @@ async def test_timeout_closes_the_generator(queue: Queue, cleans_up: bool) -> No
     """Its `finally` is run, wherever it was; what it has yielded is kept."""
     closed: list[str] = []
 
-    @queue.task(timeout=0.2)
+    @queue.task
     async def count(job: str) -> AsyncIterator[int]:
         try:
             number = 0
@@ -232,13 +233,16 @@ async def test_timeout_closes_the_generator(queue: Queue, cleans_up: bool) -> No
                 await asyncio.sleep(0)
             closed.append(job)
 
-    async with Worker(queue):
-        job = await count.enqueue("one")
+    async def time_out(soon: float) -> list[object]:
+        closed.clear()
         told: list[object] = []
         with pytest.raises(JobTimeout):
-            await read_into(told, job)
+            await read_into(told, await count.using(timeout=soon).enqueue("one"))
+        return told
+
+    async with Worker(queue):
+        told = await be_in_time(time_out)
         assert told == list(range(len(told)))
-        assert told
         assert closed == ["one"]
 
 
