@@ -1,5 +1,6 @@
 """Servers that are set up in ways that cost jobs: whoever starts a worker on them is told."""
 
+import re
 import time
 
 import pytest
@@ -45,7 +46,7 @@ async def test_kept(extra: tuple[str, ...], appendonly: bool) -> None:
     assert (condition.appends, condition.snapshots) == (appendonly, bool(extra))
     assert condition.eviction == "noeviction"
     assert condition.server is not None
-    assert abs(condition.ahead) < 0.5
+    assert abs(condition.ahead) <= 0.5 + condition.doubt
     assert old_or_not(condition) == []
 
 
@@ -101,7 +102,10 @@ async def test_clocks_are_apart(
     async with Queue(redis_url) as queue, Worker(queue):
         pass
     monkeypatch.undo()
-    assert "this machine's clock is 30.0 s ahead of that of Redis" in caplog.text
+    told = r"this machine's clock is (.*) s ahead of that of Redis"
+    apart = re.search(told, caplog.text)
+    assert apart, caplog.text
+    assert float(apart[1]) == pytest.approx(30, abs=5)
 
 
 async def test_memory(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 
 from tests.support.store import Store
+from tests.support.waiting import PATIENCE
 
 
 async def test_each_is_delivered_once(store: Store) -> None:
@@ -26,10 +27,10 @@ async def test_nothing_there(store: Store) -> None:
 async def test_waiting_for_work(store: Store) -> None:
     """A blocked read returns as soon as a job comes."""
     link = await store.connector.open_link("reader")
-    reading = asyncio.ensure_future(store.broker.read(link, "w1", 10, 5_000))
+    reading = asyncio.ensure_future(store.broker.read(link, "w1", 10, 3_600_000))
     await asyncio.sleep(0)
     await store.enqueue("a")
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE):
         assert [d.job_id for d in (await reading).deliveries] == ["a"]
     link.close()
 
@@ -39,8 +40,8 @@ async def test_unblocked(store: Store) -> None:
     link = await store.connector.open_link("reader")
     number = await link.call("CLIENT", "ID")
     assert isinstance(number, int)
-    reading = asyncio.ensure_future(store.broker.read(link, "w1", 10, 20_000))
-    async with asyncio.timeout(5):
+    reading = asyncio.ensure_future(store.broker.read(link, "w1", 10, 3_600_000))
+    async with asyncio.timeout(PATIENCE):
         while not reading.done():
             await store.broker.unblock(number)
             await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from aiostreamq import Job, Queue, Worker
 from aiostreamq.store import clock
 from tests.support.proxy import Proxy
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 #: Seconds in which the jobs here have to be started, and more than those.
 SOON, STEP = 30, 120
@@ -67,7 +67,7 @@ async def test_stepped_while_producer_was_idle(
     """What was told some time ago is not taken for the time: jobs have the time that was said."""
     step(queue)
     monkeypatch.setattr(clock, "GOOD_MS", 0)
-    assert await (await enqueue(queue)).result(timeout=5) == 1
+    assert await (await enqueue(queue)).result(timeout=PATIENCE) == 1
 
 
 @pytest.mark.usefixtures("worker")
@@ -81,7 +81,7 @@ async def test_first_job_of_a_machine_that_is_late(
         queue = Queue(store_url)
         queue.session()
     job = await with_expiry(queue)
-    assert await job.result(timeout=5) == 1
+    assert await job.result(timeout=PATIENCE) == 1
     await queue.aclose()
 
 
@@ -97,7 +97,7 @@ async def test_connection_is_another(proxy: Proxy, *, is_used: bool) -> None:
         await wait_until(lambda: not known.is_good, "the producer to notice")
         if is_used:
             await queue.enqueue("one")
-        assert await (await with_expiry(queue)).result(timeout=5) == 1
+        assert await (await with_expiry(queue)).result(timeout=PATIENCE) == 1
 
 
 async def test_asked_only_where_it_matters(

@@ -17,7 +17,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.store.broker import ENQUEUE_LIMIT
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 async def test_every_form(queue: Queue) -> None:
@@ -212,7 +212,7 @@ async def test_id_taken_by_another_process(store_url: str, queue: Queue) -> None
             await mine.using(id="one").enqueue(1),
             await theirs.using(id="one").enqueue(2),
         ]
-        async with Worker(queue), asyncio.timeout(5):
+        async with Worker(queue), asyncio.timeout(PATIENCE):
             assert await asyncio.gather(*jobs) == [1, 1]
 
 

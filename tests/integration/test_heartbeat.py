@@ -11,7 +11,7 @@ from aiostreamq import Queue, Worker
 from aiostreamq.store.roster import Roster
 from aiostreamq.worker import heartbeat
 from aiostreamq.worker.heartbeat import Heartbeat
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 LEASE = 1.0
 
@@ -39,11 +39,11 @@ async def test_all_threads_of_the_program_are_taken(queue: Queue) -> None:
     """A program that blocks in all the threads it has can stop its worker all the same."""
     go_on, loop = threading.Event(), asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         async with Worker(queue):
             blocked = loop.run_in_executor(None, go_on.wait)
             # What would have to wait for a thread has its turn when this one is free again.
-            late = loop.call_later(3, go_on.set)
+            late = loop.call_later(PATIENCE / 2, go_on.set)
         assert not go_on.is_set(), "it has waited for a thread"
     late.cancel()
     go_on.set()
@@ -66,7 +66,7 @@ async def test_hangs(
     heart = await heart_of(queue, hang)
     heart.start()
     await wait_until(is_hanging.is_set, "the thread to hang")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await heart.stop()
     assert "has not ended within 0.1 s" in caplog.text
     go_on.set()

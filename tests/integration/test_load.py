@@ -5,7 +5,6 @@ import json
 import random
 from collections import Counter
 
-import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import Job, JobFailed, Queue, Worker
@@ -49,7 +48,6 @@ async def test_connections(redis_url: str, client: Redis) -> None:
     await wait_until(are_closed, "all connections to be closed")
 
 
-@pytest.mark.timeout(90)
 async def test_each_settled_once(redis_url: str, client: Redis, assert_no_leaks: LeakCheck) -> None:
     """10,000 jobs that sleep, fail, and are abandoned by who awaits them: each ends once."""
     count = 10_000

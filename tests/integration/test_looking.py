@@ -360,7 +360,7 @@ async def test_workers(scene: Scene) -> None:
     """Each tells what it is and what it runs; one that has left is not among them."""
     assert await scene.queue.workers() == []
     job = await scene.hold.enqueue(1)
-    async with Worker(scene.queue, concurrency=3, lease=1, name="w") as worker:
+    async with Worker(scene.queue, concurrency=3, lease=3, name="w") as worker:
 
         async def is_told() -> bool:
             return any(one.jobs for one in await scene.queue.workers())

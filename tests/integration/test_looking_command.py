@@ -65,7 +65,7 @@ async def test_watch() -> None:
     """It shows it again and again, until Ctrl-C."""
     command = ["-m", "aiostreamq", "info", TARGET, "--watch", "--every", "0.1", "--json"]
     async with Program(*command) as program:
-        await wait_until(lambda: len(program.lines) >= 3, "three looks", timeout=15)
+        await wait_until(lambda: len(program.lines) >= 3, "three looks")
         program.send_signal(signal.SIGINT)
         assert await program.wait_end() == 0, program.printed
     assert all(json.loads(line)["name"] == "looked-into" for line in program.lines)
@@ -95,7 +95,7 @@ async def test_result_that_comes() -> None:
     """It is waited for as long as is said."""
     async with Worker(queue):
         (job_id,) = await ask("enqueue", "add", "--args", "[4]", "--delay", "0.5s")
-        assert await ask("jobs", "result", job_id, "--wait", "10s") == ["4"]
+        assert await ask("jobs", "result", job_id, "--wait", "1m") == ["4"]
 
 
 async def test_failed_job() -> None:
@@ -139,7 +139,7 @@ async def test_paused() -> None:
     (told,) = await ask_json("jobs", "show", "x")
     assert told["is_paused"] is True
     await queue.pause(lane="default")
-    async with Worker(queue, name="w", lease=1):
+    async with Worker(queue, name="w", lease=5):
 
         async def has_told() -> bool:
             return any(worker.host for worker in await queue.workers())
@@ -192,7 +192,7 @@ async def test_unknown_job() -> None:
 async def test_workers() -> None:
     """They are shown with what they run."""
     assert await ask("workers") == ["no worker has joined"]
-    async with Worker(queue, name="w", lease=1):
+    async with Worker(queue, name="w", lease=5):
 
         async def has_told() -> bool:
             return any(worker.host for worker in await queue.workers())
@@ -226,13 +226,15 @@ async def test_doctor_of_the_healthy() -> None:
     await add.enqueue(1)
     await burst()
     found = await findings()
-    assert {name for name, one in found.items() if one["level"] != "ok"} == {"persistence"}
+    wrong = {name for name, one in found.items() if one["level"] != "ok"}
+    # A machine with other things to do has a Redis that is far away, and is right to say so.
+    assert {"persistence"} <= wrong <= {"persistence", "latency"}
     assert set(found) == {
         *("eviction", "persistence", "version", "clocks", "latency", "groups", "lag"),
         *("work", "parked", "schedules", "lanes", "keys"),
     }
     lines = await ask("doctor")
-    assert any(line.startswith("ok    latency") for line in lines)
+    assert any(line.startswith("ok    groups") for line in lines)
 
 
 async def test_doctor_of_the_busy(redis_url: str) -> None:

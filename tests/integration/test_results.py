@@ -18,7 +18,7 @@ from aiostreamq import (
 from aiostreamq.client import waiter
 from aiostreamq.store.broker import Broker
 from tests.support.store import Store
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 async def test_await_often(queue: Queue) -> None:
@@ -88,7 +88,7 @@ async def test_timeout(queue: Queue) -> None:
                 await job.result(timeout=timeout)
             assert isinstance(caught.value, TimeoutError)
         gate.set()
-        assert await job.result(timeout=5) == 1
+        assert await job.result(timeout=PATIENCE) == 1
         assert await job.result(timeout=0.001) == 1
 
 
@@ -144,7 +144,7 @@ async def has_failed(job: Job[None]) -> bool:
 async def test_unknown_job(queue: Queue) -> None:
     """It is told after one look: nobody waits for what never was."""
     job = queue.job("never-was")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(JobNotFound) as caught:
             await job
         assert caught.value.job_id == "never-was"
@@ -173,7 +173,7 @@ async def test_no_result_from_another_client(store_url: str, queue: Queue) -> No
         return 1
 
     job = await silent.enqueue()
-    async with Queue(store_url) as other, asyncio.timeout(5):
+    async with Queue(store_url) as other, asyncio.timeout(PATIENCE):
         with pytest.raises(NoResult):
             await job
         with pytest.raises(NoResult):
@@ -196,7 +196,7 @@ async def test_expired_result(queue: Queue) -> None:
 
     async def is_gone() -> bool:
         try:
-            await queue.job(job.id).result(timeout=2)
+            await queue.job(job.id).result(timeout=PATIENCE)
         except JobNotFound:
             return True
         return False
@@ -233,7 +233,7 @@ async def test_lost_and_enqueued_again(store_url: str, monkeypatch: pytest.Monke
 
         async def awaited(n: int) -> "asyncio.Task[int]":
             job = await same.using(id="x").enqueue(n)
-            waiting = asyncio.create_task(job.result(timeout=10))
+            waiting = asyncio.create_task(job.result(timeout=PATIENCE))
             await wait_until(lambda: store.call("HEXISTS", store.keys.job("x"), "w"), "its inbox")
             return waiting
 
@@ -265,7 +265,7 @@ async def test_late_for_the_notices(redis_url: str, monkeypatch: pytest.MonkeyPa
     async with Queue(redis_url) as queue:
         task = queue.task(result_ttl=0.1)(double)
         jobs = [await task.enqueue(number) for number in range(5)]
-        waiting = [asyncio.create_task(job.result(timeout=10)) for job in jobs]
+        waiting = [asyncio.create_task(job.result(timeout=PATIENCE)) for job in jobs]
         broker, last = queue.session().broker, jobs[-1]
         await wait_until(lambda: broker.call("HEXISTS", broker.keys.job(last.id), "w"), "its inbox")
         working = threading.Thread(target=lambda: asyncio.run(work()))
@@ -296,7 +296,7 @@ async def test_queue_closed(queue: Queue) -> None:
     waiting = [asyncio.ensure_future(job.result()) for job in jobs]
     await asyncio.sleep(0)
     await queue.aclose()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         told = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(one) for one in told} == {QueueUnavailable}
 
@@ -314,7 +314,7 @@ async def test_awaited_after_closing(store_url: str) -> None:
             assert await (await task.enqueue(1)) == 1  # from now on they are announced
         job = await task.enqueue(2)
         await queue.aclose()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(Exception, match="closed"):
                 await job
 

@@ -38,7 +38,9 @@ async def test_ticks_run(queue: Queue) -> None:
         await beat.enqueue("y")
         await wait_until(lambda: ("y", None) in seen, "a job of nobody's schedule")
     times = [at for word, at in seen if word == "x" and at]
-    assert {after - before for before, after in pairwise(times)} == {timedelta(milliseconds=100)}
+    # A tick that a loaded machine has missed is left out; the others keep their times.
+    steps = [(after - before) / timedelta(milliseconds=100) for before, after in pairwise(times)]
+    assert all(step >= 1 and step.is_integer() for step in steps)
     assert times[0].tzinfo is UTC
 
 
@@ -349,13 +351,18 @@ async def test_old_job_stays_where_nothing_replaces_it(queue: Queue, rules: Any)
     await queue.schedules.create("s", "nobody", every="1h")
     async with Worker(queue):
         await due_since(queue, "s", 1)
-        await wait_until(lambda: _has_run(queue, "s", 1), "the first tick")
+        await wait_until(lambda: _is_parked(queue, "s"), "the job of the first tick")
         await queue.schedules.replace("s", "nobody", every="1h", overlap="cancel_old", **rules)
         await due_since(queue, "s", 30)
         await wait_until(lambda: _is_beyond(queue, "s"), "the tick to be left out")
         left = await queue.schedules.get("s")
         assert left.last_job_id is not None
         assert (left.runs, await queue.job(left.last_job_id).status()) == (1, JobState.PARKED)
+
+
+async def _is_parked(queue: Queue, name: str) -> bool:
+    last = (await queue.schedules.get(name)).last_job_id
+    return last is not None and await queue.job(last).status() is JobState.PARKED
 
 
 async def _is_beyond(queue: Queue, name: str) -> bool:

@@ -10,7 +10,7 @@ from redis.asyncio.sentinel import Sentinel
 from aiostreamq import Queue, UsageError, Worker
 from aiostreamq.store.connector import connector_for
 from tests.support.sentinels import SERVICE, Sentinels
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_a_sentinel_is_missing(sentinels: Sentinels, trouble: str) -> None
         first.kill()
     else:
         first.pause()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         connector = connector_for(client_of(sentinels))
         for _ in range(5):  # it is waited for once
             (await connector.open_link("test")).close()
@@ -54,14 +54,14 @@ async def test_a_sentinel_is_missing(sentinels: Sentinels, trouble: str) -> None
 
 async def test_the_master_dies(sentinels: Sentinels) -> None:
     """Client and worker find the new one; nothing has to be started again."""
-    await wait_until(sentinels.is_replicating, "the sentinels to know each other", timeout=15)
-    async with Queue(client_of(sentinels)) as queue:
+    await wait_until(sentinels.is_replicating, "the sentinels to know each other")
+    async with Queue(client_of(sentinels), enqueue_timeout=PATIENCE) as queue:
 
         @queue.task
         async def same(n: int) -> int:
             return n
 
-        async with Worker(queue), asyncio.timeout(20):
+        async with Worker(queue), asyncio.timeout(PATIENCE):
             assert await (await same.enqueue(1)) == 1
             sentinels.master.kill()
             assert await (await same.enqueue(2)) == 2

@@ -18,10 +18,7 @@ from tests.support.processes import Program, worker_program
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
-pytestmark = [
-    pytest.mark.may_block("the tests start and kill processes"),
-    pytest.mark.timeout(60),
-]
+pytestmark = pytest.mark.may_block("the tests start and kill processes")
 
 APP = "tests.integration.supervised_app:queue"
 
@@ -44,8 +41,11 @@ async def url(redis_url: str, ledger: Path) -> AsyncIterator[str]:
 
 
 def supervised(url: str, *options: str, target: str = APP) -> Program:
-    """Return the command, not started yet, with little patience for what it leaves."""
-    return worker_program(url, "--lease", "1", "--shutdown-timeout", "10", *options, target=target)
+    """Return the command, not started yet, with some patience for what it leaves.
+
+    The lease is short, but not so that one is taken for dead whom its machine has held up.
+    """
+    return worker_program(url, "--lease", "3", "--shutdown-timeout", "30", *options, target=target)
 
 
 def pids(program: Program, event: str = "is ready") -> list[int]:
@@ -63,7 +63,7 @@ def supervisor_pid(program: Program) -> int:
 
 async def wait_ready(program: Program, count: int) -> list[int]:
     """Wait until *count* workers have been ready; returns them all."""
-    await wait_until(lambda: len(pids(program)) >= count, f"{count} workers", timeout=15)
+    await wait_until(lambda: len(pids(program)) >= count, f"{count} workers")
     return pids(program)
 
 
@@ -116,7 +116,7 @@ async def test_crash_loop(
     async with supervised(url, "--workers", "2", target=target) as program:
         steady = (await wait_ready(program, 1))[0]
         job = await nap.enqueue(1.0)
-        await wait_until(lambda: pids(program, "ended with exit code 1"), "a crash", timeout=15)
+        await wait_until(lambda: pids(program, "ended with exit code 1"), "a crash")
         long = await nap.enqueue(2.0)
         assert await job == steady
         assert await program.wait_end() == 1
@@ -137,14 +137,16 @@ async def test_worker_that_is_blocked_for_good(
     url: str, ledger: Path, seize: bool, blocker: str
 ) -> None:
     """When its lease is over it is killed and replaced; who turns its loop is left alone."""
-    async with supervised(url, "--workers", "2", "--shutdown-timeout", "0") as program:
+    options = ("--workers", "2", "--shutdown-timeout", "0", "--lease", "1")
+    async with supervised(url, *options) as program:
         workers = await wait_ready(program, 2)
         job = await block_once.enqueue(seize)
         await wait_until(lambda: where(ledger, job), "the job to start")
         (victim,) = where(ledger, job)
         assert await job in set(workers) - {victim}
-        await wait_until(lambda: pids(program, "has not turned"), "it to be killed", timeout=15)
-        assert f"its event loop for 11 s (blocked by {blocker}" in program.printed
+        await wait_until(lambda: pids(program, "has not turned"), "it to be killed")
+        told = rf"its event loop for 1\d s \(blocked by {blocker}"
+        assert re.search(told, program.printed), program.printed
         await wait_ready(program, 3)
         assert pids(program, "has not turned") == pids(program, "was killed") == [victim]
         assert await (await nap.enqueue(0.0)) in set(pids(program)) - {victim}
@@ -158,8 +160,8 @@ async def test_drain(url: str, ledger: Path, sign: signal.Signals) -> None:
     """A signal lets all jobs that run get to their end, and loses none of the others."""
     async with supervised(url, "--workers", "2", "--concurrency", "5") as program:
         workers = await wait_ready(program, 2)
-        jobs = await queue.enqueue_many(nap.bind(0.1) for _ in range(250))
-        await wait_until(lambda: len(events(ledger, "end")) > 20, "some to end", timeout=10)
+        jobs = await queue.enqueue_many(nap.bind(0.1) for _ in range(400))
+        await wait_until(lambda: len(events(ledger, "end")) > 20, "some to end")
         program.send_signal(sign)
         assert await program.wait_end() == 0
     assert sorted(pids(program, "has drained and ended")) == sorted(workers)
@@ -342,7 +344,7 @@ async def test_state_of_all(url: str, tmp_path: Path, monkeypatch: pytest.Monkey
             ready = await ask(port, "/ready")
             assert (ready.status, ready.told) == (200, {"status": "ready"})
             await wait_until(lambda: systemd.count("READY=1"), "systemd to hear of it")
-            job = await nap.enqueue(1.0)
+            job = await nap.enqueue(3.0)
             os.kill(workers[0], signal.SIGTERM)  # one that drains does not make the others less
             assert (await ask(port, "/ready")).status == 200
             program.send_signal(signal.SIGTERM)
@@ -357,7 +359,7 @@ async def test_state_of_all(url: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 async def test_cut_off(ledger: Path, own_redis_server: RedisServer) -> None:
     """Workers that Redis does not answer are not ready, and are left at work."""
-    options = ("--workers", "2", "--health-port", "0", "--health-host", "127.0.0.1")
+    options = ("--workers", "2", "--lease", "1", "--health-port", "0", "--health-host", "127.0.0.1")
     async with supervised(own_redis_server.url, *options) as program:
         found = re.search(r":(\d+)/live", await program.wait_for_line("health: http://"))
         assert found
@@ -368,10 +370,10 @@ async def test_cut_off(ledger: Path, own_redis_server: RedisServer) -> None:
         async def says(status: str) -> bool:
             return (await ask(port, "/ready")).told["status"] == status
 
-        await wait_until(lambda: says("cut_off"), "them to notice", timeout=15)
+        await wait_until(lambda: says("cut_off"), "them to notice")
         assert (await ask(port, "/live")).status == 200
         own_redis_server.resume()
-        await wait_until(lambda: says("ready"), "them to go on", timeout=15)
+        await wait_until(lambda: says("ready"), "them to go on")
         program.send_signal(signal.SIGTERM)
         assert await program.wait_end() == 0
     assert len(pids(program)) == 2

@@ -17,10 +17,10 @@ from tests.support.redis_server import RedisServer, RedisServerError
 from tests.support.waiting import wait_until
 
 
-def client_of(url: str, *, timeout: float | None = None) -> Redis:
-    """Make a client that never tries twice."""
+def client_of(url: str) -> Redis:
+    """Make a client that never tries twice, and waits for ever."""
     return Redis.from_url(
-        url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout, decode_responses=True
+        url, retry=Retry(NoBackoff(), 0), socket_timeout=None, decode_responses=True
     )
 
 
@@ -43,11 +43,9 @@ class TestRedisServer:
     """`RedisServer`."""
 
     def test_answers_as_soon_as_it_is_started(self) -> None:
-        """A server is there at once, quickly, on TCP and on its unix socket."""
-        started = time.monotonic()
+        """A server is there at once, on TCP and on its unix socket."""
         with RedisServer() as server:
             assert server.ask("PING") == "PONG"
-            assert time.monotonic() - started < 2
             with redis.Redis.from_url(server.unix_url) as client:
                 assert client.ping()
         assert not server.is_alive
@@ -77,13 +75,15 @@ class TestRedisServer:
     def test_can_be_paused(self, own_redis_server: RedisServer) -> None:
         """A paused server is silent and forgets nothing; it can be ended, too."""
         once = redis.retry.Retry(NoBackoff(), 0)
-        with redis.Redis(port=own_redis_server.port, socket_timeout=0.05, retry=once) as client:
-            client.set("key", "1")
-            own_redis_server.pause()
-            with pytest.raises(redis.TimeoutError):
-                client.get("key")
-            own_redis_server.resume()
-            assert own_redis_server.ask("DBSIZE") == "1"
+        own_redis_server.ask("SET", "key", "1")
+        own_redis_server.pause()
+        with (
+            redis.Redis(port=own_redis_server.port, socket_timeout=0.05, retry=once) as client,
+            pytest.raises(redis.TimeoutError),
+        ):
+            client.get("key")
+        own_redis_server.resume()
+        assert own_redis_server.ask("DBSIZE") == "1"
         own_redis_server.pause()
         own_redis_server.stop()
         assert not own_redis_server.is_alive
@@ -131,11 +131,12 @@ class TestProxy:
 
     async def test_swallow(self, redis_server: RedisServer, proxy: Proxy) -> None:
         """Half open: no answer, no error, and the server does not see the client leave."""
-        async with client_of(proxy.url, timeout=0.05) as client:
+        async with client_of(proxy.url) as client:
             await client.client_setname("gone")
             proxy.swallow()
-            with pytest.raises(redis.TimeoutError):
-                await client.set("key", "1")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.set("key", "1")
             await client.aclose()
             async with client_of(redis_server.url) as other:
                 assert await other.exists("key") == 0

@@ -11,7 +11,7 @@ import pytest
 
 from aiostreamq import Context, Job, JobCancelled, JobState, Queue, Task, Worker
 from aiostreamq.model.keys import RETURNED
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 JOBS = 8
 EACH = 0.2
@@ -54,7 +54,7 @@ async def test_alone_in_each_worker_and_spread_over_all(queue: Queue) -> None:
     jobs = [await note.enqueue() for _ in range(JOBS)]
     await suspect(queue)
     async with Worker(queue, name="a"), Worker(queue, name="b"):
-        await asyncio.gather(*(job.result(timeout=20) for job in jobs))
+        await asyncio.gather(*(job.result(timeout=PATIENCE) for job in jobs))
 
     assert sum(map(len, spans.values())) == JOBS
     for runs in spans.values():
@@ -71,7 +71,7 @@ async def test_one_worker_is_enough(queue: Queue) -> None:
     await suspect(queue)
     others = [await note.enqueue() for _ in range(JOBS)]
     async with Worker(queue, concurrency=4) as worker:
-        await asyncio.gather(*(job.result(timeout=20) for job in (*jobs, *others)))
+        await asyncio.gather(*(job.result(timeout=PATIENCE) for job in (*jobs, *others)))
         assert sorted(ran) == sorted(job.id for job in (*jobs, *others))
         await wait_until(lambda: worker.finished == 2 * JOBS, "all to have ended")
 
@@ -91,7 +91,7 @@ async def test_not_run_while_it_waits_for_a_thread(queue: Queue) -> None:
 
     @queue.task
     def wait() -> None:
-        gate.wait(20)
+        gate.wait(PATIENCE)
 
     @queue.task
     def note() -> str:
@@ -114,7 +114,7 @@ async def test_not_run_while_it_waits_for_a_thread(queue: Queue) -> None:
         for job in jobs:
             assert not await call("HEXISTS", keys.job(job.id), "x")
         gate.set()
-        names = await asyncio.gather(*(job.result(timeout=20) for job in jobs))
+        names = await asyncio.gather(*(job.result(timeout=PATIENCE) for job in jobs))
     assert all(name.startswith("aiostreamq") for name in names)
 
 
@@ -129,7 +129,7 @@ async def test_cancelled_while_it_waits_for_a_thread(queue: Queue) -> None:
 
     @queue.task
     def wait() -> None:
-        gate.wait(20)
+        gate.wait(PATIENCE)
 
     @queue.task
     def note(context: Context) -> None:
@@ -145,9 +145,9 @@ async def test_cancelled_while_it_waits_for_a_thread(queue: Queue) -> None:
         await wait_until(lambda: is_running(job), "the suspect to be here")
         assert await job.cancel() is JobState.RUNNING
         with pytest.raises(JobCancelled):
-            await job.result(timeout=20)
+            await job.result(timeout=PATIENCE)
         gate.set()
-        await blocking.result(timeout=20)
+        await blocking.result(timeout=PATIENCE)
         assert await note.enqueue()
         await wait_until(lambda: worker.finished == 3, "another one to end")
     assert len(ran) == 1
@@ -157,17 +157,19 @@ async def test_cancelled_while_it_waits_for_a_thread(queue: Queue) -> None:
 async def test_they_do_not_starve_the_others(store_url: str) -> None:
     """Where there are several lanes too, what waits there gets its part of each read."""
     finished: list[str] = []
+    have_run = asyncio.Event()
     async with Queue(store_url, lanes={"default": 2, "low": 1}) as queue:
 
         @queue.task
         async def note(name: str) -> None:
-            await asyncio.sleep(0.05)
+            if name == "suspect" and len(finished) >= 3:
+                await have_run.wait()
             finished.append(name)
 
         suspects = [await note.enqueue("suspect") for _ in range(20)]
         await suspect(queue)
         plain = [await note.using(lane=lane).enqueue(lane) for lane in ("default", "low")]
         async with Worker(queue, concurrency=10):
-            await asyncio.gather(*(job.result(timeout=20) for job in plain))
-            assert finished.count("suspect") < 5
-            await asyncio.gather(*(job.result(timeout=20) for job in suspects))
+            await asyncio.gather(*(job.result(timeout=PATIENCE) for job in plain))
+            have_run.set()
+            await asyncio.gather(*(job.result(timeout=PATIENCE) for job in suspects))

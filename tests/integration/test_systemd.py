@@ -135,7 +135,7 @@ async def test_process(own_redis_server: RedisServer, tmp_path: Path, address: s
             Queue(own_redis_server.url, name="jobs") as queue,
             worker_program(own_redis_server.url) as program,
         ):
-            await wait_until(lambda: heard.count("READY=1") == 1, "it to work", timeout=10)
+            await wait_until(lambda: heard.count("READY=1") == 1, "it to work")
             await queue.enqueue("wait_for_file", str(tmp_path / "gate"))
             await (await queue.enqueue("who"))
             assert heard.count("STOPPING=1") == 0
@@ -176,7 +176,7 @@ async def test_blocked_loop_shows_no_life(
             Queue(redis_url, name="wedged") as queue,
             Program(*command, where=tmp_path) as program,
         ):
-            await wait_until(lambda: heard.count("WATCHDOG=1") >= 3, "signs of life", timeout=10)
+            await wait_until(lambda: heard.count("WATCHDOG=1") >= 3, "signs of life")
             job = await queue.enqueue("block", str(started), str(gate))
             await wait_until(started.exists, "the loop to be blocked")
             before = heard.count("WATCHDOG=1")
@@ -184,4 +184,4 @@ async def test_blocked_loop_shows_no_life(
             assert heard.count("WATCHDOG=1") <= before + 1  # one may just have been sent
             gate.touch()
             await job
-            await wait_until(lambda: heard.count("WATCHDOG=1") > before + 1, "life", timeout=10)
+            await wait_until(lambda: heard.count("WATCHDOG=1") > before + 1, "life")

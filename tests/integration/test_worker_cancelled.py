@@ -11,7 +11,7 @@ import pytest
 
 from aiostreamq import BrokerError, JobState, Queue, Worker, WorkerState
 from aiostreamq.store.timetable import Timetable
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 #: Seconds: the least there is, as some tests wait for it to run out.
 LEASE = 1.0
@@ -33,8 +33,8 @@ def services() -> list[str]:
 
 
 async def wait_gone(worker: Worker) -> None:
-    """Wait until nothing of a worker goes on, which is a matter of milliseconds."""
-    await wait_until(lambda: not services(), "its services to end", timeout=2)
+    """Wait until nothing of a worker goes on."""
+    await wait_until(lambda: not services(), "its services to end")
     assert worker.state is WorkerState.STOPPED
 
 
@@ -71,7 +71,7 @@ class Held:
     async def check_runs_again(self) -> None:
         """Check that another worker runs the job, as soon as it may."""
         async with Worker(self.queue, lease=LEASE):
-            assert await self.job.result(timeout=10) == "run again"
+            assert await self.job.result(timeout=PATIENCE) == "run again"
 
 
 async def hold_in_a_block(worker: Worker, held: Held) -> None:
@@ -186,7 +186,7 @@ async def test_leave(queue: Queue) -> None:
     held = Held(queue, is_stubborn=True)
     await held.enqueue()
     worker = Worker(queue, lease=LEASE)
-    async with asyncio.timeout(5), worker:
+    async with asyncio.timeout(PATIENCE), worker:
         await held.started.wait()
         worker.leave()
     await wait_gone(worker)
@@ -258,7 +258,7 @@ async def test_its_loop_ends(queue: Queue) -> None:
     everything = asyncio.all_tasks() - {asyncio.current_task()}
     for task in everything:
         task.cancel()
-    await asyncio.wait(everything, timeout=5)
+    await asyncio.wait(everything, timeout=PATIENCE)
     assert running.cancelled()
     await wait_gone(worker)
     assert held.cancelled.is_set()
@@ -285,6 +285,6 @@ async def test_takes_no_more_jobs(redis_url: str) -> None:
         with suppress(asyncio.CancelledError):
             await given_up.aclose()
         await wait_gone(worker)
-        async with Worker(other, lease=LEASE), asyncio.timeout(5):
+        async with Worker(other, lease=LEASE), asyncio.timeout(PATIENCE):
             jobs = [await task.enqueue(n) for n in range(20)]
             assert await asyncio.gather(*jobs) == list(range(20))

@@ -47,7 +47,7 @@ async def test_stopped_before_it_began(queue: Queue) -> None:
 @pytest.mark.may_block("the test pauses a server")
 async def test_redis_is_silent(own_redis_server: RedisServer) -> None:
     """After a lease without an answer it is cut off, and ready again with the next answer."""
-    async with Queue(own_redis_server.url) as queue, Worker(queue, lease=1.0) as worker:
+    async with Queue(own_redis_server.url) as queue, Worker(queue, lease=3.0) as worker:
         own_redis_server.pause()
         try:
             assert worker.is_ready, "a lease has not passed yet"
@@ -91,7 +91,7 @@ async def test_refused_for_a_while(own_redis_server: RedisServer) -> None:
 
 async def test_taken_for_dead(redis_url: str) -> None:
     """It begins anew under another name, and is ready as that."""
-    async with Queue(redis_url) as queue, Worker(queue, lease=1.0) as worker:
+    async with Queue(redis_url) as queue, Worker(queue, lease=3.0) as worker:
         name = worker.name
         seen = {worker.state}
         await queue.session().broker.call("HDEL", "aiostreamq:{default}:workers", name)

@@ -32,7 +32,7 @@ async def test_in_the_order_of_their_time() -> None:
     """What is due first expires first, however it was added."""
     bell = Bell(4)
     deadlines = Deadlines[Thing](bell.ring)
-    for name, after in (("c", 0.02), ("a", 0.0), ("d", 0.03), ("b", 0.01)):
+    for name, after in (("c", 0.2), ("a", 0.0), ("d", 0.3), ("b", 0.1)):
         deadlines.add(Thing(name), after)
     await bell.done.wait()
     assert [thing.name for thing in bell.rung] == ["a", "b", "c", "d"]
