@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VARIABLE = "AIOSTREAMQ_CHAOS_LEDGER"
 
 #: Seconds in which the outcome of a body is on its way to Redis, on a loaded machine.
-SETTLING = 0.25
+SETTLING = 1.0
 
 _file: list[int] = []  # of this process, once it has written
 

@@ -19,7 +19,7 @@ VARIABLE = "AIOSTREAMQ_CHAOS_SENTINELS"
 def sentinel_queue(ports: list[int]) -> Queue:
     """Return a queue on the master of the sentinels that listen on *ports*."""
     sentinels = Sentinel([("127.0.0.1", port) for port in ports])
-    return Queue(sentinels.master_for(SERVICE), name=NAME)
+    return Queue(sentinels.master_for(SERVICE), name=NAME, enqueue_timeout=30)
 
 
 async def body(context: Context, seconds: float = 0.0) -> Run:

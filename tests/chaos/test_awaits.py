@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.app import NAME, Run
 from tests.chaos.ending import Ending
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import PATIENT, Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.scale import sized
@@ -43,7 +43,7 @@ async def test_awaiting_client_is_killed(
     server: RedisServer, fleet: Fleet, load: Load, ledger: Ledger, ending: Ending
 ) -> None:
     """Whoever asks again, from a new process, gets all results."""
-    fleet.options += ["--concurrency", "20"]
+    fleet.options += ["--concurrency", "20", *PATIENT]
     await fleet.start(WORKERS)
     for _ in range(CLIENTS):
         ended = ledger.count("end")
@@ -79,7 +79,7 @@ async def test_awaits_across_a_restart(
     server: RedisServer, fleet: Fleet, load: Load, ledger: Ledger, ending: Ending
 ) -> None:
     """Each of thousands is told, whatever its notice has met."""
-    fleet.options += ["--concurrency", "20"]
+    fleet.options += ["--concurrency", "20", *PATIENT]
     await fleet.start(WORKERS)
     await load.bulk(AWAITS, 0.02)
     awaits = [asyncio.ensure_future(job.result()) for job in load.accepted.values()]

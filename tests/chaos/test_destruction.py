@@ -34,6 +34,7 @@ FLUSHING = sized(short=1.0, long=10.0)
 #: one time to the next. Who spins asks a thousand times a second, or more.
 LOOK = 1.5
 NOISE = 0.5
+FEW = 200  # a second, which may be more than before where a loaded machine had held all up
 
 #: Seconds in which every await must have ended.
 PATIENCE = 30.0
@@ -158,7 +159,7 @@ async def test_deleted_while_running(
     assert not hung
     # With everything, outcomes go that were there already.
     assert unknown <= (before if fault is all_flushed else deleted)
-    assert calm <= usual * (1 + NOISE)
+    assert calm <= max(usual * (1 + NOISE), FEW)
     assert codes == [0] * WORKERS
     assert not fleet.lines_with("Traceback")
     missing = await invariants.missing_outcomes(client, set(load.accepted) - deleted)

@@ -33,7 +33,7 @@ RESET_CHANCE = 0.01  # of each chunk
 SLOW_LEASE = 5.0  # a connection is set up in five round trips, which are two seconds there
 
 #: Seconds that a machine with other things to do may add.
-SLACK = 3.0
+SLACK = 10.0
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ LENGTHS = (0.3, 2.0)
 HOLD = LEASE + 1.5
 
 #: Seconds in which workers must know of a pause while Redis is there. It is pushed to them.
-PROMPT = 0.5
+PROMPT = 1.0
 
 
 class Span(NamedTuple):
