@@ -58,15 +58,16 @@ class Load:
             self.uncertain[job_id] = error
 
     async def ends(self) -> tuple[dict[str, Run], dict[str, JobDead]]:
-        """Await all that was accepted; returns what jobs gave, and which were given up.
+        """Await all that is accepted by now; returns what jobs gave, and which were given up.
 
         Raises:
             JobError: One of them ended badly in another way.
         """
-        ends = await asyncio.gather(*self.accepted.values(), return_exceptions=True)
+        jobs = dict(self.accepted)
+        ends = await asyncio.gather(*jobs.values(), return_exceptions=True)
         values: dict[str, Run] = {}
         given_up: dict[str, JobDead] = {}
-        for job_id, end in zip(self.accepted, ends, strict=True):
+        for job_id, end in zip(jobs, ends, strict=True):
             if isinstance(end, JobDead):
                 given_up[job_id] = end
             elif isinstance(end, BaseException):

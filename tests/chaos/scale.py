@@ -12,7 +12,7 @@ IS_LONG = os.environ.get("AIOSTREAMQ_CHAOS", "short") == "long"
 FORM = "long" if IS_LONG else "short"
 
 #: Seconds that one scenario may take at most, unless it says more itself.
-TIME_LIMIT = 900 if IS_LONG else 120
+TIME_LIMIT = 900 if IS_LONG else 300
 
 
 def sized(*, short: T, long: T) -> T:

@@ -17,15 +17,21 @@ from tests.support.redis_server import RedisServer
 TypeAdapter(set[int])
 
 
-HOUR = 3600
-
 #: What is done now and then lest something that was lost stay unseen, and what ends by itself.
 SECOND_LOOKS = (
-    *((waiter, "SWEEP", HOUR), (waiter, "BLOCK", HOUR), (follower, "BLOCK_MS", HOUR * 1000)),
-    *((reader, "BLOCK_MS", HOUR * 1000), (control, "BLOCK_MS", HOUR * 1000)),
-    *((promoter, "LONGEST_SLEEP", HOUR), (ticker, "LONGEST_SLEEP", HOUR)),
-    (parking, "INTERVAL", HOUR),
+    *((waiter, "SWEEP"), (waiter, "BLOCK"), (follower, "BLOCK_MS")),
+    *((reader, "BLOCK_MS"), (control, "BLOCK_MS")),
+    *((promoter, "LONGEST_SLEEP"), (ticker, "LONGEST_SLEEP"), (parking, "INTERVAL")),
 )
+
+
+def look_again_every(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set how often clients and workers of this process look again."""
+    for module, name in SECOND_LOOKS:
+        monkeypatch.setattr(module, name, seconds * 1000 if name.endswith("_MS") else seconds)
+    defaults = Worker.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "lease", seconds)
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +41,13 @@ def no_second_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     What a test waits for has then come because it was told, and not because a loaded machine took
     so long that the next look came first.
     """
-    for module, name, rarely in SECOND_LOOKS:
-        monkeypatch.setattr(module, name, rarely)
-    defaults = Worker.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "lease", HOUR)
+    look_again_every(3600, monkeypatch)
+
+
+@pytest.fixture
+def second_looks(no_second_looks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is lost be found soon: what Redis sends to a connection that has just broken is."""
+    look_again_every(3, monkeypatch)
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ async def test_notices_are_lost(redis_url: str, proxy: Proxy) -> None:
                         assert await asyncio.gather(*jobs) == list(range(20))
 
 
+@pytest.mark.usefixtures("second_looks")
 async def test_everything_is_cut_again_and_again(redis_url: str, proxy: Proxy) -> None:
     """Client and worker go on where they were; every await resolves."""
     async with Queue(proxy.url) as queue:
@@ -113,6 +114,7 @@ async def test_delivered_but_never_read(proxy: Proxy, redis_url: str) -> None:
     assert ran == Counter(range(50))
 
 
+@pytest.mark.usefixtures("second_looks")
 async def test_settling_is_cut(proxy: Proxy, client: Redis) -> None:
     """An end whose confirmation is lost is told again and stays the same."""
     ran: Counter[int] = Counter()
@@ -160,6 +162,7 @@ async def test_cancellation_storm(redis_url: str, client: Redis) -> None:
             assert {one["id"] for one in await client.client_list()} == before
 
 
+@pytest.mark.usefixtures("second_looks")
 async def test_partial_reply(proxy: Proxy) -> None:
     """A reply of which only a part arrives is no reply."""
     async with Queue(proxy.url) as queue:

@@ -90,6 +90,7 @@ async def test_redis_restarts() -> None:
             assert len(told) == 1_000
 
 
+@pytest.mark.usefixtures("second_looks")
 async def test_worker_is_cut_off_from_redis(proxy: Proxy, redis_url: str) -> None:
     """What it says meanwhile waits, the generator with it, and all arrives once."""
     count, produced = 8_000, 0
@@ -188,6 +189,8 @@ async def test_redis_is_full(own_redis_server: RedisServer) -> None:
             assert [event async for event in reporting.events()] == []
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("second_looks")
 @settings(
     max_examples=8,
     deadline=None,
