@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from aiostreamq import BrokerError, Job, Queue
 from aiostreamq.client.waiter import Waiter
 from tests.support.redis_server import RedisServer
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 async def same(n: int) -> int:
@@ -54,7 +54,7 @@ async def test_cancelled_while_it_waits(
             with anyio.move_on_after(0.1) as scope:
                 await queue.aclose()
             assert scope.cancelled_caught
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             told = await asyncio.gather(calling, awaiting, return_exceptions=True)
         assert all(isinstance(one, BrokerError) and "closed" in str(one) for one in told)
         own_redis_server.ask("CLIENT", "UNPAUSE")
@@ -72,9 +72,9 @@ async def test_listening_fails(monkeypatch: pytest.MonkeyPatch, redis_url: str) 
 
         monkeypatch.setattr(Waiter, "_pop", fail)
         with pytest.raises(RuntimeError, match="unexpected"):
-            await job.result(timeout=5)
+            await job.result(timeout=PATIENCE)
         monkeypatch.setattr(Waiter, "_pop", usual)
-        awaiting = asyncio.ensure_future(job.result(timeout=5))
+        awaiting = asyncio.ensure_future(job.result(timeout=PATIENCE))
         await asyncio.sleep(0)
         await queue.session().broker.call(
             "RPUSH",

@@ -231,4 +231,4 @@ async def test_stream_is_deleted_beneath_a_job(queue: Queue) -> None:
         broker = queue.session().broker
         await broker.call("DEL", broker.keys.stream("default"))
         gate.set()
-        assert await job.result(timeout=5) == 7
+        assert await job.result(timeout=PATIENCE) == 7

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -135,16 +136,16 @@ async def test_refusal_names_both_workers(
     """Who comes back with an outcome too late is told of in the log, and who has the job now."""
     zombie = start_worker()
     await open_queue(redis_url)
-    job = await nap.enqueue(2.0)
-    await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start", timeout=10)
-    over = time.monotonic() + 2.0
+    job = await nap.enqueue(3.0)
+    await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start")
+    over = time.monotonic() + 3.0
     zombie.send_signal(signal.SIGSTOP)
     heir = start_worker()
-    await wait_until(lambda: len(events(ledger, "start")) == 2, "the heir to start it", timeout=15)
+    await wait_until(lambda: len(events(ledger, "start")) == 2, "the heir to start it")
     await wait_until(lambda: time.monotonic() > over, "the body to have ended by its clock")
     zombie.send_signal(signal.SIGCONT)
     log = ledger.parent / "worker0.log"
-    await wait_until(lambda: "outcome refused" in log.read_text(), "the refusal", timeout=10)
+    await wait_until(lambda: "outcome refused" in log.read_text(), "the refusal")
     told = rf"worker \S+-{zombie.pid}-\w+ had lost the job, worker \S+-{heir.pid}-\w+ has it now"
     assert re.search(told, log.read_text())
     assert await job == heir.pid

@@ -12,7 +12,7 @@ from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
 from aiostreamq.store.timetable import Timetable
 from aiostreamq.worker import heartbeat, insistence, service
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 #: How often it happens.
 FAILURES = 2
@@ -82,7 +82,7 @@ async def test_it_begins_again(
     mishaps = Mishaps(monkeypatch, of, method, passes)
     async with Worker(queue):
         await wait_until(lambda: mishaps.is_over, "the service to begin again")
-        assert await (await same.enqueue(1)).result(timeout=5) == 1
+        assert await (await same.enqueue(1)).result(timeout=PATIENCE) == 1
 
 
 @pytest.mark.parametrize(("of", "method"), [(Broker, "settle"), (Schedule, "retry")])
@@ -101,5 +101,5 @@ async def test_settling(
 
     mishaps = Mishaps(monkeypatch, of, method)
     async with Worker(queue):
-        assert await (await fail_once.enqueue()).result(timeout=5) == 2
+        assert await (await fail_once.enqueue()).result(timeout=PATIENCE) == 2
     assert mishaps.is_over

@@ -393,11 +393,11 @@ async def test_blocked_is_not_ready(url: str) -> None:
 
         await wait_until(lambda: says("ready"), "it to take jobs")
         os.kill(worker, signal.SIGSTOP)
-        await wait_until(lambda: says("blocked"), "that to be seen", timeout=15)
+        await wait_until(lambda: says("blocked"), "that to be seen")
         told = await ask(port, "/ready")
         assert (told.status, (await ask(port, "/live")).status) == (503, 200)
         os.kill(worker, signal.SIGCONT)
-        await wait_until(lambda: says("ready"), "it to go on", timeout=15)
+        await wait_until(lambda: says("ready"), "it to go on")
         program.send_signal(signal.SIGTERM)
         assert await program.wait_end() == 0
     assert pids(program) == [worker]
