@@ -112,6 +112,28 @@ async def test_made_at_run_time(queue: Queue) -> None:
     assert not await queue.schedules.delete("mine")
 
 
+async def test_fewer_than_it_has_had(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """A schedule changed to that is over: no next tick is told, and none is said to be missed."""
+    seen: list[int] = []
+
+    @queue.task
+    async def beat() -> None:
+        seen.append(1)
+
+    async with Worker(queue):
+        await queue.schedules.create("beat", beat, every="100ms")
+        await wait_until(lambda: len(seen) > 1, "two ticks")
+        over = await queue.schedules.replace("beat", beat, every="100ms", max_runs=2)
+        assert (over.next, over.upcoming()) == (None, [])
+        assert await queue.schedules.pause("beat")
+        assert await queue.schedules.resume("beat")
+        assert (await queue.schedules.get("beat")).next is None
+        more = await queue.schedules.replace("beat", beat, every="100ms", max_runs=over.runs + 1)
+        assert len(more.upcoming()) == 1
+        await wait_until(lambda: len(seen) > over.runs, "one tick more")
+    assert "missed" not in caplog.text
+
+
 async def test_by_name(queue: Queue) -> None:
     """Code that lacks the function makes schedules of it all the same, and changes them."""
     await queue.schedules.create("a", "elsewhere", args=[1], kwargs={"b": 2}, cron="@daily")
