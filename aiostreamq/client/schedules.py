@@ -210,7 +210,7 @@ class Schedules:
     def declare(
         self,
         name: str | None,
-        task: "Enqueuer[..., object]",
+        task: "Enqueuer[..., object] | Call[object]",
         args: Sequence[object],
         kwargs: Mapping[str, object] | None,
         *,

@@ -74,6 +74,28 @@ async def test_decorators_stand_on_tasks(queue: Queue) -> None:
     assert len(hourly.upcoming(20)) == 7
 
 
+async def test_options_said_of_what_is_scheduled(queue: Queue) -> None:
+    """A task with options, or with its arguments, is taken as by `queue.schedules.create`."""
+    seen: dict[str, bool] = {}
+
+    @queue.task
+    async def say(context: Context, word: str) -> None:
+        seen[word] = context.deadline is not None
+
+    soon = say.using(deadline="1h")
+    assert queue.every("100ms", args=["with options"])(soon) is soon
+    call = soon.bind("bound")
+    assert queue.every("100ms", name="bound")(call) is call
+    with pytest.raises(UsageError, match=r"in task\.bind"):
+        queue.cron("@daily", name="both", args=[1])(call)
+    with pytest.raises(UsageError, match="for one job: a schedule makes many"):
+        queue.cron("@daily", name="once")(say.using(id="a"))
+    async with Worker(queue):
+        await wait_until(lambda: len(seen) == 2, "a tick of each")
+    assert seen == {"with options": True, "bound": True}
+    assert list(queue.tasks) == ["say"]
+
+
 async def test_mistakes_in_code_are_told_where_they_are(queue: Queue) -> None:
     """At the decorator, and not by a worker at night."""
 
