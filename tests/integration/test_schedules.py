@@ -291,6 +291,22 @@ async def test_renamed_schedule_is_reported(
     assert "schedule 'before' seems to have been renamed to 'after'" in caplog.text
 
 
+async def test_two_removed_and_one_new(store_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One schedule is not the new name of two: of the other it is said that it is gone."""
+    for names in (("first", "second"), ("new",)):
+        async with Queue(store_url, name="one-heir") as queue:
+
+            @queue.task
+            async def report() -> None: ...
+
+            for name in names:
+                queue.cron("@daily", name=name)(report)
+            async with Worker(queue):
+                pass
+    assert "schedule 'first' seems to have been renamed to 'new'" in caplog.text
+    assert "schedule 'second' is not in the code of this worker" in caplog.text
+
+
 async def test_old_code_beside_new(queue: Queue, store_url: str) -> None:
     """In a rolling deploy old workers fire what the new ones have made of a schedule."""
     seen: list[str] = []
