@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overloa
 
 from aiostreamq.client.context import Context
 from aiostreamq.client.producer import Producer
-from aiostreamq.client.task import AsyncTask, C_co, P, StreamTask, SyncTask, Task
+from aiostreamq.client.task import AsyncTask, C_co, Call, Enqueuer, P, StreamTask, SyncTask, Task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Literal, Protocol, Unpack
     from zoneinfo import ZoneInfo
 
-    from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.schedule import RuleWords
     from aiostreamq.store.connector import Connector, Where
 
@@ -62,7 +61,10 @@ if TYPE_CHECKING:
         def __call__(self, function: Callable[P, "R"], /) -> "SyncTask[P, P, R]": ...
 
     class Scheduler(Protocol):
-        """What `@queue.cron(...)` and `@queue.every(...)` give: it takes a function or a task."""
+        """What `@queue.cron(...)` and `@queue.every(...)` give: it takes a function or a task.
+
+        A task may be one with options said, or a call of one.
+        """
 
         @overload
         def __call__(self, task: "T", /) -> "T": ...
@@ -91,7 +93,7 @@ if TYPE_CHECKING:
 
 
 R = TypeVar("R")
-T = TypeVar("T", bound=Task[..., Any])
+T = TypeVar("T", bound=Enqueuer[..., Any] | Call[Any])
 
 # Redis serves everybody else between two commands: a payload of megabytes makes
 # them all wait. Send a reference to larger data.
@@ -286,6 +288,7 @@ class Queue(Producer):
         """Have a function or a task enqueued whenever a cron expression says so.
 
         A function becomes a task, with the options of `@queue.task` as they are by default.
+        Of a task, `task.using(...)` and `task.bind(...)` are taken too.
         The schedule is fired by workers whose code has it: it stops when it is removed.
 
         Args:
@@ -302,7 +305,7 @@ class Queue(Producer):
             UsageError: The name is taken, or something cannot be meant.
         """
 
-        def declare(task: "Enqueuer[..., object]") -> None:
+        def declare(task: Enqueuer[..., object] | Call[object]) -> None:
             self.schedules.declare(name, task, args, kwargs, cron=expression, tz=tz, rules=rules)
 
         return cast("Scheduler", self._scheduler(declare))
@@ -330,17 +333,17 @@ class Queue(Producer):
             UsageError: The name is taken, or something cannot be meant.
         """
 
-        def declare(task: "Enqueuer[..., object]") -> None:
+        def declare(task: Enqueuer[..., object] | Call[object]) -> None:
             self.schedules.declare(name, task, args, kwargs, every=interval, rules=rules)
 
         return cast("Scheduler", self._scheduler(declare))
 
     def _scheduler(
-        self, declare: "Callable[[Enqueuer[..., object]], None]"
-    ) -> Callable[[Callable[..., object]], Task[..., object]]:
-        def schedule(function: Callable[..., object]) -> Task[..., object]:
-            if isinstance(function, Task):
-                task = cast("Task[..., object]", function)
+        self, declare: "Callable[[Enqueuer[..., object] | Call[object]], None]"
+    ) -> Callable[[Callable[..., object]], object]:
+        def schedule(function: Callable[..., object]) -> object:
+            if isinstance(function, Enqueuer | Call):
+                task = cast("Enqueuer[..., object] | Call[object]", function)
             else:
                 task = self._register(function, None, None, {})
             declare(task)

@@ -49,6 +49,18 @@ def queue_of(told: argparse.Namespace) -> "Queue":
     return queue
 
 
+def hint_at_task(queue: "Queue", told: argparse.Namespace) -> None:
+    """Say where the queue here has no task of the name that was *told*: it may be misspelt.
+
+    Only a hint: workers of another release may know it.
+    """
+    if told.task and told.task not in queue.tasks:
+        known = ", ".join(sorted(queue.tasks)) or "none"
+        print(
+            f"there is no task {told.task!r} in {told.target}, which has: {known}", file=sys.stderr
+        )
+
+
 def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
     """Open the queue, ask, and close it.
 

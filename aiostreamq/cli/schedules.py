@@ -12,6 +12,7 @@ from aiostreamq.cli.asking import (
     add_json,
     add_target,
     ask,
+    hint_at_task,
     parsed_json,
     print_json,
     print_table,
@@ -191,6 +192,7 @@ def _create(queue: "Queue", told: argparse.Namespace) -> int:
     _ask(queue, make)
     made = _ask(queue, lambda schedules: schedules.get(told.name))
     print(as_json(made) if told.json else as_page(made))
+    hint_at_task(queue, told)
     return 0
 
 

@@ -8,7 +8,15 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.cli.asking import add_json, add_target, ask, pause_line, print_json, queue_of
+from aiostreamq.cli.asking import (
+    add_json,
+    add_target,
+    ask,
+    hint_at_task,
+    pause_line,
+    print_json,
+    queue_of,
+)
 from aiostreamq.cli.values import add_value, duration
 from aiostreamq.errors import JobNotFound, UsageError
 
@@ -137,9 +145,11 @@ def pause(told: argparse.Namespace) -> int:
             raise UsageError("--until says when, but not what: give --task or --lane")
         return await queue.paused()
 
-    found = ask(queue_of(told), go)
+    queue = queue_of(told)
+    found = ask(queue, go)
     for one in found:
         print_json(one) if told.json else print(pause_line(one))
+    hint_at_task(queue, told)
     if not found:
         print("nothing is paused", file=sys.stderr)
     return 0
@@ -147,11 +157,14 @@ def pause(told: argparse.Namespace) -> int:
 
 def resume(told: argparse.Namespace) -> int:
     """Resume what was *told* on the command line; returns the exit code."""
-    was_paused = ask(queue_of(told), lambda queue: queue.resume(task=told.task, lane=told.lane))
+    queue = queue_of(told)
+    was_paused = ask(queue, lambda queue: queue.resume(task=told.task, lane=told.lane))
     if told.json:
         print_json({"was_paused": was_paused})
     elif not was_paused:
         print("it was not paused", file=sys.stderr)
+    if not was_paused:
+        hint_at_task(queue, told)
     return 0 if was_paused else 1
 
 

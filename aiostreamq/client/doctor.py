@@ -1,6 +1,7 @@
 """What is wrong with a queue or its Redis, and what to do about it."""
 
 from collections.abc import Collection, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ from aiostreamq.model.pause import Pause
 from aiostreamq.model.sightings import DEAD, is_dead
 from aiostreamq.store.checkup import advice_by_subject, examine
 from aiostreamq.store.inspection import GroupState, Inspection, Scanned
-from aiostreamq.store.lookout import Lookout, View
+from aiostreamq.store.lookout import LaneView, Lookout, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiostreamq.client.producer import Producer
+    from aiostreamq.model.keys import Keys
 
 # Seconds. Within a data center a round trip takes a tenth of the first.
 SLOW_ROUND_TRIP = 0.01
@@ -56,7 +58,7 @@ async def diagnose(queue: "Producer") -> list[Finding]:
     findings = [*_on_server(server.name, advice_by_subject(await examine(broker, server)))]
     findings.append(on_latency(await inspection.round_trips()))
     groups = await inspection.groups()
-    view, workers = await lookout.view(), await lookout.workers()
+    view, workers = await _uncancelled(lookout, broker.keys), await lookout.workers()
     beats = {name: beat for name, beat, _ in workers}
     findings += _on_groups(groups, beats)
     living = sum(not is_dead(beat) for beat in beats.values())
@@ -66,6 +68,23 @@ async def diagnose(queue: "Producer") -> list[Finding]:
     findings += _on_schedules(errors)
     findings += _on_keys(await inspection.scan())
     return findings
+
+
+async def _uncancelled(lookout: Lookout, keys: "Keys") -> View:
+    """How the queue stands, where only cancelled jobs wait as if none did: no worker need come."""
+    view = await lookout.view()
+    if not await lookout.has_cancelled():
+        return view
+    busy = [lane for lane in view.lanes if lane.waiting]
+    lanes = [await _from_first_uncancelled(lookout, keys, lane) for lane in busy]
+    return view._replace(lanes=lanes)
+
+
+async def _from_first_uncancelled(lookout: Lookout, keys: "Keys", lane: LaneView) -> LaneView:
+    async with aclosing(lookout.waiting(keys.stream(lane.name))) as entries:
+        async for first in entries:
+            return lane._replace(oldest=first.entry)
+    return lane._replace(waiting=0, oldest="")
 
 
 def _on_server(name: str, advice: "Mapping[str, str | None]") -> Iterator[Finding]:

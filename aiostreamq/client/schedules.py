@@ -136,7 +136,8 @@ class Schedules:
         """
         for _ in range(TRIES):
             state, definition = definition_of(await self._found(name))
-            due = definition.next_after(await self._now_ms())
+            is_over = definition.rules.are_used_up(state.runs)
+            due = None if is_over else definition.next_after(await self._now_ms())
             answer = await self._timetable().resume(name, state.rev, due, self._timeout)
             if answer == -1:
                 raise self._unknown(name)
@@ -209,7 +210,7 @@ class Schedules:
     def declare(
         self,
         name: str | None,
-        task: "Enqueuer[..., object]",
+        task: "Enqueuer[..., object] | Call[object]",
         args: Sequence[object],
         kwargs: Mapping[str, object] | None,
         *,

@@ -100,6 +100,10 @@ class Rules:
             raise UsageError("end is before start: the schedule would never run")
         return rules
 
+    def are_used_up(self, runs: int) -> bool:
+        """Whether *runs* ticks are as many as there may be."""
+        return self.max_runs is not None and runs >= self.max_runs
+
 
 def _one_of(option: str, word: str, known: object) -> str:
     words = get_args(known)

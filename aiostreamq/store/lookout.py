@@ -164,6 +164,10 @@ class Lookout:
         found = zip(page, cast("list[bytes | None]", scores), strict=True)
         return [one for one, asked in found if asked is None]
 
+    async def has_cancelled(self) -> bool:
+        """Whether there are cancelled jobs that run, or that no worker has met yet."""
+        return await self._ask("EXISTS", self._keys.cancelled) == 1
+
     async def entry(self, stream: str, entry: str) -> "Fields | None":
         """One entry."""
         page = _entries(await self._ask("XRANGE", stream, entry, entry))

@@ -84,6 +84,8 @@ _PARTS = {
     "settle": ("parts/cancelled",),
     **dict.fromkeys(_ENDING, _CANCELLING),
     "reap": (*_CANCELLING, "parts/moment"),
+    "schedule": ("parts/define",),
+    "declare": ("parts/define",),
 }
 
 

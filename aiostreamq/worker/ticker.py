@@ -233,6 +233,7 @@ class Ticker:
 
         heir = heir_of(state, declared, new)
         if heir is not None:
+            new.discard(heir)  # it is the new name of no other
             logger.warning(
                 "schedule %r seems to have been renamed to %r: it stops with the last "
                 "worker of the old code, and what was counted starts anew",

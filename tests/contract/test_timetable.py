@@ -181,6 +181,28 @@ async def test_as_many_as_it_may(scene: Scene) -> None:
     assert await scene.due() == []
 
 
+async def test_fewer_than_it_has_had(scene: Scene) -> None:
+    """Changed to that it is over at once, so that nobody is told a tick that never comes."""
+    await scene.put()
+    await scene.table.declare([("c", RAW, 5000)])
+    await scene.table.fire([tick(one) for one in await scene.due("c")])
+    fewer = replace(EVERY, rules=Rules(max_runs=1)).encode()
+    assert await scene.table.put("s", fewer, FAR, 5, replace=True) == 1
+    assert await scene.table.declare([("c", fewer, FAR)]) == [2]
+    assert await scene.table.due(("c",)) == Page([], [], False, None)
+    more = replace(EVERY, rules=Rules(max_runs=2)).encode()
+    assert await scene.table.put("s", more, 6000, 5, replace=True) == 1
+    assert await scene.table.declare([("c", more, 6000)]) == [2]
+    assert [one.at for one in await scene.due("c")] == [6000, 6000]
+
+
+@pytest.mark.parametrize("definition", [b"{", b'"text"', b'{"max_runs":null}'])
+async def test_limit_that_is_none(scene: Scene, definition: bytes) -> None:
+    """A definition that the script can not read is kept, and due, as it is."""
+    await scene.put(raw=definition)
+    assert [one.definition for one in await scene.due()] == [definition]
+
+
 async def test_skip(scene: Scene) -> None:
     """While the last job waits or runs, ticks are left out; then they are fired again."""
     await scene.put()

@@ -237,6 +237,16 @@ async def test_doctor_of_the_healthy() -> None:
     assert any(line.startswith("ok    groups") for line in lines)
 
 
+async def test_doctor_of_the_cancelled() -> None:
+    """Jobs that were cancelled while they waited need no worker; one behind them does."""
+    for _ in range(2):
+        await (await add.enqueue(1)).cancel()
+    work = (await findings())["work"]
+    assert (work["level"], work["text"]) == ("ok", "0 jobs wait, 0 workers live")
+    await add.enqueue(2)
+    assert (await findings(code=1))["work"]["level"] == "problem"
+
+
 async def test_doctor_of_the_busy(redis_url: str) -> None:
     """Where a later job ends first, Redis knows no lag until the next delivery: no fault."""
     stream = "aiostreamq:{looked-into}:stream:default"

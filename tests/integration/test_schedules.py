@@ -76,6 +76,28 @@ async def test_decorators_stand_on_tasks(queue: Queue) -> None:
     assert len(hourly.upcoming(20)) == 7
 
 
+async def test_options_said_of_what_is_scheduled(queue: Queue) -> None:
+    """A task with options, or with its arguments, is taken as by `queue.schedules.create`."""
+    seen: dict[str, bool] = {}
+
+    @queue.task
+    async def say(context: Context, word: str) -> None:
+        seen[word] = context.deadline is not None
+
+    soon = say.using(deadline="1h")
+    assert queue.every("100ms", args=["with options"])(soon) is soon
+    call = soon.bind("bound")
+    assert queue.every("100ms", name="bound")(call) is call
+    with pytest.raises(UsageError, match=r"in task\.bind"):
+        queue.cron("@daily", name="both", args=[1])(call)
+    with pytest.raises(UsageError, match="for one job: a schedule makes many"):
+        queue.cron("@daily", name="once")(say.using(id="a"))
+    async with Worker(queue):
+        await wait_until(lambda: len(seen) == 2, "a tick of each")
+    assert seen == {"with options": True, "bound": True}
+    assert list(queue.tasks) == ["say"]
+
+
 async def test_mistakes_in_code_are_told_where_they_are(queue: Queue) -> None:
     """At the decorator, and not by a worker at night."""
 
@@ -112,6 +134,28 @@ async def test_made_at_run_time(queue: Queue) -> None:
     assert over.last_job_id.startswith("mine@")
     assert await queue.schedules.delete("mine")
     assert not await queue.schedules.delete("mine")
+
+
+async def test_fewer_than_it_has_had(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    """A schedule changed to that is over: no next tick is told, and none is said to be missed."""
+    seen: list[int] = []
+
+    @queue.task
+    async def beat() -> None:
+        seen.append(1)
+
+    async with Worker(queue):
+        await queue.schedules.create("beat", beat, every="100ms")
+        await wait_until(lambda: len(seen) > 1, "two ticks")
+        over = await queue.schedules.replace("beat", beat, every="100ms", max_runs=2)
+        assert (over.next, over.upcoming()) == (None, [])
+        assert await queue.schedules.pause("beat")
+        assert await queue.schedules.resume("beat")
+        assert (await queue.schedules.get("beat")).next is None
+        more = await queue.schedules.replace("beat", beat, every="100ms", max_runs=over.runs + 1)
+        assert len(more.upcoming()) == 1
+        await wait_until(lambda: len(seen) > over.runs, "one tick more")
+    assert "missed" not in caplog.text
 
 
 async def test_by_name(queue: Queue) -> None:
@@ -250,6 +294,22 @@ async def test_renamed_schedule_is_reported(
             async with Worker(queue):
                 pass
     assert "schedule 'before' seems to have been renamed to 'after'" in caplog.text
+
+
+async def test_two_removed_and_one_new(store_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One schedule is not the new name of two: of the other it is said that it is gone."""
+    for names in (("first", "second"), ("new",)):
+        async with Queue(store_url, name="one-heir") as queue:
+
+            @queue.task
+            async def report() -> None: ...
+
+            for name in names:
+                queue.cron("@daily", name=name)(report)
+            async with Worker(queue):
+                pass
+    assert "schedule 'first' seems to have been renamed to 'new'" in caplog.text
+    assert "schedule 'second' is not in the code of this worker" in caplog.text
 
 
 async def test_old_code_beside_new(queue: Queue, store_url: str) -> None:

@@ -58,6 +58,16 @@ async def test_life_of_a_schedule() -> None:
     assert "no schedule 'sums'" in await ask("rm", "sums", code=2)
 
 
+async def test_task_that_is_not_here() -> None:
+    """It is made all the same, as workers of other code may know the task; but it is said."""
+    for more in ((), ("--replace",)):
+        told = await ask("create", "sums", "ad", "--every", "1h", *more)
+        assert "there is no task 'ad' in tests.support.jobs:queue" in told
+        assert "add" in told.split("which has: ")[1]
+        assert "sums" in told
+    assert "no task" not in await ask("create", "other", "add", "--every", "1h", "--args", "[1, 2]")
+
+
 async def test_jobs_are_paused() -> None:
     """A schedule whose jobs wait says so, as what it is itself."""
     await ask("create", "sums", "add", "--every", "90", "--args", "[1, 2]")

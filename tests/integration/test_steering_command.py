@@ -77,6 +77,22 @@ async def test_pause_and_resume(redis_url: str) -> None:
         assert await typed(redis_url, "resume", "--task", "add") == (1, ["it was not paused"])
 
 
+async def test_task_that_is_not_here(redis_url: str) -> None:
+    """It is paused all the same, as workers of other code may know it; but it is said."""
+    code, lines = await typed(redis_url, "resume", "--task", "ad")
+    assert code == 1
+    assert any("there is no task 'ad' in tests.support.jobs:queue" in one for one in lines)
+    code, lines = await typed(redis_url, "pause", "--task", "ad")
+    assert code == 0
+    assert "task ad is paused until it is resumed" in lines
+    assert any("there is no task 'ad' in tests.support.jobs:queue" in one for one in lines)
+    assert await typed(redis_url, "resume", "--task", "ad") == (0, [])
+    for words in (("pause", "--lane", "default"), ("pause", "--task", "add"), ("pause",)):
+        code, lines = await typed(redis_url, *words)
+        assert code == 0
+        assert not any("no task" in one for one in lines)
+
+
 async def test_json(redis_url: str) -> None:
     """Programs are answered in JSON, with the same exit codes."""
     queue.use_url(redis_url)

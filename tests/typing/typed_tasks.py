@@ -183,6 +183,9 @@ async def streams() -> None:
         assert_type(unknown, object)
     assert_type(spell.bind("a"), StreamCall[str])
     assert_type(await hourly.enqueue(), StreamJob[str])
+    assert_type(await queue.every("1h")(spell.using(timeout=5)).enqueue("a"), StreamJob[str])
+    assert_type(queue.cron("@daily")(spell.bind("a")), StreamCall[str])
+    queue.every("1h")("spell")  # pyright: ignore[reportCallIssue, reportArgumentType]
     as_job: Job[None] = job
     as_task: StreamTask[[str], [str], object] = spell  # pyright: ignore[reportAssignmentType]
     del as_job, as_task

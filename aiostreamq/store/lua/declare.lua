@@ -14,7 +14,8 @@
 -- Returns one number for each: 0 it was there, 1 it is new, 2 it was another until now,
 -- 3 the name is that of a schedule made at run time, which is left as it is, 4 it is not
 -- there (only where look is 1). Where nothing has changed it keeps its tick, which may be
--- long due. Cost O(schedules log schedules), callers send at most 200.
+-- long due; one that is changed, and has had as many ticks as it may by now, is over. Cost
+-- O(schedules log schedules), callers send at most 200.
 
 local schedules, due_names, control = KEYS[1], KEYS[2], KEYS[3]
 local prefix, look = ARGV[1], ARGV[2]
@@ -41,14 +42,7 @@ for at = 3, #ARGV, 3 do
     if look ~= '1' and known ~= definition then
       answer = known and 2 or 1
       has_changed = true
-      redis.call('HSET', schedules, name, definition)
-      redis.call('HSET', state, 'rev', rev)
-      redis.call('HDEL', state, 'at', 'held')
-      redis.call('ZREM', due_names, name)
-      if due ~= '' and not redis.call('HGET', state, 'paused') then
-        redis.call('HSET', state, 'at', due)
-        redis.call('ZADD', due_names, due, name)
-      end
+      define(schedules, due_names, name, state, definition, rev, due)
     end
     redis.call('HSET', state, 'code', '1', 'seen', now)
   end

@@ -11,7 +11,8 @@
 --
 -- Returns 1; 0 where the name is taken (or there is nothing to replace), and -1 where it is
 -- one that code declares. A call repeated with the same definition is answered as the first.
--- What was counted stays, and so does a pause. Cost O(log schedules).
+-- What was counted stays, and so does a pause; one that has had as many ticks as it may by
+-- now is over. Cost O(log schedules).
 
 local schedules, due_names, control = KEYS[1], KEYS[2], KEYS[3]
 local name, definition, due = ARGV[2], ARGV[3], ARGV[4]
@@ -36,13 +37,6 @@ end
 
 local time = redis.call('TIME')
 local rev = time[1] .. '.' .. time[2] -- of no other definition, not even of one that was forgotten
-redis.call('HSET', schedules, name, definition)
-redis.call('HSET', state, 'rev', rev)
-redis.call('HDEL', state, 'at', 'held')
-redis.call('ZREM', due_names, name)
-if due ~= '' and not redis.call('HGET', state, 'paused') then
-  redis.call('HSET', state, 'at', due)
-  redis.call('ZADD', due_names, due, name)
-end
+define(schedules, due_names, name, state, definition, rev, due)
 redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'schedule')
 return 1
