@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import due_word, expiry_word
 from aiostreamq.model.options import Options, OptionWords, checked_job_id
-from aiostreamq.model.retry import Retry
+from aiostreamq.model.retry import retries_to_wire
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -56,7 +56,7 @@ class Using:
         if "result_ttl" in words:
             told["result_ttl"] = options.result_ttl
         if "retry" in words:
-            told["retry"] = (options.retry or Retry(1)).to_wire()
+            told["retry"] = retries_to_wire(options.retry)
         return Using(
             options,
             self.id if job_id is None else checked_job_id(job_id),

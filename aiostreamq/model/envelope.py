@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeGuard, cast
 import orjson
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.retry import Retry
+from aiostreamq.model.retry import Retries, Retry
 from aiostreamq.model.wire import encode
 
 VERSION = 1
@@ -38,7 +38,7 @@ class Envelope(NamedTuple):
     kwargs: dict[str, object]
     timeout: float | None = None  #: seconds, 0 for none; None where the task's own option holds
     result_ttl: float | None = None  #: seconds; None where the task's own option holds
-    retry: Retry | None = None  #: None where the task's own option holds
+    retry: Retries = ()  #: none where the task's own option holds
     expires: float | None = None  #: ms since 1970 by when it must have been started; None is never
     deadline: float | None = None  #: ms since 1970 by when it must have ended; None is never
     scheduled_for: float | None = None  #: the tick of a schedule, ms since 1970
@@ -118,11 +118,21 @@ def _with_options(
         raise Malformed("timeout or result_ttl of the envelope is no length of time")
     if not (_is_time(expires) and _is_time(deadline) and _is_time(scheduled_for)):
         raise Malformed("expires, deadline or scheduled_for of the envelope is no time")
-    rule = told.get("retry")
-    retry = None if rule is None else _rule(rule)
+    retry = _rules(told.get("retry"))
     return Envelope(
         task, args, kwargs, timeout, result_ttl, retry, expires, deadline, scheduled_for
     )
+
+
+def _rules(told: object) -> Retries:
+    if told is None:
+        return ()
+    if type(told) is not list:
+        return (_rule(told),)
+    if not told:
+        raise Malformed("retry of the envelope holds no rule")
+    # Whether each can be reached is not asked: one that can not does no harm here.
+    return tuple(map(_rule, cast("list[object]", told)))
 
 
 def _rule(told: object) -> Retry:

@@ -1,12 +1,13 @@
 """What can be said about a task, and again about one of its jobs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, cast, get_args
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RETURNED, checked_name
-from aiostreamq.model.retry import Retry
+from aiostreamq.model.retry import Retries, Retry, checked_retries
 
 DEFAULT_LANE = "default"
 
@@ -25,7 +26,7 @@ class OptionWords(TypedDict, total=False):
     timeout: Duration | None
     result_ttl: Duration
     lane: str
-    retry: Retry | None
+    retry: Retry | Sequence[Retry] | None
     durability: Durability
 
 
@@ -36,7 +37,7 @@ class Options:
     timeout: float | None = None  #: seconds a run may take; None is for ever
     result_ttl: float = DEFAULT_RESULT_TTL  #: seconds the result is kept; 0 keeps none
     lane: str = DEFAULT_LANE  #: the stream its jobs wait in
-    retry: Retry | None = None  #: when a failed run is followed by another
+    retry: Retries = ()  #: when a failed run is followed by another
     durability: Durability | None = None  #: what enqueueing waits for; None is what the queue says
 
     def with_words(self, words: OptionWords) -> "Options":
@@ -59,7 +60,7 @@ class Options:
         if "lane" in words:
             changed = replace(changed, lane=checked_lane(words["lane"]))
         if "retry" in words:
-            changed = replace(changed, retry=_retry(words["retry"]))
+            changed = replace(changed, retry=checked_retries(words["retry"]))
         if "durability" in words:
             changed = replace(changed, durability=checked_durability(words["durability"]))
         return changed
@@ -72,12 +73,6 @@ def _timeout(value: Duration | None) -> float | None:
     if found == 0:
         raise UsageError("timeout=0 would stop every run at once; leave it out for no limit")
     return found
-
-
-def _retry(value: Retry | None) -> Retry | None:
-    if not isinstance(value, Retry | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # as there
-        raise UsageError(f"retry={value!r} is no rule: write Retry(5), or None for no retry")
-    return value
 
 
 def checked_durability(word: str) -> Durability:

@@ -17,6 +17,9 @@ MAX_DOUBLINGS = 16
 class Retry:
     """How often a job runs again after it raised, when, and after which exceptions.
 
+    Of several rules the first that covers the exception decides alone. Attempts are those
+    of the job, whatever each of them raised: no rule counts its own.
+
     >>> Retry(5, jitter=False).pause(attempt=3, draw=0.5)
     4.0
     >>> Retry(4, backoff=[1, 5, 30]).pause(attempt=2, draw=0.5)
@@ -61,10 +64,8 @@ class Retry:
         _check_kinds("on", self.on)
         _check_kinds("not_on", self.not_on)
 
-    def covers(self, error: BaseException, attempt: int) -> bool:
-        """Whether a job whose run number *attempt* raised *error* runs again."""
-        if attempt >= self.attempts:
-            return False
+    def covers(self, error: BaseException) -> bool:
+        """Whether this rule says what is done about *error*."""
         # By name, because a rule that came with the job has no classes.
         kinds = kinds_of(error)
         return kinds.isdisjoint(map(_name, self.not_on)) and not kinds.isdisjoint(
@@ -121,11 +122,71 @@ class Retry:
         return cast("Callable[..., Retry]", cls)(**known)
 
 
+#: What a task says about failed runs: no rule is (), and the first that covers decides.
+Retries = tuple[Retry, ...]
+
+
+def checked_retries(said: Retry | Sequence[Retry] | None) -> Retries:
+    """Return what `retry=` says.
+
+    Raises:
+        UsageError: It is no rule, or one of its rules could never decide.
+    """
+    if isinstance(said, Retry):
+        return (said,)
+    if said is None:
+        return ()
+    rules = tuple(said) if isinstance(said, list | tuple) else (None,)
+    if not rules:
+        raise UsageError(f"retry={said!r} holds no rule: write Retry(5), or None for no retry")
+    if not all(isinstance(rule, Retry) for rule in rules):
+        raise UsageError(
+            f"retry={said!r} is no rule: write Retry(5), several of them as in "
+            f"(Retry(5, on=(TimeoutError,)), Retry(2)), or None for no retry"
+        )
+    found = cast("Retries", rules)
+    _check_reach(found)
+    return found
+
+
+def retries_to_wire(rules: Retries) -> object:
+    """Return *rules* as JSON can carry them: one as an object, more as a list."""
+    told = [rule.to_wire() for rule in rules or (Retry(1),)]
+    return told[0] if len(told) == 1 else told
+
+
 def kinds_of(error: BaseException) -> frozenset[str]:
     """The names of all classes that *error* is of, as rules have them."""
     if isinstance(error, RaisedInChild):
         return error.kinds
-    return frozenset(_name(kind) for kind in type(error).__mro__)
+    return _lineage(type(error))
+
+
+def _check_reach(rules: Retries) -> None:
+    # Most likely they were meant the other way round.
+    for at, rule in enumerate(rules):
+        earlier = [one for one in rules[:at] if _excludes_no_more(one, rule)]
+        if earlier and all(any(_is_for(one, kind) for one in earlier) for kind in rule.on):
+            raise UsageError(
+                f"retry: rule {at + 1}, on={', '.join(map(_name, rule.on))}, can never decide, as "
+                f"what it is for is covered before it: put it first, or leave it out"
+            )
+
+
+def _excludes_no_more(earlier: Retry, later: Retry) -> bool:
+    """Whether all that *earlier* leaves to other rules is nothing for *later* either."""
+    names = set(map(_name, later.not_on))
+    return all(not names.isdisjoint(_lineage(kind)) for kind in earlier.not_on)
+
+
+def _is_for(rule: Retry, kind: type[BaseException] | str) -> bool:
+    return not _lineage(kind).isdisjoint(map(_name, rule.on))
+
+
+def _lineage(kind: type[BaseException] | str) -> frozenset[str]:
+    if isinstance(kind, str):  # all that is known of its bases
+        return frozenset((kind, _name(BaseException)))
+    return frozenset(map(_name, kind.__mro__))
 
 
 def _check_kinds(word: str, kinds: object) -> None:

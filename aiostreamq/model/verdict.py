@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.retry import Retry
+from aiostreamq.model.retry import Retries
 
 
 class RetryLater(Exception):  # raised to steer: no error
     """Raise this inside a task to have the job run again after a while.
 
-    Counts an attempt; a `Retry` of the task bounds how often, without one there is
-    no bound.
+    Counts an attempt; a `Retry` of the task bounds how often, of several the one that
+    allows most. Without one there is no bound.
     """
 
     def __init__(self, after: Duration = 0.0) -> None:
@@ -67,12 +67,12 @@ class EndFailed:
 Verdict = RunAgain | EndDropped | EndDead | EndFailed
 
 
-def judge(error: BaseException, retry: Retry | None, attempt: int, draw: float) -> Verdict:
+def judge(error: BaseException, rules: Retries, attempt: int, draw: float) -> Verdict:
     """Return what is done about run number *attempt*, which raised *error*.
 
     Args:
         error: What the task raised; TimeoutError for its own timeout.
-        retry: The rule of the task, if it has one.
+        rules: Those of the job, or of its task.
         attempt: From 1.
         draw: A random number in [0, 1].
     """
@@ -81,11 +81,17 @@ def judge(error: BaseException, retry: Retry | None, attempt: int, draw: float) 
             return EndDropped(error.reason)
         case Dead():
             return EndDead(error.reason)
+        case _ if rules and attempt >= max(rule.attempts for rule in rules):
+            return EndFailed()  # whatever they are for
         case RetryLater():
-            if retry is None or attempt < retry.attempts:
-                return RunAgain(error.after)
-            return EndFailed()
-        case _ if retry is not None and retry.covers(error, attempt):
-            return RunAgain(retry.pause(attempt, draw))
+            return RunAgain(error.after)
         case _:
-            return EndFailed()
+            return _by_rules(error, rules, attempt, draw)
+
+
+def _by_rules(error: BaseException, rules: Retries, attempt: int, draw: float) -> Verdict:
+    # It alone decides: a later one is not asked for the attempts that it refuses.
+    first = next((rule for rule in rules if rule.covers(error)), None)
+    if first is None or attempt >= first.attempts:
+        return EndFailed()
+    return RunAgain(first.pause(attempt, draw))

@@ -35,8 +35,8 @@ def judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
     *now_ms* is Redis's time, by which the job may have to have ended.
     """
     delivery, about = run.delivery, told(run)
-    rule = run.envelope.retry or run.spec.options.retry
-    match judge(error, rule, delivery.attempt, random.random()):
+    rules = run.envelope.retry or run.spec.options.retry
+    match judge(error, rules, delivery.attempt, random.random()):
         case RunAgain(after) if has_time_left(run, now_ms + after * 1000):
             logger.info("job runs again in %.1f s", after, extra=about)
             return Retrial(delivery, int(min(after, LONGEST) * 1000))

@@ -68,10 +68,15 @@ def call(rng: Random, tasks: Sequence[str]) -> dict[str, object]:
     for _ in range(rng.randrange(3)):
         said[rng.choice(FIELDS)] = json_value(rng)
     if rng.random() < 0.3:
-        # Not for ever: a job that is told to run a billion times does.
-        said["retry"] = {"attempts": rng.choice([1, 2, 3, True, 2.5, *"1x", None, [], -1])}
-        said["retry"] |= {rng.choice(RULE): json_value(rng) for _ in range(rng.randrange(3))}
+        said["retry"] = rule(rng) if rng.random() < 0.7 else [rule(rng), rule(rng)]
     return said
+
+
+def rule(rng: Random) -> dict[str, object]:
+    """A rule of retries that may be one."""
+    # Not for ever: a job that is told to run a billion times does.
+    told: dict[str, object] = {"attempts": rng.choice([1, 2, 3, True, 2.5, *"1x", None, [], -1])}
+    return told | {rng.choice(RULE): json_value(rng) for _ in range(rng.randrange(3))}
 
 
 def envelope(rng: Random, tasks: Sequence[str]) -> bytes:

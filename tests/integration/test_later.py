@@ -69,6 +69,32 @@ async def test_last_failure_is_told(queue: Queue) -> None:
             await (await hopeless.using(retry=Retry(5, base=0)).enqueue())
 
 
+@pytest.mark.parametrize("are_said_for_the_job", [False, True])
+async def test_each_exception_has_its_rule(queue: Queue, are_said_for_the_job: bool) -> None:
+    """The first that covers it decides, and attempts are those of the job; so for one job alone."""
+    rules = (Retry(4, on=(ConnectionError,), base=0), Retry(2, on=(OSError,), base=0))
+
+    @queue.task(retry=None if are_said_for_the_job else rules)
+    async def fetch(context: Context, errors: list[str]) -> int:
+        for error, kind in (("line", ConnectionError), ("disk", OSError), ("code", ValueError)):
+            if errors[context.attempt - 1 : context.attempt] == [error]:
+                raise kind(f"{error} {context.attempt}")
+        return context.attempt
+
+    one = fetch.using(retry=rules) if are_said_for_the_job else fetch
+    async with Worker(queue):
+        assert await (await one.enqueue(["line"] * 3)) == 4
+        assert await (await one.enqueue(["disk", "line", "line"])) == 4
+        for errors, last in (
+            (["line"] * 4, "ConnectionError: line 4"),
+            (["disk"] * 2, "OSError: disk 2"),
+            (["line", "line", "disk"], "OSError: disk 3"),
+            (["code"], "ValueError: code 1"),
+        ):
+            with pytest.raises(JobFailed, match=last):
+                await (await one.enqueue(errors))
+
+
 async def test_timeout_is_retried_like_an_error(queue: Queue) -> None:
     """A rule that covers TimeoutError covers the task's own timeout; the end says so."""
     runs: list[int] = []

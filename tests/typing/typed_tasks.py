@@ -21,6 +21,7 @@ from aiostreamq import (
     Progress,
     Queue,
     Restarted,
+    Retry,
     StreamCall,
     StreamJob,
     StreamTask,
@@ -163,6 +164,16 @@ async def options_keep_the_types() -> None:
     queue.task(timeot=5)  # pyright: ignore[reportCallIssue]
     queue.task(executor="fork")  # pyright: ignore[reportArgumentType]
     crunch.using(executor="thread")  # pyright: ignore[reportCallIssue]
+
+
+def retries() -> None:
+    """One rule, several, or none."""
+    size.using(retry=Retry(5)).using(retry=None)
+    queue.task(retry=(Retry(5, on=(TimeoutError,)), Retry(2)))
+    size.using(retry=[Retry(5, on=(TimeoutError, "aiohttp.ClientError")), Retry(2)])
+    size.using(retry=5)  # pyright: ignore[reportArgumentType]
+    size.using(retry=(Retry(5), 2))  # pyright: ignore[reportArgumentType]
+    queue.task(retry=[None])  # pyright: ignore[reportArgumentType]
 
 
 async def streams() -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiostreamq import PayloadError
+from aiostreamq import PayloadError, Retry
 from aiostreamq.model.envelope import (
     Envelope,
     Malformed,
@@ -56,6 +56,21 @@ def test_options_of_one_job() -> None:
     assert (found.timeout, found.result_ttl) == (30.0, 0)
 
 
+@pytest.mark.parametrize(
+    ("told", "rules"),
+    [
+        (None, ()),
+        ({"attempts": 5, "on": ["OSError"]}, (Retry(5, on=("OSError",)),)),
+        ([{"attempts": 5}], (Retry(5),)),
+        ([{"attempts": 5, "on": ["OSError"]}, {}], (Retry(5, on=("OSError",)), Retry())),
+        ([{"attempts": 5}, {"attempts": 2}], (Retry(5), Retry(2))),  # the second harms nobody
+    ],
+)
+def test_rules_of_one_job(told: object, rules: tuple[Retry, ...]) -> None:
+    """One comes as an object, several as a list."""
+    assert decode_envelope(envelope_of(overrides={"retry": told})).retry == rules
+
+
 def test_fields_of_a_newer_producer() -> None:
     """What is not known is ignored."""
     raw = b'{"v":1,"task":"size","args":[1],"colour":"red","headers":{"a":1}}'
@@ -89,6 +104,12 @@ def test_fields_of_a_newer_producer() -> None:
         b'{"v":1,"task":"a","retry":{"backoff":{"1":2}}}',
         b'{"v":1,"task":"a","retry":{"attempts":2.5}}',
         b'{"v":1,"task":"a","retry":{"base":{}}}',
+        b'{"v":1,"task":"a","retry":5}',
+        b'{"v":1,"task":"a","retry":[]}',
+        b'{"v":1,"task":"a","retry":[5]}',
+        b'{"v":1,"task":"a","retry":[{},null]}',
+        b'{"v":1,"task":"a","retry":[{"attempts":5},{"attempts":0}]}',
+        b'{"v":1,"task":"a","retry":[[{}]]}',
         b"\xff\xfe",
     ],
 )

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from aiostreamq import UsageError
+from aiostreamq import Retry, UsageError
 from aiostreamq.model.options import Options, OptionWords, checked_job_id
 from aiostreamq.model.spec import TaskSpec, milliseconds
 
@@ -21,6 +21,9 @@ def test_words_are_said_over_what_there_is() -> None:
     assert options.with_words({"timeout": None}).timeout is None
     assert options.with_words({"timeout": timedelta(minutes=2)}).timeout == 120.0
     assert options.with_words({"result_ttl": 0}).result_ttl == 0
+    ruled = options.with_words({"retry": Retry(5)})
+    assert ruled.retry == options.with_words({"retry": [Retry(5)]}).retry == (Retry(5),)
+    assert ruled.with_words({"retry": None}) == options
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,8 @@ def test_words_are_said_over_what_there_is() -> None:
         OptionWords(result_ttl=float("inf")),
         OptionWords(durability="disk"),  # pyright: ignore[reportArgumentType]  # that is what is tested
         OptionWords(retry=3),  # pyright: ignore[reportArgumentType]  # as above
+        OptionWords(retry=()),
+        OptionWords(retry=[Retry(5), Retry(2)]),
         OptionWords(lane=5),  # pyright: ignore[reportArgumentType]  # as above
         OptionWords(lane=""),
         OptionWords(lane="fast lane"),

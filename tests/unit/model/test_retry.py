@@ -1,16 +1,18 @@
 """When a job that failed runs again: arithmetic, and what is done about an exception."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aiostreamq import Drop, Retry, RetryLater, UsageError
 from aiostreamq.model.duration import due_word, expiry_word
+from aiostreamq.model.retry import checked_retries, retries_to_wire
 from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
 
 
@@ -40,28 +42,22 @@ class Flood(OSError):
 
 
 @pytest.mark.parametrize(
-    ("rule", "error", "attempt", "again"),
+    ("rule", "error", "covered"),
     [
-        (Retry(3), ValueError(), 1, True),
-        (Retry(3), ValueError(), 2, True),
-        (Retry(3), ValueError(), 3, False),
-        (Retry(1), ValueError(), 1, False),
-        (Retry(3, on=(OSError,)), Flood(), 1, True),
-        (Retry(3, on=(OSError,)), ValueError(), 1, False),
-        (Retry(3, not_on=(OSError,)), Flood(), 1, False),
-        (Retry(3, on=("OSError",)), Flood(), 1, True),
-        (Retry(3), asyncio.CancelledError(), 1, False),
-        (Retry(3), SystemExit(), 1, False),
+        (Retry(3), ValueError(), True),
+        (Retry(1), ValueError(), True),
+        (Retry(3, on=(OSError,)), Flood(), True),
+        (Retry(3, on=(OSError,)), ValueError(), False),
+        (Retry(3, not_on=(OSError,)), Flood(), False),
+        (Retry(3, on=("OSError",)), Flood(), True),
+        (Retry(3), asyncio.CancelledError(), False),
+        (Retry(3), SystemExit(), False),
     ],
 )
-def test_which_errors_are_covered(
-    rule: Retry, error: BaseException, attempt: int, again: bool
-) -> None:
-    """A rule looks at the class, its parents, and how often the job has run; also by name."""
-    assert rule.covers(error, attempt) is again
-    assert (
-        Retry.from_wire(orjson.loads(orjson.dumps(rule.to_wire()))).covers(error, attempt) is again
-    )
+def test_which_errors_are_covered(rule: Retry, error: BaseException, covered: bool) -> None:
+    """A rule looks at the class and its parents; also by name."""
+    assert rule.covers(error) is covered
+    assert Retry.from_wire(orjson.loads(orjson.dumps(rule.to_wire()))).covers(error) is covered
 
 
 @given(
@@ -99,19 +95,144 @@ def test_what_can_not_be_meant(words: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "rule", "attempt", "verdict"),
+    ("error", "said", "attempt", "verdict"),
     [
         (ValueError(), None, 1, EndFailed()),
-        (ValueError(), Retry(2, jitter=False), 1, RunAgain(1.0)),
-        (ValueError(), Retry(2, jitter=False), 2, EndFailed()),
+        (ValueError(), Retry(3, jitter=False), 1, RunAgain(1.0)),
+        (ValueError(), Retry(3, jitter=False), 2, RunAgain(2.0)),
+        (ValueError(), Retry(3, jitter=False), 3, EndFailed()),
+        (ValueError(), Retry(1), 1, EndFailed()),
+        (ValueError(), Retry(3, on=(OSError,)), 1, EndFailed()),
         (RetryLater("10s"), None, 99, RunAgain(10.0)),
+        (RetryLater(10), Retry(2), 1, RunAgain(10.0)),
         (RetryLater(10), Retry(2), 2, EndFailed()),
+        (RetryLater(10), Retry(2, on=(OSError,)), 1, RunAgain(10.0)),
         (Drop("late"), Retry(2), 1, EndDropped("late")),
+        (Drop("late"), Retry(2), 2, EndDropped("late")),
     ],
 )
-def test_verdicts(error: BaseException, rule: Retry | None, attempt: int, verdict: object) -> None:
+def test_verdicts(error: BaseException, said: Retry | None, attempt: int, verdict: object) -> None:
     """What a task raises to steer comes before its rule; without either it fails."""
-    assert judge(error, rule, attempt, 0.5) == verdict
+    assert judge(error, checked_retries(said), attempt, 0.5) == verdict
+
+
+#: Five attempts for floods with pauses of 10 s and more, two for other errors with those of 1 s.
+FLOODS_FIRST = (
+    Retry(5, on=(Flood,), base=10, jitter=False),
+    Retry(2, not_on=(KeyError,), jitter=False),
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "verdict"),
+    [
+        (Flood(), 1, RunAgain(10.0)),
+        (Flood(), 4, RunAgain(80.0)),
+        (Flood(), 5, EndFailed()),
+        (ValueError(), 1, RunAgain(1.0)),
+        (ValueError(), 2, EndFailed()),  # though floods have attempts left
+        (ValueError(), 4, EndFailed()),
+        (KeyError(), 1, EndFailed()),  # no rule is for it
+        (RetryLater(3), 4, RunAgain(3.0)),  # as the rule that allows most
+        (RetryLater(3), 5, EndFailed()),
+    ],
+)
+def test_first_rule_that_covers_decides(
+    error: BaseException, attempt: int, verdict: object
+) -> None:
+    """It alone, by the attempts of the job; what no rule covers fails. Also after the wire."""
+    rules = checked_retries(FLOODS_FIRST)
+    assert judge(error, rules, attempt, 0.5) == verdict
+    written = cast("list[dict[str, object]]", orjson.loads(orjson.dumps(retries_to_wire(rules))))
+    travelled = tuple(map(Retry.from_wire, written))
+    assert judge(error, travelled, attempt, 0.5) == verdict
+
+
+def test_earlier_rule_decides_with_fewer_attempts() -> None:
+    """A later one is no second chance."""
+    rules = checked_retries((Retry(1, on=(Flood,)), Retry(5)))
+    assert judge(Flood(), rules, 1, 0.5) == EndFailed()
+    assert judge(OSError(), rules, 1, 0.5) == RunAgain(0.5)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (Retry(5, on=(TimeoutError,)), Retry(2)),
+        (Retry(5, on=(Flood,)), Retry(2, on=(OSError,)), Retry(1, on=(BaseException,))),
+        (Retry(5, on=(Flood, KeyError)), Retry(2, on=(OSError, KeyError))),
+        (Retry(5, not_on=(OSError,)), Retry(2)),
+        (Retry(5, not_on=(OSError,)), Retry(2, on=(OSError,))),
+        (Retry(5, not_on=(OSError,)), Retry(2, on=(KeyError,))),  # an error may be both
+        (Retry(5, not_on=(OSError,)), Retry(2, not_on=(Flood,))),
+        (Retry(5), Retry(2, on=("asyncio.exceptions.CancelledError",))),  # no Exception
+        [Retry(5, on=(TimeoutError,)), Retry(2)],
+        (Retry(5),),
+    ],
+)
+def test_rules_in_their_order(rules: Sequence[Retry]) -> None:
+    """Each may decide about something."""
+    assert checked_retries(rules) == tuple(rules)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (Retry(5), Retry(2)),
+        (Retry(5), Retry(2, on=(TimeoutError,))),
+        (Retry(2), Retry(5, on=("Exception",))),
+        (Retry(5, on=(OSError,)), Retry(2, on=(Flood,))),
+        (Retry(5, on=(OSError,)), Retry(4, on=(KeyError,)), Retry(2, on=(Flood, KeyError))),
+        (Retry(5, on=("a.B",)), Retry(2, on=("a.B",))),
+        (Retry(5, on=(BaseException,)), Retry(2, on=("a.B",))),
+        (Retry(5, not_on=(Flood,)), Retry(2, not_on=(OSError,))),
+        (Retry(5, not_on=(OSError,)), Retry(2, on=(KeyError,), not_on=(OSError, ValueError))),
+    ],
+)
+def test_rule_that_is_never_reached(rules: Sequence[Retry]) -> None:
+    """It is refused, as the order is not what was meant."""
+    with pytest.raises(UsageError, match=rf"^retry: rule {len(rules)}, .* can never decide"):
+        checked_retries(rules)
+
+
+class FloodedKey(Flood, KeyError):
+    """An exception with parents that have nothing to do with each other."""
+
+
+KINDS = (BaseException, Exception, OSError, Flood, KeyError, FloodedKey)
+SOME_KINDS = st.sets(st.sampled_from(KINDS), max_size=3).map(tuple)
+
+
+@given(st.lists(st.builds(Retry, on=SOME_KINDS, not_on=SOME_KINDS), min_size=1, max_size=3))
+def test_no_rule_that_could_decide_is_refused(rules: list[Retry]) -> None:
+    """Whatever the rules: where there is something for each that it covers first, all is well."""
+    covering = [[at for at, rule in enumerate(rules) if rule.covers(kind())] for kind in KINDS]
+    deciding = {found[0] for found in covering if found}
+    assume(len(deciding) == len(rules))
+    assert checked_retries(rules) == tuple(rules)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ((), "holds no rule"),
+        ([], "holds no rule"),
+        *((said, "is no rule: write") for said in (3, "5", {Retry(5)}, (Retry(5), 3), (None,))),
+    ],
+    ids=str,
+)
+def test_what_is_no_rule(said: Any, why: str) -> None:
+    """It is refused with what to write instead."""
+    with pytest.raises(UsageError, match=rf"^retry=.* {why}"):
+        checked_retries(said)
+
+
+def test_rules_on_the_wire() -> None:
+    """One is an object, as ever, and so is none; only more are a list."""
+    one, other = FLOODS_FIRST
+    assert retries_to_wire((one,)) == retries_to_wire(checked_retries([one])) == one.to_wire()
+    assert retries_to_wire(()) == Retry(1).to_wire()
+    assert retries_to_wire(FLOODS_FIRST) == [one.to_wire(), other.to_wire()]
 
 
 def test_when_a_job_is_due() -> None:
