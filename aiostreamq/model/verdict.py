@@ -1,21 +1,37 @@
 """What is done about a run that raised."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.duration import Duration, moment_ms, seconds
 from aiostreamq.model.retry import Retries
 
 
 class RetryLater(Exception):  # raised to steer: no error
-    """Raise this inside a task to have the job run again after a while.
+    """Raise this inside a task to have the job run again after a while, or after a moment.
+
+    `after` is seconds (or "10s", or a timedelta), or a datetime with a time zone, by Redis's
+    clock: one that is past is at once. UsageError where it is neither.
 
     Counts an attempt; a `Retry` of the task bounds how often, of several the one that
     allows most. Without one there is no bound.
     """
 
-    def __init__(self, after: Duration = 0.0) -> None:
-        self.after = seconds("after", after)  #: seconds until the next run
-        super().__init__(f"again after {self.after:g} s")
+    # Numbers both, also where nothing is said: they may have to come here from a process.
+    after: float = 0.0  #: seconds until the next run
+    at_ms: int = 0  #: or the moment before which it does not start, ms since 1970
+
+    def __init__(self, after: Duration | datetime = 0.0) -> None:
+        if isinstance(after, datetime):
+            self.at_ms = moment_ms("after", after)
+            super().__init__(f"again at {after.isoformat()}")
+        else:
+            self.after = seconds("after", after)
+            super().__init__(f"again after {self.after:g} s")
+
+    def pause(self, now_ms: float) -> float:
+        """Seconds from *now_ms* until the next run."""
+        return max(self.after, (self.at_ms - now_ms) / 1000)
 
 
 class Drop(Exception):  # raised to steer: no error
@@ -67,7 +83,9 @@ class EndFailed:
 Verdict = RunAgain | EndDropped | EndDead | EndFailed
 
 
-def judge(error: BaseException, rules: Retries, attempt: int, draw: float) -> Verdict:
+def judge(
+    error: BaseException, rules: Retries, attempt: int, draw: float, now_ms: float
+) -> Verdict:
     """Return what is done about run number *attempt*, which raised *error*.
 
     Args:
@@ -75,6 +93,7 @@ def judge(error: BaseException, rules: Retries, attempt: int, draw: float) -> Ve
         rules: Those of the job, or of its task.
         attempt: From 1.
         draw: A random number in [0, 1].
+        now_ms: Milliseconds since 1970, by Redis's clock.
     """
     match error:
         case Drop():
@@ -84,7 +103,7 @@ def judge(error: BaseException, rules: Retries, attempt: int, draw: float) -> Ve
         case _ if rules and attempt >= max(rule.attempts for rule in rules):
             return EndFailed()  # whatever they are for
         case RetryLater():
-            return RunAgain(error.after)
+            return RunAgain(error.pause(now_ms))
         case _:
             return _by_rules(error, rules, attempt, draw)
 

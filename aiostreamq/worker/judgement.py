@@ -32,11 +32,11 @@ def ended(run: "Run", state: JobState, failure: Failure | None = None) -> Ended:
 def judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
     """Say, and log, what becomes of the job of a run that raised *error*.
 
-    *now_ms* is Redis's time, by which the job may have to have ended.
+    *now_ms* is Redis's time, by which the job may be to run again, or have to have ended.
     """
     delivery, about = run.delivery, told(run)
     rules = run.envelope.retry or run.spec.options.retry
-    match judge(error, rules, delivery.attempt, random.random()):
+    match judge(error, rules, delivery.attempt, random.random(), now_ms):
         case RunAgain(after) if has_time_left(run, now_ms + after * 1000):
             logger.info("job runs again in %.1f s", after, extra=about)
             return Retrial(delivery, int(min(after, LONGEST) * 1000))

@@ -126,6 +126,28 @@ async def test_task_steers(queue: Queue) -> None:
         assert await job.status() is JobState.DROPPED
 
 
+async def test_later_at_a_moment(queue: Queue) -> None:
+    """A task may say when to run again; a time without zone is the task's own error."""
+    ran: list[datetime] = []
+
+    @queue.task
+    async def poll(at: datetime) -> None:
+        ran.append(datetime.now(UTC))
+        if len(ran) == 1:
+            raise RetryLater(at)
+
+    moment = datetime.now(UTC) + timedelta(seconds=0.4)
+    async with Worker(queue):
+        await (await poll.enqueue(moment)).result(timeout=5)
+        assert len(ran) == 2
+        assert (ran[1] - moment).total_seconds() == pytest.approx(0, abs=0.1)
+        ran.clear()
+        await (await poll.enqueue(moment)).result(timeout=5)  # it is past: at once
+        ran.clear()
+        with pytest.raises(JobFailed, match="has no time zone"):
+            await (await poll.enqueue(moment.replace(tzinfo=None)))
+
+
 async def test_task_gives_up(queue: Queue) -> None:
     """A task that raises Dead gets no further attempt, and leaves a dead letter."""
     runs: list[int] = []

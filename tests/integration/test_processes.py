@@ -173,6 +173,9 @@ async def test_what_steers(cpu_queue: Queue, tmp_path: Path) -> None:
         with pytest.raises(JobDead, match="no hope"):
             await (await tasks.give_up.enqueue("no hope"))
         assert await (await tasks.later.enqueue(str(tmp_path / "marks"), 0.01)) == 3
+        moment = datetime.now(UTC) + timedelta(seconds=0.5)
+        assert await (await tasks.later.enqueue(str(tmp_path / "more"), 0, moment)) == 3
+        assert datetime.now(UTC) >= moment
 
 
 async def test_retry(cpu_queue: Queue, tmp_path: Path) -> None:

@@ -140,9 +140,9 @@ def give_up(reason: str) -> None:
 
 
 @queue.task(executor="process")
-def later(marks: str, after: float) -> int:
+def later(marks: str, after: float, moment: datetime | None = None) -> int:
     """Run three times."""
-    return _marked(marks) if _marked(marks, add=True) > 2 else _raise(RetryLater(after))
+    return _marked(marks) if _marked(marks, add=True) > 2 else _raise(RetryLater(moment or after))
 
 
 @queue.task(executor="process")

@@ -4,7 +4,7 @@
 # unnecessary, which is an error too.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from aiostreamq import (
@@ -22,6 +22,7 @@ from aiostreamq import (
     Queue,
     Restarted,
     Retry,
+    RetryLater,
     StreamCall,
     StreamJob,
     StreamTask,
@@ -171,6 +172,8 @@ def retries() -> None:
     size.using(retry=Retry(5)).using(retry=None)
     queue.task(retry=(Retry(5, on=(TimeoutError,)), Retry(2)))
     size.using(retry=[Retry(5, on=(TimeoutError, "aiohttp.ClientError")), Retry(2)])
+    assert_type(RetryLater(datetime.now(UTC)).after, float)
+    RetryLater(None)  # pyright: ignore[reportArgumentType]
     size.using(retry=5)  # pyright: ignore[reportArgumentType]
     size.using(retry=(Retry(5), 2))  # pyright: ignore[reportArgumentType]
     queue.task(retry=[None])  # pyright: ignore[reportArgumentType]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -14,6 +15,10 @@ from aiostreamq import Drop, Retry, RetryLater, UsageError
 from aiostreamq.model.duration import due_word, expiry_word
 from aiostreamq.model.retry import checked_retries, retries_to_wire
 from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+NOW_MS = NOON.timestamp() * 1000
+MADRID = ZoneInfo("Europe/Madrid")
 
 
 @pytest.mark.parametrize(
@@ -107,13 +112,40 @@ def test_what_can_not_be_meant(words: dict[str, object]) -> None:
         (RetryLater(10), Retry(2), 1, RunAgain(10.0)),
         (RetryLater(10), Retry(2), 2, EndFailed()),
         (RetryLater(10), Retry(2, on=(OSError,)), 1, RunAgain(10.0)),
+        (RetryLater(NOON + timedelta(seconds=10)), None, 99, RunAgain(10.0)),
+        (RetryLater((NOON + timedelta(seconds=10)).astimezone(MADRID)), None, 1, RunAgain(10.0)),
+        (RetryLater(NOON), None, 1, RunAgain(0.0)),
+        (RetryLater(NOON - timedelta(days=1)), None, 1, RunAgain(0.0)),
+        (RetryLater(NOON), Retry(2), 2, EndFailed()),
         (Drop("late"), Retry(2), 1, EndDropped("late")),
         (Drop("late"), Retry(2), 2, EndDropped("late")),
     ],
 )
 def test_verdicts(error: BaseException, said: Retry | None, attempt: int, verdict: object) -> None:
     """What a task raises to steer comes before its rule; without either it fails."""
-    assert judge(error, checked_retries(said), attempt, 0.5) == verdict
+    assert judge(error, checked_retries(said), attempt, 0.5, NOW_MS) == verdict
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (datetime(2026, 1, 1), r"^after=.* has no time zone: write datetime.now\(UTC\)"),  # noqa: DTZ001  # that is the point
+        (-1, r"^after=-1 is no length of time"),
+        ("noon", r"^after='noon' is no length of time"),
+        (None, r"^after=None is no length of time"),
+    ],
+)
+def test_what_is_not_later(after: Any, why: str) -> None:
+    """It is refused where it is raised, with the fix."""
+    with pytest.raises(UsageError, match=why):
+        RetryLater(after)
+
+
+def test_later_says_when() -> None:
+    """The message is what whoever awaits is told, once no attempt is left."""
+    assert str(RetryLater()) == "again after 0 s"
+    assert str(RetryLater("1.5s")) == "again after 1.5 s"
+    assert str(RetryLater(NOON)) == "again at 2026-01-01T12:00:00+00:00"
 
 
 #: Five attempts for floods with pauses of 10 s and more, two for other errors with those of 1 s.
@@ -142,17 +174,17 @@ def test_first_rule_that_covers_decides(
 ) -> None:
     """It alone, by the attempts of the job; what no rule covers fails. Also after the wire."""
     rules = checked_retries(FLOODS_FIRST)
-    assert judge(error, rules, attempt, 0.5) == verdict
+    assert judge(error, rules, attempt, 0.5, NOW_MS) == verdict
     written = cast("list[dict[str, object]]", orjson.loads(orjson.dumps(retries_to_wire(rules))))
     travelled = tuple(map(Retry.from_wire, written))
-    assert judge(error, travelled, attempt, 0.5) == verdict
+    assert judge(error, travelled, attempt, 0.5, NOW_MS) == verdict
 
 
 def test_earlier_rule_decides_with_fewer_attempts() -> None:
     """A later one is no second chance."""
     rules = checked_retries((Retry(1, on=(Flood,)), Retry(5)))
-    assert judge(Flood(), rules, 1, 0.5) == EndFailed()
-    assert judge(OSError(), rules, 1, 0.5) == RunAgain(0.5)
+    assert judge(Flood(), rules, 1, 0.5, NOW_MS) == EndFailed()
+    assert judge(OSError(), rules, 1, 0.5, NOW_MS) == RunAgain(0.5)
 
 
 @pytest.mark.parametrize(
