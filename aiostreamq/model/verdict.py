@@ -109,8 +109,9 @@ def judge(
 
 
 def _by_rules(error: BaseException, rules: Retries, attempt: int, draw: float) -> Verdict:
-    # It alone decides: a later one is not asked for the attempts that it refuses.
-    first = next((rule for rule in rules if rule.covers(error)), None)
-    if first is None or attempt >= first.attempts:
-        return EndFailed()
-    return RunAgain(first.pause(attempt, draw))
+    for rule in rules:
+        if rule.covers(error):
+            # It alone decides: a later one is not asked for the attempts that it refuses.
+            has_left = attempt < rule.attempts
+            return RunAgain(rule.pause(attempt, draw)) if has_left else EndFailed()
+    return EndFailed()
