@@ -7,7 +7,10 @@ An outcome is stored under `result:<id>` as JSON:
      "error": {"type": "ValueError", "message": "no", "traceback": "..."}}
 
 `n` is the number of the delivery that ended the job: it tells a worker that
-asks twice "that was you" from "somebody else was first".
+asks twice "that was you" from "somebody else was first". Where `n` is not 1 there
+may be such a worker, and `worker` says who was first:
+
+    {"state": "done", "n": 2, "task": "size", "value": 42, "worker": "web1-9f2c4e1a"}
 """
 
 from dataclasses import dataclass
@@ -114,6 +117,25 @@ def encode_unreadable(reason: str) -> bytes:
     """The outcome of what is no job that anybody can run. No delivery ended it."""
     failure = Failure("Unreadable", reason[:LONGEST_REASON], "")
     return encode_ended("", 0, JobState.DEAD, failure)
+
+
+def signature_of(worker: str) -> bytes:
+    """What `signed` puts at the end of the outcomes of a worker."""
+    return b',"worker":%b}' % orjson.dumps(worker)
+
+
+def signed(outcome: bytes, signature: bytes) -> bytes:
+    """The same outcome, saying whose it is; *signature* is what `signature_of` gave."""
+    return outcome[:-1] + signature
+
+
+def signer_of(raw: bytes) -> str | None:
+    """The worker that an outcome says it is of, or None where it says nothing."""
+    try:
+        worker = orjson.loads(raw)["worker"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return worker if type(worker) is str else None
 
 
 class Unreadable(ValueError):

@@ -8,6 +8,7 @@ from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import Retrial
 from aiostreamq.model.keys import GROUP, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
+from aiostreamq.model.outcome import signer_of
 from aiostreamq.model.pause import holding
 from aiostreamq.model.tally import tally_of
 from aiostreamq.store.answers import refusals_of, settled_of
@@ -254,6 +255,11 @@ class Broker:
         found = await self.call("XPENDING", stream, GROUP, entry, entry, 1, deadline=2)
         pending = cast("list[list[bytes]]", found)
         return pending[0][1].decode() if pending else None
+
+    async def ender_of(self, job_id: str) -> str | None:
+        """The worker that has ended a job, as far as its outcome says. Asks for a moment only."""
+        outcome = await self.call("GET", self.keys.result(job_id), deadline=2)
+        return signer_of(cast("bytes", outcome)) if outcome else None
 
     async def leave(self, consumer: str) -> None:
         """Forget a worker that has nothing left."""

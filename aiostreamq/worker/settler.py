@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.worker.insistence import Insistence
@@ -34,6 +36,7 @@ class Settler:
         self._broker = broker
         self._schedule = schedule
         self._worker = worker
+        self._signature = signature_of(worker)
         self._refused_ends = Insistence[Settlement]("outcomes", self._settle, taken)
         self._refused_retrials = Insistence[Retrial]("retries", self._send_again, taken)
         self._ends = GroupCommit[Settlement](self._refused_ends.send, SETTLE_LIMIT)
@@ -47,7 +50,12 @@ class Settler:
 
     def settle(self, settlement: Settlement) -> None:
         """Take the end of a job along with the next batch."""
-        self.unsettled.add(settlement.delivery[:2])
+        delivery = settlement.delivery
+        self.unsettled.add(delivery[:2])
+        # Only a job that was delivered before may have an owner that does not know it has lost it.
+        if delivery.number > 1 and settlement.outcome:
+            outcome = signed(settlement.outcome, self._signature)
+            settlement = settlement._replace(outcome=outcome)
         self._ends.add(settlement)
 
     def retry(self, retrial: Retrial) -> None:
@@ -115,13 +123,18 @@ class Settler:
 
     async def _report_lost(self, lost: list[Delivery]) -> None:
         for delivery in lost:
-            try:
-                owner = await self._broker.owner_of(delivery.job_id)
-            except AioStreamQError:
-                owner = None  # not worth more than the one question
             logger.warning(
                 "outcome refused: worker %s had lost the job, %s",
                 self._worker,
-                f"worker {owner} has it now" if owner else "which has ended or waits for another",
+                await self._fate_of(delivery.job_id),
                 extra={"job_id": delivery.job_id, "attempt": delivery.attempt},
             )
+
+    async def _fate_of(self, job_id: str) -> str:
+        with suppress(AioStreamQError):  # not worth more than being asked once
+            if owner := await self._broker.owner_of(job_id):
+                return f"worker {owner} has it now"
+            # In this order: it may end between the two.
+            if ender := await self._broker.ender_of(job_id):
+                return f"worker {ender} has ended it"
+        return "which has ended or waits for another"

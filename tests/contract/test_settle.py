@@ -3,6 +3,7 @@ import pytest
 
 from aiostreamq.model.delivery import Delivery, Mark, Settlement
 from aiostreamq.model.keys import GROUP
+from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.broker import ID_MS, INBOX_MS, NOTICE_BYTES, SETTLE_LIMIT
 from tests.support.store import ENVELOPE, HOUR_MS, Store, outcome_of
 
@@ -49,6 +50,17 @@ async def test_owner(store: Store) -> None:
     await store.read("w2")
     assert await store.broker.owner_of("a") == "w2"
     assert await store.broker.owner_of("unknown") is None
+
+
+async def test_ender(store: Store) -> None:
+    """Who has ended a job is known if the outcome says it, and is kept."""
+    assert await store.broker.ender_of("a") is None
+    delivery = await store.deliver("a")
+    outcome = signed(outcome_of(delivery), signature_of("w1"))
+    await store.broker.settle([Settlement(delivery, HOUR_MS, outcome)], "w1")
+    assert await store.broker.ender_of("a") == "w1"
+    await store.settle(await store.deliver("b"))
+    assert await store.broker.ender_of("b") is None
 
 
 async def test_failed_for_good(store: Store) -> None:

@@ -11,6 +11,9 @@ from aiostreamq.model.outcome import (
     decode_outcome,
     encode_done,
     encode_ended,
+    signature_of,
+    signed,
+    signer_of,
 )
 
 
@@ -69,6 +72,34 @@ def test_what_is_no_end(state: JobState) -> None:
     """A job that goes on has no outcome to raise."""
     with pytest.raises(ValueError, match="is not an end"):
         Outcome(state, None, None, "t").error("7")
+
+
+@pytest.mark.parametrize("worker", ["web1-7-9f2c4e1a", 'a"b', "Örjan\n"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        encode_done(b'"size"', 2, b'{"worker":"none"}'),
+        encode_ended("size", 2, JobState.FAILED, Failure("ValueError", "no", "Traceback...")),
+    ],
+)
+def test_signed(raw: bytes, worker: str) -> None:
+    """It says whose it is, and else what it said before."""
+    whole = signed(raw, signature_of(worker))
+    assert orjson.loads(whole) == orjson.loads(raw) | {"worker": worker}
+    assert decode_outcome(whole) == decode_outcome(raw)
+    assert signer_of(whole) == worker
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        encode_done(b'"size"', 1, b'{"worker":"none"}'),
+        *(b"", b"{", b"null", b"[]", b'"worker"', b"5", b'{"worker":5}', b"\xff"),
+    ],
+)
+def test_not_signed(raw: bytes) -> None:
+    """Nobody is named where it does not say who, or is no outcome."""
+    assert signer_of(raw) is None
 
 
 def test_fields_of_a_newer_worker() -> None:
