@@ -21,6 +21,9 @@ LEASE = 1.0
 #: for longer than the floor, and that would be a fault of its own.
 PATIENT = ("--lease", "10")
 
+#: Seconds beyond what is promised that a machine with other things to do may add.
+SLACK = 10.0
+
 APP = "tests.chaos.app:queue"
 
 #: What the last line of a worker's banner begins with: it has connected, and begins to read.

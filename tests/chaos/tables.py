@@ -22,6 +22,7 @@ ORDER = (
     *("redis-kills", "failover", "partition", "memory", "clock"),
     *("cuts", "resets", "half-open", "slow-network", "awaits", "awaiting-clients"),
     *("scripts-flushed", "group-destroyed", "stream-deleted", "all-flushed"),
+    "soak",
 )
 
 HEADING = ("scenario", "jobs", "faults", "lost", "duplicates", "slowest recovery", "also")

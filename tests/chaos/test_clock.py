@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from tests.chaos.app import KEEP, Run
 from tests.chaos.ending import Ending
 from tests.chaos.feed import feeding
-from tests.chaos.fleet import Fault, Fleet
+from tests.chaos.fleet import SLACK, Fault, Fleet
 from tests.chaos.load import Load
 from tests.chaos.report import Line, Report
 from tests.chaos.rhythm import pause
@@ -36,9 +36,6 @@ LEASE = 2.0
 
 #: Seconds between two steps: long enough for whoever goes by that clock to take others for dead.
 STAY = LEASE * 1.5
-
-#: Seconds beyond the promise that a machine with other things to do may add.
-SLACK = 10.0
 
 
 class Clock:

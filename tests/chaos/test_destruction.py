@@ -109,7 +109,16 @@ def gone(fault: Fault, book: Book, jobs: set[str], at: float) -> set[str]:
     return set()
 
 
-@pytest.mark.parametrize("fault", [scripts_flushed, group_destroyed, stream_deleted, all_flushed])
+#: What the reports call them.
+NAMES: dict[Fault, str] = {
+    scripts_flushed: "scripts-flushed",
+    group_destroyed: "group-destroyed",
+    stream_deleted: "stream-deleted",
+    all_flushed: "all-flushed",
+}
+
+
+@pytest.mark.parametrize("fault", NAMES)
 async def test_deleted_while_running(
     fault: Fault, client: Redis, fleet: Fleet, load: Load, ledger: Ledger, report: Report
 ) -> None:
@@ -140,7 +149,7 @@ async def test_deleted_while_running(
     book = ledger.book()
     deleted = gone(fault, book, before, moment)
     line = Line(
-        fault.__name__.replace("_", "-"),
+        NAMES[fault],
         (fault.__doc__ or "").rstrip("."),
         len(load.accepted),
         "1 deletion" if fault is not scripts_flushed else f"{FLUSHING:g} s of them",

@@ -15,7 +15,7 @@ from aiostreamq.worker.worker import LEASE
 from tests.chaos import app, invariants
 from tests.chaos.app import NAME, Run
 from tests.chaos.ending import Ending
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import SLACK, Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.rhythm import pause
@@ -31,9 +31,6 @@ RESETS = sized(short=1, long=20)
 LATENCY = 0.2  # seconds, each way
 RESET_CHANCE = 0.01  # of each chunk
 SLOW_LEASE = 5.0  # a connection is set up in five round trips, which are two seconds there
-
-#: Seconds that a machine with other things to do may add.
-SLACK = 10.0
 
 
 @pytest.fixture

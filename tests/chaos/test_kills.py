@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from statistics import median
 
 from tests.chaos.ending import Ending
-from tests.chaos.fleet import LEASE, Fleet
+from tests.chaos.fleet import LEASE, SLACK, Fleet
 from tests.chaos.killing import kill_at_random
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
@@ -25,9 +25,6 @@ EACH = 0.15
 
 #: A job that was with so many workers when they died is given up.
 MAX_DELIVERIES = 3
-
-#: Seconds beyond the promise that a machine with other things to do may add.
-SLACK = 10.0
 
 
 @asynccontextmanager

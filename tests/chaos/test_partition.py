@@ -131,4 +131,6 @@ async def test_promoted_after_a_partition(
         report.add(line)
         assert pair.missed > 0, "nothing happened in the partition"
         assert line.lost == 0
+        # An enqueue tries for ten seconds, and no partition lasts that long.
+        assert not load.uncertain
         await ending.check(load.accepted, told)

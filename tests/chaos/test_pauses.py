@@ -4,7 +4,7 @@ import asyncio
 import random
 
 from tests.chaos.ending import Ending
-from tests.chaos.fleet import Fault, Fleet
+from tests.chaos.fleet import LEASE, SLACK, Fault, Fleet
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.rhythm import pause
@@ -55,13 +55,15 @@ async def test_random_pauses(fleet: Fleet, load: Load, ledger: Ledger, ending: E
         (run.job, run.delivery) in {(end.job, end.delivery) for end in book.ends[run.job]}
         for run in hit
     )
+    recoveries = book.recoveries(faults)
     refused = len(fleet.lines_with("outcome refused"))
+    named = len(fleet.lines_with("has it now") + fleet.lines_with("has ended it"))
     line = ending.report(
         "pauses",
         f"{WORKERS} workers, one stopped past its lease, then continued",
         load.accepted,
         f"{PAUSES} SIGSTOP",
-        recovery=max(book.recoveries(faults)),
+        recovery=max(recoveries),
         figures={
             "in flight at the stops": str(len(hit)),
             "bodies that ended late": str(late),
@@ -70,7 +72,8 @@ async def test_random_pauses(fleet: Fleet, load: Load, ledger: Ledger, ending: E
     )
     assert line.lost == 0
     assert line.duplicates <= len(hit)
-    assert late <= refused
+    assert late <= named <= refused
+    assert max(recoveries) <= LEASE + 1.0 + SLACK
     assert fleet.taken_for_dead >= PAUSES
     assert not fleet.errors("was taken for dead")
     for run in hit:
