@@ -175,7 +175,14 @@ class Queue(Producer):
         return f"<Queue {self.name}>"
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        is_first = self._session is None
+        try:
+            await self.open()
+        except BaseException:
+            # Nobody else will: there is no end of a block that was not entered.
+            if is_first:
+                await self.aclose()
+            raise
         return self
 
     async def __aexit__(

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from redis.asyncio import Redis
 
-from aiostreamq import BrokerError, Job, Queue
+from aiostreamq import BrokerError, Job, Queue, UsageError
 from aiostreamq.client.waiter import Waiter
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
@@ -15,6 +15,33 @@ from tests.support.waiting import PATIENCE, wait_until
 async def same(n: int) -> int:
     """What the jobs do."""
     return n
+
+
+def test_opening_failed() -> None:
+    """`async with` leaves nothing open then: another event loop may try again."""
+    queue = Queue("redis://localhost:1")
+
+    async def enter() -> None:
+        async with asyncio.timeout(0.1), queue:
+            pytest.fail("there is no Redis")
+
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            asyncio.run(enter())
+
+
+async def test_opening_failed_elsewhere(redis_url: str) -> None:
+    """Where the queue was open already, it stays so."""
+    async with Queue(redis_url) as queue:
+        session = queue.session()
+
+        def enter_in_another_loop() -> None:
+            with pytest.raises(UsageError, match="another event loop"):
+                asyncio.run(queue.__aenter__())
+
+        await asyncio.to_thread(enter_in_another_loop)
+        assert queue.session() is session
+        assert await queue.dead.count() == 0
 
 
 @pytest.mark.parametrize("canceller", ["asyncio", "anyio"])
