@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ TARGET = "tests.integration.dead_app:queue"
 
 
 @pytest.fixture(autouse=True)
-def address(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The empty store that the queue is in, here and in the program."""
+async def address(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[None]:
+    """The empty store that the queue is in, here and in the program; it is closed at the end."""
     queue.use_url(redis_url)
     monkeypatch.setenv("AIOSTREAMQ_URL", redis_url)
+    yield
+    await queue.aclose()  # a test that is cut short may have left it open, for all after it
 
 
 async def fail(*names: str) -> list[str]:

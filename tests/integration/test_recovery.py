@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,14 @@ LEASE, LONG_LEASE = 1.0, 3.0
 pytestmark = pytest.mark.may_block("the tests start and kill processes")
 
 Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(autouse=True)
+async def address(redis_url: str) -> AsyncGenerator[None]:
+    """The empty store that this process's view of the queue is in; it is closed at the end."""
+    queue.use_url(redis_url)
+    yield
+    await queue.aclose()  # a test that is cut short may have left it open, for all after it
 
 
 @pytest.fixture
@@ -71,18 +79,9 @@ def events(ledger: Path, event: str) -> list[str]:
     return [job for job, _, _, what in lines(ledger) if what == event]
 
 
-async def open_queue(url: str) -> None:
-    """Connect this process's view of the queue to the server under test."""
-    queue.use_url(url)
-    await queue.open()
-
-
-async def test_killed_workers_jobs_run_elsewhere(
-    redis_url: str, start_worker: Start, ledger: Path
-) -> None:
+async def test_killed_workers_jobs_run_elsewhere(start_worker: Start, ledger: Path) -> None:
     """After kill -9 every job ends: others take it over, and nobody has to say so."""
     victim = start_worker()
-    await open_queue(redis_url)
     jobs = await queue.enqueue_many(nap.bind(0.3) for _ in range(20))
     await wait_until(lambda: len(events(ledger, "start")) == 20, "the jobs to start")
     survivor = start_worker()
@@ -99,7 +98,6 @@ async def test_killed_workers_jobs_run_elsewhere(
     await wait_until(are_taken_over, "the orphans to start elsewhere")
     await asyncio.gather(*jobs, *more)
     assert set(events(ledger, "end")) == {job.id for job in (*jobs, *more)}
-    await queue.aclose()
 
 
 async def test_paused_worker_cannot_answer_late(
@@ -107,7 +105,6 @@ async def test_paused_worker_cannot_answer_late(
 ) -> None:
     """A worker stopped past its lease loses its jobs; what it says afterwards is refused."""
     zombie = start_worker()
-    await open_queue(redis_url)
     job = await nap.enqueue(3.0)
     await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start")
     zombie.send_signal(signal.SIGSTOP)
@@ -127,15 +124,11 @@ async def test_paused_worker_cannot_answer_late(
         workers = set(await client.hkeys(keys.workers))
         consumers = await client.xinfo_consumers(keys.stream("default"), GROUP)
         assert {one["name"] for one in consumers} == workers
-    await queue.aclose()
 
 
-async def test_refusal_names_both_workers(
-    redis_url: str, start_worker: Start, ledger: Path
-) -> None:
+async def test_refusal_names_both_workers(start_worker: Start, ledger: Path) -> None:
     """Who comes back with an outcome too late is told of in the log, and who has the job now."""
     zombie = start_worker()
-    await open_queue(redis_url)
     job = await nap.enqueue(3.0)
     await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start")
     over = time.monotonic() + 3.0
@@ -149,15 +142,13 @@ async def test_refusal_names_both_workers(
     told = rf"worker \S+-{zombie.pid}-\w+ had lost the job, worker \S+-{heir.pid}-\w+ has it now"
     assert re.search(told, log.read_text())
     assert await job == heir.pid
-    await queue.aclose()
 
 
 async def test_blocked_loop_keeps_its_lease_and_is_reported(
-    redis_url: str, start_worker: Start, ledger: Path
+    start_worker: Start, ledger: Path
 ) -> None:
     """A job that blocks past the lease is named with its stack, and runs once."""
     owner = start_worker(LONG_LEASE)
-    await open_queue(redis_url)
     job = await block.enqueue(2 * LONG_LEASE)
     await wait_until(lambda: events(ledger, "start") == [job.id], "the job to start")
     start_worker(LONG_LEASE)
@@ -167,14 +158,10 @@ async def test_blocked_loop_keeps_its_lease_and_is_reported(
     assert f"job:block:{job.id}" in log
     assert "time.sleep(seconds)" in log
     assert events(ledger, "start") == [job.id]
-    await queue.aclose()
 
 
-async def test_job_that_kills_workers_is_given_up(
-    redis_url: str, start_worker: Start, ledger: Path
-) -> None:
+async def test_job_that_kills_workers_is_given_up(start_worker: Start, ledger: Path) -> None:
     """After three workers it is dead, and the fourth lives."""
-    await open_queue(redis_url)
     job = await crash.enqueue()
     for _ in range(3):
         start_worker().wait(timeout=PATIENCE)
@@ -185,4 +172,3 @@ async def test_job_that_kills_workers_is_given_up(
     assert len(set(workers)) == 3
     assert events(ledger, "start") == [job.id] * 3
     assert last.poll() is None
-    await queue.aclose()
