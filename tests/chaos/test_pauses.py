@@ -31,7 +31,7 @@ async def pause_at_random(fleet: Fleet, ledger: Ledger, count: int) -> list[Faul
         def is_robbed(fault: Fault = fault) -> bool:
             book = ledger.book()
             hit = book.in_flight(fault)
-            return len(hit) == len(book.recoveries([fault]))
+            return all(book.starts[run.job][-1].delivery > run.delivery for run in hit)
 
         await wait_until(is_robbed, "the jobs of the stopped worker to start elsewhere", timeout=15)
         fleet.go_on(victim)
