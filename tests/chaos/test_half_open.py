@@ -72,7 +72,7 @@ async def strand(
     async with Queue(server.url, name=NAME) as other:
         proxy.strand()
         moment = time.monotonic()
-        sent = await other.enqueue_many(app.work.bind(0.05) for _ in range(JOBS))
+        sent = await asyncio.gather(*[other.enqueue(app.work.name, 0.05) for _ in range(JOBS)])
         into_it = await pending(client) - JOBS
         beyond = [cast("Job[Run]", app.queue.job(job.id)) for job in sent]
         load.accepted |= {job.id: job for job in beyond}
