@@ -46,9 +46,9 @@ LONG = 2.5
 CALLERS = 5
 CUT_EVERY = 0.3
 
-#: Seconds in which a worker must have stopped what it runs, on a machine with other things to do.
+#: Seconds in which a worker must have stopped what it runs. The short form runs beside other tests.
 #: It is told at once; what is measured is in the report.
-PROMPT = 5.0
+PROMPT = sized(short=5.0, long=1.0)
 
 #: Seconds in which every await must have ended.
 PATIENCE = 60.0
