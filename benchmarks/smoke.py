@@ -11,7 +11,7 @@ from benchmarks.rounds import Options, answer
 OPTIONS = Options(rounds=1, only=(FLOOR.name,), python=None, jobs=500, json=None)
 
 #: One watches for 20 s whatever the number of jobs, the others are not for the floor.
-LEFT_OUT = ("idle", "delayed", "stream", "lanes", "cancels")
+LEFT_OUT = ("idle", "delayed", "due", "stream", "lanes", "cancels")
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ ORDER = (
     "awaits",
     "idle",
     "delayed",
+    "due",
     "stream",
     "lanes",
     "cancels",
