@@ -182,6 +182,12 @@ async def test_parked_job_is_released(store: Store) -> None:
     assert await store.call("EXISTS", store.keys.prefix + "parked:t") == 0
 
 
+async def test_tasks_are_not_looked_at_where_nothing_is_parked(store: Store) -> None:
+    """Idle workers ask again and again, for however many tasks they know."""
+    await store.call("SET", store.keys.prefix + "parked:t", "no stream: looking would raise")
+    assert await store.schedule.release(["t"]) == 0
+
+
 async def test_many_parked_jobs_are_released_in_bounded_steps(store: Store) -> None:
     """All of them come back, however many they are."""
     ids = [f"j{number}" for number in range(PROMOTE_LIMIT + 10)]

@@ -6,14 +6,16 @@
 -- ARGV[3..]  tasks
 --
 -- Returns how many were moved; as many as the limit means that there may be more.
--- Cost O(tasks and moved), about 10 microseconds each.
+-- Cost O(tasks and moved), about 10 microseconds each; O(1) where nothing is parked.
 
 local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local moved = 0
 
 -- Raise here where they are something else: later would be too late.
 redis.call('XLEN', returned)
-redis.call('SCARD', prefix .. 'parked')
+if redis.call('SCARD', prefix .. 'parked') == 0 then
+  return 0 -- as nearly always: each idle worker asks this every ten seconds, for all its tasks
+end
 
 for at = 3, #ARGV do
   if moved == limit then
