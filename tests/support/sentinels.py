@@ -69,11 +69,11 @@ class Sentinels:
 
     def is_promoted(self) -> bool:
         """Whether the master is one: replicas refuse WAIT."""
-        try:
+        # In the moment of the promotion the sentinels have it close all connections.
+        with contextlib.suppress(OSError, RedisServerError):
             self.master.ask("WAIT", "0", "1")
-        except RedisServerError:
-            return False
-        return True
+            return True
+        return False
 
     def is_replicating(self) -> bool:
         """Whether the replica follows the master and every sentinel knows all others."""
