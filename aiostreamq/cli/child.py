@@ -93,7 +93,7 @@ class Child:
     @property
     def state(self) -> WorkerState:
         """What it is doing: as it has told, unless it cannot tell any more."""
-        takes_jobs = self._told in {WorkerState.READY, WorkerState.CUT_OFF}
+        takes_jobs = self._told in {WorkerState.READY, WorkerState.STUCK, WorkerState.CUT_OFF}
         if takes_jobs and self._silence > self._blocked_after:
             return WorkerState.BLOCKED
         return self._told

@@ -35,6 +35,7 @@ MOST_CONNECTIONS = 64
 _WHY_NOT_READY = {
     WorkerState.STARTING: "the worker has not begun to take jobs",
     WorkerState.CUT_OFF: "Redis has not answered for a whole lease",
+    WorkerState.STUCK: "all threads are stuck: no `def` task can run, others do",
     WorkerState.BLOCKED: "a task has blocked the event loop for a whole lease",
     WorkerState.DRAINING: "the worker is draining: it takes no more jobs",
     WorkerState.STOPPED: "the worker has ended",

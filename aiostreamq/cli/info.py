@@ -161,6 +161,8 @@ def _latency(latency: "Latency | None") -> str:
 
 def _worker(worker: "WorkerInfo") -> tuple[str, ...]:
     state = "lost" if worker.is_lost else worker.state or "-"
+    if worker.stuck_threads:
+        state += f" ({worker.stuck_threads} threads stuck)"
     return (
         worker.name,
         state,

@@ -23,6 +23,7 @@ from aiostreamq.worker.worker import (
     SHORTEST_LEASE,
     SHUTDOWN_TIMEOUT,
     SLOW_AFTER,
+    THREADS,
 )
 
 # The first of each is the default.
@@ -129,6 +130,13 @@ def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_numbers(run: argparse.ArgumentParser) -> None:
     _add(run, "--concurrency", whole, "100", "how many jobs run at once (default: %(default)s)")
     _add(run, "--lanes", text, None, "the lanes to serve, with commas between (default: all)")
+    _add(
+        run,
+        "--threads",
+        whole,
+        f"{THREADS}",
+        "how many jobs of `def` tasks run at once in threads (default: %(default)s)",
+    )
     _add(
         run,
         "--processes",

@@ -129,6 +129,7 @@ def _work(told: argparse.Namespace, limits: Limits, lifeline: Lifeline | None) -
         concurrency=told.concurrency,
         lanes=_lanes(told.lanes),
         name=told.name,
+        threads=told.threads,
         processes=told.processes,
         lease=told.lease,
         max_deliveries=told.max_deliveries,
@@ -272,6 +273,8 @@ class Reporter:
             self._told = state
             self._lifeline.tell("state", state)
         why = self._limits.reason_to_end(self._worker.finished, resident_bytes())
+        if state is WorkerState.STUCK:
+            why = "all its threads are stuck in jobs that were given up"
         if why is not None and not self._has_asked:
             self._has_asked = True  # the work goes on until the replacement is ready
             self._lifeline.tell("replace", why)

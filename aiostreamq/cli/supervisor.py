@@ -30,6 +30,9 @@ LEAVE_TIME = 5.0
 
 WRONG_USAGE = 2  # the exit code for it
 
+# What the supervisor is, if one of its workers is so.
+_BEST_FIRST = (WorkerState.READY, WorkerState.STUCK, WorkerState.CUT_OFF, WorkerState.BLOCKED)
+
 
 class Slot:
     """A place for one working process."""
@@ -97,7 +100,7 @@ class Supervisor:
         if self._is_stopping:
             return WorkerState.DRAINING
         states = {slot.child.state for slot in self._slots if slot.child is not None}
-        for state in (WorkerState.READY, WorkerState.CUT_OFF, WorkerState.BLOCKED):
+        for state in _BEST_FIRST:
             if state in states:
                 return state
         return WorkerState.STARTING

@@ -24,6 +24,7 @@ _STATUS = {
     WorkerState.STARTING: "starting",
     WorkerState.READY: "takes jobs",
     WorkerState.CUT_OFF: "cut off: Redis has not answered for a whole lease",
+    WorkerState.STUCK: "stuck: no thread for `def` tasks is left",
     WorkerState.BLOCKED: "blocked: a task has stopped the event loop for a whole lease",
     WorkerState.DRAINING: "draining: takes no more jobs",
     WorkerState.STOPPED: "stopped",

@@ -68,7 +68,7 @@ class Entrance:
 
     def full(self, job: Submission, *, enqueued: int = 0) -> QueueFull:
         """The error for a job that found no room."""
-        lane = self.broker.lane_at(job[1])
+        lane = self.broker.stream_names[job[1] - 1]
         most = self._terms.max_length
         return QueueFull(
             f"lane {lane!r} of queue {self.broker.keys.queue!r} is full (max_length={most}): "

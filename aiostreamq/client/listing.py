@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.client.task import name_of
 from aiostreamq.errors import JobError, JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.keys import RETURNED
+from aiostreamq.model.keys import RESERVED
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import (
     UNREADABLE,
@@ -66,7 +66,7 @@ def _with_pause(job: JobInfo, paused: Mapping[str, int], spec_of: "SpecOf") -> J
     if not paused or job.state not in _WAITING:
         return job
     lane = job.lane
-    if lane == RETURNED:  # as workers see it, which put a job back into the lane of its task
+    if lane in RESERVED:  # as workers see it, which put a job back into the lane of its task
         spec = spec_of(job.task)
         lane = None if spec is None else spec.options.lane
     return replace(job, is_paused=True) if has_pause(paused, job.task, lane) else job
@@ -98,7 +98,7 @@ def _ways(
     broker: "Broker", lookout: Lookout, states: set[JobState], start_ms: int
 ) -> Iterable[Jobs]:
     """Where the jobs of some states are found."""
-    lanes = (RETURNED, *broker.lanes)
+    lanes = broker.stream_names
     if JobState.RUNNING in states:
         for lane in lanes:
             yield _running(lookout, lane, broker.keys.stream(lane))

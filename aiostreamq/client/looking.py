@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.pause import among, pauses_of
 from aiostreamq.model.sight import (
     LaneInfo,
@@ -39,7 +40,12 @@ async def look(broker: "Broker", window: Duration) -> QueueInfo:
     minutes = range(first, view.now_ms // _MINUTE_MS + 1)
     ends = read_stats(await lookout.stats(minutes))
     counted = (view.now_ms - first * _MINUTE_MS) / 1000
-    lanes = tuple(_lane(lane, view.now_ms) for lane in view.lanes)
+    overflow = OVERFLOW.values()
+    lanes = tuple(
+        _lane(lane, view.now_ms)
+        for lane in view.lanes
+        if lane.waiting or lane.running or lane.name not in overflow
+    )
     return QueueInfo(
         name=broker.keys.queue,
         at=moment(view.now_ms),

@@ -16,6 +16,7 @@ import secrets
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
+from aiostreamq.client.context import RUN
 from aiostreamq.errors import (
     BrokerError,
     JobError,
@@ -178,9 +179,16 @@ class Waiter:
         if self._listening is None:
             self._swept = asyncio.get_running_loop().time()
             self._listening = asyncio.create_task(self._listen(), name="aiostreamq:inbox")
+        lender = RUN.get()
+        if lender is not None and lender.queue != self._broker.keys.queue:
+            lender = None
         try:
+            if lender is not None:
+                lender.lend()
             return await future
         finally:
+            if lender is not None:
+                lender.take_back()
             ticket.futures.remove(future)
             if not ticket.futures:
                 self._awaited.discard(ticket)

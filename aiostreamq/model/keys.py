@@ -14,6 +14,13 @@ GROUP = "aiostreamq"
 # Not a lane: work that was handed back or recovered waits here and is read first.
 RETURNED = "returned"
 
+# Not lanes either: jobs of `def` tasks that a worker was sent while its threads, or its
+# processes, were taken. Only workers with free ones read them.
+OVERFLOW = {"thread": "overflow:thread", "process": "overflow:process"}
+
+#: What no lane may be called.
+RESERVED = (RETURNED, *OVERFLOW.values())
+
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -65,7 +72,7 @@ class Keys:
         self.schedule_due_code = self.prefix + "schedule_due_code"
 
     def stream(self, lane: str) -> str:
-        """The stream of *lane*, or of RETURNED."""
+        """The stream of *lane*, or of one of RESERVED."""
         return f"{self.prefix}stream:{lane}"
 
     def job(self, job_id: str) -> str:

@@ -6,7 +6,7 @@ from typing import Literal, TypedDict, cast, get_args
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.keys import RETURNED, checked_name
+from aiostreamq.model.keys import RESERVED, checked_name
 from aiostreamq.model.retry import Retries, Retry, checked_retries
 
 DEFAULT_LANE = "default"
@@ -84,8 +84,10 @@ def checked_durability(word: str) -> Durability:
 
 def checked_lane(name: str) -> str:
     """Return *name*, or raise UsageError where it could not be a lane's."""
-    if name == RETURNED:
-        raise UsageError(f"lane {RETURNED!r} is reserved for work that was handed back")
+    if name in RESERVED:
+        raise UsageError(
+            f"lane {name!r} is reserved for jobs that workers hand on: use another name"
+        )
     return checked_name("lane", name)
 
 

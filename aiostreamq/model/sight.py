@@ -26,7 +26,12 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class LaneInfo:
-    """One lane, or "returned": work that was handed back, which is read first."""
+    """One lane, or another stream that jobs wait in.
+
+    "returned" is work that was handed back; it is read first. "overflow:thread" and
+    "overflow:process" are jobs of `def` tasks that a worker had no thread or process free for;
+    they are told of only if there are any.
+    """
 
     name: str
     waiting: int  #: jobs that no worker has yet
@@ -102,6 +107,7 @@ class WorkerInfo:
     running: int  #: jobs that it ran
     jobs: tuple[RunningJob, ...]  #: those jobs, oldest first; the first hundred of them
     paused: tuple[Pause, ...] = ()  #: what is paused of its tasks and lanes
+    stuck_threads: int = 0  #: that run on in jobs which were given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +191,5 @@ def _worker(name: str, beat: str, told: Mapping[str, object], now_ms: int) -> Wo
             RunningJob(job_id, task, attempt, age_ms / 1000 + silence)
             for job_id, task, attempt, age_ms in jobs
         ),
+        stuck_threads=int(cast("int", told.get("stuck", 0))),
     )

@@ -28,17 +28,16 @@ class TaskSpec:
     head: bytes = field(init=False)
     #: milliseconds that Redis keeps the result, 0 for not at all
     keep_ms: int = field(init=False)
+    #: whose place a run takes; None if it runs on the event loop
+    pool: Place | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Work out what every job of the task needs."""
         object.__setattr__(self, "name_json", orjson.dumps(self.name))
         object.__setattr__(self, "head", encode_head(self.name))
         object.__setattr__(self, "keep_ms", milliseconds(self.options.result_ttl))
-
-    @property
-    def needs_thread(self) -> bool:
-        """Whether it would hold the event loop up."""
-        return not (self.is_async or self.is_stream) and self.executor == "thread"
+        is_on_loop = self.is_async or self.is_stream
+        object.__setattr__(self, "pool", None if is_on_loop else self.executor)
 
 
 # Seconds: some hundred years. Redis refuses times that its 64 bits do not hold.

@@ -10,6 +10,7 @@ class WorkerState(StrEnum):
     STARTING = "starting"  #: it has not begun to take jobs, or begins anew under another name
     READY = "ready"  #: it takes jobs
     CUT_OFF = "cut_off"  #: Redis has not answered it for a whole lease; it goes on trying
+    STUCK = "stuck"  #: all its threads are stuck in jobs that were given up: it runs no `def` task
     BLOCKED = "blocked"  #: its event loop has not turned for a whole lease; told by a supervisor
     DRAINING = "draining"  #: it takes no more jobs and sees the running ones to their end
     STOPPED = "stopped"  #: it has ended, or could not start

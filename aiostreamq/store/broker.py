@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import Retrial
-from aiostreamq.model.keys import GROUP, RETURNED, Keys
+from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import signer_of
 from aiostreamq.model.pause import holding
@@ -81,9 +81,11 @@ class Broker:
         self.connector = connector
         self.keys = keys
         self.lanes = tuple(lanes)
-        self.streams = [keys.stream(name) for name in (RETURNED, *lanes)]
+        self.stream_names = (RETURNED, *lanes, *OVERFLOW.values())  #: lanes, and the others
+        self.streams = [keys.stream(name) for name in self.stream_names]
+        self._lane_streams = self.streams[: 1 + len(lanes)]
         self._streams_and_dead = [*self.streams, keys.dead]
-        self._lane_places = {name: place for place, name in enumerate((RETURNED, *lanes), start=1)}
+        self._lane_places = {name: place for place, name in enumerate(self.stream_names, start=1)}
         self._stream_places = {key.encode(): at for at, key in enumerate(self.streams, start=1)}
         self._line = line or Line(connector, "commands")
         self.clock = ServerClock(self._line)
@@ -134,9 +136,9 @@ class Broker:
                 f"name it in Queue(lanes=[...]), so that workers read it"
             ) from None
 
-    def lane_at(self, place: int) -> str:
-        """The lane at a place that `place_of` gave."""
-        return self.lanes[place - 2]  # RETURNED is the first of the streams
+    def lane_at(self, place: int) -> str | None:
+        """The lane at a place that `place_of` gave; None if jobs of all lanes wait there."""
+        return self.lanes[place - 2] if 1 < place <= len(self._lane_streams) else None
 
     async def enqueue(
         self, jobs: "Sequence[Submission]", inbox: str, deadline: float
@@ -165,7 +167,7 @@ class Broker:
         arguments: list[Argument] = [self.keys.prefix, inbox, max_length]
         for job in jobs:
             arguments += job
-        return cast("list[int]", await self.run("enqueue", self.streams, arguments, deadline))
+        return cast("list[int]", await self.run("enqueue", self._lane_streams, arguments, deadline))
 
     async def subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | Standing]":
         """Ask that *inbox* is told of the ends of jobs; returns the outcomes that exist already."""

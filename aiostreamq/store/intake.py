@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.model.keys import GROUP
+from aiostreamq.model.keys import GROUP, OVERFLOW
 from aiostreamq.model.lanes import Turns
 from aiostreamq.store.reading import Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from aiostreamq.model.place import Place
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.link import Argument, Link, Reply
 
@@ -57,6 +58,11 @@ class Intake:
             return read
         # Only to be woken, and so by as little as can be: it takes from all lanes alike.
         return await self._broker.read(link, consumer, 1, block_ms, self._streams)
+
+    async def read_overflow(self, link: "Link", consumer: str, count: int, place: "Place") -> Read:
+        """Read what other workers had no free threads, or processes, for; does not wait."""
+        streams = [self._broker.keys.stream(OVERFLOW[place])]
+        return await self._broker.read(link, consumer, count, None, streams)
 
     async def _take(self, link: "Link", consumer: str, count: int) -> Read:
         turns, lanes = self._turns, self._places

@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from aiostreamq.model.keys import GROUP, RETURNED
+from aiostreamq.model.keys import GROUP
 from aiostreamq.model.pause import holding
 from aiostreamq.store.groups import last_delivered
 from aiostreamq.store.reading import pairs_of
@@ -91,7 +91,7 @@ class Lookout:
             dead,
             _tasks(dead_tasks),
             _tasks(parked),
-            [_lane(n, f) for n, f in zip((RETURNED, *broker.lanes), lanes, strict=True)],
+            [_lane(n, f) for n, f in zip(broker.stream_names, lanes, strict=True)],
         )
 
     async def stats(self, minutes: "Sequence[int]") -> "list[Mapping[str, str]]":

@@ -48,12 +48,14 @@ class About:
         running: "Mapping[tuple[int, bytes], Running]",
         clock: "ServerClock",
         state: "Callable[[], WorkerState]",
+        stuck: "Callable[[], int]",
     ) -> None:
         """Note what does not change, and where to look for what does."""
         self._tasks = tasks
         self._running = running
         self._clock = clock
         self._state = state
+        self._stuck = stuck
         self._idle_as = ""  # the state that was told last, with nothing running
         self._unsaid = 0  # beats since
         self._fixed: dict[str, object] = {
@@ -86,6 +88,7 @@ class About:
             "state": state,
             "tasks": sorted(self._tasks),
             "running": len(self._running),
+            "stuck": self._stuck(),
             "jobs": [
                 [
                     run.delivery.job_id,

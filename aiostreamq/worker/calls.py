@@ -48,7 +48,7 @@ class Calls:
 
         Args:
             run: The job.
-            begin: Called when one that had to wait for a process has got it.
+            begin: Called when the function is called in a process.
 
         Raises:
             Whatever the function raises, and PayloadError for a result that cannot travel.
@@ -71,8 +71,7 @@ class Calls:
                 await voice.stream(chunks, signature.write_result, self._queue.max_payload)
                 return b"null"
             else:
-                told = {"task": spec.name, "job_id": run.delivery.job_id}
-                value = await self._threads.call(function, args, kwargs, told, run.first)
+                value = await self._threads.call(run, function, args, kwargs)
         finally:
             # Whoever follows the job reads on until its end is told, so that comes last.
             if voice is not None and voice.has_spoken:

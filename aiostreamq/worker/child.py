@@ -6,7 +6,8 @@ the worker asks for, so that the worker's end is seen while a task runs; tasks
 run in the main thread, as they would in a program of their own.
 
 Both directions carry frames: eight bytes that say how long it is, then JSON. An
-answer begins with one more byte, RETURNED or RAISED.
+answer begins with one more byte, RETURNED or RAISED. Before it comes BEGUN, alone, when
+the function is called: until then its module was imported, which may take long.
 """
 
 import json
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.signature import TaskSignature
 
 SIZE = 8  #: bytes that say how long a frame is
-RETURNED, RAISED = b"=", b"!"
+BEGUN, RETURNED, RAISED = b"~", b"=", b"!"
 
 # Seconds for what the user's modules do at exit, before nobody waits for it any more.
 LAST_WORDS = 5.0
@@ -69,8 +70,16 @@ class Wire:
     def answer(self, reply: bytes) -> None:
         """Send what a task came to."""
         self._answered += 1  # first: with it the worker may have got all that it wants
-        self._socket.sendall(len(reply).to_bytes(SIZE, "big"))
-        self._socket.sendall(reply)
+        self._send(reply)
+
+    def tell_begun(self) -> None:
+        """Say that the function is about to be called."""
+        with suppress(OSError):  # the worker has died: the other thread sees to that
+            self._send(BEGUN)
+
+    def _send(self, frame: bytes) -> None:
+        self._socket.sendall(len(frame).to_bytes(SIZE, "big"))
+        self._socket.sendall(frame)
 
 
 def main(fd: int, worker: int) -> None:
@@ -88,7 +97,7 @@ def main(fd: int, worker: int) -> None:
     sys.path[:] = json.loads(paths)
     threading.Thread(target=wire.listen, name="aiostreamq:wire", daemon=True).start()
     while (request := wire.requests.get()) is not None:
-        reply = run(request)
+        reply = run(request, wire.tell_begun)
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # they may be closed, or anything that a task has put there
                 stream.flush()
@@ -96,8 +105,8 @@ def main(fd: int, worker: int) -> None:
             wire.answer(reply)
 
 
-def run(request: bytes) -> bytes:
-    """Call the function that a request names; returns the answer."""
+def run(request: bytes, begin: "Callable[[], None]") -> bytes:
+    """Call the function that a request names, and *begin* just before; returns the answer."""
     from aiostreamq.client.context import DEADLINE
     from aiostreamq.model.wire import encode
 
@@ -108,6 +117,7 @@ def run(request: bytes) -> bytes:
         args, kwargs = signature.with_context(args, kwargs, context_of(told["task"], told["about"]))
         # For what it enqueues, by a queue of its own. None too, over the job before it.
         DEADLINE.set(told["about"]["deadline"])
+        begin()
         return RETURNED + signature.write_result(function(*args, **kwargs))
     except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
         return RAISED + encode(_told_about(error))

@@ -11,34 +11,37 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context as Variables
 from contextvars import copy_context
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.client.context import DEADLINE
+from aiostreamq.client.context import DEADLINE, RUN
 from aiostreamq.model.delivery import Delivery, Retrial
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import JobState, encode_done
 from aiostreamq.store.eager import start_task
+from aiostreamq.worker.backlog import Backlog, CancelMarks
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.failures import describe
 from aiostreamq.worker.judgement import ended, judged
 from aiostreamq.worker.runs import Run, Stop, end_of, end_unrun, has_expired, told
+from aiostreamq.worker.slots import Slots
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.client.task import Task
+    from aiostreamq.model.place import Place
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.worker.calls import Calls
+    from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.roles import Ends, Gate, Turn, Ways
 
 logger = logging.getLogger("aiostreamq.worker")
 
+# Seconds that a process may take to start and to import a task's module, before its timeout runs.
+START_TIME = 60.0
+
 # Seconds a cancelled job may take to clean up before it is left to itself.
 CLEANUP_TIME = 5.0
-
-# Seconds for which a delivery can be on its way from Redis after a word about it has come.
-ON_THE_WAY = 60.0
 
 
 class Executor:
@@ -48,6 +51,7 @@ class Executor:
         self,
         queue: "Producer",
         concurrency: int,
+        pools: "Mapping[Place, Pool]",
         calls: "Calls",
         clock: "ServerClock",
         settler: "Ends",
@@ -59,7 +63,8 @@ class Executor:
 
         Args:
             queue: Its tasks are looked up as jobs come.
-            concurrency: How many may run at once.
+            concurrency: How many may run at once, those aside that wait for others.
+            pools: The places of jobs that do not run on the event loop.
             calls: Calls their functions.
             clock: By which jobs expire.
             settler: Takes the end of each job, and what is to run again.
@@ -68,9 +73,11 @@ class Executor:
                 and when nothing else may start.
             is_ending: Says whether the worker is about to end, in whatever way.
         """
-        self.concurrency = concurrency
-        self.backlog: deque[Delivery] = deque()  #: delivered, not started
+        self.backlog = Backlog([pool.waiting for pool in pools.values()])
         self.running: dict[tuple[int, bytes], Run] = {}  #: by stream and entry
+        self.slots = Slots(concurrency, queue.name, self.running, self.refill)
+        self._pools = pools
+        self._last_lane = 1 + len(queue.lanes)  # place of its stream
         self.finished = 0  #: how many have ended since the start
         self._tasks: Mapping[str, Task[..., object]] = queue.tasks
         self._calls = calls
@@ -81,7 +88,7 @@ class Executor:
         self._paused = exits.paused
         self._suspects = suspects
         self._is_ending = is_ending
-        self._cancelled: dict[tuple[int, bytes], float] = {}  # asked for, and when (loop time)
+        self._cancelled = CancelMarks()
         self._now = 0.0  # when the latest job began or ended: the next in line begins then
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
@@ -93,17 +100,35 @@ class Executor:
 
     def accept(self, deliveries: Iterable[Delivery], cancelled: Iterable[Delivery] = ()) -> None:
         """Take deliveries over; they start in this order, but for those that are *cancelled*."""
-        self.backlog.extend(deliveries)
+        self.backlog.fresh.extend(deliveries)
         for delivery in cancelled:
             self.cancel(delivery.stream, delivery.entry)
         self.fill()
 
+    @property
+    def concurrency(self) -> int:
+        """How many may run now."""
+        return self.slots.capacity
+
+    @property
+    def slots_left(self) -> int:
+        """How many more may start now."""
+        return self.slots.capacity - len(self.running)
+
+    @property
+    def fetched(self) -> int:
+        """How many were delivered that nobody has looked at."""
+        return len(self.backlog.fresh)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs or waits here."""
+        return not (self.running or self.backlog)
+
     def stop(self) -> list[Delivery]:
         """Start nothing more; returns what had not been started."""
         self._is_stopped = True
-        unstarted = list(self.backlog)
-        self.backlog.clear()
-        return unstarted
+        return self.backlog.clear()
 
     async def wait_progress(self) -> None:
         """Wait until a job ends, or somebody calls `nudge`. Cancelling is safe."""
@@ -119,7 +144,7 @@ class Executor:
 
     async def wait_idle(self) -> None:
         """Wait until nothing runs or waits. Cancelling is safe."""
-        while self.running or self.backlog:
+        while not self.is_idle:
             await self.wait_progress()
 
     async def cancel_all(self, cleanup_time: float = CLEANUP_TIME) -> list[Delivery]:
@@ -145,25 +170,13 @@ class Executor:
         """End a job as cancelled, be it running, not yet started, or still on its way here."""
         run = self.running.get((stream, entry))
         if run is None:
-            self._forget_old()
-            self._cancelled[stream, entry] = self._loop.time()
-            self._start_none_of((stream, entry))
+            self._cancelled.put((stream, entry), self._loop.time())
+            # Whoever awaits it shall not wait for a slot.
+            if waiting := self.backlog.pop(stream, entry):
+                self._start(waiting)
         elif run.stop is None:
             logger.info("job is cancelled, as was asked", extra={"job_id": run.delivery.job_id})
             self._stop(run, Stop.REQUEST)
-
-    def _start_none_of(self, key: tuple[int, bytes]) -> None:
-        """End what waits here and is cancelled: whoever awaits it shall not wait for a slot."""
-        found = next((one for one in self.backlog if (one.stream, one.entry) == key), None)
-        if found is not None:
-            self.backlog.remove(found)
-            self._start(found)
-
-    def _forget_old(self) -> None:
-        """Forget what others were meant by: what was on its way has come long since."""
-        now, marks = self._loop.time(), self._cancelled
-        while marks and next(iter(marks.values())) < now - ON_THE_WAY:
-            del marks[next(iter(marks))]
 
     def fill(self) -> None:
         """Start what may start."""
@@ -173,30 +186,37 @@ class Executor:
             return
         self._is_filling = True
         self._now = monotonic()
-        backlog, running = self.backlog, self.running
         try:
-            while backlog and len(running) < self.concurrency:
-                if self._is_stopped or self._suspects.is_closed:
-                    break
-                self._start(backlog.popleft())
-                if running:  # it may be among those, and have taken a while until it waited
-                    self._now = monotonic()
+            for pool in self._pools.values():
+                if pool.waiting:
+                    self._start_from(pool.waiting, lambda pool=pool: pool.free > 0)
+            if self.backlog.aside:
+                self._start_from(self.backlog.aside, lambda: self.slots.takes_parents)
+            self._start_from(self.backlog.fresh, None)
         finally:
             self._is_filling = False
-        if backlog and self._suspects.is_closed:
-            self._part_with_suspects()
+        # Left to other workers: here they would wait for each other, one by one.
+        if self._suspects.is_closed and (suspects := self.backlog.pop_suspects()):
+            self._exits.leave(suspects)
 
-    def _part_with_suspects(self) -> None:
-        """Leave suspects to other workers: here they would wait for each other, one by one."""
-        waiting = [delivery for delivery in self.backlog if delivery.deaths]
-        if waiting:
-            self.backlog = deque(delivery for delivery in self.backlog if not delivery.deaths)
-            self._exits.leave(waiting)
+    def _start_from(self, unstarted: deque[Delivery], may_start: Callable[[], bool] | None) -> None:
+        running, slots, suspects = self.running, self.slots, self._suspects
+        while unstarted and len(running) < slots.capacity:
+            if self._is_stopped or suspects.is_closed or (may_start and not may_start()):
+                break
+            self._start(unstarted.popleft())
+            if running:  # it may be among those, and have taken a while until it waited
+                self._now = monotonic()
+
+    def refill(self) -> None:
+        """Start what may start, as there is more room, and let others look again."""
+        self.fill()
+        self.nudge()
 
     @property
     def is_closed(self) -> bool:
         """Whether nothing may start for now, however many slots are free."""
-        return self._suspects.is_closed
+        return self._suspects.is_closed or len(self.backlog.aside) > self.slots.most_aside
 
     def _start(self, delivery: Delivery) -> None:
         key = delivery.stream, delivery.entry
@@ -211,22 +231,38 @@ class Executor:
         if task is None:
             self._exits.park(delivery, envelope.task)
             return
-        # What was returned comes to everybody.
-        if delivery.stream == 1 and self._exits.pass_on(delivery, task.spec.options.lane):
+        # What was returned, or has overflowed, comes to everybody.
+        is_of_lane = 1 < delivery.stream <= self._last_lane
+        if not is_of_lane and self._exits.pass_on(delivery, task.spec.options.lane):
             return
-        run = Run(delivery, envelope, task.spec, self._now)
+        run = Run(delivery, envelope, task.spec, self._now, self.slots)
         if self._paused and self._exits.hold(delivery, task.spec):
             return
-        if self._cancelled and self._cancelled.pop(key, None):
+        if self._cancelled and self._cancelled.take(key):
             self._settle(end_unrun(run, JobState.CANCELLED))
             return
         is_limited = envelope.expires is not None or envelope.deadline is not None
         if is_limited and has_expired(run, self._clock.now_ms()):
             self._settle(end_unrun(run, JobState.EXPIRED))
-            return
+        elif self._has_place(run):
+            self._launch(run, key)
+
+    def _has_place(self, run: Run) -> bool:
+        """Whether a job may start now; else it waits for its place."""
+        spec, delivery = run.spec, run.delivery
+        if self.slots.parents and self.slots.is_kept_from(spec.name):
+            self.backlog.aside.append(delivery)
+            return False
+        if spec.pool is not None:
+            run.pool = self._pools[spec.pool]
+            return run.pool.take(delivery)
+        return True
+
+    def _launch(self, run: Run, key: tuple[int, bytes]) -> None:
+        envelope, delivery = run.envelope, run.delivery
         self.running[key] = run
         if delivery.deaths:
-            self._admit(run)
+            run.turn = self._suspects.admit(delivery)
         else:
             self._limit(run)
         name = f"job:{envelope.task}:{delivery.job_id}"
@@ -240,15 +276,12 @@ class Executor:
         self._deadlines.add(run, max(0.0, (deadline_ms - self._clock.now_ms()) / 1000))
 
     def _limit(self, run: Run) -> None:
-        timeout = run.envelope.timeout
-        if timeout is None:
-            timeout = run.spec.options.timeout
-        if timeout and run.spec.executor == "process":
-            run.timeout = timeout  # it counts from when there is a process
-        elif timeout:
-            self._deadlines.add(run, timeout)
+        if timeout := run.timeout:
+            start_time = START_TIME if run.spec.pool == "process" else 0.0
+            self._deadlines.add(run, timeout + start_time)
 
     async def _run(self, run: Run) -> None:
+        RUN.set(run)
         try:
             if run.turn is None:
                 outcome = await self._calls.call(run, self._begin)
@@ -271,8 +304,7 @@ class Executor:
                 self._finish(run, *ended(run, JobState.FAILED, describe(fault)))
 
     def _begin(self, run: Run) -> None:
-        # To wait for a process is no part of the run: with few of them it can take long.
-        run.began = monotonic()
+        run.began = monotonic()  # from now on its timeout runs
         if run.timeout and not run.is_over:
             self._deadlines.add(run, run.timeout)
 
@@ -281,23 +313,6 @@ class Executor:
             self._limit(run)  # from here on: waiting for its turn is not its fault
             run.began = monotonic()
             return await self._calls.call(run, self._begin)
-
-    def _admit(self, run: Run) -> None:
-        if run.spec.needs_thread:
-            run.first = partial(self._take_turn, run)
-        else:
-            run.turn = self._suspects.admit(run.delivery)
-
-    async def _take_turn(self, run: Run) -> None:
-        """Let a suspect begin that has a thread now: while it waited for one, it was not run."""
-        await self._suspects.wait_open()
-        if not run.is_over:
-            run.turn = self._suspects.admit(run.delivery)
-            await run.turn.__aenter__()
-        if run.is_over or run.stop is not None:
-            raise asyncio.CancelledError  # the thread has not called anything yet
-        self._limit(run)
-        run.began = monotonic()
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
         if run.is_over:
@@ -338,6 +353,10 @@ class Executor:
         self.finished += 1
         if run.turn is not None:
             run.turn.end()  # it may never have begun
+        if self.slots.parents:
+            self.slots.forget(run)
+        if run.pool is not None:
+            run.pool.end(run)
         if outcome is not None:
             self._now = now = monotonic()
             self._settle(end_of(run, outcome, state, now))

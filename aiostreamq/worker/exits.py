@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from aiostreamq.model.keys import RETURNED
+from aiostreamq.model.keys import OVERFLOW, RETURNED
 from aiostreamq.model.outcome import encode_unreadable
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.place import Place
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.broker import Broker
     from aiostreamq.worker.roles import Halts, Shelf
@@ -62,8 +63,7 @@ class Exits:
         if self._pauses.has_task(spec.name):
             self._parking.park(delivery, spec.name)
             return True
-        place = delivery.stream
-        lane = spec.options.lane if place == 1 else self._broker.lane_at(place)
+        lane = self._broker.lane_at(delivery.stream) or spec.options.lane
         if self._pauses.has_lane(lane):
             self.leave([delivery], lane)
             return True
@@ -80,6 +80,10 @@ class Exits:
         """Leave jobs to other workers, who find them in *lane*."""
         entries = [(delivery.stream, delivery.entry) for delivery in deliveries]
         self._move(entries, self._broker.hand_back(deliveries, lane))
+
+    def overflow(self, place: "Place", deliveries: "Sequence[Delivery]") -> None:
+        """Leave jobs to workers that have a thread, or a process, free."""
+        self.leave(deliveries, OVERFLOW[place])
 
     def refuse(self, delivery: "Delivery", reason: str) -> None:
         """Move what is no job to the dead letters."""

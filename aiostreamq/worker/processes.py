@@ -55,19 +55,26 @@ class Child:
         """Whether it can be asked for something."""
         return not self._watch.done() and not self._reader.at_eof()
 
-    async def ask(self, request: bytes) -> bytes:
-        """Send a request and return the answer.
+    async def ask(self, request: bytes, begun: Callable[[], None]) -> bytes:
+        """Send a request and return the answer; *begun* is called when the function is.
 
         Raises:
             ProcessDied: There will be none.
         """
         try:
             self.send(request)
-            size = await self._reader.readexactly(child_program.SIZE)
-            return await self._reader.readexactly(int.from_bytes(size, "big"))
+            answer = await self._read()
+            if answer == child_program.BEGUN:
+                begun()
+                answer = await self._read()
+            return answer
         except (asyncio.IncompleteReadError, OSError):
             pass
         raise ProcessDied(_how_it_died(await self.end(0.0)))
+
+    async def _read(self) -> bytes:
+        size = await self._reader.readexactly(child_program.SIZE)
+        return await self._reader.readexactly(int.from_bytes(size, "big"))
 
     def send(self, frame: bytes) -> None:
         """Send a frame; what does not fit into the socket's buffer follows by itself."""
@@ -115,8 +122,8 @@ class Processes:
             spec: The task.
             envelope: With its arguments.
             about: What its context tells of the job.
-            begin: Called when there is a process: what comes before is waiting, and
-                no part of the run.
+            begin: Called when the function is: to start a process, and to import the
+                function's module in it, is no part of the run.
 
         Raises:
             ProcessDied: The process ended under it.
@@ -139,9 +146,8 @@ class Processes:
         # processes, and never more of their memory, than was said.
         async with self._places:
             child = await self._take()
-            begin()
             try:
-                reply = await child.ask(request)
+                reply = await child.ask(request, begin)
             except asyncio.CancelledError:
                 await child.end(0.0)
                 raise

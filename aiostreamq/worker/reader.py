@@ -19,9 +19,11 @@ from aiostreamq.store.roster import reader_role
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from aiostreamq.model.place import Place
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.intake import Intake
     from aiostreamq.store.link import Link
+    from aiostreamq.worker.roles import Spill, Wanted
 
 logger = logging.getLogger("aiostreamq.worker")
 
@@ -46,8 +48,18 @@ class Runs(Protocol):
         ...
 
     @property
-    def backlog(self) -> Sized:
-        """Delivered, not started."""
+    def fetched(self) -> int:
+        """How many were delivered that nobody has looked at."""
+        ...
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        ...
+
+    @property
+    def slots_left(self) -> int:
+        """How many more may start now."""
         ...
 
     @property
@@ -92,6 +104,7 @@ class Reader:
         settled: "Callable[[], Awaitable[None]]",
         lease: float,
         notice: "Callable[[Mapping[str, int]], None]",
+        overflow: "Spill",
     ) -> None:
         """Prepare to read.
 
@@ -106,6 +119,7 @@ class Reader:
             settled: Waits until Redis has been told of all that ended so far.
             lease: Seconds between looks for deliveries that never arrived.
             notice: Takes what was paused when a read brought something.
+            overflow: Says when to read what has overflowed elsewhere.
         """
         self._broker = broker
         self._intake = intake
@@ -116,6 +130,7 @@ class Reader:
         self._settled = settled
         self._lease = lease
         self._notice = notice
+        self._overflow = overflow
         self._interrupting: asyncio.Task[None] | None = None
         self._reads = 0  # how many have been sent
         self._stale = 0  # which of them is to end at once
@@ -143,6 +158,9 @@ class Reader:
             if self._is_look_due:
                 await self._line.persist(self._look_again, repair=self._repair)
             count = self._room()
+            if self._executor.slots_left > 0 and (wanted := self._overflow.wanted()):
+                await self._read_overflow(wanted)
+                continue
             if count == 0:
                 await self._executor.wait_progress()
                 continue
@@ -152,16 +170,29 @@ class Reader:
                 lambda link, count=count: self._read(link, count, is_blocking=not burst),
                 repair=self._repair,
             )
-            if self._is_doubtful:
-                self._is_doubtful = bool(read.deliveries)
-                held = self._held()
-                read.deliveries = [d for d in read.deliveries if (d.stream, d.entry) not in held]
+            self._unless_held(read)
             await self._take(read)
             if burst and not read.deliveries:
                 if not self._is_idle():
                     await self._executor.wait_progress()
-                elif was_idle:
+                elif was_idle and not await self._has_overflown():
                     return
+
+    async def _has_overflown(self) -> bool:
+        """Take up what has overflowed, maybe here; returns whether there was anything."""
+        self._overflow.look_again()
+        while self._is_idle() and (wanted := self._overflow.wanted()):
+            await self._read_overflow(wanted)
+        return not self._is_idle()
+
+    async def _read_overflow(self, wanted: "Wanted") -> None:
+        count = min(wanted.most, self._executor.slots_left)
+        read = await self._line.persist(
+            lambda link: self._read(link, count, is_blocking=False, overflow=wanted.place),
+            repair=self._repair,
+        )
+        self._overflow.note(wanted.place, asked=count, found=len(read.deliveries))
+        await self._take(self._unless_held(read))
 
     async def stop(self, running: "asyncio.Task[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may just be sending."""
@@ -205,21 +236,32 @@ class Reader:
                 await asyncio.sleep(UNBLOCK_AGAIN)
 
     def _is_idle(self) -> bool:
-        return not self._executor.running and not self._executor.backlog
+        return self._executor.is_idle
 
     def _room(self) -> int:
         executor = self._executor
         self._pace.look(executor.finished, self._loop.time())
         if executor.is_closed:
             return 0
-        return read_count(
+        count = read_count(
             executor.concurrency,
             len(executor.running) + self._refused(),
-            len(executor.backlog),
+            executor.fetched,
             self._pace.prefetch(executor.concurrency),
         )
+        return max(0, min(count, self._overflow.most_to_read(executor.fetched, count)))
 
-    async def _read(self, link: "Link", count: int, *, is_blocking: bool) -> Read:
+    def _unless_held(self, read: Read) -> Read:
+        """Leave out what is here already, if groups were made again: they begin anew."""
+        if self._is_doubtful:
+            self._is_doubtful = bool(read.deliveries)
+            held = self._held()
+            read.deliveries = [d for d in read.deliveries if (d.stream, d.entry) not in held]
+        return read
+
+    async def _read(
+        self, link: "Link", count: int, *, is_blocking: bool, overflow: "Place | None" = None
+    ) -> Read:
         if link is not self._link:
             await self._recover(link)
         if self._is_stopping:
@@ -228,6 +270,8 @@ class Reader:
         self._is_reading = True
         self._reads += 1
         try:
+            if overflow is not None:
+                return await self._intake.read_overflow(link, self._consumer, count, overflow)
             return await self._intake.read(link, self._consumer, count, block_ms)
         finally:
             self._is_reading = False
@@ -272,6 +316,7 @@ class Reader:
             pending = await self._broker.pending_own(link, self._consumer, self._most_own())
             if not pending <= self._held():
                 await self._take_up(await self._read_unheld(link))
+        self._overflow.look_again()
         self._set_alarm()
 
     async def _read_unheld(self, link: "Link") -> Read:

@@ -1,11 +1,12 @@
 """What the executor must know of the services around it; `shift` brings them together."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+    from aiostreamq.model.place import Place
     from aiostreamq.model.spec import TaskSpec
 
 
@@ -32,10 +33,6 @@ class Gate(Protocol):
 
     def admit(self, delivery: "Delivery") -> Turn:
         """Say that such a job is about to be run; returns what it is to be run in."""
-        ...
-
-    async def wait_open(self) -> None:
-        """Wait until something may start."""
         ...
 
 
@@ -74,6 +71,33 @@ class Ways(Protocol):
 
     def refuse(self, delivery: "Delivery", reason: str) -> None:
         """Take what is no job."""
+        ...
+
+
+class Wanted(NamedTuple):
+    """What to read of what has overflowed."""
+
+    place: "Place"
+    most: int  #: how many jobs
+
+
+class Spill(Protocol):
+    """Knows what may have overflowed elsewhere."""
+
+    def look_again(self) -> None:
+        """Something may have overflowed unheard."""
+        ...
+
+    def wanted(self) -> Wanted | None:
+        """Return what to read now, None for nothing."""
+        ...
+
+    def most_to_read(self, fetched: int, count: int) -> int:
+        """How many of *count* jobs to read, if *fetched* have been that nobody has looked at."""
+        ...
+
+    def note(self, place: "Place", *, asked: int, found: int) -> None:
+        """So many were asked for, and found."""
         ...
 
 

@@ -11,14 +11,15 @@ from aiostreamq.model.tally import BOUNDS, SHORTEST, Kinds, kind_of
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
-    from typing import Any
+    import concurrent.futures
 
     from aiostreamq.client.context import StopFlag
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.roles import Turn
+    from aiostreamq.worker.slots import Slots
 
 
 # Ends with a dead letter.
@@ -42,32 +43,58 @@ class Run:
         "began",
         "delivery",
         "envelope",
-        "first",
         "flag",
         "give_up_at",
         "is_over",
+        "pool",
+        "slots",
         "spec",
         "stop",
         "task",
-        "timeout",
+        "thread",
         "turn",
     )
 
     def __init__(
-        self, delivery: "Delivery", envelope: "Envelope", spec: "TaskSpec", began: float
+        self,
+        delivery: "Delivery",
+        envelope: "Envelope",
+        spec: "TaskSpec",
+        began: float,
+        slots: "Slots",
     ) -> None:
         self.delivery = delivery
         self.envelope = envelope
         self.spec = spec
+        self.slots = slots  #: of its worker
         self.stop: Stop | None = None  #: set before the cancellation that it explains
         self.give_up_at = 0.0  #: loop time until which it may clean up, once it was stopped
         self.is_over = False  #: its outcome is decided
         self.task: asyncio.Task[None] | None = None  #: None only while it is being started
-        self.timeout = 0.0  #: seconds it may take in the process that it waits for; 0 is for ever
         self.turn: Turn | None = None  #: of a suspect
-        self.first: Callable[[], Coroutine[Any, Any, None]] | None = None  #: before it is called
+        self.pool: Pool | None = None  #: in which it has a place, if it is not for the loop
+        self.thread: concurrent.futures.Future[object] | None = None  #: what runs its function
         self.flag: StopFlag | None = None  #: of its context, where its task takes one
-        self.began = began  #: when it was started, or its function after it had to wait, monotonic
+        self.began = began  #: when its function was called, monotonic
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that the function may take; 0 and None are for ever."""
+        timeout = self.envelope.timeout
+        return self.spec.options.timeout if timeout is None else timeout
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue that the job is of."""
+        return self.slots.queue
+
+    def lend(self) -> None:
+        """Lend the slot: the run begins to await a job of its queue."""
+        self.slots.lend(self)
+
+    def take_back(self) -> None:
+        """Await one job less; the slot is taken back with the last of them."""
+        self.slots.take_back(self)
 
     @property
     def keep_ms(self) -> int:

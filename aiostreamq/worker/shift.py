@@ -4,11 +4,13 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
 from aiostreamq.store.intake import Intake
@@ -23,8 +25,10 @@ from aiostreamq.worker.emitter import Emitter
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.exits import Exits
 from aiostreamq.worker.heartbeat import Heartbeat
+from aiostreamq.worker.overflow import Overflow
 from aiostreamq.worker.parking import Parking
 from aiostreamq.worker.pauses import Pauses
+from aiostreamq.worker.pool import Pool
 from aiostreamq.worker.processes import Processes
 from aiostreamq.worker.promoter import Promoter
 from aiostreamq.worker.reader import Reader
@@ -40,7 +44,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aiostreamq.client.producer import Producer
+    from aiostreamq.client.task import Task
     from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.place import Place
     from aiostreamq.store.control import Word
 
 logger = logging.getLogger("aiostreamq.worker")
@@ -74,8 +80,6 @@ class Shift:
         self._settings = settings
         self._broker = queue.session().broker
         self._roster = Roster(self._broker)
-        self._threads = Threads(settings.threads)
-        self._processes = Processes(settings.processes)
         schedule = Schedule(self._broker)
         self._settler = Settler(self._broker, schedule, name, self._nudge)
         self._promoter = Promoter(schedule)
@@ -84,12 +88,17 @@ class Shift:
         self._pauses = Pauses(steering, self._heed_pauses)
         self._parking = Parking(schedule, queue.tasks, self._pauses.has_task, self._nudge)
         self._exits = Exits(self._broker, name, settings.lanes, self._pauses, self._parking)
+        pools = self._pools = self._new_pools()
+        self._threads = Threads(pools["thread"].most)
+        self._processes = Processes(pools["process"].most)
+        self._overflow = Overflow(pools, partial(_places_of, queue.tasks), self._read_overflow)
         voice = Emitter(self._broker).voice
         calls = Calls(queue, name, self._threads, self._processes, voice)
         suspects = Suspects(self._roster, settings.max_deliveries, self._reopen)
         self._executor = Executor(
             queue,
             settings.concurrency,
+            pools,
             calls,
             self._broker.clock,
             self._settler,
@@ -107,6 +116,15 @@ class Shift:
         self._heartbeat = self._new_heartbeat(queue)
         self._services: list[asyncio.Task[None]] = []
 
+    def _new_pools(self) -> "dict[Place, Pool]":
+        limits: dict[Place, int]
+        limits = {"thread": self._settings.threads, "process": self._settings.processes}
+        overflow = self._exits.overflow
+        return {
+            place: Pool(place, limit, overflow, self._refill, self._look_at_overflow)
+            for place, limit in limits.items()
+        }
+
     def _new_reader(self) -> Reader:
         return Reader(
             self._broker,
@@ -118,6 +136,7 @@ class Shift:
             self._join,
             self._settings.lease,
             self._pauses.notice,
+            self._overflow,
         )
 
     def _new_heartbeat(self, queue: "Producer") -> Heartbeat:
@@ -137,6 +156,8 @@ class Shift:
             "schedule": lambda _: self._ticker.wake(),
             "cancel": self._canceller.hear,
             "pause": lambda _: self._pauses.look(),
+            OVERFLOW["thread"]: lambda _: self._overflow.hear("thread"),
+            OVERFLOW["process"]: lambda _: self._overflow.hear("process"),
         }
 
     def _about(self, queue: "Producer") -> About:
@@ -148,6 +169,7 @@ class Shift:
             running,
             self._broker.clock,
             lambda: self.state,
+            lambda: self._pools["thread"].stuck,
         )
 
     async def start(self, *, burst: bool) -> None:
@@ -194,8 +216,9 @@ class Shift:
             return WorkerState.STARTING  # under another name, once this one has ended
         if self._is_draining:
             return WorkerState.DRAINING
-        silence = time.monotonic() - self._heartbeat.heard
-        return WorkerState.CUT_OFF if silence > self._settings.lease else WorkerState.READY
+        if time.monotonic() - self._heartbeat.heard > self._settings.lease:
+            return WorkerState.CUT_OFF
+        return WorkerState.STUCK if self._pools["thread"].is_stuck else WorkerState.READY
 
     @property
     def finished(self) -> int:
@@ -296,6 +319,17 @@ class Shift:
         self._canceller.look()
         self._ticker.wake()
         self._pauses.look()
+        self._overflow.look_again()
+
+    def _look_at_overflow(self) -> None:
+        self._overflow.look()
+
+    def _read_overflow(self) -> None:
+        self._reader.interrupt()
+        self._executor.nudge()
+
+    def _refill(self) -> None:
+        self._executor.refill()
 
     def _heed_pauses(self) -> None:
         """Something else is paused than before."""
@@ -346,6 +380,10 @@ class Shift:
             logger.error(  # noqa: TRY400  # the traceback would say nothing more
                 "could not %s (%s): other workers will take over after the lease", what, error
             )
+
+
+def _places_of(tasks: "Mapping[str, Task[..., object]]") -> "set[Place | None]":
+    return {task.spec.pool for task in tasks.values()}
 
 
 def _ticker_for(queue: "Producer") -> Ticker:

@@ -38,8 +38,6 @@ class Suspects:
         self._watched = 0  # suspects that started lately, that one not among them
         self._none_watched = asyncio.Event()
         self._none_watched.set()
-        self._opened = asyncio.Event()
-        self._opened.set()
 
     def admit(self, delivery: "Delivery") -> "Turn":
         """Say that a job is about to be run; not while this is closed.
@@ -52,13 +50,7 @@ class Suspects:
             self._none_watched.clear()
             return Turn(partial(self._mark, delivery), self._forget)
         self.is_closed = True  # from now on, so that those that are watched only get fewer
-        self._opened.clear()
         return Turn(partial(self._wait_alone, delivery), self._open)
-
-    async def wait_open(self) -> None:
-        """Wait until this is not closed. Cancelling is safe."""
-        while self.is_closed:
-            await self._opened.wait()
 
     async def _wait_alone(self, delivery: "Delivery") -> None:
         await self._none_watched.wait()
@@ -77,7 +69,6 @@ class Suspects:
 
     def _open(self) -> None:
         self.is_closed = False
-        self._opened.set()
         self._reopened()
 
 

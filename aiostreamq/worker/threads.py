@@ -6,76 +6,42 @@ could pile threads up without bound.
 """
 
 import asyncio
-import logging
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
-logger = logging.getLogger("aiostreamq.worker")
+if TYPE_CHECKING:
+    from aiostreamq.worker.runs import Run
 
 
 class Threads:
-    """A bounded pool, made when it is first needed."""
+    """The threads of a worker, made when they are first needed."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, most: int) -> None:
+        """Prepare; *most* is how many there can be. Who may have one, a `Pool` says."""
+        self._most = most
         self._pool: ThreadPoolExecutor | None = None
 
     async def call(
         self,
+        run: "Run",
         function: Callable[..., object],
         args: Sequence[object],
         kwargs: Mapping[str, object],
-        told: Mapping[str, object],
-        first: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> object:
-        """Run *function* in a thread, which awaits *first* in this loop before.
+        """Run *function* in a thread, which *run* has a place for.
 
-        Cancelling ends the waiting; a thread that has started runs to its end, which
-        is reported with what *told* says of the job.
+        Cancelling ends the waiting; the thread runs to its end.
         """
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._limit, thread_name_prefix="aiostreamq")
+            self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="aiostreamq")
         call = cast("Callable[[], object]", partial(copy_context().run, function, *args, **kwargs))
-        if first is not None:
-            call = partial(_call_after, first, asyncio.get_running_loop(), call)
-        running = self._pool.submit(call)
-        try:
-            return await asyncio.wrap_future(running)
-        except asyncio.CancelledError:
-            if running.running():
-                _report(running, told)
-            raise
+        run.thread = thread = self._pool.submit(call)
+        return await asyncio.wrap_future(thread)
 
     def close(self) -> None:
         """Start nothing more; threads that run are not waited for."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _call_after(
-    first: Callable[[], Coroutine[Any, Any, None]],
-    loop: asyncio.AbstractEventLoop,
-    call: Callable[[], object],
-) -> object:
-    asyncio.run_coroutine_threadsafe(first(), loop).result()
-    return call()
-
-
-def _report(running: "Future[object]", told: Mapping[str, object]) -> None:
-    logger.warning(
-        "job was given up, but a thread cannot be stopped: it goes on, and keeps its place until "
-        "it returns; give what it calls a timeout, or use executor='process'",
-        extra=told,
-    )
-    since = time.monotonic()
-    running.add_done_callback(
-        lambda _: logger.info(
-            "thread of a job that was given up has ended, %.1f s later",
-            time.monotonic() - since,
-            extra=told,
-        )
-    )

@@ -14,6 +14,7 @@ from aiostreamq.store.broker import Standing
 from aiostreamq.store.intake import Intake
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
+from aiostreamq.worker.overflow import Overflow
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.worker import LEASE
 from tests.chaos import detours
@@ -181,7 +182,9 @@ class Taken:
     finished: int = 0
     is_closed: bool = False
     running: list[Delivery] = field(default_factory=list[Delivery])
-    backlog: list[Delivery] = field(default_factory=list[Delivery])
+    fetched: int = 0
+    is_idle: bool = False
+    slots_left: int = 0
 
     def accept(self, deliveries: list[Delivery], cancelled: Sequence[Delivery] = ()) -> None:
         """Take deliveries over."""
@@ -209,7 +212,16 @@ async def read(bench: Bench) -> Call:
     broker = bench.spoiled.broker
     intake = Intake(broker, {"default": 1, "slow": 1}, strict=False)
     reader = Reader(
-        broker, intake, worker, taken, taken.held, lambda: 0, taken.settled, LEASE, lambda _: None
+        broker,
+        intake,
+        worker,
+        taken,
+        taken.held,
+        lambda: 0,
+        taken.settled,
+        LEASE,
+        lambda _: None,
+        Overflow({}, set, lambda: None),
     )
     reading = asyncio.ensure_future(reader.run())
 

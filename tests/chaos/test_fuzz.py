@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from aiostreamq import Job, JobError, Queue, Worker
-from aiostreamq.model.keys import GROUP
+from aiostreamq.model.keys import GROUP, RESERVED
 from aiostreamq.store.roster import Roster
 from tests.chaos import garbage
 from tests.support.redis_server import RedisServer
@@ -29,7 +29,7 @@ BATCH = 1_000
 OWN = 10
 
 PREFIX = "aiostreamq:{default}:"
-STREAMS = ("stream:default", "stream:slow", "stream:returned")
+STREAMS = tuple(f"stream:{name}" for name in ("default", "slow", *RESERVED))
 TASKS = ("echo", "echo", "typed", "broken", "blocking", "unknown", "unknown.too")
 
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
-from aiostreamq.model.keys import GROUP
+from aiostreamq.model.keys import GROUP, RESERVED
 from aiostreamq.model.outcome import JobState, encode_ended
 from aiostreamq.store.broker import ID_MS, Standing
 from aiostreamq.store.control import ControlStream
@@ -18,7 +18,7 @@ from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
 if TYPE_CHECKING:
     from aiostreamq.store.link import Reply
 
-STREAMS = {"stream:returned", "stream:default", "stream:slow"}
+STREAMS = {f"stream:{name}" for name in ("default", "slow", *RESERVED)}
 NAMED = b'{"task":"size","result_ttl":120}'
 
 

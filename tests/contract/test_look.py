@@ -1,6 +1,7 @@
 import orjson
 
 from aiostreamq.model.delivery import Mark, Postponement, Retrial
+from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.store.lookout import PAGE, SAMPLE, SAMPLE_BYTES, Lookout
 from aiostreamq.store.steering import Steering
 from tests.support.store import DEADLINE, Store
@@ -17,11 +18,8 @@ async def test_empty(store: Store) -> None:
     """Of nothing there is nothing."""
     view = await Lookout(store.broker).view()
     assert (view.delayed, view.due_ms, view.dead, view.parked_tasks) == (0, -1, 0, {})
-    assert [lane[:4] for lane in view.lanes] == [
-        ("returned", 0, 0, ""),
-        ("default", 0, 0, ""),
-        ("slow", 0, 0, ""),
-    ]
+    lanes = ("returned", "default", "slow", *OVERFLOW.values())
+    assert [lane[:4] for lane in view.lanes] == [(lane, 0, 0, "") for lane in lanes]
 
 
 async def test_no_streams(store: Store) -> None:
@@ -38,7 +36,7 @@ async def test_lanes(store: Store) -> None:
     await store.enqueue("c", envelope=call("keep"))
     await store.enqueue("d", lane="slow", envelope=call("size"))
     view = await Lookout(store.broker).view()
-    _, default, slow = view.lanes
+    _, default, slow, *_ = view.lanes
     assert (default.waiting, default.running) == (1, 2)
     assert (default.waiting_tasks, default.running_tasks) == ({"keep": 1}, {"size": 2})
     assert (slow.waiting, slow.running, slow.waiting_tasks) == (1, 0, {"size": 1})

@@ -2,12 +2,12 @@ import orjson
 import pytest
 
 from aiostreamq.model.delivery import Delivery, Mark, Settlement
-from aiostreamq.model.keys import GROUP
+from aiostreamq.model.keys import GROUP, RESERVED
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.broker import ID_MS, INBOX_MS, NOTICE_BYTES, SETTLE_LIMIT
 from tests.support.store import ENVELOPE, HOUR_MS, Store, outcome_of
 
-STREAMS = {"stream:returned", "stream:default", "stream:slow"}
+STREAMS = {f"stream:{name}" for name in ("default", "slow", *RESERVED)}
 
 
 async def test_outcome_is_kept(store: Store) -> None:

@@ -1,14 +1,14 @@
 import asyncio
 
-from aiostreamq.model.keys import GROUP
+from aiostreamq.model.keys import GROUP, RESERVED
 from tests.support.store import Store
 
 
 async def test_streams_and_groups(store: Store) -> None:
-    """Opening makes a stream and a group for each lane, and one for returned work."""
-    streams = {"stream:returned", "stream:default", "stream:slow"}
-    assert await store.key_names() == streams
-    for lane in ("returned", "default", "slow"):
+    """Opening makes a stream and a group for each lane, and for what workers hand on."""
+    lanes = ("default", "slow", *RESERVED)
+    assert await store.key_names() == {f"stream:{lane}" for lane in lanes}
+    for lane in lanes:
         assert await store.pending(lane) == 0
 
 

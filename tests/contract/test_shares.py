@@ -46,7 +46,7 @@ class Lanes:
         read = await self._intake.read(self._store.link, "w1", count, None)
         lane_at = self._store.broker.lane_at
         taken = Counter(dict.fromkeys(self.weights, 0))
-        taken.update(lane_at(one.stream) for one in read.deliveries)
+        taken.update(str(lane_at(one.stream)) for one in read.deliveries)
         assert taken.total() == min(count, self.waiting.total())
         self.waiting.subtract(taken)
         return taken

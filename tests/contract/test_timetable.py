@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from aiostreamq.model.cron import Every
+from aiostreamq.model.keys import RESERVED
 from aiostreamq.model.schedule import Definition, Rules, job_id
 from aiostreamq.model.unreadable import UnreadableSchedule
 from aiostreamq.store.link import CommandError
@@ -361,9 +362,8 @@ async def test_forgotten_schedule(scene: Scene) -> None:
         assert await scene.table.remove(name, 5)
         assert not await scene.table.remove(name, 5)
     assert await scene.table.fire([tick(one) for one in due]) == [0, 0]
-    assert await scene.store.key_names() == {
-        "control", "stream:default", "stream:slow", "stream:returned",
-    }  # fmt: skip
+    streams = {f"stream:{name}" for name in ("default", "slow", *RESERVED)}
+    assert await scene.store.key_names() == {"control", *streams}
 
 
 async def test_leftover_is_forgotten(scene: Scene) -> None:

@@ -230,7 +230,7 @@ async def test_has_not_begun(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> N
 
     async with busy_worker(queue) as worker:
         executor = executor_of(worker)
-        executor.concurrency = 2
+        executor.slots.capacity = 2
         job = await hang.enqueue()
         [delivery] = await fetch_ahead(queue, worker)
         executor.cancel(delivery.stream, delivery.entry)

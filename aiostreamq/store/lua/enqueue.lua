@@ -3,7 +3,8 @@
 -- KEYS[1..]  streams
 -- ARGV[1]    prefix of the queue's keys
 -- ARGV[2]    inbox of the caller, told of the ends of the jobs marked 1
--- ARGV[3]    max_length: how many jobs a stream may hold, those that run included; 0 for any number
+-- ARGV[3]    max_length: how many jobs a stream may hold, those that run included; 0 for any number.
+--            What has overflowed counts in each: from which lane it came nobody knows
 -- ARGV[4..]  four for each job:
 --              id
 --              stream, an index into KEYS
@@ -19,9 +20,15 @@ local prefix, inbox, max_length = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local job_prefix, result_prefix = prefix .. 'job:', prefix .. 'result:'
 local lane_at = string.len(prefix) + string.len('stream:') + 1
 local refused, room = {}, {}
+local overflowed = 0
+
+if max_length > 0 then
+  overflowed = redis.call('XLEN', prefix .. 'stream:overflow:thread')
+    + redis.call('XLEN', prefix .. 'stream:overflow:process')
+end
 
 local function is_full(stream)
-  local left = room[stream] or max_length - redis.call('XLEN', stream)
+  local left = room[stream] or max_length - overflowed - redis.call('XLEN', stream)
   room[stream] = left - 1
   return left < 1
 end

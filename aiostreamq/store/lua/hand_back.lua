@@ -3,7 +3,8 @@
 -- KEYS[1..]  streams
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
--- ARGV[3]    where they go: the stream of returned work or of a lane, an index into KEYS
+-- ARGV[3]    where they go: an index into KEYS. Workers with free threads or processes are told
+--            of what goes to an overflow stream
 -- ARGV[4..]  two for each delivery: stream (an index into KEYS), entry
 --
 -- Returns how many were handed back; those of others are left alone. The next
@@ -44,6 +45,10 @@ for at = 4, #ARGV, 2 do
     redis.call('XDEL', stream, entry)
     handed = handed + 1
   end
+end
+if handed > 0 and string.find(lane, '^overflow:') then
+  -- Only a hint: they look now and then.
+  redis.pcall('XADD', prefix .. 'control', 'MAXLEN', '~', 1000, '*', 'say', lane)
 end
 count_noted_ends(prefix)
 return handed

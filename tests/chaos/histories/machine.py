@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
 from aiostreamq.model.delivery import Delivery, Settlement
+from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
@@ -22,7 +23,7 @@ from tests.support.store import HOUR_MS, Store
 if TYPE_CHECKING:
     from aiostreamq.store.line import Line
 
-LINES = (RETURNED, "default", "slow")
+LINES = (RETURNED, "default", "slow", *OVERFLOW.values())
 
 LEASE_MS = 1_000
 

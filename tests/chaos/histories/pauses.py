@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiostreamq.model.keys import RESERVED
 from tests.chaos.histories.job import TASKS
 
 if TYPE_CHECKING:
@@ -54,4 +55,4 @@ class Pauses:
 
 def lane_of(job: Job) -> str:
     """Where a job belongs that was delivered."""
-    return TASKS[job.call.task] if job.line == RETURNED else job.line
+    return TASKS[job.call.task] if job.line in RESERVED else job.line

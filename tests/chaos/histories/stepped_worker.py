@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+    from aiostreamq.model.place import Place
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.store.reading import Read
@@ -72,6 +73,10 @@ class SteppedWorker:
         """Read what is new."""
         return await self._intake.read(self._store.link, self.name, most, None)
 
+    async def read_overflow(self, most: int, place: Place) -> Read:
+        """Read what others had no room for."""
+        return await self._intake.read_overflow(self._store.link, self.name, most, place)
+
     async def read_own(self) -> Read:
         """Read again all that was sent here and has not ended."""
         return await self._store.broker.read_own(self._store.link, self.name, MANY)
@@ -95,7 +100,7 @@ class SteppedWorker:
         calls = cast("Calls", _NoCalls(found.run))
         ways = _Ways(found, self._store.broker, self.pauses)
         return Executor(
-            _TASKS, MANY, calls, self.clock, _Ends(found), ways, _NoSuspects(), lambda: False
+            _TASKS, MANY, {}, calls, self.clock, _Ends(found), ways, _NoSuspects(), lambda: False
         )
 
 
@@ -150,8 +155,6 @@ class _NoSuspects:
     def admit(self, delivery: Delivery) -> _Turn:
         assert delivery.deaths
         return _Turn()
-
-    async def wait_open(self) -> None: ...
 
 
 class _Turn:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended, encode_unreadable
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.machine import (
@@ -24,11 +25,14 @@ from tests.chaos.histories.whereabouts import state_of
 from tests.support.store import HOUR_MS
 
 if TYPE_CHECKING:
+    from aiostreamq.model.place import Place
     from aiostreamq.store.reading import Read
     from tests.chaos.histories.stepped_worker import SteppedWorker
 
 UNREADABLE = encode_unreadable("why")
 
+
+places = st.sampled_from(tuple(OVERFLOW))
 
 #: Somebody has something, or could have.
 has_work = precondition(lambda self: self.hands or self.model.has_any("queued"))
@@ -116,6 +120,26 @@ class Workers(Machine):
         handed = sum(self.model.hand_back(held(one)) for one in chosen)
         self.check(lambda: self.store.broker.hand_back(chosen), handed)
         self.repeatable(lambda: self.store.broker.hand_back(chosen), 0)
+
+    @has_work
+    @rule(at=picks, place=places)
+    def overflow(self, at: list[int], place: "Place") -> None:
+        """A worker has no thread, or process, for jobs that it was sent."""
+        chosen, lane = self.let_go(at), OVERFLOW[place]
+        handed = sum(self.model.hand_back(held(one), lane) for one in chosen)
+        self.check(lambda: self.store.broker.hand_back(chosen, lane), handed)
+        self.repeatable(lambda: self.store.broker.hand_back(chosen, lane), 0)
+
+    @rule(worker=workers, most=st.integers(1, 3), place=places)
+    def read_overflow(self, worker: str, most: int, place: "Place") -> None:
+        """A worker that has some free takes what others had none for."""
+        reader = self.workers[worker]
+        found = self.run(reader.read_overflow(most, place))
+        expected = self.model.read(worker, {OVERFLOW[place]: most})
+        assert [held(one) for one in found.deliveries] == [
+            (job.id, job.number, job.attempt) for job in expected
+        ]
+        self.arrive(reader, found)
 
     @has_work
     @rule(at=picks)

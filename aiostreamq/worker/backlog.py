@@ -1,0 +1,70 @@
+"""What a worker was sent and has not started."""
+
+from collections import deque
+from collections.abc import Collection, Iterator
+from itertools import chain
+
+from aiostreamq.model.delivery import Delivery
+
+# Seconds for which a delivery can be on its way from Redis after a word about it has come.
+ON_THE_WAY = 60.0
+
+
+class Backlog:
+    """Deliveries in the order in which they are to start: each kind in a line of its own."""
+
+    def __init__(self, waiting: Collection[deque[Delivery]]) -> None:
+        """Begin with nothing; *waiting* are the lines of the pools."""
+        self.fresh: deque[Delivery] = deque()  #: not looked at
+        self.aside: deque[Delivery] = deque()  #: not to start in a lent slot
+        self._lines = (*waiting, self.aside, self.fresh)
+
+    def __bool__(self) -> bool:
+        return any(self._lines)
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return chain.from_iterable(self._lines)
+
+    def pop(self, stream: int, entry: bytes) -> Delivery | None:
+        """Take a delivery out, None if it is not here."""
+        for line in self._lines:
+            for delivery in line:
+                if delivery.entry == entry and delivery.stream == stream:
+                    line.remove(delivery)
+                    return delivery
+        return None
+
+    def pop_suspects(self) -> list[Delivery]:
+        """Take out what was with workers when they died."""
+        suspects = [delivery for delivery in self if delivery.deaths]
+        for delivery in suspects:
+            self.pop(delivery.stream, delivery.entry)
+        return suspects
+
+    def clear(self) -> list[Delivery]:
+        """Take all out."""
+        unstarted = list(self)
+        for line in self._lines:
+            line.clear()
+        return unstarted
+
+
+class CancelMarks:
+    """Cancelled jobs that may still be on their way here, as (place of the stream, entry)."""
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[int, bytes], float] = {}  # when, oldest first
+
+    def __bool__(self) -> bool:
+        return bool(self._asked)
+
+    def put(self, key: tuple[int, bytes], now: float) -> None:
+        """Mark one at *now* (loop time), and forget those of other workers' jobs."""
+        asked = self._asked
+        while asked and next(iter(asked.values())) < now - ON_THE_WAY:
+            del asked[next(iter(asked))]
+        asked[key] = now
+
+    def take(self, key: tuple[int, bytes]) -> bool:
+        """Whether one is marked, which is forgotten then."""
+        return self._asked.pop(key, None) is not None

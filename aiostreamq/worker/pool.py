@@ -1,0 +1,183 @@
+"""The threads, or the processes, of a worker: how many are free, and which jobs wait for one.
+
+A job of a `def` task starts when it has a place here, and not before: until then it takes no slot,
+and its timeout does not run. Few jobs wait: what cannot start soon goes to the queue's overflow
+stream, which workers with free places read.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from aiostreamq.model.plan import AHEAD, Pace
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Callable
+
+    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.place import Place
+    from aiostreamq.worker.runs import Run
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# Seconds that a job waits while no place comes free. Then the jobs here are long ones, and
+# whoever has a free place may have it sooner.
+PATIENCE = 1.0
+
+# More jobs than this do not wait, however quick the ones before them are.
+MOST_WAITING = 500
+
+
+class Pool:
+    """Counts the places of one kind, and keeps the jobs that wait for one."""
+
+    def __init__(
+        self,
+        place: "Place",
+        limit: int,
+        overflow: "Callable[[Place, list[Delivery]], None]",
+        freed: "Callable[[], None]",
+        moved: "Callable[[], None]",
+    ) -> None:
+        """Describe a pool; nothing is started here.
+
+        Args:
+            place: What its places are.
+            limit: How many there are.
+            overflow: Takes jobs that are not to wait here.
+            freed: Called if a place comes free without the end of a run.
+            moved: Called if one comes free in any way.
+        """
+        self.place: Place = place
+        self.limit = limit
+        self.stuck = 0  #: threads that run on after their jobs were given up
+        self.lent = 0  #: places whose runs wait for other jobs of the queue
+        self.waiting: deque[Delivery] = deque()  #: oldest first
+        self._busy = 0
+        self._overflow = overflow
+        self._freed = freed
+        self._moved = moved
+        self._loop = asyncio.get_running_loop()
+        self._moved_at = 0.0  # loop time when a place was taken or given back last
+        self._finished = 0
+        self._pace = Pace()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def most(self) -> int:
+        """How many places there can be: stuck ones are replaced once, and lent ones too."""
+        return 3 * self.limit
+
+    @property
+    def free(self) -> int:
+        """How many places are free."""
+        extra = min(self.stuck, self.limit) + min(self.lent, self.limit)
+        return self.limit + extra - self._busy
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether all places are stuck, those included that replaced others."""
+        return self.stuck >= 2 * self.limit
+
+    @property
+    def room(self) -> int:
+        """How many more jobs may come: those that can start now, and more if they are quick."""
+        quick = self._quick() if self._is_moving() else 0
+        return max(0, self.free) + quick - len(self.waiting)
+
+    @property
+    def backlog_room(self) -> int:
+        """How many more jobs may come while nothing else can be read than jobs for this pool."""
+        return max(0, self.free) + self._allowed() - len(self.waiting)
+
+    def take(self, delivery: "Delivery") -> bool:
+        """Take a place for a job, or have the job wait; returns whether it has a place."""
+        if self.free > 0:
+            self._busy += 1
+            self._moved_at = self._loop.time()
+            return True
+        self.waiting.append(delivery)
+        if self._timer is None:
+            self._arm()
+        return False
+
+    def end(self, run: "Run") -> None:
+        """A run is over. Its place is free, unless its thread runs on."""
+        thread = run.thread
+        if thread is not None and not thread.done():
+            self._keep_stuck(thread, run)
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._busy -= 1
+        self._finished += 1
+        self._moved_at = self._loop.time()
+        self._moved()
+
+    def _keep_stuck(self, thread: "concurrent.futures.Future[object]", run: "Run") -> None:
+        self.stuck += 1
+        about: dict[str, object] = {"task": run.spec.name, "job_id": run.delivery.job_id}
+        logger.warning(
+            "job was given up, but a thread cannot be stopped: it goes on (%d of %d threads are "
+            "stuck); give what it calls a timeout, or use executor='process'",
+            self.stuck,
+            2 * self.limit,
+            extra=about,
+        )
+        if self.is_stuck:
+            logger.error(
+                "all threads are stuck in jobs that were given up: this worker runs no `def` task "
+                "until one of them returns; restart it, or run it with --workers, which does so"
+            )
+            self._shed()
+        since = time.monotonic()
+
+        def ended(_: object) -> None:
+            with suppress(RuntimeError):  # the loop has ended: nothing is counted any more
+                self._loop.call_soon_threadsafe(self._unstick, since, about)
+
+        thread.add_done_callback(ended)
+
+    def _unstick(self, since: float, about: dict[str, object]) -> None:
+        self.stuck -= 1
+        seconds = time.monotonic() - since
+        logger.info(
+            "thread of a job that was given up has ended, %.1f s later", seconds, extra=about
+        )
+        self._give_back()
+        self._freed()
+
+    def _is_moving(self) -> bool:
+        return not self.is_stuck and self._loop.time() - self._moved_at <= PATIENCE
+
+    def _quick(self) -> int:
+        """How many jobs the places will end in the next moment, at their pace so far."""
+        self._pace.look(self._finished, self._loop.time())
+        return self._pace.prefetch(MOST_WAITING)
+
+    def _allowed(self) -> int:
+        """How many jobs may wait."""
+        return max(self.limit, self._quick()) if self._is_moving() else 0
+
+    def _arm(self) -> None:
+        if len(self.waiting) > self._allowed():
+            self._timer = self._loop.call_later(AHEAD, self._shed)
+        else:
+            self._timer = self._loop.call_at(self._moved_at + PATIENCE, self._shed)
+
+    def _shed(self) -> None:
+        """Part with the latest of those that wait, if they are too many."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        excess = len(self.waiting) - self._allowed()
+        if excess > 0:
+            latest = [self.waiting.pop() for _ in range(excess)]
+            self._overflow(self.place, latest[::-1])
+        if self.waiting:
+            self._arm()

@@ -1,0 +1,146 @@
+"""The slots of a worker, and the runs that lend theirs: they wait for other jobs of the queue.
+
+Parents that await their children would hold all slots, and no child could ever start. So a run
+that awaits a job of its own queue lends its slot, and its thread or process, until the job ends.
+No more than `concurrency` slots are lent.
+
+A lent slot is for children. Jobs of tasks that are known to await others are set aside as long as
+only lent slots are free, or parents would take those too. If nothing moves, because the children
+are parents themselves, they get one after the other, but for the last.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from aiostreamq.worker.runs import Run
+
+logger = logging.getLogger("aiostreamq.worker")
+
+# How many jobs are kept unstarted, for each slot, because only lent slots are free.
+MOST_ASIDE = 10
+
+# Seconds in which all runs have awaited other jobs, and nothing else has started.
+STANDSTILL = 0.05
+
+
+class Slots:
+    """How many jobs may run at once."""
+
+    def __init__(
+        self,
+        concurrency: int,
+        queue: str,
+        running: "Collection[object]",
+        freed: "Callable[[], None]",
+    ) -> None:
+        """Describe the slots.
+
+        Args:
+            concurrency: How many there are.
+            queue: Its name: runs lend their slots while they await a job of it.
+            running: The runs that have a slot.
+            freed: Called if more jobs may start.
+        """
+        self.concurrency = concurrency
+        self.queue = queue  #: its name
+        self.capacity = concurrency  #: how many may run now
+        self.parents: set[str] = set()  #: tasks whose runs have awaited others; while any does
+        self._running = running
+        self._freed = freed
+        self._waits: Counter[Run] = Counter()  # how many jobs each run awaits
+        self._is_reported = False
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stands_still = False
+
+    @property
+    def most_aside(self) -> int:
+        """How many jobs may be kept unstarted while only lent slots are free."""
+        return MOST_ASIDE * self.concurrency
+
+    def lend(self, run: "Run") -> None:
+        """A run begins to await a job of its queue."""
+        if run.is_over:
+            return  # a task that it has left behind
+        self._waits[run] += 1
+        if self._waits[run] == 1:
+            self.parents.add(run.spec.name)
+            if run.pool is not None:
+                run.pool.lent += 1
+            self._count()
+            self._report()
+            self._freed()
+
+    def take_back(self, run: "Run") -> None:
+        """A run awaits one job less; it runs on at once, even if its slot is taken."""
+        if run not in self._waits:
+            return
+        self._waits[run] -= 1
+        if not self._waits[run]:
+            self.forget(run)
+
+    def forget(self, run: "Run") -> None:
+        """A run awaits nothing any more, as it may be over."""
+        if self._waits.pop(run, None) is not None:
+            if run.pool is not None:
+                run.pool.lent -= 1
+            self._count()
+        self._watch()
+
+    @property
+    def takes_parents(self) -> bool:
+        """Whether a job may start that is known to await others."""
+        running = len(self._running)
+        is_last = running >= 2 * self.concurrency - 1
+        return running < self.concurrency or (self._stands_still and not is_last)
+
+    def is_kept_from(self, task: str) -> bool:
+        """Whether a job of *task*, which is about to start, is not to."""
+        if task not in self.parents:
+            return False
+        takes_it = self.takes_parents
+        self._stands_still = False
+        return not takes_it
+
+    def _count(self) -> None:
+        self.capacity = self.concurrency + min(len(self._waits), self.concurrency)
+        if not self._waits:
+            self._is_reported = False
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._timer is None and self._do_all_wait():
+            self._timer = self._loop.call_later(STANDSTILL, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._do_all_wait():
+            self._stands_still = True
+            self._freed()
+
+    def _do_all_wait(self) -> bool:
+        return len(self._waits) >= len(self._running) >= self.concurrency
+
+    def _report(self) -> None:
+        waiting = len(self._waits)
+        if waiting >= 2 * self.concurrency:
+            logger.error(
+                "%d of %d slots wait for jobs of this queue, the lent ones among them: nothing can "
+                "start until one of those jobs ends elsewhere; raise concurrency, or return the "
+                "ids of jobs instead of awaiting them",
+                waiting,
+                2 * self.concurrency,
+            )
+        elif waiting >= self.concurrency and not self._is_reported:
+            self._is_reported = True
+            logger.warning(
+                "%d of %d slots wait for jobs of this queue: they are lent to other jobs until "
+                "those end; raise concurrency if this happens often",
+                waiting,
+                self.concurrency,
+            )
