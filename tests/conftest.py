@@ -12,6 +12,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 import aiostreamq
+from tests.support.cluster import Cluster
 from tests.support.key_leaks import find_leaks
 from tests.support.redis_server import RedisServer
 
@@ -77,6 +78,13 @@ def own_redis_server() -> Iterator[RedisServer]:
     """A server for this test alone, which may do with it what it likes."""
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster that all tests share. Each moves the slots of queues of its own."""
+    with Cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 SLEEPS: dict[str, str] = {
     "support/waiting.py::wait_until": "the one place that looks again after a while",
     "support/redis_server.py::_wait_until_ready": "a process says nothing when it is ready",
+    "support/cluster.py::_wait_until_ready": "the same of the nodes of a cluster",
     "support/proxy.py::_chunks": "to be slow is what it is asked for",
     "chaos/rhythm.py::pause": "faults come at a rhythm, whatever the jobs do",
     "chaos/rhythm.py::pause_about": "the same",
