@@ -56,6 +56,15 @@ class Connector(Protocol):
         """Learn which server *link* leads to."""
         ...
 
+    def redirect(self, host: str, port: int) -> None:
+        """Open the next links to another node of the cluster.
+
+        Args:
+            host: Its host; empty is the one that was connected to last.
+            port: Its port.
+        """
+        ...
+
 
 class RedisConnector:
     """Opens links with a pool's way of connecting, but not its way of talking."""
@@ -81,12 +90,20 @@ class RedisConnector:
         if not _is_unix(pool):
             options["socket_keepalive"] = True
         self._options = options
+        # A socket file and a sentinel's service lead to one server only.
+        self._can_be_redirected = self._discovery is None and not _is_unix(pool)
+        self._redirection: dict[str, Any] = {}  # host and port, once a cluster has told others
 
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
         """Connect as the pool would."""
         from redis.exceptions import AuthenticationError, RedisError
 
-        options: dict[str, Any] = {**self._options, "client_name": CLIENT_NAME + role}
+        redirection = self._redirection
+        options: dict[str, Any] = {
+            **self._options,
+            **redirection,
+            "client_name": CLIENT_NAME + role,
+        }
         try:
             if self._discovery is not None:
                 options["connection_pool"] = Found(await self._discovery.find())
@@ -95,7 +112,14 @@ class RedisConnector:
         except AuthenticationError as error:
             raise _refusal(error) from error
         except (RedisError, OSError) as error:
-            raise LinkLost(f"cannot connect to Redis: {error}") from error
+            if not redirection:
+                raise LinkLost(f"cannot connect to Redis: {error}") from error
+            # Maybe that node has gone. The one of the URL is asked again where the queue is.
+            self._redirection = {}
+            node = "{host}:{port}".format_map(redirection)
+            raise LinkLost(
+                f"cannot connect to {node}, where the cluster has this queue: {error}"
+            ) from error
         except RuntimeError as error:
             # What uvloop says where asyncio says nothing: it broke before the first word went out.
             if "handler is closed" not in str(error):
@@ -116,8 +140,14 @@ class RedisConnector:
         try:
             return server_of(cast("bytes", await link.call("INFO", "server")))
         except CommandError:
-            # Some hosted servers forbid INFO. They are not older than 6.2.
-            return Server((6, 2), "Redis (version not told)")
+            # Some hosted servers forbid INFO. They are not older than 6.2, and may be a cluster.
+            return Server((6, 2), "Redis (version not told)", is_cluster=True)
+
+    def redirect(self, host: str, port: int) -> None:
+        """Open the next links to another node, until it can not be reached any more."""
+        if self._can_be_redirected:
+            last = self._redirection or self._options
+            self._redirection = {"host": host or last.get("host", "localhost"), "port": port}
 
 
 class MemoryConnector:
@@ -137,6 +167,9 @@ class MemoryConnector:
         """The one there is."""
         del link
         return MEMORY
+
+    def redirect(self, host: str, port: int) -> None:
+        """Never called: there is no other node."""
 
 
 def connector_for(where: Where) -> Connector:

@@ -20,6 +20,9 @@ class Remedy(Enum):
 REMEDIES = {
     "LOADING": Remedy.AGAIN,
     "BUSY": Remedy.AGAIN,
+    "MOVED": Remedy.AGAIN,
+    # Not followed to where it leads: half of the queue may still be here (decision 0010).
+    "ASK": Remedy.AGAIN,
     "TRYAGAIN": Remedy.AGAIN,
     "CLUSTERDOWN": Remedy.AGAIN,
     "MASTERDOWN": Remedy.AGAIN,
@@ -34,16 +37,29 @@ REMEDIES = {
 }
 
 # These mean that another server is in charge now: the link leads to the wrong one.
-_ELSEWHERE = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})
+_ELSEWHERE = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED", "MOVED"})
 
 # Errors without a code of their own, by what they say.
 ON_A_REPLICA = "cannot be used with replica instances"
 TOO_MANY_CLIENTS = "max number of clients reached"
+# What is said inside of scripts instead of ASK and TRYAGAIN, by all servers and by Redis 8 and
+# Valkey 8 to which a slot moves; and instead of CLUSTERDOWN, if reads are allowed then.
+SLOT_MOVES_IN_SCRIPT = ("attempted to access a non local key", "during rehashing of the slot")
+DOWN_IN_SCRIPT = "while the cluster is down"
 # What is said inside of scripts instead of NOPERM, by Redis up to 7.0 and by newer ones.
 NO_RIGHT_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 
-# Whose business it is, where trying again is no use. Redis's own words follow.
+_AGAIN = (ON_A_REPLICA, TOO_MANY_CLIENTS, *SLOT_MOVES_IN_SCRIPT, DOWN_IN_SCRIPT)
+
+_SLOT_MOVES = (
+    "the cluster is moving this queue to another node, and the queue waits until that is done"
+)
+
+# What it means for the queue, and whose business it is. Redis's own words follow.
 ADVICE = {
+    "MOVED": "the cluster has this queue on another node",
+    "ASK": _SLOT_MOVES,
+    "TRYAGAIN": _SLOT_MOVES,
     "OOM": "Redis is full (maxmemory), so it takes no new jobs until workers have ended some: "
     "try later, or give it more memory",
     "WRONGTYPE": "another program has written to a key of this queue",
@@ -60,7 +76,7 @@ def remedy_for(error: Exception) -> Remedy:
         return Remedy.AGAIN
     if isinstance(error, CommandError):
         told = str(error)
-        if ON_A_REPLICA in told or TOO_MANY_CLIENTS in told:
+        if any(words in told for words in _AGAIN):
             return Remedy.AGAIN
         return next((REMEDIES[w] for w in _words(error) if w in REMEDIES), Remedy.NONE)
     return Remedy.NONE
@@ -74,12 +90,27 @@ def is_elsewhere(error: Exception) -> bool:
     return any(word in _ELSEWHERE for word in _words(error))
 
 
+def moved_to(error: Exception) -> tuple[str, int] | None:
+    """Where a cluster says that the queue is: host and port, if *error* says so.
+
+    The host is empty if it is the one that was asked.
+    """
+    code, _, told = str(error).partition(" ")
+    if code != "MOVED":
+        return None
+    host, _, port = told.partition(" ")[2].rpartition(":")
+    # A node that is to be called by a name, and has none, is called "?".
+    return (host, int(port)) if host != "?" and port.isdecimal() else None
+
+
 def with_advice(error: Exception) -> Exception:
     """Return *error* as callers shall see it: whose business it is, and Redis's own words."""
     if not isinstance(error, CommandError):
         return error
     if any(words in str(error) for words in NO_RIGHT_IN_SCRIPT):
         advice = ADVICE["NOPERM"]
+    elif any(words in str(error) for words in SLOT_MOVES_IN_SCRIPT):
+        advice = _SLOT_MOVES
     else:
         advice = next((ADVICE[word] for word in _words(error) if word in ADVICE), None)
     return error if advice is None else CommandError(f"{advice} ({error})")

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, TypeVar
 
 from aiostreamq.store.connector import REPLY_TIMEOUT, Connector, unreachable
-from aiostreamq.store.failures import Remedy, is_elsewhere, remedy_for, with_advice
+from aiostreamq.store.failures import Remedy, is_elsewhere, moved_to, remedy_for, with_advice
 from aiostreamq.store.link import CommandError, Link, LinkLost
 
 if TYPE_CHECKING:
@@ -152,9 +152,11 @@ class Line:
             if (advised := with_advice(error)) is not error:
                 raise advised from error
             raise error
-        self._trouble = error
-        outage.tell(error)
+        self._trouble = with_advice(error)
+        outage.tell(self._trouble)
         if is_elsewhere(error):
+            if (address := moved_to(error)) is not None:
+                self._connector.redirect(*address)
             self.drop()
         if remedy is Remedy.REPAIR and repair is not None:
             await self._try_repair(repair)

@@ -13,6 +13,8 @@ class Server:
 
     version: tuple[int, ...]  #: as Redis counts: Valkey says 7.2 for what it is compatible with
     name: str  #: for people: "Redis 7.0.15", "Valkey 8.0.1"
+    #: whether it is a node of a cluster, which may move a queue to another node at any time
+    is_cluster: bool = False
 
     @property
     def takes_script_flags(self) -> bool:
@@ -44,4 +46,6 @@ def server_of(info: bytes) -> Server:
         raise UnsupportedServer(
             f"{name} is too old: aiostreamq needs Redis 6.2 or newer, or Valkey"
         )
-    return Server(version, name)
+    # Newer Valkeys have their own name for it.
+    mode = facts.get("redis_mode", facts.get("server_mode"))
+    return Server(version, name, is_cluster=mode == "cluster")

@@ -14,4 +14,5 @@ def test_every_error_that_is_known_is_told() -> None:
     told = {name for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)}
     known = {*failures.REMEDIES, *failures.ADVICE}
     known |= {failures.ON_A_REPLICA, failures.TOO_MANY_CLIENTS, *failures.NO_RIGHT_IN_SCRIPT}
+    known |= {*failures.SLOT_MOVES_IN_SCRIPT, failures.DOWN_IN_SCRIPT}
     assert told == known

@@ -1,7 +1,7 @@
 import pytest
 
 from aiostreamq import AioStreamQError
-from aiostreamq.store.failures import Remedy, is_elsewhere, remedy_for, with_advice
+from aiostreamq.store.failures import Remedy, is_elsewhere, moved_to, remedy_for, with_advice
 from aiostreamq.store.link import CommandError, LinkLost
 
 SHA = "6b1bf486c81ceb7edf3c093f4c48582e38c0e791"
@@ -36,7 +36,16 @@ TOLD = [
     ("ERR unknown command 'XREADGROUP'", Remedy.NONE),
     ("ERR value is not an integer or out of range", Remedy.NONE),
     ("WRONGPASS invalid username-password pair or user is disabled.", Remedy.NONE),
-    ("MOVED 3999 127.0.0.1:6381", Remedy.NONE),
+    ("MOVED 3999 127.0.0.1:6381", Remedy.AGAIN),
+    ("ASK 3999 127.0.0.1:6381", Remedy.AGAIN),
+    (OLD + "@user_script: 37: Lua script attempted to access a non local key in", Remedy.AGAIN),
+    ("ERR Script attempted to access a non local key in a cluster node" + NEW, Remedy.AGAIN),
+    ("ERR Unable to execute command 'exists' in script because undeclared keys "
+     "were accessed during rehashing of the slot" + NEW, Remedy.AGAIN),
+    (OLD + "@user_script: 37: Lua script attempted to execute a write command "
+     "while the cluster is down and readonly", Remedy.AGAIN),
+    ("ERR Script attempted to execute a write command while the cluster is down "
+     "and readonly" + NEW, Remedy.AGAIN),
     ("NOSCRIPT No matching script. Please use EVAL.", Remedy.AGAIN),
     ("ERR max number of clients reached", Remedy.AGAIN),
     ("ERR WAIT cannot be used with replica instances. Please also note", Remedy.AGAIN),
@@ -71,6 +80,9 @@ def test_what_is_not_of_redis() -> None:
         ("UNBLOCKED force unblock from blocking operation", True),
         ("ERR max number of clients reached", True),
         ("ERR WAIT cannot be used with replica instances. Please also note", True),
+        ("MOVED 3999 127.0.0.1:6381", True),
+        ("ASK 3999 127.0.0.1:6381", False),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", False),
         ("LOADING Redis is loading the dataset in memory", False),
         ("OOM command not allowed when used memory > 'maxmemory'.", False),
     ],
@@ -78,6 +90,27 @@ def test_what_is_not_of_redis() -> None:
 def test_another_server_is_in_charge(told: str, elsewhere: bool) -> None:
     """Where the link leads to a server that may not write, it is opened anew."""
     assert is_elsewhere(CommandError(told)) is elsewhere
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ("MOVED 3999 127.0.0.1:6381", ("127.0.0.1", 6381)),
+        ("MOVED 3999 ::1:6381", ("::1", 6381)),
+        ("MOVED 3999 node-2.example.org:6381", ("node-2.example.org", 6381)),
+        ("MOVED 3999 :6381", ("", 6381)),
+        ("MOVED 3999 ?:6381", None),
+        ("MOVED 3999", None),
+        ("MOVED", None),
+        ("MOVED 3999 host:port", None),
+        ("ASK 3999 127.0.0.1:6381", None),
+        ("READONLY You can't write against a read only replica.", None),
+        (OLD + "MOVED 3999 127.0.0.1:6381", None),
+    ],
+)
+def test_where_the_queue_is(told: str, address: tuple[str, int] | None) -> None:
+    """A cluster tells which node has the queue, and only that is followed."""
+    assert moved_to(CommandError(told)) == address
 
 
 def test_code() -> None:
@@ -96,6 +129,10 @@ def test_code() -> None:
         (OLD + "@user_script: 37: The user executing the script can't run", "the Redis user"),
         ("ERR ACL failure in script: User default has no permissions" + NEW, "the Redis user"),
         ("NOAUTH Authentication required.", "put it in the URL"),
+        ("MOVED 3999 127.0.0.1:6381", "has this queue on another node"),
+        ("ASK 3999 127.0.0.1:6381", "is moving this queue"),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", "is moving this queue"),
+        ("ERR Script attempted to access a non local key in" + NEW, "is moving this queue"),
     ],
     ids=str,
 )

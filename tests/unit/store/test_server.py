@@ -22,6 +22,22 @@ def test_valkey() -> None:
     assert found == Server((7, 2, 4), "Valkey 8.0.1")
 
 
+@pytest.mark.parametrize(
+    ("facts", "is_cluster"),
+    [
+        ({"redis_mode": "cluster"}, True),
+        ({"server_mode": "cluster"}, True),
+        ({"redis_mode": "standalone"}, False),
+        ({"server_mode": "standalone"}, False),
+        ({"redis_mode": "sentinel"}, False),
+        ({}, False),
+    ],
+)
+def test_cluster(facts: dict[str, str], is_cluster: bool) -> None:
+    """Redis and newer Valkeys tell by different names whether this is a node of a cluster."""
+    assert server_of(info(redis_version="7.2.4", **facts)).is_cluster is is_cluster
+
+
 @pytest.mark.parametrize("version", ["6.0.16", "5.0.14", "2.8.0", "6.1.240"])
 def test_too_old(version: str) -> None:
     """It is refused with its version and what is needed."""
