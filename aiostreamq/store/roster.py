@@ -67,7 +67,9 @@ class Roster:
 
     async def census(self, lease_ms: int, *, thorough: bool) -> "Mapping[str, str]":
         """The beats of all workers by name; *thorough* finds those who never joined."""
-        if thorough:
+        # While a cluster moves the queue nobody can renew a lease, but the beats as they were can
+        # still be read. The script waits instead, so that nobody is taken for dead meanwhile.
+        if thorough or (await self._broker.open()).is_cluster:
             keys = [self._workers, *self._broker.streams]
             found = await self._broker.run("census", keys, [GROUP, lease_ms])
         else:

@@ -90,8 +90,9 @@ _PARTS = {
 
 
 @cache
-def _source(name: str) -> str:
-    return "\n".join(map(_file, (*_PARTS.get(name, ()), name)))
+def _source(name: str, *, on_cluster: bool) -> str:
+    guard = ("parts/guard",) if on_cluster else ()
+    return "\n".join(map(_file, (*guard, *_PARTS.get(name, ()), name)))
 
 
 def _file(name: str) -> str:
@@ -108,7 +109,8 @@ class Script:
         self.name = name
         # The line of flags is Redis 7's; 6.2 takes it for a syntax error.
         flags = name in _PASS_WHEN_FULL and server.takes_script_flags
-        self.source = ("#!lua flags=allow-oom\n" if flags else "") + _source(name)
+        source = _source(name, on_cluster=server.is_cluster)
+        self.source = ("#!lua flags=allow-oom\n" if flags else "") + source
         self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     async def run(

@@ -1,0 +1,268 @@
+"""A cluster moves the queue's slot: every script runs whole, or is refused before it writes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from aiostreamq.errors import QueueUnavailable
+from aiostreamq.model.delivery import Mark, Retrial, Settlement
+from aiostreamq.model.event import Emission
+from aiostreamq.model.keys import Keys
+from aiostreamq.model.outcome import JobState, encode_ended, encode_unreadable
+from aiostreamq.store.connector import connector_for
+from aiostreamq.store.events import EventStreams
+from aiostreamq.store.failures import Remedy, remedy_for
+from aiostreamq.store.graveyard import Graveyard, Revival, Span
+from aiostreamq.store.intake import Intake
+from aiostreamq.store.line import Line
+from aiostreamq.store.link import CommandError
+from aiostreamq.store.lookout import Lookout
+from aiostreamq.store.salvage import restore
+from aiostreamq.store.scripts import SCRIPTS, Script
+from aiostreamq.store.server import Server
+from aiostreamq.store.steering import Steering
+from aiostreamq.store.timetable import Tick, Timetable
+from tests.support.cluster import Cluster
+from tests.support.redis_server import RedisServer
+from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
+
+if TYPE_CHECKING:
+    from aiostreamq.store.link import Argument
+
+LONG_AGO = "1000"
+DEFINITION = b'{"task":"size","every":1000}'
+FAILED = encode_ended("size", 1, JobState.FAILED)
+
+Act = Callable[[], Awaitable[object]]
+
+
+class Call(NamedTuple):
+    """One call of a script."""
+
+    keys: Sequence[str]
+    arguments: Sequence[Argument]
+
+
+class Recorded(Exception):  # no error: it ends an act before the script is called
+    """A call has been noted, and was not sent."""
+
+
+async def fill(store: Store) -> list[Act]:
+    """Put jobs of every kind into a queue; returns a step for each script, in their order."""
+    broker, roster, schedule = store.broker, store.roster, store.schedule
+    steering, timetable, graveyard = Steering(broker), Timetable(broker), Graveyard(broker)
+    await roster.join("w1", 1_000, ["default"])
+    await roster.join("w2", 1_000, ["default"])
+    await store.enqueue("a", "b", "dead", "parked", mark=Mark.CALLER)
+    a, b, dead, parked = await store.read()
+    await broker.settle([Settlement(dead, HOUR_MS, FAILED, is_dead=True)], "w1")
+    await schedule.park([(parked, "t")])
+    await store.enqueue("waits", mark=Mark.CALLER)
+    await schedule.delay([("late", "slow", Mark.CALLER, LONG_AGO, ENVELOPE)], "me", DEADLINE)
+    await steering.cancel(["b"])
+    await steering.pause(["task:size"], "1")
+    await timetable.put("s", DEFINITION, 5000, DEADLINE, replace=False)
+    (due,) = (await timetable.due([])).due
+    (letter,) = [one async for page in graveyard.oldest_first(Span()) for one in page]
+    revival = Revival(letter.id, letter.job_id, 2, Mark.NOBODY, letter.envelope, b"[]")
+    tick = Tick(
+        "s", due.rev, due.at, due.held, 6000, 5000, "s-5000",
+        "default", "0", 0, "allow", 0, ENVELOPE,
+    )  # fmt: skip
+    new = ("new", "slow", Mark.CALLER, "+60000", ENVELOPE)
+    counted = Settlement(a, HOUR_MS, outcome_of(a), kind="size|done|1")
+    weights = {"default": 2, "slow": 1}
+    entries = [(a.stream, a.entry), (b.stream, b.entry)]
+    return [
+        lambda: broker.run("setup", broker.streams, ["another group"]),
+        lambda: store.enqueue("new", mark=Mark.CALLER),
+        lambda: broker.subscribe("me", ["a", "waits"]),
+        lambda: broker.echo("me", "word"),
+        lambda: store.settle(a, b),
+        lambda: broker.count([counted], "w1", 1),
+        lambda: broker.hand_back([a, b]),
+        lambda: broker.bury(entries, encode_unreadable("no"), "w1"),
+        lambda: broker.status("a"),
+        lambda: broker.leave("w2"),
+        lambda: roster.renew("w1", 1_000, b"{}"),
+        lambda: roster.census(1_000, thorough=False),
+        lambda: roster.reap("w1", "0 1000 default", 3),
+        lambda: Intake(broker, weights, strict=False).read(store.link, "w1", 9, None),
+        lambda: roster.mark(a),
+        lambda: schedule.delay([new], "me", DEADLINE),
+        schedule.promote,
+        lambda: schedule.retry([Retrial(a, 0), Retrial(b, 0)]),
+        lambda: restore(broker, [Retrial(a, 0)]),
+        lambda: schedule.park([(a, "t"), (b, "t")]),
+        lambda: schedule.release(["t"]),
+        lambda: broker.run("confirm", [store.keys.confirm], [HOUR_MS]),
+        lambda: graveyard.replay([revival]),
+        lambda: graveyard.purge([letter.id]),
+        lambda: EventStreams(broker).emit([Emission(a, 1, 0, HOUR_MS, "size", b"[[1]]")]),
+        lambda: steering.cancel(["a", "waits", "late", "parked"]),
+        lambda: timetable.put("new", DEFINITION, 5000, DEADLINE, replace=False),
+        lambda: timetable.declare([("code", DEFINITION, 5000)]),
+        lambda: timetable.due([]),
+        lambda: timetable.fire([tick]),
+        lambda: timetable.pause("s", DEADLINE),
+        lambda: timetable.remove("s", DEADLINE),
+        lambda: steering.pause(["lane:slow"], "0"),
+        lambda: steering.resume(["task:size"]),
+        steering.paused,
+        Lookout(broker).view,
+    ]
+
+
+async def record(store: Store, monkeypatch: pytest.MonkeyPatch) -> dict[str, Call]:
+    """Return a call of each script that would do something, as the queue stands."""
+    acts = await fill(store)
+    calls: dict[str, Call] = {}
+
+    async def run(
+        script: str, keys: Sequence[str], arguments: Sequence[Argument], *_: object
+    ) -> None:
+        calls[script] = Call(keys, arguments)
+        raise Recorded
+
+    async def run_on(_: object, *call: object) -> None:
+        await run(*call)  # pyright: ignore[reportArgumentType]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.broker, "run", run)
+        patched.setattr(store.broker, "run_on", run_on)
+        for act in acts:
+            with pytest.raises(Recorded):
+                await act()
+    assert calls.keys() == set(SCRIPTS)
+    return calls
+
+
+#: Which keys have moved, by stages of the move. What a script is called with is looked at before
+#: it begins, so the worst is if all those are on one side, and the others are not.
+STAGES: dict[str, Callable[[Sequence[bytes], set[bytes]], Iterable[bytes]]] = {
+    "no key moved": lambda _, __: (),
+    "half of the keys moved": lambda keys, _: keys[::2],
+    "the other half moved": lambda keys, _: keys[1::2],
+    "all that are named moved": lambda keys, named: [key for key in keys if key in named],
+    "all others moved": lambda keys, named: [key for key in keys if key not in named],
+    "all keys moved": lambda keys, _: keys,
+}
+
+NAMES = (f"moving{number}" for number in count())
+
+
+@pytest.fixture
+def name() -> str:
+    """What the queue is called: each test has a slot of its own."""
+    return next(NAMES)
+
+
+@pytest.fixture
+async def store(cluster: Cluster, name: str) -> AsyncIterator[Store]:
+    """A queue on a cluster."""
+    async with Store(cluster.owner_of(name).url, name) as store:
+        yield store
+
+
+@pytest.fixture
+async def calls(store: Store, monkeypatch: pytest.MonkeyPatch) -> dict[str, Call]:
+    """A call of each script."""
+    return await record(store, monkeypatch)
+
+
+def begin(cluster: Cluster, name: str, calls: dict[str, Call], stage: str) -> None:
+    """Move the queue up to a stage."""
+    named = {key.encode() for call in calls.values() for key in call.keys}
+    keys = cluster.owner_of(name).keys_of(name)
+    assert keys
+    cluster.begin_move(name)
+    cluster.move_keys(name, STAGES[stage](keys, named))
+
+
+def contents(cluster: Cluster, name: str) -> list[dict[bytes, object]]:
+    """Return what both nodes have of the queue."""
+    return [node.contents_of(name) for node in cluster.nodes]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_nothing_is_written(
+    cluster: Cluster, name: str, store: Store, calls: dict[str, Call], stage: str
+) -> None:
+    """While the slot moves, either node refuses every script, before it has written anything."""
+    server = await store.broker.open()
+    source = store.link
+    target = await Store(cluster.other_than_owner_of(name).url).connector.open_link("test")
+    begin(cluster, name, calls, stage)
+    before = contents(cluster, name)
+    for script_name, (keys, arguments) in calls.items():
+        script = Script(script_name, server)
+        for link, is_asking in ((source, False), (source, True), (target, False), (target, True)):
+            await script.load(link)
+            if is_asking:
+                link.call("ASKING")
+            with pytest.raises(CommandError) as refused:
+                await script.call(link, keys, arguments)
+            assert remedy_for(refused.value) is Remedy.AGAIN, refused.value
+        assert contents(cluster, name) == before, script_name
+    target.close()
+
+
+async def test_moved(cluster: Cluster, name: str, store: Store, calls: dict[str, Call]) -> None:
+    """Once the move is done, the same calls do what they should, wherever the client was."""
+    before = cluster.owner_of(name)
+    cluster.move(name)
+    for script, (keys, arguments) in calls.items():
+        await store.broker.run(script, keys, arguments, DEADLINE)
+    assert cluster.owner_of(name) is not before
+    assert store.broker.links_opened == 2
+
+
+@pytest.mark.parametrize("is_on_cluster", [False, True])
+async def test_what_it_is_for(
+    cluster: Cluster, name: str, store: Store, calls: dict[str, Call], is_on_cluster: bool
+) -> None:
+    """Without the guard a job that ends beside a cancelled one is acknowledged, and no more."""
+    server = replace(await store.broker.open(), is_cluster=is_on_cluster)
+    begin(cluster, name, calls, "all others moved")
+    before = contents(cluster, name)
+    with pytest.raises(CommandError, match="non local key"):
+        await Script("settle", server).run(store.link, *calls["settle"])
+    assert (contents(cluster, name) == before) is is_on_cluster
+
+
+async def test_socket_file(cluster: Cluster, name: str) -> None:
+    """It leads to one node. If another has the queue, that is said."""
+    line = Line(connector_for(cluster.other_than_owner_of(name).unix_url), "test")
+    with pytest.raises(QueueUnavailable, match=r"has this queue on another node \(MOVED"):
+        await line.persist(lambda link: link.call("EXISTS", Keys(name).delayed), deadline=0.3)
+    line.close()
+
+
+async def test_not_told(own_redis_server: RedisServer) -> None:
+    """Where INFO is forbidden, a cluster is reckoned with."""
+    own_redis_server.ask("ACL", "SETUSER", "some", "on", ">pw", "~*", "&*", "+@all", "-info")
+    url = own_redis_server.url.replace("redis://", "redis://some:pw@")
+    async with Store(url) as store:
+        server = await store.broker.open()
+        assert server.is_cluster
+        delivery = await store.deliver("a")
+        assert await store.settle(delivery) == []
+
+
+def test_only_on_a_cluster() -> None:
+    """Elsewhere the scripts are what they are, and ask for nothing more."""
+    server = Server((7, 0), "Redis 7.0")
+    on_cluster = replace(server, is_cluster=True)
+    for script in SCRIPTS:
+        source = Script(script, server).source
+        head, flags, code = source.rpartition("#!lua flags=allow-oom\n")
+        assert head == ""
+        assert "guard:" not in code
+        guard = Script(script, on_cluster).source.removeprefix(flags).removesuffix(code)
+        assert guard.startswith("-- guard.lua")
+        assert "redis.call('EXISTS'" in guard
