@@ -146,6 +146,7 @@ class Reader:
         self._is_look_due = False
         self._alarm: asyncio.TimerHandle | None = None  # rings when a look is due
         self._is_doubtful = False  # what is read may have been read before
+        self._is_unsure = False  # the last read failed, and may have brought something
 
     async def run(self, *, burst: bool = False) -> None:
         """Read until stopped; with *burst*, until there is nothing left to do.
@@ -262,7 +263,7 @@ class Reader:
     async def _read(
         self, link: "Link", count: int, *, is_blocking: bool, overflow: "Place | None" = None
     ) -> Read:
-        if link is not self._link:
+        if link is not self._link or self._is_unsure:
             await self._recover(link)
         if self._is_stopping:
             return Read()
@@ -273,6 +274,10 @@ class Reader:
             if overflow is not None:
                 return await self._intake.read_overflow(link, self._consumer, count, overflow)
             return await self._intake.read(link, self._consumer, count, block_ms)
+        except CommandError:
+            # Several commands make one read. The first may have passed.
+            self._is_unsure = True
+            raise
         finally:
             self._is_reading = False
 
@@ -288,11 +293,12 @@ class Reader:
         self._is_doubtful = True
 
     async def _recover(self, link: "Link") -> None:
-        """Take up what was sent over an earlier connection but never arrived."""
+        """Take up what was sent over an earlier connection, or by a read that failed."""
         self._client_id = cast("int", await link.call("CLIENT", "ID"))
         if self._link is not None:
             await self._take(await self._read_unheld(link))
         self._link = link
+        self._is_unsure = False
 
     def _set_alarm(self) -> None:
         self._is_look_due = False
