@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import signal
 import socket
 import time
@@ -12,9 +11,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from aiostreamq.cli.lifeline import QUESTION, Event, Order
+from aiostreamq.logs import get_logger
 from aiostreamq.model.state import WorkerState
 
-logger = logging.getLogger("aiostreamq.cli")
+logger = get_logger("aiostreamq.cli")
 
 # Seconds after its end in which the last that a process said is read. It is there
 # already; only a process that it has forked could keep the socket open.

@@ -13,15 +13,15 @@ Rules of this file:
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
 from aiostreamq.errors import UsageError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.state import HasState, WorkerState
 
-logger = logging.getLogger("aiostreamq.cli")
+logger = get_logger("aiostreamq.cli")
 
 # Bytes. Probes send a line and some headers.
 LONGEST_REQUEST = 8192

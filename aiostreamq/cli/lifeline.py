@@ -20,10 +20,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, cast
 
+from aiostreamq.logs import get_logger
+
 if TYPE_CHECKING:
     from types import FrameType
 
-logger = logging.getLogger("aiostreamq.cli")
+logger = get_logger("aiostreamq.cli")
 
 # To retire is to drain without a limit of time: nobody waits for the process to end.
 Order = Literal["retire", "drain", "leave"]

@@ -26,6 +26,7 @@ from aiostreamq.cli.reload import check_reload
 from aiostreamq.cli.systemd import notify_systemd
 from aiostreamq.cli.target import load_queue
 from aiostreamq.errors import AioStreamQError, UsageError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.state import HasState, WorkerState
 from aiostreamq.queue import Queue
 from aiostreamq.store.server import MEMORY
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.cli.supervisor import Supervisor
 
-logger = logging.getLogger("aiostreamq.cli")
+logger = get_logger("aiostreamq.cli")
 
 # Seconds between two looks at how much a worker has done, which cost it some
 # microseconds each.

@@ -7,7 +7,6 @@ imports nothing of the user's, so that it neither grows nor crashes with it.
 """
 
 import asyncio
-import logging
 import os
 import random
 import signal
@@ -21,9 +20,10 @@ from aiostreamq.cli.child import Child, Command, Ending
 from aiostreamq.cli.lifeline import Event
 from aiostreamq.cli.reload import watch_code
 from aiostreamq.cli.restarts import SOON, Crashes
+from aiostreamq.logs import get_logger
 from aiostreamq.model.state import WorkerState
 
-logger = logging.getLogger("aiostreamq.cli")
+logger = get_logger("aiostreamq.cli")
 
 # Seconds that a process may take to leave at once.
 LEAVE_TIME = 5.0

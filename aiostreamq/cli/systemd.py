@@ -6,16 +6,16 @@ the jobs, so a loop that is blocked for good falls silent, and systemd restarts 
 """
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Self
 
+from aiostreamq.logs import get_logger
 from aiostreamq.model.state import HasState, WorkerState
 
-logger = logging.getLogger("aiostreamq.cli")
+logger = get_logger("aiostreamq.cli")
 
 # Seconds between two looks at the worker's state.
 LOOK = 0.25

@@ -1,13 +1,13 @@
 """The dead letters of a queue, as users hold them: `queue.dead`."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypedDict
 
 from aiostreamq.client.task import name_of
 from aiostreamq.errors import JobNotFound, PayloadError, UsageError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.spec import TaskSpec
 
-logger = logging.getLogger("aiostreamq.dead")
+logger = get_logger("aiostreamq.dead")
 
 # Seconds of jobs that a replay at a rate sends at once.
 BEAT = 0.2

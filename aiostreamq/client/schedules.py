@@ -1,6 +1,5 @@
 """The schedules of a queue, as users hold them: `queue.schedules`."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.schedule import Schedule, definition_of, read_all, schedule_of
 from aiostreamq.client.task import Call, Enqueuer, no_task
 from aiostreamq.errors import BrokerError, UsageError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.envelope import bounded
 from aiostreamq.model.keys import checked_name
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.unreadable import UnreadableSchedule
     from aiostreamq.store.timetable import State, Timetable
 
-logger = logging.getLogger("aiostreamq.schedules")
+logger = get_logger("aiostreamq.schedules")
 
 # How often a change is tried that meets another one.
 TRIES = 5

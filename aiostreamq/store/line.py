@@ -1,10 +1,10 @@
 """A link that is opened when it is first used, and again when it is lost."""
 
 import asyncio
-import logging
 import random
 from typing import TYPE_CHECKING, TypeVar
 
+from aiostreamq.logs import get_logger
 from aiostreamq.store.connector import REPLY_TIMEOUT, Connector, unreachable
 from aiostreamq.store.failures import Remedy, is_elsewhere, moved_to, remedy_for, with_advice
 from aiostreamq.store.link import CommandError, Link, LinkLost
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.server import Server
 
 T = TypeVar("T")
-logger = logging.getLogger("aiostreamq.redis")
+logger = get_logger("aiostreamq.redis")
 
 # Seconds between tries: short enough that a restart of Redis is hardly felt,
 # drawn at random so that a fleet does not come back as one.

@@ -1,10 +1,10 @@
 """Hearing which jobs are to be cancelled, and seeing to those that are here."""
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Protocol
 
 from aiostreamq.errors import BrokerError
+from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.control import Word
     from aiostreamq.store.steering import Steering
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds before it is asked again after Redis refused.
 PAUSE = 5.0

@@ -1,10 +1,10 @@
 """Hearing what is said to all workers, the moment it is said."""
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.logs import get_logger
 from aiostreamq.store.control import NEARLY_ALL
 from aiostreamq.store.line import Line
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.control import ControlStream, Word
     from aiostreamq.store.link import Link
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Milliseconds that one read of the control stream waits.
 BLOCK_MS = 5000

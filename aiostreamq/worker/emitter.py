@@ -1,13 +1,13 @@
 """Telling Redis what running jobs say: progress, and the chunks of streaming tasks."""
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError, PayloadError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.event import Emission, encode_chunk
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.events import EMIT_LIMIT, EventStreams
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.store.broker import Broker
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # What a job may have said that Redis has not got yet: then it waits.
 MOST_UNSENT = 1000

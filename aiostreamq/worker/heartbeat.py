@@ -6,7 +6,6 @@ its stack, and one that blocks it for very long costs the worker its lease.
 """
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aiostreamq.logs import get_logger
 from aiostreamq.store.line import LONGEST_PAUSE, Line
 from aiostreamq.store.roster import Roster
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.store.broker import Broker
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds between two looks at the worker's loop. Each wakes it: idle workers
 # should cost nothing to speak of.

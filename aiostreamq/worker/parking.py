@@ -6,12 +6,12 @@ starts, or next looks.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.logs import get_logger
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.worker.insistence import Insistence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.store.schedule import Schedule
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds between looks for what others have parked since this worker started.
 INTERVAL = 10.0

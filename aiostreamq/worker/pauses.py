@@ -1,11 +1,11 @@
 """Knowing what is paused, and letting it go on in time."""
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.pause import LANE, TASK
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.store.steering import Steering
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds before it is asked again after Redis refused.
 PAUSE = 5.0

@@ -5,16 +5,16 @@ through the control stream, when something earlier comes.
 """
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
     from aiostreamq.store.schedule import Schedule
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds at most between two looks: a word that was lost costs no more.
 LONGEST_SLEEP = 15.0

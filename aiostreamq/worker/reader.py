@@ -1,13 +1,13 @@
 """Fetching deliveries: never more than will soon run."""
 
 import asyncio
-import logging
 import math
 from collections.abc import Sized
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
 from aiostreamq.errors import BrokerError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.plan import Pace, read_count
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.link import Link
     from aiostreamq.worker.roles import Spill, Wanted
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Milliseconds a read waits for work. Nothing is late for it: Redis answers as
 # soon as there is something. It only bounds how long a dead connection goes unseen.

@@ -5,18 +5,18 @@ one dead at once do no harm: each delivery is moved by whoever comes first.
 """
 
 import asyncio
-import logging
 import random
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.sightings import Sightings
 from aiostreamq.store.link import CommandError
 
 if TYPE_CHECKING:
     from aiostreamq.store.roster import Roster
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds between looks at the most, about, and as a part of the lease. With the lease, this
 # bounds how long the jobs of a killed worker stay away: its last beat is seen so long after it

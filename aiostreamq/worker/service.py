@@ -5,14 +5,15 @@ worker behind that runs jobs and recovers none, say, or fires no schedule any mo
 """
 
 import asyncio
-import logging
 import random
 from typing import TYPE_CHECKING
+
+from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds until a service that has failed begins again: the first time, and at the most.
 FIRST_PAUSE = 1.0

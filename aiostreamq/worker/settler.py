@@ -1,12 +1,12 @@
 """Telling Redis how jobs ended."""
 
 import asyncio
-import logging
 from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.broker import SETTLE_LIMIT
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # trip a seventh of its time.
 COUNT_EVERY = 0.1
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 
 class Settler:

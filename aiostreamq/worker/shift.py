@@ -1,7 +1,6 @@
 """One worker under one name: from joining the others to leaving, or being found dead."""
 
 import asyncio
-import logging
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.place import Place
     from aiostreamq.store.control import Word
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds that each of the last words to Redis may take when a worker ends.
 LAST_WORDS = 5.0

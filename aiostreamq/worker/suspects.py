@@ -7,18 +7,18 @@ is run by another worker.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
+from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.store.roster import Roster
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds after its start in which a job is watched. What kills its process mostly does
 # so at once, and jobs that take hours must not wait for each other.

@@ -6,12 +6,12 @@ by workers whose code declares them: one that was removed stops with the last ol
 """
 
 import asyncio
-import logging
 import random
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.unreadable import UnreadableSchedule
 from aiostreamq.store.timetable import TICK_LIMIT, Tick
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.store.timetable import Due, State, Timetable
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds at most between two looks: a word that was lost costs no more.
 LONGEST_SLEEP = 15.0

@@ -1,7 +1,6 @@
 """The worker as users hold it."""
 
 import asyncio
-import logging
 import os
 import secrets
 import socket
@@ -12,6 +11,7 @@ import anyio
 
 from aiostreamq.client.producer import Producer
 from aiostreamq.errors import BrokerError, UsageError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import served
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.store.server import Server
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # As many `def` tasks at once as the standard library would give a pool.
 THREADS = min(32, (os.cpu_count() or 1) + 4)
