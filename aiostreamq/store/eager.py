@@ -7,11 +7,22 @@ waits does not go through the event loop at all.
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from contextvars import Context
+
+T = TypeVar("T")
+
+
+def spawn(coroutine: "Coroutine[Any, Any, T]", name: str) -> "asyncio.Task[T]":
+    """Start *coroutine* in the next turn of the running loop.
+
+    Not by the loop's factory of tasks, as `asyncio.create_task` does: that may be anybody's.
+    """
+    return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), name=name)
+
 
 if sys.version_info >= (3, 12):
 
@@ -34,4 +45,4 @@ else:
         context: "Context | None" = None,
     ) -> "asyncio.Task[None]":
         """Start *coroutine* in the next turn of the loop."""
-        return loop.create_task(coroutine, name=name, context=context)
+        return asyncio.Task(coroutine, loop=loop, name=name, context=context)

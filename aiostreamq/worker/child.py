@@ -110,8 +110,8 @@ def run(request: bytes, begin: "Callable[[], None]") -> bytes:
     from aiostreamq.client.context import DEADLINE
     from aiostreamq.model.wire import encode
 
-    told = json.loads(request)
     try:
+        told = json.loads(request)
         function, signature = find_function(told["module"], told["function"], told["task"])
         args, kwargs = signature.restore_arguments(told["args"], told["kwargs"])
         args, kwargs = signature.with_context(args, kwargs, context_of(told["task"], told["about"]))
@@ -188,17 +188,26 @@ class NoQueue:
 
 def _told_about(error: BaseException) -> dict[str, object]:
     """What the worker must know to decide about *error*."""
-    from aiostreamq.model import verdict
-    from aiostreamq.model.retry import kinds_of
     from aiostreamq.worker.failures import describe
 
     failure = describe(error)
     told: dict[str, object] = {
-        "kinds": sorted(kinds_of(error)),
+        "kinds": [failure.type],
         "type": failure.type,
         "message": failure.message,
         "traceback": failure.traceback,
     }
+    with suppress(BaseException):  # its class may raise when it is asked: then that was all
+        told |= _decisive_about(error)
+    return told
+
+
+def _decisive_about(error: BaseException) -> dict[str, object]:
+    """What is decided by: the names of its classes, and what steers."""
+    from aiostreamq.model import verdict
+    from aiostreamq.model.retry import kinds_of
+
+    told: dict[str, object] = {"kinds": sorted(kinds_of(error))}
     # What steers has a meaning beyond its name, in attributes that JSON can carry.
     steers = [kind for kind in type(error).__mro__ if kind.__module__ == verdict.__name__]
     if steers:

@@ -64,8 +64,10 @@ class Deadlines(Generic[T]):
 
     def _fire(self) -> None:
         now = self._loop.time()
-        while self._heap and (self._heap[0][0] <= now or self._heap[0][2].is_over):
-            thing = heappop(self._heap)[2]
-            if not thing.is_over:
-                self._expire(thing)
-        self._arm()
+        try:
+            while self._heap and (self._heap[0][0] <= now or self._heap[0][2].is_over):
+                thing = heappop(self._heap)[2]
+                if not thing.is_over:
+                    self._expire(thing)
+        finally:
+            self._arm()  # also if one raises: the next turn of the loop goes on with the others

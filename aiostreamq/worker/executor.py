@@ -6,7 +6,6 @@ handed to the settler (`_finish`). None of them talks to Redis.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context as Variables
@@ -15,16 +14,18 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.context import DEADLINE, RUN
+from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, Retrial
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import JobState, encode_done
+from aiostreamq.signals import is_ctrl_c
 from aiostreamq.store.eager import start_task
 from aiostreamq.worker.backlog import Backlog, CancelMarks
 from aiostreamq.worker.deadlines import Deadlines
-from aiostreamq.worker.failures import describe
-from aiostreamq.worker.judgement import ended, judged
+from aiostreamq.worker.judgement import ended, failed, judged
 from aiostreamq.worker.runs import Run, Stop, end_of, end_unrun, has_expired, told
 from aiostreamq.worker.slots import Slots
+from aiostreamq.worker.threads import Raised
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.roles import Ends, Gate, Turn, Ways
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds that a process may take to start and to import a task's module, before its timeout runs.
 START_TIME = 60.0
@@ -287,21 +288,23 @@ class Executor:
                 outcome = await self._calls.call(run, self._begin)
             else:
                 outcome = await self._call_in(run.turn, run)
-        except KeyboardInterrupt:
-            raise  # Ctrl-C is for the process, not for the job it happened to meet
-        except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
+        except Raised as raised:  # in a thread, where no Ctrl-C is
+            self._conclude_surely(run, None, raised.error)
+        except BaseException as error:  # whatever a task raises is its outcome
+            if is_ctrl_c(error):
+                raise  # it is for the process, not for the job it happened to meet
             self._conclude_surely(run, None, error)
         else:
             self._conclude_surely(run, outcome, None)
 
     def _conclude_surely(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
+        """Be done with a run, whatever goes wrong: else it would hold its slot for ever."""
         try:
             self._conclude(run, value, error)
-        except Exception as fault:
-            # A run without an outcome would hold its slot, and its job, for ever.
-            logger.exception("the end of a job could not be judged", extra=told(run))
+        except BaseException as fault:  # what it is does not matter here
+            logger.critical("the end of a job failed, a bug", exc_info=fault, extra=told(run))
             if not run.is_over:
-                self._finish(run, *ended(run, JobState.FAILED, describe(fault)))
+                self._finish(run, *failed(run, error or fault))
 
     def _begin(self, run: Run) -> None:
         run.began = monotonic()  # from now on its timeout runs
@@ -379,7 +382,7 @@ class Executor:
                 "job does not heed its cancellation and is left to itself",
                 extra=told(run),
             )
-            self._conclude(run, None, None)
+            self._conclude_surely(run, None, None)
 
     def _stop(self, run: Run, stop: Stop) -> None:
         """Cancel a run, and leave it to itself when its time to clean up is over."""
@@ -395,4 +398,7 @@ class Executor:
             # Cancelled before its first step it never gets to `_run`, which would conclude.
             end = asyncio.CancelledError()
             run.task.add_done_callback(lambda _: self._conclude_surely(run, None, end))
-            run.task.cancel()
+            try:
+                run.task.cancel()
+            except BaseException:  # it waits for a future of the user's, which raised
+                logger.exception("job could not be cancelled", extra=told(run))

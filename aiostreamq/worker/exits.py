@@ -1,11 +1,12 @@
 """The ways out of a worker for deliveries that are not run here."""
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
+from aiostreamq.logs import get_logger
 from aiostreamq.model.keys import OVERFLOW, RETURNED
 from aiostreamq.model.outcome import encode_unreadable
+from aiostreamq.store.eager import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
     from aiostreamq.worker.roles import Halts, Shelf
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 
 class Exits:
@@ -100,7 +101,7 @@ class Exits:
     def _move(
         self, entries: "Iterable[tuple[int, bytes]]", moving: "Coroutine[Any, Any, int]"
     ) -> None:
-        task = asyncio.create_task(moving, name="aiostreamq:moving")
+        task = spawn(moving, "aiostreamq:moving")
         self._moving[task] = set(entries)
         task.add_done_callback(self._moved)
 

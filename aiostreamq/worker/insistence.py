@@ -1,16 +1,18 @@
 """Telling Redis what it has refused, again and again, until it takes it."""
 
 import asyncio
-import logging
 import random
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from aiostreamq.logs import get_logger
+from aiostreamq.store.eager import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 Item = TypeVar("Item")
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds between tries. What Redis refuses is for people to repair: a right that is
 # missing, a key that is something else.
@@ -59,7 +61,7 @@ class Insistence(Generic[Item]):
             logger.exception("%d %s were refused by Redis, trying on", len(batch), self._what)
             self._refused.append(batch)
             if self._task is None:
-                self._task = asyncio.create_task(self._insist(), name="aiostreamq:insist")
+                self._task = spawn(self._insist(), "aiostreamq:insist")
 
     async def try_again(self) -> Exception | None:
         """Tell now what was refused, once; returns why some is refused still.

@@ -1,20 +1,21 @@
 """What becomes of a job whose run gave no value."""
 
-import logging
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
+from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Retrial
 from aiostreamq.model.outcome import Failure, JobState, encode_ended
 from aiostreamq.model.spec import LONGEST
 from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, judge
+from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.failures import clean, describe
 from aiostreamq.worker.runs import Stop, has_time_left, told
 
 if TYPE_CHECKING:
     from aiostreamq.worker.runs import Run
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 
 class Ended(NamedTuple):
@@ -29,11 +30,28 @@ def ended(run: "Run", state: JobState, failure: Failure | None = None) -> Ended:
     return Ended(encode_ended(run.spec.name, run.delivery.number, state, failure), state)
 
 
+def failed(run: "Run", error: BaseException) -> Ended:
+    """Return the end of a run's job that failed with *error*. Does not raise."""
+    return ended(run, JobState.FAILED, describe(error))
+
+
 def judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
     """Say, and log, what becomes of the job of a run that raised *error*.
 
     *now_ms* is Redis's time, by which the job may be to run again, or have to have ended.
     """
+    try:
+        return _judged(run, error, now_ms)
+    except BaseException as fault:
+        if is_ctrl_c(fault):
+            raise
+        # Its class raises when it is asked what it is, or a pause of the user's is no number.
+        about = told(run)
+        logger.exception("what a job raised could not be judged: it has failed", extra=about)
+        return failed(run, error)
+
+
+def _judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
     delivery, about = run.delivery, told(run)
     rules = run.envelope.retry or run.spec.options.retry
     match judge(error, rules, delivery.attempt, random.random(), now_ms):

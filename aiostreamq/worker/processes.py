@@ -7,7 +7,6 @@ starts, and see that the worker died only when their task has ended.
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import socket
@@ -20,16 +19,18 @@ from typing import TYPE_CHECKING
 import orjson
 
 from aiostreamq.errors import ProcessDied
+from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict
 from aiostreamq.model.outcome import Failure
 from aiostreamq.model.raised import RaisedInChild
+from aiostreamq.store.eager import spawn
 from aiostreamq.worker import child as child_program
 
 if TYPE_CHECKING:
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.spec import TaskSpec
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds that an idle child gets to end by itself when the worker ends.
 CLOSING_TIME = 1.0
@@ -48,7 +49,7 @@ class Child:
         self._reader = reader
         self._writer = writer
         # Its end is not seen by the socket alone: what its task has forked may hold that open.
-        self._watch = asyncio.create_task(self._wait_end(), name="aiostreamq:child")
+        self._watch = spawn(self._wait_end(), "aiostreamq:child")
 
     @property
     def is_alive(self) -> bool:

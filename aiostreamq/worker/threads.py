@@ -34,14 +34,40 @@ class Threads:
         """Run *function* in a thread, which *run* has a place for.
 
         Cancelling ends the waiting; the thread runs to its end.
+
+        Raises:
+            Raised: The function raised, whatever it was.
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="aiostreamq")
         call = cast("Callable[[], object]", partial(copy_context().run, function, *args, **kwargs))
-        run.thread = thread = self._pool.submit(call)
-        return await asyncio.wrap_future(thread)
+        run.thread = thread = self._pool.submit(_attempt, call)
+        value = await asyncio.wrap_future(thread)
+        if type(value) is Raised:
+            raise value
+        return value
 
     def close(self) -> None:
         """Start nothing more; threads that run are not waited for."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Raised(Exception):
+    """What a function raised in its thread, which may be what no future and no coroutine takes.
+
+    StopIteration is refused by futures and changed by coroutines, some errors of
+    `concurrent.futures` become those of asyncio, and CancelledError would mean that the waiting
+    was cancelled.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _attempt(call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
+        return Raised(error)

@@ -28,6 +28,27 @@ class Bell:
             self.done.set()
 
 
+async def test_one_that_raises() -> None:
+    """It stops none of the others, and none that comes later."""
+    bell = Bell(3)
+    faults: list[object] = []
+
+    def ring(thing: Thing) -> None:
+        if thing.name == "bad":
+            raise SystemError(thing.name)
+        bell.ring(thing)
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    deadlines = Deadlines[Thing](ring)
+    for name, after in (("bad", 0.0), ("a", 0.0), ("bad", 0.01), ("b", 0.02)):
+        deadlines.add(Thing(name), after)
+    loop.call_later(0.05, lambda: deadlines.add(Thing("c"), 0.0))
+    await bell.done.wait()
+    assert [thing.name for thing in bell.rung] == ["a", "b", "c"]
+    assert len(faults) == 2
+
+
 async def test_in_the_order_of_their_time() -> None:
     """What is due first expires first, however it was added."""
     bell = Bell(4)

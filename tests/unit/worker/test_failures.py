@@ -7,7 +7,9 @@ import pytest
 
 import aiostreamq
 from aiostreamq.model.outcome import JobState, decode_outcome, encode_ended
-from aiostreamq.worker.failures import LONGEST_MESSAGE, LONGEST_TRACEBACK, describe
+from aiostreamq.untrusted import name_of
+from aiostreamq.worker.failures import LONGEST_MESSAGE, LONGEST_TRACEBACK, clean, describe
+from tests.hostile.exceptions import EXCEPTIONS, raising
 
 
 class Refused(Exception):
@@ -115,3 +117,41 @@ def test_every_exception_can_be_told(error: BaseException) -> None:
     raw = encode_ended("t", 1, JobState.FAILED, describe(caught(error)))
     assert orjson.loads(raw)["state"] == "failed"
     assert decode_outcome(raw).failure is not None
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)  # some of the values pytest cannot look at
+def test_hostile_exceptions(name: str) -> None:
+    """Whatever its class does, it can be told, with the name of its class and where it was."""
+    try:
+        raise EXCEPTIONS[name]()  # noqa: RSE102  # some are functions
+    except BaseException as raised:  # noqa: BLE001  # some are none
+        error = raised
+    failure = describe(error)
+    raw = encode_ended("t", 1, JobState.FAILED, failure)
+    assert decode_outcome(raw).failure == failure
+    assert len(raw) < 2 * (LONGEST_MESSAGE + LONGEST_TRACEBACK)
+    assert failure.type == clean(name_of(type(error)))
+    assert "test_hostile_exceptions" in failure.traceback or len(failure.traceback) > 5000
+
+
+def test_ordinary_exceptions() -> None:
+    """What `traceback` can do with one is done: notes, members, and the place of a mistake."""
+    error = ExceptionGroup("several", [ValueError("one"), compiled("1 +")])
+    error.add_note("a note")
+    told = describe(caught(error)).traceback
+    assert "a note" in told
+    assert "+---------------- 2" in told
+    assert "    1 +\n" in told
+
+
+def compiled(source: str) -> SyntaxError:
+    """Return what Python raises about *source*."""
+    with pytest.raises(SyntaxError) as info:
+        compile(source, "a file", "exec")
+    return info.value
+
+
+def test_interrupts_stop_nothing() -> None:
+    """Also where a Ctrl-C would raise: what an exception raises is not one."""
+    error = raising("__str__", KeyboardInterrupt)()
+    assert describe(error).message.endswith("raised KeyboardInterrupt>")

@@ -1,0 +1,1 @@
+"""What users' code does that nobody would, run among jobs that are well behaved."""
