@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, cast
 
 from aiostreamq.logs import get_logger
+from aiostreamq.signals import in_children
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -48,6 +49,7 @@ class Lifeline:
         """Take over the socket *fd*; *patience* is how many seconds draining may take."""
         os.set_inheritable(fd, False)  # processes that tasks start have no part in it
         self._socket = socket.socket(fileno=fd)
+        in_children(lambda: os.close(self._socket.detach()))
         self._patience = patience
         self._is_draining = False  # ordered before there was anybody to obey
         self._obey: Callable[[Order], None] = self._note

@@ -8,9 +8,11 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ from aiostreamq.cli.health import serve_health
 from aiostreamq.cli.lifeline import GRACE, Lifeline, Order
 from aiostreamq.cli.limits import Limits, own_limits, resident_bytes
 from aiostreamq.cli.logs import set_up_logging
+from aiostreamq.cli.loop import LAST_WORDS, end_strays, hide_all, new_loop
 from aiostreamq.cli.reload import check_reload
 from aiostreamq.cli.systemd import notify_systemd
 from aiostreamq.cli.target import load_queue
@@ -29,6 +32,7 @@ from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.state import HasState, WorkerState
 from aiostreamq.queue import Queue
+from aiostreamq.signals import keep_from_children
 from aiostreamq.store.server import MEMORY
 from aiostreamq.worker.heartbeat import PATIENCE_LEASES
 from aiostreamq.worker.worker import Worker
@@ -71,6 +75,7 @@ def run(told: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     Returns the exit code.
     """
+    keep_from_children()
     set_up_logging(told.log_level, told.log_format)
     limits = Limits(told.max_jobs, told.max_rss)
     if told.lifeline is not None:
@@ -138,9 +143,11 @@ def _work(told: argparse.Namespace, limits: Limits, lifeline: Lifeline | None) -
         shutdown_timeout=told.shutdown_timeout,
     )
     role = Role(told.workers, limits, lifeline)
+    loop_factory = partial(new_loop, use_uvloop=use_uvloop)
+    code = 1
     try:
         code = anyio.run(
-            _serve, queue, worker, role, told, backend_options={"use_uvloop": use_uvloop}
+            _serve_alone, queue, worker, role, told, backend_options={"loop_factory": loop_factory}
         )
     except BaseExceptionGroup as group:
         # What the task group wraps: there is one cause, and it names the fault.
@@ -148,6 +155,8 @@ def _work(told: argparse.Namespace, limits: Limits, lifeline: Lifeline | None) -
         if ours is None:
             raise
         raise ours.exceptions[0] from None
+    finally:
+        _end_within(LAST_WORDS, code)
     if lifeline is not None and code == 0:
         lifeline.tell("over")
     _leave_threads(code)
@@ -163,6 +172,30 @@ def _leave_threads(code: int) -> None:
         os._exit(code)
 
 
+def _end_within(seconds: float, code: int) -> None:
+    """End the process if it has not ended by itself after so many *seconds*.
+
+    Python waits at its end for threads and child processes that tasks have left, and for what
+    their modules do at exit.
+    """
+
+    def end() -> None:
+        time.sleep(seconds)
+        logger.warning("the process does not end by itself and is ended")
+        os._exit(code)
+
+    threading.Thread(target=end, name="aiostreamq:end", daemon=True).start()
+
+
+async def _serve_alone(queue: Queue, worker: Worker, role: Role, told: argparse.Namespace) -> int:
+    """Work until the end, and end what tasks have left in the event loop."""
+    try:
+        return await _serve(queue, worker, role, told)
+    finally:
+        if left := await end_strays():
+            logger.warning("leaving %d coroutines behind that do not heed being cancelled", left)
+
+
 async def _serve(queue: Queue, worker: Worker, role: Role, told: argparse.Namespace) -> int:
     """Work until the end; returns the exit code: 1 where the end was not orderly."""
     is_orderly = False
@@ -174,6 +207,7 @@ async def _serve(queue: Queue, worker: Worker, role: Role, told: argparse.Namesp
                 await _show_state(watched, worker, told)
             server = await queue.open()
             banner = _banner(queue, worker, role, server.name)
+            hide_all()
             if role.lifeline is None:
                 print(banner, file=sys.stderr, flush=True)
                 if server is MEMORY:
@@ -183,7 +217,8 @@ async def _serve(queue: Queue, worker: Worker, role: Role, told: argparse.Namesp
                 if server is MEMORY:
                     raise UsageError(NO_PROCESSES_IN_MEMORY)
                 reporter = Reporter(worker, own_limits(role.limits), role.lifeline, banner)
-                tasks.start_soon(reporter.run)
+                await tasks.start(reporter.run)
+                hide_all()
                 await worker.run(burst=told.burst)
                 if told.burst:
                     reporter.tell_ready()  # it may be through before anybody has looked
@@ -253,8 +288,9 @@ class Reporter:
         self._told = WorkerState.STARTING
         self._has_asked = False
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: "TaskStatus[None]") -> None:
         """Look again and again; ends by being cancelled."""
+        task_status.started()
         while True:
             self._look()
             await anyio.sleep(LOOK_AGAIN)

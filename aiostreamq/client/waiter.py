@@ -29,6 +29,7 @@ from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_out
 from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Broker, Standing
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.line import Line
+from aiostreamq.store.tasks import OwnTask, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ class Waiter:
         # Not by their ids: an id that is used again has a ticket for each of its jobs.
         self._awaited: set[Ticket] = set()
         self._subscriptions = GroupCommit[Ticket](self._subscribe, SUBSCRIBE_LIMIT)
-        self._listening: asyncio.Task[None] | None = None
+        self._listening: OwnTask[None] | None = None
         self._link: Link | None = None  # the one that was listened on last
         self._unknown: dict[str, list[Ticket]] = {}  # by the echo that decides about them
         self._swept = 0.0  # loop time
@@ -178,7 +179,7 @@ class Waiter:
             self._subscriptions.add(ticket)
         if self._listening is None:
             self._swept = asyncio.get_running_loop().time()
-            self._listening = asyncio.create_task(self._listen(), name="aiostreamq:inbox")
+            self._listening = spawn(self._listen(), "aiostreamq:inbox")
         lender = RUN.get()
         if lender is not None and lender.queue != self._broker.keys.queue:
             lender = None
@@ -210,7 +211,7 @@ class Waiter:
         self._is_closed = True
         self._line.close()
         if self._listening is not None:
-            self._listening.cancel()
+            self._listening.end()
         self._fail_all(QueueUnavailable("the queue was closed while its result was awaited"))
         if self._follower is not None:
             await self._follower.close()

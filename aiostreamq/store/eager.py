@@ -7,22 +7,13 @@ waits does not go through the event loop at all.
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from aiostreamq.store.tasks import OwnTask
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from contextvars import Context
-
-T = TypeVar("T")
-
-
-def spawn(coroutine: "Coroutine[Any, Any, T]", name: str) -> "asyncio.Task[T]":
-    """Start *coroutine* in the next turn of the running loop.
-
-    Not by the loop's factory of tasks, as `asyncio.create_task` does: that may be anybody's.
-    """
-    return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), name=name)
-
 
 if sys.version_info >= (3, 12):
 
@@ -32,9 +23,10 @@ if sys.version_info >= (3, 12):
         *,
         name: str | None = None,
         context: "Context | None" = None,
-    ) -> "asyncio.Task[None]":
+        kind: type[OwnTask[None]] = OwnTask,
+    ) -> OwnTask[None]:
         """Start *coroutine* now; the task may be done when this returns."""
-        return asyncio.Task(coroutine, loop=loop, name=name, context=context, eager_start=True)
+        return kind(coroutine, loop=loop, name=name, context=context, eager_start=True)
 else:
 
     def start_task(
@@ -43,6 +35,7 @@ else:
         *,
         name: str | None = None,
         context: "Context | None" = None,
-    ) -> "asyncio.Task[None]":
+        kind: type[OwnTask[None]] = OwnTask,
+    ) -> OwnTask[None]:
         """Start *coroutine* in the next turn of the loop."""
-        return asyncio.Task(coroutine, loop=loop, name=name, context=context)
+        return kind(coroutine, loop=loop, name=name, context=context)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.store.link import Argument, CommandError, LinkLost, Reply
+from aiostreamq.store.tasks import OwnTask, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,7 @@ class MemoryLink:
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
         self._number = server.next_number()
-        self._blocked: asyncio.Task[None] | None = None
+        self._blocked: OwnTask[None] | None = None
         self._is_closed = False
 
     @property
@@ -117,7 +118,7 @@ class MemoryLink:
             return future
         blocking = _without_blocking(command)
         if blocking is not None:
-            self._blocked = asyncio.create_task(self._read_blocking(future, *blocking))
+            self._blocked = spawn(self._read_blocking(future, *blocking))
             return future
         try:
             future.set_result(self._answer(command))
@@ -129,7 +130,7 @@ class MemoryLink:
         """Drop the connection."""
         self._is_closed = True
         if self._blocked is not None:
-            self._blocked.cancel()
+            self._blocked.end()
 
     def _answer(self, command: tuple[Argument, ...]) -> Reply:
         match command:

@@ -6,8 +6,9 @@ the worker asks for, so that the worker's end is seen while a task runs; tasks
 run in the main thread, as they would in a program of their own.
 
 Both directions carry frames: eight bytes that say how long it is, then JSON. An
-answer begins with one more byte, RETURNED or RAISED. Before it comes BEGUN, alone, when
-the function is called: until then its module was imported, which may take long.
+answer begins with one more byte, RETURNED or RAISED; LAST before that says that this
+process is to be ended, because the task has left others. Before the answer comes BEGUN,
+alone, when the function is called: until then its module was imported, which may take long.
 """
 
 import json
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from aiostreamq.model.signature import TaskSignature
 
 SIZE = 8  #: bytes that say how long a frame is
-BEGUN, RETURNED, RAISED = b"~", b"=", b"!"
+BEGUN, RETURNED, RAISED, LAST = b"~", b"=", b"!", b"."
 
 # Seconds for what the user's modules do at exit, before nobody waits for it any more.
 LAST_WORDS = 5.0
 
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
+# Of Linux's prctl.
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class Wire:
@@ -67,6 +71,10 @@ class Wire:
             time.sleep(LAST_WORDS)
         end_at_once()
 
+    def forget(self) -> None:
+        """Have no part in it, in a process that a task has forked."""
+        os.close(self._socket.detach())
+
     def answer(self, reply: bytes) -> None:
         """Send what a task came to."""
         self._answered += 1  # first: with it the worker may have got all that it wants
@@ -89,20 +97,52 @@ def main(fd: int, worker: int) -> None:
     # Ctrl-C and a service manager's SIGTERM may reach all processes at once. The worker
     # decides what is done about them. A handler, because what is ignored would be
     # ignored by the programs that a task starts, too.
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, _leave_to_the_worker)
+    surroundings = Surroundings()
+    surroundings.restore()
+    os.register_at_fork(after_in_child=partial(_be_nobody, wire))
     paths = wire.read()
     if paths is None:
         return
     sys.path[:] = json.loads(paths)
     threading.Thread(target=wire.listen, name="aiostreamq:wire", daemon=True).start()
+    itself = os.getpid()
     while (request := wire.requests.get()) is not None:
+        surroundings.restore()
         reply = run(request, wire.tell_begun)
+        if has_children():
+            reply = LAST + reply
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # they may be closed, or anything that a task has put there
                 stream.flush()
+        if os.getpid() != itself:
+            os._exit(0)  # the task has forked, and come back in both
         with suppress(BrokenPipeError):  # the worker has died: the other thread sees to that
             wire.answer(reply)
+
+
+class Surroundings:
+    """What a task can change of the process that the next one finds."""
+
+    def __init__(self) -> None:
+        self._folder = os.open(".", os.O_RDONLY)  # its path would not do once it is renamed
+        self._deepest = sys.getrecursionlimit()
+
+    def restore(self) -> None:
+        """Have all as it was at the start."""
+        sys.setrecursionlimit(self._deepest)
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, _leave_to_the_worker)
+        with suppress(OSError):  # a task has closed what is not its own
+            os.fchdir(self._folder)
+
+
+def has_children() -> bool:
+    """Whether processes are left that tasks have started, be it that nobody asked for their end."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def run(request: bytes, begin: "Callable[[], None]") -> bytes:
@@ -221,6 +261,13 @@ def end_at_once() -> None:
     os.killpg(os.getpid(), signal.SIGKILL)
 
 
+def _be_nobody(wire: Wire) -> None:
+    """Be a process as any other, which a task has forked: it ends by SIGTERM."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    wire.forget()
+
+
 def _leave_to_the_worker(_sign: int, _frame: "FrameType | None") -> None:
     pass
 
@@ -230,7 +277,10 @@ def _end_with(worker: int) -> None:
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl = ctypes.CDLL(None).prctl
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # What outlives the process that has started it is a child of this one then, and seen.
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != worker:
         end_at_once()  # it died before that was said
 

@@ -20,6 +20,7 @@ from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import JobState, encode_done
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.store.eager import start_task
+from aiostreamq.store.tasks import JobTask, leave_behind
 from aiostreamq.worker.backlog import Backlog, CancelMarks
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.judgement import ended, failed, judged
@@ -155,7 +156,9 @@ class Executor:
             self._cancel(run, Stop.SHUTDOWN)
         tasks = [run.task for run in runs if run.task is not None]
         if tasks:
-            await asyncio.wait(tasks, timeout=cleanup_time)
+            _, left = await asyncio.wait(tasks, timeout=cleanup_time)
+            for task in left:
+                leave_behind(task)
         self._deadlines.close()
         return [run.delivery for run in runs if run.stop is Stop.SHUTDOWN]
 
@@ -270,7 +273,9 @@ class Executor:
         variables = self._context.copy()
         if envelope.deadline is not None:
             self._heed_deadline(run, envelope.deadline, variables)
-        run.task = start_task(self._run(run), self._loop, name=name, context=variables)
+        run.task = start_task(
+            self._run(run), self._loop, name=name, context=variables, kind=JobTask
+        )
 
     def _heed_deadline(self, run: Run, deadline_ms: float, variables: Variables) -> None:
         variables.run(DEADLINE.set, deadline_ms)  # for the jobs that it enqueues
@@ -383,6 +388,8 @@ class Executor:
                 extra=told(run),
             )
             self._conclude_surely(run, None, None)
+            if run.task is not None:
+                leave_behind(run.task)
 
     def _stop(self, run: Run, stop: Stop) -> None:
         """Cancel a run, and leave it to itself when its time to clean up is over."""
@@ -399,6 +406,6 @@ class Executor:
             end = asyncio.CancelledError()
             run.task.add_done_callback(lambda _: self._conclude_surely(run, None, end))
             try:
-                run.task.cancel()
+                run.task.end()
             except BaseException:  # it waits for a future of the user's, which raised
                 logger.exception("job could not be cancelled", extra=told(run))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.logs import get_logger
 from aiostreamq.store.line import LONGEST_PAUSE, Line
 from aiostreamq.store.roster import Roster
+from aiostreamq.store.tasks import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,7 @@ class Heartbeat:
         if self._broker.connector.is_local:
             # Nobody outside this process could take its jobs, and the store in
             # memory is not for two threads.
-            self._task = asyncio.create_task(self._beat(), name="aiostreamq:beat")
+            self._task = spawn(self._beat(), "aiostreamq:beat")
             return
         self._thread = threading.Thread(target=self._run, name="aiostreamq:beat", daemon=True)
         self._thread.start()

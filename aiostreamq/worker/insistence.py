@@ -5,7 +5,7 @@ import random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from aiostreamq.logs import get_logger
-from aiostreamq.store.eager import spawn
+from aiostreamq.store.tasks import OwnTask, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +46,7 @@ class Insistence(Generic[Item]):
         self._taken = taken
         self._refused: list[list[Item]] = []  # batches as they came
         self._trying = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None  # while anything is refused
+        self._task: OwnTask[None] | None = None  # while anything is refused
 
     @property
     def refused(self) -> int:
@@ -82,7 +82,7 @@ class Insistence(Generic[Item]):
     def close(self) -> None:
         """Try no more: others will run those jobs."""
         if self._task is not None:
-            self._task.cancel()
+            self._task.end()
 
     async def _insist(self) -> None:
         pause = FIRST_PAUSE

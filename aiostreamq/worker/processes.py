@@ -23,7 +23,7 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict
 from aiostreamq.model.outcome import Failure
 from aiostreamq.model.raised import RaisedInChild
-from aiostreamq.store.eager import spawn
+from aiostreamq.store.tasks import spawn
 from aiostreamq.worker import child as child_program
 
 if TYPE_CHECKING:
@@ -91,14 +91,18 @@ class Child:
         return await asyncio.shield(self._watch)
 
     def kill(self) -> None:
-        """End it at once, with the processes that its task has left in its group."""
+        """End it at once, with the processes that its tasks have left in its group."""
         self._writer.close()
         if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _wait_end(self) -> int:
         code = await self._process.wait()
+        self._kill_group()  # which may have outlived it
         self._writer.transport.abort()
         return code
 
@@ -156,7 +160,12 @@ class Processes:
                 # Where the job runs again nobody else is told how it died.
                 logger.warning("%s", died, extra={"task": spec.name})
                 raise
-            self._idle.append(child)
+            if reply.startswith(child_program.LAST):
+                logger.info("task has left processes, which end now", extra={"task": spec.name})
+                reply = reply[1:]
+                await child.end(0.0)
+            else:
+                self._idle.append(child)
         if reply.startswith(child_program.RETURNED):
             return reply[1:]
         raise _raised(reply[1:])

@@ -15,6 +15,7 @@ from aiostreamq.store.line import Line
 from aiostreamq.store.link import CommandError
 from aiostreamq.store.reading import Read
 from aiostreamq.store.roster import reader_role
+from aiostreamq.store.tasks import OwnTask, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -131,7 +132,7 @@ class Reader:
         self._lease = lease
         self._notice = notice
         self._overflow = overflow
-        self._interrupting: asyncio.Task[None] | None = None
+        self._interrupting: OwnTask[None] | None = None
         self._reads = 0  # how many have been sent
         self._stale = 0  # which of them is to end at once
         self._line = Line(
@@ -195,7 +196,7 @@ class Reader:
         self._overflow.note(wanted.place, asked=count, found=len(read.deliveries))
         await self._take(self._unless_held(read))
 
-    async def stop(self, running: "asyncio.Task[None]") -> None:
+    async def stop(self, running: "OwnTask[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may just be sending."""
         self._begin_to_stop()
         with suppress(TimeoutError, BrokerError):
@@ -206,14 +207,14 @@ class Reader:
                     # that. Again and again, as the read may not have arrived there.
                     await self._broker.unblock(self._client_id)
                     await asyncio.wait([running], timeout=UNBLOCK_AGAIN)
-        running.cancel()
+        running.end()
         await asyncio.wait([running])
         self._line.close()
 
-    def drop(self, running: "asyncio.Task[None]") -> None:
+    def drop(self, running: "OwnTask[None]") -> None:
         """End *running* at once. What Redis may just be sending is for the lease to bring back."""
         self._begin_to_stop()
-        running.cancel()
+        running.end()
         self._line.close()
 
     def _begin_to_stop(self) -> None:
@@ -221,13 +222,13 @@ class Reader:
         if self._alarm is not None:
             self._alarm.cancel()
         if self._interrupting is not None:
-            self._interrupting.cancel()
+            self._interrupting.end()
 
     def interrupt(self) -> None:
         """End a read that waits: the next one is to be another."""
         self._stale = self._reads
         if self._is_reading and (self._interrupting is None or self._interrupting.done()):
-            self._interrupting = asyncio.create_task(self._interrupt(), name="aiostreamq:interrupt")
+            self._interrupting = spawn(self._interrupt(), "aiostreamq:interrupt")
 
     async def _interrupt(self) -> None:
         with suppress(BrokerError):

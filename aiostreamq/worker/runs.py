@@ -10,13 +10,13 @@ from aiostreamq.model.spec import milliseconds
 from aiostreamq.model.tally import BOUNDS, SHORTEST, Kinds, kind_of
 
 if TYPE_CHECKING:
-    import asyncio
     import concurrent.futures
 
     from aiostreamq.client.context import StopFlag
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.store.tasks import OwnTask
     from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.roles import Turn
     from aiostreamq.worker.slots import Slots
@@ -70,7 +70,7 @@ class Run:
         self.stop: Stop | None = None  #: set before the cancellation that it explains
         self.give_up_at = 0.0  #: loop time until which it may clean up, once it was stopped
         self.is_over = False  #: its outcome is decided
-        self.task: asyncio.Task[None] | None = None  #: None only while it is being started
+        self.task: OwnTask[None] | None = None  #: None only while it is being started
         self.turn: Turn | None = None  #: of a suspect
         self.pool: Pool | None = None  #: in which it has a place, if it is not for the loop
         self.thread: concurrent.futures.Future[object] | None = None  #: what runs its function

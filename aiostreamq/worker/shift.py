@@ -17,6 +17,7 @@ from aiostreamq.store.intake import Intake
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
+from aiostreamq.store.tasks import OwnTask, spawn
 from aiostreamq.worker.about import About
 from aiostreamq.worker.calls import Calls
 from aiostreamq.worker.canceller import Canceller
@@ -76,7 +77,7 @@ class Shift:
         self.name = name
         self._is_draining = False
         self._lost = asyncio.Event()  # others have taken this worker for dead, and its jobs
-        self._reading: asyncio.Task[None]  # ends by itself on an error, or after a burst
+        self._reading: OwnTask[None]  # ends by itself on an error, or after a burst
         self._settings = settings
         self._broker = queue.session().broker
         self._roster = Roster(self._broker)
@@ -114,7 +115,7 @@ class Shift:
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
         self._heartbeat = self._new_heartbeat(queue)
-        self._services: list[asyncio.Task[None]] = []
+        self._services: list[OwnTask[None]] = []
 
     def _new_pools(self) -> "dict[Place, Pool]":
         limits: dict[Place, int]
@@ -197,12 +198,12 @@ class Shift:
             self._serve("parking", self._parking.run),
             self._serve("ticker", self._ticker.run),
         ]
-        self._reading = asyncio.create_task(self._reader.run(burst=burst), name="aiostreamq:reader")
+        self._reading = spawn(self._reader.run(burst=burst), "aiostreamq:reader")
         self._reading.add_done_callback(_log_failure)
 
-    def _serve(self, name: str, run: "Callable[[], Awaitable[None]]") -> asyncio.Task[None]:
+    def _serve(self, name: str, run: "Callable[[], Awaitable[None]]") -> OwnTask[None]:
         running = keep_running(name, run, self._look_again)
-        return asyncio.create_task(running, name=f"aiostreamq:{name}")
+        return spawn(running, f"aiostreamq:{name}")
 
     @property
     def is_lost(self) -> bool:
@@ -227,7 +228,7 @@ class Shift:
 
     async def wait_over(self) -> None:
         """Wait until this shift can not go on: lost, burst through, or failed."""
-        lost = asyncio.create_task(self._lost.wait())
+        lost = spawn(self._lost.wait())
         try:
             await asyncio.wait({self._reading, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -242,7 +243,7 @@ class Shift:
             BrokerError: What had made the reader end.
         """
         self._is_draining = True
-        time_up = asyncio.create_task(self._wait_time_up(hurry))
+        time_up = spawn(self._wait_time_up(hurry))
         try:
             await self._reader.stop(self._reading)
             lost = await self._unheld()
@@ -261,7 +262,7 @@ class Shift:
             raise error
 
     async def _wait_idle_or(self, time_up: asyncio.Task[None]) -> None:
-        idle = asyncio.create_task(self._executor.wait_idle())
+        idle = spawn(self._executor.wait_idle())
         try:
             await asyncio.wait({idle, time_up}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -311,7 +312,7 @@ class Shift:
         self._settler.close()
         self._parking.close()
         for service in self._services:
-            service.cancel()
+            service.end()
 
     def _look_again(self) -> None:
         """Words to all workers may have been missed."""

@@ -17,6 +17,7 @@ from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import served
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.checkup import advice_on, examine
+from aiostreamq.store.tasks import OwnTask, spawn
 from aiostreamq.worker.shift import Settings, Shift
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Worker:
         self._has_failed = False  # to start
         self._hurry = asyncio.Event()  # set when the time to drain is counted
         self._stopped: asyncio.Event | None = None  # while it runs
-        self._working: asyncio.Task[None] | None = None  # once it has begun
+        self._working: OwnTask[None] | None = None  # once it has begun
         self._shift: Shift | None = None  # the one that began last
         self._finished_before = 0  # by shifts before that one
 
@@ -228,9 +229,9 @@ class Worker:
         self._is_leaving = True
         self._drop()
         if self._working is not None:
-            self._working.cancel()
+            self._working.end()
 
-    async def _start(self, *, burst: bool) -> asyncio.Task[None]:
+    async def _start(self, *, burst: bool) -> OwnTask[None]:
         if self._stopped is not None:
             raise UsageError(f"worker {self.name} has been started before: make another Worker")
         self._stopped = asyncio.Event()
@@ -244,9 +245,7 @@ class Worker:
             self._has_failed = True
             raise
         self._shift = shift
-        self._working = asyncio.create_task(
-            self._work(shift, burst=burst), name="aiostreamq:worker"
-        )
+        self._working = spawn(self._work(shift, burst=burst), "aiostreamq:worker")
         # Whatever ends it, be it the end of the loop: the rest does not outlive it.
         self._working.add_done_callback(lambda _: self._drop())
         return self._working
@@ -287,14 +286,14 @@ class Worker:
         """See *shift* to its end; True where it was taken for dead and another must begin."""
         assert self._stopped is not None
         ends = {
-            asyncio.create_task(self._stopped.wait()),
-            asyncio.create_task(shift.wait_over()),
+            spawn(self._stopped.wait()),
+            spawn(shift.wait_over()),
         }
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for end in ends:
-                end.cancel()
+                end.end()
         if shift.is_lost:
             await shift.abandon()
             return not self._stopped.is_set()
