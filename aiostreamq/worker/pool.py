@@ -6,12 +6,12 @@ stream, which workers with free places read.
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aiostreamq.logs import get_logger
 from aiostreamq.model.plan import AHEAD, Pace
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.place import Place
     from aiostreamq.worker.runs import Run
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # Seconds that a job waits while no place comes free. Then the jobs here are long ones, and
 # whoever has a free place may have it sooner.

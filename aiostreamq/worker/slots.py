@@ -10,16 +10,17 @@ are parents themselves, they get one after the other, but for the last.
 """
 
 import asyncio
-import logging
 from collections import Counter
 from typing import TYPE_CHECKING
+
+from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from aiostreamq.worker.runs import Run
 
-logger = logging.getLogger("aiostreamq.worker")
+logger = get_logger("aiostreamq.worker")
 
 # How many jobs are kept unstarted, for each slot, because only lent slots are free.
 MOST_ASIDE = 10
