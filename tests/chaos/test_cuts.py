@@ -14,6 +14,7 @@ from aiostreamq.store.broker import Standing
 from aiostreamq.store.intake import Intake
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
+from aiostreamq.store.tasks import spawn
 from aiostreamq.worker.overflow import Overflow
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.worker import LEASE
@@ -223,7 +224,7 @@ async def read(bench: Bench) -> Call:
         lambda _: None,
         Overflow({}, set, lambda: None),
     )
-    reading = asyncio.ensure_future(reader.run())
+    reading = spawn(reader.run())
 
     bench.at_end(lambda: reader.stop(reading))
     await wait_until(lambda: bench.is_blocked("xreadgroup"), "the reader to wait")
