@@ -13,9 +13,10 @@ There is no clock in this module: `after` is an argument. Moments are whole mill
 1970; cron expressions know seconds.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -38,12 +39,23 @@ ALIASES = {
 # More often than this is no schedule but a stream of jobs: use a task that lasts.
 SHORTEST_MS = 100
 
+# Longer than anyone plans. Times that are this far apart stay within what datetime holds.
+LONGEST_DAYS = 36_525
+
 DAY_MS = 86_400_000
 
 # What comes after this year is never: datetime ends, and clocks of 64 bits do not care.
 LAST_YEAR = 9990
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # local times are naive here, on purpose
+
+_LAST_MS = round((datetime(LAST_YEAR + 1, 1, 1) - _EPOCH) / timedelta(milliseconds=1))  # noqa: DTZ001  # as above
+
+#: How a time zone is given: by its name, as a ZoneInfo, or as a fixed offset from UTC.
+Zone = str | ZoneInfo | timezone
+
+# How a fixed offset is written: "+02:00", and with seconds where it has some.
+_OFFSET = re.compile(r"([+-])([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 
 
 class ClockChange(NamedTuple):
@@ -71,8 +83,9 @@ class Every:
     anchor: int = 0  #: ms since 1970 of one of the times
 
     def next_after(self, after: int) -> int | None:
-        """Return the first time later than *after*."""
-        return after + self.interval - (after - self.anchor) % self.interval
+        """Return the first time later than *after*, or None if that is too far for a calendar."""
+        found = after + self.interval - (after - self.anchor) % self.interval
+        return found if found < _LAST_MS else None
 
     @property
     def words(self) -> str:
@@ -92,7 +105,7 @@ class Cron:
     """
 
     expression: str
-    zone: str = "UTC"  #: name in the IANA database
+    zone: str = "UTC"  #: name in the IANA database, or a fixed offset such as "+02:00"
     _six: str = field(init=False, repr=False, compare=False)
     _zone: tzinfo = field(init=False, repr=False, compare=False)
     _is_hourly: bool = field(init=False, repr=False, compare=False)
@@ -133,7 +146,7 @@ class Cron:
 
     def change_between(self, after: int, until: int) -> ClockChange | None:
         """Return the first change of the clock later than *after*, and not later than *until*."""
-        if self.zone == "UTC":
+        if isinstance(self._zone, timezone):
             return None
         low, offset = after, self._offset(after)
         while low < until:
@@ -210,12 +223,59 @@ def interval_of(every: Duration) -> int:
     Raises:
         UsageError: It is no length of time, or too short for a schedule.
     """
-    interval = round(seconds("every", every) * 1000)
+    interval = length_ms("every", every)
     if interval < SHORTEST_MS:
         raise UsageError(
             f"every={every!r} is too often for a schedule: use {SHORTEST_MS} ms or more"
         )
     return interval
+
+
+def length_ms(option: str, value: Duration) -> int:
+    """Return a length of time in a schedule in milliseconds; *option* names it in the error.
+
+    Raises:
+        UsageError: It is no length of time, or longer than a schedule can be.
+    """
+    found = seconds(option, value)
+    if found > LONGEST_DAYS * 86_400:
+        raise UsageError(
+            f"{option}={value!r} is too long for a schedule: use {LONGEST_DAYS} days or less"
+        )
+    return round(found * 1000)
+
+
+def zone_name(tz: Zone | None) -> str:
+    """Return how a time zone is written in a schedule.
+
+    >>> zone_name(timezone(timedelta(hours=-3, minutes=-30)))
+    '-03:30'
+
+    Raises:
+        UsageError: It is no time zone that can be written.
+    """
+    if isinstance(tz, timezone):
+        return _offset_name(tz)
+    if isinstance(tz, ZoneInfo) and tz.key:
+        return tz.key
+    if tz is None or isinstance(tz, str):
+        return tz or "UTC"
+    raise UsageError(
+        f"tz={tz!r} has no name that a worker could look up: give one such as 'Europe/Madrid', "
+        f"a ZoneInfo('Europe/Madrid'), or a fixed offset such as '+02:00'"
+    )
+
+
+def _offset_name(tz: timezone) -> str:
+    offset = tz.utcoffset(None)
+    if not offset:
+        return "UTC"
+    if offset.microseconds:
+        raise UsageError(f"tz={tz!r} is not whole seconds from UTC: give such an offset")
+    minutes, rest = divmod(int(abs(offset).total_seconds()), 60)
+    sign = "-" if offset < timedelta(0) else "+"
+    written = f"{sign}{minutes // 60:02}:{minutes % 60:02}"
+    return f"{written}:{rest:02}" if rest else written
 
 
 def upcoming(timing: Timing, after: int, count: int) -> Iterator[int]:
@@ -284,10 +344,14 @@ def _parse(expression: str, six: str, start: datetime) -> CronSim:
 def _zone_of(name: str) -> tzinfo:
     if name == "UTC":
         return UTC  # needs no file
+    if (written := _OFFSET.fullmatch(name)) is not None:
+        sign, hours, minutes, rest = written.groups(default="0")
+        offset = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(rest))
+        return timezone(-offset if sign == "-" else offset)
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(
-            f"tz={name!r} is not known here: use a name such as 'Europe/Madrid'; where the "
-            f"system has no time zones, pip install tzdata"
+            f"tz={name!r} is not known here: use a name such as 'Europe/Madrid', or an offset "
+            f"such as '+02:00'; where the system has no time zones, pip install tzdata"
         ) from None

@@ -9,21 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, TypedDict, cast, get_args
 from zlib import crc32
-from zoneinfo import ZoneInfo
 
 import orjson
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.cron import (
+    LAST_YEAR,
     SHORTEST_MS,
     Cron,
     Every,
     Timing,
+    Zone,
     interval_of,
     iso,
     last_until,
+    length_ms,
+    zone_name,
 )
-from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.duration import Duration
 
 #: What is done about a tick while the job of the one before has not ended: it is enqueued
 #: all the same, left out, kept until then (one), or enqueued and the old job is cancelled.
@@ -35,6 +38,9 @@ CatchUp = Literal["none", "latest", "all"]
 # A tick that comes so many ms late is late: the workers were restarted, or had much to do. Only
 # what is later was missed, and is what `catch_up` decides about.
 GRACE_MS = 10_000
+
+# What Lua and all readers of JSON can count.
+MOST_RUNS = 2**53
 
 # How many ticks of one schedule are made up for in one step.
 CHAIN = 50
@@ -79,8 +85,8 @@ class Rules:
         rules = cls(
             overlap=cast("Overlap", _one_of("overlap", words.get("overlap", "allow"), Overlap)),
             catch_up=cast("CatchUp", _one_of("catch_up", words.get("catch_up", "latest"), CatchUp)),
-            window=None if window is None else round(seconds("window", window) * 1000),
-            jitter=round(seconds("jitter", words.get("jitter", 0)) * 1000),
+            window=None if window is None else length_ms("window", window),
+            jitter=length_ms("jitter", words.get("jitter", 0)),
             start=_moment("start", words.get("start")),
             end=_moment("end", words.get("end")),
             max_runs=runs,
@@ -96,6 +102,8 @@ class Rules:
             raise UsageError(f"max_runs={runs!r} is no whole number")
         if runs is not None and runs < 1:
             raise UsageError(f"max_runs={runs} would never run: leave it out for any number")
+        if runs is not None and runs > MOST_RUNS:
+            raise UsageError(f"max_runs={runs} is too many to count: leave it out for any number")
         if rules.start is not None and rules.end is not None and rules.end < rules.start:
             raise UsageError("end is before start: the schedule would never run")
         return rules
@@ -118,11 +126,13 @@ def _moment(option: str, at: object) -> int | None:
         return None
     if not isinstance(at, datetime):
         raise UsageError(f"{option}={at!r} is no moment: use a datetime")
+    if not 2 <= at.year <= LAST_YEAR:  # in every time zone it must be one
+        raise UsageError(f"{option}={at!r} is out of reach: use a year from 2 to {LAST_YEAR}")
     return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def timing_of(
-    cron: str | None, every: Duration | None, tz: str | ZoneInfo | None, start: int | None
+    cron: str | None, every: Duration | None, tz: Zone | None, start: int | None
 ) -> Timing:
     """Return when a schedule is due.
 
@@ -135,8 +145,12 @@ def timing_of(
         if tz is not None:
             raise UsageError("every= goes by real time and knows no time zone: leave tz= out")
         return Every(interval_of(every), start or 0)
-    assert cron is not None
-    return Cron(" ".join(cron.split()), tz.key if isinstance(tz, ZoneInfo) else tz or "UTC")
+    if not isinstance(cron, str):
+        raise UsageError(
+            f"cron={cron!r} is not an expression: write minute, hour, day, month and day of the "
+            f"week, as in '0 9 * * mon'"
+        )
+    return Cron(" ".join(cron.split()), zone_name(tz))
 
 
 @dataclass(frozen=True, slots=True)
