@@ -1,33 +1,24 @@
 """The queue as users hold it."""
 
-import inspect
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
 
 from aiostreamq.client.context import Context
 from aiostreamq.client.producer import Producer
+from aiostreamq.client.registration import register as register_task
 from aiostreamq.client.task import AsyncTask, C_co, Call, Enqueuer, P, StreamTask, SyncTask, Task
-from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import checked_lanes
-from aiostreamq.model.options import (
-    DEFAULT_LANE,
-    Durability,
-    Options,
-    OptionWords,
-    checked_durability,
-)
-from aiostreamq.model.place import Place, checked_executor
-from aiostreamq.model.signature import TaskSignature
-from aiostreamq.model.spec import TaskSpec
+from aiostreamq.model.options import DEFAULT_LANE, Durability, OptionWords, checked_durability
+from aiostreamq.model.place import Place
 from aiostreamq.model.terms import Terms, checked_max_length, checked_when_full
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Protocol, Unpack
-    from zoneinfo import ZoneInfo
 
+    from aiostreamq.model.cron import Zone
     from aiostreamq.model.schedule import RuleWords
     from aiostreamq.store.connector import Connector, Where
 
@@ -245,49 +236,16 @@ class Queue(Producer):
         """
 
         def register(function: Callable[..., object]) -> Task[..., object]:
-            return self._register(function, name, executor, options)
+            return register_task(self, function, name, executor, options)
 
         return register if function is None else register(function)
-
-    def _register(
-        self,
-        function: Callable[..., object],
-        name: str | None,
-        executor: Place | None,
-        words: OptionWords,
-    ) -> Task[..., object]:
-        called = checked_name("task", name or getattr(function, "__name__", ""))
-        if called in self.tasks:
-            raise UsageError(
-                f"queue {self.name!r} has a task {called!r} already: give one of them "
-                f"another name with @queue.task(name=...)"
-            )
-        options = Options().with_words(words)
-        if options.lane not in self.lanes:
-            raise UsageError(
-                f"task {called!r} is for lane {options.lane!r}, which queue {self.name!r} does "
-                f"not have: name it in Queue(lanes=[...])"
-            )
-        is_async = inspect.iscoroutinefunction(function)
-        is_stream = inspect.isasyncgenfunction(function)
-        if inspect.isgeneratorfunction(function):
-            raise UsageError(
-                f"task {called!r} yields: make it an `async def`, which streams, or return a list"
-            )
-        signature = TaskSignature(called, function, Context)
-        on_loop = is_async or is_stream
-        place = checked_executor(called, executor, function, is_async=on_loop)
-        spec = TaskSpec(called, options, function, signature, is_async, place, is_stream)
-        task = _kind_of(spec)(spec, self)
-        self.tasks[called] = task
-        return task
 
     def cron(
         self,
         expression: str,
         *,
         name: str | None = None,
-        tz: "str | ZoneInfo | None" = None,
+        tz: "Zone | None" = None,
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
         **rules: "Unpack[RuleWords]",
@@ -302,7 +260,8 @@ class Queue(Producer):
             expression: Minute, hour, day, month and day of the week; with seconds before
                 them; or an alias such as "@daily".
             name: Of the schedule; the task's by default.
-            tz: The time zone that is meant, such as "Europe/Madrid"; UTC where none is given.
+            tz: The time zone that is meant, such as "Europe/Madrid" or ZoneInfo("Europe/Madrid"),
+                or a fixed offset, such as "+02:00" or datetime.timezone.utc; UTC by default.
             args: Positional arguments of its jobs.
             kwargs: The others.
             **rules: `overlap`, `catch_up`, `window`, `jitter`, `start`, `end`, `max_runs`, as in
@@ -311,6 +270,7 @@ class Queue(Producer):
         Raises:
             UsageError: The name is taken, or something cannot be meant.
         """
+        self.schedules.check(cron=expression, tz=tz, rules=rules)
 
         def declare(task: Enqueuer[..., object] | Call[object]) -> None:
             self.schedules.declare(name, task, args, kwargs, cron=expression, tz=tz, rules=rules)
@@ -339,6 +299,7 @@ class Queue(Producer):
         Raises:
             UsageError: The name is taken, or something cannot be meant.
         """
+        self.schedules.check(every=interval, rules=rules)
 
         def declare(task: Enqueuer[..., object] | Call[object]) -> None:
             self.schedules.declare(name, task, args, kwargs, every=interval, rules=rules)
@@ -350,16 +311,18 @@ class Queue(Producer):
     ) -> Callable[[Callable[..., object]], object]:
         def schedule(function: Callable[..., object]) -> object:
             if isinstance(function, Enqueuer | Call):
-                task = cast("Enqueuer[..., object] | Call[object]", function)
-            else:
-                task = self._register(function, None, None, {})
-            declare(task)
+                given = cast("Enqueuer[..., object] | Call[object]", function)
+                declare(given)
+                return given
+            before = dict(self.tasks)
+            task = register_task(self, function, None, None, {})
+            try:
+                declare(task)
+            except BaseException:
+                # A decorator that raised has done nothing.
+                del self.tasks[task.name]
+                self.tasks.update(before)
+                raise
             return task
 
         return schedule
-
-
-def _kind_of(spec: TaskSpec) -> Callable[[TaskSpec, Queue], Task[..., object]]:
-    if spec.is_stream:
-        return StreamTask[..., ..., object]
-    return (AsyncTask if spec.is_async else SyncTask)[..., ..., object]

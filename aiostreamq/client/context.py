@@ -115,7 +115,7 @@ class Context:
         """
         return self._stop.is_set
 
-    async def progress(self, fraction: float, message: str = "", **meta: object) -> None:
+    async def progress(self, /, fraction: float, message: str = "", **meta: object) -> None:
         """Tell whoever follows the job how far it has got.
 
         Args:
@@ -137,7 +137,7 @@ class Context:
             if self._voice.is_full:
                 await self._voice.wait_room()
 
-    def progress_nowait(self, fraction: float, message: str = "", **meta: object) -> None:
+    def progress_nowait(self, /, fraction: float, message: str = "", **meta: object) -> None:
         """Say the same without waiting, from any thread: for `def` tasks.
 
         While Redis has not got what was said before, a report may take the place

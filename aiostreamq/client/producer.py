@@ -118,14 +118,16 @@ class Producer:
 
     @overload
     async def enqueue(
-        self, task: StreamEnqueuer[P, C_co], *args: P.args, **kwargs: P.kwargs
+        self, task: StreamEnqueuer[P, C_co], /, *args: P.args, **kwargs: P.kwargs
     ) -> StreamJob[C_co]: ...
     @overload
-    async def enqueue(self, task: Enqueuer[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+    async def enqueue(
+        self, task: Enqueuer[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
     @overload
-    async def enqueue(self, task: str, *args: object, **kwargs: object) -> Job[object]: ...
+    async def enqueue(self, task: str, /, *args: object, **kwargs: object) -> Job[object]: ...
     async def enqueue(  # pyright: ignore[reportInconsistentOverload]  # P is not taken for "..."
-        self, task: Enqueuer[..., object] | str, *args: object, **kwargs: object
+        self, task: Enqueuer[..., object] | str, /, *args: object, **kwargs: object
     ) -> Job[object]:
         """Enqueue a call of *task*, a Task of this queue or the name of any.
 

@@ -13,16 +13,16 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.envelope import bounded
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.schedule import Definition, Rules, RuleWords, timing_of
+from aiostreamq.model.schedule import Definition, Rules, RuleWords, length_ms, timing_of
 
 if TYPE_CHECKING:
     from typing import Unpack
-    from zoneinfo import ZoneInfo
 
     from aiostreamq.client.job import Job
     from aiostreamq.client.producer import Producer
-    from aiostreamq.model.cron import Timing
+    from aiostreamq.model.cron import Timing, Zone
     from aiostreamq.model.duration import Duration
+    from aiostreamq.model.spec import TaskSpec
     from aiostreamq.model.unreadable import UnreadableSchedule
     from aiostreamq.store.timetable import State, Timetable
 
@@ -60,7 +60,7 @@ class Schedules:
         kwargs: Mapping[str, object] | None = None,
         cron: str | None = None,
         every: "Duration | None" = None,
-        tz: "str | ZoneInfo | None" = None,
+        tz: "Zone | None" = None,
         **rules: "Unpack[RuleWords]",
     ) -> Schedule:
         """Make a schedule, kept in Redis until it is deleted.
@@ -77,7 +77,8 @@ class Schedules:
                 before them; or an alias such as "@daily".
             every: Or seconds (or "30s", or a timedelta) from one tick to the next, counted
                 from `start`, or from 1970.
-            tz: The time zone of `cron`, such as "Europe/Madrid"; UTC where there is none.
+            tz: The time zone of `cron`, such as "Europe/Madrid" or ZoneInfo("Europe/Madrid"), or
+                a fixed offset, such as "+02:00" or datetime.timezone.utc; UTC by default.
             **rules: `overlap` ("allow", "skip", "buffer_one", "cancel_old"), `catch_up`
                 ("none", "latest", "all") with its `window`, `jitter`, `start` and `end` (meant
                 in UTC where they have no zone), `max_runs`.
@@ -102,7 +103,7 @@ class Schedules:
         kwargs: Mapping[str, object] | None = None,
         cron: str | None = None,
         every: "Duration | None" = None,
-        tz: "str | ZoneInfo | None" = None,
+        tz: "Zone | None" = None,
         **rules: "Unpack[RuleWords]",
     ) -> Schedule:
         """Have a schedule be another from now on. What was counted stays, and so does a pause.
@@ -216,7 +217,7 @@ class Schedules:
         *,
         cron: str | None = None,
         every: "Duration | None" = None,
-        tz: "str | ZoneInfo | None" = None,
+        tz: "Zone | None" = None,
         rules: RuleWords,
     ) -> None:
         """Note a schedule of the code, for the workers that run it.
@@ -225,13 +226,33 @@ class Schedules:
             UsageError: The name is taken in this code, or something cannot be meant.
         """
         called = checked_name("schedule", name or task.spec.name)
-        if called in self._declared:
+        if called in self._declared and not self._is_replaced(self._declared[called].call.spec):
             raise UsageError(
                 f"queue {self._queue.name!r} has a schedule {called!r} already: give one of them "
                 f"another name with name='...'"
             )
         settled = Rules.of(rules)
         self._declared[called] = self._declaration(task, args, kwargs, cron, every, tz, settled)
+
+    def check(
+        self,
+        *,
+        cron: str | None = None,
+        every: "Duration | None" = None,
+        tz: "Zone | None" = None,
+        rules: RuleWords,
+    ) -> None:
+        """Check what a decorator says before it gets its function.
+
+        Raises:
+            UsageError: Something is invalid.
+        """
+        timing_of(cron, every, tz, Rules.of(rules).start)
+
+    def _is_replaced(self, spec: "TaskSpec") -> bool:
+        """Whether the task of *spec* was defined again since: its schedule is, too, then."""
+        task = self._queue.tasks.get(spec.name)
+        return spec.function is not None and task is not None and task.spec is not spec
 
     @property
     def declared(self) -> dict[str, Definition]:
@@ -245,7 +266,7 @@ class Schedules:
         kwargs: Mapping[str, object] | None,
         cron: str | None,
         every: "Duration | None",
-        tz: "str | ZoneInfo | None",
+        tz: "Zone | None",
         rules: Rules,
     ) -> Declaration:
         if isinstance(call, str):
@@ -261,6 +282,8 @@ class Schedules:
             raise UsageError("id=, delay= and at= are for one job: a schedule makes many")
         if using.expires is not None and not using.expires.startswith("+"):
             raise UsageError("expires= of a schedule is a length of time, such as '10m'")
+        for option, word in (("expires", using.expires), ("deadline", using.deadline)):
+            length_ms(option, (_length(word) or 0) / 1000)
         if call.spec.signature is not None:
             call.spec.signature.write_arguments(call.args, call.kwargs)
         return Declaration(call, timing_of(cron, every, tz, rules.start), rules)
@@ -286,9 +309,10 @@ class Schedules:
     async def _put(self, name: str, declaration: Declaration, *, replaces: bool) -> None:
         called = checked_name("schedule", name)
         session = self._queue.session()
-        await session.open()
+        # All that can be refused is, before anything is in Redis.
         definition = self._definition(declaration)
         session.broker.place_of(definition.lane)
+        await session.open()
         answer = await self._timetable().put(
             called,
             definition.encode(),

@@ -1,12 +1,14 @@
 """Tasks: functions whose calls can be enqueued."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import due_word, expiry_word
+from aiostreamq.model.function import Origin
 from aiostreamq.model.options import Options, OptionWords, checked_job_id
 from aiostreamq.model.retry import retries_to_wire
 
@@ -102,7 +104,7 @@ class Enqueuer(Generic[P, R_co]):
         self._submitter = submitter
         self._using = using
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> "Coroutine[Any, Any, Job[R_co]]":
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> "Coroutine[Any, Any, Job[R_co]]":
         """Enqueue a call with these arguments.
 
         Returns:
@@ -125,7 +127,7 @@ class Enqueuer(Generic[P, R_co]):
         submitting = self._submitter.submit(self.spec, self._using, args, kwargs)
         return cast("Coroutine[Any, Any, Job[R_co]]", submitting)
 
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
+    def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """Return the call with these arguments, for `queue.enqueue_many`."""
         return Call(self.spec, self._using, args, kwargs)
 
@@ -170,7 +172,7 @@ class Enqueuer(Generic[P, R_co]):
 class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
     """Something whose calls are jobs that stream."""
 
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> StreamCall[C_co]:
+    def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> StreamCall[C_co]:
         """Return the call with these arguments, for `queue.enqueue_many`."""
         return StreamCall(self.spec, self._using, args, kwargs)
 
@@ -180,7 +182,7 @@ class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
     if TYPE_CHECKING:
 
         def enqueue(
-            self, *args: P.args, **kwargs: P.kwargs
+            self, /, *args: P.args, **kwargs: P.kwargs
         ) -> "Coroutine[Any, Any, StreamJob[C_co]]":
             """Enqueue a call with these arguments."""
             ...
@@ -221,14 +223,34 @@ def no_task(task: object) -> UsageError:
 
 
 class Task(Enqueuer[P, R_co]):
-    """A registered function. Calling it just runs it; `.enqueue` has a worker run it."""
+    """A registered function. Calling it just runs it; `.enqueue` has a worker run it.
+
+    It has the function's name, docstring and annotations. Other attributes of the function can
+    be read from it as well, unless the task has one of that name: `task.__wrapped__` is the
+    function itself.
+    """
 
     __name__: str
+    __wrapped__: "Callable[..., object]"
 
     def __init__(self, spec: "TaskSpec", submitter: Submitter) -> None:
         super().__init__(spec, submitter, Using(spec.options))
         self._function = cast("Callable[..., Any]", spec.function)
-        update_wrapper(cast("Callable[..., Any]", self), self._function)
+        self.__name__ = spec.name  # for a partial or an object, which have none
+        self.origin = Origin.of(self._function)  #: where it was defined; not public
+        # Not the function's own attributes: one of them could be called `spec`.
+        update_wrapper(cast("Callable[..., Any]", self), self._function, updated=())
+
+    if not TYPE_CHECKING:  # a type checker shall report `task.enqeue`
+
+        def __getattr__(self, name: str) -> object:
+            # A copy that is being made has no attributes yet, not even `_function`.
+            function = self.__dict__.get("_function")
+            if function is not None and not name.startswith("__"):
+                with suppress(AttributeError):
+                    return getattr(function, name)
+            kind = type(self).__name__
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
     def name(self) -> str:
@@ -242,7 +264,7 @@ class Task(Enqueuer[P, R_co]):
 class AsyncTask(Task[P, R_co], Generic[C, P, R_co]):
     """A task made from an `async def`."""
 
-    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> Coroutine[Any, Any, R_co]:
+    def __call__(self, /, *args: C.args, **kwargs: C.kwargs) -> Coroutine[Any, Any, R_co]:
         """Run the function here and now, without the queue."""
         return self._function(*args, **kwargs)
 
@@ -250,7 +272,7 @@ class AsyncTask(Task[P, R_co], Generic[C, P, R_co]):
 class SyncTask(Task[P, R_co], Generic[C, P, R_co]):
     """A task made from a `def`; workers run it in a thread or in a process."""
 
-    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R_co:
+    def __call__(self, /, *args: C.args, **kwargs: C.kwargs) -> R_co:
         """Run the function here and now, without the queue."""
         return self._function(*args, **kwargs)
 
@@ -258,6 +280,6 @@ class SyncTask(Task[P, R_co], Generic[C, P, R_co]):
 class StreamTask(Task[P, None], StreamEnqueuer[P, C_co], Generic[C, P, C_co]):
     """A task made from an async generator, whose jobs stream what it yields."""
 
-    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> AsyncGenerator[C_co, None]:
+    def __call__(self, /, *args: C.args, **kwargs: C.kwargs) -> AsyncGenerator[C_co, None]:
         """Run the function here and now, without the queue."""
         return self._function(*args, **kwargs)

@@ -3,10 +3,13 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import cast, get_args, get_type_hints
+from typing import cast
 
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.annotations import Restorer, is_plain
+from aiostreamq.model.function import signature_of, style_of, travelling
+from aiostreamq.model.hints import RETURN, Hints
+from aiostreamq.model.injected import context_parameter
 from aiostreamq.model.wire import encode
 
 Arguments = Sequence[object]
@@ -22,19 +25,19 @@ class TaskSignature:
         """Read *function*; a parameter annotated *context_type* is not the caller's to give.
 
         Raises:
-            UsageError: A parameter can not be carried.
+            UsageError: A parameter cannot be carried, or its annotation can never be looked up.
         """
         self._name = name
         self._function = function
-        self._context_type = context_type
-        signature = inspect.signature(function)
-        try:
-            self._hints = get_type_hints(function, include_extras=True)
-        except NameError:
-            # Annotations that name what is defined further down are read on first use.
-            self._hints = None
+        #: the signature with the parameter for the context
+        self.whole = signature = signature_of(name, function)
+        self._hints = Hints(name, function, signature, context_type)
+        #: how the function gives its result
+        self.style = style_of(name, function, self._hints.found.get(RETURN))
         #: the parameter for the context, and its place; None where it takes it by name only
-        self.context_name, self.context_place = self._find_context(signature)
+        self.context_name, self.context_place = context_parameter(
+            name, signature, self._hints.found, context_type
+        )
         self._signature = signature.replace(
             parameters=[p for p in signature.parameters.values() if p.name != self.context_name]
         )
@@ -44,15 +47,8 @@ class TaskSignature:
         self._fewest = sum(
             p.default is inspect.Parameter.empty for p in self._signature.parameters.values()
         )
-        if self._hints is not None:
+        if self._hints.are_complete:
             _ = self._restorers, self._result  # so that a missing extra shows at registration
-
-    def _find_context(self, signature: inspect.Signature) -> tuple[str | None, int | None]:
-        for place, parameter in enumerate(signature.parameters.values()):
-            annotation = (self._hints or {}).get(parameter.name, parameter.annotation)
-            if annotation is self._context_type or annotation == self._context_type.__name__:
-                return parameter.name, place if parameter.kind in _POSITIONAL else None
-        return None, None
 
     @cached_property
     def _restorers(self) -> dict[str, Restorer]:
@@ -65,21 +61,14 @@ class TaskSignature:
 
     @cached_property
     def _result(self) -> Restorer | None:
-        annotation = self._resolved_hints.get("return")
-        if inspect.isasyncgenfunction(self._function):  # what travels is what it yields
-            annotation = next(iter(get_args(annotation)), None)
+        annotation = travelling(self._function, self._resolved_hints.get(RETURN))
         if is_plain(annotation):
             return None
         return Restorer(annotation, f"the result of task {self._name!r}")
 
     @cached_property
     def _resolved_hints(self) -> dict[str, object]:
-        if self._hints is not None:
-            return self._hints
-        try:
-            return get_type_hints(self._function, include_extras=True)
-        except NameError as error:
-            raise UsageError(f"task {self._name!r}: its annotations name {error}") from error
+        return self._hints.complete()
 
     def write_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
         """Return the arguments as orjson can write them.
@@ -96,6 +85,12 @@ class TaskSignature:
         return self._each(args, kwargs, lambda restorer, value: restorer.write(value))
 
     def _check(self, args: Arguments, kwargs: Keywords) -> None:
+        # Where it would fit into **names, it would take the place of the worker's.
+        if self.context_name in kwargs and not self._takes_context_by_place_only:
+            raise UsageError(
+                f"task {self._name!r} cannot be called so: the worker fills in "
+                f"{self.context_name!r}: leave it out"
+            )
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -165,9 +160,18 @@ class TaskSignature:
         if self.context_name is None:
             return args, kwargs
         place = self.context_place
+        if place is not None and self._takes_context_by_place_only and place > len(args):
+            left_out = list(self.whole.parameters.values())[len(args) : place]
+            args = [*args, *(parameter.default for parameter in left_out)]
         if place is not None and place <= len(args):
             return [*args[:place], context, *args[place:]], kwargs
         return args, {**kwargs, self.context_name: context}
+
+    @cached_property
+    def _takes_context_by_place_only(self) -> bool:
+        if self.context_name is None:
+            return False
+        return self.whole.parameters[self.context_name].kind is inspect.Parameter.POSITIONAL_ONLY
 
     def name_of(self, place: int) -> str:
         """What the positional argument at *place* is called."""

@@ -1,12 +1,13 @@
 """Calling the function of a job: in the event loop, in a thread, or in a process."""
 
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context, StopFlag, moment
 from aiostreamq.errors import PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from aiostreamq.client.context import Voice
     from aiostreamq.client.producer import Producer
@@ -67,11 +68,13 @@ class Calls:
             if spec.is_async:
                 value = await cast("Coroutine[Any, Any, object]", function(*args, **kwargs))
             elif voice is not None and spec.is_stream:
-                chunks = cast("AsyncGenerator[object, None]", function(*args, **kwargs))
+                chunks = _chunks_of(spec.name, function(*args, **kwargs))
                 await voice.stream(chunks, signature.write_result, self._queue.max_payload)
                 return b"null"
             else:
                 value = await self._threads.call(run, function, args, kwargs)
+                if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
+                    value = await cast("Awaitable[object]", value)
         finally:
             # Whoever follows the job reads on until its end is told, so that comes last.
             if voice is not None and voice.has_spoken:
@@ -118,3 +121,20 @@ class Calls:
             run.flag,
             voice,
         )
+
+
+def _chunks_of(task: str, value: object) -> AsyncGenerator[object, None]:
+    """Return what a streaming task gave as something that can be closed."""
+    if isinstance(value, AsyncGenerator):
+        return cast("AsyncGenerator[object, None]", value)
+    if isinstance(value, AsyncIterable):
+        return _each(cast("AsyncIterable[object]", value))
+    raise TypeError(
+        f"task {task!r} is to stream, and gave an object of type {type(value).__qualname__!r}: "
+        f"return an asynchronous generator"
+    )
+
+
+async def _each(values: AsyncIterable[object]) -> AsyncGenerator[object, None]:
+    async for value in values:
+        yield value

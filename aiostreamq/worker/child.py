@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import FrameType
 
     from aiostreamq.client.context import Context
@@ -158,9 +158,21 @@ def run(request: bytes, begin: "Callable[[], None]") -> bytes:
         # For what it enqueues, by a queue of its own. None too, over the job before it.
         DEADLINE.set(told["about"]["deadline"])
         begin()
-        return RETURNED + signature.write_result(function(*args, **kwargs))
+        value = function(*args, **kwargs)
+        if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
+            value = _awaited(cast("Awaitable[object]", value))
+        return RETURNED + signature.write_result(value)
     except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
         return RAISED + encode(_told_about(error))
+
+
+def _awaited(value: "Awaitable[object]") -> object:
+    import asyncio
+
+    async def wait() -> object:
+        return await value
+
+    return asyncio.run(wait())
 
 
 def find_function(

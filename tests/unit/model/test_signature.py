@@ -1,17 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from aiostreamq import Context, PayloadError, UsageError
 from aiostreamq.model.signature import TaskSignature, blame
-
-if TYPE_CHECKING:  # a test defines it late
-    Place: TypeAlias = "LatePlace"
 
 Function = Callable[..., object]
 
@@ -40,7 +35,12 @@ def last(a: int, b: int, ctx: Context) -> object:
 
 
 def after_defaults(a: int, b: int = 2, ctx: Context | None = None) -> object:
-    """Take it after what may be left out; this annotation is no context."""
+    """Take it after what may be left out."""
+    return (ctx, a, b)
+
+
+def by_place_after_defaults(a: int = 1, b: int = 2, ctx: Context | None = None, /) -> object:
+    """Take it by its place, after what may be left out."""
     return (ctx, a, b)
 
 
@@ -79,6 +79,11 @@ CALLS: list[tuple[Function, tuple[int, ...], dict[str, int]]] = [
     (last, (1, 2), {}),
     (last, (1,), {"b": 2}),
     (last, (), {"a": 1, "b": 2}),
+    (after_defaults, (1,), {}),
+    (after_defaults, (1, 2), {}),
+    (by_place_after_defaults, (), {}),
+    (by_place_after_defaults, (1,), {}),
+    (by_place_after_defaults, (1, 2), {}),
     (keyword_only, (1, 2), {}),
     (keyword_only, (1,), {}),
     (keyword_only, (), {"a": 1}),
@@ -101,11 +106,23 @@ def test_context_in_any_place(
     assert function(*called_args, **called_kwargs) == (CONTEXT, 1, 2)
 
 
-@pytest.mark.parametrize("function", [first, middle, last, keyword_only])
+@pytest.mark.parametrize("function", [first, middle, last, keyword_only, with_names])
 def test_context_is_not_the_callers_to_give(function: Function) -> None:
     """Who enqueues can not name it."""
     with pytest.raises(UsageError, match="'t' cannot be called so"):
         signature_of(function).write_arguments((1, 2), {"ctx": 3})
+
+
+def test_a_name_that_is_the_contexts_by_its_place_only() -> None:
+    """Under the same name something else can be given to the rest."""
+
+    def named(ctx: Context, /, **names: int) -> object:
+        return (ctx, names)
+
+    signature = signature_of(named)
+    args, kwargs = signature.write_arguments((), {"ctx": 3})
+    args, kwargs = signature.with_context(args, kwargs, CONTEXT)
+    assert named(*args, **kwargs) == (CONTEXT, {"ctx": 3})
 
 
 def test_no_context() -> None:
@@ -157,40 +174,6 @@ def test_defaults_are_not_sent() -> None:
 
     args, kwargs = signature_of(remind).write_arguments(("ada",), {})
     assert (list(args), dict(kwargs)) == (["ada"], {})
-
-
-def test_annotation_defined_further_down() -> None:
-    """It is looked up on first use, as the function is often decorated before."""
-
-    def move(to: Place) -> Place:
-        return to
-
-    signature = TaskSignature("move", move, Context)
-    move.__globals__["Place"] = LatePlace
-    try:
-        args, _ = signature.restore_arguments([{"x": 1}], {})
-        assert args[0] == LatePlace(1)
-        assert signature.write_result(LatePlace(2)) == b'{"x":2}'
-    finally:
-        del move.__globals__["Place"]
-
-
-@dataclass
-class LatePlace:
-    """Named Place only later."""
-
-    x: int
-
-
-def test_annotation_never_defined() -> None:
-    """The task and the missing name are told when a call is made."""
-
-    def move(to: Nowhere) -> None:  # noqa: F821  # pyright: ignore[reportUndefinedVariable, reportUnknownParameterType]
-        ...
-
-    signature = signature_of(move)  # pyright: ignore[reportUnknownArgumentType]
-    with pytest.raises(UsageError, match=r"'t'.*Nowhere"):
-        signature.write_arguments((1,), {})
 
 
 def test_nothing_returned() -> None:

@@ -1,0 +1,92 @@
+"""Making tasks of functions: what `@queue.task` does."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from aiostreamq.client.context import Context
+from aiostreamq.client.task import AsyncTask, StreamTask, SyncTask, Task
+from aiostreamq.errors import UsageError
+from aiostreamq.model.function import (
+    Function,
+    Origin,
+    checked_function,
+    name_for,
+    refuse_unbound,
+)
+from aiostreamq.model.keys import checked_name
+from aiostreamq.model.options import Options, OptionWords
+from aiostreamq.model.place import Place, checked_executor
+from aiostreamq.model.signature import TaskSignature
+from aiostreamq.model.spec import TaskSpec
+from aiostreamq.model.words import unknown_option
+
+if TYPE_CHECKING:
+    from aiostreamq.client.producer import Producer
+
+logger = logging.getLogger("aiostreamq")
+
+#: All that `@queue.task(...)` takes.
+TASK_OPTIONS = ("name", "executor", *OptionWords.__annotations__)
+
+
+def function_of(given: object) -> Function:
+    """Return the function to be registered: of a task, of whatever queue, it is the task's own.
+
+    Raises:
+        UsageError: It cannot be a task.
+    """
+    while isinstance(given, Task):
+        given = given.__wrapped__
+    return checked_function(given)
+
+
+def register(
+    queue: "Producer",
+    given: object,
+    name: str | None,
+    executor: Place | None,
+    words: OptionWords,
+) -> Task[..., object]:
+    """Make a task of *queue* of what `@queue.task` was given.
+
+    Raises:
+        UsageError: It cannot be a task, its name is taken, or an option is invalid.
+    """
+    function = function_of(given)
+    called = checked_name("task", name or name_for(function))
+    if unknown := words.keys() - OptionWords.__annotations__.keys():
+        raise unknown_option("@queue.task", min(unknown), TASK_OPTIONS)
+    options = Options().with_words(words)
+    if options.lane not in queue.lanes:
+        raise UsageError(
+            f"task {called!r} is for lane {options.lane!r}, which queue {queue.name!r} does "
+            f"not have: name it in Queue(lanes=[...])"
+        )
+    signature = TaskSignature(called, function, Context)
+    refuse_unbound(called, function, signature.whole)
+    is_async, is_stream = signature.style == "awaited", signature.style == "streamed"
+    place = checked_executor(called, executor, function, is_async=is_async or is_stream)
+    spec = TaskSpec(called, options, function, signature, is_async, place, is_stream)
+    task = _kind_of(spec)(spec, queue)
+    earlier = queue.tasks.get(called)
+    if earlier is not None:
+        _check_again(queue, task, earlier)
+    queue.tasks[called] = task
+    return task
+
+
+def _check_again(queue: "Producer", task: Task[..., object], earlier: Task[..., object]) -> None:
+    """Raise UsageError unless *task* is *earlier* after a change of its source."""
+    origin, before = Origin.of(task.__wrapped__), earlier.origin
+    if not origin.is_again(before):
+        raise UsageError(
+            f"queue {queue.name!r} has a task {task.name!r} already, which is defined at {before}: "
+            f"give the one at {origin} another name with @queue.task(name=...)"
+        )
+    logger.info("task %r is defined again, and replaces the one before", task.name)
+
+
+def _kind_of(spec: TaskSpec) -> "type[Task[..., object]]":
+    if spec.is_stream:
+        return StreamTask[..., ..., object]
+    return (AsyncTask if spec.is_async else SyncTask)[..., ..., object]

@@ -1,0 +1,223 @@
+"""What a task can be made of, and how workers have to call it.
+
+Nearly everything that can be called can be a task. What cannot is refused when it is registered,
+with what to write instead: found out by a worker, it would be a job that fails.
+"""
+
+import inspect
+import sys
+from collections.abc import AsyncIterable, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial, partialmethod
+from types import CodeType
+from typing import Any, Literal, cast, get_args, get_origin
+
+from aiostreamq.errors import UsageError
+
+Function = Callable[..., object]
+
+#: How a function gives its result: at once, by being awaited, or piece by piece.
+Style = Literal["plain", "awaited", "streamed"]
+
+
+def checked_function(given: object) -> Function:
+    """Return the function that *given* holds.
+
+    Raises:
+        UsageError: *given* cannot be called, or not by a worker.
+    """
+    if isinstance(given, staticmethod):
+        return checked_function(cast("staticmethod[..., object]", given).__func__)
+    if isinstance(given, str):
+        raise UsageError(
+            f"@queue.task({given!r}): a name is given by keyword: write @queue.task(name={given!r})"
+        )
+    if inspect.iscoroutine(given) or inspect.isgenerator(given) or inspect.isasyncgen(given):
+        name = given.__qualname__
+        if inspect.iscoroutine(given):
+            given.close()  # or Python would warn that it was never awaited
+        raise UsageError(
+            f"queue.task was given a call of {name!r}: give it the function, without calling it"
+        )
+    if isinstance(given, classmethod | partialmethod | property):
+        kind = type(cast("object", given)).__name__
+        raise UsageError(
+            f"queue.task was given a {kind}, which has no class yet: register it below the class, "
+            f"as in queue.task(Jobs.add), or make it a @staticmethod"
+        )
+    if isinstance(given, type):
+        raise UsageError(
+            f"queue.task was given the class {given.__qualname__!r}: give it a function, or an "
+            f"object of the class that can be called"
+        )
+    if not callable(given):
+        raise UsageError(f"queue.task was given {_kind(given)}: give it a function")
+    return given
+
+
+def name_for(function: Function) -> str:
+    """Return the name of a task of *function* for which none was given.
+
+    Raises:
+        UsageError: It has none.
+    """
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str) or name == "<lambda>":
+        what = "a lambda" if name else _kind(function)
+        raise UsageError(
+            f"queue.task was given {what}, which has no name: give the task one with "
+            f"@queue.task(name='...')"
+        )
+    return name
+
+
+def refuse_unbound(task: str, function: Function, signature: inspect.Signature) -> None:
+    """Raise UsageError if *function* is a method that has no object to be called on."""
+    within, _, name = getattr(function, "__qualname__", "").rpartition(".")
+    if not inspect.isfunction(function) or not within or within.endswith("<locals>"):
+        return
+    if next(iter(signature.parameters), None) in {"self", "cls"}:
+        owner = within.rpartition(".")[2]
+        raise UsageError(
+            f"task {task!r} is a method of {owner}, and has no object to be called on: register "
+            f"it where there is one, as in queue.task({owner}().{name}), or make it a @staticmethod"
+        )
+
+
+def signature_of(task: str, function: Function) -> inspect.Signature:
+    """Return the parameters of *function*, with annotations that may be strings.
+
+    Raises:
+        UsageError: They cannot be read.
+    """
+    options: dict[str, Any] = {}
+    if sys.version_info >= (3, 14):  # annotations that name what is not defined yet raise there
+        from annotationlib import Format
+
+        options["annotation_format"] = Format.FORWARDREF
+    try:
+        return inspect.signature(function, **options)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"task {task!r}: Python does not say what its parameters are ({error}): call it in "
+            f"a function of your own, and register that"
+        ) from error
+
+
+def style_of(task: str, function: Function, returned: object) -> Style:
+    """Return how *function* gives its result; *returned* is how that is annotated.
+
+    Raises:
+        UsageError: It is a generator.
+    """
+    code = called(function)
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(code):
+        return "awaited"
+    if inspect.isgeneratorfunction(code):
+        raise UsageError(
+            f"task {task!r} yields: make it an `async def`, which streams, or return a list"
+        )
+    if inspect.isasyncgenfunction(code) or _is_a(returned, AsyncIterable):
+        return "streamed"
+    if _is_a(returned, Awaitable):
+        return "awaited"
+    # A `def` around an async generator gives what that gives. Around an `async def` it may also
+    # run it, as with asyncio.run: it is called in a thread, and what it returns is awaited.
+    is_around_a_stream = inspect.isasyncgenfunction(annotated(function))
+    return "streamed" if is_around_a_stream else "plain"
+
+
+def travelling(function: Function, returned: object) -> object:
+    """Return the annotation of what travels, of a function whose result is annotated *returned*."""
+    if _is_a(returned, AsyncIterable):
+        return next(iter(get_args(returned)), None)
+    code = called(function)
+    is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(code)
+    if _is_a(returned, Awaitable) and not is_coroutine:
+        return next(reversed(get_args(returned)), None)
+    return returned
+
+
+def called(function: Function) -> Function:
+    """Return the function whose code runs first when *function* is called."""
+    while (inner := _inner(function)) is not None:
+        function = inner
+    return function
+
+
+def annotated(function: Function) -> Function:
+    """Return the function whose annotations `inspect.signature(function)` has."""
+    found: Any = function
+    while True:
+        if inspect.ismethod(found):
+            found = found.__func__
+        elif _is_wrapper(found) and getattr(found, "__signature__", None) is None:
+            found = found.__wrapped__
+        elif (inner := _inner(found)) is not None:
+            found = inner
+        else:
+            return found
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a function was defined: to know it again when it is defined once more."""
+
+    module: str | None
+    qualname: str | None
+    code: CodeType | None  #: of the innermost function, in no decorator
+    import_spec: object  #: of its module: another after each import of that
+
+    @classmethod
+    def of(cls, function: Function) -> "Origin":
+        """Return where *function* was defined."""
+        module = getattr(function, "__module__", None)
+        imported = sys.modules.get(module) if isinstance(module, str) else None
+        return cls(
+            module,
+            getattr(function, "__qualname__", None),
+            getattr(annotated(function), "__code__", None),
+            getattr(imported, "__spec__", None),
+        )
+
+    def is_again(self, earlier: "Origin") -> bool:
+        """Whether this is the function of *earlier*, after its source was run once more.
+
+        That is a cell of a notebook, an input at a prompt, or a module that was reloaded. A
+        function that is made twice by the same lines, in a loop, is two functions.
+        """
+        is_same = (self.module, self.qualname) == (earlier.module, earlier.qualname)
+        if not is_same or self.code is None or earlier.code is None or self.code is earlier.code:
+            return False
+        is_reloaded = self.import_spec is not earlier.import_spec
+        return self.module == "__main__" or self.code.co_filename.startswith("<") or is_reloaded
+
+    def __str__(self) -> str:
+        if self.code is None:
+            return f"{self.module}.{self.qualname}"
+        return f"{self.code.co_filename}:{self.code.co_firstlineno}"
+
+
+def _inner(function: Any) -> Function | None:
+    """Return what *function* calls without code of its own; None if it has code."""
+    if isinstance(function, partial):
+        return cast("partial[object]", function).func
+    if isinstance(function, staticmethod) or inspect.ismethod(function):
+        return cast("Function", function.__func__)
+    if inspect.isroutine(function) or isinstance(function, type):
+        return None
+    return type(function).__call__  # an object that can be called
+
+
+def _is_wrapper(function: object) -> bool:
+    # Looked for among its own attributes: an object may claim to have any, as a Mock does.
+    return callable(getattr(function, "__dict__", {}).get("__wrapped__"))
+
+
+def _is_a(annotation: object, kind: type) -> bool:
+    found = get_origin(annotation) or annotation
+    return isinstance(found, type) and issubclass(found, kind)
+
+
+def _kind(value: object) -> str:
+    return f"an object of type {type(value).__qualname__!r}"

@@ -1,0 +1,51 @@
+"""What is said about an option that does not exist."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+from aiostreamq.errors import UsageError
+
+
+def _written(told: Mapping[str, str]) -> dict[str, str]:
+    return {name: way for names, way in told.items() for name in names.split()}
+
+
+_RUNS = "max_retries retries max_tries tries max_attempts max limit times count"
+
+#: What other queues call an option, and how it is written here.
+_FOREIGN = {
+    "Retry": _written(
+        {
+            _RUNS: "attempts=5, which counts the first run too",
+            "delay interval wait countdown pause": "base='10s', or backoff=[1, 5, '1m']",
+            "max_delay max_interval max_backoff max_wait retry_backoff_max": "cap='5m'",
+            "exceptions exception errors retry_on autoretry_for retry_for": "on=(OSError,)",
+            "ignore exclude not_for dont_autoretry_for": "not_on=(ValueError,)",
+        }
+    ),
+    "@queue.task": _written(
+        {
+            f"{_RUNS} attempts on not_on backoff": "retry=Retry(5)",
+            "delay countdown at eta id job_id expires deadline": "task.using(...) at each enqueue",
+            "queue queue_name priority": "lane='...'",
+            "time_limit soft_time_limit job_timeout max_runtime": "timeout='5m'",
+            "keep_result result_expires ttl store_results": "result_ttl='1h', or 0 to keep none",
+        }
+    ),
+}
+
+
+def unknown_option(owner: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for option *name*, which *owner* does not have.
+
+    >>> print(unknown_option("Retry", "max_retries", ("attempts", "on")))
+    Retry has no option 'max_retries': write attempts=5, which counts the first run too. \
+Its options are attempts, on
+    """
+    options = list(known)
+    close = get_close_matches(name, options, 1)
+    way = _FOREIGN.get(owner, {}).get(name) or (f"{close[0]}=..." if close else None)
+    advice = f": write {way}" if way else ""
+    return UsageError(
+        f"{owner} has no option {name!r}{advice}. Its options are {', '.join(options)}"
+    )
