@@ -1,5 +1,6 @@
 """What a task raised in another process."""
 
+from aiostreamq.model.kinds import Kinds
 from aiostreamq.model.outcome import Failure
 
 
@@ -10,7 +11,7 @@ class RaisedInChild(Exception):
     worker need not have its class. What is decided about it goes by names.
     """
 
-    def __init__(self, kinds: frozenset[str], failure: Failure) -> None:
+    def __init__(self, kinds: Kinds, failure: Failure) -> None:
         super().__init__(failure.message)
-        self.kinds = kinds  #: names of its class and of all bases, as `Retry` compares them
+        self.kinds = kinds  #: what it is, as `Retry` compares it
         self.failure = failure  #: what there is to tell about it

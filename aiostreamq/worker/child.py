@@ -245,6 +245,7 @@ def _told_about(error: BaseException) -> dict[str, object]:
     failure = describe(error)
     told: dict[str, object] = {
         "kinds": [failure.type],
+        "leaves": [],
         "type": failure.type,
         "message": failure.message,
         "traceback": failure.traceback,
@@ -257,9 +258,13 @@ def _told_about(error: BaseException) -> dict[str, object]:
 def _decisive_about(error: BaseException) -> dict[str, object]:
     """What is decided by: the names of its classes, and what steers."""
     from aiostreamq.model import verdict
-    from aiostreamq.model.retry import kinds_of
+    from aiostreamq.model.kinds import kinds_of
 
-    told: dict[str, object] = {"kinds": sorted(kinds_of(error))}
+    kinds = kinds_of(error, exported=True)  # the worker need not have loaded these modules
+    told: dict[str, object] = {
+        "kinds": sorted(kinds.own),
+        "leaves": [sorted(leaf) for leaf in kinds.leaves],
+    }
     # What steers has a meaning beyond its name, in attributes that JSON can carry.
     steers = [kind for kind in type(error).__mro__ if kind.__module__ == verdict.__name__]
     if steers:

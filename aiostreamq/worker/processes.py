@@ -21,6 +21,7 @@ import orjson
 from aiostreamq.errors import ProcessDied
 from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict
+from aiostreamq.model.kinds import Kinds
 from aiostreamq.model.outcome import Failure
 from aiostreamq.model.raised import RaisedInChild
 from aiostreamq.store.tasks import spawn
@@ -218,7 +219,8 @@ def _raised(reply: bytes) -> BaseException:
     told = orjson.loads(reply)
     failure = Failure(told["type"], told["message"], told["traceback"])
     if "steers" not in told:
-        return RaisedInChild(frozenset(told["kinds"]), failure)
+        leaves = tuple(map(frozenset[str], told["leaves"]))
+        return RaisedInChild(Kinds(frozenset(told["kinds"]), leaves), failure)
     kind: type[Exception] = getattr(verdict, told["steers"])
     steering = kind.__new__(kind, failure.message)
     vars(steering).update(told["facts"])

@@ -1,18 +1,29 @@
 """When a job that failed runs again: arithmetic, and what is done about an exception."""
 
 import asyncio
+import copy
+import dataclasses
+import json
+import pickle
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+import aiohttp
 import orjson
 import pytest
+import redis
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from aiostreamq import Drop, Retry, RetryLater, UsageError
+from aiostreamq import Drop, JobCancelled, Retry, RetryLater, UsageError
 from aiostreamq.model.duration import due_word, expiry_word
+from aiostreamq.model.kinds import kinds_of
+from aiostreamq.model.outcome import Failure
+from aiostreamq.model.raised import RaisedInChild
 from aiostreamq.model.retry import checked_retries, retries_to_wire
 from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
 
@@ -63,6 +74,182 @@ def test_which_errors_are_covered(rule: Retry, error: BaseException, covered: bo
     """A rule looks at the class and its parents; also by name."""
     assert rule.covers(error) is covered
     assert Retry.from_wire(orjson.loads(orjson.dumps(rule.to_wire()))).covers(error) is covered
+
+
+class Hostile(type):
+    """A metaclass that lets nothing be asked."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __hash__(cls) -> int:
+        raise RuntimeError("hash")
+
+    def __eq__(cls, other: object) -> bool:
+        raise RuntimeError("eq")
+
+
+class Silent(OSError, metaclass=Hostile):
+    """An error of it, which claims to be of no class."""
+
+    @property
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # it is hostile
+        raise RuntimeError("class")
+
+
+class Nowhere(OSError):
+    """An error whose module is no name."""
+
+    __module__: Any = 5
+
+
+class Outer:
+    """What has an error inside."""
+
+    class Inner(ValueError):
+        """An error in a class."""
+
+
+def group(*errors: BaseException) -> BaseException:
+    """Return errors as a task group raises them."""
+    return BaseExceptionGroup("several", errors)
+
+
+def nested(depth: int) -> BaseException:
+    """Return a group that is twice in a group that is twice in a group and so on."""
+    inner = group(TimeoutError(), Flood())
+    for _ in range(depth):
+        inner = group(inner, inner)
+    return inner
+
+
+def named(*on: str, not_on: tuple[str, ...] = ()) -> Retry:
+    """Return a rule that has names only."""
+    return Retry(3, on=on, not_on=not_on)
+
+
+NO_JSON = json.JSONDecodeError("no", "{", 0)
+
+COVERED: list[tuple[Retry, BaseException, bool]] = [
+    *(
+        (named(name), NO_JSON, True)
+        for name in ("json.JSONDecodeError", "json.decoder.JSONDecodeError")
+    ),
+    *((named(name), NO_JSON, True) for name in ("ValueError", "builtins.ValueError", "Exception")),
+    (named("json.NoSuchError", "no_such_module.Error", "json.decoder.Error.x"), NO_JSON, False),
+    *((named(name), TimeoutError(), True) for name in ("asyncio.TimeoutError", "socket.timeout")),
+    *((named(name), OSError(), True) for name in ("IOError", "EnvironmentError", "socket.error")),
+    (named("concurrent.futures.TimeoutError"), TimeoutError(), True),
+    (named("redis.ConnectionError"), redis.ConnectionError(), True),
+    (named("redis.RedisError"), redis.ConnectionError(), True),
+    (named("redis.exceptions.RedisError"), redis.ConnectionError(), True),
+    (named("redis.ConnectionError"), ConnectionError(), False),
+    (named("aiohttp.ClientError"), aiohttp.ServerDisconnectedError(), True),
+    (named("aiostreamq.JobError"), JobCancelled("1"), True),
+    (named(f"{__name__}.Outer.Inner"), Outer.Inner(), True),
+    (named(f"{__name__}.NO_JSON.x"), Outer.Inner(), False),
+    (named("Exception", not_on=("json.JSONDecodeError",)), NO_JSON, False),
+    # Whatever a class does when it is asked.
+    (named("OSError"), Silent(), True),
+    (named("ValueError"), Silent(), False),
+    (named("OSError"), Nowhere(), True),
+    # A group is covered if it is, or if all in it are.
+    (named("OSError"), group(OSError(), Flood()), True),
+    (named("OSError"), group(OSError(), ValueError()), False),
+    (named("OSError"), group(group(Silent()), group(TimeoutError())), True),
+    (named("OSError"), group(group(Silent()), group(KeyError())), False),
+    (named("OSError", "ValueError"), group(OSError(), ValueError()), True),
+    (named("ExceptionGroup"), group(OSError(), ValueError()), True),
+    (named("Exception"), group(OSError(), ValueError()), True),
+    (named("Exception"), group(OSError(), KeyboardInterrupt()), False),
+    (named("Exception", not_on=("ValueError",)), group(OSError(), group(ValueError())), False),
+    (named("Exception", not_on=("ExceptionGroup",)), group(OSError()), False),
+    (named("OSError"), nested(100), True),
+]
+
+
+@pytest.mark.parametrize(("rule", "error", "covered"), COVERED, ids=range(len(COVERED)))
+def test_errors_by_name(rule: Retry, error: BaseException, covered: bool) -> None:
+    """A name is that of a class in any module that has it; groups are looked into.
+
+    After the wire it is the same, and of an exception that stayed in another process too.
+    """
+    assert rule.covers(error) is covered
+    travelled = Retry.from_wire(orjson.loads(orjson.dumps(rule.to_wire())))
+    assert travelled.covers(error) is covered
+    there = RaisedInChild(kinds_of(error, exported=True), Failure("", "", ""))
+    assert travelled.covers(there) is covered
+
+
+def test_error_of_a_module_that_is_not_loaded_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process raised is known there by the names that its packages give it."""
+    error = aiohttp.ServerDisconnectedError()
+    there = RaisedInChild(kinds_of(error, exported=True), Failure("", "", ""))
+    for name in [one for one in sys.modules if one.partition(".")[0] == "aiohttp"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert named("aiohttp.ClientError").covers(there)
+    assert not named("aiohttp.WSServerHandshakeError").covers(there)
+
+
+def test_module_that_fetches_what_it_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked, and may fail to give it."""
+
+    class Lazy(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            if name == "Flood":
+                return Flood
+            raise ImportError(name)
+
+    monkeypatch.setitem(sys.modules, "lazy_here", Lazy("lazy_here"))
+    monkeypatch.setitem(sys.modules, "none_here", cast("ModuleType", None))
+    assert named("lazy_here.Flood").covers(Flood())
+    assert not named("lazy_here.Drought", "none_here.Flood").covers(Flood())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " ", "ClientError", "aiohttp.ClientError ", "aiohttp:ClientError", "aiohttp..Error"),
+        *(".ClientError", "ClientError()", "OSError, ValueError", "OSError|KeyError", "a.b-c.E"),
+        *("int", "print", "builtins.print", "json.loads", "json", "json.decoder", "os.path"),
+    ],
+)
+@pytest.mark.parametrize("word", ["on", "not_on"])
+def test_name_of_no_exception(word: str, name: str) -> None:
+    """It is refused where it is written. One that came with a job covers nothing."""
+    options: Any = {word: (name,)}
+    with pytest.raises(UsageError, match=rf"^Retry\({word}="):
+        Retry(3, **options)
+    travelled = Retry.from_wire({**Retry(3).to_wire(), word: [name, "OSError"]})
+    assert travelled.covers(OSError()) is (word == "on")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"max_retries": 3}, "write attempts=5, which counts the first run too"),
+        ({"retries": 3}, "write attempts=5"),
+        ({"delay": 3}, "write base='10s', or backoff="),
+        ({"max_delay": 3}, "write cap='5m'"),
+        ({"exceptions": (OSError,)}, r"write on=\(OSError,\)"),
+        ({"attemps": 3}, r"write attempts=\.\.\."),
+        ({"colour": 3}, "no option 'colour'"),
+    ],
+)
+def test_unknown_option(options: dict[str, Any], told: str) -> None:
+    """All options are named, and what the one is called here."""
+    with pytest.raises(UsageError, match=told) as caught:
+        Retry(**options)
+    for field in dataclasses.fields(Retry):
+        assert field.name in str(caught.value)
+
+
+def test_rule_is_copied() -> None:
+    """As other values are."""
+    rule = Retry(5, on=("aiohttp.ClientError",), backoff=[1, "5s"])
+    assert (
+        copy.deepcopy(rule) == pickle.loads(pickle.dumps(rule)) == dataclasses.replace(rule) == rule
+    )
 
 
 @given(
@@ -199,6 +386,8 @@ def test_earlier_rule_decides_with_fewer_attempts() -> None:
         (Retry(5, not_on=(OSError,)), Retry(2, not_on=(Flood,))),
         (Retry(5), Retry(2, on=("asyncio.exceptions.CancelledError",))),  # no Exception
         [Retry(5, on=(TimeoutError,)), Retry(2)],
+        # A group with one of both is for the last only.
+        (Retry(5, on=(OSError,)), Retry(4, on=(KeyError,)), Retry(2, on=(Flood, KeyError))),
         (Retry(5),),
     ],
 )
@@ -214,7 +403,9 @@ def test_rules_in_their_order(rules: Sequence[Retry]) -> None:
         (Retry(5), Retry(2, on=(TimeoutError,))),
         (Retry(2), Retry(5, on=("Exception",))),
         (Retry(5, on=(OSError,)), Retry(2, on=(Flood,))),
-        (Retry(5, on=(OSError,)), Retry(4, on=(KeyError,)), Retry(2, on=(Flood, KeyError))),
+        (Retry(5, on=(OSError, KeyError)), Retry(4), Retry(2, on=(Flood, KeyError))),
+        (Retry(5), Retry(2, on=("OSError",))),
+        (Retry(5, on=(OSError,)), Retry(2, on=("IOError",))),
         (Retry(5, on=("a.B",)), Retry(2, on=("a.B",))),
         (Retry(5, on=(BaseException,)), Retry(2, on=("a.B",))),
         (Retry(5, not_on=(Flood,)), Retry(2, not_on=(OSError,))),
