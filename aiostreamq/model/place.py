@@ -1,5 +1,6 @@
 """Where a worker runs a task's function: on its loop, in a thread, in a process."""
 
+import inspect
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -34,6 +35,11 @@ def checked_executor(
 
 
 def _refuse_what_no_process_finds(name: str, function: Callable[..., object]) -> None:
+    if inspect.ismethod(function) and not isinstance(function.__self__, type):
+        raise UsageError(
+            f"task {name!r}: a process cannot have the object that this method is bound to: make "
+            f"the object in a `def` at the top of a module, and register that"
+        )
     module = getattr(function, "__module__", None)
     qualname = getattr(function, "__qualname__", None)
     if not module or not qualname or "<" in qualname:

@@ -1,10 +1,12 @@
 """Calling the function of a job: in the event loop, in a thread, or in a process."""
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context, StopFlag, moment
-from aiostreamq.errors import PayloadError
+from aiostreamq.client.task import Task
+from aiostreamq.errors import PayloadError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.context import Voice
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.spec import TaskSpec
     from aiostreamq.worker.processes import Processes
     from aiostreamq.worker.runs import Run
     from aiostreamq.worker.threads import Threads
@@ -85,6 +88,7 @@ class Calls:
         return written
 
     async def _call_in_process(self, run: "Run", begin: "Callable[[Run], None]") -> bytes:
+        _check_found_by_name(run.spec)
         delivery, envelope = run.delivery, run.envelope
         about = {
             "job_id": delivery.job_id,
@@ -120,6 +124,24 @@ class Calls:
             moment(run.envelope.deadline),
             run.flag,
             voice,
+        )
+
+
+def _check_found_by_name(spec: "TaskSpec") -> None:
+    """Raise UsageError if a process would find another function by the name of a task's own.
+
+    Such as the one inside of a decorator that keeps the name, in place of the decorated one.
+    """
+    qualname = getattr(spec.function, "__qualname__", "")
+    found: Any = sys.modules.get(getattr(spec.function, "__module__", ""))
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    if isinstance(found, Task):
+        found = found.__wrapped__
+    if found != spec.function:  # a method is another object each time
+        raise UsageError(
+            f"task {spec.name!r}: a process finds its function by importing {qualname!r}, which is "
+            f"another one: decorate it with @queue.task where it is defined, above all others"
         )
 
 

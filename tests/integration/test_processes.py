@@ -194,6 +194,39 @@ async def test_retry(cpu_queue: Queue, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("on", "covered"),
+    [
+        (("tests.support.cpu_jobs.Unsendable", "json.JSONDecodeError"), True),
+        (("LookupError", "ValueError"), True),
+        (("ExceptionGroup",), True),
+        (("json.JSONDecodeError",), False),
+    ],
+)
+async def test_retry_by_name(
+    cpu_queue: Queue, tmp_path: Path, on: tuple[str, ...], covered: bool
+) -> None:
+    """A rule has names, of what was raised or of all that it groups."""
+    rule = Retry(3, on=on, backoff=[0.01])
+    async with Worker(cpu_queue, processes=1):
+        job = await tasks.fail_alike_twice.using(retry=rule).enqueue(str(tmp_path / "marks"))
+        if covered:
+            assert await job == 3
+        else:
+            with pytest.raises(JobFailed, match="both"):
+                await job
+
+
+async def test_decorated_functions(cpu_queue: Queue, tmp_path: Path) -> None:
+    """A process calls what was registered, or nothing."""
+    async with Worker(cpu_queue, processes=1):
+        assert await (await tasks.marked_twice.enqueue(str(tmp_path / "marks"))) == 2
+        assert await (await tasks.awaited.enqueue(1)) == 2
+        assert await (await tasks.by_class.enqueue(2)) == "ByClassByClass"
+        with pytest.raises(JobFailed, match="importing 'bare', which is another one"):
+            await (await tasks.doubled.enqueue(1))
+
+
+@pytest.mark.parametrize(
     ("how", "told"),
     [("exit", "exit code 3"), ("segfault", "SIGSEGV"), ("kill", "SIGKILL")],
 )

@@ -1,17 +1,21 @@
 """Tasks for processes. Those import them, so they cannot be inside tests."""
 
+import asyncio
 import ctypes
+import functools
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from aiostreamq import Context, Dead, Drop, Queue, RetryLater
@@ -157,6 +161,73 @@ def die_twice(marks: str) -> int:
     if _marked(marks, add=True) <= 2:
         os._exit(7)
     return _marked(marks)
+
+
+@queue.task(executor="process")
+def fail_alike_twice(marks: str) -> int:
+    """Raise several at once when run for the first two times."""
+    several = ExceptionGroup("both", [Unsendable("a", "b"), json.JSONDecodeError("no", "{", 0)])
+    return _marked(marks) if _marked(marks, add=True) > 2 else _raise(several)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def twice(function: Callable[P, R]) -> Callable[P, R]:
+    """Call a function, and then again, which shows whether it was called through this."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        function(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+@queue.task(executor="process")
+@twice
+def marked_twice(marks: str) -> int:
+    """Be called through a decorator."""
+    return _marked(marks, add=True)
+
+
+def awaiting(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    """Hide that a function is to be awaited."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+@queue.task(executor="process")
+@awaiting
+async def awaited(n: int) -> int:
+    """Be a coroutine, behind a decorator."""
+    await asyncio.sleep(0)
+    return n + 1
+
+
+def bare(n: int) -> int:
+    """Be a function that a task of another name decorates."""
+    return n
+
+
+doubled = queue.task(name="doubled", executor="process")(twice(bare))
+
+
+class ByClass:
+    """What has a method that needs no object."""
+
+    @classmethod
+    def made(cls, n: int) -> str:
+        """Return the name of the class."""
+        return cls.__name__ * n
+
+
+by_class = queue.task(executor="process")(ByClass.made)
 
 
 def _raise(error: Exception) -> int:

@@ -1,3 +1,4 @@
+import functools
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -24,6 +25,20 @@ async def waits(n: int) -> int:
     return n
 
 
+class Jobs:
+    """What can be called, and has a method."""
+
+    def __call__(self) -> None:
+        """Do nothing."""
+
+    def plain(self) -> None:
+        """Do nothing."""
+
+    @classmethod
+    def by_class(cls) -> None:
+        """Be found by importing."""
+
+
 def inner() -> Callable[[], None]:
     """Return a function that nobody can import."""
 
@@ -44,6 +59,7 @@ def test_where_tasks_run(queue: Queue) -> None:
     assert queue.task(name="b", executor="thread")(plain).spec.executor == "thread"
     assert queue.task(name="c", executor="process")(plain).spec.executor == "process"
     assert queue.task(name="d", executor="thread")(with_context).spec.executor == "thread"
+    assert queue.task(name="f", executor="process")(Jobs.by_class).spec.executor == "process"
     assert queue.task(name="e", executor="process")(with_context).spec.executor == "process"
 
 
@@ -53,6 +69,9 @@ def test_where_tasks_run(queue: Queue) -> None:
         (waits, "process", "runs on the event loop"),
         (waits, "thread", "runs on the event loop"),
         (plain, "fork", "no executor 'fork': use 'thread' or 'process'"),
+        (functools.partial(plain, 1), "process", "at the top of a module"),
+        (Jobs().plain, "process", "the object that this method is bound to"),
+        (Jobs(), "process", "at the top of a module"),
         (inner(), "process", "at the top of a module"),
         (lambda: None, "process", "at the top of a module"),
     ],

@@ -116,13 +116,13 @@ def test_context_is_not_the_callers_to_give(function: Function) -> None:
 def test_a_name_that_is_the_contexts_by_its_place_only() -> None:
     """Under the same name something else can be given to the rest."""
 
-    def named(ctx: Context, /, **names: int) -> object:
+    def named(ctx: Context, /, **names: object) -> object:
         return (ctx, names)
 
     signature = signature_of(named)
     args, kwargs = signature.write_arguments((), {"ctx": 3})
     args, kwargs = signature.with_context(args, kwargs, CONTEXT)
-    assert named(*args, **kwargs) == (CONTEXT, {"ctx": 3})
+    assert (list(args), kwargs) == ([CONTEXT], {"ctx": 3})
 
 
 def test_no_context() -> None:
