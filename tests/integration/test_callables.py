@@ -267,8 +267,10 @@ async def test_what_only_a_run_can_show(queue: Queue, function: Any, told: str) 
     """What no result can be made of fails the job, and says what it was."""
     task = task_of(queue, function)
     async with Worker(queue):
-        jobs = [await task.enqueue(1) for _ in range(2)]
-        ends = await asyncio.gather(*(job.result() for job in jobs), return_exceptions=True)
+        ends: list[object] = []
+        for _ in range(2):
+            job = await task.enqueue(1)
+            ends += await asyncio.gather(job.result(), return_exceptions=True)
     failed = [end for end in ends if isinstance(end, JobFailed)]
     assert failed
     assert all(told in str(end) for end in failed)
