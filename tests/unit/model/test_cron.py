@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,7 @@ from aiostreamq.model.cron import (
     iso,
     last_until,
     upcoming,
+    zone_name,
 )
 
 MINUTE = 60_000
@@ -227,3 +228,25 @@ def test_last_tick_until(pattern: Pattern, change: tuple[str, str], minutes: int
     assert first is not None
     until = first + minutes * MINUTE
     assert last_until(cron, first, until) == ticks(cron, first - 1, until)[-1]
+
+
+@given(st.integers(-86_399, 86_399))
+def test_fixed_offsets(offset: int) -> None:
+    """An offset is written, read, and goes by itself: the clock of such a zone never changes."""
+    zone = timezone(timedelta(seconds=offset))
+    cron = Cron("0 9 * * *", zone_name(zone))
+    tick = cron.next_after(ms("2026-03-01T00:00"))
+    assert tick is not None
+    assert cron.local(tick).utcoffset() == timedelta(seconds=offset)
+    assert cron.local(tick).hour == 9
+    assert cron.next_after(tick) == tick + 24 * 60 * MINUTE
+    assert not list(changes(cron, tick, tick + 400 * 24 * 60 * MINUTE))
+
+
+def test_interval_to_the_end_of_the_calendar() -> None:
+    """A schedule ends there, as one by a cron expression does."""
+    every = Every(interval_of("36525d"))
+    found = list(upcoming(every, 0, 1000))
+    assert len(found) < 100
+    assert datetime.fromtimestamp(found[-1] / 1000, UTC).year > 9800
+    assert every.next_after(found[-1]) is None
