@@ -1,6 +1,6 @@
 """The queue as users hold it."""
 
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
 
 from aiostreamq.client.context import Context
@@ -38,12 +38,10 @@ if TYPE_CHECKING:
         ) -> "StreamTask[P, P, C_co]": ...
         @overload
         def __call__(
-            self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, "R"]], /
+            self, function: Callable[Concatenate[Context, P], Awaitable["R"]], /
         ) -> "AsyncTask[Concatenate[Context, P], P, R]": ...
         @overload
-        def __call__(
-            self, function: Callable[P, Coroutine[Any, Any, "R"]], /
-        ) -> "AsyncTask[P, P, R]": ...
+        def __call__(self, function: Callable[P, Awaitable["R"]], /) -> "AsyncTask[P, P, R]": ...
         @overload
         def __call__(
             self, function: Callable[Concatenate[Context, P], "R"], /
@@ -69,12 +67,10 @@ if TYPE_CHECKING:
         ) -> "StreamTask[P, P, C_co]": ...
         @overload
         def __call__(
-            self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, "R"]], /
+            self, function: Callable[Concatenate[Context, P], Awaitable["R"]], /
         ) -> "AsyncTask[Concatenate[Context, P], P, R]": ...
         @overload
-        def __call__(
-            self, function: Callable[P, Coroutine[Any, Any, "R"]], /
-        ) -> "AsyncTask[P, P, R]": ...
+        def __call__(self, function: Callable[P, Awaitable["R"]], /) -> "AsyncTask[P, P, R]": ...
         @overload
         def __call__(
             self, function: Callable[Concatenate[Context, P], "R"], /
@@ -192,10 +188,10 @@ class Queue(Producer):
     def task(self, function: Callable[P, AsyncIterable[C_co]], /) -> StreamTask[P, P, C_co]: ...
     @overload
     def task(
-        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+        self, function: Callable[Concatenate[Context, P], Awaitable[R]], /
     ) -> AsyncTask[Concatenate[Context, P], P, R]: ...
     @overload
-    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, P, R]: ...
+    def task(self, function: Callable[P, Awaitable[R]], /) -> AsyncTask[P, P, R]: ...
     @overload
     def task(
         self, function: Callable[Concatenate[Context, P], R], /

@@ -58,7 +58,9 @@ REFUSED: dict[str, Made] = {
         cron="@daily", tz=timezone(timedelta(hours=1, microseconds=1))
     ),
     "zone of another type": schedule(cron="@daily", tz=2),
-    "zone without a name": lambda queue, task: schedule(cron="@daily", tz=nameless())(queue, task),
+    "zone without a name": lambda queue, task: queue.schedules.create(
+        "refused", task, args=[1], cron="@daily", tz=nameless()
+    ),
     "zone of an interval": schedule(tz="UTC"),
     "jitter of no clock": schedule(jitter=1e300),
     "jitter of no calendar": schedule(jitter="9999999d"),

@@ -3,9 +3,11 @@
 # A call that must be an error carries an ignore of its rule: were it none, the ignore would be
 # unnecessary, which is an error too.
 
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from datetime import UTC, datetime
-from typing import Any, assert_type
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from typing import Annotated, Any, assert_type
+from zoneinfo import ZoneInfo
 
 from aiostreamq import (
     Call,
@@ -101,6 +103,89 @@ async def hourly(ctx: Context) -> AsyncIterator[str]:
     yield ctx.task
 
 
+@queue.task
+async def told(ctx: Context | None, who: str) -> str:
+    """Take the context, or none when it is called without a worker."""
+    return who if ctx is None else ctx.job_id
+
+
+@queue.task
+def told_in_thread(ctx: Annotated[Context, "from the worker"], who: str) -> str:
+    """Take it with something said about it."""
+    return who + ctx.job_id
+
+
+@queue.task
+async def told_last(who: str, ctx: Context | None = None) -> str:
+    """Take it last, with a default."""
+    return who if ctx is None else ctx.job_id
+
+
+@queue.task
+async def assign(self: int, task: int, *, queue: int, name: str = "", **rest: int) -> int:
+    """Have parameters that are called as ours are."""
+    return self + task + queue + len(name) + sum(rest.values())
+
+
+@queue.task
+def later(n: int) -> Awaitable[int]:
+    """Be a `def` that returns what is to be awaited."""
+    return size(str(n))
+
+
+@queue.task(timeout=5)
+def letters(n: int) -> AsyncIterator[str]:
+    """Be a `def` that returns a stream."""
+    return spell("a", times=n)
+
+
+class Jobs:
+    """What has methods."""
+
+    async def method(self, n: int) -> int:
+        """Be bound."""
+        return n
+
+    @classmethod
+    def by_class(cls, n: int) -> str:
+        """Be bound to the class."""
+        return cls.__name__ * n
+
+    def __call__(self, ctx: Context, n: int) -> bytes:
+        """Be called."""
+        return bytes(n + ctx.attempt)
+
+
+async def every_kind_of_function() -> None:
+    """The types are those of what is called, without the context."""
+    assert_type(await told.enqueue("ada"), Job[str])
+    assert_type(await told_in_thread.enqueue("ada"), Job[str])
+    assert_type(await told_last.enqueue("ada"), Job[str])
+    assert_type(await later.enqueue(1), Job[int])
+    assert_type(await later(1), int)
+    assert_type(await letters.enqueue(1), StreamJob[str])
+    assert_type(await queue.task(name="m")(Jobs().method).enqueue(1), Job[int])
+    assert_type(await queue.task(name="c")(Jobs.by_class).enqueue(1), Job[str])
+    assert_type(await queue.task(name="o")(Jobs()).enqueue(1), Job[bytes])
+    assert_type(await queue.task(name="p")(partial(size, "a")).enqueue(), Job[int])
+    assert_type(await Queue(name="other").task(size).enqueue("a"), Job[int])
+    await told.enqueue()  # pyright: ignore[reportCallIssue]
+    await later.enqueue("1")  # pyright: ignore[reportArgumentType]
+    queue.task("size")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    size.enqeue("a")  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def names_of_parameters() -> None:
+    """Any name can be given by keyword."""
+    assert_type(await assign.enqueue(1, task=2, queue=3), Job[int])
+    assert_type(await assign.enqueue(self=1, task=2, queue=3, name="a", args=4), Job[int])
+    assert_type(await queue.enqueue(assign, self=1, task=2, queue=3), Job[int])
+    assert_type(assign.bind(self=1, task=2, queue=3), Call[int])
+    assert_type(await assign(self=1, task=2, queue=3), int)
+    await assign.enqueue(self="1", task=2, queue=3)  # pyright: ignore[reportArgumentType]
+    await queue.enqueue(assign, self=1, task=2)  # pyright: ignore[reportCallIssue]
+
+
 async def enqueue_has_the_signature_of_the_task() -> None:
     """And the job has its result."""
     assert_type(await size.enqueue("a"), Job[int])
@@ -173,6 +258,8 @@ def retries() -> None:
     queue.task(retry=(Retry(5, on=(TimeoutError,)), Retry(2)))
     size.using(retry=[Retry(5, on=(TimeoutError, "aiohttp.ClientError")), Retry(2)])
     assert_type(RetryLater(datetime.now(UTC)).after, float)
+    Retry(max_retries=3)  # pyright: ignore[reportCallIssue]
+    Retry(3, on=ValueError)  # pyright: ignore[reportArgumentType]
     RetryLater(None)  # pyright: ignore[reportArgumentType]
     size.using(retry=5)  # pyright: ignore[reportArgumentType]
     size.using(retry=(Retry(5), 2))  # pyright: ignore[reportArgumentType]
@@ -254,6 +341,15 @@ async def many() -> None:
     assert_type(await queue.enqueue_many(calls()), list[Job[int]])
     size.bind(1)  # pyright: ignore[reportArgumentType]
     await queue.enqueue_many(["a"])  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def zones() -> None:
+    """A time zone has a name, or a fixed offset."""
+    queue.cron("@daily", tz="Europe/Madrid")
+    queue.cron("@daily", tz=ZoneInfo("Europe/Madrid"))
+    queue.cron("@daily", tz=UTC)
+    queue.cron("@daily", tz=timezone(timedelta(hours=2)))
+    queue.cron("@daily", tz=2)  # pyright: ignore[reportArgumentType]
 
 
 def variance() -> None:
