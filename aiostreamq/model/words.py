@@ -1,7 +1,6 @@
 """What is said about an option that does not exist."""
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 
 from aiostreamq.errors import UsageError
 
@@ -42,6 +41,8 @@ def unknown_option(owner: str, name: str, known: Iterable[str]) -> UsageError:
     Retry has no option 'max_retries': write attempts=5, which counts the first run too. \
 Its options are attempts, on
     """
+    from difflib import get_close_matches  # needed for a mistake only
+
     options = list(known)
     close = get_close_matches(name, options, 1)
     way = _FOREIGN.get(owner, {}).get(name) or (f"{close[0]}=..." if close else None)
