@@ -113,11 +113,6 @@ class Executor:
         return self.slots.capacity
 
     @property
-    def slots_left(self) -> int:
-        """How many more may start now."""
-        return self.slots.capacity - len(self.running)
-
-    @property
     def fetched(self) -> int:
         """How many were delivered that nobody has looked at."""
         return len(self.backlog.fresh)
@@ -359,15 +354,15 @@ class Executor:
         delivery = run.delivery
         del self.running[delivery.stream, delivery.entry]
         self.finished += 1
+        if outcome is not None:  # first: whatever goes wrong then, the job has ended
+            self._now = now = monotonic()
+            self._settle(end_of(run, outcome, state, now))
         if run.turn is not None:
             run.turn.end()  # it may never have begun
         if self.slots.parents:
             self.slots.forget(run)
         if run.pool is not None:
             run.pool.end(run)
-        if outcome is not None:
-            self._now = now = monotonic()
-            self._settle(end_of(run, outcome, state, now))
         if self.backlog and not self._is_filling:
             self.fill()
         if self._progress is not None:
@@ -377,16 +372,10 @@ class Executor:
         if run.stop is Stop.SHUTDOWN:
             return  # it is cleaning up already, and will be handed back
         if run.stop is None:
-            logger.info(
-                "job ran past its timeout and is cancelled",
-                extra=told(run),
-            )
+            logger.info("job ran past its timeout and is cancelled", extra=told(run))
             self._stop(run, Stop.TIMEOUT)
         elif self._loop.time() >= run.give_up_at:
-            logger.warning(
-                "job does not heed its cancellation and is left to itself",
-                extra=told(run),
-            )
+            logger.warning("job does not heed its cancellation and is left", extra=told(run))
             self._conclude_surely(run, None, None)
             if run.task is not None:
                 leave_behind(run.task)

@@ -59,11 +59,6 @@ class Runs(Protocol):
         ...
 
     @property
-    def slots_left(self) -> int:
-        """How many more may start now."""
-        ...
-
-    @property
     def running(self) -> Sized:
         """Started, not ended."""
         ...
@@ -160,7 +155,7 @@ class Reader:
             if self._is_look_due:
                 await self._line.persist(self._look_again, repair=self._repair)
             count = self._room()
-            if self._executor.slots_left > 0 and (wanted := self._overflow.wanted()):
+            if self._slots_left() > 0 and (wanted := self._overflow.wanted()):
                 await self._read_overflow(wanted)
                 continue
             if count == 0:
@@ -188,7 +183,7 @@ class Reader:
         return not self._is_idle()
 
     async def _read_overflow(self, wanted: "Wanted") -> None:
-        count = min(wanted.most, self._executor.slots_left)
+        count = min(wanted.most, self._slots_left())
         read = await self._line.persist(
             lambda link: self._read(link, count, is_blocking=False, overflow=wanted.place),
             repair=self._repair,
@@ -239,6 +234,9 @@ class Reader:
 
     def _is_idle(self) -> bool:
         return self._executor.is_idle
+
+    def _slots_left(self) -> int:
+        return self._executor.concurrency - len(self._executor.running)
 
     def _room(self) -> int:
         executor = self._executor

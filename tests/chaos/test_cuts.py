@@ -185,7 +185,6 @@ class Taken:
     running: list[Delivery] = field(default_factory=list[Delivery])
     fetched: int = 0
     is_idle: bool = False
-    slots_left: int = 0
 
     def accept(self, deliveries: list[Delivery], cancelled: Sequence[Delivery] = ()) -> None:
         """Take deliveries over."""
