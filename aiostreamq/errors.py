@@ -27,9 +27,31 @@ Each class docstring is the default message and says what to do.
 """
 
 from inspect import cleandoc
+from typing import cast
 
 
-class AioStreamQError(Exception):
+class Picklable(Exception):
+    """An exception that `pickle` and `copy` make again, whatever its `__init__` takes.
+
+    By default Python calls the class with `args`, which is often the message alone. This keeps
+    what Python keeps: `args`, attributes and notes, and neither the cause nor the traceback.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        state = self.__getstate__()
+        if isinstance(state, tuple):  # a subclass has slots
+            in_dict, in_slots = cast("tuple[dict[str, object] | None, dict[str, object]]", state)
+            state = (in_dict or {}) | in_slots
+        return _make_again, (type(self), self.args), state
+
+
+def _make_again(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = args  # a `__new__` of its own may have set others
+    return error
+
+
+class AioStreamQError(Picklable):
     """Something in aiostreamq went wrong."""
 
     def __init__(self, message: str | None = None) -> None:

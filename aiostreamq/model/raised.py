@@ -1,10 +1,11 @@
 """What a task raised in another process."""
 
+from aiostreamq.errors import Picklable
 from aiostreamq.model.kinds import Kinds
 from aiostreamq.model.outcome import Failure
 
 
-class RaisedInChild(Exception):
+class RaisedInChild(Picklable):
     """Stands for an exception that stayed in the process that raised it.
 
     The exception itself is not sent: it may hold what cannot travel, and the

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from aiostreamq.errors import Picklable
 from aiostreamq.model.duration import Duration, moment_ms, seconds
 from aiostreamq.model.retry import Retries
 
 
-class RetryLater(Exception):  # raised to steer: no error
+class RetryLater(Picklable):  # raised to steer: no error
     """Raise this inside a task to have the job run again after a while, or after a moment.
 
     `after` is seconds (or "10s", or a timedelta), or a datetime with a time zone, by Redis's
@@ -34,7 +35,7 @@ class RetryLater(Exception):  # raised to steer: no error
         return max(self.after, (self.at_ms - now_ms) / 1000)
 
 
-class Drop(Exception):  # raised to steer: no error
+class Drop(Picklable):  # raised to steer: no error
     """Raise this inside a task to end the job without a result; who awaits gets JobDropped."""
 
     def __init__(self, reason: str = "dropped by the task") -> None:
@@ -42,7 +43,7 @@ class Drop(Exception):  # raised to steer: no error
         super().__init__(reason)
 
 
-class Dead(Exception):  # raised to steer: no error
+class Dead(Picklable):  # raised to steer: no error
     """Raise this inside a task to give the job up, with no further attempt.
 
     It goes to the dead letters, where it can be looked at and replayed; who awaits
