@@ -1,13 +1,14 @@
 """`memory://`: the same scripts, run by fakeredis inside this process.
 
-One thing is added. fakeredis answers a blocking read at once, so a link whose
+Two things are added. fakeredis answers a blocking read at once, so a link whose
 blocking read found nothing is parked here until some other call has changed
-something, and then tries again.
+something, and then tries again. And each reply comes in a later turn of the event
+loop, as over a network: a program that asks again and again does not stop all others.
 """
 
 import asyncio
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.store.link import Argument, CommandError, LinkLost, Reply
@@ -15,6 +16,8 @@ from aiostreamq.store.tasks import OwnTask, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Item = TypeVar("Item")
 
 
 class MemoryServer:
@@ -83,17 +86,34 @@ class MemoryServer:
 
     def wake_parked(self) -> None:
         """Let every parked link look again."""
-        for parked in self._parked.values():
-            if not parked.done():
-                parked.set_result(True)
+        for number, parked in list(self._parked.items()):
+            self._wake(number, parked, has_news=True)
+
+    def _wake(self, number: int, parked: "asyncio.Future[bool]", *, has_news: bool) -> bool:
+        """Wake a parked link, unless it is awake already; it may be of another event loop."""
+        if parked.done():
+            return False
+        loop = parked.get_loop()
+        if loop is asyncio.get_running_loop():
+            parked.set_result(has_news)
+            return True
+        try:
+            loop.call_soon_threadsafe(_tell, parked, has_news)
+        except RuntimeError:  # it is closed, and nobody waits any more
+            self._parked.pop(number, None)
+            return False
+        return True
+
+    def forget(self, number: int) -> None:
+        """Link *number* is of an event loop that does not run: do not wake it."""
+        self._parked.pop(number, None)
 
     def unblock(self, number: int) -> int:
         """End the blocking read of link *number*; 1 where it was blocked."""
         parked = self._parked.get(number)
-        if parked is None or parked.done():
+        if parked is None:
             return 0
-        parked.set_result(False)
-        return 1
+        return int(self._wake(number, parked, has_news=False))
 
 
 class MemoryLink:
@@ -112,7 +132,8 @@ class MemoryLink:
 
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
         """Send a command; the future holds its reply."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
         if self._is_closed:
             future.set_exception(LinkLost("the connection was closed"))
             return future
@@ -121,9 +142,12 @@ class MemoryLink:
             self._blocked = spawn(self._read_blocking(future, *blocking))
             return future
         try:
-            future.set_result(self._answer(command))
+            loop.call_soon(_tell, future, self._answer(command))
         except CommandError as error:
-            future.set_exception(error)
+            if error.code == "NOSCRIPT":
+                future.set_exception(error)  # at once: it is loaded before anybody else calls
+            else:
+                loop.call_soon(_refuse, future, error)
         return future
 
     def close(self) -> None:
@@ -131,6 +155,11 @@ class MemoryLink:
         self._is_closed = True
         if self._blocked is not None:
             self._blocked.end()
+
+    def abandon(self) -> None:
+        """Drop the connection from outside of its event loop, which does not run."""
+        self._is_closed = True
+        self._server.forget(self._number)
 
     def _answer(self, command: tuple[Argument, ...]) -> Reply:
         match command:
@@ -168,6 +197,16 @@ class MemoryLink:
             if not future.done():
                 future.set_exception(LinkLost("the connection was closed"))
             raise
+
+
+def _tell(future: "asyncio.Future[Item]", reply: Item) -> None:
+    if not future.done():
+        future.set_result(reply)
+
+
+def _refuse(future: "asyncio.Future[Reply]", error: CommandError) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 def _without_blocking(command: tuple[Argument, ...]) -> tuple[tuple[Argument, ...], float] | None:
