@@ -157,19 +157,13 @@ class Queue(Producer):
     def use_url(self, url: str) -> None:
         """Connect to *url* from the next `open` on, whatever was given before."""
         self._url_or_client = url
+        self._sessions.forget_place()
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"
 
     async def __aenter__(self) -> Self:
-        is_first = self._session is None
-        try:
-            await self.open()
-        except BaseException:
-            # Nobody else will: there is no end of a block that was not entered.
-            if is_first:
-                await self.aclose()
-            raise
+        await self.open()
         return self
 
     async def __aexit__(

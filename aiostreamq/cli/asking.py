@@ -73,7 +73,7 @@ def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
 
     async def opened() -> T:
         async with queue:
-            if await queue.open() is MEMORY:
+            if await queue.session().open() is MEMORY:
                 raise UsageError(
                     f"queue {queue.name!r} is in the memory:// of each process that opens it, and "
                     f"empty here: say where Redis is, with --url or AIOSTREAMQ_URL"

@@ -53,7 +53,7 @@ async def diagnose(queue: "Producer") -> list[Finding]:
         QueueUnavailable: Redis cannot be reached.
     """
     broker = queue.session().broker
-    server = await queue.open()
+    server = await queue.session().open()
     inspection, lookout = Inspection(broker), Lookout(broker)
     findings = [*_on_server(server.name, advice_by_subject(await examine(broker, server)))]
     findings.append(on_latency(await inspection.round_trips()))

@@ -131,16 +131,26 @@ class Follower:
                 following.place = entry.place
                 yield entry
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Read no more; whoever still follows gets QueueUnavailable."""
         self._is_closed = True
         self._line.close()
-        ending = [task for task in (self._reading, self._unblocking) if task is not None]
-        for task in ending:
+        for task in self._tasks():
             task.cancel()
         self._fail(QueueUnavailable("the queue was closed while a job was followed"))
-        if ending:
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing goes on after `close`."""
+        if ending := self._tasks():
             await asyncio.wait(ending)
+
+    def abandon(self) -> None:
+        """Let go of the connection of an event loop that does not run."""
+        self._is_closed = True
+        self._line.abandon()
+
+    def _tasks(self) -> "list[asyncio.Task[None]]":
+        return [task for task in (self._reading, self._unblocking) if task is not None]
 
     def _rouse(self) -> None:
         """See to it that the next read asks for all that is wanted, and comes soon."""

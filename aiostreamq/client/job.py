@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from aiostreamq.errors import (
     EventsLost,
@@ -16,12 +16,26 @@ from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
+    from aiostreamq.client.session import Session
     from aiostreamq.client.waiter import Ticket, Waiter
     from aiostreamq.model.event import Event, Lost, Position, Restarted
     from aiostreamq.model.sight import JobInfo
+    from aiostreamq.model.spec import TaskSpec
 
 C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
+
+
+class Home(Protocol):
+    """What the handle of a job needs of the queue."""
+
+    def session_for_job(self) -> "Session":
+        """The session of the event loop that runs; of a queue that was closed there is none."""
+        ...
+
+    def spec_of(self, name: str) -> "TaskSpec | None":
+        """What is known here of the task of a name."""
+        ...
 
 
 class Job(Generic[R_co]):
@@ -29,20 +43,24 @@ class Job(Generic[R_co]):
 
     Awaiting it waits for its end and gives what the task returned. Many may
     await the same job, here or in other processes, as often as they like.
+
+    It is used in the event loop in which the queue is open, or in a later one when that has
+    ended. While the queue is open in another one, which runs, it raises UsageError. After the
+    queue was closed it raises QueueUnavailable, until the queue is open again.
     """
 
-    __slots__ = ("_keeps_result", "_ticket", "_waiter", "id")
+    __slots__ = ("_home", "_keeps_result", "_ticket", "id")
 
     def __init__(
         self,
         job_id: str,
-        waiter: "Waiter",
+        home: Home,
         ticket: "Ticket | None" = None,
         *,
         keeps_result: bool = True,
     ) -> None:
         self.id = job_id  #: unique in its queue; `queue.job(id)` finds the job from any process
-        self._waiter = waiter
+        self._home = home
         self._ticket = ticket
         self._keeps_result = keeps_result
 
@@ -74,7 +92,7 @@ class Job(Generic[R_co]):
         outcome = await self._outcome(limit)
         if (error := outcome.error(self.id)) is not None:
             raise error
-        spec = self._waiter.spec_of(outcome.task)
+        spec = self._home.spec_of(outcome.task)
         if spec is None or spec.signature is None or spec.is_stream:
             return cast("R_co", outcome.value)
         return cast("R_co", spec.signature.restore_result(outcome.value))
@@ -82,10 +100,15 @@ class Job(Generic[R_co]):
     async def _outcome(self, limit: float | None = None) -> Outcome:
         if not self._keeps_result:
             raise NoResult
-        if self._ticket is None:
-            self._ticket = self._waiter.ticket(self.id)
-        outcome = await self._waiter.outcome(self._ticket, limit)
-        self._waiter.awaited_tasks.add(outcome.task)
+        ticket = self._ticket
+        if ticket is not None and ticket.outcome is not None:
+            waiter = ticket.waiter  # there is nothing to ask for, in whatever event loop
+        else:
+            waiter = self._home.session_for_job().waiter
+            if ticket is None or ticket.waiter is not waiter:
+                ticket = self._ticket = waiter.ticket(self.id)
+        outcome = await waiter.outcome(ticket, limit)
+        waiter.awaited_tasks.add(outcome.task)
         return outcome
 
     def events(self, after: str | None = None) -> "AsyncGenerator[Event[object], None]":
@@ -117,7 +140,7 @@ class Job(Generic[R_co]):
     async def _events(self, position: "Position") -> "AsyncGenerator[Event[object], None]":
         import asyncio  # for the same reason
 
-        waiter = self._waiter
+        waiter = self._home.session_for_job().waiter
         ending = asyncio.create_task(self._outcome(), name=f"aiostreamq:end:{self.id}")
         following = waiter.follower.follow(self.id, (position.number, position.seq), ending)
         try:
@@ -171,12 +194,12 @@ class Job(Generic[R_co]):
         """
         from aiostreamq.store.steering import Steering
 
-        (found,) = await Steering(self._waiter.broker).cancel([self.id])
+        (found,) = await Steering(self._home.session_for_job().broker).cancel([self.id])
         return self._state_in(found)
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, waiter: "Waiter") -> None:
         """Its id is used for a new job: what was known of an older one does not count."""
-        self._ticket = self._waiter.new_ticket(self.id)
+        self._ticket = waiter.new_ticket(self.id)
 
     async def status(self) -> JobState:
         """Return where the job stands now.
@@ -187,7 +210,7 @@ class Job(Generic[R_co]):
 
         Cancelling is safe.
         """
-        return self._state_in(await self._waiter.broker.status(self.id))
+        return self._state_in(await self._home.session_for_job().broker.status(self.id))
 
     def _state_in(self, found: bytes | None) -> JobState:
         if found is None:
@@ -212,7 +235,7 @@ class Job(Generic[R_co]):
         # Imported with the first use: few programs look.
         from aiostreamq.client.listing import look_at_job
 
-        return await look_at_job(self._waiter.broker, self.id, self._waiter.spec_of)
+        return await look_at_job(self._home.session_for_job().broker, self.id, self._home.spec_of)
 
 
 class StreamJob(Job[None], Generic[C_co]):

@@ -25,6 +25,7 @@ from aiostreamq.store.graveyard import Graveyard, Span
 from aiostreamq.store.lookout import Lookout
 
 if TYPE_CHECKING:
+    from aiostreamq.client.session import Session
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.broker import Broker
@@ -42,7 +43,7 @@ _WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
 
 
 async def list_jobs(
-    broker: "Broker",
+    session_of: "Callable[[], Session]",
     state: "JobState | str | Collection[JobState | str] | None",
     task: "Enqueuer[..., object] | str | None",
     since: "Duration | datetime | None",
@@ -51,6 +52,7 @@ async def list_jobs(
     """Which jobs there are; see `Producer.jobs`."""
     states = _states(state)
     name = None if task is None else name_of(task)
+    broker = session_of().broker
     lookout = Lookout(broker)
     start_ms = await _start_ms(lookout, since)
     paused: Mapping[str, int] = await lookout.paused() if states & _WAITING else {}

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from aiostreamq.client.job import Job, StreamJob
+from aiostreamq.client.sessions import Sessions
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of, no_task
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id, checked_lane
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
         AsyncIterable,
         Callable,
         Collection,
-        Coroutine,
         Iterable,
-        Sequence,
     )
     from datetime import datetime
     from typing import Any
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.schedules import Schedules
     from aiostreamq.client.session import Session
     from aiostreamq.client.task import Call, StreamCall, Task
+    from aiostreamq.client.tenure import Tenure
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.outcome import JobState
@@ -59,14 +59,14 @@ class Producer:
         self.max_payload = terms.max_payload
         self._terms = terms
         self._keys = Keys(name)
-        self._connect = connect
-        self._session: Session | None = None
+        self._sessions = Sessions(name, connect, self._new_tenure)
         self._schedules: Schedules | None = None
 
     async def open(self) -> "Server":
         """Connect, and make the queue's streams where they are missing.
 
-        Called for you on first use. Opening twice does nothing.
+        Every `open` counts as one user, and needs one `aclose`: the last one closes. The first
+        use opens a queue that nobody has opened, and counts as one user too.
 
         Returns:
             Which server this is.
@@ -74,47 +74,66 @@ class Producer:
         Raises:
             QueueUnavailable: Redis cannot be reached.
             UnsupportedServer: This Redis is too old, or can not do what durability="fsync" needs.
-            UsageError: The queue is already open in another event loop, or asks for
+            UsageError: The queue is already open in another event loop that runs, or asks for
                 a durability that `memory://` has not got.
+
+        If it fails or is cancelled, it does not count.
         """
-        return await self.session().open()
+        return await self._sessions.open()
 
     async def aclose(self) -> None:
-        """Send what is still under way and close the connections.
+        """End one use of the queue; the last one closes the connections.
 
-        A call that still waits for room in its lane is given up, and not enqueued.
-        Whoever awaits a job gets QueueUnavailable. The queue can be opened again.
+        While others have it open, or a worker runs on it, this returns at once. Otherwise it
+        sends what is still under way and closes. A call that still waits for room in its lane
+        is given up, and not enqueued. Whoever awaits a job gets QueueUnavailable. The queue can
+        be opened again. On a queue that is not open this does nothing.
+
+        Raises:
+            UsageError: The queue is open in another event loop that runs.
 
         Cancelling closes at once: what is still under way may or may not be enqueued.
         """
-        session = self._session
-        if session is None:
-            return
-        try:
-            await session.join()
-        finally:
-            self._session = None
-            await session.close()
+        await self._sessions.close()
 
     def session(self) -> "Session":
         """The open connections, made where there are none.
 
         Raises:
-            UsageError: They belong to another event loop.
+            UsageError: They belong to another event loop, which runs.
         """
-        if self._session is None:
-            # Imported with the first use, as its loop and its connections are made.
-            from aiostreamq.client.session import Session
+        return self._sessions.current()
 
-            self._session = Session(
-                self._connect(),
-                self._keys,
-                self.lanes,
-                self._spec_of,
-                self._terms,
-            )
-        self._session.check_loop()
-        return self._session
+    def session_for_job(self) -> "Session":
+        """The same for the handle of a job, which does not open a queue that was closed.
+
+        Raises:
+            UsageError: As `session`.
+            QueueUnavailable: The queue was closed, and is not open again.
+        """
+        return self._sessions.current_for_job()
+
+    async def hold(self) -> "tuple[Tenure, Server]":
+        """Connect as a worker does: the queue stays open until `release`, whoever closes it.
+
+        Raises:
+            As `open`.
+        """
+        return await self._sessions.hold()
+
+    async def release(self, tenure: "Tenure") -> None:
+        """A worker has ended that got *tenure* from `hold`; close if nobody else uses the queue.
+
+        Cancelling closes at once.
+        """
+        await self._sessions.release(tenure)
+
+    def _new_tenure(self, connector: "Connector") -> "Tenure":
+        # Imported with the first use, as its loop and its connections are made.
+        from aiostreamq.client.session import Session
+        from aiostreamq.client.tenure import Tenure
+
+        return Tenure(Session(connector, self._keys, self.lanes, self, self._terms))
 
     @overload
     async def enqueue(
@@ -140,9 +159,9 @@ class Producer:
         except AttributeError:
             raise no_task(task) from None
         call = bind(*args, **kwargs)
-        session = self.session()
-        session.check_own(call.spec)
-        return await session.submit(call.spec, call.using, call.args, call.kwargs)
+        self.session().check_own(call.spec)
+        own = Enqueuer[..., object](call.spec, self, call.using)
+        return await own.enqueue(*call.args, **call.kwargs)
 
     @overload
     async def enqueue_many(
@@ -170,8 +189,15 @@ class Producer:
         return await self.session().submit_many(calls)
 
     def job(self, job_id: str) -> Job[object]:
-        """Return the handle of a job by its id, whoever enqueued it. Asks nothing of Redis."""
-        return Job(checked_job_id(job_id), self.session().waiter)
+        """Return the handle of a job by its id, whoever enqueued it.
+
+        Asks nothing of Redis, and needs no event loop until the handle is used.
+
+        Raises:
+            UsageError: No job can have this id.
+        """
+        self._sessions.note_use()
+        return Job(checked_job_id(job_id), self)
 
     @property
     def schedules(self) -> "Schedules":
@@ -360,17 +386,7 @@ class Producer:
         """
         from aiostreamq.client.listing import list_jobs
 
-        return list_jobs(self.session().broker, state, task, since, self._spec_of)
-
-    def submit(
-        self,
-        spec: TaskSpec,
-        using: Using,
-        args: "Sequence[object]",
-        kwargs: "dict[str, object]",
-    ) -> "Coroutine[Any, Any, Job[object]]":
-        """Enqueue one call, together with all others that come in the same moment."""
-        return self.session().submit(spec, using, args, kwargs)
+        return list_jobs(self.session, state, task, since, self.spec_of)
 
     def by_name(self, name: str) -> Enqueuer[..., object]:
         """Return what enqueues the task of a name, be it known here or not."""
@@ -379,6 +395,7 @@ class Producer:
             return task
         return Enqueuer(TaskSpec(checked_name("task", name)), self, Using(Options()))
 
-    def _spec_of(self, name: str) -> TaskSpec | None:
+    def spec_of(self, name: str) -> TaskSpec | None:
+        """What is known here of the task of a name."""
         task = self.tasks.get(name)
         return None if task is None else task.spec

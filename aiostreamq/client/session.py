@@ -6,7 +6,7 @@ loads neither asyncio nor anything that talks to Redis.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -27,6 +27,7 @@ from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.timetable import Timetable
 
 if TYPE_CHECKING:
+    from aiostreamq.client.job import Home
     from aiostreamq.client.task import Using
     from aiostreamq.model.keys import Keys
     from aiostreamq.model.options import Durability
@@ -55,7 +56,7 @@ class Session:
         connector: "Connector",
         keys: "Keys",
         lanes: "Sequence[str]",
-        spec_of: "Callable[[str], TaskSpec | None]",
+        home: "Home",
         terms: "Terms",
     ) -> None:
         self.loop = asyncio.get_running_loop()
@@ -63,8 +64,8 @@ class Session:
         self.schedule = Schedule(self.broker)
         self.timetable = Timetable(self.broker)
         self.enqueue_timeout = terms.enqueue_timeout  #: seconds to go on trying
-        self.waiter = Waiter(self.broker, spec_of)
-        self._spec_of = spec_of
+        self.waiter = Waiter(self.broker, home.spec_of)
+        self._home = home
         self._terms = terms
         self._max_payload = terms.max_payload
         self._entrances: dict[Durability, Entrance] = {}
@@ -87,17 +88,9 @@ class Session:
             await self._entrance.broker.open()
         return server
 
-    def check_loop(self) -> None:
-        """Refuse another event loop than that of the connections.
-
-        Raises:
-            UsageError: This is another one.
-        """
-        if self.loop is not asyncio.get_running_loop():
-            raise UsageError(
-                f"queue {self.broker.keys.queue!r} is open in another event loop: close it there "
-                f"first (`async with queue:` does), or make a queue for each loop"
-            )
+    def is_here(self) -> bool:
+        """Whether this belongs to the event loop that runs."""
+        return self.loop is asyncio.get_running_loop()
 
     def check_own(self, spec: "TaskSpec") -> "TaskSpec":
         """Return *spec*, of a task of this queue, or of one that is known by its name alone.
@@ -105,7 +98,7 @@ class Session:
         Raises:
             UsageError: It is another queue's.
         """
-        if spec.function is not None and self._spec_of(spec.name) is not spec:
+        if spec.function is not None and self._home.spec_of(spec.name) is not spec:
             raise UsageError(
                 f"task {spec.name!r} is not one of queue {self.broker.keys.queue!r}: use its own "
                 f"queue, or its name where the workers of this one know a task of that name"
@@ -117,15 +110,23 @@ class Session:
         for entrance in list(self._entrances.values()):
             await entrance.join()
 
-    async def close(self) -> None:
-        """Close the connections; whoever still waits is told.
-
-        All of them are closed before this first waits, and so before it can be cancelled.
-        """
+    def close_now(self) -> None:
+        """Close the connections; whoever still waits is told. Does nothing if they are closed."""
         self.broker.close()
         for entrance in self._entrances.values():
             entrance.broker.close()
-        await self.waiter.close()
+        self.waiter.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing goes on after `close_now`."""
+        await self.waiter.wait_closed()
+
+    def abandon(self) -> None:
+        """Let go of the connections of an event loop that is gone; nobody who waits is told."""
+        self.broker.close(is_loop_gone=True)
+        for entrance in self._entrances.values():
+            entrance.broker.close(is_loop_gone=True)
+        self.waiter.abandon()
 
     def _entrance_for(self, durability: "Durability | None") -> Entrance:
         """The way in for jobs of a durability; None is the queue's own."""
@@ -139,16 +140,22 @@ class Session:
             self._entrances[durability] = entrance
         return entrance
 
-    async def submit(
+    async def know_time(self) -> None:
+        """See to it that moments can be reckoned from the present, by Redis's clock."""
+        await self.broker.clock.refresh(self.enqueue_timeout)
+
+    def put(
         self,
         spec: "TaskSpec",
         using: "Using",
         args: "Sequence[object]",
         kwargs: "dict[str, object]",
-    ) -> Job[object]:
-        """Enqueue one call, together with all others that come in the same moment."""
-        if using.needs_time:
-            await self.broker.clock.refresh(self.enqueue_timeout)
+    ) -> "tuple[Job[object], asyncio.Future[bool]]":
+        """Enqueue one call, together with all others that come in the same moment.
+
+        Returns:
+            The job, and what tells once it is in whether its id was taken.
+        """
         item, job = self._prepare(spec, using, args, kwargs)
         future: asyncio.Future[bool] = self.loop.create_future()
         entrance = self._entrance
@@ -158,10 +165,7 @@ class Session:
             entrance.now.add(cast("Waiting[Submission]", (item, future)))
         else:
             entrance.later.add(cast("Waiting[Postponement]", (item, future)))
-        is_taken = await future
-        if using.id is not None and not is_taken:
-            job.begin_anew()
-        return job
+        return job, future
 
     async def submit_many(
         self, calls: "Iterable[Call[R]] | AsyncIterable[Call[R]]"
@@ -214,7 +218,7 @@ class Session:
             mark, ticket = Mark.CALLER, self.waiter.new_ticket(job_id, is_announced=True)
         keeps_result = mark is not Mark.NO_RESULT
         make: type[Job[object]] = cast("type[Job[object]]", StreamJob) if spec.is_stream else Job
-        job: Job[object] = make(job_id, self.waiter, ticket, keeps_result=keeps_result)
+        job: Job[object] = make(job_id, self._home, ticket, keeps_result=keeps_result)
         place = self.broker.place_of(options.lane)
         if using.due is None:
             return (job_id, place, mark, envelope), job
@@ -325,7 +329,7 @@ class Session:
             full.update((places[place], entrance) for place in refusals.full)
         for at, (_, job) in enumerate(prepared):
             if chunk[at].using.id is not None and at not in taken:
-                job.begin_anew()
+                job.begin_anew(self.waiter)
         if full:
             first = min(full)
             raise full[first].full(cast("Submission", prepared[first][0]), enqueued=before + first)

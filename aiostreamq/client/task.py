@@ -1,6 +1,6 @@
 """Tasks: functions whose calls can be enqueued."""
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import update_wrapper
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from aiostreamq.client.job import Job, StreamJob
+    from aiostreamq.client.session import Session
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.spec import TaskSpec
 
@@ -89,10 +90,8 @@ class StreamCall(Call[None], Generic[C_co]):
 class Submitter(Protocol):
     """What a task needs to be enqueued."""
 
-    def submit(
-        self, spec: "TaskSpec", using: Using, args: Sequence[object], kwargs: dict[str, object]
-    ) -> "Coroutine[Any, Any, Job[object]]":
-        """Enqueue one call."""
+    def session(self) -> "Session":
+        """The session of the event loop that runs."""
         ...
 
 
@@ -104,14 +103,15 @@ class Enqueuer(Generic[P, R_co]):
         self._submitter = submitter
         self._using = using
 
-    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> "Coroutine[Any, Any, Job[R_co]]":
+    async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> "Job[R_co]":
         """Enqueue a call with these arguments.
 
         Returns:
             The job. It is in Redis when this returns.
 
         Raises:
-            UsageError: The task cannot be called so, or its lane is unknown.
+            UsageError: The task cannot be called so, its lane is unknown, or the queue is open
+                in another event loop that runs.
             PayloadError: An argument cannot travel, or all together are too long.
             QueueUnavailable: Redis could not be reached within the queue's deadline.
             NotConfirmed: The job is in Redis, but not where `durability` wants it.
@@ -123,9 +123,15 @@ class Enqueuer(Generic[P, R_co]):
         A call that waits for room in its lane is not enqueued when it is cancelled,
         unless room came in that very moment.
         """
-        # The coroutine itself, and not one around it, which would cost 0.5 µs more.
-        submitting = self._submitter.submit(self.spec, self._using, args, kwargs)
-        return cast("Coroutine[Any, Any, Job[R_co]]", submitting)
+        # All in this coroutine: one more inside it would cost each enqueue 0.1 µs.
+        session, using = self._submitter.session(), self._using
+        if using.needs_time:
+            await session.know_time()
+        job, entering = session.put(self.spec, using, args, kwargs)
+        is_taken = await entering
+        if using.id is not None and not is_taken:
+            job.begin_anew(session.waiter)
+        return cast("Job[R_co]", job)
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """Return the call with these arguments, for `queue.enqueue_many`."""
@@ -181,9 +187,7 @@ class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
 
     if TYPE_CHECKING:
 
-        def enqueue(
-            self, /, *args: P.args, **kwargs: P.kwargs
-        ) -> "Coroutine[Any, Any, StreamJob[C_co]]":
+        async def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> "StreamJob[C_co]":
             """Enqueue a call with these arguments."""
             ...
 
@@ -264,9 +268,15 @@ class Task(Enqueuer[P, R_co]):
 class AsyncTask(Task[P, R_co], Generic[C, P, R_co]):
     """A task made from an `async def`."""
 
-    def __call__(self, /, *args: C.args, **kwargs: C.kwargs) -> Coroutine[Any, Any, R_co]:
+    async def __call__(self, /, *args: C.args, **kwargs: C.kwargs) -> R_co:
         """Run the function here and now, without the queue."""
-        return self._function(*args, **kwargs)
+        return await self._function(*args, **kwargs)
+
+    # What `inspect` looks for in a function, so that `inspect.iscoroutinefunction(task)` is true.
+    # Web frameworks ask it of what they are given to run, and mock of what it replaces.
+    __code__ = __call__.__code__
+    __defaults__ = None
+    __kwdefaults__ = None
 
 
 class SyncTask(Task[P, R_co], Generic[C, P, R_co]):

@@ -49,10 +49,13 @@ SWEEP = 10.0
 class Ticket:
     """One job that somebody in this process may wait for."""
 
-    __slots__ = ("__weakref__", "futures", "is_announced", "is_certain", "job_id", "outcome")
+    __slots__ = (
+        *("__weakref__", "futures", "is_announced", "is_certain", "job_id", "outcome", "waiter"),
+    )
 
-    def __init__(self, job_id: str, *, is_announced: bool = False) -> None:
+    def __init__(self, job_id: str, waiter: "Waiter", *, is_announced: bool = False) -> None:
         self.job_id = job_id
+        self.waiter = waiter  #: who will be told of the end
         self.is_announced = is_announced  #: whether our inbox will be told of its end
         self.outcome: bytes | None = None  #: JSON, once the job has ended
         self.is_certain = False  #: whether the outcome is what is kept, and not a hint
@@ -116,7 +119,7 @@ class Waiter:
         """
         ticket = self._tickets.get(job_id)
         if ticket is None or ticket.outcome is not None:
-            ticket = self._tickets[job_id] = Ticket(job_id)
+            ticket = self._tickets[job_id] = Ticket(job_id, self)
         return ticket
 
     def restorer_of(self, task: str) -> "Callable[[object], object]":
@@ -133,7 +136,7 @@ class Waiter:
             job_id: Of the job.
             is_announced: Whether it is enqueued with our inbox as its waiter.
         """
-        ticket = self._tickets[job_id] = Ticket(job_id, is_announced=is_announced)
+        ticket = self._tickets[job_id] = Ticket(job_id, self, is_announced=is_announced)
         return ticket
 
     async def outcome(self, ticket: Ticket, timeout: float | None = None) -> Outcome:
@@ -170,7 +173,7 @@ class Waiter:
         if ticket.outcome is not None:
             return ticket.outcome
         if self._is_closed:
-            raise QueueUnavailable("the queue was closed: open it, and ask queue.job(id) again")
+            raise QueueUnavailable("the queue was closed while its result was awaited")
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         ticket.futures.append(future)
         self._awaited.add(ticket)
@@ -206,7 +209,7 @@ class Waiter:
             ticket.is_announced = False
         return True
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop listening; whoever still waits gets QueueUnavailable."""
         self._is_closed = True
         self._line.close()
@@ -214,9 +217,21 @@ class Waiter:
             self._listening.end()
         self._fail_all(QueueUnavailable("the queue was closed while its result was awaited"))
         if self._follower is not None:
-            await self._follower.close()
+            self._follower.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing goes on after `close`."""
+        if self._follower is not None:
+            await self._follower.wait_closed()
         if self._listening is not None:
             await asyncio.wait([self._listening])
+
+    def abandon(self) -> None:
+        """Let go of the connections of an event loop that does not run."""
+        self._is_closed = True
+        self._line.abandon()
+        if self._follower is not None:
+            self._follower.abandon()
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()

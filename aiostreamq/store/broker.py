@@ -118,9 +118,9 @@ class Broker:
         """Make the streams and groups that are missing, over *link*."""
         return cast("int", await self._scripts["setup"].run(link, self.streams, [GROUP]))
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._line.close()
+    def close(self, *, is_loop_gone: bool = False) -> None:
+        """Close the connection; if its event loop is gone, without touching that."""
+        (self._line.abandon if is_loop_gone else self._line.close)()
 
     def place_of(self, lane: str) -> int:
         """The place of *lane* among the streams, from 1.

@@ -94,6 +94,12 @@ class Line:
         self._is_closed = True
         self.drop()
 
+    def abandon(self) -> None:
+        """Close for good, from outside of the event loop, which does not run."""
+        self._is_closed = True
+        if self._link is not None:
+            self._link.abandon()
+
     async def persist(
         self,
         attempt: "Callable[[Link], Awaitable[T]]",

@@ -16,6 +16,9 @@ Rules of this file:
 """
 
 import asyncio
+import os
+import socket
+from asyncio.trsock import TransportSocket
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
@@ -65,6 +68,10 @@ class Link(Protocol):
         """Drop the connection; calls under way fail with LinkLost."""
         ...
 
+    def abandon(self) -> None:
+        """Drop the connection from outside of its event loop, which does not run."""
+        ...
+
 
 class SocketLink(asyncio.Protocol):
     """A link over a socket that redis-py has opened."""
@@ -108,6 +115,24 @@ class SocketLink(asyncio.Protocol):
     def close(self) -> None:
         """Drop the connection."""
         self._give_up(LinkLost("the connection was closed"))
+
+    def abandon(self) -> None:
+        """Drop the connection from outside of its event loop, which does not run.
+
+        The loop is not touched: it is closed, or it belongs to the process that this one was
+        forked from, and some of it is shared with that. So nobody who waits is told.
+        """
+        if self._lost is not None:
+            return
+        self._lost = LinkLost("the event loop of this connection has ended")
+        held = self._transport.get_extra_info("socket")
+        # uvloop has an object of its own here, which may name a number that is in use again.
+        # But uvloop closes its sockets when it ends.
+        if isinstance(held, TransportSocket) and held.fileno() >= 0:
+            # The number stays, and leads to nothing: whoever closes it later does no harm. In a
+            # fork the connection of the other process goes on, which `shutdown` would end.
+            with socket.socket() as nothing:
+                os.dup2(nothing.fileno(), held.fileno(), inheritable=False)
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who wait for them; asyncio calls this."""

@@ -23,6 +23,7 @@ from aiostreamq.worker.shift import Settings, Shift
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from aiostreamq.client.tenure import Tenure
     from aiostreamq.store.server import Server
 
 logger = get_logger("aiostreamq.worker")
@@ -238,14 +239,19 @@ class Worker:
         if self._stop_asked:
             self._stopped.set()
         try:
-            await self._check(await self.queue.open())
-            shift = Shift(self.queue, self.name, self._settings)
-            await shift.start(burst=burst)
+            tenure, server = await self.queue.hold()
+            try:
+                await self._check(server)
+                shift = Shift(self.queue, self.name, self._settings)
+                await shift.start(burst=burst)
+            except BaseException:
+                await self.queue.release(tenure)
+                raise
         except BaseException:
             self._has_failed = True
             raise
         self._shift = shift
-        self._working = spawn(self._work(shift, burst=burst), "aiostreamq:worker")
+        self._working = spawn(self._work_on(tenure, shift, burst=burst), "aiostreamq:worker")
         # Whatever ends it, be it the end of the loop: the rest does not outlive it.
         self._working.add_done_callback(lambda _: self._drop())
         return self._working
@@ -262,6 +268,13 @@ class Worker:
             return
         for line in advice_on(condition):
             logger.warning("%s", line)
+
+    async def _work_on(self, tenure: "Tenure", shift: Shift, *, burst: bool) -> None:
+        try:
+            await self._work(shift, burst=burst)
+        finally:
+            self._drop()  # before its connections may go
+            await self.queue.release(tenure)
 
     async def _work(self, shift: Shift, *, burst: bool) -> None:
         try:
