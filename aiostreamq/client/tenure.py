@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.session import Session
 
-# Sessions of the process that this one was forked from. They are kept for ever, because asyncio
-# would tidy up behind them in what both processes share.
-_inherited: "list[Session]" = []
+# What belongs to the process that this one was forked from. It is kept for ever, because asyncio
+# would tidy up behind it in what both processes share.
+_inherited: "list[Tenure]" = []
 
 
 class Tenure:
@@ -80,7 +80,7 @@ class Tenure:
     def abandon(self) -> None:
         """Let go of the connections from outside of their event loop, which does not run."""
         if self._process != os.getpid():
-            _inherited.append(self.session)
+            _inherited.append(self)
         elif not self.session.loop.is_closed():
             # It only rests: whoever waits there is told when it goes on.
             self.session.loop.call_soon_threadsafe(self._close_now)
