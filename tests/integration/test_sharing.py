@@ -217,7 +217,9 @@ async def test_opened_while_it_closes(own_redis_server: RedisServer) -> None:
     assert not done, "both wait for what is under way"
     entering = asyncio.ensure_future(queue.__aenter__())
     own_redis_server.ask("CLIENT", "UNPAUSE")
-    await asyncio.gather(*closing, under_way, entering)
+    await asyncio.gather(*closing)
+    await under_way
+    await entering
     assert queue.session() is not old
     assert await (await task.enqueue(2)).status() == "queued"
     await queue.aclose()

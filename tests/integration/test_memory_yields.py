@@ -1,0 +1,116 @@
+"""Whatever is asked of memory://, other tasks get their turn, as they do with a server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+
+from aiostreamq import Queue, UsageError, Worker
+from aiostreamq.errors import AioStreamQError
+
+queue = Queue("memory://yields")
+
+
+@queue.task
+async def same(n: int) -> int:
+    """Give back what came."""
+    return n
+
+
+async def same_again(n: int) -> int:
+    """Do the same, as a task of other queues."""
+    return n
+
+
+async def read_jobs() -> int:
+    """Read all jobs there are."""
+    return len([job async for job in queue.jobs()])
+
+
+#: Each is asked again and again, as a program does that waits for something.
+CALLS: dict[str, Callable[[], Awaitable[object]]] = {
+    "status": lambda: queue.job("known").status(),
+    "status of none": lambda: queue.job("unknown").status(),
+    "info": lambda: queue.job("known").info(),
+    "queue.info": queue.info,
+    "workers": queue.workers,
+    "jobs": read_jobs,
+    "enqueue": lambda: same.enqueue(1),
+    "enqueue the same": lambda: same.using(id="known").enqueue(1),
+    "enqueue for later": lambda: same.using(delay=60).enqueue(1),
+    "enqueue many": lambda: queue.enqueue_many([same.bind(1)]),
+    "dead letters": queue.dead.count,
+    "cancel": lambda: queue.job("unknown").cancel(),
+    "pause": lambda: queue.pause(task="other"),
+    "paused": queue.paused,
+    "schedules": queue.schedules.list,
+    "an error": lambda: queue.session().broker.call("INCRBY", "aiostreamq:text", "x"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_others_get_their_turn(call: str) -> None:
+    """For each call there is a turn at least."""
+    async with queue:
+        await queue.session().broker.call("SET", "aiostreamq:text", "no number")
+        with suppress(AioStreamQError):
+            await same.using(id="known").enqueue(1)
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        for _ in range(20):
+            with suppress(AioStreamQError):
+                await CALLS[call]()
+        counting.cancel()
+        assert turns >= 20
+
+
+async def test_timeout_of_a_loop() -> None:
+    """One that asks until something is so can be stopped by a timeout."""
+    async with queue:
+        job = await same.enqueue(1)
+
+        async def ask_on() -> None:
+            while await job.status() != "done":
+                pass
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ask_on(), 0.01)
+
+
+async def test_two_loops_share_a_server() -> None:
+    """Queues of two threads use one memory://; what one sends wakes the worker of the other."""
+    far = Queue("memory://yields-shared")
+    near = Queue("memory://yields-shared")
+    task = near.task(same_again)
+
+    async def send(n: int) -> object:
+        async with far:
+            return await (await far.enqueue("same_again", n)).result(timeout=30)
+
+    async with near, Worker(near):
+        assert await asyncio.to_thread(lambda: asyncio.run(send(3))) == 3
+        assert await (await task.enqueue(4)) == 4
+        with pytest.raises(UsageError, match="another event loop"):
+            await asyncio.to_thread(lambda: asyncio.run(near.info()))
+        # A loop that has ended with a read on its way is not woken any more.
+        loop = asyncio.new_event_loop()
+
+        def leave() -> None:
+            loop.run_until_complete(begin())
+            loop.close()
+
+        async def begin() -> None:
+            job = await far.enqueue("same_again", 5)
+            waiting = asyncio.ensure_future(job.result())
+            await asyncio.wait([waiting], timeout=0.01)
+
+        await asyncio.to_thread(leave)
+        assert await (await task.enqueue(6)) == 6
