@@ -157,7 +157,7 @@ class Queue(Producer):
     def use_url(self, url: str) -> None:
         """Connect to *url* from the next `open` on, whatever was given before."""
         self._url_or_client = url
-        self._sessions.forget_place()
+        self.sessions.forget_place()
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"

@@ -226,7 +226,7 @@ async def _serve(queue: Queue, worker: Worker, role: Role, told: argparse.Namesp
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
-            await queue.aclose()
+            await queue.sessions.close_for_all()
     return 0 if is_orderly else 1
 
 

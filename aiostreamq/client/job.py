@@ -16,7 +16,7 @@ from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
-    from aiostreamq.client.session import Session
+    from aiostreamq.client.sessions import Sessions
     from aiostreamq.client.waiter import Ticket, Waiter
     from aiostreamq.model.event import Event, Lost, Position, Restarted
     from aiostreamq.model.sight import JobInfo
@@ -29,8 +29,9 @@ R_co = TypeVar("R_co", covariant=True)
 class Home(Protocol):
     """What the handle of a job needs of the queue."""
 
-    def session_for_job(self) -> "Session":
-        """The session of the event loop that runs; of a queue that was closed there is none."""
+    @property
+    def sessions(self) -> "Sessions":
+        """Who uses it."""
         ...
 
     def spec_of(self, name: str) -> "TaskSpec | None":
@@ -104,7 +105,7 @@ class Job(Generic[R_co]):
         if ticket is not None and ticket.outcome is not None:
             waiter = ticket.waiter  # there is nothing to ask for, in whatever event loop
         else:
-            waiter = self._home.session_for_job().waiter
+            waiter = self._home.sessions.current_for_job().waiter
             if ticket is None or ticket.waiter is not waiter:
                 ticket = self._ticket = waiter.ticket(self.id)
         outcome = await waiter.outcome(ticket, limit)
@@ -140,7 +141,7 @@ class Job(Generic[R_co]):
     async def _events(self, position: "Position") -> "AsyncGenerator[Event[object], None]":
         import asyncio  # for the same reason
 
-        waiter = self._home.session_for_job().waiter
+        waiter = self._home.sessions.current_for_job().waiter
         ending = asyncio.create_task(self._outcome(), name=f"aiostreamq:end:{self.id}")
         following = waiter.follower.follow(self.id, (position.number, position.seq), ending)
         try:
@@ -194,7 +195,7 @@ class Job(Generic[R_co]):
         """
         from aiostreamq.store.steering import Steering
 
-        (found,) = await Steering(self._home.session_for_job().broker).cancel([self.id])
+        (found,) = await Steering(self._home.sessions.current_for_job().broker).cancel([self.id])
         return self._state_in(found)
 
     def begin_anew(self, waiter: "Waiter") -> None:
@@ -210,7 +211,7 @@ class Job(Generic[R_co]):
 
         Cancelling is safe.
         """
-        return self._state_in(await self._home.session_for_job().broker.status(self.id))
+        return self._state_in(await self._home.sessions.current_for_job().broker.status(self.id))
 
     def _state_in(self, found: bytes | None) -> JobState:
         if found is None:
@@ -235,7 +236,9 @@ class Job(Generic[R_co]):
         # Imported with the first use: few programs look.
         from aiostreamq.client.listing import look_at_job
 
-        return await look_at_job(self._home.session_for_job().broker, self.id, self._home.spec_of)
+        return await look_at_job(
+            self._home.sessions.current_for_job().broker, self.id, self._home.spec_of
+        )
 
 
 class StreamJob(Job[None], Generic[C_co]):

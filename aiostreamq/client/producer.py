@@ -59,7 +59,7 @@ class Producer:
         self.max_payload = terms.max_payload
         self._terms = terms
         self._keys = Keys(name)
-        self._sessions = Sessions(name, connect, self._new_tenure)
+        self.sessions = Sessions(name, connect, self._new_tenure)  #: who uses the queue
         self._schedules: Schedules | None = None
 
     async def open(self) -> "Server":
@@ -79,7 +79,7 @@ class Producer:
 
         If it fails or is cancelled, it does not count.
         """
-        return await self._sessions.open()
+        return await self.sessions.open()
 
     async def aclose(self) -> None:
         """End one use of the queue; the last one closes the connections.
@@ -94,7 +94,7 @@ class Producer:
 
         Cancelling closes at once: what is still under way may or may not be enqueued.
         """
-        await self._sessions.close()
+        await self.sessions.close()
 
     def session(self) -> "Session":
         """The open connections, made where there are none.
@@ -102,31 +102,7 @@ class Producer:
         Raises:
             UsageError: They belong to another event loop, which runs.
         """
-        return self._sessions.current()
-
-    def session_for_job(self) -> "Session":
-        """The same for the handle of a job, which does not open a queue that was closed.
-
-        Raises:
-            UsageError: As `session`.
-            QueueUnavailable: The queue was closed, and is not open again.
-        """
-        return self._sessions.current_for_job()
-
-    async def hold(self) -> "tuple[Tenure, Server]":
-        """Connect as a worker does: the queue stays open until `release`, whoever closes it.
-
-        Raises:
-            As `open`.
-        """
-        return await self._sessions.hold()
-
-    async def release(self, tenure: "Tenure") -> None:
-        """A worker has ended that got *tenure* from `hold`; close if nobody else uses the queue.
-
-        Cancelling closes at once.
-        """
-        await self._sessions.release(tenure)
+        return self.sessions.current()
 
     def _new_tenure(self, connector: "Connector") -> "Tenure":
         # Imported with the first use, as its loop and its connections are made.
@@ -196,7 +172,7 @@ class Producer:
         Raises:
             UsageError: No job can have this id.
         """
-        self._sessions.note_use()
+        self.sessions.note_use()
         return Job(checked_job_id(job_id), self)
 
     @property

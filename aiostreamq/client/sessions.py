@@ -78,7 +78,11 @@ class Sessions:
         return self.current()
 
     async def open(self) -> "Server":
-        """Connect, as one more user. If that fails or is cancelled, there is none more."""
+        """Connect, as one more user. If that fails or is cancelled, there is none more.
+
+        Raises:
+            As `Producer.open`.
+        """
         tenure = self._here() or self._begin()
         tenure.opened += 1
         try:
@@ -89,7 +93,11 @@ class Sessions:
             raise
 
     async def close(self) -> None:
-        """Take one user away; end the session if that was the last."""
+        """Take one user away; end the session if that was the last.
+
+        Raises:
+            UsageError: The queue is open in another event loop that runs.
+        """
         tenure = self._here()
         if tenure is None:
             for ending in [one for one in self._ending if one.session.is_here()]:
@@ -98,8 +106,20 @@ class Sessions:
         tenure.end_use()
         await self._end_if_unused(tenure)
 
+    async def close_for_all(self) -> None:
+        """End the session whoever uses it: the program ends."""
+        tenure = self._here()
+        if tenure is not None:
+            tenure.opened = tenure.workers = 0
+            tenure.is_used_unopened = False
+            await self._end_if_unused(tenure)
+
     async def hold(self) -> "tuple[Tenure, Server]":
-        """Connect, as a worker: the session stays until `release`."""
+        """Connect, as a worker: the session stays until `release`, whoever closes the queue.
+
+        Raises:
+            As `open`.
+        """
         self.current()
         tenure = self._here() or self._begin()
         tenure.workers += 1
@@ -110,7 +130,7 @@ class Sessions:
             raise
 
     async def release(self, tenure: "Tenure") -> None:
-        """A worker has ended; the last user ends the session."""
+        """A worker has ended; the last user ends the session. Cancelling closes it at once."""
         tenure.workers -= 1
         await self._end_if_unused(tenure)
 

@@ -239,13 +239,13 @@ class Worker:
         if self._stop_asked:
             self._stopped.set()
         try:
-            tenure, server = await self.queue.hold()
+            tenure, server = await self.queue.sessions.hold()
             try:
                 await self._check(server)
                 shift = Shift(self.queue, self.name, self._settings)
                 await shift.start(burst=burst)
             except BaseException:
-                await self.queue.release(tenure)
+                await self.queue.sessions.release(tenure)
                 raise
         except BaseException:
             self._has_failed = True
@@ -274,7 +274,7 @@ class Worker:
             await self._work(shift, burst=burst)
         finally:
             self._drop()  # before its connections may go
-            await self.queue.release(tenure)
+            await self.queue.sessions.release(tenure)
 
     async def _work(self, shift: Shift, *, burst: bool) -> None:
         try:

@@ -46,6 +46,8 @@ class Scene:
                 self.workers.append(await self._entered(Worker(self.queue)))
             case "stop":
                 await self.workers.pop().aclose()
+            case "end":  # of the program
+                await self.queue.sessions.close_for_all()
             case _:
                 raise AssertionError(step)
 
@@ -90,6 +92,10 @@ STEPS = {
     "enter work stop": True,
     "enter work stop exit": False,
     "enter work enter exit exit": True,
+    "open open end": False,
+    "use open end": False,
+    "open work end stop": False,
+    "open end end": False,
 }
 
 
