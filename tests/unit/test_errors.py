@@ -22,6 +22,7 @@ from aiostreamq import (
     UsageError,
     WaitTimeout,
 )
+from aiostreamq.model.kinds import Kinds
 from aiostreamq.model.outcome import Failure
 from aiostreamq.model.raised import RaisedInChild
 from aiostreamq.store.link import CommandError, LinkLost
@@ -78,7 +79,7 @@ MADE: list[BaseException] = [
     QueueFull(lane="a", max_length=3, enqueued=2),
     LinkLost("gone"),
     CommandError("OOM full"),
-    RaisedInChild(frozenset({"ValueError"}), Failure("ValueError", "no", "")),
+    RaisedInChild(Kinds(frozenset({"ValueError"})), Failure("ValueError", "no", "")),
     OfUser(tenant=1, hint="no"),
     Derived(4),
     Merged("key"),
