@@ -1,12 +1,14 @@
 """How links are opened: from a URL, from a ready client, or in memory."""
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from aiostreamq.errors import QueueUnavailable, UsageError
 from aiostreamq.store.discovery import Found, discovery_for
 from aiostreamq.store.link import CommandError, Link, LinkLost, SocketLink
 from aiostreamq.store.memory import MemoryLink, MemoryServer
+from aiostreamq.store.redaction import fault_of, without_passwords
 from aiostreamq.store.server import MEMORY, Server, server_of
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ class Connector(Protocol):
     @property
     def is_local(self) -> bool:
         """Whether the server is part of this process."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where the server is, for people, without user name and password."""
         ...
 
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
@@ -90,6 +97,7 @@ class RedisConnector:
         if not _is_unix(pool):
             options["socket_keepalive"] = True
         self._options = options
+        self.address = _address(pool)
         # A socket file and a sentinel's service lead to one server only.
         self._can_be_redirected = self._discovery is None and not _is_unix(pool)
         self._redirection: dict[str, Any] = {}  # host and port, once a cluster has told others
@@ -113,12 +121,12 @@ class RedisConnector:
             raise _refusal(error) from error
         except (RedisError, OSError) as error:
             if not redirection:
-                raise LinkLost(f"cannot connect to Redis: {error}") from error
+                raise LinkLost(f"cannot connect to Redis: {reason_of(error)}") from error
             # Maybe that node has gone. The one of the URL is asked again where the queue is.
             self._redirection = {}
             node = "{host}:{port}".format_map(redirection)
             raise LinkLost(
-                f"cannot connect to {node}, where the cluster has this queue: {error}"
+                f"cannot connect to {node}, where the cluster has this queue: {reason_of(error)}"
             ) from error
         except RuntimeError as error:
             # What uvloop says where asyncio says nothing: it broke before the first word went out.
@@ -154,6 +162,7 @@ class MemoryConnector:
     """Opens links to a server in this process."""
 
     is_local = True
+    address = "in this process"
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
@@ -186,25 +195,56 @@ def connector_for(where: Where) -> Connector:
         return MemoryConnector(MemoryServer.named(where.removeprefix("memory://")))
     from redis.asyncio import ConnectionPool
 
+    if (fault := fault_of(where)) is not None:
+        raise _no_url(fault)
     from_url = cast("Callable[[str], ConnectionPool]", ConnectionPool.from_url)  # pyright: ignore[reportUnknownMemberType]  # its **kwargs have no types
     try:
         return RedisConnector(from_url(where))
     except ValueError as error:
-        raise UsageError(
-            "this is no Redis URL: write redis://host:6379/0, rediss://..., unix:///path/to/socket "
-            f"or memory:// ({error})"
-        ) from error
+        raise _no_url(without_passwords(str(error))) from None
+
+
+def _no_url(why: str) -> UsageError:
+    return UsageError(
+        "this is no Redis URL: write redis://host:6379/0, rediss://..., unix:///path/to/socket "
+        f"or memory:// ({why})"
+    )
+
+
+def import_client() -> None:
+    """Import redis-py now, and what it needs, rather than with the first connection."""
+    import_module("redis.asyncio")
 
 
 def unreachable(error: BaseException, after: float) -> QueueUnavailable:
     """The error for a caller whose deadline of *after* seconds has passed."""
-    return QueueUnavailable(f"Redis was not to be reached for {after:g} s: {error}")
+    return QueueUnavailable(f"Redis was not to be reached for {after:g} s: {reason_of(error)}")
+
+
+def reason_of(error: BaseException) -> str:
+    """What *error* says, or what it is where it says nothing."""
+    told = str(error)
+    if told:
+        return told
+    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 def _refusal(error: "AuthenticationError") -> CommandError:
     """The error as a link would have given it: redis-py takes its code away."""
     code = "NOAUTH" if "required" in str(error) else "WRONGPASS"
     return CommandError(f"{code} {error}")
+
+
+def _address(pool: "ConnectionPool") -> str:
+    options = cast("dict[str, object]", pool.connection_kwargs)
+    database = f"database {options.get('db') or 0}"
+    if _is_unix(pool):
+        return f"{options['path']}, {database}"
+    service: str | None = getattr(pool, "service_name", None)
+    if service is not None:
+        return f"the master that sentinels name for {service!r}, {database}"
+    host = str(options.get("host", "localhost"))
+    return f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}, {database}"
 
 
 def _is_unix(pool: "ConnectionPool") -> bool:
