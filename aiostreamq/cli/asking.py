@@ -8,7 +8,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar, cast, get_origin
 
+from aiostreamq.cli.outputs import complain
 from aiostreamq.errors import UsageError
+from aiostreamq.model.visible import ascii_json
+from aiostreamq.model.visible import visible as plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +31,18 @@ def add_target(parser: argparse.ArgumentParser, url: str | None, **more: str) ->
     for name, meaning in more.items():
         parser.add_argument(name, help=meaning)
     parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
+    add_import(parser)
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told which modules register tasks, if the queue's own does not."""
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        metavar="MODULE",
+        help="a module that registers tasks, as in app.tasks; can be given again",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser, form: str) -> None:
@@ -43,10 +58,18 @@ def queue_of(told: argparse.Namespace) -> "Queue":
     """
     from aiostreamq.cli.target import load_queue
 
-    queue = load_queue(told.target)
+    queue = load_queue(told.target, modules_of(told))
     if told.url:
         queue.use_url(told.url)
     return queue
+
+
+def modules_of(told: argparse.Namespace) -> list[str]:
+    """Return the modules that --import or its variable names."""
+    import os
+
+    named = told.imports or [os.environ.get("AIOSTREAMQ_IMPORT", "")]
+    return [name.strip() for one in named for name in one.split(",") if name.strip()]
 
 
 def hint_at_task(queue: "Queue", told: argparse.Namespace) -> None:
@@ -56,9 +79,7 @@ def hint_at_task(queue: "Queue", told: argparse.Namespace) -> None:
     """
     if told.task and told.task not in queue.tasks:
         known = ", ".join(sorted(queue.tasks)) or "none"
-        print(
-            f"there is no task {told.task!r} in {told.target}, which has: {known}", file=sys.stderr
-        )
+        complain(f"there is no task {told.task!r} in {told.target}, which has: {known}")
 
 
 def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
@@ -106,7 +127,7 @@ def print_json(value: object) -> None:
     """Print one line of JSON."""
     import orjson
 
-    print(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=repr).decode())
+    print(ascii_json(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=repr).decode()))
 
 
 def print_table(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:
@@ -134,16 +155,11 @@ def _print_with_rich(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") ->
     return True
 
 
-def plain(text: str) -> str:
-    """Return *text* as one line that cannot steer a terminal."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-
-
 def pause_line(pause: "Pause") -> str:
     """Say what is paused, and until when."""
     what = f"task {pause.task}" if pause.task else f"lane {pause.lane}"
     until = f"{pause.until:%Y-%m-%d %H:%M:%S} UTC" if pause.until else "it is resumed"
-    return f"{what} is paused until {until}"
+    return plain(f"{what} is paused until {until}")
 
 
 def ago(seconds: float | None) -> str:

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.cli.asking import add_json, add_target, ask, print_table, queue_of
+from aiostreamq.cli.outputs import complain, say
 from aiostreamq.cli.values import add_value, duration, rate, whole
 from aiostreamq.errors import UsageError
 
@@ -83,13 +84,13 @@ def _ls(queue: "Queue", told: argparse.Namespace) -> int:
     shown = found[: told.limit]
     if told.json:
         for letter in shown:
-            print(as_json(letter))
+            say(as_json(letter))
     elif shown:
         print_table(HEADS, [as_row(letter) for letter in shown])
     if not shown:
-        print("no dead letters", file=sys.stderr)
+        complain("no dead letters")
     if len(found) > len(shown):
-        print(f"there are more: --before {shown[-1].id}", file=sys.stderr)
+        complain(f"there are more: --before {shown[-1].id}")
     return 0
 
 
@@ -97,7 +98,7 @@ def _show(queue: "Queue", told: argparse.Namespace) -> int:
     from aiostreamq.cli.letters import as_json, as_page
 
     letter = _ask(queue, lambda letters: letters.show(told.id))
-    print(as_json(letter) if told.json else as_page(letter))
+    say(as_json(letter) if told.json else as_page(letter))
     return 0
 
 
@@ -124,7 +125,7 @@ def _replay(queue: "Queue", told: argparse.Namespace) -> int:
             **words,
         ),
     )
-    print(f"replayed {replayed} {_jobs(replayed)}")
+    say(f"replayed {replayed} {_jobs(replayed)}")
     return 0
 
 
@@ -138,11 +139,11 @@ def _purge(queue: "Queue", told: argparse.Namespace) -> int:
             words = _up_to_now(queue, words)
         count = len(told.ids) or _ask(queue, lambda letters: letters.count(**words))
         if not _is_sure(f"Destroy {count} dead {_letters(count)} of queue {queue.name!r}?"):
-            print("nothing was destroyed")
+            say("nothing was destroyed")
             return 1
     everything = told.all and "before" not in words
     purged = _ask(queue, lambda letters: letters.purge(*told.ids, everything=everything, **words))
-    print(f"purged {purged} dead {_letters(purged)}")
+    say(f"purged {purged} dead {_letters(purged)}")
     return 0
 
 

@@ -15,6 +15,7 @@ from aiostreamq.cli.asking import (
     print_table,
     queue_of,
 )
+from aiostreamq.cli.outputs import complain, say
 from aiostreamq.cli.values import add_value, duration
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def workers(told: argparse.Namespace) -> int:
             print_json(worker)
         return 0
     if not found:
-        print("no worker has joined", file=sys.stderr)
+        complain("no worker has joined")
         return 0
     heads = ("WORKER", "STATE", "HOST", "PID", "VERSION", "LANES", "RUNNING", "SEEN", "TASKS")
     print_table(heads, [_worker(worker) for worker in found])
@@ -113,14 +114,14 @@ def _print_info(seen: "QueueInfo", told: argparse.Namespace) -> None:
     if told.watch and sys.stdout.isatty():
         print(_CLEAR, end="")
     due = "" if seen.next_due is None else f", next due {seen.next_due:%Y-%m-%d %H:%M:%S} UTC"
-    print(
+    say(
         f"queue {seen.name} at {seen.at:%Y-%m-%d %H:%M:%S} UTC\n"
         f"{seen.waiting} waiting (oldest {ago(seen.oldest)}), {seen.running} running, "
         f"{seen.delayed} delayed{due}, {seen.parked} parked, {seen.dead} dead\n"
         f"{seen.rate:.1f} jobs/s in the last {ago(seen.window)}\n"
     )
     for pause in seen.paused:
-        print(pause_line(pause))
+        say(pause_line(pause))
     lanes = [(x.name, str(x.waiting), str(x.running), ago(x.oldest)) for x in seen.lanes]
     print_table(("LANE", "WAITING", "RUNNING", "OLDEST"), lanes)
     if seen.tasks:

@@ -1,7 +1,6 @@
 """`aiostreamq jobs` and `aiostreamq enqueue`: list jobs, look at one, add one."""
 
 import argparse
-import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from aiostreamq.cli.asking import (
     print_table,
     queue_of,
 )
+from aiostreamq.cli.outputs import complain, say
 from aiostreamq.cli.steering import add_cancel, cancel
 from aiostreamq.cli.values import add_value, duration, whole
 from aiostreamq.errors import JobError, UsageError
@@ -114,7 +114,7 @@ def enqueue(told: argparse.Namespace) -> int:
         return (await using.enqueue(*args, **kwargs)).id
 
     job_id = ask(queue_of(told), put)
-    print_json({"id": job_id}) if told.json else print(job_id)
+    print_json({"id": job_id}) if told.json else say(job_id)
     return 0
 
 
@@ -138,9 +138,9 @@ def _ls(queue: "Queue", told: argparse.Namespace) -> int:
         heads = ("JOB", "TASK", "STATE", "SINCE (UTC)", "LANE", "RUNS", "WORKER")
         print_table(heads, [_row(job) for job in shown])
     if not shown:
-        print("no such jobs", file=sys.stderr)
+        complain("no such jobs")
     if len(found) > len(shown):
-        print(f"there are more: --limit {10 * told.limit}", file=sys.stderr)
+        complain(f"there are more: --limit {10 * told.limit}")
     return 0
 
 
@@ -167,7 +167,7 @@ def _show(queue: "Queue", told: argparse.Namespace) -> int:
     }
     for name, value in facts.items():
         if value:
-            print(f"{name:<11} {plain(str(value))}")
+            say(f"{name:<11} {plain(str(value))}")
     return 0
 
 

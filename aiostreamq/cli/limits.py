@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.grammar import counted
 
 # Processes that started together with the same limit would be replaced together.
 # Each takes up to so much more of it.
@@ -31,7 +32,7 @@ class Limits:
     def reason_to_end(self, finished: int, rss: int) -> str | None:
         """Say which limit has been passed, None for none."""
         if self.max_jobs is not None and finished >= self.max_jobs:
-            return f"it has run {finished} jobs"
+            return f"it has run {counted(finished, 'job')}"
         if self.max_rss is not None and rss > self.max_rss:
             return f"it takes {megabytes(rss)} of memory"
         return None

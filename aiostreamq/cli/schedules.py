@@ -5,7 +5,6 @@ before it is known which one was meant.
 """
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.cli.asking import (
@@ -18,6 +17,7 @@ from aiostreamq.cli.asking import (
     print_table,
     queue_of,
 )
+from aiostreamq.cli.outputs import complain, say
 from aiostreamq.cli.values import add_value, duration, whole
 from aiostreamq.errors import UsageError
 
@@ -122,11 +122,11 @@ def _ls(queue: "Queue", told: argparse.Namespace) -> int:
     found = _ask(queue, lambda schedules: schedules.list())
     if told.json:
         for schedule in found:
-            print(as_json(schedule))
+            say(as_json(schedule))
     elif found:
         print_table(COLUMNS, [as_row(schedule) for schedule in found])
     if not found:
-        print("no schedules", file=sys.stderr)
+        complain("no schedules")
     return 0
 
 
@@ -134,7 +134,7 @@ def _show(queue: "Queue", told: argparse.Namespace) -> int:
     from aiostreamq.cli.timetable import as_json, as_page
 
     found = _ask(queue, lambda schedules: schedules.get(told.name))
-    print(as_json(found) if told.json else as_page(found))
+    say(as_json(found) if told.json else as_page(found))
     return 0
 
 
@@ -158,7 +158,7 @@ def _explain(queue: "Queue", told: argparse.Namespace) -> int:
     else:
         found = _ask(queue, lambda schedules: schedules.get(told.name))
         explanation = Explanation(found.definition, now, found)
-    print(explanation.as_json() if told.json else explanation.as_text())
+    say(explanation.as_json() if told.json else explanation.as_text())
     return 0
 
 
@@ -191,33 +191,33 @@ def _create(queue: "Queue", told: argparse.Namespace) -> int:
 
     _ask(queue, make)
     made = _ask(queue, lambda schedules: schedules.get(told.name))
-    print(as_json(made) if told.json else as_page(made))
+    say(as_json(made) if told.json else as_page(made))
     hint_at_task(queue, told)
     return 0
 
 
 def _trigger(queue: "Queue", told: argparse.Namespace) -> int:
     job = _ask(queue, lambda schedules: schedules.trigger(told.name))
-    print_json({"id": job.id}) if told.json else print(f"enqueued {job.id}")
+    print_json({"id": job.id}) if told.json else say(f"enqueued {job.id}")
     return 0
 
 
 def _pause(queue: "Queue", told: argparse.Namespace) -> int:
     was_on = _ask(queue, lambda schedules: schedules.pause(told.name))
-    print(f"paused {told.name}" if was_on else f"{told.name} was paused already")
+    say(f"paused {told.name}" if was_on else f"{told.name} was paused already")
     return 0
 
 
 def _resume(queue: "Queue", told: argparse.Namespace) -> int:
     was_paused = _ask(queue, lambda schedules: schedules.resume(told.name))
-    print(f"resumed {told.name}" if was_paused else f"{told.name} was not paused")
+    say(f"resumed {told.name}" if was_paused else f"{told.name} was not paused")
     return 0
 
 
 def _rm(queue: "Queue", told: argparse.Namespace) -> int:
     if not _ask(queue, lambda schedules: schedules.delete(told.name)):
         raise UsageError(f"queue {queue.name!r} has no schedule {told.name!r}")
-    print(f"removed {told.name}")
+    say(f"removed {told.name}")
     return 0
 
 

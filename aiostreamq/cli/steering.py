@@ -5,7 +5,6 @@ before it is known which one was meant.
 """
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, TypeVar
 
 from aiostreamq.cli.asking import (
@@ -17,6 +16,7 @@ from aiostreamq.cli.asking import (
     print_json,
     queue_of,
 )
+from aiostreamq.cli.outputs import complain, say
 from aiostreamq.cli.values import add_value, duration
 from aiostreamq.errors import JobNotFound, UsageError
 
@@ -106,11 +106,11 @@ def _cancel(told: argparse.Namespace) -> int:
         if told.json:
             print_json({"id": job_id, "state": state})
         elif state is None:
-            print(f"{job_id}: there is no such job", file=sys.stderr)
+            complain(f"{job_id}: there is no such job")
         elif state in STATES:
-            print(f"{job_id}: cancelled, was {state}")
+            say(f"{job_id}: cancelled, was {state}")
         else:
-            print(f"{job_id}: had ended, {state}")
+            say(f"{job_id}: had ended, {state}")
     return 1 if None in states else 0
 
 
@@ -130,7 +130,7 @@ def _cancel_many(told: argparse.Namespace) -> int:
         print_json(caught)
         return 0
     for state, count in caught.items():
-        print(f"{state}: {count}")
+        say(f"{state}: {count}")
     return 0
 
 
@@ -148,10 +148,10 @@ def pause(told: argparse.Namespace) -> int:
     queue = queue_of(told)
     found = ask(queue, go)
     for one in found:
-        print_json(one) if told.json else print(pause_line(one))
+        print_json(one) if told.json else say(pause_line(one))
     hint_at_task(queue, told)
     if not found:
-        print("nothing is paused", file=sys.stderr)
+        complain("nothing is paused")
     return 0
 
 
@@ -162,7 +162,7 @@ def resume(told: argparse.Namespace) -> int:
     if told.json:
         print_json({"was_paused": was_paused})
     elif not was_paused:
-        print("it was not paused", file=sys.stderr)
+        complain("it was not paused")
     if not was_paused:
         hint_at_task(queue, told)
     return 0 if was_paused else 1

@@ -10,7 +10,9 @@ import orjson
 from aiostreamq.client.context import moment
 from aiostreamq.client.schedule import Schedule
 from aiostreamq.model.cron import DAY_MS, ClockChange, Cron, changes
+from aiostreamq.model.grammar import counted
 from aiostreamq.model.schedule import Definition
+from aiostreamq.model.visible import ascii_json, visible
 
 # How many ticks are told.
 TOLD = 5
@@ -29,7 +31,7 @@ def as_json(schedule: Schedule) -> str:
     """Return a schedule as one line of JSON."""
     told = {one.name: getattr(schedule, one.name) for one in fields(schedule)}
     del told["definition"]
-    return orjson.dumps({**told, "upcoming": schedule.upcoming(TOLD)}).decode()
+    return ascii_json(orjson.dumps({**told, "upcoming": schedule.upcoming(TOLD)}).decode())
 
 
 def as_row(schedule: Schedule) -> tuple[str, ...]:
@@ -87,7 +89,8 @@ def as_page(schedule: Schedule) -> str:
         "last job": schedule.last_job_id,
         "next": _utc(schedule.next),
     }
-    return "\n".join(f"{name:10}{word}" for name, word in told.items() if word is not None)
+    lines = [f"{name:10}{word}" for name, word in told.items() if word is not None]
+    return "\n".join(map(visible, lines))
 
 
 class Explanation:
@@ -126,7 +129,7 @@ class Explanation:
         if rules.end is not None:
             lines.append(f"Not after {_utc(moment(rules.end))} (UTC).")
         if self._left is not None:
-            lines.append(f"No more than {self._left} times.")
+            lines.append(f"No more than {counted(self._left, 'time')}.")
         upcoming = "It is paused. Resumed now, next:" if self.is_paused else "Next:"
         lines += ["", upcoming if self.next else "Never again."]
         lines += [f"  {at:%a %Y-%m-%d %H:%M:%S %Z}  ({_utc(at)})" for at in self.next]
@@ -143,7 +146,7 @@ class Explanation:
             "next": [at.isoformat() for at in self.next],
             "clock_changes": self.clock_changes,
         }
-        return orjson.dumps(told).decode()
+        return ascii_json(orjson.dumps(told).decode())
 
     def _note(self, change: ClockChange) -> str:
         """What becomes of the schedule at one change of the clock."""

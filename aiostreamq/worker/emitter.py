@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.errors import BrokerError, PayloadError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.event import Emission, encode_chunk
+from aiostreamq.model.grammar import counted
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.events import EMIT_LIMIT, EventStreams
 
@@ -58,7 +59,8 @@ class Emitter:
         try:
             refused = await self._streams.emit([voice.seal() for voice in voices])
         except BrokerError as error:
-            logger.warning("what %d jobs said was refused and is lost: %s", len(voices), error)
+            told = counted(len(voices), "job")
+            logger.warning("what %s said was refused and is lost: %s", told, error)
             for voice in voices:
                 voice.fail(error)
             return

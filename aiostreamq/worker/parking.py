@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
+from aiostreamq.model.grammar import counted
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.worker.insistence import Insistence
@@ -90,7 +91,7 @@ class Parking:
                 tasks = [task for task in self._tasks if self._may_run(task)]
                 released = await self._schedule.release(tasks) if tasks else 0
                 if released:
-                    logger.info("released %d jobs that were parked", released)
+                    logger.info("released %s, parked until now", counted(released, "job"))
             except AioStreamQError:
                 logger.exception("parked jobs could not be looked at, trying on")
             with suppress(TimeoutError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery
+from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.plan import Pace, read_count
 from aiostreamq.store.line import Line
@@ -353,7 +354,7 @@ class Reader:
         if not (read.deliveries or read.unreadable):
             return
         logger.warning(
-            "%d jobs that were sent to this worker had never arrived", len(read.deliveries)
+            "sent to this worker, but never arrived: %s", counted(len(read.deliveries), "job")
         )
         if read.deliveries and self._room() == 0:
             await self._broker.hand_back(read.deliveries)
@@ -366,7 +367,8 @@ class Reader:
         if read.deliveries:
             self._executor.accept(read.deliveries, read.cancelled)
         if read.unreadable:
-            logger.error("%d stream entries are no jobs: moved to dead", len(read.unreadable))
+            told = counted(len(read.unreadable), "stream entry")
+            logger.error("moved to the dead letters, as not the fields of a job: %s", told)
             outcome = encode_unreadable("the fields are not those of a job")
             try:
                 await self._broker.bury(read.unreadable, outcome, self._consumer)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
+from aiostreamq.model.grammar import counted
 from aiostreamq.model.sightings import Sightings
 from aiostreamq.store.link import CommandError
 
@@ -92,10 +93,11 @@ class Reaper:
             returned, given_up = returned + reaped.returned, given_up + reaped.given_up
             finished = reaped.finished
         if finished > 0:
-            logger.warning("worker %s is dead: recovered %d of its jobs", name, returned)
+            told = counted(returned, "job")
+            logger.warning("worker %s is dead: recovered %s of it", name, told)
         if given_up:
             logger.error(
-                "gave %d jobs up after %d deliveries: they are among the dead letters",
-                given_up,
-                self._max_deliveries,
+                "gave %s up after %s: see the dead letters",
+                counted(given_up, "job"),
+                counted(self._max_deliveries, "delivery"),
             )

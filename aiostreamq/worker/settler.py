@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.commit import GroupCommit
@@ -111,7 +112,8 @@ class Settler:
                 some = ended[start : start + SETTLE_LIMIT]
                 await self._broker.count(some, self._worker, self._counted)
         except AioStreamQError as error:
-            logger.warning("how %d jobs ended is not in the counters: %s", len(ended), error)
+            told = counted(len(ended), "job")
+            logger.warning("how %s ended is not in the counters: %s", told, error)
 
     async def _send_again(self, batch: list[Retrial]) -> None:
         await self._tell_done([r.delivery for r in batch], await self._schedule.retry(batch))

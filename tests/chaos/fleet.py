@@ -31,6 +31,10 @@ APP = "tests.chaos.app:queue"
 READY = "  tasks ("
 
 
+#: How the lines begin that tell the end of a job whose task has failed.
+JOB_ENDS = ("job failed with ", "job ran past its timeout", "job was given up by its task")
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Something that was done to a worker process."""
@@ -137,10 +141,17 @@ class Fleet:
         return len(self.lines_with("was taken for dead"))
 
     def errors(self, *allowed: str) -> list[str]:
-        """Return what all workers have logged as errors, but lines that hold what is allowed."""
-        return [
-            line
-            for mark in (" ERROR ", " CRITICAL ", "Traceback")
-            for line in self.lines_with(mark)
-            if not any(part in line for part in allowed)
-        ]
+        """Return what all workers have logged as errors of their own, but for what is allowed.
+
+        That a job failed is an error of its task.
+        """
+        found: list[str] = []
+        for program in self.all:
+            before = ""
+            for line in program.lines:
+                is_error = any(mark in line for mark in (" ERROR ", " CRITICAL ", "Traceback"))
+                is_of_job = any(end in f"{before}\n{line}" for end in JOB_ENDS)
+                if is_error and not is_of_job and not any(part in line for part in allowed):
+                    found.append(line)
+                before = line
+        return found

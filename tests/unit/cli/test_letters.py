@@ -43,7 +43,7 @@ def test_page_of_what_is_no_job() -> None:
     """Its fields are shown as far as they can be."""
     page = as_page(STRANGER)
     assert all(line.isprintable() for line in page.split("\n"))
-    assert "fields\n  \\\\xffname\\x07: \\x00\\xfc" in page
+    assert "fields\n  \\\\xffname\\x07: \\x00ü" in page
     assert "deliveries" not in page
 
 
