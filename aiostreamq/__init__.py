@@ -1,5 +1,6 @@
 """aiostreamq: the asyncio-native task queue on Redis Streams."""
 
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.context import Context
@@ -36,6 +37,7 @@ from aiostreamq.model.verdict import Dead, Drop, RetryLater
 from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
+    from aiostreamq.client.current import CurrentJob, JobFilter, current_job
     from aiostreamq.client.dead import DeadLetters
     from aiostreamq.client.schedule import Schedule
     from aiostreamq.client.schedules import Schedules
@@ -59,6 +61,7 @@ __all__ = [
     "Call",
     "Chunk",
     "Context",
+    "CurrentJob",
     "Dead",
     "DeadLetter",
     "DeadLetters",
@@ -72,6 +75,7 @@ __all__ = [
     "JobError",
     "JobExpired",
     "JobFailed",
+    "JobFilter",
     "JobInfo",
     "JobNotFound",
     "JobRestarted",
@@ -110,60 +114,42 @@ __all__ = [
     "WorkerInfo",
     "WorkerState",
     "__version__",
+    "current_job",
 ]
 
 __version__: str
 
-_SIGHTS = {
-    "JobInfo",
-    "LaneInfo",
-    "Latency",
-    "QueueInfo",
-    "RunningJob",
-    "TaskInfo",
-    "WorkerInfo",
+# Read when asked for: producers need no worker, and few programs follow jobs.
+_LATE = {
+    "aiostreamq.client.current": {"CurrentJob", "JobFilter", "current_job"},
+    "aiostreamq.client.dead": {"DeadLetters"},
+    "aiostreamq.client.schedule": {"Schedule"},
+    "aiostreamq.client.schedules": {"Schedules"},
+    "aiostreamq.model.event": {"Chunk", "Event", "Lost", "Progress", "Restarted"},
+    "aiostreamq.model.letter": {"DeadLetter", "PastFailure"},
+    "aiostreamq.model.pause": {"Pause"},
+    "aiostreamq.model.sight": {
+        "JobInfo",
+        "LaneInfo",
+        "Latency",
+        "QueueInfo",
+        "RunningJob",
+        "TaskInfo",
+        "WorkerInfo",
+    },
+    "aiostreamq.worker.worker": {"Worker"},
 }
 
 
 def __getattr__(name: str) -> object:
-    # Read when asked for: producers need no worker, few programs follow jobs, and
-    # importlib.metadata would be a third of the import of aiostreamq.
-    if name == "Worker":
-        from aiostreamq.worker.worker import Worker
-
-        return Worker
-    if name in {"DeadLetter", "PastFailure"}:
-        from aiostreamq.model import letter
-
-        return getattr(letter, name)
-    if name == "Pause":
-        from aiostreamq.model.pause import Pause
-
-        return Pause
-    if name in _SIGHTS:
-        from aiostreamq.model import sight
-
-        return getattr(sight, name)
-    if name == "DeadLetters":
-        from aiostreamq.client.dead import DeadLetters
-
-        return DeadLetters
-    if name == "Schedule":
-        from aiostreamq.client.schedule import Schedule
-
-        return Schedule
-    if name == "Schedules":
-        from aiostreamq.client.schedules import Schedules
-
-        return Schedules
-    if name in {"Chunk", "Event", "Lost", "Progress", "Restarted"}:
-        from aiostreamq.model import event
-
-        return getattr(event, name)
     if name == "__version__":
+        # It would be a third of the import of aiostreamq.
         from importlib.metadata import version
 
         return version("aiostreamq")
+    for module, names in _LATE.items():
+        if name in names:
+            return getattr(_import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

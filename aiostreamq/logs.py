@@ -49,9 +49,13 @@ class Log:
         *args: object,
         extra: Mapping[str, object] | None = None,
         exc_info: BaseException | bool | None = None,
+        exc_text: str | None = None,
     ) -> None:
-        """Say something at level ERROR."""
-        self._say(logging.ERROR, said, args, extra, exc_info)
+        """Say something at level ERROR.
+
+        *exc_text* is what handlers print of the exception, which they need not ask then.
+        """
+        self._say(logging.ERROR, said, args, extra, exc_info, exc_text)
 
     def exception(
         self, said: str, *args: object, extra: Mapping[str, object] | None = None
@@ -76,6 +80,7 @@ class Log:
         args: tuple[object, ...],
         fields: Mapping[str, object] | None = None,
         exc_info: BaseException | bool | None = None,
+        exc_text: str | None = None,
     ) -> None:
         try:
             logger = self._logger
@@ -86,6 +91,7 @@ class Log:
             record = logger.makeRecord(logger.name, level, file, line, said, args, raised, function)
             # Not as `extra`: that raises if the user's record factory has set one of them.
             record.__dict__.update(fields or {})
+            record.exc_text = exc_text
             logger.handle(record)
         except BaseException as broken:
             if is_ctrl_c(broken):

@@ -1,20 +1,26 @@
 """`aiostreamq`: one parser, one function per command."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NoReturn
 
 from aiostreamq import __version__
+from aiostreamq.cli.asking import add_import
 from aiostreamq.cli.dead import add_dead, dead
 from aiostreamq.cli.doctor import add_doctor, doctor
 from aiostreamq.cli.info import add_info, add_workers, info, workers
 from aiostreamq.cli.jobs import add_enqueue, add_jobs, enqueue, jobs
 from aiostreamq.cli.limits import size
+from aiostreamq.cli.outputs import complain, give_up_unwritable, open_missing
 from aiostreamq.cli.schedules import add_schedules, schedules
+from aiostreamq.cli.sources import add_sourced as _add
+from aiostreamq.cli.sources import variable_of
 from aiostreamq.cli.steering import add_pause, add_resume, pause, resume
-from aiostreamq.cli.values import add_value, choice, duration, port, text, whole
+from aiostreamq.cli.values import choice, duration, port, text, whole
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import (
     LEASE,
@@ -54,6 +60,9 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": doctor,
 }
 
+# What says that the standard output takes nothing.
+_UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
+
 # Probes come from outside: from the node, not from within the container. Who has
 # asked for the port wants them to get through, and it tells no secret.
 HEALTH_HOST = "0.0.0.0"  # noqa: S104  # on purpose, see above
@@ -61,36 +70,54 @@ HEALTH_HOST = "0.0.0.0"  # noqa: S104  # on purpose, see above
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 for an orderly end, 2 for wrong usage."""
+    open_missing()
     try:
-        parser = _parser()
-        given = list(sys.argv[1:] if arguments is None else arguments)
-        told = parser.parse_args(given)
-        if told.command == "run":
-            # Imported here so that --help and mistakes answer at once.
-            from aiostreamq.cli.run import run
-
-            return run(told, given)
-        if told.command in _COMMANDS:
-            code = _COMMANDS[told.command](told)
-            sys.stdout.flush()  # here, where it is caught
-            return code
+        return _obey(list(sys.argv[1:] if arguments is None else arguments))
     except UsageError as error:
-        print(f"aiostreamq: {error}", file=sys.stderr)
+        complain(f"aiostreamq: {error}")
         return 2
     except AioStreamQError as error:
-        print(f"aiostreamq: {error}", file=sys.stderr)
+        complain(f"aiostreamq: {error}")
         return 1
+    finally:
+        give_up_unwritable()
+
+
+def _obey(given: Sequence[str]) -> int:
+    parser = _parser()
+    told = parser.parse_args(given)
+    if told.command == "run":
+        # Imported here so that --help and mistakes answer at once.
+        from aiostreamq.cli.run import run
+
+        return run(told, given)
+    if told.command not in _COMMANDS:
+        parser.print_help()
+        return 2
+    try:
+        code = _COMMANDS[told.command](told)
+        sys.stdout.flush()  # here, where it is caught
     except BrokenPipeError:
-        # Whoever reads what is printed has had enough, as `head` has. The interpreter
-        # would complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    parser.print_help()
-    return 2
+        return 0  # whoever reads what is printed has had enough, as `head` has
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        complain(f"aiostreamq: the standard output cannot be written: {error.strerror}")
+        return 1
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the command line without what it may hold of passwords."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and *message*, and exit with 2."""
+        complain(f"{self.format_usage()}{self.prog}: error: {message}")
+        sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="aiostreamq", description="The asyncio-native task queue on Redis Streams."
     )
     parser.add_argument(
@@ -102,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands.add_parser)
     for add in _ADDS:
-        add(commands.add_parser, os.environ.get(_variable("--url")))
+        add(commands.add_parser, os.environ.get(variable_of("--url")) or None)
     return parser
 
 
@@ -115,6 +142,7 @@ def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         "AIOSTREAMQ_<OPTION> too.",
     )
     run.add_argument("target", help="where the queue is: package.module:name")
+    add_import(run)
     _add_numbers(run)
     _add_supervision(run)
     run.add_argument("--burst", action="store_true", help="end when no job is left")
@@ -123,8 +151,25 @@ def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     _add_times(run)
     _add_health(run)
     _add_choice(run, "--loop", LOOPS, "the event loop; auto takes uvloop where it is installed")
-    _add(run, "--log-level", text, "info", "debug, info, warning or error (default: %(default)s)")
+    _add_logs(run)
+
+
+def _add_logs(run: argparse.ArgumentParser) -> None:
+    levels = "debug, info, warning or error (default: %(default)s)"
+    _add(run, "--log-level", text, "info", levels)
     _add_choice(run, "--log-format", LOG_FORMATS, "how log lines look (default: %(default)s)")
+    _add(
+        run,
+        "--log-config",
+        text,
+        None,
+        "none: leave logging to the app; or a file, for logging.config (default: log to stderr "
+        "unless the app does)",
+        metavar="{none,FILE}",
+    )
+    run.add_argument(
+        "--log-jobs", action="store_true", help="log when each job starts, and when it is done"
+    )
 
 
 def _add_numbers(run: argparse.ArgumentParser) -> None:
@@ -214,21 +259,3 @@ def _add_choice(
 ) -> None:
     read, shown = partial(choice, choices=choices), f"{{{','.join(choices)}}}"
     _add(run, option, read, choices[0], meaning, metavar=shown)
-
-
-def _add(
-    run: argparse.ArgumentParser,
-    option: str,
-    read: Callable[[str, str], object],
-    default: str | None,
-    meaning: str,
-    **more: str,
-) -> None:
-    """Add an option whose value can come from the environment too."""
-    add_value(
-        run, option, read, meaning, default=os.environ.get(_variable(option), default), **more
-    )
-
-
-def _variable(option: str) -> str:
-    return "AIOSTREAMQ_" + option.removeprefix("--").replace("-", "_").upper()

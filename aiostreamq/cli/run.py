@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -19,22 +18,27 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from aiostreamq import __version__
+from aiostreamq.cli.asking import queue_of
+from aiostreamq.cli.banner import banner_of
 from aiostreamq.cli.health import serve_health
 from aiostreamq.cli.lifeline import GRACE, Lifeline, Order
 from aiostreamq.cli.limits import Limits, own_limits, resident_bytes
-from aiostreamq.cli.logs import set_up_logging
+from aiostreamq.cli.logs import set_up_for
 from aiostreamq.cli.loop import LAST_WORDS, end_strays, hide_all, new_loop
+from aiostreamq.cli.outputs import complain
 from aiostreamq.cli.reload import check_reload
+from aiostreamq.cli.signals import Signals
 from aiostreamq.cli.systemd import notify_systemd
-from aiostreamq.cli.target import load_queue
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.logs import get_logger
+from aiostreamq.model.grammar import counted
 from aiostreamq.model.state import HasState, WorkerState
 from aiostreamq.queue import Queue
 from aiostreamq.signals import keep_from_children
 from aiostreamq.store.server import MEMORY
 from aiostreamq.worker.heartbeat import PATIENCE_LEASES
+from aiostreamq.worker.interpreter import interpreter
+from aiostreamq.worker.logs import complete
 from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -76,13 +80,13 @@ def run(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     Returns the exit code.
     """
     keep_from_children()
-    set_up_logging(told.log_level, told.log_format)
     limits = Limits(told.max_jobs, told.max_rss)
-    if told.lifeline is not None:
+    is_supervised = told.lifeline is not None
+    needs_supervisor = told.workers != 1 or limits != Limits(None, None) or told.reload
+    set_up_for(told, imports_app=is_supervised or not needs_supervisor)
+    if is_supervised:
         return _work(told, limits, Lifeline(told.lifeline, told.shutdown_timeout + GRACE))
-    if told.workers != 1 or limits != Limits(None, None) or told.reload:
-        return _supervise(told, arguments)
-    return _work(told, limits, None)
+    return _supervise(told, arguments) if needs_supervisor else _work(told, limits, None)
 
 
 def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -96,7 +100,7 @@ def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     def command(lifeline: int) -> list[str]:
         told_first = ["run", "--lifeline", str(lifeline)]
-        return [sys.executable, "-m", "aiostreamq", *told_first, *arguments[1:]]
+        return [*interpreter(), "-m", "aiostreamq", *told_first, *arguments[1:]]
 
     supervisor = Supervisor(
         command,
@@ -127,9 +131,14 @@ async def _keep(supervisor: "Supervisor", told: argparse.Namespace) -> int:
 def _work(told: argparse.Namespace, limits: Limits, lifeline: Lifeline | None) -> int:
     """Be a worker, alone or on the *lifeline* of a supervisor."""
     use_uvloop = _wants_uvloop(told.loop)
-    queue = load_queue(told.target)
-    if told.url:
-        queue.use_url(told.url)
+    queue = queue_of(told)
+    complete()
+    if not queue.tasks:
+        raise UsageError(
+            f"queue {queue.name!r} in {told.target} has no tasks: they are registered when their "
+            f"modules are imported. Name those, as in --import app.tasks, or import them in "
+            f"{told.target.partition(':')[0]}"
+        )
     worker = Worker(
         queue,
         concurrency=told.concurrency,
@@ -141,7 +150,9 @@ def _work(told: argparse.Namespace, limits: Limits, lifeline: Lifeline | None) -
         max_deliveries=told.max_deliveries,
         slow_after=told.slow_after,
         shutdown_timeout=told.shutdown_timeout,
+        log_jobs=told.log_jobs,
     )
+    told.loop = "uvloop" if use_uvloop else "asyncio"
     role = Role(told.workers, limits, lifeline)
     loop_factory = partial(new_loop, use_uvloop=use_uvloop)
     code = 1
@@ -167,7 +178,8 @@ def _leave_threads(code: int) -> None:
     """End the process where `def` tasks still run: Python would wait for them for ever."""
     stuck = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
     if stuck:
-        logger.warning("leaving %d threads behind; their jobs will be run again", len(stuck))
+        threads = counted(len(stuck), "thread")
+        logger.warning("leaving %s behind; what runs there will be run again", threads)
         logging.shutdown()
         os._exit(code)
 
@@ -206,10 +218,10 @@ async def _serve(queue: Queue, worker: Worker, role: Role, told: argparse.Namesp
             if role.lifeline is None:
                 await _show_state(watched, worker, told)
             server = await queue.open()
-            banner = _banner(queue, worker, role, server.name)
+            banner = banner_of(queue, worker, server.name, told)
             hide_all()
             if role.lifeline is None:
-                print(banner, file=sys.stderr, flush=True)
+                complain(banner)
                 if server is MEMORY:
                     logger.warning(ALONE_IN_MEMORY)
                 await worker.run(burst=told.burst)
@@ -238,7 +250,10 @@ async def _heed_signals(
         if role.lifeline is not None:
             role.lifeline.bind(end.obey)
         task_status.started()
-        async for _ in signals:
+        heard = Signals()
+        async for sign in signals:
+            if not heard.is_news(sign):
+                continue
             # The same signal may have gone to a supervisor, which then says when to leave.
             if role.lifeline is None and end.has_begun:
                 end.obey("leave")
@@ -315,17 +330,6 @@ class Reporter:
         if why is not None and not self._has_asked:
             self._has_asked = True  # the work goes on until the replacement is ready
             self._lifeline.tell("replace", why)
-
-
-def _banner(queue: Queue, worker: Worker, role: Role, server: str) -> str:
-    tasks = ", ".join(sorted(queue.tasks)) or "none"
-    name = worker.name if role.workers == 1 else f"{role.workers} processes"
-    return (
-        f"aiostreamq {__version__} on {server}\n"
-        f"  queue        {queue.name}, lanes {', '.join(worker.lanes)}\n"
-        f"  worker       {name}, concurrency {worker.concurrency}\n"
-        f"  tasks ({len(queue.tasks)})    {tasks}"
-    )
 
 
 def _lanes(told: str | None) -> list[str] | None:

@@ -10,7 +10,6 @@ import asyncio
 import os
 import random
 import signal
-import sys
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -18,8 +17,10 @@ from typing import assert_never
 
 from aiostreamq.cli.child import Child, Command, Ending
 from aiostreamq.cli.lifeline import Event
+from aiostreamq.cli.outputs import complain
 from aiostreamq.cli.reload import watch_code
 from aiostreamq.cli.restarts import SOON, Crashes
+from aiostreamq.cli.signals import Signals
 from aiostreamq.logs import get_logger
 from aiostreamq.model.state import WorkerState
 
@@ -88,6 +89,7 @@ class Supervisor:
         self._has_begun = False  # a first worker was ready, since the last change of code
         self._is_stopping = False
         self._is_leaving = False
+        self._signals = Signals()
         self._code = 0
         self._over = asyncio.Event()
         self._tasks: asyncio.TaskGroup
@@ -109,7 +111,7 @@ class Supervisor:
         """Keep the workers to the end; returns the exit code."""
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(sign, self._on_signal)
+            loop.add_signal_handler(sign, self._on_signal, sign)
         async with AsyncExitStack() as stack:
             self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
             if self._watched is not None:
@@ -136,7 +138,7 @@ class Supervisor:
     def _on_ready(self, slot: Slot, child: Child, banner: str) -> None:
         if not self._has_begun:
             # Not earlier: what cannot work at all says nothing but why.
-            print(banner, file=sys.stderr, flush=True)
+            complain(banner)
             logger.info("supervisor (process %d), workers: %d", os.getpid(), len(self._slots))
         logger.info("%s is ready", child)
         if self._is_stopping:
@@ -190,7 +192,9 @@ class Supervisor:
                 loop = asyncio.get_running_loop()
                 slot.restart = loop.call_later(pause, self._fill, slot)
 
-    def _on_signal(self) -> None:
+    def _on_signal(self, sign: int) -> None:
+        if not self._signals.is_news(sign):
+            return
         if not self._is_stopping:
             logger.info("draining: running jobs get to end; once more to leave at once")
             self._stop(0)

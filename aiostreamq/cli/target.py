@@ -2,31 +2,66 @@
 
 import importlib
 import sys
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.grammar import with_article
 from aiostreamq.queue import Queue
+from aiostreamq.store.connector import import_client
 
 
-def load_queue(target: str) -> Queue:
-    """Import the queue named by *target*.
+def load_queue(target: str, modules: Iterable[str] = ()) -> Queue:
+    """Import the queue named by *target*, and *modules* that register tasks of it.
 
     Raises:
-        UsageError: There is none; the message says what was tried.
+        UsageError: There is none, or no such module; the message says what was tried.
     """
+    if "://" in target:
+        raise UsageError(
+            "the target is a URL: name the queue as package.module:name, and give --url the URL"
+        )
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
         raise UsageError(f"{target!r} names no queue: write package.module:name, as in app:queue")
+    _refuse_path(module_name, f":{path}")
+    _find_in_current_directory()
+    module = _import(module_name)
+    found: object = module
+    for name in path.split("."):
+        found = _attribute(found, name, module)
+    if not isinstance(found, Queue):
+        kind = with_article(type(found).__qualname__)
+        raise UsageError(f"{target} is {kind}, not a Queue{_queues_hint(module)}")
+    for name in modules:
+        _refuse_path(name, "")
+        _import(name)
+    return found
+
+
+def _find_in_current_directory() -> None:
+    # First what is imported late: a redis.py of the user's must not stand in for redis-py.
+    import_client()
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    found: object = _import(module_name)
-    for name in path.split("."):
-        found = _attribute(found, name, module_name)
-    if not isinstance(found, Queue):
-        raise UsageError(f"{target} is a {type(found).__qualname__}, not a Queue")
-    return found
+
+
+def _refuse_path(name: str, rest: str) -> None:
+    """Refuse the path of a file where the name of a module is meant, and say what that is."""
+    is_file = name.endswith(".py") and not Path(name.replace(".", "/") + ".py").exists()
+    if not (is_file or "/" in name or "\\" in name or name.startswith(".")):
+        return
+    path = name.replace("\\", "/") if "/" in name or "\\" in name or is_file else name.lstrip(".")
+    file = (Path.cwd() / path).resolve()
+    start = ""
+    try:
+        parts = file.relative_to(Path.cwd().resolve()).parts
+    except ValueError:
+        start, parts = f"change to the folder {file.parent} and ", (file.name,)
+    module = ".".join(parts).removesuffix(".py") or "package.module"
+    raise UsageError(f"{name!r} is the path of a file: {start}write the module, {module}{rest}")
 
 
 def _import(name: str) -> ModuleType:
@@ -40,15 +75,28 @@ def _import(name: str) -> ModuleType:
         ) from None
 
 
-def _attribute(found: object, name: str, module: str) -> object:
+def _attribute(found: object, name: str, module: ModuleType) -> object:
     try:
         return getattr(found, name)
     except AttributeError:
         near = get_close_matches(name, dir(found), n=1)
-        queues = [k for k, v in getattr(found, "__dict__", {}).items() if isinstance(v, Queue)]
-        hint = ""
-        if queues:
-            hint = f": its queues are {', '.join(sorted(queues))}"
-        elif near:
-            hint = f": did you mean {near[0]!r}?"
-        raise UsageError(f"module {module!r} has no {name!r}{hint}") from None
+        hint = _queues_hint(found) or (f": did you mean {near[0]!r}?" if near else "")
+        raise UsageError(
+            f"module {module.__name__!r} has no {name!r}{hint or _shadow_hint(module)}"
+        ) from None
+
+
+def _queues_hint(module: object) -> str:
+    queues = [k for k, v in getattr(module, "__dict__", {}).items() if isinstance(v, Queue)]
+    if not queues:
+        return ""
+    return f": its queues are {', '.join(sorted(queues))}"
+
+
+def _shadow_hint(module: ModuleType) -> str:
+    """Say that the file in the current directory is not the one that was imported."""
+    file = Path.cwd() / f"{module.__name__.replace('.', '/')}.py"
+    imported = getattr(module, "__file__", None)
+    if not file.exists() or imported is None or Path(imported).resolve() == file.resolve():
+        return ""
+    return f": it is {imported}, which has the name of the file {file.name} here: rename that"

@@ -100,10 +100,10 @@ def main(fd: int, worker: int) -> None:
     surroundings = Surroundings()
     surroundings.restore()
     os.register_at_fork(after_in_child=partial(_be_nobody, wire))
-    paths = wire.read()
-    if paths is None:
+    hello = wire.read()
+    if hello is None:
         return
-    sys.path[:] = json.loads(paths)
+    _prepare(json.loads(hello))
     threading.Thread(target=wire.listen, name="aiostreamq:wire", daemon=True).start()
     itself = os.getpid()
     while (request := wire.requests.get()) is not None:
@@ -145,13 +145,35 @@ def has_children() -> bool:
     return True
 
 
+def _prepare(hello: dict[str, Any]) -> None:
+    """Look for modules where the worker does, and log as it does."""
+    # First what this program needs itself: a types.py of the user's must not stand in for
+    # Python's own. Unless this package too is only where the worker looks.
+    with suppress(ImportError):
+        _import_own()
+    sys.path[:] = hello["path"]
+    if hello["logs"] is not None:
+        from aiostreamq.worker.logs import LogSetup, begin
+
+        begin(LogSetup(**hello["logs"]))
+
+
+def _import_own() -> None:
+    import importlib
+
+    for name in ("client.task", "model.signature", "model.wire", "worker.failures", "worker.logs"):
+        importlib.import_module(f"aiostreamq.{name}")
+
+
 def run(request: bytes, begin: "Callable[[], None]") -> bytes:
     """Call the function that a request names, and *begin* just before; returns the answer."""
     from aiostreamq.client.context import DEADLINE
+    from aiostreamq.client.current import JOB
     from aiostreamq.model.wire import encode
 
     try:
         told = json.loads(request)
+        JOB.set((told["task"], told["about"]["job_id"], told["about"]["attempt"]))
         function, signature = find_function(told["module"], told["function"], told["task"])
         args, kwargs = signature.restore_arguments(told["args"], told["kwargs"])
         args, kwargs = signature.with_context(args, kwargs, context_of(told["task"], told["about"]))
@@ -191,7 +213,12 @@ def find_function(
     from aiostreamq.errors import UsageError
     from aiostreamq.model.signature import TaskSignature
 
+    is_new = module not in sys.modules
     found: Any = importlib.import_module(module)
+    if is_new:
+        from aiostreamq.worker.logs import complete
+
+        complete()  # it may have set logging up
     for name in qualname.split("."):
         found = getattr(found, name, None)
     if isinstance(found, Task):

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.context import DEADLINE, RUN
+from aiostreamq.client.current import JOB
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, Retrial
 from aiostreamq.model.envelope import Malformed, decode_envelope
@@ -60,6 +61,8 @@ class Executor:
         exits: "Ways",
         suspects: "Gate",
         is_ending: "Callable[[], bool]",
+        *,
+        logs_jobs: bool = False,
     ) -> None:
         """Prepare to run jobs of *queue*.
 
@@ -74,6 +77,7 @@ class Executor:
             suspects: Says when those may run that were with workers when they died,
                 and when nothing else may start.
             is_ending: Says whether the worker is about to end, in whatever way.
+            logs_jobs: Whether to log that a job starts, and that it is done.
         """
         self.backlog = Backlog([pool.waiting for pool in pools.values()])
         self.running: dict[tuple[int, bytes], Run] = {}  #: by stream and entry
@@ -90,6 +94,7 @@ class Executor:
         self._paused = exits.paused
         self._suspects = suspects
         self._is_ending = is_ending
+        self._logs_jobs = logs_jobs
         self._cancelled = CancelMarks()
         self._now = 0.0  # when the latest job began or ended: the next in line begins then
         self._loop = asyncio.get_running_loop()
@@ -174,7 +179,7 @@ class Executor:
             if waiting := self.backlog.pop(stream, entry):
                 self._start(waiting)
         elif run.stop is None:
-            logger.info("job is cancelled, as was asked", extra={"job_id": run.delivery.job_id})
+            logger.info("job is cancelled, as was asked", extra=told(run))
             self._stop(run, Stop.REQUEST)
 
     def fill(self) -> None:
@@ -238,10 +243,12 @@ class Executor:
         if self._paused and self._exits.hold(delivery, task.spec):
             return
         if self._cancelled and self._cancelled.take(key):
+            logger.info("job was cancelled before it ran", extra=told(run))
             self._settle(end_unrun(run, JobState.CANCELLED))
             return
         is_limited = envelope.expires is not None or envelope.deadline is not None
         if is_limited and has_expired(run, self._clock.now_ms()):
+            logger.info("job has expired: it waited too long to be run", extra=told(run))
             self._settle(end_unrun(run, JobState.EXPIRED))
         elif self._has_place(run):
             self._launch(run, key)
@@ -283,6 +290,10 @@ class Executor:
 
     async def _run(self, run: Run) -> None:
         RUN.set(run)
+        # In the context of this job alone, so that what it logs says whose it is.
+        JOB.set((run.spec.name, run.delivery.job_id, run.delivery.attempt))
+        if self._logs_jobs:
+            logger.info("job started", extra=told(run))
         try:
             if run.turn is None:
                 outcome = await self._calls.call(run, self._begin)
@@ -334,6 +345,8 @@ class Executor:
             self._end_badly(run, error)
         else:
             run.stop = None  # it got to its end although it was asked to stop
+            if self._logs_jobs:
+                logger.info("job done in %.3g s", monotonic() - run.began, extra=told(run))
             self._finish(run, encode_done(spec.name_json, number, cast("bytes", value)))
 
     def _is_torn_down(self, run: Run) -> bool:

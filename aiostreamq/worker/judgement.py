@@ -7,12 +7,14 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Retrial
 from aiostreamq.model.outcome import Failure, JobState, encode_ended
 from aiostreamq.model.spec import LONGEST
-from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RunAgain, judge
+from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater, RunAgain, judge
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.failures import clean, describe
+from aiostreamq.worker.records import log_failure, reason_of
 from aiostreamq.worker.runs import Stop, has_time_left, told
 
 if TYPE_CHECKING:
+    from aiostreamq.model.retry import Retries
     from aiostreamq.worker.runs import Run
 
 logger = get_logger("aiostreamq.worker")
@@ -56,16 +58,42 @@ def _judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
     rules = run.envelope.retry or run.spec.options.retry
     match judge(error, rules, delivery.attempt, random.random(), now_ms):
         case RunAgain(after) if has_time_left(run, now_ms + after * 1000):
-            logger.info("job runs again in %.1f s", after, extra=about)
+            _log_retry(run, error, rules, after)
             return Retrial(delivery, int(min(after, LONGEST) * 1000))
         case EndDropped(reason):
-            return ended(run, JobState.DROPPED, Failure("Drop", clean(reason), ""))
+            told_reason = clean(reason)
+            logger.info("job was dropped by its task: %s", told_reason, extra=about)
+            return ended(run, JobState.DROPPED, Failure("Drop", told_reason, ""))
         case EndDead(reason):
-            logger.warning("job was given up by its task: %s", reason, extra=about)
-            return ended(run, JobState.DEAD, Failure("Dead", clean(reason), ""))
+            told_reason = clean(reason)
+            logger.error("job was given up by its task: %s", told_reason, extra=about)
+            return ended(run, JobState.DEAD, Failure("Dead", told_reason, ""))
         case EndFailed() | RunAgain() if run.stop is Stop.TIMEOUT:
+            logger.error("job %s", _overrun(run, now_ms), extra=about)
             return ended(run, JobState.TIMED_OUT)
         case EndFailed() | RunAgain():
             failure = describe(error)
-            logger.info("job failed with %s", failure.type, extra=about)
+            log_failure(logger, about, failure, error)
             return ended(run, JobState.FAILED, failure)
+
+
+def _log_retry(run: "Run", error: BaseException, rules: "Retries", after: float) -> None:
+    about, attempt = told(run), run.delivery.attempt
+    if isinstance(error, RetryLater):
+        logger.info("job asked to run again, in %.1f s", after, extra=about)
+        return
+    most = next((rule.attempts for rule in rules if rule.covers(error)), attempt)
+    if run.stop is Stop.TIMEOUT:
+        why = f"job {_overrun(run, 0)}"
+    else:
+        why = f"job failed with {reason_of(describe(error))}"
+    logger.warning(
+        "%s; attempt %d of %d, runs again in %.1f s", why, attempt, most, after, extra=about
+    )
+
+
+def _overrun(run: "Run", now_ms: float) -> str:
+    if not has_time_left(run, now_ms):
+        return "did not end by its deadline"
+    timeout = run.envelope.timeout or run.spec.options.timeout
+    return f"ran past its timeout of {timeout:g} s" if timeout else "ran past its timeout"

@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ from aiostreamq.model.outcome import Failure
 from aiostreamq.model.raised import RaisedInChild
 from aiostreamq.store.tasks import spawn
 from aiostreamq.worker import child as child_program
+from aiostreamq.worker.interpreter import interpreter
+from aiostreamq.worker.logs import current_setup
 
 if TYPE_CHECKING:
     from aiostreamq.model.envelope import Envelope
@@ -159,7 +162,8 @@ class Processes:
                 raise
             except ProcessDied as died:
                 # Where the job runs again nobody else is told how it died.
-                logger.warning("%s", died, extra={"task": spec.name})
+                told = {"task": spec.name, "job_id": about["job_id"], "attempt": about["attempt"]}
+                logger.warning("%s", died, extra=told)
                 raise
             if reply.startswith(child_program.LAST):
                 logger.info("task has left processes, which end now", extra={"task": spec.name})
@@ -195,8 +199,7 @@ async def _started() -> Child:
     try:
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # the worker's own modules must not stand in for others
+                *interpreter(),
                 str(Path(child_program.__file__)),
                 str(theirs.fileno()),
                 str(os.getpid()),
@@ -210,7 +213,9 @@ async def _started() -> Child:
         ours.close()  # it ends when it sees that
         raise
     child = Child(process, reader, writer)
-    child.send(json.dumps(sys.path).encode())
+    setup = current_setup()
+    hello = {"path": sys.path, "logs": None if setup is None else asdict(setup)}
+    child.send(json.dumps(hello).encode())
     return child
 
 

@@ -10,6 +10,7 @@ import anyio
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
+from aiostreamq.model.grammar import counted
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
@@ -68,6 +69,7 @@ class Settings:
     max_deliveries: int  #: a job that has cost so many workers their life is given up
     slow_after: float  #: seconds the loop may be blocked before that is reported
     shutdown_timeout: float  #: seconds that running jobs get to end in
+    log_jobs: bool = False  #: whether the start of each job and its end are logged
 
 
 class Shift:
@@ -106,6 +108,7 @@ class Shift:
             self._exits,
             suspects,
             lambda: self._reading.cancelling() > 0,
+            logs_jobs=settings.log_jobs,
         )
         self._canceller = Canceller(steering, self._executor)
         stream = ControlStream(self._broker)
@@ -369,7 +372,7 @@ class Shift:
 
     async def _hand_back(self, deliveries: "list[Delivery]") -> None:
         if deliveries:
-            logger.info("handing %d jobs back", len(deliveries))
+            logger.info("handing %s back", counted(len(deliveries), "job"))
             await self._within_reason(self._broker.hand_back(deliveries), "hand jobs back")
 
     async def _within_reason(self, step: "Awaitable[object]", what: str) -> None:

@@ -74,6 +74,7 @@ class Worker:
         max_deliveries: int = MAX_DELIVERIES,
         slow_after: Duration = SLOW_AFTER,
         shutdown_timeout: Duration = SHUTDOWN_TIMEOUT,
+        log_jobs: bool = False,
     ) -> None:
         """Describe a worker; nothing connects yet.
 
@@ -97,6 +98,8 @@ class Worker:
                 logged, with its stack.
             shutdown_timeout: Seconds that running jobs get to end in when the
                 worker stops. What still runs then is cancelled and handed back.
+            log_jobs: Log a line when a job starts and one when it is done. Jobs that fail or
+                run again are logged anyway.
 
         Raises:
             UsageError: A number or the name cannot be meant.
@@ -120,6 +123,7 @@ class Worker:
             max_deliveries=max_deliveries,
             slow_after=seconds("slow_after", slow_after),
             shutdown_timeout=seconds("shutdown_timeout", shutdown_timeout),
+            log_jobs=log_jobs,
         )
         if self._settings.lease < SHORTEST_LEASE:
             raise UsageError(

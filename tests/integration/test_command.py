@@ -9,7 +9,7 @@ import pytest
 
 import aiostreamq
 from aiostreamq import Job, JobState, Queue
-from tests.support.processes import Program, worker_program
+from tests.support.processes import ROOT, Program, worker_program
 from tests.support.waiting import wait_until
 
 # Looked up once: it is read from the installed package, which blocks.
@@ -33,6 +33,12 @@ async def test_banner(redis_url: str) -> None:
     assert re.search(r"queue +jobs, lanes default", told)
     assert re.search(r"worker +till-[0-9a-f]+, concurrency 7", told)
     assert re.search(r"tasks \(5\) +add, block_for_file, fail, wait_for_file, who", told)
+    assert f"at {redis_url.removeprefix('redis://').removesuffix('/0')}, database 0" in told
+    settings = re.search(r"settings +(.*)", told)
+    assert settings
+    assert settings[1].startswith("concurrency 7 (--concurrency), loop ")
+    assert "lease 15 s (default)" in settings[1]
+    assert "url (--url)" in settings[1]
 
 
 async def test_burst(redis_url: str) -> None:
@@ -87,13 +93,15 @@ async def test_json_logs(redis_url: str) -> None:
         async with worker_program(redis_url, "--burst", "--log-format", "json") as worker:
             assert await worker.wait_end() == 0
     lines = [line for line in worker.lines if line.startswith("{")]
-    assert len(worker.lines) - len(lines) == 4, "the banner"
+    assert len(worker.lines) - len(lines) == 5, "the banner"
     logged = [json.loads(line) for line in lines]
     assert all({"at", "level", "logger", "message"} <= set(one) for one in logged)
     failed = next(one for one in logged if one.get("task") == "fail")
     assert failed["attempt"] == 1
     assert failed["job_id"]
-    assert "no tea" not in worker.printed, "what is in a job is not logged"
+    assert failed["level"] == "error"
+    assert failed["message"] == "job failed with ValueError: no tea"
+    assert failed["traceback"].endswith("ValueError: no tea")
 
 
 async def test_environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,12 +111,24 @@ async def test_environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> N
     async with Program("-m", "aiostreamq", "run", "tests.support.jobs:queue", "--burst") as worker:
         assert await worker.wait_end() == 0
     assert "concurrency 3" in worker.printed
+    assert "concurrency 3 (AIOSTREAMQ_CONCURRENCY)" in worker.printed
+    assert "url (AIOSTREAMQ_URL)" in worker.printed
+
+
+async def test_empty_variables(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count as not set, whatever the option is."""
+    options = ("LANES", "MAX_JOBS", "MAX_RSS", "LEASE", "LOOP", "LOG_CONFIG", "HEALTH_PORT")
+    for option in ("URL", "CONCURRENCY", "WORKERS", "NAME", "LOG_LEVEL", "IMPORT", *options):
+        monkeypatch.setenv(f"AIOSTREAMQ_{option}", "")
+    async with worker_program(redis_url, "--burst") as worker:
+        assert await worker.wait_end() == 0
+    assert "concurrency 100 (default)" in worker.printed
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
-        ("CONCURRENCY", "", "--concurrency '': give a whole number, 1 or more"),
+        ("CONCURRENCY", "0", "--concurrency '0': give a whole number, 1 or more"),
         ("HEALTH_PORT", "99999999", "--health-port '99999999': give a whole number, 0 to 65535"),
         ("LOOP", "nolo", "--loop 'nolo': give one of auto, asyncio, uvloop"),
         ("MAX_DELIVERIES", "0", "--max-deliveries '0': give a whole number, 1 or more"),
@@ -119,11 +139,12 @@ async def test_environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> N
 async def test_mistake_in_the_environment(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
 ) -> None:
-    """It is told as if it had been typed."""
+    """It is told as if it had been typed, with the name of the variable."""
     monkeypatch.setenv(f"AIOSTREAMQ_{variable}", value)
     async with worker_program("redis://127.0.0.1:1") as worker:
         assert await worker.wait_end() == 2
     assert told in worker.printed
+    assert f"(from AIOSTREAMQ_{variable})" in worker.printed
     assert "Traceback" not in worker.printed
 
 
@@ -133,7 +154,21 @@ async def test_mistake_in_the_environment(
         (("run", "tests.support.jobs"), "write package.module:name"),
         (("run", "tests.support.jbos:queue"), "no module 'tests.support.jbos'"),
         (("run", "tests.support.jobs:queu"), "its queues are queue"),
-        (("run", "tests.support.jobs:VERSION"), "is a str, not a Queue"),
+        (("run", "tests.support.jobs:VERSION"), "is a str, not a Queue: its queues are queue"),
+        (("run", "tests.support.jobs:add"), "is an AsyncTask, not a Queue: its queues are queue"),
+        (("run", "./tests/support/jobs:queue"), "write the module, tests.support.jobs:queue"),
+        (("run", "tests/support/jobs.py:queue"), "write the module, tests.support.jobs:queue"),
+        (("run", str(ROOT / "tests/support/jobs.py:queue")), "tests.support.jobs:queue"),
+        (("run", "conftest.py:queue"), "write the module, conftest:queue"),
+        (("run", ".tests.support.jobs:queue"), "write the module, tests.support.jobs:queue"),
+        (
+            ("run", "/nowhere/app.py:queue"),
+            "change to the folder /nowhere and write the module, app:",
+        ),
+        (("run", "redis://localhost:6379"), "the target is a URL"),
+        (("run", "tests.support.jobs:queue", "--import", "tests.support.jbos"), "no module"),
+        (("run", "tests.support.jobs:queue", "--import", "tests/support/jobs.py"), "the module,"),
+        (("run", "tests.support.jobs:queue", "--log-config", "/nowhere"), "there is no such file"),
         (
             ("run", "tests.support.jobs:queue", "--log-level", "loud"),
             "--log-level 'loud': give debug",

@@ -1,0 +1,42 @@
+"""Log records about a job that has raised: with the exception as it was described."""
+
+from typing import TYPE_CHECKING
+
+from aiostreamq.model.raised import RaisedInChild
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiostreamq.logs import Log
+    from aiostreamq.model.outcome import Failure
+
+# Characters of an exception's message in a line. The traceback below has all of it.
+LONGEST_REASON = 500
+
+
+def log_failure(
+    logger: "Log", about: "Mapping[str, object]", failure: "Failure", error: BaseException
+) -> None:
+    """Log as an error that a job has failed, with its traceback.
+
+    Args:
+        logger: Where to.
+        about: The fields of the record.
+        failure: The exception as it was described, which is what handlers print.
+        error: The exception itself, for handlers that want more than to print it.
+    """
+    logger.error(
+        "job failed with %s",
+        reason_of(failure),
+        extra=about,
+        exc_info=None if isinstance(error, RaisedInChild) else error,
+        exc_text=failure.traceback or None,
+    )
+
+
+def reason_of(failure: "Failure") -> str:
+    """Return type and message of an exception, for one line."""
+    if not failure.message:
+        return failure.type
+    cut = "..." if len(failure.message) > LONGEST_REASON else ""
+    return f"{failure.type}: {failure.message[:LONGEST_REASON]}{cut}"
