@@ -31,7 +31,6 @@ def add_target(parser: argparse.ArgumentParser, url: str | None, **more: str) ->
     for name, meaning in more.items():
         parser.add_argument(name, help=meaning)
     parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
-    add_import(parser)
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +67,7 @@ def modules_of(told: argparse.Namespace) -> list[str]:
     """Return the modules that --import or its variable names."""
     import os
 
-    named = told.imports or [os.environ.get("AIOSTREAMQ_IMPORT", "")]
+    named = getattr(told, "imports", None) or [os.environ.get("AIOSTREAMQ_IMPORT", "")]
     return [name.strip() for one in named for name in one.split(",") if name.strip()]
 
 

@@ -1,10 +1,12 @@
 """What a worker says of itself when it starts: never a password, nor the arguments of a job."""
 
 import argparse
+from collections.abc import Mapping
 
 from aiostreamq import __version__
 from aiostreamq.cli.sources import settings_of
 from aiostreamq.model.cron import Cron
+from aiostreamq.model.schedule import Definition
 from aiostreamq.model.visible import visible
 from aiostreamq.queue import Queue
 from aiostreamq.worker.worker import Worker
@@ -13,7 +15,7 @@ from aiostreamq.worker.worker import Worker
 MOST_TASKS = 50
 MOST_SCHEDULES = 10
 
-_INDENT = 15
+_INDENT = "  "
 
 
 def banner_of(queue: Queue, worker: Worker, server: str, told: argparse.Namespace) -> str:
@@ -25,24 +27,25 @@ def banner_of(queue: Queue, worker: Worker, server: str, told: argparse.Namespac
         "queue": f"{queue.name}, lanes {', '.join(worker.lanes)}",
         "worker": f"{name}, concurrency {worker.concurrency}",
         f"tasks ({len(queue.tasks)})": _listed(sorted(queue.tasks), MOST_TASKS, ", "),
-        **_schedules(queue),
-        "settings": settings,
     }
-    lines = [f"  {label:<{_INDENT - 2}}{fact}" for label, fact in facts.items()]
+    if queue.has_schedules and (declared := queue.schedules.declared):
+        facts[f"schedules ({len(declared)})"] = _schedules(declared)
+    facts["settings"] = settings
+    width = max(map(len, facts)) + len(_INDENT)
+    between = "\n" + " " * (width + len(_INDENT))
+    lines = [
+        f"{_INDENT}{label:<{width}}" + fact.replace("\n", between) for label, fact in facts.items()
+    ]
     return "\n".join([f"aiostreamq {__version__} on {server} at {visible(address)}", *lines])
 
 
-def _schedules(queue: Queue) -> dict[str, str]:
-    if not queue.has_schedules:
-        return {}
-    timings = {name: one.timing for name, one in queue.schedules.declared.items()}
-    if not timings:
-        return {}
+def _schedules(declared: Mapping[str, Definition]) -> str:
+    timings = {name: one.timing for name, one in declared.items()}
     told = [
         f"{name}: {timing.words}" + (f" ({timing.zone})" if isinstance(timing, Cron) else "")
         for name, timing in sorted(timings.items())
     ]
-    return {f"schedules ({len(told)})": _listed(told, MOST_SCHEDULES, "\n" + " " * _INDENT)}
+    return _listed(told, MOST_SCHEDULES, "\n")
 
 
 def _listed(names: list[str], most: int, between: str) -> str:

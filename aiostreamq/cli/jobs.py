@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from aiostreamq.cli.asking import (
+    add_import,
     add_json,
     add_target,
     ago,
@@ -81,6 +82,7 @@ def add_enqueue(add_parser: "Callable[..., argparse.ArgumentParser]", url: str |
         "enqueue", help="enqueue a job", description="Enqueue a job and print its id."
     )
     add_target(enqueue, url)
+    add_import(enqueue)
     enqueue.add_argument("task", help="name of the task")
     enqueue.add_argument("--args", metavar="JSON", default="[]", help="as in '[1, \"two\"]'")
     enqueue.add_argument("--kwargs", metavar="JSON", default="{}", help="as in '{\"tenant\": 7}'")

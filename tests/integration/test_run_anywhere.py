@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -50,6 +51,8 @@ def flags_in_process() -> list[object]:
 
 #: Modules that Python or this package imports, some of them only when a worker is at work.
 NAMES = ["queue", "logging", "redis", "types", "json", "socket", "anyio", "selectors", "random"]
+
+Flags = tuple[bool, int, list[str], bool]
 
 COMMAND = str(Path(sys.executable).with_name("aiostreamq"))
 
@@ -138,7 +141,8 @@ async def test_flags_of_the_interpreter(
         code, printed = await end_of(await start(tmp_path, *command, environment=environment))
         assert code == 0, printed
         for job in jobs:
-            is_dev, optimized, warned, is_mine = await job.result(timeout=PATIENCE)  # pyright: ignore[reportGeneralTypeIssues]
+            told_flags = cast("Flags", await job.result(timeout=PATIENCE))
+            is_dev, optimized, warned, is_mine = told_flags
             assert (is_dev, optimized, is_mine) == (True, 1, True)
             assert ("error::UserWarning" in warned) == ("-W" in flags)
 
@@ -169,6 +173,33 @@ async def test_no_tasks(redis_url: str, tmp_path: Path) -> None:
     told = (COMMAND, "enqueue", "bare:queue", "ping", "--url", redis_url, "--import", "work")
     code, printed = await end_of(await start(tmp_path, *told))
     assert code == 0, printed
+
+
+async def test_banner_with_schedules(redis_url: str, tmp_path: Path) -> None:
+    """It tells schedules in words, and settings by where they come from, the variables' too."""
+    schedules = """
+queue.cron("30 2 * * *", tz="Europe/Madrid", name="nightly")(ping)
+queue.cron("*/5 * * * *", name="often")(ping)
+"""
+    (tmp_path / "anywhere.py").write_text(APP + schedules)
+    url = redis_url.replace("redis://", "redis://:@").replace("/0", "/3")
+    variables = {"AIOSTREAMQ_URL": url, "AIOSTREAMQ_LEASE": "20", "AIOSTREAMQ_SLOW_AFTER": "9"}
+    told = (COMMAND, "run", "anywhere:queue", "--burst", "--slow-after", "5", "--workers", "2")
+    code, printed = await end_of(await start(tmp_path, *told, environment=variables))
+    assert code == 0, printed
+    address = redis_url.removeprefix("redis://").removesuffix("/0")
+    assert f" at {address}, database 3\n" in printed
+    assert "\n  schedules (2)  nightly: At 02:30 every day (Europe/Madrid)\n" in printed
+    assert "\n                 often: Every fifth minute of every hour (UTC)\n" in printed
+    settings = printed.partition("\n  settings ")[2].partition("\n")[0]
+    for part in (
+        "lease 20 s (AIOSTREAMQ_LEASE)",
+        "slow after 5 s (--slow-after)",
+        "shutdown timeout 25 s (default)",
+        "url (AIOSTREAMQ_URL)",
+    ):
+        assert part in settings
+    assert "max deliveries" not in settings
 
 
 OUTPUTS = {
