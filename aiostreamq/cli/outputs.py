@@ -7,6 +7,7 @@ worker outlives its stderr: a terminal that is gone, a full disk, a collector th
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 
 from aiostreamq.model.visible import visible_lines
 from aiostreamq.store.redaction import without_passwords
@@ -25,6 +26,9 @@ def open_missing() -> None:
         if getattr(sys, name) is None:
             stream = open(fd, "w" if fd else "r", encoding="utf-8", closefd=False)  # noqa: SIM115  # as long as the process
             setattr(sys, name, stream)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # As stderr does: letters that the terminal does not have are no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

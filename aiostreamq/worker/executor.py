@@ -243,13 +243,13 @@ class Executor:
         if self._paused and self._exits.hold(delivery, task.spec):
             return
         if self._cancelled and self._cancelled.take(key):
-            logger.info("job was cancelled before it ran", extra=told(run))
             self._settle(end_unrun(run, JobState.CANCELLED))
+            logger.info("job was cancelled before it ran", extra=told(run))
             return
         is_limited = envelope.expires is not None or envelope.deadline is not None
         if is_limited and has_expired(run, self._clock.now_ms()):
-            logger.info("job has expired: it waited too long to be run", extra=told(run))
             self._settle(end_unrun(run, JobState.EXPIRED))
+            logger.info("job has expired: it waited too long to be run", extra=told(run))
         elif self._has_place(run):
             self._launch(run, key)
 

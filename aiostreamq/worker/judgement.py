@@ -73,7 +73,7 @@ def _judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
             return ended(run, JobState.TIMED_OUT)
         case EndFailed() | RunAgain():
             failure = describe(error)
-            log_failure(logger, about, failure, error)
+            log_failure(about, failure, error)
             return ended(run, JobState.FAILED, failure)
 
 

@@ -2,25 +2,24 @@
 
 from typing import TYPE_CHECKING
 
+from aiostreamq.logs import get_logger
 from aiostreamq.model.raised import RaisedInChild
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiostreamq.logs import Log
     from aiostreamq.model.outcome import Failure
+
+logger = get_logger("aiostreamq.worker")
 
 # Characters of an exception's message in a line. The traceback below has all of it.
 LONGEST_REASON = 500
 
 
-def log_failure(
-    logger: "Log", about: "Mapping[str, object]", failure: "Failure", error: BaseException
-) -> None:
+def log_failure(about: "Mapping[str, object]", failure: "Failure", error: BaseException) -> None:
     """Log as an error that a job has failed, with its traceback.
 
     Args:
-        logger: Where to.
         about: The fields of the record.
         failure: The exception as it was described, which is what handlers print.
         error: The exception itself, for handlers that want more than to print it.

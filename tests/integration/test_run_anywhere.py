@@ -254,6 +254,20 @@ async def test_stdout_that_cannot_be_written(
     assert "Traceback" not in printed
 
 
+async def test_letters_that_the_terminal_lacks(redis_url: str) -> None:
+    """They are shown as escapes."""
+    async with Queue(redis_url, name="jobs") as queue:
+        job = await queue.enqueue("fail", "Größe 世界")
+        async with worker_program(redis_url, "--burst") as worker:
+            assert await worker.wait_end() == 0
+    words = (COMMAND, "jobs", "show", "tests.support.jobs:queue", job.id, "--url", redis_url)
+    latin = {"PYTHONIOENCODING": "latin-1"}
+    process = await start(ROOT, *words, environment=latin)
+    printed, complaints = await process.communicate()
+    assert process.returncode == 0, complaints
+    assert "Größe \\u4e16\\u754c" in printed.decode("latin-1")
+
+
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "supervised"])
 @pytest.mark.parametrize("task", ["wait_for_file", "block_for_file"])
 async def test_two_signals_at_once(
