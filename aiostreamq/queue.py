@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.cron import Zone
     from aiostreamq.model.schedule import RuleWords
-    from aiostreamq.store.connector import Connector, Where
+    from aiostreamq.store.address import Where
+    from aiostreamq.store.connector import Connector
 
     WhenFull = Literal["raise", "wait"]
 
@@ -113,9 +114,10 @@ class Queue(Producer):
         """Describe a queue.
 
         Args:
-            url_or_client: `redis://`, `rediss://`, `unix://` or `memory://`, or a
-                `redis.asyncio.Redis` whose way of connecting is used. None takes
-                `$AIOSTREAMQ_URL`, `$REDIS_URL`, or `redis://localhost:6379`.
+            url_or_client: `redis://`, `rediss://`, `unix://` or `memory://`, as a string or
+                as a URL of pydantic; or a `redis.asyncio.Redis` or its pool, whose way of
+                connecting is used. None takes `$AIOSTREAMQ_URL`, `$REDIS_URL`, or
+                `redis://localhost:6379`.
             name: Queues of different names in one Redis know nothing of each other.
             lanes: The lanes that workers read, with their weights, as in
                 `{"high": 8, "low": 1}`: while both have work, 8 of 9 jobs are of
@@ -135,7 +137,7 @@ class Queue(Producer):
         Raises:
             UsageError: A name or a number cannot be meant.
         """
-        self._url_or_client = url_or_client
+        self._url_or_client = _checked(url_or_client)
         bound = checked_max_length(max_length)
         terms = Terms(
             max_payload,
@@ -155,8 +157,12 @@ class Queue(Producer):
         return connector_for(self._url_or_client)
 
     def use_url(self, url: str) -> None:
-        """Connect to *url* from the next `open` on, whatever was given before."""
-        self._url_or_client = url
+        """Connect to *url* from the next `open` on, whatever was given before.
+
+        Raises:
+            UsageError: It is no URL of a Redis.
+        """
+        self._url_or_client = _checked(url)
         self.sessions.forget_place()
 
     def __repr__(self) -> str:
@@ -316,3 +322,12 @@ class Queue(Producer):
             return task
 
         return schedule
+
+
+def _checked(where: "Where") -> "Where":
+    if where is None:
+        return None
+    # Imported where it is needed: most queues take the environment's, or are never opened.
+    from aiostreamq.store.address import checked_where
+
+    return checked_where(where)

@@ -1,26 +1,21 @@
 """How links are opened: from a URL, from a ready client, or in memory."""
 
+import asyncio
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from aiostreamq.errors import QueueUnavailable, UsageError
+from aiostreamq.errors import QueueUnavailable
+from aiostreamq.store.address import Where, checked_where, no_url, pool_for
 from aiostreamq.store.discovery import Found, discovery_for
+from aiostreamq.store.failures import is_forbidden
 from aiostreamq.store.link import CommandError, Link, LinkLost, SocketLink
 from aiostreamq.store.memory import MemoryLink, MemoryServer
-from aiostreamq.store.redaction import fault_of, without_passwords
 from aiostreamq.store.server import MEMORY, Server, server_of
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
-
-    from redis.asyncio import Redis
     from redis.asyncio.connection import ConnectionPool
     from redis.exceptions import AuthenticationError
-
-#: A URL, a ready client, or None for the environment's.
-Where: TypeAlias = "str | Redis | None"
 
 DEFAULT_URL = "redis://localhost:6379"
 
@@ -34,7 +29,25 @@ CONNECT_TIMEOUT = 5.0
 REPLY_TIMEOUT = 10.0
 
 # redis-py options that are for its own way of talking: pools, retries, pushes.
-_NOT_OURS = ("maint_notifications_config", "maint_notifications_pool_handler", "event_dispatcher")
+_NOT_OURS = (
+    "maint_notifications_config",
+    "maint_notifications_pool_handler",
+    "event_dispatcher",
+    # Sent by ourselves, as redis-py tells its refusal like an outage.
+    "client_name",
+)
+
+# How the names of those connections begin that others look for: a worker that takes
+# another for dead ends its blocking read.
+READER = "reader:"
+
+# The codes of what redis-py has as classes of its own, without the code.
+_CODES = {
+    "NoPermissionError": "NOPERM",
+    "ReadOnlyError": "READONLY",
+    "OutOfMemoryError": "OOM",
+    "NoScriptError": "NOSCRIPT",
+}
 
 
 class Connector(Protocol):
@@ -55,7 +68,7 @@ class Connector(Protocol):
 
         Raises:
             LinkLost: The server can not be reached now.
-            CommandError: It refuses the user name or password.
+            CommandError: It refuses the user name or password, or what the user wants to do.
         """
         ...
 
@@ -102,16 +115,25 @@ class RedisConnector:
         self._can_be_redirected = self._discovery is None and not _is_unix(pool)
         self._redirection: dict[str, Any] = {}  # host and port, once a cluster has told others
 
+    def check_options(self) -> None:
+        """Refuse options of a URL that no connection can be made with.
+
+        Raises:
+            UsageError: One has an invalid value.
+        """
+        from redis.exceptions import RedisError
+
+        try:
+            self._class(**self._options)
+        except (AttributeError, RedisError, TypeError, ValueError) as error:
+            raise no_url(f"an option behind the ? has an invalid value: {error}") from error
+
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
         """Connect as the pool would."""
-        from redis.exceptions import AuthenticationError, RedisError
+        from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
         redirection = self._redirection
-        options: dict[str, Any] = {
-            **self._options,
-            **redirection,
-            "client_name": CLIENT_NAME + role,
-        }
+        options: dict[str, Any] = {**self._options, **redirection}
         try:
             if self._discovery is not None:
                 options["connection_pool"] = Found(await self._discovery.find())
@@ -119,6 +141,9 @@ class RedisConnector:
             await connection.connect()
         except AuthenticationError as error:
             raise _refusal(error) from error
+        except ResponseError as error:
+            code = _CODES.get(type(error).__name__, "")
+            raise CommandError(f"{code} {error}".lstrip()) from error
         except (RedisError, OSError) as error:
             if not redirection:
                 raise LinkLost(f"cannot connect to Redis: {reason_of(error)}") from error
@@ -141,7 +166,9 @@ class RedisConnector:
         def forget() -> None:
             connection._reader = connection._writer = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
-        return SocketLink(cast("asyncio.Transport", writer.transport), reply_timeout, forget)
+        link = SocketLink(cast("asyncio.Transport", writer.transport), reply_timeout, forget)
+        await _introduce(link, role)
+        return link
 
     async def ask_server(self, link: Link) -> Server:
         """Learn which server *link* leads to."""
@@ -182,38 +209,43 @@ class MemoryConnector:
 
 
 def connector_for(where: Where) -> Connector:
-    """Return the connector for a URL, a ready client, or the environment (None).
+    """Return the connector for a URL, a client, its pool, or the environment (None).
 
     Raises:
-        UsageError: The URL can not be meant, or an extra is missing.
+        UsageError: It is none of these, the URL is invalid, or an extra is missing.
     """
     if where is None:
         where = os.environ.get("AIOSTREAMQ_URL") or os.environ.get("REDIS_URL") or DEFAULT_URL
-    if not isinstance(where, str):
-        return RedisConnector(where.connection_pool)
-    if where.startswith("memory://"):
-        return MemoryConnector(MemoryServer.named(where.removeprefix("memory://")))
-    from redis.asyncio import ConnectionPool
-
-    if (fault := fault_of(where)) is not None:
-        raise _no_url(fault)
-    from_url = cast("Callable[[str], ConnectionPool]", ConnectionPool.from_url)  # pyright: ignore[reportUnknownMemberType]  # its **kwargs have no types
-    try:
-        return RedisConnector(from_url(where))
-    except ValueError as error:
-        raise _no_url(without_passwords(str(error))) from None
-
-
-def _no_url(why: str) -> UsageError:
-    return UsageError(
-        "this is no Redis URL: write redis://host:6379/0, rediss://..., unix:///path/to/socket "
-        f"or memory:// ({why})"
-    )
+    known = checked_where(where)
+    if isinstance(known, str) and known.startswith("memory://"):
+        return MemoryConnector(MemoryServer.named(known.removeprefix("memory://")))
+    connector = RedisConnector(pool_for(known))
+    if isinstance(known, str):
+        connector.check_options()
+    return connector
 
 
 def import_client() -> None:
     """Import redis-py now, and what it needs, rather than with the first connection."""
     import_module("redis.asyncio")
+
+
+async def _introduce(link: Link, role: str) -> None:
+    """Say what the connection is for."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await link.call("CLIENT", "SETNAME", CLIENT_NAME + role)
+    except TimeoutError as error:
+        link.close()
+        raise LinkLost(f"cannot connect to Redis: no answer for {CONNECT_TIMEOUT:g} s") from error
+    except CommandError as error:
+        # Only for people to read, unless it is a reader's.
+        if not is_forbidden(error) or role.startswith(READER):
+            link.close()
+            raise
+    except BaseException:
+        link.close()
+        raise
 
 
 def unreachable(error: BaseException, after: float) -> QueueUnavailable:

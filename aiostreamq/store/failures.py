@@ -3,6 +3,7 @@
 docs/reference/redis-errors.md tells users what comes of it, error by error.
 """
 
+import re
 from enum import Enum, auto
 
 from aiostreamq.store.link import CommandError, LinkLost
@@ -63,11 +64,16 @@ ADVICE = {
     "OOM": "Redis is full (maxmemory), so it takes no new jobs until workers have ended some: "
     "try later, or give it more memory",
     "WRONGTYPE": "another program has written to a key of this queue",
-    "NOPERM": "the Redis user may not do what aiostreamq needs: allow it the queue's keys and "
-    "all commands on them",
     "NOAUTH": "Redis wants a password: put it in the URL",
     "WRONGPASS": "Redis refused the user name or password",
 }
+
+# How Redis names the command that a user may not run; up to 7.0 not inside of scripts.
+_COMMAND = re.compile(r"to run the '([\w|]+)' command")
+_KEYS = re.compile(r"access (one of|at least one of|a) ?(the )?keys?")
+
+# What producers, workers and readers need is listed there; a test holds it to the code.
+RULES = "docs/how-to/redis-users.md"
 
 
 def remedy_for(error: Exception) -> Remedy:
@@ -107,13 +113,32 @@ def with_advice(error: Exception) -> Exception:
     """Return *error* as callers shall see it: whose business it is, and Redis's own words."""
     if not isinstance(error, CommandError):
         return error
-    if any(words in str(error) for words in NO_RIGHT_IN_SCRIPT):
-        advice = ADVICE["NOPERM"]
+    if is_forbidden(error):
+        advice = _right_missing(str(error))
     elif any(words in str(error) for words in SLOT_MOVES_IN_SCRIPT):
         advice = _SLOT_MOVES
     else:
         advice = next((ADVICE[word] for word in _words(error) if word in ADVICE), None)
     return error if advice is None else CommandError(f"{advice} ({error})")
+
+
+def is_forbidden(error: Exception) -> bool:
+    """Whether the Redis user lacks a right."""
+    if not isinstance(error, CommandError):
+        return False
+    told = str(error)
+    return "NOPERM" in _words(error) or any(words in told for words in NO_RIGHT_IN_SCRIPT)
+
+
+def _right_missing(told: str) -> str:
+    command = _COMMAND.search(told)
+    if command:
+        grant = f"grant it +{command[1]}"
+    elif _KEYS.search(told):
+        grant = "grant it ~aiostreamq:*"
+    else:
+        grant = "grant it the commands that scripts run"
+    return f"the Redis user may not do what aiostreamq needs: {grant} (all rights: {RULES})"
 
 
 def _words(error: Exception) -> list[str]:

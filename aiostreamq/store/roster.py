@@ -11,7 +11,7 @@ from aiostreamq.store.broker import (
     MAX_DEAD_AGE_MS,
     Broker,
 )
-from aiostreamq.store.connector import CLIENT_NAME
+from aiostreamq.store.connector import CLIENT_NAME, READER
 from aiostreamq.store.reading import pairs_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ REAP_LIMIT = 200
 
 def reader_role(worker: str) -> str:
     """What the connection is called that a worker reads with."""
-    return f"reader:{worker}"
+    return READER + worker
 
 
 class Reaped(NamedTuple):
