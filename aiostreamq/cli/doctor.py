@@ -1,6 +1,7 @@
 """`aiostreamq doctor`: what is wrong with a queue or its Redis, with the fix."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from aiostreamq.cli.asking import add_json, add_target, ask, plain, print_json, queue_of
@@ -8,7 +9,7 @@ from aiostreamq.cli.asking import add_json, add_target, ask, plain, print_json, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SIGNS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL"}
+_SIGNS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL", "unknown": "?   "}
 
 
 def add_doctor(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
@@ -17,8 +18,9 @@ def add_doctor(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
         "doctor",
         help="find out what is wrong",
         description="Look a queue and its Redis over, and say what to do about what is wrong. "
-        "Looks at all keys in small steps (SCAN), up to about a million. The exit code is 1 where "
-        "something is wrong that costs jobs.",
+        "Looks at all keys in small steps (SCAN), up to about a million. The exit code is 1 if "
+        "something is wrong that costs jobs. What Redis does not show is unknown, and does "
+        "not change it.",
     )
     add_target(doctor, url)
     add_json(doctor, "one object a finding")
@@ -26,7 +28,7 @@ def add_doctor(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
 
 def doctor(told: argparse.Namespace) -> int:
     """Do what was *told* on the command line; returns the exit code."""
-    from aiostreamq.client.doctor import PROBLEM, diagnose
+    from aiostreamq.client.doctor import PROBLEM, UNKNOWN, diagnose
 
     findings = ask(queue_of(told), diagnose)
     for finding in findings:
@@ -36,4 +38,8 @@ def doctor(told: argparse.Namespace) -> int:
         print(f"{_SIGNS[finding.level]}  {finding.subject:<12} {plain(finding.text)}")
         if finding.fix:
             print(f"{'':<19}-> {plain(finding.fix)}")
+    unknown = [finding.subject for finding in findings if finding.level == UNKNOWN]
+    if unknown:
+        told_of = f"{len(unknown)} of {len(findings)} subjects are unknown: {', '.join(unknown)}"
+        print(told_of, file=sys.stderr)
     return int(any(finding.level == PROBLEM for finding in findings))

@@ -1,6 +1,6 @@
 """What is wrong with a queue or its Redis, and what to do about it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Collection, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,8 +9,10 @@ from aiostreamq.client.schedule import read_all
 from aiostreamq.errors import UsageError
 from aiostreamq.model.pause import Pause
 from aiostreamq.model.sightings import DEAD, is_dead
-from aiostreamq.store.checkup import advice_by_subject, examine
+from aiostreamq.store.checkup import Condition, advice_by_subject, examine, unknown_subjects
+from aiostreamq.store.failures import is_withheld, right_missing
 from aiostreamq.store.inspection import GroupState, Inspection, Scanned
+from aiostreamq.store.link import CommandError
 from aiostreamq.store.lookout import LaneView, Lookout, View
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ LONG_WAIT = 60.0
 LATE = 10.0
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
+UNKNOWN = "unknown"  # Redis does not let us look
 
 # What of a server costs jobs; the rest may cost them one day.
 _GRAVE = {"eviction"}
@@ -41,9 +44,9 @@ class Finding:
     """What was found about one subject."""
 
     subject: str
-    level: str  #: "ok", "warning" or "problem"
+    level: str  #: "ok", "warning", "problem", or "unknown" if Redis does not let us look
     text: str
-    fix: str = ""  #: what to do; empty where nothing is to be done
+    fix: str = ""  #: what to do; empty if there is nothing to do
 
 
 async def diagnose(queue: "Producer") -> list[Finding]:
@@ -51,23 +54,63 @@ async def diagnose(queue: "Producer") -> list[Finding]:
 
     Raises:
         QueueUnavailable: Redis cannot be reached.
+        BrokerError: Redis does not let the queue be opened.
     """
     broker = queue.session().broker
     server = await queue.session().open()
     inspection, lookout = Inspection(broker), Lookout(broker)
-    findings = [*_on_server(server.name, advice_by_subject(await examine(broker, server)))]
-    findings.append(on_latency(await inspection.round_trips()))
+    findings = [*_on_server(server.name, await examine(broker, server))]
+    findings += await _try(_look_at_latency(inspection), "latency")
+    findings += await _try(_look_at_groups(inspection, lookout), "groups", "lag")
+    findings += await _try(_look_at_work(queue, lookout), "work", "parked")
+    findings += await _try(_look_at_schedules(queue, lookout), "schedules")
+    findings += await _try(_look_at_keys(inspection), "lanes", "keys")
+    return findings
+
+
+async def _try(look: Awaitable[Iterable[Finding]], *subjects: str) -> list[Finding]:
+    """Look at *subjects*; what Redis refuses to show is unknown, and nothing is said of it."""
+    try:
+        return [*await look]
+    except CommandError as error:
+        return [_refused(subject, error) for subject in subjects]
+
+
+def _refused(subject: str, error: CommandError) -> Finding:
+    text = f"Redis refused: {error}"
+    if is_withheld(error):
+        return Finding(subject, UNKNOWN, text, _fix_of_unknown(right_missing(error)))
+    return Finding(subject, PROBLEM, text, "look at what is in the place of the queue's keys")
+
+
+def _fix_of_unknown(grant: str) -> str:
+    return f"grant the Redis user {grant}, or ask whoever runs this Redis"
+
+
+async def _look_at_latency(inspection: Inspection) -> list[Finding]:
+    return [on_latency(await inspection.round_trips())]
+
+
+async def _look_at_groups(inspection: Inspection, lookout: Lookout) -> Iterable[Finding]:
     groups = await inspection.groups()
-    view, workers = await _uncancelled(lookout, broker.keys), await lookout.workers()
-    beats = {name: beat for name, beat, _ in workers}
-    findings += _on_groups(groups, beats)
-    living = sum(not is_dead(beat) for beat in beats.values())
-    findings += on_work(view, living, await queue.paused())
+    beats = {name: beat for name, beat, _ in await lookout.workers()}
+    return _on_groups(groups, beats)
+
+
+async def _look_at_work(queue: "Producer", lookout: Lookout) -> Iterable[Finding]:
+    view = await _uncancelled(lookout, queue.session().broker.keys)
+    living = sum(not is_dead(beat) for _, beat, _ in await lookout.workers())
+    return on_work(view, living, await queue.paused())
+
+
+async def _look_at_schedules(queue: "Producer", lookout: Lookout) -> Iterable[Finding]:
     found = await queue.session().timetable.all()
     _, errors = read_all(found, await lookout.paused())
-    findings += _on_schedules(errors)
-    findings += _on_keys(await inspection.scan())
-    return findings
+    return _on_schedules(errors)
+
+
+async def _look_at_keys(inspection: Inspection) -> Iterable[Finding]:
+    return _on_keys(await inspection.scan())
 
 
 async def _uncancelled(lookout: Lookout, keys: "Keys") -> View:
@@ -87,14 +130,18 @@ async def _from_first_uncancelled(lookout: Lookout, keys: "Keys", lane: LaneView
     return lane._replace(waiting=0, oldest="")
 
 
-def _on_server(name: str, advice: "Mapping[str, str | None]") -> Iterator[Finding]:
-    for subject, line in advice.items():
-        if line is None:
+def _on_server(name: str, condition: Condition) -> Iterator[Finding]:
+    unknown = unknown_subjects(condition)
+    for subject, line in advice_by_subject(condition).items():
+        if asked := unknown.get(subject):
+            text = f"Redis does not tell: {asked}"
+            yield Finding(subject, UNKNOWN, text, _fix_of_unknown("+info +config|get"))
+        elif line is None:
             yield Finding(subject, OK, name if subject == "version" else "as it should be")
-            continue
-        # What is wrong, a colon, and what to do.
-        text, _, fix = line.rpartition(": ")
-        yield Finding(subject, PROBLEM if subject in _GRAVE else WARNING, text, fix)
+        else:
+            # What is wrong, a colon, and what to do.
+            text, _, fix = line.rpartition(": ")
+            yield Finding(subject, PROBLEM if subject in _GRAVE else WARNING, text, fix)
 
 
 def on_latency(took: list[float]) -> Finding:

@@ -1,7 +1,8 @@
 """Looking a server over: what about it would cost jobs one day.
 
 `examine` asks, `advice_on` judges. What a server does not tell, as those of many
-hosts do not tell their configuration, is nothing to complain of.
+hosts do not tell their configuration, is nothing to complain of; `unknown_subjects`
+names it.
 """
 
 import asyncio
@@ -53,6 +54,22 @@ def advice_by_subject(condition: Condition) -> dict[str, str | None]:
         "version": _on_version(condition),
         "clocks": _on_clocks(condition),
     }
+
+
+def unknown_subjects(condition: Condition) -> dict[str, str]:
+    """Which subjects cannot be judged, and what was asked in vain about each."""
+    unknown: dict[str, str] = {}
+    if condition.eviction is None:
+        unknown["eviction"] = "INFO memory, CONFIG GET maxmemory-policy"
+    keeps = (condition.appends, condition.snapshots)
+    if True not in keeps and None in keeps:
+        asked = ("INFO persistence, CONFIG GET appendonly", "CONFIG GET save")
+        unknown["persistence"] = ", ".join(
+            question for question, told in zip(asked, keeps, strict=True) if told is None
+        )
+    if condition.server is None:
+        unknown["version"] = "INFO server"
+    return unknown
 
 
 def _on_eviction(condition: Condition) -> str | None:
@@ -109,25 +126,27 @@ async def examine(broker: "Broker", server: "Server") -> Condition:
     memory, persistence, save = await asyncio.gather(
         _ask(broker, "INFO", "memory"),
         _ask(broker, "INFO", "persistence"),
-        _ask(broker, "CONFIG", "GET", "save"),
+        _setting(broker, "save"),
     )
     facts = facts_of(cast("bytes", memory or b"") + b"\r\n" + cast("bytes", persistence or b""))
-    aof = facts.get("aof_enabled")
+    # Each is told in two places, of which a host may hide one.
+    policy = facts.get("maxmemory_policy") or await _setting(broker, "maxmemory-policy")
+    aof = facts.get("aof_enabled") or await _setting(broker, "appendonly")
     now = float(told[0]) + float(told[1]) / 1_000_000 if told else None
     return Condition(
-        # Where INFO is forbidden the version is a guess.
-        server=None if memory is None else server,
-        eviction=facts.get("maxmemory_policy"),
-        appends=None if aof is None else aof == "1",
-        snapshots=_has_save_points(cast("list[bytes] | None", save)),
+        server=server if server.is_told else None,
+        eviction=policy,
+        appends=None if aof is None else aof in {"1", "yes"},
+        snapshots=None if save is None else bool(save.strip()),
         ahead=0.0 if now is None else now - (before + after) / 2,
         doubt=(after - before) / 2,
     )
 
 
-def _has_save_points(told: list[bytes] | None) -> bool | None:
-    """Read the answer of CONFIG GET save; a host that hides it answers nothing."""
-    return bool(told[1].strip()) if told else None
+async def _setting(broker: "Broker", name: str) -> str | None:
+    """Read one setting; a host that hides it refuses, or answers nothing."""
+    told = cast("list[bytes] | None", await _ask(broker, "CONFIG", "GET", name))
+    return told[1].decode() if told else None
 
 
 async def _ask(broker: "Broker", *command: "Argument") -> "Reply":

@@ -176,7 +176,7 @@ class RedisConnector:
             return server_of(cast("bytes", await link.call("INFO", "server")))
         except CommandError:
             # Some hosted servers forbid INFO. They are not older than 6.2, and may be a cluster.
-            return Server((6, 2), "Redis (version not told)", is_cluster=True)
+            return Server((6, 2), "Redis (version not told)", is_cluster=True, is_told=False)
 
     def redirect(self, host: str, port: int) -> None:
         """Open the next links to another node, until it can not be reached any more."""

@@ -70,6 +70,8 @@ ADVICE = {
 
 # How Redis names the command that a user may not run; up to 7.0 not inside of scripts.
 _COMMAND = re.compile(r"to run the '([\w|]+)' command")
+_NOPERM = re.compile(r"\bNOPERM\b")
+_UNKNOWN_COMMAND = "unknown command"
 _KEYS = re.compile(r"access (one of|at least one of|a) ?(the )?keys?")
 
 # What producers, workers and readers need is listed there; a test holds it to the code.
@@ -114,7 +116,7 @@ def with_advice(error: Exception) -> Exception:
     if not isinstance(error, CommandError):
         return error
     if is_forbidden(error):
-        advice = _right_missing(str(error))
+        advice = _advice_on_right(error)
     elif any(words in str(error) for words in SLOT_MOVES_IN_SCRIPT):
         advice = _SLOT_MOVES
     else:
@@ -127,18 +129,27 @@ def is_forbidden(error: Exception) -> bool:
     if not isinstance(error, CommandError):
         return False
     told = str(error)
-    return "NOPERM" in _words(error) or any(words in told for words in NO_RIGHT_IN_SCRIPT)
+    return bool(_NOPERM.search(told)) or any(words in told for words in NO_RIGHT_IN_SCRIPT)
 
 
-def _right_missing(told: str) -> str:
-    command = _COMMAND.search(told)
-    if command:
-        grant = f"grant it +{command[1]}"
-    elif _KEYS.search(told):
-        grant = "grant it ~aiostreamq:*"
-    else:
-        grant = "grant it the commands that scripts run"
-    return f"the Redis user may not do what aiostreamq needs: {grant} (all rights: {RULES})"
+def is_withheld(error: Exception) -> bool:
+    """Whether the Redis user lacks a right, or the server has no such command: some hosts'."""
+    return is_forbidden(error) or _UNKNOWN_COMMAND in str(error)
+
+
+def right_missing(error: Exception) -> str:
+    """Return what to grant to the Redis user, where that is what *error* is about."""
+    told = str(error)
+    if command := _COMMAND.search(told):
+        return f"+{command[1]}"
+    return "~aiostreamq:*" if _KEYS.search(told) else "the commands that scripts run"
+
+
+def _advice_on_right(error: Exception) -> str:
+    return (
+        f"the Redis user may not do what aiostreamq needs: grant it {right_missing(error)} "
+        f"(all rights: {RULES})"
+    )
 
 
 def _words(error: Exception) -> list[str]:

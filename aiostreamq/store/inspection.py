@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
+from aiostreamq.store.failures import is_withheld
 from aiostreamq.store.groups import facts_of, own_group
 from aiostreamq.store.link import CommandError
 
@@ -72,7 +73,9 @@ class Inspection:
             # In this order: what is read meanwhile may be deleted, but not the other way round.
             about = facts_of(await self._broker.call("XINFO", "STREAM", stream))
             group = own_group(await self._broker.call("XINFO", "GROUPS", stream))
-        except CommandError:
+        except CommandError as error:
+            if is_withheld(error):
+                raise
             return no_group
         if group is None:
             return no_group

@@ -15,6 +15,7 @@ class Server:
     name: str  #: for people: "Redis 7.0.15", "Valkey 8.0.1"
     #: whether it is a node of a cluster, which may move a queue to another node at any time
     is_cluster: bool = False
+    is_told: bool = True  #: whether it said so itself; else it is taken for the oldest
 
     @property
     def takes_script_flags(self) -> bool:
