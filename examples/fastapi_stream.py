@@ -22,7 +22,15 @@ from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
-from aiostreamq import BrokerError, Context, Event, JobError, JobNotFound, Queue, UsageError
+from aiostreamq import (
+    AioStreamQError,
+    BrokerError,
+    Context,
+    Event,
+    JobNotFound,
+    Queue,
+    UsageError,
+)
 
 queue = Queue(name="stories")  # at $AIOSTREAMQ_URL
 
@@ -32,6 +40,9 @@ async def tell(
     context: Context, topic: str, words: int = 40, pause: float = 0.05
 ) -> AsyncIterator[str]:
     """Tell a story, word by word, as a language model would."""
+    if not topic:
+        yield "Once"
+        raise ValueError("a story needs a topic")
     story = f"Once upon a time there was {topic} and it lived happily ".split()
     for place in range(words):
         if place % 10 == 0:
@@ -87,15 +98,20 @@ async def listen(
 
 
 async def as_sse(events: AsyncGenerator[Event[object], None]) -> AsyncIterator[str]:
-    """Write events as a browser's EventSource reads them, and at last how the job ended."""
-    end = "done"
+    """Write events as a browser's EventSource reads them, and at last how the job ended.
+
+    The browser closes the stream when it hears `end` or `failed`; else it would come back.
+    """
     async with aclosing(events):  # also when the client goes away
         try:
             async for event in events:
                 yield f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(asdict(event))}\n\n"
-        except JobError as error:
-            end = str(error)
-    yield f"event: end\ndata: {json.dumps(end)}\n\n"
+        except BrokerError:
+            return  # Redis is away: the browser comes back, and goes on where it was
+        except AioStreamQError as error:  # the job failed, was cancelled, or keeps no result
+            yield f"event: failed\ndata: {json.dumps(str(error))}\n\n"
+            return
+    yield 'event: end\ndata: "done"\n\n'
 
 
 @app.exception_handler(BrokerError)

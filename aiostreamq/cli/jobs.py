@@ -23,6 +23,7 @@ from aiostreamq.errors import JobError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from aiostreamq.model.sight import JobInfo
     from aiostreamq.queue import Queue
@@ -151,14 +152,30 @@ def _show(queue: "Queue", told: argparse.Namespace) -> int:
     if told.json:
         print_json(job)
         return 0
+    for name, value in _facts(job).items():
+        if value:
+            say(f"{name:<11} {plain(str(value))}")
+    if job.dead_letter:
+        say(f"{'show it':<11} aiostreamq dead show {told.target} {job.dead_letter}")
+        say(f"{'replay it':<11} aiostreamq dead replay {told.target} {job.dead_letter}")
+    if job.traceback:
+        say("\n".join(["", *map(plain, job.traceback.splitlines())]))
+    return 0
+
+
+def _facts(job: "JobInfo") -> "dict[str, object]":
     import json
 
-    facts = {
+    return {
         "job": job.id,
         "task": job.task,
         "state": _state(job),
-        "since": job.since and f"{job.since:%Y-%m-%d %H:%M:%S} UTC",
-        "due": job.due and f"{job.due:%Y-%m-%d %H:%M:%S} UTC",
+        "since": None if job.ended_at else _time(job.since),
+        "due": _time(job.due),
+        "enqueued": _time(job.enqueued_at),
+        "started": job.started_at and f"about {_time(job.started_at)}",
+        "ended": _time(job.ended_at),
+        "ran": job.ran and f"about {ago(job.ran)}",
         "lane": job.lane,
         "worker": job.worker,
         "attempt": job.delivery and str(job.attempt),
@@ -166,11 +183,12 @@ def _show(queue: "Queue", told: argparse.Namespace) -> int:
         "error": job.error,
         "args": None if job.args is None else json.dumps(job.args),
         "kwargs": json.dumps(job.kwargs) if job.kwargs else None,
+        "dead letter": job.dead_letter,
     }
-    for name, value in facts.items():
-        if value:
-            say(f"{name:<11} {plain(str(value))}")
-    return 0
+
+
+def _time(at: "datetime | None") -> str:
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _result(queue: "Queue", told: argparse.Namespace) -> int:

@@ -26,9 +26,10 @@ def open_missing() -> None:
         if getattr(sys, name) is None:
             stream = open(fd, "w" if fd else "r", encoding="utf-8", closefd=False)  # noqa: SIM115  # as long as the process
             setattr(sys, name, stream)
-    if isinstance(sys.stdout, TextIOWrapper):
+    stdout: object = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
         # As stderr does: letters that the terminal does not have are no reason to fail.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        stdout.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

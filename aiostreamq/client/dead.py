@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from aiostreamq.client.task import name_of
 from aiostreamq.errors import JobNotFound, PayloadError, UsageError
@@ -221,6 +221,9 @@ class DeadLetters:
         Raises:
             JobNotFound: One of them means none.
         """
+        for one in ids:
+            if not isinstance(cast("object", one), str):
+                raise UsageError(f"{one!r} is no id of a letter or a job: those are strings")
         graveyard = self._graveyard()
         found = {one: await graveyard.find(one) for one in ids if is_letter_id(one)}
         missing = {one for one in ids if found.get(one) is None}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiostreamq.client.turnstile import Turnstile
 from aiostreamq.errors import NotConfirmed, QueueFull
 from aiostreamq.model.delivery import Postponement, Submission
-from aiostreamq.store.answers import Refusals
+from aiostreamq.store.answers import IdWas, Refusals
 from aiostreamq.store.broker import ENQUEUE_LIMIT
 from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.schedule import Schedule
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
 
 Item = TypeVar("Item", Submission, Postponement)
-Waiting = tuple[Item, "asyncio.Future[bool]"]  # the future tells whether the id was taken
+Waiting = tuple[Item, "asyncio.Future[IdWas]"]
 
 
 class Entrance:
@@ -57,14 +57,16 @@ class Entrance:
         Cancelling leaves open which are in, but none is put in later.
         """
         if self.turnstile is not None:
-            return Refusals(await self.turnstile.put(jobs), set())
+            return await self.turnstile.put(jobs)
         if self._terms.max_length:
             return await self._send_bounded(jobs)
-        return Refusals(await self._send(jobs), set())
+        return await self._send(jobs)
 
-    async def send_later(self, jobs: "Sequence[Postponement]") -> set[int]:
-        """Keep jobs for later; returns the places (from 0) of ids that were taken."""
-        return await self._schedule.delay(jobs, self._inbox, self._timeout)
+    async def send_later(self, jobs: "Sequence[Postponement]") -> Refusals:
+        """Keep jobs for later."""
+        link = self._link()
+        taken = await self._schedule.delay(jobs, self._inbox, self._timeout)
+        return Refusals(taken, set(), self._link() == link)
 
     def full(self, job: Submission, *, enqueued: int = 0) -> QueueFull:
         """The error for a job that found no room."""
@@ -78,12 +80,19 @@ class Entrance:
             enqueued=enqueued,
         )
 
-    async def _send(self, jobs: "Sequence[Submission]") -> set[int]:
-        return await self.broker.enqueue(jobs, self._inbox, self._timeout)
+    def _link(self) -> int:
+        """Which connection is used; over the next one, what had arrived may be sent again."""
+        return max(1, self.broker.links_opened)  # the first is opened when it is used
+
+    async def _send(self, jobs: "Sequence[Submission]") -> Refusals:
+        link = self._link()
+        taken = await self.broker.enqueue(jobs, self._inbox, self._timeout)
+        return Refusals(taken, set(), self._link() == link)
 
     async def _send_bounded(self, jobs: "Sequence[Submission]") -> Refusals:
-        most = self._terms.max_length
-        return await self.broker.enqueue_within(most, jobs, self._inbox, self._timeout)
+        link, most = self._link(), self._terms.max_length
+        found = await self.broker.enqueue_within(most, jobs, self._inbox, self._timeout)
+        return found._replace(is_certain=self._link() == link)
 
     async def _put(self, batch: "list[Waiting[Submission]]") -> None:
         await _tell_all(batch, self._send([item for item, _ in batch]))
@@ -94,27 +103,28 @@ class Entrance:
     async def _put_bounded(self, batch: "list[Waiting[Submission]]") -> None:
         await _tell_all(batch, self._put_as_far_as_it_goes(batch))
 
-    async def _put_as_far_as_it_goes(self, batch: "list[Waiting[Submission]]") -> set[int]:
-        taken, full = await self._send_bounded([item for item, _ in batch])
-        for place in full:
+    async def _put_as_far_as_it_goes(self, batch: "list[Waiting[Submission]]") -> Refusals:
+        refusals = await self._send_bounded([item for item, _ in batch])
+        for place in refusals.full:
             item, future = batch[place]
             if not future.done():
                 future.set_exception(self.full(item))
-        return taken
+        return refusals
 
 
-async def _tell_all(batch: "list[Waiting[Item]]", sending: "Coroutine[Any, Any, set[int]]") -> None:
+async def _tell_all(batch: "list[Waiting[Item]]", sending: "Coroutine[Any, Any, Refusals]") -> None:
     """Tell everyone in *batch* what came of *sending* it."""
     try:
-        taken = await sending
+        refusals = await sending
     except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the callers
         for item, future in batch:
             if not future.done():
                 future.set_exception(error_for(item, error))
         return
+    taken = refusals.taken
     for place, (_, future) in enumerate(batch):
         if not future.done():
-            future.set_result(place in taken)
+            future.set_result(refusals.id_was(place) if place in taken else IdWas.FREE)
 
 
 def error_for(item: Item, error: Exception) -> Exception:

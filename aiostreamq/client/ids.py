@@ -11,6 +11,7 @@ import time
 # than all the rest of making an id.
 _DRAWN_AT_ONCE = 768
 _RANDOM_DIGITS = 11  # of 6 bits each
+_TIME_DIGITS = 11  # of 4 bits each
 
 
 class _Ids:
@@ -51,3 +52,13 @@ if hasattr(os, "register_at_fork"):
 #: Returns 22 letters and digits: milliseconds as 11 hex digits, then 65 random bits. Not
 #: guessable from other ids, so that one can be shown to the user whose job it is.
 new_job_id = _ids.next
+
+
+def made_ms(job_id: str) -> int | None:
+    """Milliseconds since 1970 when an id of our own making was made; None for others."""
+    if len(job_id) != _TIME_DIGITS + _RANDOM_DIGITS:
+        return None
+    try:
+        return int(job_id[:_TIME_DIGITS], 16)
+    except ValueError:
+        return None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.event import Event, Lost, Position, Restarted
     from aiostreamq.model.sight import JobInfo
     from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.store.answers import IdWas
 
 C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -50,7 +51,7 @@ class Job(Generic[R_co]):
     queue was closed it raises QueueUnavailable, until the queue is open again.
     """
 
-    __slots__ = ("_home", "_keeps_result", "_ticket", "id")
+    __slots__ = ("_home", "_keeps_result", "_ticket", "id", "is_new")
 
     def __init__(
         self,
@@ -59,11 +60,16 @@ class Job(Generic[R_co]):
         ticket: "Ticket | None" = None,
         *,
         keeps_result: bool = True,
+        is_new: bool | None = None,
     ) -> None:
         self.id = job_id  #: unique in its queue; `queue.job(id)` finds the job from any process
         self._home = home
         self._ticket = ticket
         self._keeps_result = keeps_result
+        #: whether this enqueue made the job: False if its id was taken, and the job is the one
+        #: that has it; None if that is not known: of `queue.job(id)`, and of an id that was taken
+        #: when Redis was asked a second time, as the connection had broken
+        self.is_new = is_new
 
     def __repr__(self) -> str:
         return f"<Job {self.id}>"
@@ -198,9 +204,13 @@ class Job(Generic[R_co]):
         (found,) = await Steering(self._home.sessions.current_for_job().broker).cancel([self.id])
         return self._state_in(found)
 
-    def begin_anew(self, waiter: "Waiter") -> None:
-        """Its id is used for a new job: what was known of an older one does not count."""
-        self._ticket = waiter.new_ticket(self.id)
+    def note_id(self, waiter: "Waiter", id_was: "IdWas") -> None:
+        """Note how the id of the caller's own was found when the job was enqueued."""
+        if id_was:
+            self.is_new = False if id_was.is_certain else None
+        else:
+            # It is used for a new job: what was known of an older one does not count.
+            self._ticket = waiter.new_ticket(self.id)
 
     async def status(self) -> JobState:
         """Return where the job stands now.

@@ -6,18 +6,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from aiostreamq.client.aftermath import enqueued_at, look_at_ended
 from aiostreamq.client.task import name_of
-from aiostreamq.errors import JobError, JobNotFound, UsageError
+from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RESERVED
 from aiostreamq.model.options import DEFAULT_LANE
-from aiostreamq.model.outcome import (
-    UNREADABLE,
-    JobState,
-    Outcome,
-    Unreadable,
-    decode_outcome,
-)
+from aiostreamq.model.outcome import JobState, states_of
 from aiostreamq.model.pause import has_pause
 from aiostreamq.model.sight import JobInfo, call_of, moment, time_of
 from aiostreamq.model.tally import read_recent
@@ -61,7 +56,8 @@ async def list_jobs(
             async for job in jobs:
                 is_early = job.since is not None and job.since < moment(start_ms)
                 if not is_early and (name is None or job.task == name):
-                    yield _with_pause(job, paused, spec_of)
+                    told = replace(job, enqueued_at=enqueued_at(job.id))
+                    yield _with_pause(told, paused, spec_of)
 
 
 def _with_pause(job: JobInfo, paused: Mapping[str, int], spec_of: "SpecOf") -> JobInfo:
@@ -77,11 +73,7 @@ def _with_pause(job: JobInfo, paused: Mapping[str, int], spec_of: "SpecOf") -> J
 def _states(state: "JobState | str | Collection[JobState | str] | None") -> set[JobState]:
     if state is None:
         return set(JobState)
-    told: Collection[JobState | str] = (state,) if isinstance(state, str) else state
-    try:
-        return set(map(JobState, told))
-    except ValueError as error:
-        raise UsageError(f"state={state!r}: use some of {', '.join(JobState)}") from error
+    return set(states_of(state))
 
 
 async def _start_ms(lookout: Lookout, since: "Duration | datetime | None") -> int:
@@ -182,9 +174,10 @@ async def look_at_job(broker: "Broker", job_id: str, spec_of: "SpecOf") -> JobIn
     if found is None:
         raise JobNotFound(job_id=job_id)
     if found.startswith(b"{"):
-        return _of_outcome(job_id, found)
+        return await look_at_ended(broker, job_id, found)
     lookout = Lookout(broker)
     job = await _where_it_is(broker, lookout, job_id, JobState(found.decode()))
+    job = replace(job, enqueued_at=enqueued_at(job_id))
     if job.state not in _WAITING:
         return job
     return _with_pause(job, await lookout.paused(), spec_of)
@@ -212,16 +205,6 @@ async def _where_it_is(broker: "Broker", lookout: Lookout, job_id: str, state: J
             return _of_entry(entry, JobState.QUEUED, lane, time_of(at))
     # Ended without a result, or gone on to something else between two questions.
     return JobInfo(job_id, "", state, None)
-
-
-def _of_outcome(job_id: str, told: bytes) -> JobInfo:
-    try:
-        outcome: Outcome = decode_outcome(told)
-    except Unreadable as error:
-        raise JobError(UNREADABLE, job_id=job_id) from error
-    failure = outcome.failure
-    error = f"{failure.type}: {failure.message}" if failure else ""
-    return JobInfo(job_id, outcome.task, outcome.state, None, error=error)
 
 
 def _of_entry(

@@ -1,6 +1,6 @@
 """Sending jobs."""
 
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.sessions import Sessions
@@ -111,6 +111,21 @@ class Producer:
 
         return Tenure(Session(connector, self._keys, self.lanes, self, self._terms))
 
+    def named(self, name: str) -> Enqueuer[..., object]:
+        """Return what enqueues the task of a name, whether or not it is registered here.
+
+        Options go with it: `queue.named("resize").using(id="a", delay="10s").enqueue(...)`. Of a
+        task that is not registered here arguments are not checked, and `lane`, `retry` and the
+        like are only what is said with `using`.
+
+        Raises:
+            UsageError: It is no name of a task.
+        """
+        task = self.tasks.get(checked_name("task", name))
+        if task is not None:
+            return task
+        return Enqueuer(TaskSpec(name), self, Using(Options()))
+
     @overload
     async def enqueue(
         self, task: StreamEnqueuer[P, C_co], /, *args: P.args, **kwargs: P.kwargs
@@ -129,12 +144,10 @@ class Producer:
         Raises, returns and is cancelled as `Task.enqueue`.
         """
         if isinstance(task, str):
-            task = self.by_name(task)
-        try:
-            bind = task.bind
-        except AttributeError:
-            raise no_task(task) from None
-        call = bind(*args, **kwargs)
+            task = self.named(task)
+        elif not isinstance(cast("object", task), Enqueuer):
+            raise no_task(task)
+        call = task.bind(*args, **kwargs)
         self.session().check_own(call.spec)
         own = Enqueuer[..., object](call.spec, self, call.using)
         return await own.enqueue(*call.args, **call.kwargs)
@@ -363,13 +376,6 @@ class Producer:
         from aiostreamq.client.listing import list_jobs
 
         return list_jobs(self.session, state, task, since, self.spec_of)
-
-    def by_name(self, name: str) -> Enqueuer[..., object]:
-        """Return what enqueues the task of a name, be it known here or not."""
-        task = self.tasks.get(name)
-        if task is not None:
-            return task
-        return Enqueuer(TaskSpec(checked_name("task", name)), self, Using(Options()))
 
     def spec_of(self, name: str) -> TaskSpec | None:
         """What is known here of the task of a name."""

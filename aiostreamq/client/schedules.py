@@ -270,7 +270,7 @@ class Schedules:
         rules: Rules,
     ) -> Declaration:
         if isinstance(call, str):
-            call = self._queue.by_name(call)
+            call = self._queue.named(call)
         if isinstance(call, Enqueuer):
             call = call.bind(*args, **(kwargs or {}))
         elif args or kwargs:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from aiostreamq.client.bulk import check_calls, close_coroutines, unbound_call
 from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.entrance import Entrance, Waiting
 from aiostreamq.client.ids import new_job_id
@@ -20,7 +21,7 @@ from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import Mark, Postponement, Submission
 from aiostreamq.model.envelope import encode_envelope
 from aiostreamq.model.signature import blame
-from aiostreamq.store.answers import Refusals
+from aiostreamq.store.answers import IdWas
 from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
 from aiostreamq.store.durable import DurableBroker
 from aiostreamq.store.schedule import Schedule
@@ -150,14 +151,14 @@ class Session:
         using: "Using",
         args: "Sequence[object]",
         kwargs: "dict[str, object]",
-    ) -> "tuple[Job[object], asyncio.Future[bool]]":
+    ) -> "tuple[Job[object], asyncio.Future[IdWas]]":
         """Enqueue one call, together with all others that come in the same moment.
 
         Returns:
-            The job, and what tells once it is in whether its id was taken.
+            The job, and what tells once it is in how its id was found.
         """
         item, job = self._prepare(spec, using, args, kwargs)
-        future: asyncio.Future[bool] = self.loop.create_future()
+        future: asyncio.Future[IdWas] = self.loop.create_future()
         entrance = self._entrance
         if (durability := using.options.durability) is not None:
             entrance = self._entrance_for(durability)
@@ -177,7 +178,7 @@ class Session:
         refused: UsageError | None = None
         try:
             async for chunk in _chunks(calls, ENQUEUE_LIMIT):
-                if not clock.is_good and any(call.using.needs_time for call in chunk):
+                if not clock.is_good and any(map(_needs_time, chunk)):
                     await clock.refresh(self.enqueue_timeout)
                 prepared, refused = self._prepare_chunk(chunk)
                 if len(under_way) == self._chunks_under_way:
@@ -186,6 +187,7 @@ class Session:
                 under_way.append(asyncio.create_task(putting))
                 jobs += cast("list[Job[R]]", [job for _, job in prepared])
                 if refused is not None:
+                    close_coroutines(calls if isinstance(calls, Sequence) else chunk)
                     break
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
@@ -218,7 +220,7 @@ class Session:
             mark, ticket = Mark.CALLER, self.waiter.new_ticket(job_id, is_announced=True)
         keeps_result = mark is not Mark.NO_RESULT
         make: type[Job[object]] = cast("type[Job[object]]", StreamJob) if spec.is_stream else Job
-        job: Job[object] = make(job_id, self._home, ticket, keeps_result=keeps_result)
+        job: Job[object] = make(job_id, self._home, ticket, keeps_result=keeps_result, is_new=True)
         place = self.broker.place_of(options.lane)
         if using.due is None:
             return (job_id, place, mark, envelope), job
@@ -294,7 +296,7 @@ class Session:
             unbound = cast("object", chunk[len(prepared)])
             if isinstance(unbound, Call):
                 raise
-            return prepared, _unbound(unbound)
+            return prepared, unbound_call(unbound)
         return prepared, None
 
     async def _put_chunk(
@@ -310,7 +312,7 @@ class Session:
             (call.using.options.durability, call.using.due is None)
             for call in chunk[: len(prepared)]
         ]
-        taken: set[int] = set()
+        taken: dict[int, IdWas] = {}
         full: dict[int, Entrance] = {}
         for durability, is_now in dict.fromkeys(ways):
             entrance = self._entrance_for(durability)
@@ -320,26 +322,22 @@ class Session:
                 if is_now:
                     refusals = await entrance.send(cast("list[Submission]", items))
                 else:
-                    found = await entrance.send_later(cast("list[Postponement]", items))
-                    refusals = Refusals(found, set())
+                    refusals = await entrance.send_later(cast("list[Postponement]", items))
             except NotConfirmed as error:
                 ids = tuple(item[0] for item in items)
                 raise NotConfirmed(str(error), job_ids=ids) from error
-            taken.update(places[place] for place in refusals.taken)
+            taken.update((places[place], refusals.id_was(place)) for place in refusals.taken)
             full.update((places[place], entrance) for place in refusals.full)
         for at, (_, job) in enumerate(prepared):
-            if chunk[at].using.id is not None and at not in taken:
-                job.begin_anew(self.waiter)
+            if chunk[at].using.id is not None:
+                job.note_id(self.waiter, taken.get(at, IdWas.FREE))
         if full:
             first = min(full)
             raise full[first].full(cast("Submission", prepared[first][0]), enqueued=before + first)
 
 
-def _unbound(call: object) -> UsageError:
-    return UsageError(
-        f"enqueue_many takes calls, and this is of type {type(call).__name__}: "
-        f"use task.bind(...) with the arguments of each"
-    )
+def _needs_time(call: object) -> bool:
+    return isinstance(call, Call) and call.using.needs_time
 
 
 async def _chunks(
@@ -355,8 +353,7 @@ async def _chunks(
         if chunk:
             yield chunk
         return
-    if not isinstance(cast("object", calls), Iterable):
-        raise _unbound(calls)
+    check_calls(calls)
     source: Iterator[Call[R]] = iter(calls)
     while chunk := list(islice(source, size)):
         yield chunk

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Self, cast
 
+from aiostreamq.client.ids import made_ms
 from aiostreamq.client.task import name_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import expiry_word, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.outcome import JobState
+from aiostreamq.model.outcome import JobState, states_of
 from aiostreamq.store.steering import Steering
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 # Where a job can be that has not ended.
 OPEN = (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
-
-# Hex digits of the time that the ids of our own making begin with, and their length.
-TIME_DIGITS, ID_DIGITS = 11, 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +53,19 @@ class Wanted:
             )
         named = None if task is None else checked_name("task", name_of(task))
         age = 0.0 if older_than is None else seconds("older_than", older_than)
-        states = (state,) if isinstance(state, str) else tuple(OPEN if state is None else state)
+        states = OPEN if state is None else states_of(state, OPEN)
         for one in states:
             if one not in OPEN:
                 raise UsageError(
-                    f"state={str(one)!r}: only jobs that have not ended can be cancelled: "
+                    f"state={one!r}: only jobs that have not ended can be cancelled: "
                     f"{', '.join(OPEN)}"
                 )
-        return cls(named, age, tuple(JobState(one) for one in states))
+        return cls(named, age, states)
 
     def fits(self, found: "Found", now_ms: float) -> bool:
         """Whether a job that was found is meant, as far as its state does not matter."""
         if self.older_than:
-            since = found.since_ms or _made_ms(found.job_id)
+            since = found.since_ms or made_ms(found.job_id)
             if since is None or now_ms - since <= self.older_than * 1000:
                 return False
         return self.task is None or self.task == _task_in(found.envelope)
@@ -109,13 +107,4 @@ def _task_in(envelope: bytes) -> str | None:
     try:
         return decode_envelope(envelope).task
     except Malformed:
-        return None
-
-
-def _made_ms(job_id: str) -> int | None:
-    if len(job_id) != ID_DIGITS:
-        return None
-    try:
-        return int(job_id[:TIME_DIGITS], 16)
-    except ValueError:
         return None

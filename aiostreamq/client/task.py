@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import update_wrapper
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from aiostreamq.errors import UsageError
@@ -25,6 +26,10 @@ P = ParamSpec("P")  # how it is enqueued
 C = ParamSpec("C")  # how it is called: with the context, where it takes one
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)  # what a streaming task yields
+
+
+# What `.using(...)` takes beside the options of the task.
+_OF_JOBS = ("id", "delay", "at", "expires", "deadline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Using:
         words: OptionWords,
     ) -> "Using":
         """Return this with *words* said over it."""
-        options = self.options.with_words(words)
+        options = self.options.with_words(words, _OF_JOBS)
         told = dict(self.told)
         if "timeout" in words:
             told["timeout"] = options.timeout or 0  # 0: none, also where the task has one
@@ -128,9 +133,9 @@ class Enqueuer(Generic[P, R_co]):
         if using.needs_time:
             await session.know_time()
         job, entering = session.put(self.spec, using, args, kwargs)
-        is_taken = await entering
-        if using.id is not None and not is_taken:
-            job.begin_anew(session.waiter)
+        id_was = await entering
+        if using.id is not None:
+            job.note_id(session.waiter, id_was)
         return cast("Job[R_co]", job)
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
@@ -221,8 +226,25 @@ def name_of(task: Enqueuer[..., object] | str) -> str:
 
 def no_task(task: object) -> UsageError:
     """Return what is told of something that is no task: mostly the function of one."""
+    # Not its repr, which may hold arguments.
+    if iscoroutine(task):
+        task.close()  # or Python warns that it was never awaited
+        return UsageError(
+            f"this is a coroutine of {task.__qualname__}, and no task: give the task itself, and "
+            f"its arguments behind it, as in queue.enqueue(task, 1)"
+        )
+    if isinstance(task, Call):
+        name = cast("Call[object]", task).spec.name
+        return UsageError(
+            f"this is a call of task {name!r}, and no task: use queue.enqueue_many([call]), or "
+            f"queue.enqueue({name}, ...) with its arguments"
+        )
+    if callable(task) and not isinstance(task, type):
+        named = f"function {getattr(task, '__name__', type(task).__name__)!r}"
+    else:
+        named = f"this {getattr(task, '__name__', None) or type(task).__name__}"
     return UsageError(
-        f"{task!r} is no task: give what @queue.task has made of its function, or its name"
+        f"{named} is no task: give what @queue.task has made of its function, or its name"
     )
 
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import QueueUnavailable
 from aiostreamq.model.delivery import Submission
+from aiostreamq.store.answers import IdWas, Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from aiostreamq.store.broker import Refusals
-
-Waiting = tuple[Submission, "asyncio.Future[bool]"]
+Waiting = tuple[Submission, "asyncio.Future[IdWas]"]
 
 # Seconds between two tries while there is no room: what room is left unused, and
 # how often an idle producer asks.
@@ -54,17 +53,18 @@ class Turnstile:
         if lane not in self._running:
             self._running[lane] = asyncio.create_task(self._run(lane, queue))
 
-    async def put(self, items: "Sequence[Submission]") -> set[int]:
-        """Take jobs in and wait until all are; returns the places (from 0) of ids taken.
+    async def put(self, items: "Sequence[Submission]") -> Refusals:
+        """Take jobs in and wait until all are.
 
         Cancelling is safe: those that still wait are not put in.
         """
         loop = asyncio.get_running_loop()
-        futures = [loop.create_future() for _ in items]
+        futures: list[asyncio.Future[IdWas]] = [loop.create_future() for _ in items]
         for waiting in zip(items, futures, strict=True):
             self.add(waiting)
         found = await asyncio.gather(*futures)
-        return {place for place, is_taken in enumerate(found) if is_taken}
+        taken = {place for place, id_was in enumerate(found) if id_was}
+        return Refusals(taken, set(), IdWas.DOUBTFUL not in found)
 
     async def join(self) -> None:
         """Send what there is once more, and give up what finds no room then."""
@@ -104,7 +104,7 @@ class Turnstile:
             return []
         for place, (_, future) in enumerate(batch):
             if place not in refusals.full and not future.done():
-                future.set_result(place in refusals.taken)
+                future.set_result(refusals.id_was(place))
         return [batch[place] for place in sorted(refusals.full)]
 
     async def _rest(self, pause: float) -> None:

@@ -9,8 +9,11 @@ from aiostreamq.errors import UsageError
 #: Seconds, "250ms", "10s", "5m", "2h", "1d", or a timedelta.
 Duration = float | int | str | timedelta
 
-# Larger ints are no floats any more.
-LARGEST = 2**1000
+# Seconds, some three hundred years. Redis and the event loop count longer times wrongly.
+LONGEST = 10.0**10
+
+# Characters of a value that an error repeats.
+_LONGEST_SHOWN = 60
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WRITTEN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
@@ -30,18 +33,32 @@ def seconds(option: str, value: Duration) -> float:
         case float():
             found = value
         case int():
-            found = float(value) if value < LARGEST else -1.0
+            # The largest ints are no floats.
+            found = float(min(value, 2 * int(LONGEST)))
         case str():
             written = _WRITTEN.fullmatch(value)
             found = float(written[1]) * _SECONDS[written[2]] if written else -1.0
         case _:  # of callers without a type checker
             found = -1.0
+    if isfinite(found) and found > LONGEST:
+        raise UsageError(
+            f"{option}={_shown(value)} is no length of time to wait for: it is over three "
+            f"hundred years"
+        )
     if not isfinite(found) or found < 0:
         raise UsageError(
-            f"{option}={value!r} is no length of time: give seconds, a timedelta, "
+            f"{option}={_shown(value)} is no length of time: give seconds, a timedelta, "
             f"or a string such as '10s', '5m', '2h'"
         )
     return found
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def due_word(delay: Duration | None, at: datetime | None) -> str | None:
@@ -82,7 +99,7 @@ def moment_ms(option: str, at: datetime) -> int:
     """Return *at* in milliseconds since 1970; *option* names it in the error."""
     if not isinstance(at, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(
-            f"{option}={at!r} is no moment: give a datetime with a time zone; "
+            f"{option}={_shown(at)} is no moment: give a datetime with a time zone; "
             f"delay= takes a length of time"
         )
     if at.tzinfo is None:

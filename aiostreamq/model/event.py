@@ -124,7 +124,8 @@ class Position:
         """
         self.number = self.seq = 0  #: the delivery and the event that were read last
         if after is not None:
-            if (found := _ID.fullmatch(after)) is None:
+            is_text = isinstance(after, str)  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not is_text or (found := _ID.fullmatch(after)) is None:
                 raise UsageError(f"{after!r} is no id of an event: pass on the `id` of one")
             self.number, self.seq = int(found[1]), int(found[2])
 

@@ -30,7 +30,7 @@ def checked_name(kind: str, name: str) -> str:
     if not is_text or not _NAME.fullmatch(name):
         raise UsageError(
             f"{kind} name {name!r} is not usable: "
-            f"use 1 to 128 letters, digits, '_', '.', ':' or '-'"
+            f"use a string of 1 to 128 letters, digits, '_', '.', ':' or '-'"
         )
     return name
 

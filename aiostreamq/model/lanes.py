@@ -23,7 +23,9 @@ def checked_lanes(lanes: Iterable[str] | Mapping[str, int], *, strict: bool) -> 
     if isinstance(lanes, Mapping):
         weights = dict(cast("Mapping[str, int]", lanes))
     else:
-        weights = dict.fromkeys(lanes, 1)
+        weights = dict.fromkeys(_names(lanes), 1)
+    if type(strict) is not bool:
+        raise UsageError(f"strict={strict!r}: use True or False")
     if not weights:
         raise UsageError("lanes=[] leaves a queue that no worker reads: name at least one")
     for name, weight in weights.items():
@@ -41,13 +43,23 @@ def served(weights: Mapping[str, int], names: Iterable[str] | None) -> dict[str,
     """
     if names is None:
         return dict(weights)
-    chosen = dict.fromkeys(names)
+    chosen = dict.fromkeys(_names(names))
     if not chosen:
         raise UsageError("lanes=[] leaves the worker nothing to serve; leave it out for all lanes")
     for name in chosen:
         if name not in weights:
             raise UsageError(f"the queue has no lane {name!r}: it has {', '.join(weights)}")
     return {name: weights[name] for name in chosen}
+
+
+def _names(lanes: object) -> list[str]:
+    """The lanes that are named, in their order."""
+    if isinstance(lanes, str | bytes):
+        name = lanes if isinstance(lanes, str) else lanes.decode(errors="replace")
+        raise UsageError(f"lanes={lanes!r} is a single name: write lanes=[{name!r}]")
+    if not isinstance(lanes, Iterable):
+        raise UsageError(f"lanes={lanes!r} is no list of names: write lanes=['high', 'low']")
+    return [checked_lane(name) for name in cast("Iterable[str]", lanes)]
 
 
 class Turns:

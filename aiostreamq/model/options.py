@@ -30,6 +30,21 @@ class OptionWords(TypedDict, total=False):
     durability: Durability
 
 
+# What `@queue.task(...)` takes beside the options of its jobs.
+_OF_TASKS = ("name", "executor")
+
+# What other queues call an option, and its name here.
+_ELSEWHERE = {
+    **dict.fromkeys(("countdown", "defer_by", "after"), "delay"),
+    **dict.fromkeys(("eta", "defer_until", "run_at", "scheduled"), "at"),
+    **dict.fromkeys(("job_id", "task_id", "key"), "id"),
+    **dict.fromkeys(("queue", "queue_name", "priority"), "lane"),
+    **dict.fromkeys(("retries", "max_retries", "max_tries", "attempts"), "retry"),
+    **dict.fromkeys(("ttl", "keep_result"), "result_ttl"),
+    **dict.fromkeys(("time_limit", "job_timeout"), "timeout"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The settled options of a task."""
@@ -40,18 +55,17 @@ class Options:
     retry: Retries = ()  #: when a failed run is followed by another
     durability: Durability | None = None  #: what enqueueing waits for; None is what the queue says
 
-    def with_words(self, words: OptionWords) -> "Options":
+    def with_words(self, words: OptionWords, beside: Sequence[str] = _OF_TASKS) -> "Options":
         """Return these options with *words* said over them.
+
+        *beside* are the other options that the call takes, to be named in an error.
 
         Raises:
             UsageError: A word is no option, or has a value that cannot be meant.
         """
         # Callers without a type checker may say anything: a `dealy` must not run at once.
         if unknown := words.keys() - OptionWords.__annotations__.keys():
-            raise UsageError(
-                f"there is no option {min(unknown)!r}: "
-                f"use one of {', '.join(OptionWords.__annotations__)}"
-            )
+            raise _no_option(min(unknown), [*beside, *OptionWords.__annotations__])
         changed = self
         if "timeout" in words:
             changed = replace(changed, timeout=_timeout(words["timeout"]))
@@ -64,6 +78,15 @@ class Options:
         if "durability" in words:
             changed = replace(changed, durability=checked_durability(words["durability"]))
         return changed
+
+
+def _no_option(word: str, known: Sequence[str]) -> UsageError:
+    from difflib import get_close_matches  # only needed here
+
+    close = [_ELSEWHERE[word]] if _ELSEWHERE.get(word) in known else []
+    close = close or get_close_matches(word, known, 1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return UsageError(f"there is no option {word!r}: {meant}use one of {', '.join(known)}")
 
 
 def _timeout(value: Duration | None) -> float | None:
@@ -97,6 +120,6 @@ def checked_job_id(job_id: str) -> str:
     if not (is_text and 0 < len(job_id) <= 256 and job_id.isprintable() and " " not in job_id):
         raise UsageError(
             f"job id {job_id!r} is not usable: use a string of 1 to 256 printable characters "
-            f"without spaces"
+            f"without spaces" + ("" if is_text else ", as in str(id)")
         )
     return job_id

@@ -13,9 +13,10 @@ may be such a worker, and `worker` says who was first:
     {"state": "done", "n": 2, "task": "size", "value": 42, "worker": "web1-9f2c4e1a"}
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import assert_never, cast
 
 import orjson
 
@@ -27,6 +28,7 @@ from aiostreamq.errors import (
     JobExpired,
     JobFailed,
     JobTimeout,
+    UsageError,
 )
 
 # The words of a reason may come from what a stranger wrote.
@@ -53,6 +55,21 @@ class JobState(StrEnum):
     TIMED_OUT = "timed_out"  #: ended by its timeout
     CANCELLED = "cancelled"  #: ended by a request
     DEAD = "dead"  #: given up: it is among the dead letters
+
+
+def states_of(told: object, known: Iterable[JobState] = JobState) -> tuple[JobState, ...]:
+    """Read a state, or several, as users give them; an error names those that are *known*.
+
+    Raises:
+        UsageError: One of them is no state.
+    """
+    several: Iterable[object] = (told,)
+    if isinstance(told, Iterable) and not isinstance(told, str):
+        several = cast("Iterable[object]", told)
+    try:
+        return tuple(map(JobState, several))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"state={told!r}: use some of {', '.join(known)}") from error
 
 
 _NO_END = {JobState.QUEUED, JobState.RUNNING, JobState.PARKED, JobState.DELAYED}

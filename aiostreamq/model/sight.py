@@ -125,9 +125,16 @@ class JobInfo:
     delivery: int = 0
     ran: float | None = None  #: seconds that it ran, about, of one that ended
     error: str = ""  #: type and message of what it ended with
-    args: list[object] | None = None  #: as plain JSON; None once it has ended
+    #: as plain JSON; None once it has ended, unless a dead letter has them
+    args: list[object] | None = None
     kwargs: dict[str, object] | None = None
     is_paused: bool = False  #: it waits, and its task or its lane is paused
+    enqueued_at: datetime | None = None  #: by the producer's clock; None if the id is the caller's
+    # Only of `job.info()`:
+    traceback: str = ""  #: of the task's own frames, if it failed
+    started_at: datetime | None = None  #: when its last run began, about, of one that ended lately
+    ended_at: datetime | None = None  #: of one that ended lately, or has a dead letter
+    dead_letter: str = ""  #: id of its dead letter, for `queue.dead`; empty if there is none
 
 
 def moment(ms: float) -> datetime:

@@ -18,8 +18,10 @@ class Terms:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        if self.max_payload < 1:
-            raise UsageError(f"max_payload={self.max_payload} bytes lets nothing through")
+        if type(self.max_payload) is not int or self.max_payload < 1:
+            raise UsageError(
+                f"max_payload={self.max_payload!r}: use a whole number of bytes from 1 on"
+            )
 
 
 def checked_max_length(max_length: int | None) -> int:
@@ -35,7 +37,7 @@ def checked_max_length(max_length: int | None) -> int:
 
 def checked_when_full(word: str, max_length: int) -> bool:
     """Return whether calls wait for room, or raise UsageError for what is no answer to that."""
-    if word not in {"raise", "wait"}:
+    if word not in ("raise", "wait"):  # no set: it may be anything
         raise UsageError(f"when_full={word!r} is not known: use 'raise' or 'wait'")
     if word == "wait" and not max_length:
         raise UsageError("when_full='wait' needs Queue(max_length=...), or no lane is ever full")

@@ -31,13 +31,13 @@ _URL_PACKAGES = {"pydantic", "pydantic_core"}
 
 # What is given instead, by package and class; the first that fits is told.
 _INSTEAD = (
+    (r"fakeredis\..*", "write memory:// for a queue in memory"),
     (r"pydantic.*\.Secret\w*", "give its value: secret.get_secret_value()"),
     (r"redis\.asyncio\.cluster\..*|redis\.cluster\..*", "Redis Cluster is not supported yet"),
     (r"redis\.asyncio\.sentinel\.Sentinel", "give it sentinel.master_for('name')"),
     (r"redis\.sentinel\..*", "use redis.asyncio.Sentinel(...).master_for('name')"),
     (r"redis\.connection\..*Pool", "it blocks: use redis.asyncio.ConnectionPool, or the URL"),
     (r"redis\.client\..*", "it blocks: use redis.asyncio.Redis, or the URL"),
-    (r"fakeredis\..*", "write memory:// for a queue in memory"),
     (r"builtins\.bytes", "decode it: url.decode()"),
     (r"pathlib\..*", "write f'unix://{path}' for a socket"),
     (r"builtins\.dict", "write the URL, or redis.asyncio.Redis(**options)"),

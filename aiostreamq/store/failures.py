@@ -142,7 +142,7 @@ def right_missing(error: Exception) -> str:
     told = str(error)
     if command := _COMMAND.search(told):
         return f"+{command[1]}"
-    return "~aiostreamq:*" if _KEYS.search(told) else "the commands that scripts run"
+    return "~aiostreamq:*" if _KEYS.search(told) else "the command that ACL LOG names"
 
 
 def _advice_on_right(error: Exception) -> str:

@@ -142,6 +142,10 @@ class Lookout:
                 return
             start = f"({page[-1].entry}"
 
+    def recent(self) -> "AsyncGenerator[Fields, None]":
+        """Give what ended lately, the newest first."""
+        return self.entries(self._keys.recent, "0", newest_first=True)
+
     async def waiting(self, stream: str) -> "AsyncGenerator[Fields, None]":
         """Give the entries of a stream that no worker has been sent, oldest first.
 

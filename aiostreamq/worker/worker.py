@@ -104,6 +104,7 @@ class Worker:
         Raises:
             UsageError: A number or the name cannot be meant.
         """
+        _check_queue(queue)
         _check_count("concurrency", concurrency)
         _check_count("threads", threads)
         _check_count("processes", processes)
@@ -321,6 +322,17 @@ class Worker:
 
     def _new_name(self) -> str:
         return f"{self._called}-{secrets.token_hex(4)}"
+
+
+def _check_queue(queue: object) -> None:
+    if isinstance(queue, Producer):
+        return
+    if isinstance(queue, str):  # not shown: it may hold a password
+        raise UsageError("a Worker takes the Queue, and this is a string: Worker(Queue(url))")
+    what = f"the class {queue.__name__}" if isinstance(queue, type) else type(queue).__name__
+    raise UsageError(
+        f"a Worker takes the Queue whose tasks it runs, and this is {what}: write Worker(queue)"
+    )
 
 
 def _check_count(option: str, count: int) -> None:

@@ -44,7 +44,7 @@ async def servers(redis_url: str) -> AsyncIterator[list[httpx.AsyncClient]]:
 
 async def begin(client: httpx.AsyncClient, **order: object) -> str:
     """Order a story; returns where to listen."""
-    answer = await client.post("/stories", json={"topic": "a fox", **order})
+    answer = await client.post("/stories", json={"topic": "a fox"} | order)
     assert answer.status_code == 202
     path: str = answer.json()["events"]
     return path
@@ -105,6 +105,15 @@ async def test_it_streams(servers: list[httpx.AsyncClient], redis_url: str) -> N
     rest = await listen(servers[1], path, first[-1]["id"])
     assert words(first) == ["Once"]
     assert len(words(rest)) == 19
+
+
+async def test_a_job_that_fails(servers: list[httpx.AsyncClient]) -> None:
+    """What came before is there, then why it failed; the response ends as others do."""
+    path = await begin(servers[0], topic="")
+    for _ in range(2):  # while it runs, and after its end
+        told = await listen(servers[0], path, None)
+        assert words(told) == ["Once"]
+        assert told[-1] == {"event": "failed", "data": "ValueError: a story needs a topic"}
 
 
 async def test_what_cannot_be_followed(servers: list[httpx.AsyncClient]) -> None:

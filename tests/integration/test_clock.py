@@ -20,17 +20,17 @@ Enqueue = Callable[[Queue], Awaitable[Job[object]]]
 
 async def with_expiry(queue: Queue) -> Job[object]:
     """Enqueue a job that must be started soon."""
-    return await queue.by_name("one").using(expires=SOON).enqueue()
+    return await queue.named("one").using(expires=SOON).enqueue()
 
 
 async def with_deadline(queue: Queue) -> Job[object]:
     """Enqueue a job that must have ended soon."""
-    return await queue.by_name("one").using(deadline=SOON).enqueue()
+    return await queue.named("one").using(deadline=SOON).enqueue()
 
 
 async def in_bulk(queue: Queue) -> Job[object]:
     """Enqueue it behind a plain one."""
-    one = queue.by_name("one")
+    one = queue.named("one")
     return (await queue.enqueue_many([one.bind(), one.using(expires=SOON).bind()]))[1]
 
 
@@ -110,7 +110,7 @@ async def test_asked_only_where_it_matters(
         await in_bulk(queue)
         monkeypatch.setattr(clock, "GOOD_MS", 0)
         await queue.enqueue("one")
-        await queue.enqueue_many([queue.by_name("one").bind()])
+        await queue.enqueue_many([queue.named("one").bind()])
         assert await times_asked(client) == before
 
 

@@ -146,8 +146,9 @@ async def test_many_without_a_list(queue: Queue) -> None:
     async def note(number: int) -> None:
         """Is not run."""
 
-    for wrong in (note, note.bind(1)):
-        with pytest.raises(UsageError, match=r"use task\.bind\(\.\.\.\)"):
+    told = [(note, r"use task\.bind\(\.\.\.\)"), (note.bind(1), "put it in a list")]
+    for wrong, what in told:
+        with pytest.raises(UsageError, match=what):
             await queue.enqueue_many(cast("list[Call[None]]", wrong))
 
 
@@ -364,7 +365,7 @@ async def test_task_of_another_queue(store_url: str, queue: Queue, way: str) -> 
 async def test_by_name_of_another_queue(store_url: str, queue: Queue) -> None:
     """What is known by its name alone goes to the queue that is asked to take it."""
     async with Queue(store_url, name="other") as other:
-        named = other.by_name("somewhere")
+        named = other.named("somewhere")
         one = await queue.enqueue(named, 1)
         [many] = await queue.enqueue_many([named.bind(1)])
         for job in (one, many):

@@ -85,7 +85,7 @@ async def test_children_get_to_run(queue: Queue, make: Make, parents: int) -> No
         return number
 
     make(queue)
-    jobs = await queue.enqueue_many(queue.by_name("parent").bind(n) for n in range(parents))
+    jobs = await queue.enqueue_many(queue.named("parent").bind(n) for n in range(parents))
     async with Worker(queue, concurrency=2, threads=2, shutdown_timeout=1):
         ends = [await job.result(timeout=PATIENCE) for job in jobs]
     assert ends == [2 * n for n in range(parents)]

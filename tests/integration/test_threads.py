@@ -79,7 +79,7 @@ def fill(queue: Queue, gate: Gate) -> None:
 
 async def enqueue(queue: Queue, task: str, count: int) -> list[Job[object]]:
     """Enqueue calls with numbers from 0 on."""
-    return await queue.enqueue_many(queue.by_name(task).bind(n) for n in range(count))
+    return await queue.enqueue_many(queue.named(task).bind(n) for n in range(count))
 
 
 async def results(jobs: list[Job[object]]) -> list[object]:
@@ -252,7 +252,7 @@ async def test_expires_while_it_waits(queue: Queue, gate: Gate) -> None:
     async with Worker(queue, threads=1):
         await enqueue(queue, "occupy", 1)
         await wait_until(lambda: gate.begun, "the thread to be taken")
-        quick = queue.by_name("quick")
+        quick = queue.named("quick")
         jobs = [
             await quick.using(expires=0.2).enqueue(1),
             await quick.using(deadline=0.2).enqueue(2),

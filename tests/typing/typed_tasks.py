@@ -320,6 +320,12 @@ async def through_the_queue() -> None:
     assert_type(await queue.enqueue(audit, "ada"), Job[list[str]])
     assert_type(await queue.enqueue(size.using(id="7"), "a"), Job[int])
     assert_type(await queue.enqueue("size", "a", anything=1), Job[object])
+    named = queue.named("size").using(id="a", delay="1s")
+    assert_type(await named.enqueue("a", anything=1), Job[object])
+    assert_type(await queue.enqueue_many([named.bind(1)]), list[Job[object]])
+    assert_type((await named.enqueue()).is_new, bool | None)
+    queue.named(1)  # pyright: ignore[reportArgumentType]
+    queue.named("size").using(dely=1)  # pyright: ignore[reportCallIssue]
     await queue.enqueue(size, 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq import UsageError
-from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.duration import LONGEST, Duration, seconds
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def test_every_way_to_write_it(written: Duration, meant: float) -> None:
     assert seconds("timeout", written) == pytest.approx(meant)
 
 
-@given(st.floats(min_value=0, allow_nan=False, allow_infinity=False))
+@given(st.floats(min_value=0, max_value=LONGEST))
 def test_seconds_stay_as_they_are(given_seconds: float) -> None:
     """No number of seconds is changed."""
     assert seconds("timeout", given_seconds) == given_seconds
 
 
-@given(st.integers(0, 10**6), st.sampled_from(["ms", "s", "m", "h", "d"]))
+@given(st.integers(0, 10**5), st.sampled_from(["ms", "s", "m", "h", "d"]))
 def test_units(count: int, unit: str) -> None:
     """A written duration is its number times its unit."""
     one = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
@@ -51,6 +51,10 @@ def test_units(count: int, unit: str) -> None:
         float("nan"),
         float("inf"),
         10**400,
+        10**5000,
+        1e308,
+        LONGEST * 1.01,
+        timedelta.max,
         True,
         "",
         "10",
@@ -62,7 +66,7 @@ def test_units(count: int, unit: str) -> None:
         timedelta(seconds=-1),
         *(None, b"10s", [10], datetime(2026, 1, 1, tzinfo=UTC)),
     ],
-    ids=lambda value: repr(value)[:20],
+    ids=lambda value: str(type(value).__name__),
 )
 def test_what_is_no_length_of_time(nonsense: Any) -> None:
     """It is refused, and the option and the value are named."""

@@ -1,0 +1,128 @@
+"""What is known of a job that has ended: its outcome, and what Redis keeps beside it.
+
+A job that ended leaves no timeline. When it ended is told by the lists of what ended lately, as
+long as it is among those; one that failed has left a dead letter, with its last run.
+"""
+
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiostreamq.client.ids import made_ms
+from aiostreamq.errors import JobError
+from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
+from aiostreamq.model.sight import JobInfo, moment, time_of
+from aiostreamq.model.tally import read_recent
+from aiostreamq.store.graveyard import Graveyard, Span
+from aiostreamq.store.lookout import Lookout
+
+if TYPE_CHECKING:
+    from aiostreamq.model.letter import DeadLetter
+    from aiostreamq.store.broker import Broker
+
+# How much later than the letter a worker may have told that the job ended.
+COUNTED_WITHIN = timedelta(minutes=1)
+
+# How many letters are looked through for one whose time is not known.
+MOST_LETTERS = 10_000
+
+# The ids of our own making begin with a time, and others may look like them: no job is from
+# before 2017, or from after 2100.
+_TIMES_MS = range(1_500_000_000_000, 4_100_000_000_000)
+
+# After these there is no letter.
+_WELL = {JobState.DONE, JobState.CANCELLED, JobState.DROPPED, JobState.EXPIRED}
+
+
+class _End(NamedTuple):
+    at: datetime
+    ran: float | None  #: seconds, about
+
+
+async def look_at_ended(broker: "Broker", job_id: str, told: bytes) -> JobInfo:
+    """What is known of a job whose outcome is *told*.
+
+    Raises:
+        JobError: The outcome can not be read here.
+    """
+    try:
+        outcome: Outcome = decode_outcome(told)
+    except Unreadable as error:
+        raise JobError(UNREADABLE, job_id=job_id) from error
+    end = await _end_of(Lookout(broker), job_id)
+    letter = None
+    if outcome.state not in _WELL:
+        letter = await _letter_of(Graveyard(broker), job_id, end and end.at)
+    return _joined(job_id, outcome, end, letter)
+
+
+def _joined(
+    job_id: str, outcome: Outcome, end: _End | None, letter: "DeadLetter | None"
+) -> JobInfo:
+    failure = outcome.failure
+    ended_at = end.at if end else None
+    info = JobInfo(
+        job_id,
+        outcome.task,
+        outcome.state,
+        ended_at,
+        ran=end.ran if end else None,
+        error=f"{failure.type}: {failure.message}" if failure else "",
+        traceback=failure.traceback if failure else "",
+        enqueued_at=enqueued_at(job_id),
+        ended_at=ended_at,
+    )
+    if letter is not None:
+        info = replace(
+            info,
+            since=letter.died_at,
+            ended_at=letter.died_at,
+            lane=letter.lane,
+            worker=letter.worker,
+            attempt=letter.attempt,
+            delivery=letter.deliveries,
+            args=letter.args,
+            kwargs=None if letter.args is None else letter.kwargs,
+            dead_letter=letter.id,
+        )
+    if info.ended_at is not None and info.ran is not None:
+        info = replace(info, started_at=info.ended_at - timedelta(seconds=info.ran))
+    return info
+
+
+def enqueued_at(job_id: str) -> datetime | None:
+    """When a job was enqueued, as its id tells; None if it is one of the caller's own."""
+    at_ms = made_ms(job_id)
+    return moment(at_ms) if at_ms is not None and at_ms in _TIMES_MS else None
+
+
+async def _end_of(lookout: Lookout, job_id: str) -> _End | None:
+    """When a job ended, and how long it ran, if it is among those that ended lately."""
+    async with aclosing(lookout.recent()) as entries:
+        async for entry in entries:
+            # Read only if it is worth it: an entry may name hundreds of jobs.
+            if job_id.encode() not in entry.fields.get(b"ids", b""):
+                continue
+            for ended in read_recent(entry.fields):
+                if ended.id == job_id:
+                    return _End(time_of(entry.entry), ended.ran)
+    return None
+
+
+async def _letter_of(
+    graveyard: Graveyard, job_id: str, ended_at: datetime | None
+) -> "DeadLetter | None":
+    span, looked_at = Span(), 0
+    if ended_at is not None:
+        around = (ended_at - COUNTED_WITHIN, ended_at + COUNTED_WITHIN)
+        span = Span(*(str(int(at.timestamp() * 1000)) for at in around))
+    async with aclosing(graveyard.newest_first(span)) as pages:
+        async for page in pages:
+            for letter in page:
+                if letter.job_id == job_id:
+                    return letter
+            looked_at += len(page)
+            if looked_at >= MOST_LETTERS:
+                break
+    return None
