@@ -58,7 +58,7 @@ COROUTINE_FUNCTIONS: dict[str, Callable[..., object]] = {
     "enqueue of a def": note_in_thread.enqueue,
     "enqueue of a stream": stream.enqueue,
     "enqueue with options": note.using(delay=1).enqueue,
-    "enqueue by name": plain.by_name("unknown").enqueue,
+    "enqueue by name": plain.named("unknown").enqueue,
     "partial of enqueue": functools.partial(note.enqueue, 1),
     "queue.enqueue": plain.enqueue,
     "queue.enqueue_many": plain.enqueue_many,
