@@ -11,6 +11,7 @@ from aiostreamq.client.context import moment
 from aiostreamq.client.schedule import Schedule
 from aiostreamq.model.cron import DAY_MS, ClockChange, Cron, changes
 from aiostreamq.model.grammar import counted
+from aiostreamq.model.masking import masked
 from aiostreamq.model.schedule import Definition
 from aiostreamq.model.visible import ascii_json, visible
 
@@ -66,7 +67,7 @@ def _state(schedule: Schedule) -> str:
 def as_page(schedule: Schedule) -> str:
     """Return all about a schedule, a line each."""
     definition = schedule.definition
-    call = orjson.loads(definition.envelope)
+    call = orjson.loads(masked(definition.envelope.encode()))
     told = {
         "name": schedule.name,
         "task": schedule.task,

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.producer import Producer
     from aiostreamq.client.task import Enqueuer
-    from aiostreamq.model.spec import TaskSpec
 
 logger = get_logger("aiostreamq.dead")
 
@@ -132,6 +131,8 @@ class DeadLetters:
             *ids: Of letters or of their jobs.
             everything: All letters are meant.
             args: Other positional arguments, for one id; None leaves those of the job.
+                Values, or their JSON as `show` has it: a mask in the place of a secret
+                stands for that secret.
             kwargs: Other keyword arguments, likewise.
             rate: Jobs per second at most; None is at once.
             **which: Filters as for `list`, in place of ids.
@@ -282,9 +283,11 @@ class DeadLetters:
     ) -> Revival:
         broker, task = self._queue.session().broker, self._queue.tasks.get(letter.task)
         spec = None if task is None else task.spec
-        envelope = write_replay(letter, args, kwargs)
+        signature = None if spec is None else spec.signature
+        write = None if signature is None else signature.write_stored
+        envelope = write_replay(letter, args, kwargs, write)
         if args is not None or kwargs is not None:
-            self._check(letter, envelope, spec)
+            self._check(letter, envelope)
         lane = lane_to_replay_in(letter, broker.lanes, spec and spec.options.lane)
         keeps = keeps_result(letter, spec and spec.options.result_ttl)
         return Revival(
@@ -296,8 +299,8 @@ class DeadLetters:
             write_history(letter),
         )
 
-    def _check(self, letter: DeadLetter, envelope: bytes, spec: "TaskSpec | None") -> None:
-        """Refuse arguments with which the job could not run."""
+    def _check(self, letter: DeadLetter, envelope: bytes) -> None:
+        """Refuse a call with which the job could not run."""
         try:
             call = decode_envelope(envelope)
         except Malformed as error:
@@ -311,8 +314,6 @@ class DeadLetters:
                 f"task {call.task!r}: a payload of {len(envelope):,} bytes is over the limit of "
                 f"{most:,}: send a reference to the data, or raise Queue(max_payload=)"
             )
-        if spec is not None and spec.signature is not None:
-            spec.signature.check_stored(call.args, call.kwargs)
 
     async def _replay(self, revivals: Sequence[Revival]) -> int:
         answers = await self._graveyard().replay(revivals)

@@ -10,6 +10,7 @@ from aiostreamq.client.schedule import Schedule, definition_of, read_all, schedu
 from aiostreamq.client.task import Call, Enqueuer, no_task
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
+from aiostreamq.model.call import write_call
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.envelope import bounded
 from aiostreamq.model.keys import checked_name
@@ -284,8 +285,7 @@ class Schedules:
             raise UsageError("expires= of a schedule is a length of time, such as '10m'")
         for option, word in (("expires", using.expires), ("deadline", using.deadline)):
             length_ms(option, (_length(word) or 0) / 1000)
-        if call.spec.signature is not None:
-            call.spec.signature.write_arguments(call.args, call.kwargs)
+        write_call(call.spec, call.args, call.kwargs, {})  # refused here, and not by the worker
         return Declaration(call, timing_of(cron, every, tz, rules.start), rules)
 
     def _definition(self, declaration: Declaration) -> Definition:

@@ -18,9 +18,8 @@ from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.task import Call
 from aiostreamq.client.waiter import Waiter
 from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
+from aiostreamq.model.call import write_call
 from aiostreamq.model.delivery import Mark, Postponement, Submission
-from aiostreamq.model.envelope import encode_envelope
-from aiostreamq.model.signature import blame
 from aiostreamq.store.answers import IdWas
 from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
 from aiostreamq.store.durable import DurableBroker
@@ -239,16 +238,7 @@ class Session:
             UsageError: The task cannot be called so.
             PayloadError: An argument cannot travel, or all together are too long.
         """
-        signature = spec.signature
-        written = (args, kwargs)
-        if signature is not None:
-            written = signature.write_arguments(args, kwargs)
-        try:
-            envelope = encode_envelope(spec.head, *written, told)
-        except PayloadError as error:
-            named = signature.name_of if signature is not None else str
-            reason = blame(*written, named)
-            raise PayloadError(f"task {spec.name!r}, {reason}") from error
+        envelope = write_call(spec, args, kwargs, told)
         if len(envelope) > self._max_payload:
             raise PayloadError(
                 f"task {spec.name!r}: a payload of {len(envelope):,} bytes is over the limit of "

@@ -1,31 +1,44 @@
-"""Which annotations are plain JSON, and how values of the others are restored.
+"""What an annotation says of its values: whether plain JSON is enough for them."""
 
-Nothing is done for a task whose annotations are all plain. For the others
-pydantic reads and writes the values, if it is installed.
-"""
-
+import re
 import types
+from collections import abc
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
+    LiteralString,
+    Never,
+    NewType,
+    NoReturn,
+    NotRequired,
+    ParamSpecArgs,
+    ParamSpecKwargs,
+    Required,
     TypeVar,
     Union,
+    Unpack,
     cast,
     get_args,
     get_origin,
+    get_type_hints,
 )
 
-import orjson
+_SCALARS = frozenset({str, int, float, bool, type(None), None, LiteralString, NoReturn, Never})
+#: what can be gone over, and promises no more: it is carried as a list
+_ITERABLES = frozenset({abc.Iterable, abc.Collection, abc.Container, abc.Reversible})
+_LISTS = frozenset({list, abc.Sequence, abc.MutableSequence, *_ITERABLES})
+_DICTS = frozenset({dict, abc.Mapping, abc.MutableMapping})
+# These say nothing of what is in their values.
+_OPEN = frozenset({object, Any, *_LISTS, *_DICTS})
+_OPEN_KINDS = TypeVar | ParamSpecArgs | ParamSpecKwargs | str
 
-from aiostreamq.errors import PayloadError, UsageError
-from aiostreamq.model.wire import refuse_lossy
+# Names of modules, but not in a string.
+_MODULES = re.compile(r"""(?<!['"\w.])(?:\w+\.)+(?=[A-Za-z_]\w*(?![\w.]*['"]))""")
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_PLAIN = frozenset({str, int, float, bool, type(None), list, dict, object, Any, None})
+_LITERALS = frozenset({str, int, bool, type(None)})
+# Whose marks in Annotated[...] check or change values; those of others are for people.
+_CHECKERS = frozenset({"annotated_types", "pydantic", "pydantic_core"})
 
 
 def is_plain(annotation: object) -> bool:
@@ -34,93 +47,129 @@ def is_plain(annotation: object) -> bool:
     >>> is_plain(dict[str, list[int]]), is_plain(set[int])
     (True, False)
     """
-    if _is_hashable_plain(annotation) or isinstance(annotation, TypeVar | str):
+    return _is_plain(annotation, frozenset())
+
+
+def is_open(annotation: object) -> bool:
+    """Whether a plain annotation leaves unsaid of some values what they are.
+
+    >>> is_open(list[int]), is_open(dict[str, Any])
+    (False, True)
+    """
+    return _is_open(annotation, frozenset())
+
+
+def depth_of(annotation: object) -> int:
+    """How deep the lists and dicts of a plain annotation are.
+
+    >>> depth_of(int), depth_of(list[dict[str, int]] | None)
+    (0, 2)
+    """
+    return _depth_of(annotation, frozenset())
+
+
+def carrier_of(annotation: object) -> object:
+    """Return an annotation of values that are the same, and that can be restored.
+
+    >>> carrier_of(abc.Iterable[bytes])
+    list[bytes]
+    """
+    inner = tuple(map(carrier_of, get_args(annotation)))
+    origin = get_origin(annotation)
+    if origin in _ITERABLES:
+        return types.GenericAlias(list, inner)
+    if origin is Union or origin is types.UnionType:
+        return Union[inner]  # noqa: UP007  # made at run time
+    return annotation
+
+
+def told(annotation: object) -> str:
+    """Return an annotation as people write it.
+
+    >>> told(int), told(list[abc.Sized]), told(Annotated[int, "a.b"])
+    ('int', 'list[Sized]', "Annotated[int, 'a.b']")
+    """
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__name__
+    return _MODULES.sub("", str(annotation))
+
+
+def _is_plain(annotation: object, seen: frozenset[int]) -> bool:
+    if id(annotation) in seen:  # it holds itself, and all the rest of it was looked at
         return True
-    if isinstance(supertype := getattr(annotation, "__supertype__", None), type):
-        return is_plain(supertype)  # a NewType
-    inner = get_args(annotation)
-    match get_origin(annotation):
-        case types.UnionType:
-            return all(map(is_plain, inner))
-        case origin if origin is Union or origin is list:
-            return all(map(is_plain, inner))
-        case origin if origin is dict:
-            return inner[0] is str and is_plain(inner[1])
-        case origin if origin is Annotated:
-            return is_plain(inner[0])
-        case origin if origin is Literal:
-            return all(isinstance(value, str | int | bool | None) for value in inner)
-        case _:
-            return False
-
-
-def _is_hashable_plain(annotation: object) -> bool:
-    try:
-        return annotation in _PLAIN
-    except TypeError:
+    seen |= {id(annotation)}
+    if _is_one_of(annotation, _SCALARS | _OPEN) or isinstance(annotation, _OPEN_KINDS):
+        return True
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return all(type(value) in _LITERALS for value in get_args(annotation))
+    if origin is Annotated and any(map(_checks_values, get_args(annotation)[1:])):
         return False
+    if origin in _DICTS and get_args(annotation)[0] is not str:
+        return False
+    parts = _parts(annotation)
+    return parts is not None and all(_is_plain(part, seen) for part in parts)
 
 
-class Restorer:
-    """Writes and restores the values of one annotation that is not plain."""
-
-    __slots__ = ("_adapter", "what")
-
-    def __init__(self, annotation: object, what: str) -> None:
-        """Prepare for *annotation*; *what* names the value in errors.
-
-        Raises:
-            UsageError: pydantic is missing, or has no idea of the annotation.
-        """
-        self.what = what  #: as in "argument 'when' of task 'remind'"
-        try:
-            from pydantic import ConfigDict, PydanticUserError, TypeAdapter
-        except ImportError as error:
-            raise UsageError(
-                f"{what} is annotated {_told(annotation)}, which JSON does not have: "
-                f"install the extra that restores it, pip install 'aiostreamq[pydantic]'"
-            ) from error
-        make = cast("Callable[..., TypeAdapter[tuple[object]]]", TypeAdapter)
-        try:
-            # In a tuple, because only from there do the settings reach dataclasses:
-            # bytes that are no UTF-8 could not be in one otherwise.
-            self._adapter = make(
-                tuple[annotation],  # type: ignore[valid-type]
-                config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"),
-            )
-        except PydanticUserError as error:
-            raise UsageError(
-                f"{what} is annotated {_told(annotation)}, which cannot travel: {error.message}"
-            ) from error
-
-    def write(self, value: object) -> orjson.Fragment:
-        """Return *value* as JSON to be put into a larger piece.
-
-        Raises:
-            PayloadError: It is not what the annotation says.
-        """
-        try:
-            refuse_lossy(value)
-            written = self._adapter.dump_json((value,), warnings="error")
-        except (ValueError, PayloadError) as error:
-            raise PayloadError(f"{self.what}: {_first_line(error)}") from error
-        return orjson.Fragment(written[1:-1])
-
-    def restore(self, value: object) -> object:
-        """Return the value that `write` was given.
-
-        Raises:
-            PayloadError: The JSON is not of the annotated type.
-        """
-        try:
-            return self._adapter.validate_json(orjson.dumps((value,)))[0]
-        except ValueError as error:
-            raise PayloadError(f"{self.what}: {error}") from error
+def _is_open(annotation: object, seen: frozenset[int]) -> bool:
+    if id(annotation) in seen:
+        return False
+    seen |= {id(annotation)}
+    if _is_one_of(annotation, _OPEN) or isinstance(annotation, _OPEN_KINDS):
+        return True
+    return any(_is_open(part, seen) for part in _parts(annotation) or ())
 
 
-def _told(annotation: object) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+def _depth_of(annotation: object, seen: frozenset[int]) -> int:
+    if id(annotation) in seen:
+        return 0
+    seen |= {id(annotation)}
+    origin = get_origin(annotation)
+    is_container = origin in _LISTS or origin in _DICTS or hasattr(annotation, "__required_keys__")
+    inner = [_depth_of(part, seen) for part in _parts(annotation) or ()]
+    return is_container + max(inner, default=0)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _parts(annotation: object) -> list[object] | None:
+    """The annotations that a plain one is made of; None if it is of no kind known here."""
+    if isinstance(annotation, NewType):
+        return [cast("object", annotation.__supertype__)]
+    if type(annotation).__name__ == "TypeAliasType":
+        return [cast("Any", annotation).__value__]
+    if _is_one_of(annotation, _SCALARS):
+        return []
+    inner = list(get_args(annotation))
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return []
+    if origin in {Annotated, Required, NotRequired, Unpack} or _is_read_only(origin):
+        return inner[:1]
+    if origin in {types.UnionType, Union} or origin in _LISTS or origin in _DICTS:
+        return inner
+    if hasattr(annotation, "__required_keys__") and not hasattr(annotation, "__pydantic_config__"):
+        return _fields_of(annotation)
+    return None
+
+
+def _fields_of(typed_dict: object) -> list[object] | None:
+    try:
+        return list(get_type_hints(typed_dict, include_extras=True).values())
+    except (NameError, TypeError):
+        return None
+
+
+def _is_read_only(origin: object) -> bool:
+    return getattr(origin, "_name", None) == "ReadOnly"  # Python 3.13, or typing_extensions
+
+
+def _checks_values(mark: object) -> bool:
+    if hasattr(mark, "__get_pydantic_core_schema__"):
+        return True
+    return any(cls.__module__.partition(".")[0] in _CHECKERS for cls in type(mark).__mro__)
+
+
+def _is_one_of(annotation: object, known: "frozenset[object]") -> bool:
+    try:
+        return annotation in known
+    except TypeError:  # it has no hash
+        return False

@@ -2,14 +2,14 @@
 
     {"task": "size", "args": ["https://a.b"], "kwargs": {"tenant": 7},
      "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000, "deadline": 1764000060000,
-     "scheduled_for": 1764000000000}
+     "scheduled_for": 1764000000000, "secrets": ["/args/0"]}
 
 `args`, `kwargs` and what follows them are left out where they would be empty or
 are the task's own business. Fields that are not known are ignored, so newer
 producers may say more to older workers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeGuard, cast
 
 import orjson
@@ -55,7 +55,10 @@ def encode_head(task: str) -> bytes:
 
 
 def encode_envelope(
-    head: bytes, args: object, kwargs: object, overrides: Mapping[str, object]
+    head: bytes,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    overrides: Mapping[str, object],
 ) -> bytes:
     """Write one call.
 
@@ -66,7 +69,7 @@ def encode_envelope(
         overrides: Options said for this call.
 
     Raises:
-        PayloadError: An argument can not be written.
+        PayloadError: An argument is not plain JSON.
     """
     written = head
     if args:

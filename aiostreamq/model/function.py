@@ -130,11 +130,11 @@ def style_of(task: str, function: Function, returned: object) -> Style:
 def travelling(function: Function, returned: object) -> object:
     """Return the annotation of what travels, of a function whose result is annotated *returned*."""
     if _is_a(returned, AsyncIterable):
-        return next(iter(get_args(returned)), None)
+        return next(iter(get_args(returned)), Any)
     code = called(function)
     is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(code)
     if _is_a(returned, Awaitable) and not is_coroutine:
-        return next(reversed(get_args(returned)), None)
+        return next(reversed(get_args(returned)), Any)
     return returned
 
 

@@ -6,17 +6,21 @@ follow. Anybody who can write to Redis can write such an entry too, so whatever
 cannot be read here is left empty, and nothing raises.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
 from aiostreamq.errors import PayloadError
+from aiostreamq.model.masking import copied, list_more, mask, unmask
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.wire import encode
+
+if TYPE_CHECKING:
+    from aiostreamq.model.signature import Call
 
 # Replayed again and again, a letter must not grow without a bound.
 HISTORY_LENGTH = 10
@@ -61,7 +65,7 @@ class DeadLetter:
     error: str  #: qualified name of the exception's class, as in "ValueError"
     message: str  #: str() of the exception
     traceback: str  #: of the task's own frames
-    args: list[object] | None  #: as plain JSON; None where they cannot be read
+    args: list[object] | None  #: as plain JSON, secrets masked; None where they cannot be read
     kwargs: dict[str, object] | None
     attempt: int  #: number of the last attempt, from 1
     deliveries: int  #: how often the job was given to a worker, replays included
@@ -71,7 +75,7 @@ class DeadLetter:
     worker: str  #: name of the worker that had it last
     lane: str  #: where it was: a lane, or "returned"
     history: tuple[PastFailure, ...]  #: how it had ended before each replay, oldest first
-    envelope: bytes  #: the call as it is stored, JSON
+    envelope: bytes = field(repr=False)  #: the call as it is stored, JSON, with its secrets
     fields: tuple[tuple[bytes, bytes], ...]  #: of an entry that was no job
 
     @property
@@ -118,6 +122,7 @@ def parse_letter(letter_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
     job = _job_fields(fields)
     envelope = job.get(b"job", b"")
     call = _object(envelope)
+    mask(call)
     args, kwargs = _arguments(call)
     return DeadLetter(
         id=_text(letter_id),
@@ -162,6 +167,7 @@ def write_replay(
     letter: DeadLetter,
     args: Sequence[object] | None = None,
     kwargs: Mapping[str, object] | None = None,
+    write: "Callable[[Sequence[object], Mapping[str, object]], Call] | None" = None,
 ) -> bytes:
     """The envelope with which the job of *letter* runs again.
 
@@ -170,10 +176,13 @@ def write_replay(
 
     Args:
         letter: Of a job.
-        args: Positional arguments in place of its own; None leaves them.
+        args: Positional arguments in place of its own; None leaves them. Masks in
+            the places of its secrets stand for those.
         kwargs: The others.
+        write: Writes other arguments by the annotations of the task, if it is known.
 
     Raises:
+        UsageError: A mask stands where no secret was, or the task cannot be called so.
         PayloadError: An argument can not be written.
     """
     told = dict(_object(letter.envelope))
@@ -187,9 +196,14 @@ def write_replay(
         except PayloadError:  # nested as deep as nothing is that came through an enqueue
             return letter.envelope
     if args is not None:
-        told["args"] = args
+        told["args"] = copied(list(args))
     if kwargs is not None:
-        told["kwargs"] = kwargs
+        told["kwargs"] = copied(dict(kwargs))
+    unmask(told, _object(letter.envelope))
+    now, named = _arguments(told)
+    if write is not None and now is not None and named is not None:
+        told["args"], told["kwargs"], secrets = write(now, named)
+        list_more(told, secrets)
     return encode(told)
 
 

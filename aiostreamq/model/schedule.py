@@ -5,7 +5,7 @@ milliseconds since 1970, by Redis's clock; it is always the caller who says what
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, TypedDict, cast, get_args
 from zlib import crc32
@@ -160,7 +160,8 @@ class Definition:
     task: str
     timing: Timing
     rules: Rules
-    envelope: str  #: of its jobs, JSON; what depends on the tick is added for each
+    #: of its jobs, JSON, with their secrets; what depends on the tick is added for each
+    envelope: str = field(repr=False)
     lane: str
     mark: str  #: as the enqueue script takes it
     expires: int | None = None  #: ms from its enqueue in which a job must be started

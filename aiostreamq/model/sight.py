@@ -8,6 +8,7 @@ from typing import cast
 import orjson
 
 from aiostreamq.model.envelope import Malformed, decode_envelope
+from aiostreamq.model.masking import lists_secrets, masked
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.pause import Pause
 from aiostreamq.model.sightings import is_dead
@@ -125,7 +126,7 @@ class JobInfo:
     delivery: int = 0
     ran: float | None = None  #: seconds that it ran, about, of one that ended
     error: str = ""  #: type and message of what it ended with
-    #: as plain JSON; None once it has ended, unless a dead letter has them
+    #: as plain JSON, secrets masked; None once it has ended, unless a dead letter has them
     args: list[object] | None = None
     kwargs: dict[str, object] | None = None
     is_paused: bool = False  #: it waits, and its task or its lane is paused
@@ -151,9 +152,11 @@ def time_of(entry: str) -> datetime:
 
 
 def call_of(envelope: bytes) -> tuple[str, list[object] | None, dict[str, object] | None]:
-    """The task and the arguments of a call, as far as they can be read."""
+    """The task and the arguments of a call, secrets masked, as far as they can be read."""
     try:
         told = decode_envelope(envelope)
+        if lists_secrets(envelope):
+            told = decode_envelope(masked(envelope))
     except Malformed:
         return "", None, None
     return told.task, told.args, told.kwargs

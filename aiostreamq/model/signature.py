@@ -3,17 +3,23 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
+
+import orjson
 
 from aiostreamq.errors import PayloadError, UsageError
-from aiostreamq.model.annotations import Restorer, is_plain
+from aiostreamq.model.annotations import depth_of, is_open, is_plain, told
 from aiostreamq.model.function import signature_of, style_of, travelling
 from aiostreamq.model.hints import RETURN, Hints
 from aiostreamq.model.injected import context_parameter
-from aiostreamq.model.wire import encode
+from aiostreamq.model.masking import pointer
+from aiostreamq.model.restorer import Restorer, Written
+from aiostreamq.model.wire import encode, fault_in, holds_tuple, refusal
 
 Arguments = Sequence[object]
 Keywords = Mapping[str, object]
+#: arguments as they can be written, and JSON Pointers to the secrets in their envelope
+Call = tuple[Arguments, Keywords, Sequence[str]]
 
 _POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
@@ -42,6 +48,9 @@ class TaskSignature:
             parameters=[p for p in signature.parameters.values() if p.name != self.context_name]
         )
         kinds = [p.kind for p in self._signature.parameters.values()]
+        kinds_by_name = {p.kind: p.name for p in self._signature.parameters.values()}
+        #: the parameter that takes all other names, if there is one
+        self._rest = kinds_by_name.get(inspect.Parameter.VAR_KEYWORD)
         self._is_simple = all(kind in _POSITIONAL for kind in kinds)
         self._most = len(kinds)
         self._fewest = sum(
@@ -60,18 +69,55 @@ class TaskSignature:
         }
 
     @cached_property
+    def _result_hint(self) -> object:
+        return travelling(self._function, self._resolved_hints.get(RETURN, Any))
+
+    @cached_property
     def _result(self) -> Restorer | None:
-        annotation = travelling(self._function, self._resolved_hints.get(RETURN))
-        if is_plain(annotation):
+        if is_plain(self._result_hint):
             return None
-        return Restorer(annotation, f"the result of task {self._name!r}")
+        return Restorer(self._result_hint, f"the result of task {self._name!r}")
 
     @cached_property
     def _resolved_hints(self) -> dict[str, object]:
         return self._hints.complete()
 
-    def write_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
-        """Return the arguments as orjson can write them.
+    @cached_property
+    def _closed(self) -> dict[str, int]:
+        """The plain parameters that say all of their values, and how deep those are."""
+        hints = {name: self._resolved_hints.get(name, Any) for name in self._signature.parameters}
+        return {
+            name: depth_of(hint)
+            for name, hint in hints.items()
+            if is_plain(hint) and not is_open(hint)
+        }
+
+    @cached_property
+    def _is_closed_deep(self) -> bool:
+        return any(depth > 1 for depth in self._closed.values())
+
+    def _refuse_tuples(self, args: Arguments, kwargs: Keywords) -> None:
+        """Refuse tuples as values of annotations by which they would not arrive as such."""
+        named = [(self.name_of(place), value) for place, value in enumerate(args)]
+        for name, value in [*named, *kwargs.items()]:
+            parameter = name if name in self._signature.parameters else self._rest
+            if parameter in self._closed and holds_tuple(value, self._closed[parameter]):
+                fault = fault_in(value, allow_tuples=False)
+                what = f"argument {name!r} of task {self._name!r}"
+                raise PayloadError(f"{what}: expected {self.expected_of(name)}, and {fault}")
+
+    def _hint_of(self, name: str) -> object:
+        if name not in self._signature.parameters and self._rest is not None:
+            name = self._rest
+        return self._resolved_hints.get(name, Any)
+
+    def expected_of(self, name: str) -> str | None:
+        """What the annotation of the parameter *name* says of all its values, if it does."""
+        hint = self._hint_of(name)
+        return None if is_open(hint) else told(hint)
+
+    def write_arguments(self, args: Arguments, kwargs: Keywords) -> Call:
+        """Return the arguments as `encode` can write them.
 
         Raises:
             UsageError: The function could not be called so.
@@ -80,9 +126,33 @@ class TaskSignature:
         # Most calls can be seen to fit without binding them, which costs 5 µs.
         if kwargs or not self._is_simple or not self._fewest <= len(args) <= self._most:
             self._check(args, kwargs)
+        if self._closed and (
+            self._is_closed_deep
+            or tuple in map(type, args)
+            or (kwargs and tuple in map(type, kwargs.values()))
+        ):
+            self._refuse_tuples(args, kwargs)
         if not self._restorers:
-            return args, kwargs
-        return self._each(args, kwargs, lambda restorer, value: restorer.write(value))
+            return args, kwargs, ()
+        return self._written(args, kwargs, Restorer.write)
+
+    def _written(
+        self, args: Arguments, kwargs: Keywords, write: Callable[[Restorer, object], Written]
+    ) -> Call:
+        secrets: dict[int, Sequence[str]] = {}
+
+        def noted(restorer: Restorer, value: object) -> object:
+            written = write(restorer, value)
+            secrets[id(written.json)] = written.secrets  # the call holds on to it
+            return written.json
+
+        args, kwargs = self._each(args, kwargs, noted)
+        places: list[tuple[tuple[str, str | int], object]] = [
+            *((("args", place), one) for place, one in enumerate(args)),
+            *((("kwargs", name), one) for name, one in kwargs.items()),
+        ]
+        found = [pointer(at) + place for at, one in places for place in secrets.get(id(one), ())]
+        return args, kwargs, found
 
     def _check(self, args: Arguments, kwargs: Keywords) -> None:
         # Where it would fit into **names, it would take the place of the worker's.
@@ -96,15 +166,15 @@ class TaskSignature:
         except TypeError as error:
             raise UsageError(f"task {self._name!r} cannot be called so: {error}") from None
 
-    def check_stored(self, args: Arguments, kwargs: Keywords) -> None:
-        """Check arguments as they are in an envelope.
+    def write_stored(self, args: Arguments, kwargs: Keywords) -> Call:
+        """Do the same for arguments each of which is a value or the JSON of one.
 
         Raises:
             UsageError: The function could not be called so.
-            PayloadError: An argument is not of its annotated type.
+            PayloadError: An argument is not what its annotation says.
         """
         self._check(args, kwargs)
-        self.restore_arguments(args, kwargs)
+        return self._written(args, kwargs, _write_stored)
 
     def restore_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
         """Return the arguments as the function's annotations want them.
@@ -139,11 +209,32 @@ class TaskSignature:
         """Return what the function returned as JSON.
 
         Raises:
-            PayloadError: It can not be written.
+            PayloadError: It would not arrive as an equal value of the same type.
         """
+        if value is None and self._result is None:
+            return b"null"
         if self._result is not None:
-            return encode(self._result.write(value))
-        return b"null" if value is None else encode(value)
+            return encode(self._result.write(value).json)
+        try:
+            written = encode(value)
+        except PayloadError as error:
+            expected = None if self._is_result_open else told(self._result_hint)
+            reason = refusal(error, expected, "annotate what the task returns")
+            raise PayloadError(f"the result of task {self._name!r}: {reason}") from error
+        if not self._is_result_open and holds_tuple(value, self._result_depth):
+            expected, fault = told(self._result_hint), fault_in(value, allow_tuples=False)
+            raise PayloadError(
+                f"the result of task {self._name!r}: expected {expected}, and {fault}"
+            )
+        return written
+
+    @cached_property
+    def _result_depth(self) -> int:
+        return depth_of(self._result_hint)
+
+    @cached_property
+    def _is_result_open(self) -> bool:
+        return is_open(self._result_hint)
 
     def restore_result(self, value: object) -> object:
         """Return the result as the function's annotation says.
@@ -175,16 +266,17 @@ class TaskSignature:
 
     def name_of(self, place: int) -> str:
         """What the positional argument at *place* is called."""
-        names = list(self._signature.parameters)
+        parameters = self._signature.parameters.values()
+        names = [p.name for p in parameters if p.kind in _POSITIONAL]
+        names += [p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
         return names[min(place, len(names) - 1)] if names else str(place)
 
 
-def blame(args: Arguments, kwargs: Keywords, name_of: Callable[[int], str]) -> str:
-    """Name the first argument that can not be written, and why."""
-    named = [*((name_of(place), value) for place, value in enumerate(args)), *kwargs.items()]
-    for name, value in named:
-        try:
-            encode(value)
-        except PayloadError as error:
-            return f"argument {name!r}: {error}"
-    return "the arguments cannot be written as JSON"
+def _write_stored(restorer: Restorer, value: object) -> Written:
+    if fault_in(value) is not None:
+        return restorer.write(value)
+    restored = restorer.restore(value)
+    try:
+        return restorer.write(restored)
+    except PayloadError:  # written by a release that did not ask; it can be restored
+        return Written(orjson.Fragment(encode(value)))

@@ -1,111 +1,161 @@
-"""JSON, as far as it goes: what can travel, and how what is not JSON is written.
+"""Plain JSON: what travels without an annotation, and arrives as it was sent."""
 
-Rich types are written the way pydantic reads them in JSON, so that a parameter
-annotated with the type gets the value back.
-"""
-
-import base64
+import marshal
 import math
-import sys
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterator
+from typing import cast
 
 import orjson
 
 from aiostreamq.errors import PayloadError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from decimal import Decimal
-
 # What every reader of JSON can be trusted with, and orjson writes.
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
 
+# With these orjson refuses what it would change: a date, a dataclass, a subclass of str.
+_EXACT = (
+    orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+# Without the references of later versions: they cost time, and this is never read back.
+_MARSHAL_VERSION = 2
+_NUMBERS = frozenset({int, float})
+_NOT_JSON = ", which is not JSON"
+
 
 def encode(value: object) -> bytes:
-    """Return *value* as JSON.
+    """Return *value* as JSON from which an equal value of the same type is read.
+
+    But for tuples, which are read as lists.
 
     Raises:
-        PayloadError: It can not be written without losing something.
+        PayloadError: It is not plain JSON.
     """
     try:
-        written = orjson.dumps(value, _write_rich)
+        written = orjson.dumps(value, None, _EXACT)
     except (TypeError, RecursionError) as error:
-        raise PayloadError(f"{error}") from error
-    # orjson writes NaN and infinities as null. Looking for them only where
-    # there is a null keeps the check free for nearly all payloads.
+        raise PayloadError(fault_in(value) or f"{error}") from error
+    # orjson writes NaN and infinities as null. Looking for them only if there
+    # is a null keeps the check free for nearly all payloads.
     if b"null" in written:
-        refuse_lossy(value)
+        _refuse_fault(value)
+    # orjson also writes enums and UUIDs as strings, and no option forbids it. marshal
+    # refuses all but the built-in types, in a fraction of the time of a walk.
+    try:
+        marshal.dumps(value, _MARSHAL_VERSION)  # pyright: ignore[reportArgumentType]  # to find out
+    except ValueError:
+        _refuse_fault(value)
     return written
 
 
-def refuse_lossy(value: object) -> None:
-    """Raise PayloadError where *value* holds a number that JSON can not carry."""
-    if (fault := _fault(value)) is not None:
-        raise PayloadError(f"{fault}: send a string instead")
+def fault_in(value: object, *, allow_tuples: bool = True) -> str | None:
+    """Say what about *value* is not plain JSON, and where; None if all of it is.
+
+    >>> fault_in({"at": [1, 1j]})
+    "['at'][1] is a complex, which is not JSON"
+    """
+    try:
+        return next(_faults(value, "", allow_tuples=allow_tuples), None)
+    except RecursionError:
+        return "it is nested too deeply, or holds itself"
 
 
-def _write_rich(value: object) -> object:
-    match value:
-        case _ if _is_decimal(value):
-            return str(value)
-        case bytes() | bytearray():
-            return base64.urlsafe_b64encode(value).decode()
-        case set() | frozenset():
-            return list(cast("set[object]", value))
-        case timedelta():
-            # Seconds in full: ISO 8601 durations of days and months read less plainly.
-            return f"{'-' if value < timedelta(0) else ''}PT{_plain_seconds(abs(value))}S"
-        case _:
-            dump = getattr(value, "model_dump", None)
-            if dump is not None:
-                return dump(mode="json")
-            raise TypeError(f"a value of type {type(value).__qualname__} is no JSON")
+def refusal(error: PayloadError, expected: str | None, advice: str) -> str:
+    """Say why `encode` refused a value.
+
+    Args:
+        error: What it raised.
+        expected: What an annotation says of the value; None if there is none that does.
+        advice: What to do if the value is of a type that JSON does not have.
+    """
+    reason = str(error)
+    if not reason.endswith(_NOT_JSON):
+        return reason
+    return f"{reason}: {advice}" if expected is None else f"expected {expected}, and {reason}"
 
 
-def _is_decimal(value: object) -> bool:
-    # Only where the module is loaded can a value be one; loading it takes 0.5 MB or more.
-    return isinstance(value, getattr(sys.modules.get("decimal"), "Decimal", ()))
+def holds_tuple(value: object, depth: int) -> bool:
+    """Whether *value* is a tuple, or holds one in containers that are *depth* deep.
+
+    >>> holds_tuple([(1,)], 1), holds_tuple([(1,)], 2)
+    (False, True)
+    """
+    kind = type(value)
+    if kind is tuple:
+        return True
+    if depth <= 1 or (kind is not list and kind is not dict):
+        return False
+    named = cast("dict[str, object]", value)
+    parts = named.values() if kind is dict else cast("list[object]", value)
+    if tuple in map(type, parts):
+        return True
+    return depth > 2 and any(holds_tuple(part, depth - 1) for part in parts)
 
 
-def _plain_seconds(value: timedelta) -> str:
-    whole = value.days * 86400 + value.seconds
-    return f"{whole}.{value.microseconds:06d}" if value.microseconds else str(whole)
+def _refuse_fault(value: object) -> None:
+    if (fault := fault_in(value)) is not None:
+        raise PayloadError(fault)
 
 
-def _fault(value: object) -> str | None:
-    """What JSON would lose of *value*, or None."""
-    match value:
-        case bool() | str() | bytes() | None:
-            return None
-        case int():
-            return None if SMALLEST <= value <= LARGEST else "ints beyond 64 bits are no JSON here"
-        case float():
-            return _number_fault(value)
-        case _ if _is_decimal(value):
-            return _number_fault(cast("Decimal", value))
-        case list() | tuple() | set() | frozenset():
-            return _first_fault(cast("Iterable[object]", value))
-        case Mapping():
-            pairs = cast("Mapping[object, object]", value)
-            return _first_fault([*pairs.keys(), *pairs.values()])
-        case _:
-            return _first_fault(_parts(value))
+def _faults(value: object, at: str, *, allow_tuples: bool) -> Iterator[str]:
+    kind = type(value)
+    if kind is list or (kind is tuple and allow_tuples):
+        for place, one in enumerate(cast("list[object]", value)):
+            yield from _faults(one, f"{at}[{place}]", allow_tuples=allow_tuples)
+    elif kind is dict:
+        for key, one in cast("dict[object, object]", value).items():
+            if (fault := _key_fault(key)) is not None:
+                yield f"{at or 'it'} {fault}"
+            yield from _faults(one, f"{at}[{key!r}]", allow_tuples=allow_tuples)
+    elif (fault := _leaf_fault(value)) is not None:
+        yield f"{at or 'it'} {fault}"
 
 
-def _number_fault(value: "float | Decimal") -> str | None:
-    return None if math.isfinite(value) else "NaN and infinity are no JSON"
+def _key_fault(key: object) -> str | None:
+    if type(key) is not str:
+        return f"has {a(type(key))} as a key{_NOT_JSON}"
+    return None if _is_text(key) else "has a key with a lone surrogate: UTF-8 does not have it"
 
 
-def _first_fault(values: "Iterable[object]") -> str | None:
-    return next(filter(None, map(_fault, values)), None)
+def _leaf_fault(value: object) -> str | None:
+    kind = type(value)
+    if kind is str:
+        is_good, fault = _is_text(cast("str", value)), "a str with a lone surrogate"
+        return None if is_good else f"is {fault}: UTF-8 does not have it"
+    if kind in _NUMBERS:
+        return number_fault(cast("int | float", value))
+    if value is None or kind is bool or kind is orjson.Fragment:
+        return None
+    return f"is {a(kind)}{_NOT_JSON}"
 
 
-def _parts(value: object) -> "Iterable[object]":
-    if is_dataclass(value):
-        return [getattr(value, field.name, None) for field in fields(value)]
-    if hasattr(value, "model_dump"):
-        return vars(value).values()
-    return ()
+def number_fault(value: float) -> str | None:
+    """Say what is wrong with an int or a float that JSON cannot carry; None if nothing is.
+
+    >>> number_fault(2**64)
+    'is an int beyond 64 bits: send a string'
+    """
+    if type(value) is int:
+        is_good, fault = SMALLEST <= value <= LARGEST, "an int beyond 64 bits"
+    else:
+        is_good, fault = math.isfinite(value), "NaN or infinite"
+    return None if is_good else f"is {fault}: send a string"
+
+
+def a(kind: type) -> str:
+    """Return the name of a type with its article.
+
+    >>> a(int), a(str)
+    ('an int', 'a str')
+    """
+    name = kind.__name__
+    return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

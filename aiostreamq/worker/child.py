@@ -167,9 +167,10 @@ def _import_own() -> None:
 
 def run(request: bytes, begin: "Callable[[], None]") -> bytes:
     """Call the function that a request names, and *begin* just before; returns the answer."""
+    import orjson
+
     from aiostreamq.client.context import DEADLINE
     from aiostreamq.client.current import JOB
-    from aiostreamq.model.wire import encode
 
     try:
         told = json.loads(request)
@@ -185,7 +186,7 @@ def run(request: bytes, begin: "Callable[[], None]") -> bytes:
             value = _awaited(cast("Awaitable[object]", value))
         return RETURNED + signature.write_result(value)
     except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
-        return RAISED + encode(_told_about(error))
+        return RAISED + orjson.dumps(_told_about(error))
 
 
 def _awaited(value: "Awaitable[object]") -> object:

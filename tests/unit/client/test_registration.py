@@ -242,7 +242,7 @@ def test_context(queue: Queue, annotation: Callable[[], Any], place: str) -> Non
     """However it is written, and wherever, the worker fills it in."""
     signature: TaskSignature = made(queue, taking(annotation(), place)).spec.signature
     assert signature.context_name == "ctx"
-    args, kwargs = signature.write_arguments((1,), {})
+    args, kwargs, _ = signature.write_arguments((1,), {})
     args, kwargs = signature.with_context(args, kwargs, CONTEXT)
     assert sorted([*args, *kwargs.values()], key=str) == [1, CONTEXT]
     with pytest.raises(UsageError, match="cannot be called so"):

@@ -1,18 +1,89 @@
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NewType, Optional, TypeVar, Union
+from enum import StrEnum
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    LiteralString,
+    Never,
+    NewType,
+    NoReturn,
+    NotRequired,
+    Optional,
+    Required,
+    TypedDict,
+    TypeVar,
+    Union,
+    Unpack,
+)
 
+import attrs
 import pytest
+from annotated_types import Gt
+from pydantic import AfterValidator, Field, Json, PositiveInt, SecretStr
 
 from aiostreamq import PayloadError, UsageError
-from aiostreamq.model.annotations import Restorer, is_plain
+from aiostreamq.model.annotations import carrier_of, is_open, is_plain, told
+from aiostreamq.model.restorer import Restorer
 
 UserId = NewType("UserId", int)
 Secret = NewType("Secret", bytes)
+ManyIds = NewType("ManyIds", list[UserId])
 T = TypeVar("T")
+
+
+class Mood(StrEnum):
+    """An enum of strings."""
+
+    FINE = "fine"
+
+
+class Options(TypedDict):
+    """A typed dict of plain values."""
+
+    name: Required[str]
+    sizes: NotRequired[list[int]]
+
+
+class Nested(Options, total=False):
+    """One that inherits."""
+
+    inner: Options | None
+
+
+class Loop(TypedDict):
+    """One that holds itself."""
+
+    next: "Loop | None"
+
+
+class Dated(TypedDict):
+    """One whose values are not plain."""
+
+    on: datetime
+
+
+class Struct:
+    """What a class of msgspec looks like."""
+
+    __struct_fields__ = ("x",)
+
+
+class Array:
+    """What a class of numpy looks like."""
+
+    __module__ = "numpy"
+
+
+@attrs.define
+class Attrs:
+    """A class of attrs."""
+
+    x: int
 
 
 @dataclass
@@ -26,13 +97,18 @@ PLAIN = [
     str, int, float, bool, None, type(None), list, dict, object, Any, T, UserId,
     list[int], dict[str, list[dict[str, float]]], int | None, Optional[str],  # noqa: UP045
     Union[int, str], Literal["a", 1, True], "Forward",  # noqa: UP007
-    Literal["b"] | None, Annotated[int, "positive"],
+    Literal["b"] | None, Annotated[int, "positive"], Annotated[Annotated[int, "a"], "b"],
+    LiteralString, NoReturn, Never, Iterable[int], Collection[int], Sequence[int], Iterable,
+    Mapping[str, int], MutableMapping[str, list[int]], Options, Nested, Loop, ManyIds,
+    dict[str, Any], Unpack[Options],
 ]  # fmt: skip
 
 RICH = [
     set, set[int], frozenset[str], tuple, tuple[int, ...], bytes, datetime, Decimal, Point, Secret,
     list[datetime], dict[str, bytes], dict[int, str], Decimal | None, Annotated[set[int], "ids"],
-    Sequence[int], Mapping[str, int],
+    Sequence[datetime], Mapping[int, int], Iterable[bytes], Dated, Mood, Literal[Mood.FINE],
+    Literal[b"a"], PositiveInt, Annotated[str, AfterValidator(str.upper)], SecretStr, Json,
+    Annotated[int, Gt(1)], Annotated[str, Field(max_length=3)], list[PositiveInt],
 ]  # fmt: skip
 
 
@@ -63,6 +139,52 @@ def test_a_type_nobody_can_carry() -> None:
 
     with pytest.raises(UsageError, match=r"argument 'it'.*Opaque.*cannot travel"):
         Restorer(Opaque, "argument 'it'")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        (Attrs, "classes of attrs are not supported: use a dataclass or a pydantic model"),
+        (list[Attrs] | None, "classes of attrs are not supported"),
+        (Struct, "classes of msgspec are not supported"),
+        (dict[str, Array], "values of numpy are not supported: send plain lists and numbers"),
+    ],
+    ids=str,
+)
+def test_classes_of_others(annotation: object, reason: str) -> None:
+    """They are refused, with what to use in their place."""
+    with pytest.raises(UsageError, match=f"^argument 'it' is annotated .* cannot travel: {reason}"):
+        Restorer(annotation, "argument 'it'")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        *((kind, False) for kind in (int, None, list[int], Options, Sequence[str], UserId)),
+        *((kind, False) for kind in (dict[str, int | None], Literal["a"], Loop)),
+        *((kind, True) for kind in (object, Any, list, dict, T, "Later", Mapping, Iterable)),
+        *((kind, True) for kind in (dict[str, Any], list[dict[str, object]], Any | None)),
+    ],
+    ids=str,
+)
+def test_open(annotation: object, expected: bool) -> None:  # a table
+    """An annotation is open if it leaves unsaid what some values are."""
+    assert is_plain(annotation)
+    assert is_open(annotation) is expected
+
+
+def test_carriers() -> None:
+    """What can only be gone over is carried as a list, also as one of several."""
+    assert carrier_of(Iterable[bytes]) == list[bytes]
+    assert carrier_of(Collection[bytes] | None) == list[bytes] | None
+    assert carrier_of(Sequence[bytes]) == Sequence[bytes]
+
+
+def test_told() -> None:
+    """Annotations are told as people write them."""
+    assert told(Point) == "Point"
+    assert told(Point | None).endswith("Point | None")
+    assert told(Literal["a"]) == "Literal['a']"
 
 
 def test_a_value_of_another_type() -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,7 +27,9 @@ JSON = st.recursive(
 
 
 def envelope_of(
-    args: object = (), kwargs: object = None, overrides: dict[str, object] | None = None
+    args: Sequence[object] = (),
+    kwargs: dict[str, object] | None = None,
+    overrides: dict[str, object] | None = None,
 ) -> bytes:
     """Write a call of the task `size`."""
     return encode_envelope(encode_head("size"), args, kwargs or {}, overrides or {})

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from aiostreamq import Context, PayloadError
-from aiostreamq.model.envelope import decode_envelope, encode_envelope, encode_head
+from aiostreamq.model.call import write_call
+from aiostreamq.model.envelope import decode_envelope
 from aiostreamq.model.outcome import decode_outcome, encode_done
 from aiostreamq.model.signature import TaskSignature
+from aiostreamq.model.spec import TaskSpec
 
 
 class Colour(Enum):
@@ -93,7 +95,7 @@ def signature_for(annotation: object) -> TaskSignature:
 
 def written(signature: TaskSignature, value: object) -> bytes:
     """Return the envelope of a call with *value*."""
-    return encode_envelope(encode_head("same"), *signature.write_arguments((value,), {}), {})
+    return write_call(TaskSpec("same", signature=signature), (value,), {}, {})
 
 
 def sent(annotation: object, value: object) -> object:

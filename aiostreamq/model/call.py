@@ -1,0 +1,60 @@
+"""Writing a call of a task, of which the signature may be known."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import PayloadError
+from aiostreamq.model.envelope import encode_envelope
+from aiostreamq.model.wire import encode, refusal
+
+if TYPE_CHECKING:
+    from aiostreamq.model.signature import TaskSignature
+    from aiostreamq.model.spec import TaskSpec
+
+
+def write_call(
+    spec: "TaskSpec",
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    told: Mapping[str, object],
+) -> bytes:
+    """Return the envelope of a call.
+
+    Args:
+        spec: The task.
+        args: Its positional arguments.
+        kwargs: The others.
+        told: What else workers must know of it.
+
+    Raises:
+        UsageError: The task cannot be called so.
+        PayloadError: An argument would not arrive as an equal value of the same type.
+    """
+    signature = spec.signature
+    if signature is not None:
+        args, kwargs, secrets = signature.write_arguments(args, kwargs)
+        if secrets:
+            told = {**told, "secrets": secrets}
+    try:
+        return encode_envelope(spec.head, args, kwargs, told)
+    except PayloadError as error:
+        reason = _blame(args, kwargs, signature) or f"{error}"
+        raise PayloadError(f"task {spec.name!r}, {reason}") from error
+
+
+def _blame(
+    args: Sequence[object], kwargs: Mapping[str, object], signature: "TaskSignature | None"
+) -> str | None:
+    """Name the first argument that cannot travel, and say why."""
+    name_of = str if signature is None else signature.name_of
+    named = [*((name_of(place), value) for place, value in enumerate(args)), *kwargs.items()]
+    for name, value in named:
+        expected = None if signature is None else signature.expected_of(name)
+        try:
+            encode(value)
+        except PayloadError as error:
+            advice = "annotate the parameter with its type"
+            if signature is None:
+                advice = "the task is not known here, and neither is what it expects"
+            return f"argument {name!r}: {refusal(error, expected, advice)}"
+    return None

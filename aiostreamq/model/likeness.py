@@ -1,0 +1,190 @@
+"""Whether a value that has travelled is the one that was sent: equal, and of the same type."""
+
+import sys
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from datetime import datetime, time
+from enum import Enum
+from functools import cached_property
+from typing import cast
+
+from aiostreamq.model import wire
+from aiostreamq.model.wire import a
+
+_ATOMS = frozenset({str, bool, bytes, type(None)})
+_NUMBERS = frozenset({int, float})
+_MISSING = object()
+
+Parts = dict[str, object]
+Difference = tuple[str, str]  # where it is, and what it is
+_CHANGED = "", "would arrive changed"
+
+
+def difference(sent: object, arrived: object) -> str | None:
+    """Say where *arrived* is not as *sent* was, and how; None if it is the same in all parts.
+
+    A number sent as an int counts as the same if the annotation makes a float of it, and
+    a time whatever its zone is called.
+
+    >>> difference([1, "2"], [1, 2])
+    '[1] is a str and would arrive as an int'
+    """
+    found = _difference(sent, arrived)
+    return None if found is None else f"{found[0] or 'it'} {found[1]}"
+
+
+def number_fault(value: object) -> str | None:
+    """Say where *value* holds a number that JSON cannot carry; None if there is none.
+
+    >>> number_fault({"x": [float("nan")]})
+    "['x'][0] is NaN or infinite: send a string"
+    """
+    try:
+        return next(_number_faults(value, ""), None)
+    except RecursionError:
+        return "it is nested too deeply, or holds itself"
+
+
+def _number_faults(value: object, at: str) -> Iterator[str]:
+    if isinstance(value, int | float | str | bytes) or value is None:
+        if (
+            type(value) in _NUMBERS
+            and (found := wire.number_fault(cast("float", value))) is not None
+        ):
+            yield f"{at or 'it'} {found}"
+    elif isinstance(value, Mapping):
+        for key, part in cast("Mapping[object, object]", value).items():
+            yield from _number_faults(key, at)
+            yield from _number_faults(part, f"{at}[{key!r}]")
+    elif isinstance(value, list | tuple | deque | AbstractSet):
+        for place, part in enumerate(cast("list[object]", value)):
+            yield from _number_faults(part, f"{at}[{place}]")
+    elif is_dataclass(value) or _is_model(value):
+        for name, part in (_parts_of(value) or {}).items():
+            yield from _number_faults(part, f"{at}.{name}")
+
+
+def _difference(sent: object, arrived: object) -> Difference | None:
+    kind = type(sent)
+    if kind is not type(arrived):
+        if kind is int and type(arrived) is float and sent == arrived:
+            return None
+        return "", f"is {a(kind)} and would arrive as {a(type(arrived))}"
+    if kind in _ATOMS:
+        return None if sent == arrived else _CHANGED
+    if kind is int and (fault := wire.number_fault(cast("int", sent))) is not None:
+        return "", fault
+    if isinstance(sent, list | tuple | deque):
+        return _between_sequences(cast("Sequence[object]", sent), arrived)
+    if isinstance(sent, Mapping):
+        return _between_mappings(cast("Mapping[object, object]", sent), arrived)
+    if isinstance(sent, AbstractSet):
+        return _between_sets(cast("AbstractSet[object]", sent), arrived)
+    return _between_others(sent, arrived)
+
+
+def _at(step: str, found: Difference) -> Difference:
+    return step + found[0], found[1]
+
+
+def _between_sequences(sent: Sequence[object], arrived: object) -> Difference | None:
+    others = cast("Sequence[object]", arrived)
+    if len(sent) != len(others):
+        return _CHANGED
+    if isinstance(sent, deque) and sent.maxlen != cast("deque[object]", others).maxlen:
+        return _CHANGED
+    for place, (one, other) in enumerate(zip(sent, others, strict=True)):
+        if (found := _difference(one, other)) is not None:
+            return _at(f"[{place}]", found)
+    return None
+
+
+def _between_mappings(sent: Mapping[object, object], arrived: object) -> Difference | None:
+    others = cast("Mapping[object, object]", arrived)
+    if isinstance(sent, defaultdict):
+        factory = cast("defaultdict[object, object]", others).default_factory
+        if sent.default_factory is not factory:
+            return _CHANGED
+    if isinstance(sent, OrderedDict) and list(sent) != list(others):
+        return _CHANGED
+    keys = {key: key for key in others}
+    for key, one in sent.items():
+        if key not in keys or _difference(key, keys[key]) is not None:
+            return f"[{key!r}]", "would be lost"
+        if (found := _difference(one, others[key])) is not None:
+            return _at(f"[{key!r}]", found)
+    return None if len(sent) == len(others) else _CHANGED
+
+
+def _between_sets(sent: AbstractSet[object], arrived: object) -> Difference | None:
+    others = cast("AbstractSet[object]", arrived)
+    members = {member: member for member in others}
+    for one in sent:
+        if one not in members:
+            return _CHANGED
+        if (found := _difference(one, members[one])) is not None:
+            return _at("{}", found)
+    return None if len(sent) == len(others) else _CHANGED
+
+
+def _between_others(sent: object, arrived: object) -> Difference | None:
+    if isinstance(sent, Enum):
+        return None if sent is arrived else _CHANGED
+    if isinstance(sent, datetime | time):
+        return None if _are_equal_times(sent, cast("datetime", arrived)) else _CHANGED
+    if (parts := _parts_of(sent)) is not None:
+        return _between_parts(parts, cast("Parts", _parts_of(arrived)))
+    return None if _are_equal(sent, arrived) else _CHANGED
+
+
+def _between_parts(sent: Parts, arrived: Parts) -> Difference | None:
+    for name, part in sent.items():
+        if name not in arrived:
+            return f".{name}", "would be lost"
+        if (found := _difference(part, arrived[name])) is not None:
+            return _at(f".{name}", found)
+    added = next((name for name in arrived if name not in sent), None)
+    return None if added is None else (f".{added}", "would be added")
+
+
+def _parts_of(value: object) -> Parts | None:
+    """What a value is made of; None of one that only `==` can compare."""
+    parts: Parts = {}
+    if is_dataclass(value):
+        for field in fields(value):
+            if (part := getattr(value, field.name, _MISSING)) is not _MISSING:
+                parts[field.name] = part
+    elif _is_model(value):
+        for inner in ("__pydantic_private__", "__pydantic_extra__"):
+            parts.update(cast("Parts", getattr(value, inner, None) or {}))
+    elif type(value).__eq__ is not object.__eq__ or not hasattr(value, "__dict__"):
+        return None
+    cls = type(value)
+    for name, part in getattr(value, "__dict__", {}).items():
+        # What such a property has kept is made again from the rest.
+        if not isinstance(getattr(cls, name, None), cached_property):
+            parts[name] = part
+    return parts
+
+
+def _is_model(value: object) -> bool:
+    # If the module is not loaded, no value can be one; loading it takes time.
+    return isinstance(value, getattr(sys.modules.get("pydantic"), "BaseModel", ()))
+
+
+def _are_equal(sent: object, arrived: object) -> bool:
+    try:
+        # Not a number is equal to none, and itself all the same.
+        return bool(sent == arrived) or bool(sent != sent and arrived != arrived)  # noqa: PLR0124
+    except Exception:  # noqa: BLE001  # whatever their class raises: that is not equal
+        return False
+
+
+def _are_equal_times(sent: datetime | time, arrived: datetime | time) -> bool:
+    if (sent.tzinfo is None) != (arrived.tzinfo is None) or sent.utcoffset() != arrived.utcoffset():
+        return False
+    # Without the zones, as a time that a clock change repeats is equal to none of another zone.
+    # Which of two such times it is, the offset tells.
+    return sent == arrived or sent.replace(tzinfo=None) == arrived.replace(tzinfo=None)
