@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Coroutine, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,6 +18,9 @@ logger = get_logger("aiostreamq.cli")
 
 # Seconds that each step may take in which tasks can have a say when the process ends.
 LAST_WORDS = 5.0
+
+# Seconds between two looks whether the handlers of signals are still the worker's.
+LOOK_AT_HANDLERS = 0.5
 
 
 # Nothing at run time: it comes before the methods of whatever loop it is mixed into.
@@ -73,6 +77,28 @@ def new_loop(*, use_uvloop: bool) -> asyncio.AbstractEventLoop:
     # A coroutine that forks and returns in the child too would run the worker a second time.
     in_children(lambda: loop.call_soon(os._exit, 1))
     return loop
+
+
+class Handlers:
+    """Keeps the signal handlers that are in force, whatever tasks set for themselves."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._handlers = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+        self._wakeup = signal.set_wakeup_fd(-1)
+        self._look()
+
+    def close(self) -> None:
+        """Keep them no more."""
+        self._next.cancel()
+
+    def _look(self) -> None:
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        for sign, handler in self._handlers.items():
+            if signal.getsignal(sign) is not handler:
+                logger.warning("a task has taken the handler of %s: it is put back", sign.name)
+                signal.signal(sign, handler)
+        self._next = self._loop.call_later(LOOK_AT_HANDLERS, self._look)
 
 
 async def end_strays() -> int:

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -24,7 +24,7 @@ from aiostreamq.cli.health import serve_health
 from aiostreamq.cli.lifeline import GRACE, Lifeline, Order
 from aiostreamq.cli.limits import Limits, own_limits, resident_bytes
 from aiostreamq.cli.logs import set_up_for
-from aiostreamq.cli.loop import LAST_WORDS, end_strays, hide_all, new_loop
+from aiostreamq.cli.loop import LAST_WORDS, Handlers, end_strays, hide_all, new_loop
 from aiostreamq.cli.outputs import complain
 from aiostreamq.cli.reload import check_reload
 from aiostreamq.cli.signals import Signals
@@ -246,7 +246,8 @@ async def _heed_signals(
     worker: Worker, role: Role, everything: "CancelScope", *, task_status: "TaskStatus[None]"
 ) -> None:
     end = End(worker, everything)
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    receiver = anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+    with receiver as signals, closing(Handlers()):
         if role.lifeline is not None:
             role.lifeline.bind(end.obey)
         task_status.started()

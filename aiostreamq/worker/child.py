@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -99,11 +98,11 @@ def main(fd: int, worker: int) -> None:
     # ignored by the programs that a task starts, too.
     surroundings = Surroundings()
     surroundings.restore()
-    os.register_at_fork(after_in_child=partial(_be_nobody, wire))
     hello = wire.read()
     if hello is None:
         return
     _prepare(json.loads(hello))
+    _part_with_children(wire)
     threading.Thread(target=wire.listen, name="aiostreamq:wire", daemon=True).start()
     itself = os.getpid()
     while (request := wire.requests.get()) is not None:
@@ -287,6 +286,7 @@ def _decisive_about(error: BaseException) -> dict[str, object]:
     """What is decided by: the names of its classes, and what steers."""
     from aiostreamq.model import verdict
     from aiostreamq.model.kinds import kinds_of
+    from aiostreamq.worker.failures import LONGEST_MESSAGE, clean
 
     kinds = kinds_of(error, exported=True)  # the worker need not have loaded these modules
     told: dict[str, object] = {
@@ -297,7 +297,10 @@ def _decisive_about(error: BaseException) -> dict[str, object]:
     steers = [kind for kind in type(error).__mro__ if kind.__module__ == verdict.__name__]
     if steers:
         told["steers"] = steers[0].__name__
-        told["facts"] = {k: v for k, v in vars(error).items() if isinstance(v, str | int | float)}
+        told["facts"] = {
+            name: value if type(value) in {int, float} else clean(value)[:LONGEST_MESSAGE]
+            for name, value in vars(error).items()
+        }
     return told
 
 
@@ -306,11 +309,12 @@ def end_at_once() -> None:
     os.killpg(os.getpid(), signal.SIGKILL)
 
 
-def _be_nobody(wire: Wire) -> None:
-    """Be a process as any other, which a task has forked: it ends by SIGTERM."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    wire.forget()
+def _part_with_children(wire: Wire) -> None:
+    """Let what a task forks be a process as any other: it ends by SIGTERM."""
+    from aiostreamq.signals import in_children, keep_from_children
+
+    keep_from_children({signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL})
+    in_children(wire.forget)
 
 
 def _leave_to_the_worker(_sign: int, _frame: "FrameType | None") -> None:

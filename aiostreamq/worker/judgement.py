@@ -9,7 +9,7 @@ from aiostreamq.model.outcome import Failure, JobState, encode_ended
 from aiostreamq.model.spec import LONGEST
 from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater, RunAgain, judge
 from aiostreamq.signals import is_ctrl_c
-from aiostreamq.worker.failures import clean, describe
+from aiostreamq.worker.failures import LONGEST_MESSAGE, clean, describe
 from aiostreamq.worker.records import log_failure, reason_of
 from aiostreamq.worker.runs import Stop, has_time_left, told
 
@@ -61,11 +61,11 @@ def _judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
             _log_retry(run, error, rules, after)
             return Retrial(delivery, int(min(after, LONGEST) * 1000))
         case EndDropped(reason):
-            told_reason = clean(reason)
+            told_reason = _told(reason)
             logger.info("job was dropped by its task: %s", told_reason, extra=about)
             return ended(run, JobState.DROPPED, Failure("Drop", told_reason, ""))
         case EndDead(reason):
-            told_reason = clean(reason)
+            told_reason = _told(reason)
             logger.error("job was given up by its task: %s", told_reason, extra=about)
             return ended(run, JobState.DEAD, Failure("Dead", told_reason, ""))
         case EndFailed() | RunAgain() if run.stop is Stop.TIMEOUT:
@@ -97,3 +97,8 @@ def _overrun(run: "Run", now_ms: float) -> str:
         return "did not end by its deadline"
     timeout = run.envelope.timeout or run.spec.options.timeout
     return f"ran past its timeout of {timeout:g} s" if timeout else "ran past its timeout"
+
+
+def _told(reason: object) -> str:
+    # Annotated as text, which nobody has checked.
+    return clean(reason)[:LONGEST_MESSAGE]

@@ -25,6 +25,7 @@ from aiostreamq.model import verdict
 from aiostreamq.model.kinds import Kinds
 from aiostreamq.model.outcome import Failure
 from aiostreamq.model.raised import RaisedInChild
+from aiostreamq.signals import no_fork
 from aiostreamq.store.tasks import spawn
 from aiostreamq.worker import child as child_program
 from aiostreamq.worker.interpreter import interpreter
@@ -197,7 +198,7 @@ class Processes:
 async def _started() -> Child:
     ours, theirs = socket.socketpair()
     try:
-        with theirs:
+        with theirs, no_fork():
             process = await asyncio.create_subprocess_exec(
                 *interpreter(),
                 str(Path(child_program.__file__)),

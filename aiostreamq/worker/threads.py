@@ -6,6 +6,7 @@ could pile threads up without bound.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -67,7 +68,11 @@ class Raised(Exception):
 
 
 def _attempt(call: Callable[[], object]) -> object:
+    itself = os.getpid()
     try:
-        return call()
+        value = call()
     except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
-        return Raised(error)
+        value = Raised(error)
+    if os.getpid() != itself:
+        os._exit(0)  # it has forked, and come back in both: there is no worker in this one
+    return value

@@ -11,6 +11,10 @@ CHAIN = 5_000
 LONG = 100_000_000
 
 
+class Raising(Exception):
+    """What is raised if it does not matter what."""
+
+
 class AnswersFromDict(Exception):
     """Answers every attribute from a dict, as clients of web APIs like to do."""
 

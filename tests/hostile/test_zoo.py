@@ -1,0 +1,148 @@
+"""A worker among tasks that do what none should: each ends, and nothing else is hurt."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from aiostreamq import (
+    Job,
+    JobDead,
+    JobDropped,
+    JobFailed,
+    JobTimeout,
+    Retry,
+    WaitTimeout,
+)
+from tests.hostile import app
+from tests.hostile.zoo import DOES, LEFT, RAISES, RETURNS, ZOO, Entry, Place
+from tests.support.processes import Program, worker_program
+from tests.support.waiting import TIME_SCALE
+
+#: How many well-behaved jobs of each kind run beside a group.
+GOOD = 10
+
+ACTS = {
+    "loop": app.act_on_loop,
+    "thread": app.act_in_thread,
+    "process": app.act_in_process,
+    "stream": app.act_as_stream,
+}
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> str:
+    """The event loop of the worker."""
+    return request.param
+
+
+@pytest.fixture
+async def url(redis_url: str) -> AsyncIterator[str]:
+    """Where the queue is, which is open here too."""
+    app.queue.use_url(redis_url)
+    async with app.queue:
+        yield redis_url
+
+
+@asynccontextmanager
+async def worker(url: str, *options: str) -> AsyncIterator[Program]:
+    """Keep a worker, which must live to the end, then drain, and end in time with code 0."""
+    options = (*options, "--shutdown-timeout", "1", "--processes", "2")
+    async with worker_program(url, *options, target="tests.hostile.app:queue") as program:
+        await program.wait_for_line("aiostreamq")
+        yield program
+        assert program.is_alive, program.printed
+        program.send_signal(signal.SIGTERM)
+        assert await program.wait_end() == 0, program.printed
+        assert " CRITICAL " not in program.printed, program.printed
+
+
+async def outcome_of(job: Job[Any], within: float) -> str:
+    """Return how a job has ended, as an entry says it."""
+    try:
+        await job.result(timeout=within * TIME_SCALE)
+    except WaitTimeout:
+        return f"{await job.status()} after {within * TIME_SCALE:g} s"
+    except JobFailed as error:
+        return f"failed {error.type}"
+    except JobTimeout:
+        return "timed_out"
+    except JobDropped:
+        return "dropped"
+    except JobDead:
+        return "dead"
+    return "done"
+
+
+async def fault_of(entry: Entry, place: Place) -> str | None:
+    """Let a job do what an entry says; returns what is wrong about its end."""
+    retry = Retry(entry.attempts, backoff=[0.01]) if entry.attempts > 1 else None
+    task = ACTS[place].using(timeout=entry.timeout, retry=retry)
+    job = cast("Job[Any]", await task.enqueue(ZOO.index(entry), *entry.args))
+    found = await outcome_of(job, entry.within)
+    if found != entry.end_in(place):
+        return f"{entry.what} ({place}): {found}, not {entry.end_in(place)}"
+    if found == "done" and place != "stream" and (value := await job.result()) != entry.result:
+        return f"{entry.what} ({place}): returned {value!r}, not {entry.result!r}"
+    return None
+
+
+async def be_good() -> list[str]:
+    """Run jobs that are well behaved; returns what is wrong about them."""
+    jobs = [
+        (number, await task.enqueue(number))
+        for number in range(GOOD)
+        for task in (app.double_on_loop, app.double_in_thread, app.double_in_process)
+    ]
+    streams = [await app.count.enqueue(GOOD) for _ in range(GOOD)]
+    faults = [
+        f"a good job: {found}"
+        for number, job in jobs
+        if (found := await outcome_of(job, 60)) != "done" or await job.result() != 2 * number
+    ]
+    return faults + [
+        f"a good stream: {found}"
+        for job in streams
+        if (found := await outcome_of(job, 60)) != "done"
+    ]
+
+
+async def live_among(entries: Sequence[Entry]) -> None:
+    """Run entries, in each of their places, among good jobs; and good jobs after them."""
+    found = await asyncio.gather(
+        be_good(), *(fault_of(entry, place) for entry in entries for place in entry.places)
+    )
+    faults = [*found[0], *filter(None, found[1:]), *await be_good()]
+    assert not faults, "\n".join(map(str, faults))
+
+
+async def test_exceptions(url: str, loop: str) -> None:
+    """Whatever is raised, it is told."""
+    async with worker(url, "--loop", loop):
+        await live_among(RAISES)
+
+
+async def test_returned(url: str, loop: str) -> None:
+    """What cannot travel is refused."""
+    async with worker(url, "--loop", loop):
+        await live_among(RETURNS)
+
+
+async def test_deeds(url: str, loop: str) -> None:
+    """Whatever is done to the loop and the process."""
+    async with worker(url, "--loop", loop):
+        await live_among(DOES)
+
+
+async def test_supervised(url: str) -> None:
+    """The same, with a supervisor: no worker is ever replaced."""
+    async with worker(url, "--workers", "2") as program:
+        await live_among([entry for entry in DOES if entry.within < LEFT])
+        assert "exit code" not in program.printed
