@@ -3,7 +3,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos test-wheel test-oldest check format bench venv clean
+.PHONY: help demo test chaos test-wheel test-oldest test-newest check format bench venv clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ test-wheel: ## Run the tests against the built wheel instead of the checkout
 
 test-oldest: ## Run what touches Redis with the oldest redis-py that is allowed
 	@scripts/test-oldest $(ARGS)
+
+test-newest: ## Run the hostile tasks and what starts them with the newest Python on this machine
+	@scripts/test-newest $(ARGS)
 
 check: ## Check lint, format, types and layers
 	@scripts/check

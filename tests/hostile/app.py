@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any, cast
@@ -20,7 +21,7 @@ queue = Queue(name="zoo")
 async def act_on_loop(entry: int, *args: Any) -> Any:
     """Do what an entry says, in a coroutine."""
     done = ZOO[entry].body(*args)
-    return await done if type(done) is CoroutineType else done
+    return await cast("Any", done) if type(done) is CoroutineType else done
 
 
 @queue.task
@@ -40,11 +41,17 @@ async def act_as_stream(entry: int, *args: Any) -> AsyncIterator[Any]:
     """Do it in a generator, or be the generator."""
     done = ZOO[entry].body(*args)
     if type(done) is AsyncGeneratorType:
-        async with aclosing(done):
-            async for one in done:
+        async with aclosing(cast("AsyncGenerator[Any]", done)) as chunks:
+            async for one in chunks:
                 yield one
     else:
-        yield await done if type(done) is CoroutineType else done
+        yield await cast("Any", done) if type(done) is CoroutineType else done
+
+
+@queue.task(executor="process")
+def start_a_program() -> int:
+    """Start a program that runs for ever; returns its process id."""
+    return subprocess.Popen(["sleep", "1000"]).pid
 
 
 # Those that are well behaved.

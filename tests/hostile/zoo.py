@@ -68,6 +68,11 @@ class Entry:
         """Its timeout in seconds."""
         return TIMEOUT if self.ends == RUN_OUT else None
 
+    @property
+    def is_left(self) -> bool:
+        """Whether it leaves something for which whoever ends waits some seconds."""
+        return self.within == LEFT or self.what.startswith("leaves")
+
     def end_in(self, place: Place) -> str:
         """How it ends in *place*."""
         return self.instead.get(place, self.ends)
@@ -182,9 +187,11 @@ class Own(asyncio.Task[Any]):
 
 async def own_tasks() -> None:
     """Have the loop make tasks of its own, which raise here and there."""
-    asyncio.get_running_loop().set_task_factory(
-        lambda loop, coroutine, **how: Own(cast("Any", coroutine), loop=loop, **how)
-    )
+
+    def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **how: Any) -> Own:
+        return Own(coroutine, loop=loop, **how)
+
+    asyncio.get_running_loop().set_task_factory(make)
     await asyncio.create_task(asyncio.sleep(0))
 
 
@@ -442,7 +449,7 @@ class OfRaising:
         raise Raising
 
     @property
-    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         raise Raising
 
 
@@ -453,7 +460,7 @@ class Exits(OfRaising):
         """Exit."""
         raise SystemExit(3)
 
-    __class__ = builtins.object  # pyright: ignore[reportAssignmentType, reportIncompatibleVariableOverride]
+    __class__ = builtins.object  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
 
 def endless() -> list[object]:
