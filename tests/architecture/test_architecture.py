@@ -36,7 +36,6 @@ SLEEPS: dict[str, str] = {
     "chaos/rhythm.py::pause_about": "the same",
     "hostile/zoo.py::outstay": "to take its time is what it does",
     "hostile/zoo.py::block": "the same",
-    "hostile/app.py::double_in_thread": "a thread is to be taken for a moment",
     "chaos/test_fuzz.py::commands_in_a_second": "what is asked in that second is the question",
 }
 
