@@ -112,6 +112,18 @@ def test_long_functions_have_a_reason() -> None:
     assert long == set(LONG_FUNCTIONS)
 
 
+def test_nothing_logs_by_itself() -> None:
+    """All log lines go through `aiostreamq.logs`, which keeps what logging raises."""
+    # The other one quiets a library.
+    known = {"logs.py", "cli/reload.py"}
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        if "logging.getLogger" in path.read_text()
+    }
+    assert found == known
+
+
 def test_scripts_are_installed() -> None:
     """The package holds its Lua scripts and its promise to be typed, however it was installed."""
     assert SCRIPTS
