@@ -18,27 +18,6 @@ if TYPE_CHECKING:
 DEADLINE: ContextVar[float | None] = ContextVar("aiostreamq_deadline", default=None)
 
 
-class Lender(Protocol):
-    """A run, which lends its slot while it awaits another job of its queue."""
-
-    @property
-    def queue(self) -> str:
-        """Name of the queue."""
-        ...
-
-    def lend(self) -> None:
-        """It begins to await a job."""
-        ...
-
-    def take_back(self) -> None:
-        """It awaits one job less."""
-        ...
-
-
-# The run that the code here is part of; None outside of a worker's jobs.
-RUN: ContextVar[Lender | None] = ContextVar("aiostreamq_run", default=None)
-
-
 class StopFlag:
     """Says from the event loop to a thread that its job is to stop."""
 

@@ -16,7 +16,7 @@ import secrets
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
-from aiostreamq.client.context import RUN
+from aiostreamq.client.current import JOB
 from aiostreamq.errors import (
     BrokerError,
     JobError,
@@ -34,6 +34,7 @@ from aiostreamq.store.tasks import OwnTask, spawn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiostreamq.client.current import Key, Lender
     from aiostreamq.client.follower import Follower
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.link import Link
@@ -183,19 +184,24 @@ class Waiter:
         if self._listening is None:
             self._swept = asyncio.get_running_loop().time()
             self._listening = spawn(self._listen(), "aiostreamq:inbox")
-        lender = RUN.get()
-        if lender is not None and lender.queue != self._broker.keys.queue:
-            lender = None
+        lending = self._lending()
         try:
-            if lender is not None:
-                lender.lend()
+            if lending is not None:
+                lending[0].lend(lending[1])
             return await future
         finally:
-            if lender is not None:
-                lender.take_back()
+            if lending is not None:
+                lending[0].take_back(lending[1])
             ticket.futures.remove(future)
             if not ticket.futures:
                 self._awaited.discard(ticket)
+
+    def _lending(self) -> "tuple[Lender, Key] | None":
+        """Whose slot is not needed while a job of this queue is awaited."""
+        job = JOB.get()
+        if job is None or job[3] is None or job[4] is None:
+            return None
+        return (job[3], job[4]) if job[3].queue == self._broker.keys.queue else None
 
     def _doubt(self, ticket: Ticket, outcome: bytes) -> bool:
         """Forget an outcome that makes no sense, so that the next wait looks it up.

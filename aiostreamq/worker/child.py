@@ -173,7 +173,7 @@ def run(request: bytes, begin: "Callable[[], None]") -> bytes:
 
     try:
         told = json.loads(request)
-        JOB.set((told["task"], told["about"]["job_id"], told["about"]["attempt"]))
+        JOB.set((told["task"], told["about"]["job_id"], told["about"]["attempt"], None, None))
         function, signature = find_function(told["module"], told["function"], told["task"])
         args, kwargs = signature.restore_arguments(told["args"], told["kwargs"])
         args, kwargs = signature.with_context(args, kwargs, context_of(told["task"], told["about"]))

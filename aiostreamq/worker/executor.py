@@ -13,7 +13,7 @@ from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.client.context import DEADLINE, RUN
+from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.current import JOB
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, Retrial
@@ -239,7 +239,7 @@ class Executor:
         is_of_lane = 1 < delivery.stream <= self._last_lane
         if not is_of_lane and self._exits.pass_on(delivery, task.spec.options.lane):
             return
-        run = Run(delivery, envelope, task.spec, self._now, self.slots)
+        run = Run(delivery, envelope, task.spec, self._now)
         if self._paused and self._exits.hold(delivery, task.spec):
             return
         if self._cancelled and self._cancelled.take(key):
@@ -276,7 +276,7 @@ class Executor:
         if envelope.deadline is not None:
             self._heed_deadline(run, envelope.deadline, variables)
         run.task = start_task(
-            self._run(run), self._loop, name=name, context=variables, kind=JobTask
+            self._run(run, key), self._loop, name=name, context=variables, kind=JobTask
         )
 
     def _heed_deadline(self, run: Run, deadline_ms: float, variables: Variables) -> None:
@@ -288,10 +288,10 @@ class Executor:
             start_time = START_TIME if run.spec.pool == "process" else 0.0
             self._deadlines.add(run, timeout + start_time)
 
-    async def _run(self, run: Run) -> None:
-        RUN.set(run)
-        # In the context of this job alone, so that what it logs says whose it is.
-        JOB.set((run.spec.name, run.delivery.job_id, run.delivery.attempt))
+    async def _run(self, run: Run, key: tuple[int, bytes]) -> None:
+        # In the context of this job alone.
+        delivery = run.delivery
+        JOB.set((run.spec.name, delivery.job_id, delivery.attempt, self.slots, key))
         if self._logs_jobs:
             logger.info("job started", extra=told(run))
         try:
@@ -364,8 +364,8 @@ class Executor:
     def _finish(self, run: Run, outcome: bytes | None, state: JobState | None = None) -> None:
         """Be done with a run: without an outcome it is not over, without a state it returned."""
         run.is_over = True
-        delivery = run.delivery
-        del self.running[delivery.stream, delivery.entry]
+        key = run.delivery.stream, run.delivery.entry
+        del self.running[key]
         self.finished += 1
         if outcome is not None:  # first: whatever goes wrong then, the job has ended
             self._now = now = monotonic()
@@ -373,7 +373,7 @@ class Executor:
         if run.turn is not None:
             run.turn.end()  # it may never have begun
         if self.slots.parents:
-            self.slots.forget(run)
+            self.slots.forget(key, run)
         if run.pool is not None:
             run.pool.end(run)
         if self.backlog and not self._is_filling:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from aiostreamq.store.tasks import OwnTask
     from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.roles import Turn
-    from aiostreamq.worker.slots import Slots
 
 
 # Ends with a dead letter.
@@ -47,7 +46,6 @@ class Run:
         "give_up_at",
         "is_over",
         "pool",
-        "slots",
         "spec",
         "stop",
         "task",
@@ -61,12 +59,10 @@ class Run:
         envelope: "Envelope",
         spec: "TaskSpec",
         began: float,
-        slots: "Slots",
     ) -> None:
         self.delivery = delivery
         self.envelope = envelope
         self.spec = spec
-        self.slots = slots  #: of its worker
         self.stop: Stop | None = None  #: set before the cancellation that it explains
         self.give_up_at = 0.0  #: loop time until which it may clean up, once it was stopped
         self.is_over = False  #: its outcome is decided
@@ -82,19 +78,6 @@ class Run:
         """Seconds that the function may take; 0 and None are for ever."""
         timeout = self.envelope.timeout
         return self.spec.options.timeout if timeout is None else timeout
-
-    @property
-    def queue(self) -> str:
-        """Name of the queue that the job is of."""
-        return self.slots.queue
-
-    def lend(self) -> None:
-        """Lend the slot: the run begins to await a job of its queue."""
-        self.slots.lend(self)
-
-    def take_back(self) -> None:
-        """Await one job less; the slot is taken back with the last of them."""
-        self.slots.take_back(self)
 
     @property
     def keep_ms(self) -> int:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Mapping
 
+    from aiostreamq.client.current import Key
     from aiostreamq.worker.runs import Run
 
 logger = get_logger("aiostreamq.worker")
@@ -36,7 +37,7 @@ class Slots:
         self,
         concurrency: int,
         queue: str,
-        running: "Collection[object]",
+        running: "Mapping[Key, Run]",
         freed: "Callable[[], None]",
     ) -> None:
         """Describe the slots.
@@ -44,7 +45,7 @@ class Slots:
         Args:
             concurrency: How many there are.
             queue: Its name: runs lend their slots while they await a job of it.
-            running: The runs that have a slot.
+            running: The runs that have a slot, by their keys.
             freed: Called if more jobs may start.
         """
         self.concurrency = concurrency
@@ -53,7 +54,7 @@ class Slots:
         self.parents: set[str] = set()  #: tasks whose runs have awaited others; while any does
         self._running = running
         self._freed = freed
-        self._waits: Counter[Run] = Counter()  # how many jobs each run awaits
+        self._waits: Counter[Key] = Counter()  # how many jobs each run awaits
         self._is_reported = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -64,12 +65,13 @@ class Slots:
         """How many jobs may be kept unstarted while only lent slots are free."""
         return MOST_ASIDE * self.concurrency
 
-    def lend(self, run: "Run") -> None:
+    def lend(self, key: "Key") -> None:
         """A run begins to await a job of its queue."""
-        if run.is_over:
-            return  # a task that it has left behind
-        self._waits[run] += 1
-        if self._waits[run] == 1:
+        run = self._running.get(key)
+        if run is None:
+            return  # it is over, and has left a task behind
+        self._waits[key] += 1
+        if self._waits[key] == 1:
             self.parents.add(run.spec.name)
             if run.pool is not None:
                 run.pool.lent += 1
@@ -77,17 +79,18 @@ class Slots:
             self._report()
             self._freed()
 
-    def take_back(self, run: "Run") -> None:
+    def take_back(self, key: "Key") -> None:
         """A run awaits one job less; it runs on at once, even if its slot is taken."""
-        if run not in self._waits:
+        run = self._running.get(key)
+        if run is None or key not in self._waits:
             return
-        self._waits[run] -= 1
-        if not self._waits[run]:
-            self.forget(run)
+        self._waits[key] -= 1
+        if not self._waits[key]:
+            self.forget(key, run)
 
-    def forget(self, run: "Run") -> None:
+    def forget(self, key: "Key", run: "Run") -> None:
         """A run awaits nothing any more, as it may be over."""
-        if self._waits.pop(run, None) is not None:
+        if self._waits.pop(key, None) is not None:
             if run.pool is not None:
                 run.pool.lent -= 1
             self._count()

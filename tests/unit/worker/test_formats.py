@@ -76,7 +76,7 @@ def told(made: logging.LogRecord) -> dict[str, object]:
 
 @pytest.fixture
 def _in_a_job() -> Iterator[None]:
-    token = JOB.set(("size", "7", 2))
+    token = JOB.set(("size", "7", 2, None, None))
     yield
     JOB.reset(token)
 
@@ -128,7 +128,7 @@ def test_filter_keeps_what_is_there() -> None:
 
 def test_queued_record() -> None:
     """A record that is handled in another thread keeps the job it was made in."""
-    token = JOB.set(("size", "7", 2))
+    token = JOB.set(("size", "7", 2, None, None))
     made = record()
     JOB.reset(token)
     JobFilter().filter(made)
