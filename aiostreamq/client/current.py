@@ -34,8 +34,8 @@ class Lender(Protocol):
 # As a plain tuple, which is made for each job: task, id and attempt, then whose slot the run has
 # and the key of the run; both None in a process, which cannot await jobs. The run itself is not
 # in it: it has the task whose context this is, and such circles cost the garbage collector.
-JOB: ContextVar[tuple[str, str, int, Lender | None, Key | None] | None]
-JOB = ContextVar("aiostreamq_job", default=None)
+_Job = tuple[str, str, int, Lender | None, Key | None]
+JOB: ContextVar[_Job | None] = ContextVar("aiostreamq_job", default=None)
 
 
 def current_job() -> CurrentJob | None:

@@ -1,11 +1,11 @@
 """Making tasks of functions: what `@queue.task` does."""
 
-import logging
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.context import Context
 from aiostreamq.client.task import AsyncTask, StreamTask, SyncTask, Task
 from aiostreamq.errors import UsageError
+from aiostreamq.logs import get_logger
 from aiostreamq.model.function import (
     Function,
     Origin,
@@ -23,7 +23,7 @@ from aiostreamq.model.words import unknown_option
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
 
-logger = logging.getLogger("aiostreamq")
+logger = get_logger("aiostreamq")
 
 #: All that `@queue.task(...)` takes.
 TASK_OPTIONS = ("name", "executor", *OptionWords.__annotations__)

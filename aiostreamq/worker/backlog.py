@@ -1,5 +1,6 @@
 """What a worker was sent and has not started."""
 
+import asyncio
 from collections import deque
 from collections.abc import Collection, Iterator
 from itertools import chain
@@ -47,6 +48,25 @@ class Backlog:
         for line in self._lines:
             line.clear()
         return unstarted
+
+
+class Progress:
+    """Wakes those who wait for a job to end."""
+
+    def __init__(self) -> None:
+        self._made: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Wait until a job ends, or somebody else calls `tell`. Cancelling is safe."""
+        if self._made is None:
+            self._made = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._made)
+
+    def tell(self) -> None:
+        """Let everyone who waits look again."""
+        if self._made is not None:
+            self._made.set_result(None)
+            self._made = None
 
 
 class CancelMarks:

@@ -22,7 +22,7 @@ from aiostreamq.model.outcome import JobState, encode_done
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.store.eager import start_task
 from aiostreamq.store.tasks import JobTask, leave_behind
-from aiostreamq.worker.backlog import Backlog, CancelMarks
+from aiostreamq.worker.backlog import Backlog, CancelMarks, Progress
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.judgement import ended, failed, judged
 from aiostreamq.worker.runs import Run, Stop, end_of, end_unrun, has_expired, told
@@ -84,6 +84,7 @@ class Executor:
         self.slots = Slots(concurrency, queue.name, self.running, self.refill)
         self._pools = pools
         self._last_lane = 1 + len(queue.lanes)  # place of its stream
+        self.progress = Progress()  #: told when a job ends
         self.finished = 0  #: how many have ended since the start
         self._tasks: Mapping[str, Task[..., object]] = queue.tasks
         self._calls = calls
@@ -103,7 +104,6 @@ class Executor:
         self._context = copy_context()
         self._is_filling = False
         self._is_stopped = False
-        self._progress: asyncio.Future[None] | None = None
 
     def accept(self, deliveries: Iterable[Delivery], cancelled: Iterable[Delivery] = ()) -> None:
         """Take deliveries over; they start in this order, but for those that are *cancelled*."""
@@ -132,22 +132,10 @@ class Executor:
         self._is_stopped = True
         return self.backlog.clear()
 
-    async def wait_progress(self) -> None:
-        """Wait until a job ends, or somebody calls `nudge`. Cancelling is safe."""
-        if self._progress is None:
-            self._progress = self._loop.create_future()
-        await asyncio.shield(self._progress)
-
-    def nudge(self) -> None:
-        """Let everyone who waits for progress look again."""
-        if self._progress is not None:
-            self._progress.set_result(None)
-            self._progress = None
-
     async def wait_idle(self) -> None:
         """Wait until nothing runs or waits. Cancelling is safe."""
         while not self.is_idle:
-            await self.wait_progress()
+            await self.progress.wait()
 
     async def cancel_all(self, cleanup_time: float = CLEANUP_TIME) -> list[Delivery]:
         """Cancel what runs and give it time to clean up; returns what was cut short."""
@@ -215,7 +203,7 @@ class Executor:
     def refill(self) -> None:
         """Start what may start, as there is more room, and let others look again."""
         self.fill()
-        self.nudge()
+        self.progress.tell()
 
     @property
     def is_closed(self) -> bool:
@@ -255,14 +243,11 @@ class Executor:
 
     def _has_place(self, run: Run) -> bool:
         """Whether a job may start now; else it waits for its place."""
-        spec, delivery = run.spec, run.delivery
-        if self.slots.parents and self.slots.is_kept_from(spec.name):
-            self.backlog.aside.append(delivery)
+        if self.slots.parents and self.slots.is_kept_from(run.spec.name):
+            self.backlog.aside.append(run.delivery)
             return False
-        if spec.pool is not None:
-            run.pool = self._pools[spec.pool]
-            return run.pool.take(delivery)
-        return True
+        run.pool = None if run.spec.pool is None else self._pools[run.spec.pool]
+        return run.pool is None or run.pool.take(run.delivery)
 
     def _launch(self, run: Run, key: tuple[int, bytes]) -> None:
         envelope, delivery = run.envelope, run.delivery
@@ -378,8 +363,7 @@ class Executor:
             run.pool.end(run)
         if self.backlog and not self._is_filling:
             self.fill()
-        if self._progress is not None:
-            self.nudge()
+        self.progress.tell()
 
     def _expire(self, run: Run) -> None:
         if run.stop is Stop.SHUTDOWN:

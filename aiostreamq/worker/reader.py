@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.intake import Intake
     from aiostreamq.store.link import Link
-    from aiostreamq.worker.roles import Spill, Wanted
+    from aiostreamq.worker.roles import Spill, Wakes, Wanted
 
 logger = get_logger("aiostreamq.worker")
 
@@ -60,6 +60,11 @@ class Runs(Protocol):
         ...
 
     @property
+    def progress(self) -> "Wakes":
+        """Tells of the end of a job."""
+        ...
+
+    @property
     def running(self) -> Sized:
         """Started, not ended."""
         ...
@@ -76,14 +81,6 @@ class Runs(Protocol):
 
     def accept(self, deliveries: list[Delivery], cancelled: "Sequence[Delivery]" = ()) -> None:
         """Take deliveries over; those of *cancelled* jobs are not to be run."""
-        ...
-
-    async def wait_progress(self) -> None:
-        """Wait until a job ends, or somebody calls `nudge`."""
-        ...
-
-    def nudge(self) -> None:
-        """Let everyone who waits for progress look again."""
         ...
 
 
@@ -160,7 +157,7 @@ class Reader:
                 await self._read_overflow(wanted)
                 continue
             if count == 0:
-                await self._executor.wait_progress()
+                await self._executor.progress.wait()
                 continue
             if was_idle := burst and self._is_idle():
                 await self._settled()  # what is to run again must be there to be read
@@ -172,7 +169,7 @@ class Reader:
             await self._take(read)
             if burst and not read.deliveries:
                 if not self._is_idle():
-                    await self._executor.wait_progress()
+                    await self._executor.progress.wait()
                 elif was_idle and not await self._has_overflown():
                     return
 
@@ -306,7 +303,7 @@ class Reader:
 
     def _ring(self) -> None:
         self._is_look_due = True
-        self._executor.nudge()  # where all slots are taken, nothing else wakes the reader
+        self._executor.progress.tell()  # where all slots are taken, nothing else wakes the reader
 
     async def _look_again(self, link: "Link") -> None:
         """Take up what was sent to this worker over a connection that only Redis took for alive.

@@ -74,6 +74,18 @@ class Ways(Protocol):
         ...
 
 
+class Wakes(Protocol):
+    """Wakes those who wait for something."""
+
+    async def wait(self) -> None:
+        """Wait until there is a reason to look again."""
+        ...
+
+    def tell(self) -> None:
+        """Let everyone who waits look again."""
+        ...
+
+
 class Wanted(NamedTuple):
     """What to read of what has overflowed."""
 

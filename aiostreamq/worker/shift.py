@@ -123,9 +123,14 @@ class Shift:
     def _new_pools(self) -> "dict[Place, Pool]":
         limits: dict[Place, int]
         limits = {"thread": self._settings.threads, "process": self._settings.processes}
-        overflow = self._exits.overflow
         return {
-            place: Pool(place, limit, overflow, self._refill, self._look_at_overflow)
+            place: Pool(
+                place,
+                limit,
+                self._exits.overflow,
+                freed=lambda: self._executor.refill(),  # noqa: PLW0108  # it is made later
+                moved=lambda: self._overflow.look(),  # noqa: PLW0108  # the same
+            )
             for place, limit in limits.items()
         }
 
@@ -325,15 +330,9 @@ class Shift:
         self._pauses.look()
         self._overflow.look_again()
 
-    def _look_at_overflow(self) -> None:
-        self._overflow.look()
-
     def _read_overflow(self) -> None:
         self._reader.interrupt()
-        self._executor.nudge()
-
-    def _refill(self) -> None:
-        self._executor.refill()
+        self._executor.progress.tell()
 
     def _heed_pauses(self) -> None:
         """Something else is paused than before."""
@@ -343,11 +342,10 @@ class Shift:
         self._parking.look()
 
     def _reopen(self) -> None:
-        self._executor.fill()
-        self._executor.nudge()  # the reader has waited for this too
+        self._executor.refill()
 
     def _nudge(self) -> None:
-        self._executor.nudge()
+        self._executor.progress.tell()
 
     def _held(self) -> set[tuple[int, bytes]]:
         """All deliveries that are known here, as (place of the stream, entry)."""

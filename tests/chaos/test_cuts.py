@@ -15,6 +15,7 @@ from aiostreamq.store.intake import Intake
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
 from aiostreamq.store.tasks import spawn
+from aiostreamq.worker.backlog import Progress
 from aiostreamq.worker.overflow import Overflow
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.worker import LEASE
@@ -185,6 +186,7 @@ class Taken:
     running: list[Delivery] = field(default_factory=list[Delivery])
     fetched: int = 0
     is_idle: bool = False
+    progress: Progress = field(default_factory=Progress)  # nothing ever ends
 
     def accept(self, deliveries: list[Delivery], cancelled: Sequence[Delivery] = ()) -> None:
         """Take deliveries over."""
@@ -197,13 +199,6 @@ class Taken:
 
     async def settled(self) -> None:
         """Nothing is to be told."""
-
-    def nudge(self) -> None:
-        """Nobody waits."""
-
-    async def wait_progress(self) -> None:
-        """Nothing ever ends."""
-        await asyncio.Event().wait()
 
 
 async def read(bench: Bench) -> Call:

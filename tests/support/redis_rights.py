@@ -115,7 +115,7 @@ def _named(command: str, more: object) -> str:
 
 
 def _source(script: str) -> str:
-    return scripts._source(script)  # pyright: ignore[reportPrivateUsage]
+    return scripts._source(script, on_cluster=True)  # pyright: ignore[reportPrivateUsage]
 
 
 def rule_on_page(role: str) -> list[str]:
