@@ -135,7 +135,8 @@ class Queue(Producer):
             when_full: "raise" QueueFull where there is no room, or "wait" for it.
 
         Raises:
-            UsageError: A name or a number cannot be meant.
+            UsageError: A name or a number is invalid, or *url_or_client* is none of these.
+                What is wrong with a URL, `open` says.
         """
         self._url_or_client = _checked(url_or_client)
         bound = checked_max_length(max_length)
@@ -160,7 +161,7 @@ class Queue(Producer):
         """Connect to *url* from the next `open` on, whatever was given before.
 
         Raises:
-            UsageError: It is no URL of a Redis.
+            UsageError: It is no URL. Whether it is one of a Redis, `open` says.
         """
         self._url_or_client = _checked(url)
         self.sessions.forget_place()
@@ -325,8 +326,8 @@ class Queue(Producer):
 
 
 def _checked(where: "Where") -> "Where":
-    if where is None:
-        return None
+    if where is None or isinstance(where, str):
+        return where  # what a string says is judged when the queue opens: it may never
     # Imported where it is needed: most queues take the environment's, or are never opened.
     from aiostreamq.store.address import checked_where
 

@@ -8,6 +8,7 @@ from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RESERVED, checked_name
 from aiostreamq.model.retry import Retries, Retry, checked_retries
+from aiostreamq.model.words import unknown_option
 
 DEFAULT_LANE = "default"
 
@@ -30,21 +31,6 @@ class OptionWords(TypedDict, total=False):
     durability: Durability
 
 
-# What `@queue.task(...)` takes beside the options of its jobs.
-_OF_TASKS = ("name", "executor")
-
-# What other queues call an option, and its name here.
-_ELSEWHERE = {
-    **dict.fromkeys(("countdown", "defer_by", "after"), "delay"),
-    **dict.fromkeys(("eta", "defer_until", "run_at", "scheduled"), "at"),
-    **dict.fromkeys(("job_id", "task_id", "key"), "id"),
-    **dict.fromkeys(("queue", "queue_name", "priority"), "lane"),
-    **dict.fromkeys(("retries", "max_retries", "max_tries", "attempts"), "retry"),
-    **dict.fromkeys(("ttl", "keep_result"), "result_ttl"),
-    **dict.fromkeys(("time_limit", "job_timeout"), "timeout"),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """The settled options of a task."""
@@ -55,17 +41,18 @@ class Options:
     retry: Retries = ()  #: when a failed run is followed by another
     durability: Durability | None = None  #: what enqueueing waits for; None is what the queue says
 
-    def with_words(self, words: OptionWords, beside: Sequence[str] = _OF_TASKS) -> "Options":
+    def with_words(self, words: OptionWords, beside: Sequence[str] = ()) -> "Options":
         """Return these options with *words* said over them.
 
-        *beside* are the other options that the call takes, to be named in an error.
+        *beside* are the other options that `.using(...)` takes, to be named in an error.
 
         Raises:
             UsageError: A word is no option, or has a value that cannot be meant.
         """
         # Callers without a type checker may say anything: a `dealy` must not run at once.
         if unknown := words.keys() - OptionWords.__annotations__.keys():
-            raise _no_option(min(unknown), [*beside, *OptionWords.__annotations__])
+            known = [*beside, *OptionWords.__annotations__]
+            raise unknown_option("task.using", min(unknown), known)
         changed = self
         if "timeout" in words:
             changed = replace(changed, timeout=_timeout(words["timeout"]))
@@ -78,15 +65,6 @@ class Options:
         if "durability" in words:
             changed = replace(changed, durability=checked_durability(words["durability"]))
         return changed
-
-
-def _no_option(word: str, known: Sequence[str]) -> UsageError:
-    from difflib import get_close_matches  # only needed here
-
-    close = [_ELSEWHERE[word]] if _ELSEWHERE.get(word) in known else []
-    close = close or get_close_matches(word, known, 1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return UsageError(f"there is no option {word!r}: {meant}use one of {', '.join(known)}")
 
 
 def _timeout(value: Duration | None) -> float | None:

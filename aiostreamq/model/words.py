@@ -31,6 +31,17 @@ _FOREIGN = {
             "keep_result result_expires ttl store_results": "result_ttl='1h', or 0 to keep none",
         }
     ),
+    "task.using": _written(
+        {
+            f"{_RUNS} attempts on not_on backoff": "retry=Retry(5)",
+            "countdown defer_by after": "delay='10s'",
+            "eta defer_until run_at scheduled": "at=datetime.now(UTC) + timedelta(hours=1)",
+            "job_id task_id key": "id='...'",
+            "queue queue_name priority": "lane='...'",
+            "time_limit soft_time_limit job_timeout max_runtime": "timeout='5m'",
+            "keep_result result_expires ttl store_results": "result_ttl='1h', or 0 to keep none",
+        }
+    ),
 }
 
 

@@ -78,14 +78,14 @@ URLS = {
     "redis://h:port/0": "host or port",
     "redis://h:99999/0": "host or port",
     "redis://[::1/0": "host or port",
-    "redis://h/name": "number of the database",
+    "redis://h/name": "number of a database",
     "redis://h?ssl=true": "'ssl': write rediss://",
     "redis://h?ssl_cert_reqs=none": "'ssl_cert_reqs': write rediss://",
     "rediss://h?ssl_cert_req=none": "did you mean 'ssl_cert_reqs'",
     "redis://h?sokcet_timeout=1": "did you mean 'socket_timeout'",
     "redis://h?nonsense=1": "'nonsense': leave it out",
-    "redis://h?db=x": "no such value",
-    "redis://h?socket_timeout=soon": "no such value",
+    "redis://h?db=x": "invalid value",
+    "redis://h?socket_timeout=soon": "invalid value",
     "rediss://h?ssl_cert_reqs=banana": "invalid value",
 }
 
@@ -247,16 +247,16 @@ OF_JOBS = "id, delay, at, expires, deadline, timeout, result_ttl, lane, retry, d
 
 
 def _unknown(word: str, meant: str) -> Case:
-    pattern = f"mean '{meant}'.*{OF_JOBS}"
+    pattern = f"write {meant}=.*Its options are {OF_JOBS}"
     return f"using({word}=)", lambda s: s.task.using(**{word: 5}), pattern
 
 
 def _on_options() -> list[Case]:
-    of_tasks = "mean 'timeout'.*name, executor, timeout"
+    of_tasks = "write timeout=.*name, executor, timeout"
     open_states = "queued, running$"
     return [
         *(_unknown(word, meant) for word, meant in NO_OPTIONS.items()),
-        ("using(x=)", lambda s: s.task.using(x=5), f"no option 'x': use one of {OF_JOBS}"),
+        ("using(x=)", lambda s: s.task.using(x=5), rf"no option 'x'\. Its options are {OF_JOBS}"),
         ("task(timout=)", lambda s: s.queue.task(timout=5)(plain), of_tasks),
         ("events", lambda s: anext(s.queue.job("a").events(after=5)), "no id of an event"),
         *(
