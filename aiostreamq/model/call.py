@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import PayloadError
 from aiostreamq.model.envelope import encode_envelope
-from aiostreamq.model.wire import encode, refusal
+from aiostreamq.model.wire import FLAT, encode, refusal
 
 if TYPE_CHECKING:
     from aiostreamq.model.signature import TaskSignature
@@ -31,12 +31,13 @@ def write_call(
         PayloadError: An argument would not arrive as an equal value of the same type.
     """
     signature = spec.signature
+    is_flat = not kwargs and FLAT.issuperset(map(type, args))  # as most calls are
     if signature is not None:
-        args, kwargs, secrets = signature.write_arguments(args, kwargs)
+        args, kwargs, secrets = signature.write_arguments(args, kwargs, is_flat=is_flat)
         if secrets:
             told = {**told, "secrets": secrets}
     try:
-        return encode_envelope(spec.head, args, kwargs, told)
+        return encode_envelope(spec.head, args, kwargs, told, is_flat=is_flat)
     except PayloadError as error:
         reason = _blame(args, kwargs, signature) or f"{error}"
         raise PayloadError(f"task {spec.name!r}, {reason}") from error

@@ -16,7 +16,7 @@ import orjson
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.retry import Retries, Retry
-from aiostreamq.model.wire import encode
+from aiostreamq.model.wire import encode, encode_flat
 
 VERSION = 1
 
@@ -59,6 +59,8 @@ def encode_envelope(
     args: Sequence[object],
     kwargs: Mapping[str, object],
     overrides: Mapping[str, object],
+    *,
+    is_flat: bool = False,
 ) -> bytes:
     """Write one call.
 
@@ -67,13 +69,14 @@ def encode_envelope(
         args: Positional arguments, as they can be written.
         kwargs: The others.
         overrides: Options said for this call.
+        is_flat: Whether *args* are known to be words and numbers.
 
     Raises:
         PayloadError: An argument is not plain JSON.
     """
     written = head
     if args:
-        written += b',"args":' + encode(args)
+        written += b',"args":' + (encode_flat(args) if is_flat else encode(args))
     if kwargs:
         written += b',"kwargs":' + encode(kwargs)
     for name, value in overrides.items():

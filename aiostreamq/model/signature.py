@@ -116,8 +116,10 @@ class TaskSignature:
         hint = self._hint_of(name)
         return None if is_open(hint) else told(hint)
 
-    def write_arguments(self, args: Arguments, kwargs: Keywords) -> Call:
+    def write_arguments(self, args: Arguments, kwargs: Keywords, *, is_flat: bool = False) -> Call:
         """Return the arguments as `encode` can write them.
+
+        *is_flat* says that all are words and numbers.
 
         Raises:
             UsageError: The function could not be called so.
@@ -126,10 +128,14 @@ class TaskSignature:
         # Most calls can be seen to fit without binding them, which costs 5 µs.
         if kwargs or not self._is_simple or not self._fewest <= len(args) <= self._most:
             self._check(args, kwargs)
-        if self._closed and (
-            self._is_closed_deep
-            or tuple in map(type, args)
-            or (kwargs and tuple in map(type, kwargs.values()))
+        if (
+            not is_flat
+            and self._closed
+            and (
+                self._is_closed_deep
+                or tuple in map(type, args)
+                or (kwargs and tuple in map(type, kwargs.values()))
+            )
         ):
             self._refuse_tuples(args, kwargs)
         if not self._restorers:

@@ -21,6 +21,8 @@ _EXACT = (
 # Without the references of later versions: they cost time, and this is never read back.
 _MARSHAL_VERSION = 2
 _NUMBERS = frozenset({int, float})
+#: The types of words and numbers.
+FLAT = frozenset({str, int, float, bool, type(None)})
 _NOT_JSON = ", which is not JSON"
 
 
@@ -32,6 +34,22 @@ def encode(value: object) -> bytes:
     Raises:
         PayloadError: It is not plain JSON.
     """
+    written = encode_flat(value)
+    # orjson also writes enums and UUIDs as strings, and no option forbids it. marshal
+    # refuses all but the built-in types, in a fraction of the time of a walk.
+    try:
+        marshal.dumps(value, _MARSHAL_VERSION)  # pyright: ignore[reportArgumentType]  # to find out
+    except ValueError:
+        _refuse_fault(value)
+    return written
+
+
+def encode_flat(value: object) -> bytes:
+    """Return as JSON a list of values whose types are all `FLAT`, at half the price of `encode`.
+
+    Raises:
+        PayloadError: It is not plain JSON.
+    """
     try:
         written = orjson.dumps(value, None, _EXACT)
     except (TypeError, RecursionError) as error:
@@ -39,12 +57,6 @@ def encode(value: object) -> bytes:
     # orjson writes NaN and infinities as null. Looking for them only if there
     # is a null keeps the check free for nearly all payloads.
     if b"null" in written:
-        _refuse_fault(value)
-    # orjson also writes enums and UUIDs as strings, and no option forbids it. marshal
-    # refuses all but the built-in types, in a fraction of the time of a walk.
-    try:
-        marshal.dumps(value, _MARSHAL_VERSION)  # pyright: ignore[reportArgumentType]  # to find out
-    except ValueError:
         _refuse_fault(value)
     return written
 
