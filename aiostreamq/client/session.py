@@ -209,7 +209,9 @@ class Session:
         args: Sequence[object],
         kwargs: "dict[str, object]",
     ) -> "_Prepared":
-        envelope = self.write(spec, args, kwargs, self._told(using))
+        envelope = write_call(spec, args, kwargs, self._told(using))
+        if len(envelope) > self._max_payload:
+            raise self._too_long(spec, envelope)
         options = using.options
         job_id = using.id or new_job_id()
         mark, ticket = Mark.NOBODY, None
@@ -240,11 +242,14 @@ class Session:
         """
         envelope = write_call(spec, args, kwargs, told)
         if len(envelope) > self._max_payload:
-            raise PayloadError(
-                f"task {spec.name!r}: a payload of {len(envelope):,} bytes is over the limit of "
-                f"{self._max_payload:,}: send a reference to the data, or raise Queue(max_payload=)"
-            )
+            raise self._too_long(spec, envelope)
         return envelope
+
+    def _too_long(self, spec: "TaskSpec", envelope: bytes) -> PayloadError:
+        return PayloadError(
+            f"task {spec.name!r}: a payload of {len(envelope):,} bytes is over the limit of "
+            f"{self._max_payload:,}: send a reference to the data, or raise Queue(max_payload=)"
+        )
 
     def _told(self, using: "Using") -> "dict[str, object]":
         """What workers must hear of *using*."""

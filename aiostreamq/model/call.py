@@ -31,7 +31,11 @@ def write_call(
         PayloadError: An argument would not arrive as an equal value of the same type.
     """
     signature = spec.signature
-    is_flat = not kwargs and FLAT.issuperset(map(type, args))  # as most calls are
+    is_flat = not kwargs  # and words and numbers alone, as most calls are
+    for value in args:
+        if type(value) not in FLAT:
+            is_flat = False
+            break
     if signature is not None:
         args, kwargs, secrets = signature.write_arguments(args, kwargs, is_flat=is_flat)
         if secrets:

@@ -14,7 +14,7 @@ from aiostreamq.model.hints import RETURN, Hints
 from aiostreamq.model.injected import context_parameter
 from aiostreamq.model.masking import pointer
 from aiostreamq.model.restorer import Restorer, Written
-from aiostreamq.model.wire import encode, fault_in, holds_tuple, refusal
+from aiostreamq.model.wire import FLAT, encode, encode_flat, fault_in, holds_tuple, refusal
 
 Arguments = Sequence[object]
 Keywords = Mapping[str, object]
@@ -222,6 +222,8 @@ class TaskSignature:
         if self._result is not None:
             return encode(self._result.write(value).json)
         try:
+            if type(value) in FLAT:
+                return encode_flat(value)
             written = encode(value)
         except PayloadError as error:
             expected = None if self._is_result_open else told(self._result_hint)

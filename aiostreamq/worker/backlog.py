@@ -69,22 +69,18 @@ class Progress:
             self._made = None
 
 
-class CancelMarks:
-    """Cancelled jobs that may still be on their way here, as (place of the stream, entry)."""
+class CancelMarks(dict[tuple[int, bytes], float]):
+    """Cancelled jobs that may still be on their way here: when that was heard, by their keys.
 
-    def __init__(self) -> None:
-        self._asked: dict[tuple[int, bytes], float] = {}  # when, oldest first
-
-    def __bool__(self) -> bool:
-        return bool(self._asked)
+    A key is the place of the stream, and the entry. The oldest come first.
+    """
 
     def put(self, key: tuple[int, bytes], now: float) -> None:
         """Mark one at *now* (loop time), and forget those of other workers' jobs."""
-        asked = self._asked
-        while asked and next(iter(asked.values())) < now - ON_THE_WAY:
-            del asked[next(iter(asked))]
-        asked[key] = now
+        while self and next(iter(self.values())) < now - ON_THE_WAY:
+            del self[next(iter(self))]
+        self[key] = now
 
     def take(self, key: tuple[int, bytes]) -> bool:
         """Whether one is marked, which is forgotten then."""
-        return self._asked.pop(key, None) is not None
+        return self.pop(key, None) is not None

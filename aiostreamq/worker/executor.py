@@ -238,7 +238,7 @@ class Executor:
         if is_limited and has_expired(run, self._clock.now_ms()):
             self._settle(end_unrun(run, JobState.EXPIRED))
             logger.info("job has expired: it waited too long to be run", extra=told(run))
-        elif self._has_place(run):
+        elif (task.spec.pool is None and not self.slots.parents) or self._has_place(run):
             self._launch(run, key)
 
     def _has_place(self, run: Run) -> bool:
@@ -269,7 +269,10 @@ class Executor:
         self._deadlines.add(run, max(0.0, (deadline_ms - self._clock.now_ms()) / 1000))
 
     def _limit(self, run: Run) -> None:
-        if timeout := run.timeout:
+        timeout = run.envelope.timeout
+        if timeout is None:
+            timeout = run.spec.options.timeout
+        if timeout:
             start_time = START_TIME if run.spec.pool == "process" else 0.0
             self._deadlines.add(run, timeout + start_time)
 
@@ -361,7 +364,7 @@ class Executor:
             self.slots.forget(key, run)
         if run.pool is not None:
             run.pool.end(run)
-        if self.backlog and not self._is_filling:
+        if not self._is_filling and self.backlog:
             self.fill()
         self.progress.tell()
 

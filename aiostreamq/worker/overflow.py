@@ -8,6 +8,7 @@ from aiostreamq.worker.roles import Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from aiostreamq.client.task import Task
     from aiostreamq.model.place import Place
     from aiostreamq.worker.pool import Pool
 
@@ -18,29 +19,35 @@ class Overflow:
     def __init__(
         self,
         pools: "Mapping[Place, Pool]",
-        places: "Callable[[], set[Place | None]]",
+        tasks: "Mapping[str, Task[..., object]]",
         wake: "Callable[[], None]",
     ) -> None:
         """Prepare.
 
         Args:
             pools: Of this worker.
-            places: Says where the tasks of this worker run; None is the event loop.
+            tasks: That this worker knows.
             wake: Has the reader look again.
         """
         self._pools = pools
-        self._places = places
+        self._all = tuple(pools.values())
+        self._tasks = tasks
         self._wake = wake
-        self._open: set[Place] = set(pools)  # whose streams may hold something
+        self._counted = -1  # tasks when this was looked at
+        self._needed: frozenset[Place | None] = frozenset()  # where they run; None is the loop
+        self._open: set[Place] = set()  # where there may be something
+        self._open_all()
 
     def hear(self, place: "Place") -> None:
         """A worker says that there is something."""
-        self._open.add(place)
-        self.look()
+        if place in self._places():
+            self._open.add(place)
+            self.look()
 
     def look_again(self) -> None:
         """Something may have been said unheard."""
-        self._open.update(self._pools)
+        self._counted = -1
+        self._open_all()
         self.look()
 
     def look(self) -> None:
@@ -52,7 +59,7 @@ class Overflow:
         """Return what to read now, None for nothing."""
         for place in self._open:
             room = self._pools[place].room
-            if room > 0 and place in self._places():
+            if room > 0:
                 return Wanted(place, room)
         return None
 
@@ -62,13 +69,26 @@ class Overflow:
         If all tasks are for threads, or all for processes, others may have what could only wait
         here. Else some may run on the event loop, and what cannot start here overflows.
         """
-        if any(len(pool.waiting) > MOST_WAITING for pool in self._pools.values()):
-            return 0
+        for pool in self._all:
+            if len(pool.waiting) > MOST_WAITING:
+                return 0
         places = self._places()
-        place = places.pop() if len(places) == 1 else None
+        if None in places or len(places) != 1:
+            return count
+        (place,) = places
         return count if place is None else self._pools[place].backlog_room - fetched
 
     def note(self, place: "Place", *, asked: int, found: int) -> None:
         """So many were asked for, and found."""
         if found < asked:
             self._open.discard(place)
+
+    def _open_all(self) -> None:
+        self._open.update(place for place in self._places() if place is not None)
+
+    def _places(self) -> "frozenset[Place | None]":
+        """Where the tasks of this worker run."""
+        if self._counted != len(self._tasks):
+            self._counted = len(self._tasks)
+            self._needed = frozenset(task.spec.pool for task in self._tasks.values())
+        return self._needed

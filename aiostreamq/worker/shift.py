@@ -3,7 +3,6 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aiostreamq.client.producer import Producer
-    from aiostreamq.client.task import Task
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.place import Place
     from aiostreamq.store.control import Word
@@ -94,7 +92,7 @@ class Shift:
         pools = self._pools = self._new_pools()
         self._threads = Threads(pools["thread"].most)
         self._processes = Processes(pools["process"].most)
-        self._overflow = Overflow(pools, partial(_places_of, queue.tasks), self._read_overflow)
+        self._overflow = Overflow(pools, queue.tasks, self._read_overflow)
         voice = Emitter(self._broker).voice
         calls = Calls(queue, name, self._threads, self._processes, voice)
         suspects = Suspects(self._roster, settings.max_deliveries, self._reopen)
@@ -382,10 +380,6 @@ class Shift:
             logger.error(  # noqa: TRY400  # the traceback would say nothing more
                 "could not %s (%s): other workers will take over after the lease", what, error
             )
-
-
-def _places_of(tasks: "Mapping[str, Task[..., object]]") -> "set[Place | None]":
-    return {task.spec.pool for task in tasks.values()}
 
 
 def _ticker_for(queue: "Producer") -> Ticker:

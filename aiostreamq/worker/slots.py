@@ -51,6 +51,8 @@ class Slots:
         self.concurrency = concurrency
         self.queue = queue  #: its name
         self.capacity = concurrency  #: how many may run now
+        #: jobs that may be kept unstarted while only lent slots are free
+        self.most_aside = MOST_ASIDE * concurrency
         self.parents: set[str] = set()  #: tasks whose runs have awaited others; while any does
         self._running = running
         self._freed = freed
@@ -59,11 +61,6 @@ class Slots:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._stands_still = False
-
-    @property
-    def most_aside(self) -> int:
-        """How many jobs may be kept unstarted while only lent slots are free."""
-        return MOST_ASIDE * self.concurrency
 
     def lend(self, key: "Key") -> None:
         """A run begins to await a job of its queue."""

@@ -216,7 +216,7 @@ async def read(bench: Bench) -> Call:
         taken.settled,
         LEASE,
         lambda _: None,
-        Overflow({}, set, lambda: None),
+        Overflow({}, {}, lambda: None),
     )
     reading = spawn(reader.run())
 
