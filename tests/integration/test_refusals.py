@@ -156,7 +156,6 @@ async def test_no_place_for_a_connection(own_redis_server: RedisServer) -> None:
     """Where Redis has as many clients as it takes, one more comes when another goes."""
     own_redis_server.ask("CONFIG", "SET", "maxclients", "1")
     async with Queue(own_redis_server.url) as first:
-        await first.open()
         second = Queue(own_redis_server.url)
         opening = asyncio.ensure_future(second.open())
         done, _ = await asyncio.wait([opening], timeout=0.1)

@@ -284,31 +284,6 @@ async def test_thread_past_its_timeout(queue: Queue, caplog: pytest.LogCaptureFi
             await queue.job(job.id)
 
 
-async def test_thread_that_was_not_begun(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
-    """A job whose timeout passes while it waits for a thread leaves none behind."""
-    gate = threading.Event()
-    ran: list[str] = []
-
-    @queue.task
-    def hang() -> None:
-        gate.wait(PATIENCE)
-
-    @queue.task(timeout=0.05)
-    def wait() -> None:
-        ran.append("it")
-
-    async with Worker(queue, threads=1):
-        try:
-            first = await hang.enqueue()
-            with pytest.raises(JobTimeout):
-                await (await wait.enqueue()).result(timeout=PATIENCE)
-        finally:
-            gate.set()
-        await first
-    assert not ran
-    assert not [record for record in caplog.records if "it goes on" in record.message]
-
-
 async def test_no_more_than_the_concurrency(queue: Queue) -> None:
     """Never more jobs run at once than was said, and never fewer while there are enough."""
     running, most = 0, 0
