@@ -49,7 +49,7 @@ class Pool:
             place: What its places are.
             limit: How many there are.
             overflow: Takes jobs that are not to wait here.
-            freed: Called if a place comes free without the end of a run.
+            freed: Called if there is room again without the end of a run.
             moved: Called if one comes free in any way.
         """
         self.place: Place = place
@@ -179,5 +179,6 @@ class Pool:
         if excess > 0:
             latest = [self.waiting.pop() for _ in range(excess)]
             self._overflow(self.place, latest[::-1])
-        if self.waiting:
+            self._freed()  # whoever had stopped reading for what waits here can go on
+        if self.waiting and self._timer is None:
             self._arm()

@@ -180,12 +180,13 @@ async def test_only_tasks_for_threads(queue: Queue, gate: Gate) -> None:
         assert await results(jobs) == list(range(100))
 
 
-async def test_async_jobs_go_on(queue: Queue, gate: Gate) -> None:
+@pytest.mark.parametrize(("concurrency", "waiting"), [(4, 300), (1000, 3000)])
+async def test_async_jobs_go_on(queue: Queue, gate: Gate, concurrency: int, waiting: int) -> None:
     """Threads that are taken, or stuck, and any number of jobs that wait for them, stop none."""
     fill(queue, gate)
-    async with Worker(queue, threads=2, concurrency=4):
+    async with Worker(queue, threads=2, concurrency=concurrency):
         await results(await enqueue(queue, "hang", 8))
-        await enqueue(queue, "occupy", 300)
+        await enqueue(queue, "occupy", waiting)
         assert await results(await enqueue(queue, "on_loop", 50)) == list(range(50))
 
 
