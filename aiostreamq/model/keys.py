@@ -7,6 +7,7 @@ and every script may touch all of its keys.
 import re
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.place import Spillway
 
 # The consumer group of every stream. Public: autoscalers read its lag.
 GROUP = "aiostreamq"
@@ -15,8 +16,13 @@ GROUP = "aiostreamq"
 RETURNED = "returned"
 
 # Not lanes either: jobs of `def` tasks that a worker was sent while its threads, or its
-# processes, were taken. Only workers with free ones read them.
-OVERFLOW = {"thread": "overflow:thread", "process": "overflow:process"}
+# processes, were taken, and jobs that would await others while only lent slots were free. Only
+# workers with free ones read them.
+OVERFLOW: dict[Spillway, str] = {
+    "thread": "overflow:thread",
+    "process": "overflow:process",
+    "slot": "overflow:slot",
+}
 
 #: What no lane may be called.
 RESERVED = (RETURNED, *OVERFLOW.values())

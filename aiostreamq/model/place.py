@@ -9,6 +9,9 @@ from aiostreamq.errors import UsageError
 #: Where a `def` task can be run. An `async def` runs on the event loop, always.
 Place = Literal["thread", "process"]
 
+#: What a worker can have none of free, for a job that it was sent.
+Spillway = Literal["thread", "process", "slot"]
+
 
 def checked_executor(
     name: str, executor: Place | None, function: Callable[..., object], *, is_async: bool

@@ -30,7 +30,8 @@ class LaneInfo:
     """One lane, or another stream that jobs wait in.
 
     "returned" is work that was handed back; it is read first. "overflow:thread" and
-    "overflow:process" are jobs of `def` tasks that a worker had no thread or process free for;
+    "overflow:process" are jobs of `def` tasks that a worker had no thread or process free for,
+    "overflow:slot" are jobs that would await others while a worker had only lent slots free;
     they are told of only if there are any.
     """
 

@@ -9,7 +9,7 @@ from aiostreamq.store.reading import Read
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.place import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.link import Argument, Link, Reply
 
@@ -59,8 +59,10 @@ class Intake:
         # Only to be woken, and so by as little as can be: it takes from all lanes alike.
         return await self._broker.read(link, consumer, 1, block_ms, self._streams)
 
-    async def read_overflow(self, link: "Link", consumer: str, count: int, place: "Place") -> Read:
-        """Read what other workers had no free threads, or processes, for; does not wait."""
+    async def read_overflow(
+        self, link: "Link", consumer: str, count: int, place: "Spillway"
+    ) -> Read:
+        """Read what other workers had nothing free for; does not wait."""
         streams = [self._broker.keys.stream(OVERFLOW[place])]
         return await self._broker.read(link, consumer, count, None, streams)
 

@@ -15,10 +15,9 @@ class Backlog:
     """Deliveries in the order in which they are to start: each kind in a line of its own."""
 
     def __init__(self, waiting: Collection[deque[Delivery]]) -> None:
-        """Begin with nothing; *waiting* are the lines of the pools."""
+        """Begin with nothing; *waiting* are the lines of what was looked at and has not started."""
         self.fresh: deque[Delivery] = deque()  #: not looked at
-        self.aside: deque[Delivery] = deque()  #: not to start in a lent slot
-        self._lines = (*waiting, self.aside, self.fresh)
+        self._lines = (*waiting, self.fresh)
 
     def __bool__(self) -> bool:
         return any(self._lines)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context as Variables
 from contextvars import copy_context
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -22,6 +23,7 @@ from aiostreamq.model.outcome import JobState, encode_done
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.store.eager import start_task
 from aiostreamq.store.tasks import JobTask, leave_behind
+from aiostreamq.worker.aside import Aside
 from aiostreamq.worker.backlog import Backlog, CancelMarks, Progress
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.judgement import ended, failed, judged
@@ -40,9 +42,6 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds that a process may take to start and to import a task's module, before its timeout runs.
-START_TIME = 60.0
-
 # Seconds a cancelled job may take to clean up before it is left to itself.
 CLEANUP_TIME = 5.0
 
@@ -60,6 +59,7 @@ class Executor:
         settler: "Ends",
         exits: "Ways",
         suspects: "Gate",
+        moved: "Callable[[], None]",
         is_ending: "Callable[[], bool]",
         *,
         logs_jobs: bool = False,
@@ -76,12 +76,14 @@ class Executor:
             exits: Takes what is not to be run here.
             suspects: Says when those may run that were with workers when they died,
                 and when nothing else may start.
+            moved: Called if jobs may start that await others.
             is_ending: Says whether the worker is about to end, in whatever way.
             logs_jobs: Whether to log that a job starts, and that it is done.
         """
-        self.backlog = Backlog([pool.waiting for pool in pools.values()])
         self.running: dict[tuple[int, bytes], Run] = {}  #: by stream and entry
-        self.slots = Slots(concurrency, queue.name, self.running, self.refill)
+        self.slots = Slots(concurrency, queue.name, self.running, pools, self.refill, moved)
+        self.aside = Aside(pools, self.slots, partial(exits.overflow, "slot"))
+        self.backlog = Backlog([*(p.waiting for p in pools.values()), *self.aside.lines.values()])
         self._pools = pools
         self._last_lane = 1 + len(queue.lanes)  # place of its stream
         self.progress = Progress()  #: told when a job ends
@@ -182,9 +184,10 @@ class Executor:
             for pool in self._pools.values():
                 if pool.waiting:
                     self._start_from(pool.waiting, lambda pool=pool: pool.free > 0)
-            if self.backlog.aside:
-                self._start_from(self.backlog.aside, lambda: self.slots.takes_parents)
+            for line, may_start in self.aside.startable() if self.slots.parents else ():
+                self._start_from(line, may_start)
             self._start_from(self.backlog.fresh, None)
+            self.aside.flush()
         finally:
             self._is_filling = False
         # Left to other workers: here they would wait for each other, one by one.
@@ -208,7 +211,7 @@ class Executor:
     @property
     def is_closed(self) -> bool:
         """Whether nothing may start for now, however many slots are free."""
-        return self._suspects.is_closed or len(self.backlog.aside) > self.slots.most_aside
+        return self._suspects.is_closed
 
     def _start(self, delivery: Delivery) -> None:
         key = delivery.stream, delivery.entry
@@ -243,10 +246,11 @@ class Executor:
 
     def _has_place(self, run: Run) -> bool:
         """Whether a job may start now; else it waits for its place."""
-        if self.slots.parents and self.slots.is_kept_from(run.spec.name):
-            self.backlog.aside.append(run.delivery)
+        place = run.spec.pool
+        run.pool = None if place is None else self._pools[place]
+        if self.slots.parents and self.slots.is_kept_from(run.spec.name, run.pool):
+            self.aside.put(run.delivery, place)
             return False
-        run.pool = None if run.spec.pool is None else self._pools[run.spec.pool]
         return run.pool is None or run.pool.take(run.delivery)
 
     def _launch(self, run: Run, key: tuple[int, bytes]) -> None:
@@ -273,8 +277,7 @@ class Executor:
         if timeout is None:
             timeout = run.spec.options.timeout
         if timeout:
-            start_time = START_TIME if run.spec.pool == "process" else 0.0
-            self._deadlines.add(run, timeout + start_time)
+            self._deadlines.add(run, timeout + run.start_time)
 
     async def _run(self, run: Run, key: tuple[int, bytes]) -> None:
         # In the context of this job alone.

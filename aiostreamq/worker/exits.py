@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.place import Spillway
     from aiostreamq.model.spec import TaskSpec
     from aiostreamq.store.broker import Broker
     from aiostreamq.worker.roles import Halts, Shelf
@@ -82,8 +82,8 @@ class Exits:
         entries = [(delivery.stream, delivery.entry) for delivery in deliveries]
         self._move(entries, self._broker.hand_back(deliveries, lane))
 
-    def overflow(self, place: "Place", deliveries: "Sequence[Delivery]") -> None:
-        """Leave jobs to workers that have a thread, or a process, free."""
+    def overflow(self, place: "Spillway", deliveries: "Sequence[Delivery]") -> None:
+        """Leave jobs to workers that have a thread, a process, or a slot free."""
         self.leave(deliveries, OVERFLOW[place])
 
     def refuse(self, delivery: "Delivery", reason: str) -> None:

@@ -1,7 +1,9 @@
-"""What may be in the overflow streams: jobs for which some worker had no thread or process free."""
+"""What may be in the overflow streams: jobs that some worker had nothing free for."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.worker.pool import MOST_WAITING
 from aiostreamq.worker.roles import Wanted
 
@@ -9,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.client.task import Task
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.place import Place, Spillway
+    from aiostreamq.store.control import Word
     from aiostreamq.worker.pool import Pool
 
 
@@ -20,6 +23,7 @@ class Overflow:
         self,
         pools: "Mapping[Place, Pool]",
         tasks: "Mapping[str, Task[..., object]]",
+        slots: "Callable[[], int]",
         wake: "Callable[[], None]",
     ) -> None:
         """Prepare.
@@ -27,22 +31,22 @@ class Overflow:
         Args:
             pools: Of this worker.
             tasks: That this worker knows.
+            slots: Says how many jobs may start that await others.
             wake: Has the reader look again.
         """
         self._pools = pools
         self._all = tuple(pools.values())
         self._tasks = tasks
+        self._slots = slots
         self._wake = wake
         self._counted = -1  # tasks when this was looked at
         self._needed: frozenset[Place | None] = frozenset()  # where they run; None is the loop
-        self._open: set[Place] = set()  # where there may be something
+        self._open: set[Spillway] = set()  # whose streams may hold something for this worker
         self._open_all()
 
-    def hear(self, place: "Place") -> None:
-        """A worker says that there is something."""
-        if place in self._places():
-            self._open.add(place)
-            self.look()
+    def listeners(self) -> "dict[str, Callable[[Word], None]]":
+        """Who hears that there is something, by the word that workers say."""
+        return {word: partial(self._hear, place) for place, word in OVERFLOW.items()}
 
     def look_again(self) -> None:
         """Something may have been said unheard."""
@@ -58,7 +62,7 @@ class Overflow:
     def wanted(self) -> Wanted | None:
         """Return what to read now, None for nothing."""
         for place in self._open:
-            room = self._pools[place].room
+            room = self._slots() if place == "slot" else self._pools[place].room
             if room > 0:
                 return Wanted(place, room)
         return None
@@ -78,12 +82,18 @@ class Overflow:
         (place,) = places
         return count if place is None else self._pools[place].backlog_room - fetched
 
-    def note(self, place: "Place", *, asked: int, found: int) -> None:
+    def note(self, place: "Spillway", *, asked: int, found: int) -> None:
         """So many were asked for, and found."""
         if found < asked:
             self._open.discard(place)
 
+    def _hear(self, place: "Spillway", _: "Word") -> None:
+        if place == "slot" or place in self._places():
+            self._open.add(place)
+            self.look()
+
     def _open_all(self) -> None:
+        self._open.add("slot")
         self._open.update(place for place in self._places() if place is not None)
 
     def _places(self) -> "frozenset[Place | None]":

@@ -56,6 +56,7 @@ class Pool:
         self.limit = limit
         self.stuck = 0  #: threads that run on after their jobs were given up
         self.lent = 0  #: places whose runs wait for other jobs of the queue
+        self.stands_still = False  #: all runs have awaited others for a while
         self.waiting: deque[Delivery] = deque()  #: oldest first
         self._busy = 0
         self._overflow = overflow
@@ -82,6 +83,18 @@ class Pool:
     def is_stuck(self) -> bool:
         """Whether all places are stuck, those included that replaced others."""
         return self.stuck >= 2 * self.limit
+
+    @property
+    def takes_parents(self) -> bool:
+        """Whether a job may have a place that is known to await others: not the last lent one."""
+        own = self.limit + min(self.stuck, self.limit)
+        is_last = self._busy >= own + self.limit - 1
+        return self._busy < own or (self.stands_still and not is_last)
+
+    @property
+    def do_all_wait(self) -> bool:
+        """Whether all places are taken by runs that await other jobs."""
+        return 0 < self.limit <= self.lent and self.lent >= self._busy - self.stuck
 
     @property
     def room(self) -> int:

@@ -21,7 +21,7 @@ from aiostreamq.store.tasks import OwnTask, spawn
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.place import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.intake import Intake
     from aiostreamq.store.link import Link
@@ -258,7 +258,7 @@ class Reader:
         return read
 
     async def _read(
-        self, link: "Link", count: int, *, is_blocking: bool, overflow: "Place | None" = None
+        self, link: "Link", count: int, *, is_blocking: bool, overflow: "Spillway | None" = None
     ) -> Read:
         if link is not self._link or self._is_unsure:
             await self._recover(link)

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import Delivery, Retrial, Settlement
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.place import Spillway
     from aiostreamq.model.spec import TaskSpec
 
 
@@ -69,6 +69,10 @@ class Ways(Protocol):
         """Take jobs that other workers can run sooner."""
         ...
 
+    def overflow(self, place: "Spillway", deliveries: "Sequence[Delivery]") -> None:
+        """Take jobs for which there is nothing free."""
+        ...
+
     def refuse(self, delivery: "Delivery", reason: str) -> None:
         """Take what is no job."""
         ...
@@ -89,7 +93,7 @@ class Wakes(Protocol):
 class Wanted(NamedTuple):
     """What to read of what has overflowed."""
 
-    place: "Place"
+    place: "Spillway"
     most: int  #: how many jobs
 
 
@@ -108,7 +112,7 @@ class Spill(Protocol):
         """How many of *count* jobs to read, if *fetched* have been that nobody has looked at."""
         ...
 
-    def note(self, place: "Place", *, asked: int, found: int) -> None:
+    def note(self, place: "Spillway", *, asked: int, found: int) -> None:
         """So many were asked for, and found."""
         ...
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # Ends with a dead letter.
 DEAD_ENDS = frozenset({JobState.FAILED, JobState.TIMED_OUT, JobState.DEAD})
 
+# Seconds that a process may take to start and to import a task's module, before its timeout runs.
+START_TIME = 60.0
+
 _KINDS = Kinds()
 
 
@@ -78,6 +81,11 @@ class Run:
         """Seconds that the function may take; 0 and None are for ever."""
         timeout = self.envelope.timeout
         return self.spec.options.timeout if timeout is None else timeout
+
+    @property
+    def start_time(self) -> float:
+        """Seconds that may pass before its function is called."""
+        return START_TIME if self.spec.pool == "process" else 0.0
 
     @property
     def keep_ms(self) -> int:

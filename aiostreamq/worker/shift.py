@@ -10,7 +10,6 @@ import anyio
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
-from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.control import ControlStream
 from aiostreamq.store.intake import Intake
@@ -92,7 +91,12 @@ class Shift:
         pools = self._pools = self._new_pools()
         self._threads = Threads(pools["thread"].most)
         self._processes = Processes(pools["process"].most)
-        self._overflow = Overflow(pools, queue.tasks, self._read_overflow)
+        self._overflow = Overflow(
+            pools,
+            queue.tasks,
+            lambda: self._executor.aside.room,
+            self._read_overflow,
+        )
         voice = Emitter(self._broker).voice
         calls = Calls(queue, name, self._threads, self._processes, voice)
         suspects = Suspects(self._roster, settings.max_deliveries, self._reopen)
@@ -105,6 +109,7 @@ class Shift:
             self._settler,
             self._exits,
             suspects,
+            self._overflow.look,
             lambda: self._reading.cancelling() > 0,
             logs_jobs=settings.log_jobs,
         )
@@ -163,8 +168,7 @@ class Shift:
             "schedule": lambda _: self._ticker.wake(),
             "cancel": self._canceller.hear,
             "pause": lambda _: self._pauses.look(),
-            OVERFLOW["thread"]: lambda _: self._overflow.hear("thread"),
-            OVERFLOW["process"]: lambda _: self._overflow.hear("process"),
+            **self._overflow.listeners(),
         }
 
     def _about(self, queue: "Producer") -> About:

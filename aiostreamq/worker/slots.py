@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.client.current import Key
+    from aiostreamq.model.place import Place
+    from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.runs import Run
 
 logger = get_logger("aiostreamq.worker")
-
-# How many jobs are kept unstarted, for each slot, because only lent slots are free.
-MOST_ASIDE = 10
 
 # Seconds in which all runs have awaited other jobs, and nothing else has started.
 STANDSTILL = 0.05
@@ -38,7 +37,9 @@ class Slots:
         concurrency: int,
         queue: str,
         running: "Mapping[Key, Run]",
+        pools: "Mapping[Place, Pool]",
         freed: "Callable[[], None]",
+        moved: "Callable[[], None]",
     ) -> None:
         """Describe the slots.
 
@@ -46,7 +47,10 @@ class Slots:
             concurrency: How many there are.
             queue: Its name: runs lend their slots while they await a job of it.
             running: The runs that have a slot, by their keys.
+            pools: Their places are lent like slots.
+            pools: Whose places the runs lend too.
             freed: Called if more jobs may start.
+            moved: Called if those may that await others.
         """
         self.concurrency = concurrency
         self.queue = queue  #: its name
@@ -55,7 +59,9 @@ class Slots:
         self.most_aside = MOST_ASIDE * concurrency
         self.parents: set[str] = set()  #: tasks whose runs have awaited others; while any does
         self._running = running
+        self._pools = pools.values()
         self._freed = freed
+        self._moved = moved
         self._waits: Counter[Key] = Counter()  # how many jobs each run awaits
         self._is_reported = False
         self._loop = asyncio.get_running_loop()
@@ -92,6 +98,12 @@ class Slots:
                 run.pool.lent -= 1
             self._count()
         self._watch()
+        self._moved()
+
+    @property
+    def parent_room(self) -> int:
+        """How many jobs may start that await others."""
+        return max(self.concurrency - len(self._running), int(self.takes_parents))
 
     @property
     def takes_parents(self) -> bool:
@@ -100,13 +112,20 @@ class Slots:
         is_last = running >= 2 * self.concurrency - 1
         return running < self.concurrency or (self._stands_still and not is_last)
 
-    def is_kept_from(self, task: str) -> bool:
+    def take_parents_in(self, pool: "Pool | None") -> bool:
+        """Whether such a job may start that needs a place of *pool*, None for the event loop."""
+        return self.takes_parents and (pool is None or pool.takes_parents)
+
+    def is_kept_from(self, task: str, pool: "Pool | None") -> bool:
         """Whether a job of *task*, which is about to start, is not to."""
         if task not in self.parents:
             return False
-        takes_it = self.takes_parents
+        if not self.take_parents_in(pool):
+            return True
         self._stands_still = False
-        return not takes_it
+        if pool is not None:
+            pool.stands_still = False
+        return False
 
     def _count(self) -> None:
         self.capacity = self.concurrency + min(len(self._waits), self.concurrency)
@@ -115,14 +134,20 @@ class Slots:
         self._watch()
 
     def _watch(self) -> None:
-        if self._timer is None and self._do_all_wait():
+        if self._timer is None and self._is_still():
             self._timer = self._loop.call_later(STANDSTILL, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        if self._do_all_wait():
-            self._stands_still = True
+        self._stands_still = self._do_all_wait()
+        for pool in self._pools:
+            pool.stands_still = pool.do_all_wait
+        if self._is_still():
             self._freed()
+            self._moved()
+
+    def _is_still(self) -> bool:
+        return self._do_all_wait() or any(pool.do_all_wait for pool in self._pools)
 
     def _do_all_wait(self) -> bool:
         return len(self._waits) >= len(self._running) >= self.concurrency

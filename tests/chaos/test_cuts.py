@@ -216,7 +216,7 @@ async def read(bench: Bench) -> Call:
         taken.settled,
         LEASE,
         lambda _: None,
-        Overflow({}, {}, lambda: None),
+        Overflow({}, {}, lambda: 0, lambda: None),
     )
     reading = spawn(reader.run())
 

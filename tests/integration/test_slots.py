@@ -72,9 +72,15 @@ WAYS = (directly, together, with_timeout, from_a_thread, through_another_handle)
 
 
 @pytest.mark.parametrize("make", WAYS, ids=lambda make: str(make.__name__))
-@pytest.mark.parametrize("parents", [2, 3, 20])
-async def test_children_get_to_run(queue: Queue, make: Make, parents: int) -> None:
-    """Any number of parents come to their end, with few slots, and few threads."""
+@pytest.mark.parametrize("parents", [2, 3, 20, 100])
+@pytest.mark.parametrize("concurrency", [1, 2, 50])
+async def test_children_get_to_run(
+    queue: Queue, make: Make, parents: int, concurrency: int
+) -> None:
+    """Any number of parents come to their end, with few slots, and few threads.
+
+    Their children are behind all of them in the lane, and threads are fewer than slots, or more.
+    """
 
     @queue.task
     async def child(number: int) -> int:
@@ -86,7 +92,7 @@ async def test_children_get_to_run(queue: Queue, make: Make, parents: int) -> No
 
     make(queue)
     jobs = await queue.enqueue_many(queue.named("parent").bind(n) for n in range(parents))
-    async with Worker(queue, concurrency=2, threads=2, shutdown_timeout=1):
+    async with Worker(queue, concurrency=concurrency, threads=2, shutdown_timeout=1):
         ends = [await job.result(timeout=PATIENCE) for job in jobs]
     assert ends == [2 * n for n in range(parents)]
 

@@ -25,6 +25,7 @@ local overflowed = 0
 if max_length > 0 then
   overflowed = redis.call('XLEN', prefix .. 'stream:overflow:thread')
     + redis.call('XLEN', prefix .. 'stream:overflow:process')
+    + redis.call('XLEN', prefix .. 'stream:overflow:slot')
 end
 
 local function is_full(stream)

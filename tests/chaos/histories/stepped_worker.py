@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiostreamq.model.delivery import Delivery, Retrial, Settlement
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.place import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.store.reading import Read
@@ -73,7 +73,7 @@ class SteppedWorker:
         """Read what is new."""
         return await self._intake.read(self._store.link, self.name, most, None)
 
-    async def read_overflow(self, most: int, place: Place) -> Read:
+    async def read_overflow(self, most: int, place: Spillway) -> Read:
         """Read what others had no room for."""
         return await self._intake.read_overflow(self._store.link, self.name, most, place)
 
@@ -100,7 +100,16 @@ class SteppedWorker:
         calls = cast("Calls", _NoCalls(found.run))
         ways = _Ways(found, self._store.broker, self.pauses)
         return Executor(
-            _TASKS, MANY, {}, calls, self.clock, _Ends(found), ways, _NoSuspects(), lambda: False
+            _TASKS,
+            MANY,
+            {},
+            calls,
+            self.clock,
+            _Ends(found),
+            ways,
+            _NoSuspects(),
+            lambda: None,
+            lambda: False,
         )
 
 

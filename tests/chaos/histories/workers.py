@@ -25,7 +25,7 @@ from tests.chaos.histories.whereabouts import state_of
 from tests.support.store import HOUR_MS
 
 if TYPE_CHECKING:
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.place import Spillway
     from aiostreamq.store.reading import Read
     from tests.chaos.histories.stepped_worker import SteppedWorker
 
@@ -123,7 +123,7 @@ class Workers(Machine):
 
     @has_work
     @rule(at=picks, place=places)
-    def overflow(self, at: list[int], place: "Place") -> None:
+    def overflow(self, at: list[int], place: "Spillway") -> None:
         """A worker has no thread, or process, for jobs that it was sent."""
         chosen, lane = self.let_go(at), OVERFLOW[place]
         handed = sum(self.model.hand_back(held(one), lane) for one in chosen)
@@ -131,7 +131,7 @@ class Workers(Machine):
         self.repeatable(lambda: self.store.broker.hand_back(chosen, lane), 0)
 
     @rule(worker=workers, most=st.integers(1, 3), place=places)
-    def read_overflow(self, worker: str, most: int, place: "Place") -> None:
+    def read_overflow(self, worker: str, most: int, place: "Spillway") -> None:
         """A worker that has some free takes what others had none for."""
         reader = self.workers[worker]
         found = self.run(reader.read_overflow(most, place))
