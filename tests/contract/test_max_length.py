@@ -3,15 +3,17 @@
 import asyncio
 
 from aiostreamq.model.delivery import Mark, Submission
-from aiostreamq.store.answers import Refusals
 from tests.support.store import DEADLINE, ENVELOPE, Store
 
 
-async def put(store: Store, most: int, *ids: str, lane: str = "default") -> Refusals:
-    """Enqueue a job for each id, as far as there is room for *most* in its lane."""
+async def put(
+    store: Store, most: int, *ids: str, lane: str = "default"
+) -> tuple[set[int], set[int]]:
+    """Enqueue a job for each id, as far as *most* allows; returns those taken, and those refused."""
     place = store.broker.place_of(lane)
     jobs: list[Submission] = [(job_id, place, Mark.NOBODY, ENVELOPE) for job_id in ids]
-    return await store.broker.enqueue_within(most, jobs, "me", DEADLINE)
+    refusals = await store.broker.enqueue_within(most, jobs, "me", DEADLINE)
+    return refusals.taken, refusals.full
 
 
 async def test_there_is_room_for_some(store: Store) -> None:
