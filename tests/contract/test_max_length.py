@@ -9,7 +9,7 @@ from tests.support.store import DEADLINE, ENVELOPE, Store
 async def put(
     store: Store, most: int, *ids: str, lane: str = "default"
 ) -> tuple[set[int], set[int]]:
-    """Enqueue a job for each id, as far as *most* allows; returns those taken, and those refused."""
+    """Enqueue a job for each id, up to *most*; returns whose ids are taken, whose lanes full."""
     place = store.broker.place_of(lane)
     jobs: list[Submission] = [(job_id, place, Mark.NOBODY, ENVELOPE) for job_id in ids]
     refusals = await store.broker.enqueue_within(most, jobs, "me", DEADLINE)
@@ -45,7 +45,8 @@ async def test_each_lane_for_itself(store: Store) -> None:
         (f"j{number}", place, Mark.NOBODY, ENVELOPE)
         for number, place in enumerate([default, default, slow, slow, default])
     ]
-    assert await store.broker.enqueue_within(1, jobs, "me", DEADLINE) == (set(), {1, 3, 4})
+    refusals = await store.broker.enqueue_within(1, jobs, "me", DEADLINE)
+    assert (refusals.taken, refusals.full) == (set(), {1, 3, 4})
 
 
 async def test_lane_that_holds_more_already(store: Store) -> None:
@@ -58,7 +59,7 @@ async def test_lane_that_holds_more_already(store: Store) -> None:
 async def test_many_at_once(store: Store) -> None:
     """Together they never pass the bound."""
     calls = [put(store, 10, *(f"{who}-{n}" for n in range(4))) for who in range(8)]
-    refused = sum(len(found.full) for found in await asyncio.gather(*calls))
+    refused = sum(len(full) for _, full in await asyncio.gather(*calls))
     assert refused == 8 * 4 - 10
     assert len(await store.read()) == 10
 
