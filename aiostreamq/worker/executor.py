@@ -273,10 +273,7 @@ class Executor:
         self._deadlines.add(run, max(0.0, (deadline_ms - self._clock.now_ms()) / 1000))
 
     def _limit(self, run: Run) -> None:
-        timeout = run.envelope.timeout
-        if timeout is None:
-            timeout = run.spec.options.timeout
-        if timeout:
+        if timeout := run.timeout:
             self._deadlines.add(run, timeout + run.start_time)
 
     async def _run(self, run: Run, key: tuple[int, bytes]) -> None:

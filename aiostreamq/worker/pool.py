@@ -56,7 +56,7 @@ class Pool:
         self.limit = limit
         self.stuck = 0  #: threads that run on after their jobs were given up
         self.lent = 0  #: places whose runs wait for other jobs of the queue
-        self.stands_still = False  #: all runs have awaited others for a while
+        self.still = 0  #: all runs await others: 1 after a while, 2 after a long one
         self.waiting: deque[Delivery] = deque()  #: oldest first
         self._busy = 0
         self._overflow = overflow
@@ -86,10 +86,10 @@ class Pool:
 
     @property
     def takes_parents(self) -> bool:
-        """Whether a job may have a place that is known to await others: not the last lent one."""
+        """Whether a job may have a place that is known to await others."""
         own = self.limit + min(self.stuck, self.limit)
         is_last = self._busy >= own + self.limit - 1
-        return self._busy < own or (self.stands_still and not is_last)
+        return self._busy < own or self.still > is_last
 
     @property
     def do_all_wait(self) -> bool:

@@ -6,7 +6,8 @@ No more than `concurrency` slots are lent.
 
 A lent slot is for children. Jobs of tasks that are known to await others are set aside as long as
 only lent slots are free, or parents would take those too. If nothing moves, because the children
-are parents themselves, they get one after the other, but for the last.
+are parents themselves, they get one after the other; the last one only when nothing has moved for
+long.
 """
 
 import asyncio
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds in which all runs have awaited other jobs, and nothing else has started.
-STANDSTILL = 0.05
+# Seconds in which all runs have awaited other jobs, and nothing else has started: until parents
+# may have lent slots, and from then on until they may have the last one too.
+STANDSTILLS = (0.05, 0.5)
 
 
 class Slots:
@@ -55,8 +57,6 @@ class Slots:
         self.concurrency = concurrency
         self.queue = queue  #: its name
         self.capacity = concurrency  #: how many may run now
-        #: jobs that may be kept unstarted while only lent slots are free
-        self.most_aside = MOST_ASIDE * concurrency
         self.parents: set[str] = set()  #: tasks whose runs have awaited others; while any does
         self._running = running
         self._pools = pools.values()
@@ -66,7 +66,7 @@ class Slots:
         self._is_reported = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._stands_still = False
+        self._still = 0  # as `Pool.still`
 
     def lend(self, key: "Key") -> None:
         """A run begins to await a job of its queue."""
@@ -110,7 +110,7 @@ class Slots:
         """Whether a job may start that is known to await others."""
         running = len(self._running)
         is_last = running >= 2 * self.concurrency - 1
-        return running < self.concurrency or (self._stands_still and not is_last)
+        return running < self.concurrency or self._still > is_last
 
     def take_parents_in(self, pool: "Pool | None") -> bool:
         """Whether such a job may start that needs a place of *pool*, None for the event loop."""
@@ -122,29 +122,35 @@ class Slots:
             return False
         if not self.take_parents_in(pool):
             return True
-        self._stands_still = False
+        self._still = 0
         if pool is not None:
-            pool.stands_still = False
+            pool.still = 0
         return False
 
     def _count(self) -> None:
         self.capacity = self.concurrency + min(len(self._waits), self.concurrency)
+        self._still = 0
+        for pool in self._pools:
+            pool.still = 0
         if not self._waits:
             self._is_reported = False
         self._watch()
 
     def _watch(self) -> None:
         if self._timer is None and self._is_still():
-            self._timer = self._loop.call_later(STANDSTILL, self._look)
+            stage = max([self._still, *(pool.still for pool in self._pools)])
+            if stage < len(STANDSTILLS):
+                self._timer = self._loop.call_later(STANDSTILLS[stage], self._look)
 
     def _look(self) -> None:
         self._timer = None
-        self._stands_still = self._do_all_wait()
+        self._still = self._still + 1 if self._do_all_wait() else 0
         for pool in self._pools:
-            pool.stands_still = pool.do_all_wait
+            pool.still = pool.still + 1 if pool.do_all_wait else 0
         if self._is_still():
             self._freed()
             self._moved()
+            self._watch()
 
     def _is_still(self) -> bool:
         return self._do_all_wait() or any(pool.do_all_wait for pool in self._pools)

@@ -72,8 +72,7 @@ WAYS = (directly, together, with_timeout, from_a_thread, through_another_handle)
 
 
 @pytest.mark.parametrize("make", WAYS, ids=lambda make: str(make.__name__))
-@pytest.mark.parametrize("parents", [2, 3, 20, 100])
-@pytest.mark.parametrize("concurrency", [1, 2, 50])
+@pytest.mark.parametrize(("parents", "concurrency"), [(3, 1), (100, 2), (20, 50)])
 async def test_children_get_to_run(
     queue: Queue, make: Make, parents: int, concurrency: int
 ) -> None:
@@ -97,8 +96,9 @@ async def test_children_get_to_run(
     assert ends == [2 * n for n in range(parents)]
 
 
-async def test_grandchildren(queue: Queue) -> None:
-    """Each generation lends its slot to the next; the last lent slot is for what awaits nothing."""
+@pytest.mark.parametrize(("concurrency", "depth"), [(1, 1), (2, 3), (4, 7)])
+async def test_grandchildren(queue: Queue, concurrency: int, depth: int) -> None:
+    """Each generation lends its slot to the next, as long as there are slots to lend."""
 
     @queue.task
     async def descend(depth: int) -> int:
@@ -106,8 +106,24 @@ async def test_grandchildren(queue: Queue) -> None:
             return 0
         return 1 + await (await descend.enqueue(depth - 1))
 
-    async with Worker(queue, concurrency=4, shutdown_timeout=1):
-        assert await (await descend.enqueue(6)).result(timeout=PATIENCE) == 6
+    async with Worker(queue, concurrency=concurrency, shutdown_timeout=1):
+        assert await (await descend.enqueue(depth)).result(timeout=PATIENCE) == depth
+
+
+@pytest.mark.parametrize(("concurrency", "number"), [(1, 2), (4, 5)])
+async def test_a_task_that_awaits_its_own_kind(queue: Queue, concurrency: int, number: int) -> None:
+    """Some of its jobs await others and some do not, and nobody knows which."""
+
+    @queue.task
+    async def fib(number: int) -> int:
+        if number < 2:
+            return number
+        jobs = [await fib.enqueue(number - back) for back in (1, 2)]
+        return sum(await asyncio.gather(*jobs))
+
+    async with Worker(queue, concurrency=concurrency, shutdown_timeout=1):
+        found = await (await fib.enqueue(number)).result(timeout=PATIENCE)
+    assert found == [0, 1, 1, 2, 3, 5][number]
 
 
 async def test_no_more_run_than_may(queue: Queue) -> None:
