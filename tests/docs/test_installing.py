@@ -15,7 +15,7 @@ TUTORIALS = sorted((Path(__file__).parents[2] / "docs" / "tutorial").glob("*.md"
 EXTRAS = {"memory": "memory://", "uvloop": "uvloop", "cli": "--reload"}
 
 #: What is installed with a package that is named.
-BROUGHT = {"fastapi": {"pydantic"}}
+BROUGHT = {"fastapi": {"anyio", "pydantic"}}
 
 #: Programs of packages that blocks of shell commands run.
 PROGRAMS = {"uvicorn"}
