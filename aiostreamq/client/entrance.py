@@ -121,10 +121,10 @@ async def _tell_all(batch: "list[Waiting[Item]]", sending: "Coroutine[Any, Any, 
             if not future.done():
                 future.set_exception(error_for(item, error))
         return
-    taken = refusals.taken
+    taken, free = refusals.taken, IdWas.FREE
     for place, (_, future) in enumerate(batch):
         if not future.done():
-            future.set_result(refusals.id_was(place) if place in taken else IdWas.FREE)
+            future.set_result(refusals.id_was(place) if place in taken else free)
 
 
 def error_for(item: Item, error: Exception) -> Exception:

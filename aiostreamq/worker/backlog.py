@@ -17,10 +17,16 @@ class Backlog:
     def __init__(self, waiting: Collection[deque[Delivery]]) -> None:
         """Begin with nothing; *waiting* are the lines of what was looked at and has not started."""
         self.fresh: deque[Delivery] = deque()  #: not looked at
+        self._looked_at = tuple(waiting)
         self._lines = (*waiting, self.fresh)
 
     def __bool__(self) -> bool:
         return any(self._lines)
+
+    @property
+    def has_looked_at(self) -> bool:
+        """Whether any was looked at, and could not start."""
+        return any(self._looked_at)
 
     def __iter__(self) -> Iterator[Delivery]:
         return chain.from_iterable(self._lines)
@@ -53,12 +59,14 @@ class Progress:
     """Wakes those who wait for a job to end."""
 
     def __init__(self) -> None:
+        self.is_awaited = False  #: whether anybody waits
         self._made: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
         """Wait until a job ends, or somebody else calls `tell`. Cancelling is safe."""
         if self._made is None:
             self._made = asyncio.get_running_loop().create_future()
+            self.is_awaited = True
         await asyncio.shield(self._made)
 
     def tell(self) -> None:
@@ -66,6 +74,7 @@ class Progress:
         if self._made is not None:
             self._made.set_result(None)
             self._made = None
+            self.is_awaited = False
 
 
 class CancelMarks(dict[tuple[int, bytes], float]):

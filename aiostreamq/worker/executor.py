@@ -8,11 +8,10 @@ handed to the settler (`_finish`). None of them talks to Redis.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import Context as Variables
 from contextvars import copy_context
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.current import JOB
@@ -27,7 +26,7 @@ from aiostreamq.worker.aside import Aside
 from aiostreamq.worker.backlog import Backlog, CancelMarks, Progress
 from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.judgement import ended, failed, judged
-from aiostreamq.worker.runs import Run, Stop, end_of, end_unrun, has_expired, told
+from aiostreamq.worker.runs import WHY_UNRUN, Run, Stop, end_of, end_unrun, state_unrun, told
 from aiostreamq.worker.slots import Slots
 from aiostreamq.worker.threads import Raised
 
@@ -84,6 +83,7 @@ class Executor:
         self.slots = Slots(concurrency, queue.name, self.running, pools, self.refill, moved)
         self.aside = Aside(pools, self.slots, partial(exits.overflow, "slot"))
         self.backlog = Backlog([*(p.waiting for p in pools.values()), *self.aside.lines.values()])
+        self._fresh = self.backlog.fresh
         self._pools = pools
         self._last_lane = 1 + len(queue.lanes)  # place of its stream
         self.progress = Progress()  #: told when a job ends
@@ -181,20 +181,23 @@ class Executor:
         self._is_filling = True
         self._now = monotonic()
         try:
-            for pool in self._pools.values():
-                if pool.waiting:
+            if self.backlog.has_looked_at:
+                for pool in self._pools.values():
                     self._start_from(pool.waiting, lambda pool=pool: pool.free > 0)
-            for line, may_start in self.aside.startable() if self.slots.parents else ():
-                self._start_from(line, may_start)
-            self._start_from(self.backlog.fresh, None)
-            self.aside.flush()
+                for line, may_start in self.aside.startable():
+                    self._start_from(line, may_start)
+            self._start_from(self.backlog.fresh)
+            if self.slots.parents:
+                self.aside.flush()
         finally:
             self._is_filling = False
         # Left to other workers: here they would wait for each other, one by one.
         if self._suspects.is_closed and (suspects := self.backlog.pop_suspects()):
             self._exits.leave(suspects)
 
-    def _start_from(self, unstarted: deque[Delivery], may_start: Callable[[], bool] | None) -> None:
+    def _start_from(
+        self, unstarted: deque[Delivery], may_start: Callable[[], bool] | None = None
+    ) -> None:
         running, slots, suspects = self.running, self.slots, self._suspects
         while unstarted and len(running) < slots.capacity:
             if self._is_stopped or suspects.is_closed or (may_start and not may_start()):
@@ -233,16 +236,28 @@ class Executor:
         run = Run(delivery, envelope, task.spec, self._now)
         if self._paused and self._exits.hold(delivery, task.spec):
             return
-        if self._cancelled and self._cancelled.take(key):
-            self._settle(end_unrun(run, JobState.CANCELLED))
-            logger.info("job was cancelled before it ran", extra=told(run))
-            return
         is_limited = envelope.expires is not None or envelope.deadline is not None
-        if is_limited and has_expired(run, self._clock.now_ms()):
-            self._settle(end_unrun(run, JobState.EXPIRED))
-            logger.info("job has expired: it waited too long to be run", extra=told(run))
-        elif (task.spec.pool is None and not self.slots.parents) or self._has_place(run):
-            self._launch(run, key)
+        if (is_limited or self._cancelled) and (
+            state := state_unrun(run, self._clock.now_ms(), is_cancelled=self._cancelled.take(key))
+        ):
+            self._settle(end_unrun(run, state))
+            logger.info("job %s", WHY_UNRUN[state], extra=told(run))
+            return
+        if (task.spec.pool is not None or self.slots.parents) and not self._has_place(run):
+            return
+        self.running[key] = run
+        if delivery.deaths:
+            run.turn = self._suspects.admit(delivery)
+        else:
+            self._limit(run)
+        name = f"job:{envelope.task}:{delivery.job_id}"
+        variables = self._context.copy()
+        if envelope.deadline is not None:
+            variables.run(DEADLINE.set, envelope.deadline)  # for the jobs that it enqueues
+            left = (envelope.deadline - self._clock.now_ms()) / 1000
+            self._deadlines.add(run, max(0.0, left))
+        running = self._run(run, key)
+        run.task = start_task(running, self._loop, name=name, context=variables, kind=JobTask)
 
     def _has_place(self, run: Run) -> bool:
         """Whether a job may start now; else it waits for its place."""
@@ -252,25 +267,6 @@ class Executor:
             self.aside.put(run.delivery, place)
             return False
         return run.pool is None or run.pool.take(run.delivery)
-
-    def _launch(self, run: Run, key: tuple[int, bytes]) -> None:
-        envelope, delivery = run.envelope, run.delivery
-        self.running[key] = run
-        if delivery.deaths:
-            run.turn = self._suspects.admit(delivery)
-        else:
-            self._limit(run)
-        name = f"job:{envelope.task}:{delivery.job_id}"
-        variables = self._context.copy()
-        if envelope.deadline is not None:
-            self._heed_deadline(run, envelope.deadline, variables)
-        run.task = start_task(
-            self._run(run, key), self._loop, name=name, context=variables, kind=JobTask
-        )
-
-    def _heed_deadline(self, run: Run, deadline_ms: float, variables: Variables) -> None:
-        variables.run(DEADLINE.set, deadline_ms)  # for the jobs that it enqueues
-        self._deadlines.add(run, max(0.0, (deadline_ms - self._clock.now_ms()) / 1000))
 
     def _limit(self, run: Run) -> None:
         if timeout := run.timeout:
@@ -335,7 +331,8 @@ class Executor:
             run.stop = None  # it got to its end although it was asked to stop
             if self._logs_jobs:
                 logger.info("job done in %.3g s", monotonic() - run.began, extra=told(run))
-            self._finish(run, encode_done(spec.name_json, number, cast("bytes", value)))
+            assert value is not None
+            self._finish(run, encode_done(spec.name_json, number, value))
 
     def _is_torn_down(self, run: Run) -> bool:
         # asyncio.run cancels all tasks when it ends. That is no failure of the job.
@@ -352,7 +349,8 @@ class Executor:
     def _finish(self, run: Run, outcome: bytes | None, state: JobState | None = None) -> None:
         """Be done with a run: without an outcome it is not over, without a state it returned."""
         run.is_over = True
-        key = run.delivery.stream, run.delivery.entry
+        delivery = run.delivery
+        key = delivery.stream, delivery.entry
         del self.running[key]
         self.finished += 1
         if outcome is not None:  # first: whatever goes wrong then, the job has ended
@@ -364,9 +362,10 @@ class Executor:
             self.slots.forget(key, run)
         if run.pool is not None:
             run.pool.end(run)
-        if not self._is_filling and self.backlog:
+        if not self._is_filling and (self._fresh or self.backlog):
             self.fill()
-        self.progress.tell()
+        if self.progress.is_awaited:
+            self.progress.tell()
 
     def _expire(self, run: Run) -> None:
         if run.stop is Stop.SHUTDOWN:

@@ -29,6 +29,12 @@ START_TIME = 60.0
 
 _KINDS = Kinds()
 
+#: What is said of jobs that end unrun.
+WHY_UNRUN = {
+    JobState.CANCELLED: "was cancelled before it ran",
+    JobState.EXPIRED: "has expired: it waited too long to be run",
+}
+
 
 class Stop(Enum):
     """Why a run was cancelled from outside."""
@@ -100,6 +106,13 @@ def has_expired(run: Run, now_ms: float) -> bool:
     expires_ms = run.envelope.expires if run.delivery.attempt == 1 else None
     is_late = expires_ms is not None and now_ms >= expires_ms
     return is_late or not has_time_left(run, now_ms)
+
+
+def state_unrun(run: Run, now_ms: float, *, is_cancelled: bool) -> JobState | None:
+    """Return the state in which a job ends that is not to be started; None if it is."""
+    if is_cancelled:
+        return JobState.CANCELLED
+    return JobState.EXPIRED if has_expired(run, now_ms) else None
 
 
 def has_time_left(run: Run, when_ms: float) -> bool:
