@@ -40,6 +40,6 @@ def doctor(told: argparse.Namespace) -> int:
             print(f"{'':<19}-> {plain(finding.fix)}")
     unknown = [finding.subject for finding in findings if finding.level == UNKNOWN]
     if unknown:
-        told_of = f"{len(unknown)} of {len(findings)} subjects are unknown: {', '.join(unknown)}"
+        told_of = f"of {len(findings)} subjects, unknown: {', '.join(unknown)}"
         print(told_of, file=sys.stderr)
     return int(any(finding.level == PROBLEM for finding in findings))

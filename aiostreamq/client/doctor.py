@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.client.schedule import read_all
 from aiostreamq.errors import UsageError
+from aiostreamq.model.grammar import counting
 from aiostreamq.model.pause import Pause
 from aiostreamq.model.sightings import DEAD, is_dead
 from aiostreamq.store.checkup import Condition, advice_by_subject, examine, unknown_subjects
@@ -200,25 +201,27 @@ def on_work(view: View, living: int, paused: Collection[Pause]) -> Iterator[Find
     tasks, names = {pause.task for pause in paused}, {pause.lane for pause in paused}
     lanes = [lane for lane in view.lanes if lane.name not in names]
     waiting = sum(lane.waiting for lane in lanes)
+    waits = counting(waiting, "job", "wait")
     starts = [int(lane.oldest.partition("-")[0]) for lane in lanes if lane.oldest]
     oldest = (view.now_ms - min(starts)) / 1000 if starts else 0.0
     late = (view.now_ms - view.due_ms) / 1000 if view.due_ms >= 0 else 0.0
     if waiting and not living:
-        text = f"{waiting} jobs wait and no worker lives"
+        text = f"{waits} and no worker lives"
         yield Finding("work", PROBLEM, text, "start one: aiostreamq run")
     elif oldest > LONG_WAIT:
-        text = f"{waiting} jobs wait, the first for {oldest:.0f} s"
+        text = f"{waits}, the first for {oldest:.0f} s"
         fix = "start more workers, or raise their --concurrency where jobs mostly wait"
         yield Finding("work", WARNING, text, fix)
     elif late > LATE:
         text = f"a delayed job is {late:.0f} s late"
         yield Finding("work", PROBLEM, text, "start a worker: any of them promotes what is due")
     else:
-        yield Finding("work", OK, f"{waiting} jobs wait, {living} workers live")
+        yield Finding("work", OK, f"{waits}, {counting(living, 'worker', 'live')}")
     parked = {t: count for t, count in view.parked_tasks.items() if count and t not in tasks}
     if parked:
         names = _named([*parked])
-        text = f"{sum(parked.values())} jobs are parked, of tasks no worker knows: {names}"
+        are_parked = counting(sum(parked.values()), "job", "are parked")
+        text = f"{are_parked}, of tasks no worker knows: {names}"
         yield Finding("parked", WARNING, text, "start a worker that knows them")
     else:
         yield Finding("parked", OK, "every task is known to a worker")

@@ -13,6 +13,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {plural}"
 
 
+def counting(count: int, noun: str, verb: str) -> str:
+    """Return what a number of things do; *verb* is what several do.
+
+    >>> counting(1, "job", "wait"), counting(2, "job", "are parked")
+    ('1 job waits', '2 jobs are parked')
+    """
+    if count == 1:
+        verb = f"is{verb.removeprefix('are')}" if verb.startswith("are") else f"{verb}s"
+    return f"{counted(count, noun)} {verb}"
+
+
 def with_article(noun: str) -> str:
     """Return a noun with its indefinite article.
 

@@ -29,7 +29,7 @@ _TEXTS = frozenset({"client_name", "lib_name", "password", "username"})
 
 ENCODE = (
     "percent-encode what has a meaning in URLs, in a password as in a user name: # is %23, "
-    "/ is %2F, ? is %3F, @ is %40, : is %3A, [ is %5B, a space is %20, % is %25"
+    "/ is %2F, ? is %3F, the at sign is %40, : is %3A, [ is %5B, a space is %20, % is %25"
 )
 _IF = f"if that is part of a password, {ENCODE}"
 
@@ -63,7 +63,7 @@ def fault_of(url: str) -> str | None:
     if "#" in url:
         return f"a # means nothing in it; {_IF}"
     if _has_stray_query(parts.query):
-        return f"it has an @ among its options; {_IF}"
+        return f"it has an at sign among its options; {_IF}"
     has_user = "@" in parts.netloc
     if parts.scheme == "unix":
         if path and (has_user or not parts.netloc):

@@ -123,7 +123,7 @@ async def test_the_exit_code(
     async with Program(*command) as program:
         assert await program.wait_end() == 0, program.printed
     assert "?     eviction" in program.printed
-    assert "3 of 12 subjects are unknown: eviction, persistence, version" in program.printed
+    assert "of 12 subjects, unknown: eviction, persistence, version" in program.printed
     async with Queue(own_redis_server.url, name="looked-into") as queue:
         await queue.enqueue("add", 1)
     async with Program(*command) as program:

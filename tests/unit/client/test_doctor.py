@@ -39,9 +39,9 @@ def test_work_that_waits_long() -> None:
 
 def test_work_that_is_paused() -> None:
     """It waits on purpose, whoever works."""
-    for living in (0, 1):
+    for living, lives in ((0, "0 workers live"), (1, "1 worker lives")):
         found = work(view(lane("a", 3, 3600), lane("b", 0, 0)), living, Pause(lane="a"))["work"]
-        assert (found.level, found.text) == (OK, f"0 jobs wait, {living} workers live")
+        assert (found.level, found.text) == (OK, f"0 jobs wait, {lives}")
 
 
 def test_delayed_work_that_is_late() -> None:
