@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from aiostreamq import Job, JobError, Queue, Worker
-from aiostreamq.model.keys import GROUP, RESERVED
+from aiostreamq.model.keys import GROUP
 from aiostreamq.store.roster import Roster
 from tests.chaos import garbage
 from tests.support.redis_server import RedisServer
@@ -29,7 +29,8 @@ BATCH = 1_000
 OWN = 10
 
 PREFIX = "aiostreamq:{default}:"
-STREAMS = tuple(f"stream:{name}" for name in ("default", "slow", *RESERVED))
+# The overflow is read when a worker says that there is something, which a stranger does not.
+STREAMS = ("stream:default", "stream:slow", "stream:returned")
 TASKS = ("echo", "echo", "typed", "broken", "blocking", "unknown", "unknown.too")
 
 
@@ -42,7 +43,11 @@ class Watch(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Look at one record."""
-        if record.exc_info or record.levelno >= logging.CRITICAL or "Traceback" in record.msg:
+        is_of_a_job = record.msg.startswith("job failed")  # those that are to fail
+        is_fault = (
+            record.exc_info or record.levelno >= logging.CRITICAL or "Traceback" in record.msg
+        )
+        if is_fault and not is_of_a_job:
             self.faults.append(logging.Formatter().format(record))
         return False
 
