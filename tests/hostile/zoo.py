@@ -529,7 +529,7 @@ RETURNS = [
     Entry("`Drop` with a reason that raises", drop_oddly, "dropped"),
     Entry("`Dead` with a reason of megabytes", die_at_length, "dead"),
     Entry("`RetryLater` at no time", steer_oddly, "failed aiostreamq.model.verdict.RetryLater"),
-    Entry("text that raises when it is used", lambda: Text("x"), "done", result="x"),
+    Entry("text that raises when it is used", lambda: Text("x"), UNSENDABLE),
 ]
 
 #: What it does beside that.
