@@ -161,7 +161,7 @@ async def test_supervised(url: str) -> None:
     """The same, with a supervisor: no worker is ever replaced."""
     async with worker(url, "--workers", "2") as program:
         await live_among([entry for entry in DOES if not entry.is_left])
-        assert "exit code" not in program.printed
+        assert "ended with exit code" not in program.printed
 
 
 async def test_logs(url: str) -> None:
