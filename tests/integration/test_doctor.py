@@ -93,7 +93,7 @@ async def test_a_command_is_refused(server: RedisServer, command: str) -> None:
         (["scan"], {"lanes", "keys"}),
         (["ping"], {"latency"}),
     ],
-    ids=str,
+    ids=lambda case: "+".join(sorted(case)),
 )
 async def test_what_is_unknown(
     own_redis_server: RedisServer, commands: list[str], unknown: set[str]

@@ -17,6 +17,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.store.broker import ENQUEUE_LIMIT
+from tests.support.case_ids import short
 from tests.support.waiting import PATIENCE, wait_until
 
 
@@ -152,7 +153,7 @@ async def test_many_without_a_list(queue: Queue) -> None:
             await queue.enqueue_many(cast("list[Call[None]]", wrong))
 
 
-@pytest.mark.parametrize("odd", [len, None, 7], ids=repr)
+@pytest.mark.parametrize("odd", [len, None, 7], ids=short)
 async def test_what_is_no_task(queue: Queue, odd: object) -> None:
     """It is refused with what to give instead."""
     with pytest.raises(UsageError, match=r"is no task: give what @queue\.task has made"):
@@ -233,7 +234,7 @@ async def test_wrong_call(queue: Queue, args: tuple[int, ...], kwargs: dict[str,
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), [float("inf")], 2**64, object(), {1: 2}, {"a": {3j}}], ids=repr
+    "value", [float("nan"), [float("inf")], 2**64, object(), {1: 2}, {"a": {3j}}], ids=short
 )
 async def test_what_can_not_travel(queue: Queue, value: object) -> None:
     """It is refused where it is sent, and the argument is named, however it was given."""

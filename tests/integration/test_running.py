@@ -17,6 +17,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.worker import executor
+from tests.support.case_ids import short
 from tests.support.waiting import PATIENCE, be_in_time, wait_until
 
 
@@ -72,7 +73,7 @@ async def test_failure_in_a_thread(queue: Queue) -> None:
         ExceptionGroup("several", [ValueError(1)]),
         BaseExceptionGroup("worse", [SystemExit()]),
     ],
-    ids=repr,
+    ids=short,
 )
 async def test_anything_raised(queue: Queue, error: BaseException) -> None:
     """Whatever a task raises is its own failure: the worker goes on."""

@@ -93,15 +93,16 @@ async def test_watchdog(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("0", None, None),
         ("soon", None, None),
         ("30000000", None, 30.0),
-        ("500000", str(os.getpid()), 0.5),
-        ("500000", str(os.getppid()), None),
+        ("500000", "own", 0.5),
+        ("500000", "parent", None),
     ],
 )
 def test_watchdog_seconds(
     monkeypatch: pytest.MonkeyPatch, usec: str | None, pid: str | None, seconds: float | None
 ) -> None:
     """Only what is asked of this process counts."""
-    for name, value in (("WATCHDOG_USEC", usec), ("WATCHDOG_PID", pid)):
+    ids = {"own": str(os.getpid()), "parent": str(os.getppid())}
+    for name, value in (("WATCHDOG_USEC", usec), ("WATCHDOG_PID", ids.get(pid or ""))):
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)

@@ -43,6 +43,7 @@ from aiostreamq.model.likeness import difference
 from aiostreamq.model.masking import MASK, masked
 from aiostreamq.model.signature import TaskSignature
 from aiostreamq.model.spec import TaskSpec
+from tests.support.case_ids import short
 
 T = TypeVar("T")
 
@@ -414,7 +415,7 @@ ARRIVES: list[tuple[object, object]] = [
 
 
 @WAYS
-@pytest.mark.parametrize(("annotation", "value"), ARRIVES, ids=lambda x: repr(x)[:40])
+@pytest.mark.parametrize(("annotation", "value"), ARRIVES, ids=short)
 def test_arrives(way: Way, annotation: object, value: object) -> None:
     """The value comes back the same, as argument and as result."""
     assert difference(value, way(annotation, value)) is None
@@ -467,7 +468,7 @@ REFUSED: list[tuple[object, object, str]] = [
 
 
 @WAYS
-@pytest.mark.parametrize(("annotation", "value", "reason"), REFUSED, ids=lambda x: repr(x)[:40])
+@pytest.mark.parametrize(("annotation", "value", "reason"), REFUSED, ids=short)
 def test_refused(way: Way, annotation: object, value: object, reason: str) -> None:
     """What would arrive as something else is refused where it is sent, and all is named."""
     with pytest.raises(PayloadError) as refused:
@@ -514,7 +515,7 @@ def test_who_is_to_blame() -> None:
 
 
 @pytest.mark.parametrize(
-    "raises", [KeyError("k"), RuntimeError(), RecursionError(), ZeroDivisionError("z")], ids=repr
+    "raises", [KeyError("k"), RuntimeError(), RecursionError(), ZeroDivisionError("z")], ids=short
 )
 def test_user_code_that_raises(raises: Exception) -> None:
     """What a validator raises is a refusal, too."""

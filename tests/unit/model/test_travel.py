@@ -19,6 +19,7 @@ from aiostreamq.model.envelope import decode_envelope
 from aiostreamq.model.outcome import decode_outcome, encode_done
 from aiostreamq.model.signature import TaskSignature
 from aiostreamq.model.spec import TaskSpec
+from tests.support.case_ids import short
 
 
 class Colour(Enum):
@@ -159,7 +160,7 @@ RICH: list[tuple[object, object]] = [
 
 
 @WAYS
-@pytest.mark.parametrize(("annotation", "value"), RICH, ids=lambda x: repr(x)[:40])
+@pytest.mark.parametrize(("annotation", "value"), RICH, ids=short)
 def test_rich_values(way: Way, annotation: object, value: object) -> None:
     """They come back equal and of the same type, as argument and as result."""
     found = way(annotation, value)
@@ -183,7 +184,7 @@ RANDOM: list[tuple[object, st.SearchStrategy[object]]] = [
 
 @WAYS
 @pytest.mark.parametrize(
-    ("annotation", "values"), RANDOM, ids=[repr(annotation) for annotation, _ in RANDOM]
+    ("annotation", "values"), RANDOM, ids=[short(annotation) for annotation, _ in RANDOM]
 )
 def test_random_rich_values(
     way: Way, annotation: object, values: st.SearchStrategy[object]
@@ -211,7 +212,7 @@ def test_random_rich_values(
         (Decimal, Decimal("NaN")),
         (Decimal, Decimal("Infinity")),
     ],
-    ids=lambda x: repr(x)[:40],
+    ids=short,
 )
 def test_no_number(way: Way, annotation: object, value: object) -> None:
     """NaN and infinities are refused where they are written, however deep they are."""
@@ -230,7 +231,7 @@ def test_no_number(way: Way, annotation: object, value: object) -> None:
         (dict[int, int], {1: 2**70}),
         (int | date, 2**70),
     ],
-    ids=lambda x: repr(x)[:40],
+    ids=short,
 )
 def test_ints_beyond_64_bits(way: Way, annotation: object, value: object) -> None:
     """They are refused where they are written: as floats they would come back changed."""

@@ -10,6 +10,7 @@ from aiostreamq.model.outcome import JobState, decode_outcome, encode_ended
 from aiostreamq.untrusted import name_of
 from aiostreamq.worker.failures import LONGEST_MESSAGE, LONGEST_TRACEBACK, clean, describe
 from tests.hostile.exceptions import EXCEPTIONS, raising
+from tests.support.case_ids import short
 
 
 class Refused(Exception):
@@ -110,7 +111,7 @@ def test_long_ones() -> None:
         SystemExit(3),
         KeyError(),
     ],
-    ids=repr,
+    ids=short,
 )
 def test_every_exception_can_be_told(error: BaseException) -> None:
     """Whatever it says of itself, it arrives: else its job would never end."""
