@@ -302,6 +302,7 @@ class Reporter:
         self._lifeline = lifeline
         self._banner = banner
         self._told = WorkerState.STARTING
+        self._has_told_ready = False
         self._has_asked = False
 
     async def run(self, *, task_status: "TaskStatus[None]") -> None:
@@ -313,7 +314,8 @@ class Reporter:
 
     def tell_ready(self) -> None:
         """Tell that the worker has begun to take jobs, unless that has been told."""
-        if self._told is WorkerState.STARTING:
+        if not self._has_told_ready:
+            self._has_told_ready = True
             self._lifeline.tell("ready", self._banner)
             self._told = WorkerState.READY
 

@@ -76,9 +76,9 @@ async def test_is_new_in_a_bounded_queue(store_url: str) -> None:
 async def test_a_reply_is_lost(proxy: Proxy, way: str) -> None:
     """Asked a second time nobody can tell whose job it is, and `is_new` says so."""
     async with Queue(proxy.url) as queue:
-        await queue.enqueue("add", 1)
-        proxy.drop_replies(1, to=b"EVALSHA")
         named = queue.named("add").using(id="a", delay="1h" if way == "later" else None)
+        await named.using(id="first").enqueue(1)  # the server has the script from now on
+        proxy.drop_replies(1, to=b"EVALSHA")
         job: Job[object]
         if way == "enqueue_many":
             (job,) = await queue.enqueue_many([named.bind(1)])

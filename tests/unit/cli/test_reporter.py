@@ -1,0 +1,57 @@
+"""What a supervised worker tells its supervisor of itself."""
+
+from __future__ import annotations
+
+import itertools
+from typing import cast
+
+import pytest
+
+from aiostreamq import Queue, Worker, WorkerState
+from aiostreamq.cli.lifeline import Lifeline
+from aiostreamq.cli.limits import Limits
+from aiostreamq.cli.run import Reporter
+
+
+class Told:
+    """What a lifeline was given."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def tell(self, event: str, _: str = "") -> None:
+        self.events.append(event)
+
+
+class Passing(Worker):
+    """A worker that was in *states*, one at each look."""
+
+    def __init__(self, *states: WorkerState) -> None:
+        super().__init__(Queue("memory://"))
+        self._states = iter(states)
+
+    @property
+    def state(self) -> WorkerState:
+        return next(self._states)
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        states
+        for length in range(4)
+        for states in itertools.permutations(WorkerState, length)
+        if WorkerState.STUCK not in states
+    ],
+    ids=lambda states: "-".join(states) or "none",
+)
+def test_ready_is_told_once(states: tuple[WorkerState, ...]) -> None:
+    """However few of its states were seen: the supervisor starts the others then."""
+    told = Told()
+    reporter = Reporter(
+        Passing(*states), Limits(None, None), cast("Lifeline", told), "the first lines"
+    )
+    for _ in states:
+        reporter._look()
+    reporter.tell_ready()
+    assert told.events.count("ready") == 1
