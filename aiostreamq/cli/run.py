@@ -309,7 +309,7 @@ class Reporter:
         """Look again and again; ends by being cancelled."""
         task_status.started()
         while True:
-            self._look()
+            self.look()
             await anyio.sleep(LOOK_AGAIN)
 
     def tell_ready(self) -> None:
@@ -319,7 +319,8 @@ class Reporter:
             self._lifeline.tell("ready", self._banner)
             self._told = WorkerState.READY
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Tell what has changed since the last look."""
         state = self._worker.state
         if state is WorkerState.READY:
             self.tell_ready()

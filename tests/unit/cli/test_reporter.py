@@ -20,6 +20,7 @@ class Told:
         self.events: list[str] = []
 
     def tell(self, event: str, _: str = "") -> None:
+        """Note what is told."""
         self.events.append(event)
 
 
@@ -32,6 +33,7 @@ class Passing(Worker):
 
     @property
     def state(self) -> WorkerState:
+        """The next of its states."""
         return next(self._states)
 
 
@@ -52,6 +54,6 @@ def test_ready_is_told_once(states: tuple[WorkerState, ...]) -> None:
         Passing(*states), Limits(None, None), cast("Lifeline", told), "the first lines"
     )
     for _ in states:
-        reporter._look()
+        reporter.look()
     reporter.tell_ready()
     assert told.events.count("ready") == 1
