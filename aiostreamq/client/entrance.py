@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.client.turnstile import Turnstile
 from aiostreamq.errors import NotConfirmed, QueueFull
 from aiostreamq.model.delivery import Postponement, Submission
 from aiostreamq.store.answers import IdWas, Refusals
 from aiostreamq.store.broker import ENQUEUE_LIMIT
-from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.schedule import Schedule
 
 if TYPE_CHECKING:

@@ -16,6 +16,8 @@ import secrets
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
+from aiostreamq.aio.batching import GroupCommit
+from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.client.current import JOB
 from aiostreamq.errors import (
     BrokerError,
@@ -27,9 +29,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
 from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Broker, Standing
-from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.line import Line
-from aiostreamq.store.tasks import OwnTask, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

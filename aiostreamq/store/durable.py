@@ -7,6 +7,7 @@ with all that comes after.
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import (
     BrokerError,
     NotConfirmed,
@@ -15,7 +16,6 @@ from aiostreamq.errors import (
     UsageError,
 )
 from aiostreamq.store.broker import OPEN_TIMEOUT, Broker
-from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.line import Line
 from aiostreamq.store.link import CommandError
 

@@ -10,9 +10,9 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
+from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.errors import UsageError
 from aiostreamq.store.link import Argument, CommandError, LinkLost, Reply
-from aiostreamq.store.tasks import OwnTask, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,11 @@ from collections import deque
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
+from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import BrokerError, PayloadError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.event import Emission, encode_chunk
 from aiostreamq.model.grammar import counted
-from aiostreamq.store.commit import GroupCommit
 from aiostreamq.store.events import EMIT_LIMIT, EventStreams
 
 if TYPE_CHECKING:

@@ -13,6 +13,9 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from aiostreamq.aio.deadlines import Deadlines
+from aiostreamq.aio.eager import start_task
+from aiostreamq.aio.tasks import JobTask, leave_behind
 from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.current import JOB
 from aiostreamq.logs import get_logger
@@ -20,11 +23,8 @@ from aiostreamq.model.delivery import Delivery, Retrial
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import JobState, encode_done
 from aiostreamq.signals import is_ctrl_c
-from aiostreamq.store.eager import start_task
-from aiostreamq.store.tasks import JobTask, leave_behind
 from aiostreamq.worker.aside import Aside
 from aiostreamq.worker.backlog import Backlog, CancelMarks, Progress
-from aiostreamq.worker.deadlines import Deadlines
 from aiostreamq.worker.judgement import ended, failed, judged
 from aiostreamq.worker.runs import WHY_UNRUN, Run, Stop, end_of, end_unrun, state_unrun, told
 from aiostreamq.worker.slots import Slots

@@ -3,10 +3,10 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from aiostreamq.aio.tasks import spawn
 from aiostreamq.logs import get_logger
 from aiostreamq.model.keys import OVERFLOW, RETURNED
 from aiostreamq.model.outcome import encode_unreadable
-from aiostreamq.store.tasks import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Sequence

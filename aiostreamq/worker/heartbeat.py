@@ -13,10 +13,10 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aiostreamq.aio.tasks import spawn
 from aiostreamq.logs import get_logger
 from aiostreamq.store.line import LONGEST_PAUSE, Line
 from aiostreamq.store.roster import Roster
-from aiostreamq.store.tasks import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,8 +4,8 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.logs import get_logger
-from aiostreamq.store.tasks import OwnTask, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
 from aiostreamq.store.broker import SETTLE_LIMIT
-from aiostreamq.store.commit import GroupCommit
 from aiostreamq.worker.insistence import Insistence
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from aiostreamq.aio.tasks import spawn
 from aiostreamq.errors import ProcessDied
 from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict
@@ -26,7 +27,6 @@ from aiostreamq.model.kinds import Kinds
 from aiostreamq.model.outcome import Failure
 from aiostreamq.model.raised import RaisedInChild
 from aiostreamq.signals import no_fork
-from aiostreamq.store.tasks import spawn
 from aiostreamq.worker import child as child_program
 from aiostreamq.worker.interpreter import interpreter
 from aiostreamq.worker.logs import current_setup

@@ -6,6 +6,7 @@ from collections.abc import Sized
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
+from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery
@@ -16,7 +17,6 @@ from aiostreamq.store.line import Line
 from aiostreamq.store.link import CommandError
 from aiostreamq.store.reading import Read
 from aiostreamq.store.roster import reader_role
-from aiostreamq.store.tasks import OwnTask, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -12,11 +12,11 @@ from aiostreamq.model.tally import BOUNDS, SHORTEST, Kinds, kind_of
 if TYPE_CHECKING:
     import concurrent.futures
 
+    from aiostreamq.aio.tasks import OwnTask
     from aiostreamq.client.context import StopFlag
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.spec import TaskSpec
-    from aiostreamq.store.tasks import OwnTask
     from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.roles import Turn
 

@@ -5,13 +5,13 @@ from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.broker import SETTLE_LIMIT
-from aiostreamq.store.commit import GroupCommit
 from aiostreamq.worker.insistence import Insistence
 
 if TYPE_CHECKING:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from aiostreamq.aio.supervision import keep_running
+from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
@@ -16,7 +18,6 @@ from aiostreamq.store.intake import Intake
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
-from aiostreamq.store.tasks import OwnTask, spawn
 from aiostreamq.worker.about import About
 from aiostreamq.worker.calls import Calls
 from aiostreamq.worker.canceller import Canceller
@@ -33,7 +34,6 @@ from aiostreamq.worker.processes import Processes
 from aiostreamq.worker.promoter import Promoter
 from aiostreamq.worker.reader import Reader
 from aiostreamq.worker.reaper import Reaper
-from aiostreamq.worker.service import keep_running
 from aiostreamq.worker.settler import Settler
 from aiostreamq.worker.suspects import Suspects
 from aiostreamq.worker.threads import Threads

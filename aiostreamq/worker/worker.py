@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
+from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.client.producer import Producer
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
@@ -17,7 +18,6 @@ from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import served
 from aiostreamq.model.state import WorkerState
 from aiostreamq.store.checkup import advice_on, examine
-from aiostreamq.store.tasks import OwnTask, spawn
 from aiostreamq.worker.shift import Settings, Shift
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from aiostreamq import Queue
+from aiostreamq.aio.tasks import spawn
 from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.tally import kind_of
@@ -14,7 +15,6 @@ from aiostreamq.store.broker import Standing
 from aiostreamq.store.intake import Intake
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
-from aiostreamq.store.tasks import spawn
 from aiostreamq.worker.backlog import Progress
 from aiostreamq.worker.overflow import Overflow
 from aiostreamq.worker.reader import Reader

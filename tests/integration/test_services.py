@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiostreamq import Queue, Retry, Worker
+from aiostreamq.aio import supervision
 from aiostreamq.store.broker import Broker
 from aiostreamq.store.control import ControlStream
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.schedule import Schedule
 from aiostreamq.store.steering import Steering
 from aiostreamq.store.timetable import Timetable
-from aiostreamq.worker import heartbeat, insistence, service
+from aiostreamq.worker import heartbeat, insistence
 from tests.support.waiting import PATIENCE, wait_until
 
 #: How often it happens.
@@ -45,7 +46,7 @@ class Mishaps:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not wait."""
-    monkeypatch.setattr(service, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(insistence, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(heartbeat, "LOOK", 0.01)
 

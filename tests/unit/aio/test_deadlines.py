@@ -2,7 +2,7 @@ import asyncio
 import gc
 import weakref
 
-from aiostreamq.worker.deadlines import Deadlines
+from aiostreamq.aio.deadlines import Deadlines
 
 
 class Thing:

@@ -9,7 +9,7 @@ being gathered.
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from aiostreamq.store.eager import start_task
+from aiostreamq.aio.eager import start_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

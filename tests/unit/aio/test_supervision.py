@@ -4,15 +4,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from aiostreamq.worker import service
-from aiostreamq.worker.service import keep_running
+from aiostreamq.aio import supervision
+from aiostreamq.aio.supervision import keep_running
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not wait."""
-    monkeypatch.setattr(service, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(service, "LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(supervision, "LONGEST_PAUSE", 0.002)
 
 
 class Fragile:
@@ -70,15 +70,15 @@ async def test_cancelled() -> None:
 
 async def test_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails at once each time is begun ever more seldom, within bounds."""
-    monkeypatch.setattr(service, "FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(service, "LONGEST_PAUSE", 4.0)
-    monkeypatch.setattr(service.random, "random", lambda: 0.5)
+    monkeypatch.setattr(supervision, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(supervision, "LONGEST_PAUSE", 4.0)
+    monkeypatch.setattr(supervision.random, "random", lambda: 0.5)
     pauses: list[float] = []
 
     async def rest(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(service.asyncio, "sleep", rest)
+    monkeypatch.setattr(supervision.asyncio, "sleep", rest)
     fragile = Fragile(5)
     async with kept(fragile), asyncio.timeout(5):
         await fragile.runs.wait()

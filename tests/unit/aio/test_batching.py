@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aiostreamq.store.commit import GroupCommit
+from aiostreamq.aio.batching import GroupCommit
 from tests.support.waiting import wait_until
 
 

@@ -1,0 +1,1 @@
+"""Tools for asyncio that know neither jobs nor Redis."""
