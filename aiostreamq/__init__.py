@@ -32,8 +32,8 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.retry import Retry
-from aiostreamq.model.state import WorkerState
 from aiostreamq.model.verdict import Dead, Drop, RetryLater
+from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
@@ -41,10 +41,9 @@ if TYPE_CHECKING:
     from aiostreamq.client.dead import DeadLetters
     from aiostreamq.client.schedule import Schedule
     from aiostreamq.client.schedules import Schedules
-    from aiostreamq.model.event import Chunk, Event, Lost, Progress, Restarted
-    from aiostreamq.model.letter import DeadLetter, PastFailure
-    from aiostreamq.model.pause import Pause
-    from aiostreamq.model.sight import (
+    from aiostreamq.model.dead_letters import DeadLetter, PastFailure
+    from aiostreamq.model.events import Chunk, Event, Lost, Progress, Restarted
+    from aiostreamq.model.info import (
         JobInfo,
         LaneInfo,
         Latency,
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
         TaskInfo,
         WorkerInfo,
     )
+    from aiostreamq.model.pauses import Pause
     from aiostreamq.worker.worker import Worker
 
 __all__ = [
@@ -125,10 +125,10 @@ _LATE = {
     "aiostreamq.client.dead": {"DeadLetters"},
     "aiostreamq.client.schedule": {"Schedule"},
     "aiostreamq.client.schedules": {"Schedules"},
-    "aiostreamq.model.event": {"Chunk", "Event", "Lost", "Progress", "Restarted"},
-    "aiostreamq.model.letter": {"DeadLetter", "PastFailure"},
-    "aiostreamq.model.pause": {"Pause"},
-    "aiostreamq.model.sight": {
+    "aiostreamq.model.events": {"Chunk", "Event", "Lost", "Progress", "Restarted"},
+    "aiostreamq.model.dead_letters": {"DeadLetter", "PastFailure"},
+    "aiostreamq.model.pauses": {"Pause"},
+    "aiostreamq.model.info": {
         "JobInfo",
         "LaneInfo",
         "Latency",

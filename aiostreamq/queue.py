@@ -8,18 +8,18 @@ from aiostreamq.client.producer import Producer
 from aiostreamq.client.registration import register as register_task
 from aiostreamq.client.task import AsyncTask, C_co, Call, Enqueuer, P, StreamTask, SyncTask, Task
 from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.executor_kind import Place
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import checked_lanes
 from aiostreamq.model.options import DEFAULT_LANE, Durability, OptionWords, checked_durability
-from aiostreamq.model.place import Place
-from aiostreamq.model.terms import Terms, checked_max_length, checked_when_full
+from aiostreamq.model.queue_policy import Terms, checked_max_length, checked_when_full
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Protocol, Unpack
 
-    from aiostreamq.model.cron import Zone
-    from aiostreamq.model.schedule import RuleWords
+    from aiostreamq.model.schedules.cron import Zone
+    from aiostreamq.model.schedules.definition import RuleWords
     from aiostreamq.store.address import Where
     from aiostreamq.store.connector import Connector
 

@@ -49,7 +49,7 @@ MAY_BLOCK = (
         "each script is read once in a process, 1 ms in all",
     ),
     (
-        "aiostreamq/model/cron.py",
+        "aiostreamq/model/schedules/cron.py",
         "_zone_of",
         "a time zone is one small file, read once in a process",
     ),

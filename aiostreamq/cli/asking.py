@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypeVar, cast, get_origin
 
 from aiostreamq.cli.outputs import complain
 from aiostreamq.errors import UsageError
-from aiostreamq.model.visible import ascii_json
-from aiostreamq.model.visible import visible as plain
+from aiostreamq.model.terminal_text import ascii_json
+from aiostreamq.model.terminal_text import visible as plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from aiostreamq.model.pause import Pause
+    from aiostreamq.model.pauses import Pause
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from aiostreamq import __version__
 from aiostreamq.cli.sources import settings_of
-from aiostreamq.model.cron import Cron
-from aiostreamq.model.schedule import Definition
-from aiostreamq.model.visible import visible
+from aiostreamq.model.schedules.cron import Cron
+from aiostreamq.model.schedules.definition import Definition
+from aiostreamq.model.terminal_text import visible
 from aiostreamq.queue import Queue
 from aiostreamq.worker.worker import Worker
 

@@ -12,7 +12,7 @@ from typing import cast
 
 from aiostreamq.cli.lifeline import QUESTION, Event, Order
 from aiostreamq.logs import get_logger
-from aiostreamq.model.state import WorkerState
+from aiostreamq.model.worker_state import WorkerState
 
 logger = get_logger("aiostreamq.cli")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.letter import DeadLetter
+from aiostreamq.model.dead_letters import DeadLetter
 
 
 def edit_arguments(letter: DeadLetter) -> tuple[list[object], dict[str, object]]:

@@ -19,7 +19,7 @@ from http import HTTPStatus
 
 from aiostreamq.errors import UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.state import HasState, WorkerState
+from aiostreamq.model.worker_state import HasState, WorkerState
 
 logger = get_logger("aiostreamq.cli")
 

@@ -21,7 +21,7 @@ from aiostreamq.cli.values import add_value, duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from aiostreamq.model.sight import Latency, QueueInfo, TaskInfo, WorkerInfo
+    from aiostreamq.model.info import Latency, QueueInfo, TaskInfo, WorkerInfo
     from aiostreamq.queue import Queue
 
 # Seconds between two looks of --watch.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from aiostreamq.model.sight import JobInfo
+    from aiostreamq.model.info import JobInfo
     from aiostreamq.queue import Queue
 
 # How many jobs `ls` lists where nothing is said.

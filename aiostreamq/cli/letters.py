@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from aiostreamq.cli.asking import plain
-from aiostreamq.model.letter import DeadLetter, PastFailure
+from aiostreamq.model.dead_letters import DeadLetter, PastFailure
 
 # Characters of an error's message in a table: more would hardly fit beside the ids.
 MESSAGE = 60

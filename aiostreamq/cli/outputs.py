@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from io import TextIOWrapper
 
-from aiostreamq.model.visible import visible_lines
+from aiostreamq.model.terminal_text import visible_lines
 from aiostreamq.store.redaction import without_passwords
 
 

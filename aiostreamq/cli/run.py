@@ -32,7 +32,7 @@ from aiostreamq.cli.systemd import notify_systemd
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
-from aiostreamq.model.state import HasState, WorkerState
+from aiostreamq.model.worker_state import HasState, WorkerState
 from aiostreamq.queue import Queue
 from aiostreamq.signals import keep_from_children
 from aiostreamq.store.server import MEMORY

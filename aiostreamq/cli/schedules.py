@@ -142,7 +142,7 @@ def _explain(queue: "Queue", told: argparse.Namespace) -> int:
     import time
 
     from aiostreamq.cli.timetable import Explanation
-    from aiostreamq.model.schedule import Definition, Rules, timing_of
+    from aiostreamq.model.schedules.definition import Definition, Rules, timing_of
 
     if (told.name is None) == (told.cron is None and told.every is None):
         raise UsageError("explain what? give the name of a schedule, or --cron, or --every")

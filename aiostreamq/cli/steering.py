@@ -136,7 +136,7 @@ def _cancel_many(told: argparse.Namespace) -> int:
 
 def pause(told: argparse.Namespace) -> int:
     """Pause what was *told* on the command line; returns the exit code."""
-    from aiostreamq.model.pause import Pause
+    from aiostreamq.model.pauses import Pause
 
     async def go(queue: "Queue") -> list[Pause]:
         if told.task or told.lane:

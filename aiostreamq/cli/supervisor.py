@@ -22,7 +22,7 @@ from aiostreamq.cli.reload import watch_code
 from aiostreamq.cli.restarts import SOON, Crashes
 from aiostreamq.cli.signals import Signals
 from aiostreamq.logs import get_logger
-from aiostreamq.model.state import WorkerState
+from aiostreamq.model.worker_state import WorkerState
 
 logger = get_logger("aiostreamq.cli")
 

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from aiostreamq.logs import get_logger
-from aiostreamq.model.state import HasState, WorkerState
+from aiostreamq.model.worker_state import HasState, WorkerState
 
 logger = get_logger("aiostreamq.cli")
 

@@ -9,11 +9,11 @@ import orjson
 
 from aiostreamq.client.context import moment
 from aiostreamq.client.schedule import Schedule
-from aiostreamq.model.cron import DAY_MS, ClockChange, Cron, changes
 from aiostreamq.model.grammar import counted
-from aiostreamq.model.masking import masked
-from aiostreamq.model.schedule import Definition
-from aiostreamq.model.visible import ascii_json, visible
+from aiostreamq.model.schedules.cron import DAY_MS, ClockChange, Cron, changes
+from aiostreamq.model.schedules.definition import Definition
+from aiostreamq.model.terminal_text import ascii_json, visible
+from aiostreamq.model.values.masking import masked
 
 # How many ticks are told.
 TOLD = 5

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiostreamq.client.ids import made_ms
 from aiostreamq.errors import JobError
+from aiostreamq.model.info import JobInfo, moment, time_of
 from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
-from aiostreamq.model.sight import JobInfo, moment, time_of
-from aiostreamq.model.tally import read_recent
+from aiostreamq.model.stats import read_recent
 from aiostreamq.store.graveyard import Graveyard, Span
 from aiostreamq.store.lookout import Lookout
 
 if TYPE_CHECKING:
-    from aiostreamq.model.letter import DeadLetter
+    from aiostreamq.model.dead_letters import DeadLetter
     from aiostreamq.store.broker import Broker
 
 # How much later than the letter a worker may have told that the job ended.

@@ -131,7 +131,7 @@ class Context:
 
     def _report(self, fraction: float, message: str, meta: dict[str, object]) -> bytes:
         # Here, as few programs need it and importing aiostreamq shall be quick.
-        from aiostreamq.model.event import encode_progress
+        from aiostreamq.model.events import encode_progress
 
         report = encode_progress(fraction, message, meta)
         if len(report) > self.queue.max_payload:

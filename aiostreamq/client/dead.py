@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from aiostreamq.client.task import name_of
 from aiostreamq.errors import JobNotFound, PayloadError, UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import Mark
-from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.envelope import Malformed, decode_envelope
-from aiostreamq.model.letter import (
+from aiostreamq.model.dead_letters import (
     DeadLetter,
     LetterFilter,
     earlier,
@@ -23,6 +20,9 @@ from aiostreamq.model.letter import (
     write_history,
     write_replay,
 )
+from aiostreamq.model.delivery import Mark
+from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.store.graveyard import LETTERS_LIMIT, PAGE, Graveyard, Replayed, Revival, Span
 
 if TYPE_CHECKING:

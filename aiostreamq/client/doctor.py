@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aiostreamq.client.schedule import read_all
 from aiostreamq.errors import UsageError
 from aiostreamq.model.grammar import counting
-from aiostreamq.model.pause import Pause
-from aiostreamq.model.sightings import DEAD, is_dead
+from aiostreamq.model.lease import DEAD, is_dead
+from aiostreamq.model.pauses import Pause
 from aiostreamq.store.checkup import Condition, advice_by_subject, examine, unknown_subjects
 from aiostreamq.store.failures import is_withheld, right_missing
 from aiostreamq.store.inspection import GroupState, Inspection, Scanned

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine, Sequence
 
-    from aiostreamq.model.terms import Terms
+    from aiostreamq.model.queue_policy import Terms
     from aiostreamq.store.broker import Broker
 
 Item = TypeVar("Item", Submission, Postponement)

@@ -16,7 +16,7 @@ from aiostreamq.store.line import Line
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from aiostreamq.model.event import Entry
+    from aiostreamq.model.events import Entry
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.events import Place
     from aiostreamq.store.link import Link

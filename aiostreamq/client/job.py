@@ -18,9 +18,9 @@ from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, 
 if TYPE_CHECKING:
     from aiostreamq.client.sessions import Sessions
     from aiostreamq.client.waiter import Ticket, Waiter
-    from aiostreamq.model.event import Event, Lost, Position, Restarted
-    from aiostreamq.model.sight import JobInfo
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.events import Event, Lost, Position, Restarted
+    from aiostreamq.model.info import JobInfo
+    from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.answers import IdWas
 
 C_co = TypeVar("C_co", covariant=True)
@@ -140,7 +140,7 @@ class Job(Generic[R_co]):
         with `contextlib.aclosing`.
         """
         # Here, as few programs need it and importing aiostreamq shall be quick.
-        from aiostreamq.model.event import Position
+        from aiostreamq.model.events import Position
 
         return self._events(Position(after))
 

@@ -10,19 +10,19 @@ from aiostreamq.client.aftermath import enqueued_at, look_at_ended
 from aiostreamq.client.task import name_of
 from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.info import JobInfo, call_of, moment, time_of
 from aiostreamq.model.keys import RESERVED
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import JobState, states_of
-from aiostreamq.model.pause import has_pause
-from aiostreamq.model.sight import JobInfo, call_of, moment, time_of
-from aiostreamq.model.tally import read_recent
+from aiostreamq.model.pauses import has_pause
+from aiostreamq.model.stats import read_recent
 from aiostreamq.store.graveyard import Graveyard, Span
 from aiostreamq.store.lookout import Lookout
 
 if TYPE_CHECKING:
     from aiostreamq.client.session import Session
     from aiostreamq.client.task import Enqueuer
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.lookout import Fields
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.keys import OVERFLOW
-from aiostreamq.model.pause import among, pauses_of
-from aiostreamq.model.sight import (
+from aiostreamq.model.info import (
     LaneInfo,
     Latency,
     QueueInfo,
@@ -18,7 +16,9 @@ from aiostreamq.model.sight import (
     moment,
     parse_worker,
 )
-from aiostreamq.model.tally import STATS_MINUTES, Ends, percentile, read_stats
+from aiostreamq.model.keys import OVERFLOW
+from aiostreamq.model.pauses import among, pauses_of
+from aiostreamq.model.stats import STATS_MINUTES, Ends, percentile, read_stats
 from aiostreamq.store.lookout import Lookout
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from aiostreamq.client.sessions import Sessions
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of, no_task
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id, checked_lane
-from aiostreamq.model.spec import TaskSpec
+from aiostreamq.model.task import TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from aiostreamq.client.task import Call, StreamCall, Task
     from aiostreamq.client.tenure import Tenure
     from aiostreamq.model.duration import Duration
+    from aiostreamq.model.info import JobInfo, QueueInfo, WorkerInfo
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.outcome import JobState
-    from aiostreamq.model.pause import Pause
-    from aiostreamq.model.sight import JobInfo, QueueInfo, WorkerInfo
-    from aiostreamq.model.terms import Terms
+    from aiostreamq.model.pauses import Pause
+    from aiostreamq.model.queue_policy import Terms
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.server import Server
     from aiostreamq.store.steering import Steering
@@ -292,7 +292,7 @@ class Producer:
 
         Cancelling is safe.
         """
-        from aiostreamq.model.pause import pauses_of
+        from aiostreamq.model.pauses import pauses_of
 
         _, told = await self._steering().paused()
         return pauses_of(told)
@@ -305,7 +305,7 @@ class Producer:
     def _paused_words(
         self, task: "Enqueuer[..., object] | str | None", lane: str | None
     ) -> "list[str]":
-        from aiostreamq.model.pause import paused_words
+        from aiostreamq.model.pauses import paused_words
 
         if lane is not None:
             self.session().broker.place_of(

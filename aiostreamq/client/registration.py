@@ -6,19 +6,19 @@ from aiostreamq.client.context import Context
 from aiostreamq.client.task import AsyncTask, StreamTask, SyncTask, Task
 from aiostreamq.errors import UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.function import (
+from aiostreamq.model.executor_kind import Place, checked_executor
+from aiostreamq.model.functions.callables import (
     Function,
     Origin,
     checked_function,
     name_for,
     refuse_unbound,
 )
+from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.options import Options, OptionWords
-from aiostreamq.model.place import Place, checked_executor
-from aiostreamq.model.signature import TaskSignature
-from aiostreamq.model.spec import TaskSpec
-from aiostreamq.model.words import unknown_option
+from aiostreamq.model.task import TaskSpec
+from aiostreamq.model.unknown_options import unknown_option
 
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.context import moment
 from aiostreamq.errors import UsageError
-from aiostreamq.model.cron import Cron
-from aiostreamq.model.pause import has_pause
-from aiostreamq.model.schedule import CatchUp, Definition, Overlap
-from aiostreamq.model.unreadable import UnreadableSchedule
+from aiostreamq.model.pauses import has_pause
+from aiostreamq.model.schedules.cron import Cron
+from aiostreamq.model.schedules.definition import CatchUp, Definition, Overlap
+from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 
 if TYPE_CHECKING:
     from aiostreamq.store.timetable import State

@@ -10,21 +10,21 @@ from aiostreamq.client.schedule import Schedule, definition_of, read_all, schedu
 from aiostreamq.client.task import Call, Enqueuer, no_task
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.call import write_call
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.envelope import bounded
+from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.schedule import Definition, Rules, RuleWords, length_ms, timing_of
+from aiostreamq.model.schedules.definition import Definition, Rules, RuleWords, length_ms, timing_of
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from aiostreamq.client.job import Job
     from aiostreamq.client.producer import Producer
-    from aiostreamq.model.cron import Timing, Zone
     from aiostreamq.model.duration import Duration
-    from aiostreamq.model.spec import TaskSpec
-    from aiostreamq.model.unreadable import UnreadableSchedule
+    from aiostreamq.model.schedules.cron import Timing, Zone
+    from aiostreamq.model.schedules.unreadable import UnreadableSchedule
+    from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.timetable import State, Timetable
 
 logger = get_logger("aiostreamq.schedules")

@@ -18,8 +18,8 @@ from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.task import Call
 from aiostreamq.client.waiter import Waiter
 from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
-from aiostreamq.model.call import write_call
 from aiostreamq.model.delivery import Mark, Postponement, Submission
+from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.store.answers import IdWas
 from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
 from aiostreamq.store.durable import DurableBroker
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from aiostreamq.client.task import Using
     from aiostreamq.model.keys import Keys
     from aiostreamq.model.options import Durability
-    from aiostreamq.model.spec import TaskSpec
-    from aiostreamq.model.terms import Terms
+    from aiostreamq.model.queue_policy import Terms
+    from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connector import Connector
     from aiostreamq.store.server import Server
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import due_word, expiry_word
-from aiostreamq.model.function import Origin
+from aiostreamq.model.functions.callables import Origin
 from aiostreamq.model.options import Options, OptionWords, checked_job_id
 from aiostreamq.model.retry import retries_to_wire
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.job import Job, StreamJob
     from aiostreamq.client.session import Session
     from aiostreamq.model.duration import Duration
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.task import TaskSpec
 
 P = ParamSpec("P")  # how it is enqueued
 C = ParamSpec("C")  # how it is called: with the context, where it takes one

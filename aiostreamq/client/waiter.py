@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.current import Key, Lender
     from aiostreamq.client.follower import Follower
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.link import Link
 
 # Seconds. One BLPOP lasts so long; its end is also when an idle process finds

@@ -16,7 +16,7 @@ import orjson
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.retry import Retries, Retry
-from aiostreamq.model.wire import encode, encode_flat
+from aiostreamq.model.values.plain_json import encode, encode_flat
 
 VERSION = 1
 

@@ -7,7 +7,7 @@ and every script may touch all of its keys.
 import re
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.place import Spillway
+from aiostreamq.model.executor_kind import Spillway
 
 # The consumer group of every stream. Public: autoscalers read its lag.
 GROUP = "aiostreamq"

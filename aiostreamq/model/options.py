@@ -8,7 +8,7 @@ from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RESERVED, checked_name
 from aiostreamq.model.retry import Retries, Retry, checked_retries
-from aiostreamq.model.words import unknown_option
+from aiostreamq.model.unknown_options import unknown_option
 
 DEFAULT_LANE = "default"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.kinds import (
+from aiostreamq.model.exception_names import (
     Kinds,
     Names,
     exception_called,
@@ -16,8 +16,8 @@ from aiostreamq.model.kinds import (
     lineage,
     name_of,
 )
-from aiostreamq.model.raised import RaisedInChild
-from aiostreamq.model.words import unknown_option
+from aiostreamq.model.remote_exception import RaisedInChild
+from aiostreamq.model.unknown_options import unknown_option
 
 # Doubling a 1 s base passes 18 hours at attempt 17. Beyond that the exponent
 # only risks OverflowError, so it stops growing here.

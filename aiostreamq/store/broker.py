@@ -9,8 +9,8 @@ from aiostreamq.model.delivery import Retrial
 from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import signer_of
-from aiostreamq.model.pause import holding
-from aiostreamq.model.tally import tally_of
+from aiostreamq.model.pauses import holding
+from aiostreamq.model.stats import tally_of
 from aiostreamq.store.answers import refusals_of, settled_of
 from aiostreamq.store.clock import ServerClock
 from aiostreamq.store.line import Line

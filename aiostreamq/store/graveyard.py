@@ -3,12 +3,12 @@
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from aiostreamq.model.letter import parse_letter
+from aiostreamq.model.dead_letters import parse_letter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from aiostreamq.model.letter import DeadLetter
+    from aiostreamq.model.dead_letters import DeadLetter
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.link import Argument, Reply
 

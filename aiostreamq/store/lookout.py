@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
-from aiostreamq.model.pause import holding
+from aiostreamq.model.pauses import holding
 from aiostreamq.store.groups import last_delivered
 from aiostreamq.store.reading import pairs_of
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
-from aiostreamq.model.sightings import lanes_of
+from aiostreamq.model.lease import lanes_of
 from aiostreamq.store.broker import (
     INBOX_MS,
     KEEP_DEAD_MS,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP
-from aiostreamq.model.pause import holding
+from aiostreamq.model.pauses import holding
 from aiostreamq.store.groups import last_delivered
 from aiostreamq.store.reading import pairs_of
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from aiostreamq.model.unreadable import UnreadableSchedule
+from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 from aiostreamq.store.link import CommandError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.task import Task
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.spec import TaskSpec
-    from aiostreamq.model.state import WorkerState
+    from aiostreamq.model.task import TaskSpec
+    from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.clock import ServerClock
 
 # Read with the module, and not in an event loop: it looks for files.

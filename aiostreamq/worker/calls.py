@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.context import Voice
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.task import TaskSpec
     from aiostreamq.worker.processes import Processes
     from aiostreamq.worker.runs import Run
     from aiostreamq.worker.threads import Threads

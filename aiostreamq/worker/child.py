@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.context import Context
     from aiostreamq.client.producer import Producer
-    from aiostreamq.model.signature import TaskSignature
+    from aiostreamq.model.functions.signature import TaskSignature
 
 SIZE = 8  #: bytes that say how long a frame is
 BEGUN, RETURNED, RAISED, LAST = b"~", b"=", b"!", b"."
@@ -211,7 +211,7 @@ def find_function(
     from aiostreamq.client.context import Context
     from aiostreamq.client.task import Task
     from aiostreamq.errors import UsageError
-    from aiostreamq.model.signature import TaskSignature
+    from aiostreamq.model.functions.signature import TaskSignature
 
     is_new = module not in sys.modules
     found: Any = importlib.import_module(module)
@@ -285,7 +285,7 @@ def _told_about(error: BaseException) -> dict[str, object]:
 def _decisive_about(error: BaseException) -> dict[str, object]:
     """What is decided by: the names of its classes, and what steers."""
     from aiostreamq.model import verdict
-    from aiostreamq.model.kinds import kinds_of
+    from aiostreamq.model.exception_names import kinds_of
     from aiostreamq.worker.failures import LONGEST_MESSAGE, clean
 
     kinds = kinds_of(error, exported=True)  # the worker need not have loaded these modules

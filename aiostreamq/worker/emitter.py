@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import BrokerError, PayloadError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.event import Emission, encode_chunk
+from aiostreamq.model.events import Emission, encode_chunk
 from aiostreamq.model.grammar import counted
 from aiostreamq.store.events import EMIT_LIMIT, EventStreams
 

@@ -33,7 +33,7 @@ from aiostreamq.worker.threads import Raised
 if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.client.task import Task
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.executor_kind import Place
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.worker.calls import Calls
     from aiostreamq.worker.pool import Pool

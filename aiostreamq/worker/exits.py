@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.place import Spillway
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.executor_kind import Spillway
+    from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.broker import Broker
     from aiostreamq.worker.roles import Halts, Shelf
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from aiostreamq.model.outcome import Failure
-from aiostreamq.model.raised import RaisedInChild
+from aiostreamq.model.remote_exception import RaisedInChild
 from aiostreamq.untrusted import name_of, text_of
 
 # What calls a task: this package, and the standard library's pool of threads.

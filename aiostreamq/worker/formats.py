@@ -6,7 +6,7 @@ import time
 from typing import cast
 
 from aiostreamq.client.current import CurrentJob
-from aiostreamq.model.visible import visible, visible_lines
+from aiostreamq.model.terminal_text import visible, visible_lines
 
 # What the library says with a record, in this order.
 FIELDS = (*CurrentJob._fields, "worker")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Retrial
 from aiostreamq.model.outcome import Failure, JobState, encode_ended
-from aiostreamq.model.spec import LONGEST
+from aiostreamq.model.task import LONGEST
 from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater, RunAgain, judge
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.failures import LONGEST_MESSAGE, clean, describe

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.client.task import Task
-    from aiostreamq.model.place import Place, Spillway
+    from aiostreamq.model.executor_kind import Place, Spillway
     from aiostreamq.store.control import Word
     from aiostreamq.worker.pool import Pool
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.pause import LANE, TASK
+from aiostreamq.model.pauses import LANE, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,14 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.logs import get_logger
-from aiostreamq.model.plan import AHEAD, Pace
+from aiostreamq.model.prefetch import AHEAD, Pace
 
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.executor_kind import Place
     from aiostreamq.worker.runs import Run
 
 logger = get_logger("aiostreamq.worker")

@@ -23,9 +23,9 @@ from aiostreamq.aio.tasks import spawn
 from aiostreamq.errors import ProcessDied
 from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict
-from aiostreamq.model.kinds import Kinds
+from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure
-from aiostreamq.model.raised import RaisedInChild
+from aiostreamq.model.remote_exception import RaisedInChild
 from aiostreamq.signals import no_fork
 from aiostreamq.worker import child as child_program
 from aiostreamq.worker.interpreter import interpreter
@@ -33,7 +33,7 @@ from aiostreamq.worker.logs import current_setup
 
 if TYPE_CHECKING:
     from aiostreamq.model.envelope import Envelope
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.task import TaskSpec
 
 logger = get_logger("aiostreamq.worker")
 

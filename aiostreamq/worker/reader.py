@@ -12,7 +12,7 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import encode_unreadable
-from aiostreamq.model.plan import Pace, read_count
+from aiostreamq.model.prefetch import Pace, read_count
 from aiostreamq.store.line import Line
 from aiostreamq.store.link import CommandError
 from aiostreamq.store.reading import Read
@@ -21,7 +21,7 @@ from aiostreamq.store.roster import reader_role
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from aiostreamq.model.place import Spillway
+    from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.intake import Intake
     from aiostreamq.store.link import Link

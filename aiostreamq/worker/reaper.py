@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
-from aiostreamq.model.sightings import Sightings
+from aiostreamq.model.lease import Sightings
 from aiostreamq.store.link import CommandError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import Delivery, Retrial, Settlement
-    from aiostreamq.model.place import Spillway
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.executor_kind import Spillway
+    from aiostreamq.model.task import TaskSpec
 
 
 class Turn(Protocol):

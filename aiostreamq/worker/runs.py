@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.model.delivery import Settlement
 from aiostreamq.model.outcome import JobState, encode_ended
-from aiostreamq.model.spec import milliseconds
-from aiostreamq.model.tally import BOUNDS, SHORTEST, Kinds, kind_of
+from aiostreamq.model.stats import BOUNDS, SHORTEST, Kinds, kind_of
+from aiostreamq.model.task import milliseconds
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.context import StopFlag
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.task import TaskSpec
     from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.roles import Turn
 

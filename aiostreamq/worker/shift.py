@@ -12,7 +12,7 @@ from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
-from aiostreamq.model.state import WorkerState
+from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.store.control import ControlStream
 from aiostreamq.store.intake import Intake
 from aiostreamq.store.roster import Roster
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.executor_kind import Place
     from aiostreamq.store.control import Word
 
 logger = get_logger("aiostreamq.worker")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.client.current import Key
-    from aiostreamq.model.place import Place
+    from aiostreamq.model.executor_kind import Place
     from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.runs import Run
 

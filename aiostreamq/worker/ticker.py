@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.unreadable import UnreadableSchedule
+from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 from aiostreamq.store.timetable import TICK_LIMIT, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from aiostreamq.model.schedule import Definition
+    from aiostreamq.model.schedules.definition import Definition
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.store.timetable import Due, State, Timetable
 
@@ -138,7 +138,7 @@ class Ticker:
 
         Nothing where this worker can not make sense of it: the others go on.
         """
-        from aiostreamq.model.schedule import Definition
+        from aiostreamq.model.schedules.definition import Definition
         from aiostreamq.worker.ticks import ticks_of
 
         rev, definition = self._read.get(due.name, ("", None))

@@ -6,7 +6,7 @@ time zones it is half a megabyte of a worker.
 
 from typing import TYPE_CHECKING
 
-from aiostreamq.model.schedule import Definition, Step, job_id, steps
+from aiostreamq.model.schedules.definition import Definition, Step, job_id, steps
 from aiostreamq.store.timetable import Tick
 
 if TYPE_CHECKING:

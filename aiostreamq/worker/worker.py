@@ -16,7 +16,7 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import served
-from aiostreamq.model.state import WorkerState
+from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.store.checkup import advice_on, examine
 from aiostreamq.worker.shift import Settings, Shift
 

@@ -2,12 +2,12 @@
 
 from typing import cast
 
-from aiostreamq.model.cron import Every
 from aiostreamq.model.delivery import Delivery, Mark, Settlement
-from aiostreamq.model.event import Emission
+from aiostreamq.model.events import Emission
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import encode_unreadable
-from aiostreamq.model.schedule import Definition, Rules
+from aiostreamq.model.schedules.cron import Every
+from aiostreamq.model.schedules.definition import Definition, Rules
 from aiostreamq.store.events import EventStreams
 from aiostreamq.store.graveyard import Graveyard, Revival
 from aiostreamq.store.schedule import Schedule

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import JobState, QueueInfo
-from aiostreamq.model.tally import Ended, read_recent
+from aiostreamq.model.stats import Ended, read_recent
 from tests.chaos import invariants
 from tests.chaos.app import fail, queue, work, work_aside
 from tests.chaos.ending import Ending

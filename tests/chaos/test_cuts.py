@@ -10,7 +10,7 @@ from aiostreamq import Queue
 from aiostreamq.aio.tasks import spawn
 from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
 from aiostreamq.model.outcome import JobState
-from aiostreamq.model.tally import kind_of
+from aiostreamq.model.stats import kind_of
 from aiostreamq.store.broker import Standing
 from aiostreamq.store.intake import Intake
 from aiostreamq.store.schedule import Schedule

@@ -11,7 +11,7 @@ import pytest
 
 from aiostreamq.errors import QueueUnavailable
 from aiostreamq.model.delivery import Mark, Retrial, Settlement
-from aiostreamq.model.event import Emission
+from aiostreamq.model.events import Emission
 from aiostreamq.model.keys import Keys
 from aiostreamq.model.outcome import JobState, encode_ended, encode_unreadable
 from aiostreamq.store.connector import connector_for

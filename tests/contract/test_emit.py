@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from aiostreamq.model.delivery import Delivery
-from aiostreamq.model.event import Emission
+from aiostreamq.model.events import Emission
 from aiostreamq.store.events import EventStreams
 from aiostreamq.store.link import CommandError
 from tests.support.store import HOUR_MS, Store

@@ -5,8 +5,8 @@ from typing import cast
 import orjson
 import pytest
 
+from aiostreamq.model.dead_letters import DeadLetter, write_history
 from aiostreamq.model.delivery import Delivery, Mark, Postponement, Retrial, Settlement
-from aiostreamq.model.letter import DeadLetter, write_history
 from aiostreamq.model.outcome import Failure, JobState, encode_ended, encode_unreadable
 from aiostreamq.store.broker import MAX_DEAD_AGE_MS, Standing
 from aiostreamq.store.graveyard import LETTERS_LIMIT, Graveyard, Replayed, Revival, Span

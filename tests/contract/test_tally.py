@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aiostreamq.model.delivery import Delivery, Settlement
 from aiostreamq.model.outcome import JobState
-from aiostreamq.model.tally import RECENT_IDS, STATS_MINUTES, kind_of
+from aiostreamq.model.stats import RECENT_IDS, STATS_MINUTES, kind_of
 from aiostreamq.store.roster import Roster
 from aiostreamq.store.steering import Steering
 from tests.support.ends import counters, recent, states

@@ -8,10 +8,10 @@ from typing import cast
 
 import pytest
 
-from aiostreamq.model.cron import Every
 from aiostreamq.model.keys import RESERVED
-from aiostreamq.model.schedule import Definition, Rules, job_id
-from aiostreamq.model.unreadable import UnreadableSchedule
+from aiostreamq.model.schedules.cron import Every
+from aiostreamq.model.schedules.definition import Definition, Rules, job_id
+from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 from aiostreamq.store.link import CommandError
 from aiostreamq.store.timetable import TICK_LIMIT, Due, Page, State, Tick, Timetable
 from tests.support.store import Store

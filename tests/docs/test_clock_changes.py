@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from aiostreamq.model.cron import Cron, upcoming
+from aiostreamq.model.schedules.cron import Cron, upcoming
 from tests.unit.model.test_cron import CHANGES, ticks
 
 

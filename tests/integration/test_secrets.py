@@ -9,7 +9,7 @@ import pytest
 
 from aiostreamq import JobFailed, JobInfo, Queue, UsageError, Worker
 from aiostreamq.cli import letters, timetable
-from aiostreamq.model.masking import MASK
+from aiostreamq.model.values.masking import MASK
 from tests.integration.secrets_app import LOGIN, SAFE, TOKEN, enter, queue
 from tests.support.processes import Program
 

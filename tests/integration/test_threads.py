@@ -20,7 +20,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.model.keys import OVERFLOW
-from aiostreamq.model.state import WorkerState
+from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.worker import pool
 from tests.integration import threads_app
 from tests.support.http import ask

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import cast
 
-from aiostreamq.model.tally import Ended, read_recent, read_stats
+from aiostreamq.model.stats import Ended, read_recent, read_stats
 from tests.support.store import Store
 
 

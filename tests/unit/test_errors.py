@@ -22,9 +22,9 @@ from aiostreamq import (
     UsageError,
     WaitTimeout,
 )
-from aiostreamq.model.kinds import Kinds
+from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure
-from aiostreamq.model.raised import RaisedInChild
+from aiostreamq.model.remote_exception import RaisedInChild
 from aiostreamq.store.link import CommandError, LinkLost
 
 EXPORTED = [

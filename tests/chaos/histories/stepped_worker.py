@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiostreamq.model.delivery import Delivery, Retrial, Settlement
-    from aiostreamq.model.place import Spillway
+    from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.clock import ServerClock
     from aiostreamq.store.reading import Read

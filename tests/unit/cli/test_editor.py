@@ -7,7 +7,7 @@ import pytest
 
 from aiostreamq import DeadLetter, UsageError
 from aiostreamq.cli.editor import edit_arguments
-from aiostreamq.model.letter import parse_letter
+from aiostreamq.model.dead_letters import parse_letter
 
 
 def letter(call: bytes = b'{"task":"greet","args":["\xc3\x85sa"]}') -> DeadLetter:

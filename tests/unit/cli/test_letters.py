@@ -6,7 +6,7 @@ import pytest
 
 from aiostreamq.cli.asking import print_table
 from aiostreamq.cli.letters import HEADS, as_json, as_page, as_row
-from aiostreamq.model.letter import parse_letter
+from aiostreamq.model.dead_letters import parse_letter
 from aiostreamq.model.outcome import Failure, JobState, encode_ended
 
 EVIL = "\x1b[2J\r\nsecond"

@@ -17,7 +17,7 @@ import pytest
 
 from aiostreamq import Context, Queue, UsageError
 from aiostreamq.client.task import AsyncTask, StreamTask, SyncTask
-from aiostreamq.model.signature import TaskSignature
+from aiostreamq.model.functions.signature import TaskSignature
 
 FILE = Path(__file__).name
 

@@ -27,8 +27,8 @@ from annotated_types import Gt
 from pydantic import AfterValidator, Field, Json, PositiveInt, SecretStr
 
 from aiostreamq import PayloadError, UsageError
-from aiostreamq.model.annotations import carrier_of, is_open, is_plain, told
-from aiostreamq.model.restorer import Restorer
+from aiostreamq.model.values.annotations import carrier_of, is_open, is_plain, told
+from aiostreamq.model.values.codec import Restorer
 
 UserId = NewType("UserId", int)
 Secret = NewType("Secret", bytes)

@@ -22,11 +22,11 @@ from pydantic import (
 )
 
 from aiostreamq import Context, PayloadError
-from aiostreamq.model.call import write_call
 from aiostreamq.model.envelope import decode_envelope
-from aiostreamq.model.masking import masked
-from aiostreamq.model.signature import TaskSignature
-from aiostreamq.model.spec import TaskSpec
+from aiostreamq.model.functions.encoding import write_call
+from aiostreamq.model.functions.signature import TaskSignature
+from aiostreamq.model.task import TaskSpec
+from aiostreamq.model.values.masking import masked
 
 
 class Colour(Enum):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.cron import (
+from aiostreamq.model.schedules.cron import (
     ALIASES,
     Cron,
     Every,

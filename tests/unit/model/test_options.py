@@ -5,7 +5,7 @@ import pytest
 
 from aiostreamq import Retry, UsageError
 from aiostreamq.model.options import Options, OptionWords, checked_job_id
-from aiostreamq.model.spec import TaskSpec, milliseconds
+from aiostreamq.model.task import TaskSpec, milliseconds
 
 
 def test_nothing_said() -> None:

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from aiostreamq import Drop, JobCancelled, Retry, RetryLater, UsageError
 from aiostreamq.model.duration import due_word, expiry_word
-from aiostreamq.model.kinds import kinds_of
+from aiostreamq.model.exception_names import kinds_of
 from aiostreamq.model.outcome import Failure
-from aiostreamq.model.raised import RaisedInChild
+from aiostreamq.model.remote_exception import RaisedInChild
 from aiostreamq.model.retry import checked_retries, retries_to_wire
 from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
 

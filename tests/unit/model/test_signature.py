@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from aiostreamq import Context, PayloadError, UsageError
-from aiostreamq.model.signature import TaskSignature
+from aiostreamq.model.functions.signature import TaskSignature
 
 Function = Callable[..., object]
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from aiostreamq import Context, PayloadError
-from aiostreamq.model.call import write_call
 from aiostreamq.model.envelope import decode_envelope
+from aiostreamq.model.functions.encoding import write_call
+from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.outcome import decode_outcome, encode_done
-from aiostreamq.model.signature import TaskSignature
-from aiostreamq.model.spec import TaskSpec
+from aiostreamq.model.task import TaskSpec
 from tests.support.case_ids import short
 
 

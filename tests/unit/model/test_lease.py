@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiostreamq.model.sightings import Sightings
+from aiostreamq.model.lease import Sightings
 
 
 def look_often(sightings: Sightings, beats: dict[str, str], start: float, end: float) -> list[str]:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, cast
 import orjson
 
 from aiostreamq.errors import PayloadError
-from aiostreamq.model.masking import copied, list_more, mask, unmask
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import JobState
-from aiostreamq.model.wire import encode
+from aiostreamq.model.values.masking import copied, list_more, mask, unmask
+from aiostreamq.model.values.plain_json import encode
 
 if TYPE_CHECKING:
-    from aiostreamq.model.signature import Call
+    from aiostreamq.model.functions.signature import Call
 
 # Replayed again and again, a letter must not grow without a bound.
 HISTORY_LENGTH = 10

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 import orjson
 
 from aiostreamq.errors import PayloadError, UsageError
-from aiostreamq.model.annotations import carrier_of, told
-from aiostreamq.model.likeness import difference, number_fault
-from aiostreamq.model.wire import a
+from aiostreamq.model.values.annotations import carrier_of, told
+from aiostreamq.model.values.equality import difference, number_fault
+from aiostreamq.model.values.plain_json import a
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -116,7 +116,7 @@ class Restorer:
             return True
 
     def _with_secrets(self, value: object, whole: list[object]) -> tuple[bytes, Sequence[str]]:
-        from aiostreamq.model.revelation import Revelation
+        from aiostreamq.model.values.pydantic_secrets import Revelation
 
         revelation = Revelation()
         whole[0] = revelation.put(value, whole[0])

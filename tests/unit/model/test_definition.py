@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.cron import Cron, Every
 from aiostreamq.model.envelope import decode_envelope
-from aiostreamq.model.schedule import (
+from aiostreamq.model.schedules.cron import Cron, Every
+from aiostreamq.model.schedules.definition import (
     CHAIN,
     GRACE_MS,
     Definition,

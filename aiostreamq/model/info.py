@@ -8,11 +8,11 @@ from typing import cast
 import orjson
 
 from aiostreamq.model.envelope import Malformed, decode_envelope
-from aiostreamq.model.masking import lists_secrets, masked
+from aiostreamq.model.lease import is_dead
 from aiostreamq.model.outcome import JobState
-from aiostreamq.model.pause import Pause
-from aiostreamq.model.sightings import is_dead
-from aiostreamq.model.state import WorkerState
+from aiostreamq.model.pauses import Pause
+from aiostreamq.model.values.masking import lists_secrets, masked
+from aiostreamq.model.worker_state import WorkerState
 
 
 @dataclass(frozen=True, slots=True)

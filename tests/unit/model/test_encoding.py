@@ -37,12 +37,12 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from aiostreamq import Context, PayloadError
-from aiostreamq.model.call import write_call
 from aiostreamq.model.envelope import decode_envelope
-from aiostreamq.model.likeness import difference
-from aiostreamq.model.masking import MASK, masked
-from aiostreamq.model.signature import TaskSignature
-from aiostreamq.model.spec import TaskSpec
+from aiostreamq.model.functions.encoding import write_call
+from aiostreamq.model.functions.signature import TaskSignature
+from aiostreamq.model.task import TaskSpec
+from aiostreamq.model.values.equality import difference
+from aiostreamq.model.values.masking import MASK, masked
 from tests.support.case_ids import short
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiostreamq.model.visible import ascii_json, visible, visible_lines
+from aiostreamq.model.terminal_text import ascii_json, visible, visible_lines
 from tests.support.hostile_text import HOSTILE_TEXTS, steering
 
 

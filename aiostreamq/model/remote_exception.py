@@ -1,7 +1,7 @@
 """What a task raised in another process."""
 
 from aiostreamq.errors import Picklable
-from aiostreamq.model.kinds import Kinds
+from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure
 
 

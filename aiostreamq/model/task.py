@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import orjson
 
 from aiostreamq.model.envelope import encode_head
+from aiostreamq.model.executor_kind import Place
+from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.options import Options
-from aiostreamq.model.place import Place
-from aiostreamq.model.signature import TaskSignature
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Literal, cast
 from pydantic import BaseModel, RootModel, Secret, SecretBytes, SecretStr
 from pydantic_core import to_jsonable_python
 
-from aiostreamq.model.masking import MASK, pointer
+from aiostreamq.model.values.masking import MASK, pointer
 
 Bytes = Literal["utf8", "base64"]
 Steps = tuple[str | int, ...]

@@ -8,13 +8,20 @@ from typing import Any, cast
 import orjson
 
 from aiostreamq.errors import PayloadError, UsageError
-from aiostreamq.model.annotations import depth_of, is_open, is_plain, told
-from aiostreamq.model.function import signature_of, style_of, travelling
-from aiostreamq.model.hints import RETURN, Hints
-from aiostreamq.model.injected import context_parameter
-from aiostreamq.model.masking import pointer
-from aiostreamq.model.restorer import Restorer, Written
-from aiostreamq.model.wire import FLAT, encode, encode_flat, fault_in, holds_tuple, refusal
+from aiostreamq.model.functions.callables import signature_of, style_of, travelling
+from aiostreamq.model.functions.context_parameter import context_parameter
+from aiostreamq.model.functions.type_hints import RETURN, Hints
+from aiostreamq.model.values.annotations import depth_of, is_open, is_plain, told
+from aiostreamq.model.values.codec import Restorer, Written
+from aiostreamq.model.values.masking import pointer
+from aiostreamq.model.values.plain_json import (
+    FLAT,
+    encode,
+    encode_flat,
+    fault_in,
+    holds_tuple,
+    refusal,
+)
 
 Arguments = Sequence[object]
 Keywords = Mapping[str, object]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiostreamq.model.letter import (
+from aiostreamq.model.dead_letters import (
     HISTORY_LENGTH,
     DeadLetter,
     LetterFilter,

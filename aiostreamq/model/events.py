@@ -18,7 +18,7 @@ import orjson
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import Delivery
-from aiostreamq.model.wire import encode
+from aiostreamq.model.values.plain_json import encode
 
 C_co = TypeVar("C_co", covariant=True)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq import UsageError
-from aiostreamq.model.event import (
+from aiostreamq.model.events import (
     Chunk,
     Entry,
     Event,

@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from pydantic import SecretStr as Secret
 
 from aiostreamq import PayloadError
-from aiostreamq.model.likeness import difference
-from aiostreamq.model.wire import encode, fault_in
+from aiostreamq.model.values.equality import difference
+from aiostreamq.model.values.plain_json import encode, fault_in
 from tests.support.case_ids import short
 
 UTF_8 = st.characters(exclude_categories=["Cs"])

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from aiostreamq import Queue, UsageError
-from aiostreamq.model.signature import TaskSignature
+from aiostreamq.model.functions.signature import TaskSignature
 
 HEAD = """
     from __future__ import annotations

@@ -11,8 +11,13 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.bindings import Bindings, Import, bindings_of, is_running
-from aiostreamq.model.function import Function, annotated
+from aiostreamq.model.functions.callables import Function, annotated
+from aiostreamq.model.functions.type_checking_imports import (
+    Bindings,
+    Import,
+    bindings_of,
+    is_running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

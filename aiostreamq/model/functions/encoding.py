@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import PayloadError
 from aiostreamq.model.envelope import encode_envelope
-from aiostreamq.model.wire import FLAT, encode, refusal
+from aiostreamq.model.values.plain_json import FLAT, encode, refusal
 
 if TYPE_CHECKING:
-    from aiostreamq.model.signature import TaskSignature
-    from aiostreamq.model.spec import TaskSpec
+    from aiostreamq.model.functions.signature import TaskSignature
+    from aiostreamq.model.task import TaskSpec
 
 
 def write_call(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from aiostreamq.model.delivery import Delivery, Settlement
 from aiostreamq.model.outcome import JobState
-from aiostreamq.model.tally import (
+from aiostreamq.model.stats import (
     BOUNDS,
     RECENT_IDS,
     SHORTEST,

@@ -10,8 +10,8 @@ from enum import Enum
 from functools import cached_property
 from typing import cast
 
-from aiostreamq.model import wire
-from aiostreamq.model.wire import a
+from aiostreamq.model.values import plain_json
+from aiostreamq.model.values.plain_json import a
 
 _ATOMS = frozenset({str, bool, bytes, type(None)})
 _NUMBERS = frozenset({int, float})
@@ -51,7 +51,7 @@ def _number_faults(value: object, at: str) -> Iterator[str]:
     if isinstance(value, int | float | str | bytes) or value is None:
         if (
             type(value) in _NUMBERS
-            and (found := wire.number_fault(cast("float", value))) is not None
+            and (found := plain_json.number_fault(cast("float", value))) is not None
         ):
             yield f"{at or 'it'} {found}"
     elif isinstance(value, Mapping):
@@ -74,7 +74,7 @@ def _difference(sent: object, arrived: object) -> Difference | None:
         return "", f"is {a(kind)} and would arrive as {a(type(arrived))}"
     if kind in _ATOMS:
         return None if sent == arrived else _CHANGED
-    if kind is int and (fault := wire.number_fault(cast("int", sent))) is not None:
+    if kind is int and (fault := plain_json.number_fault(cast("int", sent))) is not None:
         return "", fault
     if isinstance(sent, list | tuple | deque):
         return _between_sequences(cast("Sequence[object]", sent), arrived)

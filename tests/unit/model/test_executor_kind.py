@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from aiostreamq import Context, Queue, UsageError
-from aiostreamq.model.place import Place
+from aiostreamq.model.executor_kind import Place
 
 
 def plain(n: int) -> int:

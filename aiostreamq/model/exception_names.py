@@ -59,7 +59,7 @@ def name_of(kind: type) -> str:
     """Return the name under which *kind* was defined.
 
     >>> name_of(ValueError), name_of(Kinds)
-    ('ValueError', 'aiostreamq.model.kinds.Kinds')
+    ('ValueError', 'aiostreamq.model.exception_names.Kinds')
     """
     module = _module_of(kind)
     return _qualname(kind) if module == "builtins" else f"{module}.{_qualname(kind)}"

@@ -13,7 +13,8 @@ from zlib import crc32
 import orjson
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.cron import (
+from aiostreamq.model.duration import Duration
+from aiostreamq.model.schedules.cron import (
     LAST_YEAR,
     SHORTEST_MS,
     Cron,
@@ -26,7 +27,6 @@ from aiostreamq.model.cron import (
     length_ms,
     zone_name,
 )
-from aiostreamq.model.duration import Duration
 
 #: What is done about a tick while the job of the one before has not ended: it is enqueued
 #: all the same, left out, kept until then (one), or enqueued and the old job is cancelled.

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiostreamq.model.plan import AHEAD, Pace, read_count
+from aiostreamq.model.prefetch import AHEAD, Pace, read_count
 
 COUNTS = st.integers(0, 500)
 

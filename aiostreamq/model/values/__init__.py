@@ -1,0 +1,1 @@
+"""Values of calls and results: as JSON, by their annotation, exactly, without secrets."""
