@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.schedules.cron import Zone
     from aiostreamq.model.schedules.definition import RuleWords
-    from aiostreamq.store.address import Where
-    from aiostreamq.store.connector import Connector
+    from aiostreamq.store.connection.address import Where
+    from aiostreamq.store.connection.connector import Connector
 
     WhenFull = Literal["raise", "wait"]
 
@@ -153,7 +153,7 @@ class Queue(Producer):
 
     def _connector(self) -> "Connector":
         # Imported with the first use: producers that never connect need none of it.
-        from aiostreamq.store.connector import connector_for
+        from aiostreamq.store.connection.connector import connector_for
 
         return connector_for(self._url_or_client)
 
@@ -329,6 +329,6 @@ def _checked(where: "Where") -> "Where":
     if where is None or isinstance(where, str):
         return where  # what a string says is judged when the queue opens: it may never
     # Imported where it is needed: most queues take the environment's, or are never opened.
-    from aiostreamq.store.address import checked_where
+    from aiostreamq.store.connection.address import checked_where
 
     return checked_where(where)

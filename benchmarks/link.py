@@ -20,7 +20,7 @@ import redis
 import uvloop
 from redis.asyncio import Redis
 
-from aiostreamq.store.connector import connector_for
+from aiostreamq.store.connection.connector import connector_for
 from benchmarks.machine import describe
 from benchmarks.server import running_server
 

@@ -89,7 +89,7 @@ def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
     """
     import asyncio
 
-    from aiostreamq.store.server import MEMORY
+    from aiostreamq.store.connection.server import MEMORY
 
     async def opened() -> T:
         async with queue:

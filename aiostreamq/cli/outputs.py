@@ -10,7 +10,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 
 from aiostreamq.model.terminal_text import visible_lines
-from aiostreamq.store.redaction import without_passwords
+from aiostreamq.store.connection.redaction import without_passwords
 
 
 def open_missing() -> None:

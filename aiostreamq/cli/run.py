@@ -35,7 +35,7 @@ from aiostreamq.model.grammar import counted
 from aiostreamq.model.worker_state import HasState, WorkerState
 from aiostreamq.queue import Queue
 from aiostreamq.signals import keep_from_children
-from aiostreamq.store.server import MEMORY
+from aiostreamq.store.connection.server import MEMORY
 from aiostreamq.worker.heartbeat import PATIENCE_LEASES
 from aiostreamq.worker.interpreter import interpreter
 from aiostreamq.worker.logs import complete

@@ -10,7 +10,7 @@ from types import ModuleType
 from aiostreamq.errors import UsageError
 from aiostreamq.model.grammar import with_article
 from aiostreamq.queue import Queue
-from aiostreamq.store.connector import import_client
+from aiostreamq.store.connection.connector import import_client
 
 
 def load_queue(target: str, modules: Iterable[str] = ()) -> Queue:

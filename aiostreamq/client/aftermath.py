@@ -14,8 +14,8 @@ from aiostreamq.errors import JobError
 from aiostreamq.model.info import JobInfo, moment, time_of
 from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
 from aiostreamq.model.stats import read_recent
-from aiostreamq.store.graveyard import Graveyard, Span
-from aiostreamq.store.lookout import Lookout
+from aiostreamq.store.dead_letters import Graveyard, Span
+from aiostreamq.store.inspect.snapshot import Lookout
 
 if TYPE_CHECKING:
     from aiostreamq.model.dead_letters import DeadLetter

@@ -23,7 +23,7 @@ from aiostreamq.model.dead_letters import (
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
-from aiostreamq.store.graveyard import LETTERS_LIMIT, PAGE, Graveyard, Replayed, Revival, Span
+from aiostreamq.store.dead_letters import LETTERS_LIMIT, PAGE, Graveyard, Replayed, Revival, Span
 
 if TYPE_CHECKING:
     from typing import Unpack

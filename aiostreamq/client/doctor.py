@@ -10,11 +10,16 @@ from aiostreamq.errors import UsageError
 from aiostreamq.model.grammar import counting
 from aiostreamq.model.lease import DEAD, is_dead
 from aiostreamq.model.pauses import Pause
-from aiostreamq.store.checkup import Condition, advice_by_subject, examine, unknown_subjects
-from aiostreamq.store.failures import is_withheld, right_missing
-from aiostreamq.store.inspection import GroupState, Inspection, Scanned
-from aiostreamq.store.link import CommandError
-from aiostreamq.store.lookout import LaneView, Lookout, View
+from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.connection.redis_errors import is_withheld, right_missing
+from aiostreamq.store.inspect.keyspace import GroupState, Inspection, Scanned
+from aiostreamq.store.inspect.server_check import (
+    Condition,
+    advice_by_subject,
+    examine,
+    unknown_subjects,
+)
+from aiostreamq.store.inspect.snapshot import LaneView, Lookout, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,9 +6,9 @@ from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.client.turnstile import Turnstile
 from aiostreamq.errors import NotConfirmed, QueueFull
 from aiostreamq.model.delivery import Postponement, Submission
-from aiostreamq.store.answers import IdWas, Refusals
 from aiostreamq.store.broker import ENQUEUE_LIMIT
-from aiostreamq.store.schedule import Schedule
+from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.replies import IdWas, Refusals
 
 if TYPE_CHECKING:
     import asyncio

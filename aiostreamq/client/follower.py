@@ -10,16 +10,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError, QueueUnavailable
+from aiostreamq.store.connection.reconnecting import Line
 from aiostreamq.store.events import EventStreams
-from aiostreamq.store.line import Line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from aiostreamq.model.events import Entry
     from aiostreamq.store.broker import Broker
+    from aiostreamq.store.connection.link import Link
     from aiostreamq.store.events import Place
-    from aiostreamq.store.link import Link
 
 # Milliseconds. The end of a read is also when an idle process finds out that its
 # connection has died; events do not wait for it.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.events import Event, Lost, Position, Restarted
     from aiostreamq.model.info import JobInfo
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.answers import IdWas
+    from aiostreamq.store.replies import IdWas
 
 C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -199,7 +199,7 @@ class Job(Generic[R_co]):
 
         Cancelling leaves open whether the job was cancelled; doing it again is safe.
         """
-        from aiostreamq.store.steering import Steering
+        from aiostreamq.store.cancellation import Steering
 
         (found,) = await Steering(self._home.sessions.current_for_job().broker).cancel([self.id])
         return self._state_in(found)

@@ -16,15 +16,15 @@ from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import JobState, states_of
 from aiostreamq.model.pauses import has_pause
 from aiostreamq.model.stats import read_recent
-from aiostreamq.store.graveyard import Graveyard, Span
-from aiostreamq.store.lookout import Lookout
+from aiostreamq.store.dead_letters import Graveyard, Span
+from aiostreamq.store.inspect.snapshot import Lookout
 
 if TYPE_CHECKING:
     from aiostreamq.client.session import Session
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.lookout import Fields
+    from aiostreamq.store.inspect.snapshot import Fields
 
     SpecOf = Callable[[str], TaskSpec | None]  # what is known here of a task
 

@@ -19,11 +19,11 @@ from aiostreamq.model.info import (
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.pauses import among, pauses_of
 from aiostreamq.model.stats import STATS_MINUTES, Ends, percentile, read_stats
-from aiostreamq.store.lookout import Lookout
+from aiostreamq.store.inspect.snapshot import Lookout
 
 if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.lookout import LaneView, View
+    from aiostreamq.store.inspect.snapshot import LaneView, View
 
 _MINUTE_MS = 60_000
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from aiostreamq.model.outcome import JobState
     from aiostreamq.model.pauses import Pause
     from aiostreamq.model.queue_policy import Terms
-    from aiostreamq.store.connector import Connector
-    from aiostreamq.store.server import Server
-    from aiostreamq.store.steering import Steering
+    from aiostreamq.store.cancellation import Steering
+    from aiostreamq.store.connection.connector import Connector
+    from aiostreamq.store.connection.server import Server
 
 R = TypeVar("R")
 
@@ -298,7 +298,7 @@ class Producer:
         return pauses_of(told)
 
     def _steering(self) -> "Steering":
-        from aiostreamq.store.steering import Steering
+        from aiostreamq.store.cancellation import Steering
 
         return Steering(self.session().broker)
 

@@ -13,7 +13,7 @@ from aiostreamq.model.schedules.definition import CatchUp, Definition, Overlap
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 
 if TYPE_CHECKING:
-    from aiostreamq.store.timetable import State
+    from aiostreamq.store.schedules import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.schedules.cron import Timing, Zone
     from aiostreamq.model.schedules.unreadable import UnreadableSchedule
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.timetable import State, Timetable
+    from aiostreamq.store.schedules import State, Timetable
 
 logger = get_logger("aiostreamq.schedules")
 
@@ -340,7 +340,7 @@ class Schedules:
 
     async def _paused(self) -> Mapping[str, int]:
         # Here, so that to declare a schedule imports nothing that can wait.
-        from aiostreamq.store.lookout import Lookout
+        from aiostreamq.store.inspect.snapshot import Lookout
 
         return await Lookout(self._queue.session().broker).paused(self._timeout)
 

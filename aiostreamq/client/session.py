@@ -20,11 +20,11 @@ from aiostreamq.client.waiter import Waiter
 from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import Mark, Postponement, Submission
 from aiostreamq.model.functions.encoding import write_call
-from aiostreamq.store.answers import IdWas
 from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
-from aiostreamq.store.durable import DurableBroker
-from aiostreamq.store.schedule import Schedule
-from aiostreamq.store.timetable import Timetable
+from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.durability import DurableBroker
+from aiostreamq.store.replies import IdWas
+from aiostreamq.store.schedules import Timetable
 
 if TYPE_CHECKING:
     from aiostreamq.client.job import Home
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from aiostreamq.model.options import Durability
     from aiostreamq.model.queue_policy import Terms
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.connector import Connector
-    from aiostreamq.store.server import Server
+    from aiostreamq.store.connection.connector import Connector
+    from aiostreamq.store.connection.server import Server
 
 R = TypeVar("R")
 

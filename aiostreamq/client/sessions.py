@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.session import Session
     from aiostreamq.client.tenure import Tenure
-    from aiostreamq.store.connector import Connector
-    from aiostreamq.store.server import Server
+    from aiostreamq.store.connection.connector import Connector
+    from aiostreamq.store.connection.server import Server
 
 
 class Sessions:

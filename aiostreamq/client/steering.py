@@ -12,13 +12,13 @@ from aiostreamq.model.duration import expiry_word, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.outcome import JobState, states_of
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
 
 if TYPE_CHECKING:
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.duration import Duration
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.steering import Found
+    from aiostreamq.store.cancellation import Found
 
 # Where a job can be that has not ended.
 OPEN = (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)

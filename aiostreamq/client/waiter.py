@@ -29,7 +29,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
 from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Broker, Standing
-from aiostreamq.store.line import Line
+from aiostreamq.store.connection.reconnecting import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.current import Key, Lender
     from aiostreamq.client.follower import Follower
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.link import Link
+    from aiostreamq.store.connection.link import Link
 
 # Seconds. One BLPOP lasts so long; its end is also when an idle process finds
 # out that its connection has died.

@@ -11,22 +11,22 @@ from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import signer_of
 from aiostreamq.model.pauses import holding
 from aiostreamq.model.stats import tally_of
-from aiostreamq.store.answers import refusals_of, settled_of
-from aiostreamq.store.clock import ServerClock
-from aiostreamq.store.line import Line
-from aiostreamq.store.reading import Read, call_both, pairs_of, parse_read
-from aiostreamq.store.salvage import restore
+from aiostreamq.store.connection.clock import ServerClock
+from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.deliveries import Read, call_both, pairs_of, parse_read
+from aiostreamq.store.replies import refusals_of, settled_of
+from aiostreamq.store.requeue_deleted import restore
 from aiostreamq.store.scripts import SCRIPTS, Script
-from aiostreamq.store.standing import Standing, standing_of
+from aiostreamq.store.subscription import Standing, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import Delivery, Settlement, Submission
-    from aiostreamq.store.answers import Refusals, Settled
-    from aiostreamq.store.connector import Connector
-    from aiostreamq.store.link import Argument, Link, Reply
-    from aiostreamq.store.server import Server
+    from aiostreamq.store.connection.connector import Connector
+    from aiostreamq.store.connection.link import Argument, Link, Reply
+    from aiostreamq.store.connection.server import Server
+    from aiostreamq.store.replies import Refusals, Settled
 
 # Seconds that connecting for the first time may take.
 OPEN_TIMEOUT = 5.0

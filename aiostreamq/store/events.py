@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument, Link, Reply
+    from aiostreamq.store.connection.link import Argument, Link, Reply
 
 # How many jobs one call may speak for.
 EMIT_LIMIT = 100

@@ -6,12 +6,12 @@ from hashlib import sha1
 from pkgutil import get_data
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.store.link import Argument, CommandError, Link, Reply
+from aiostreamq.store.connection.link import Argument, CommandError, Link, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.store.server import Server
+    from aiostreamq.store.connection.server import Server
 
 SCRIPTS = (
     "setup",

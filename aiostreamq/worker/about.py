@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.model.worker_state import WorkerState
-    from aiostreamq.store.clock import ServerClock
+    from aiostreamq.store.connection.clock import ServerClock
 
 # Read with the module, and not in an event loop: it looks for files.
 VERSION = version("aiostreamq")

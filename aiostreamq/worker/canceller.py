@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.control import Word
-    from aiostreamq.store.steering import Steering
+    from aiostreamq.store.cancellation import Steering
+    from aiostreamq.store.control_stream import Word
 
 logger = get_logger("aiostreamq.worker")
 

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.store.control import NEARLY_ALL
-from aiostreamq.store.line import Line
+from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.control_stream import NEARLY_ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.control import ControlStream, Word
-    from aiostreamq.store.link import Link
+    from aiostreamq.store.connection.link import Link
+    from aiostreamq.store.control_stream import ControlStream, Word
 
 logger = get_logger("aiostreamq.worker")
 

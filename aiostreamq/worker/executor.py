@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.client.task import Task
     from aiostreamq.model.executor_kind import Place
-    from aiostreamq.store.clock import ServerClock
+    from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.worker.calls import Calls
     from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.roles import Ends, Gate, Turn, Ways

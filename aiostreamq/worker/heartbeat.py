@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.aio.tasks import spawn
 from aiostreamq.logs import get_logger
-from aiostreamq.store.line import LONGEST_PAUSE, Line
-from aiostreamq.store.roster import Roster
+from aiostreamq.store.connection.reconnecting import LONGEST_PAUSE, Line
+from aiostreamq.store.workers import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.task import Task
     from aiostreamq.model.executor_kind import Place, Spillway
-    from aiostreamq.store.control import Word
+    from aiostreamq.store.control_stream import Word
     from aiostreamq.worker.pool import Pool
 
 

@@ -19,7 +19,7 @@ from aiostreamq.worker.insistence import Insistence
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.schedule import Schedule
+    from aiostreamq.store.delayed import Schedule
 
 logger = get_logger("aiostreamq.worker")
 

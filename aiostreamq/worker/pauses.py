@@ -11,7 +11,7 @@ from aiostreamq.model.pauses import LANE, TASK
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiostreamq.store.steering import Steering
+    from aiostreamq.store.cancellation import Steering
 
 logger = get_logger("aiostreamq.worker")
 

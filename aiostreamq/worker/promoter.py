@@ -12,7 +12,7 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
-    from aiostreamq.store.schedule import Schedule
+    from aiostreamq.store.delayed import Schedule
 
 logger = get_logger("aiostreamq.worker")
 

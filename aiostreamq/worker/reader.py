@@ -13,18 +13,18 @@ from aiostreamq.model.delivery import Delivery
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.prefetch import Pace, read_count
-from aiostreamq.store.line import Line
-from aiostreamq.store.link import CommandError
-from aiostreamq.store.reading import Read
-from aiostreamq.store.roster import reader_role
+from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.deliveries import Read
+from aiostreamq.store.workers import reader_role
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.intake import Intake
-    from aiostreamq.store.link import Link
+    from aiostreamq.store.connection.link import Link
+    from aiostreamq.store.lane_reader import Intake
     from aiostreamq.worker.roles import Spill, Wakes, Wanted
 
 logger = get_logger("aiostreamq.worker")

@@ -12,10 +12,10 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.lease import Sightings
-from aiostreamq.store.link import CommandError
+from aiostreamq.store.connection.link import CommandError
 
 if TYPE_CHECKING:
-    from aiostreamq.store.roster import Roster
+    from aiostreamq.store.workers import Roster
 
 logger = get_logger("aiostreamq.worker")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.schedule import Schedule
+    from aiostreamq.store.delayed import Schedule
 
 # Seconds that the counters may be behind. Told with each lone job, they would cost a round
 # trip a seventh of its time.

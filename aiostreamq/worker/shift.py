@@ -13,11 +13,11 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.worker_state import WorkerState
-from aiostreamq.store.control import ControlStream
-from aiostreamq.store.intake import Intake
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.schedule import Schedule
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.control_stream import ControlStream
+from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.lane_reader import Intake
+from aiostreamq.store.workers import Roster
 from aiostreamq.worker.about import About
 from aiostreamq.worker.calls import Calls
 from aiostreamq.worker.canceller import Canceller
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.producer import Producer
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.executor_kind import Place
-    from aiostreamq.store.control import Word
+    from aiostreamq.store.control_stream import Word
 
 logger = get_logger("aiostreamq.worker")
 

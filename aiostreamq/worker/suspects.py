@@ -16,7 +16,7 @@ from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.roster import Roster
+    from aiostreamq.store.workers import Roster
 
 logger = get_logger("aiostreamq.worker")
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
-from aiostreamq.store.timetable import TICK_LIMIT, Tick
+from aiostreamq.store.schedules import TICK_LIMIT, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiostreamq.model.schedules.definition import Definition
-    from aiostreamq.store.clock import ServerClock
-    from aiostreamq.store.timetable import Due, State, Timetable
+    from aiostreamq.store.connection.clock import ServerClock
+    from aiostreamq.store.schedules import Due, State, Timetable
 
 logger = get_logger("aiostreamq.worker")
 

@@ -7,12 +7,12 @@ time zones it is half a megabyte of a worker.
 from typing import TYPE_CHECKING
 
 from aiostreamq.model.schedules.definition import Definition, Step, job_id, steps
-from aiostreamq.store.timetable import Tick
+from aiostreamq.store.schedules import Tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from aiostreamq.store.timetable import Due, State
+    from aiostreamq.store.schedules import Due, State
 
 
 def ticks_of(due: "Due", definition: Definition, now: int) -> "Iterator[Tick]":

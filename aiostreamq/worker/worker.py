@@ -17,14 +17,14 @@ from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import served
 from aiostreamq.model.worker_state import WorkerState
-from aiostreamq.store.checkup import advice_on, examine
+from aiostreamq.store.inspect.server_check import advice_on, examine
 from aiostreamq.worker.shift import Settings, Shift
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from aiostreamq.client.tenure import Tenure
-    from aiostreamq.store.server import Server
+    from aiostreamq.store.connection.server import Server
 
 logger = get_logger("aiostreamq.worker")
 

@@ -8,10 +8,10 @@ from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.schedules.cron import Every
 from aiostreamq.model.schedules.definition import Definition, Rules
+from aiostreamq.store.dead_letters import Graveyard, Revival
+from aiostreamq.store.delayed import Schedule
 from aiostreamq.store.events import EventStreams
-from aiostreamq.store.graveyard import Graveyard, Revival
-from aiostreamq.store.schedule import Schedule
-from aiostreamq.store.timetable import Tick, Timetable
+from aiostreamq.store.schedules import Tick, Timetable
 from tests.chaos.bench import Bench, Call, Step
 from tests.support.store import ENVELOPE, HOUR_MS, outcome_of
 

@@ -12,9 +12,9 @@ from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.stats import kind_of
 from aiostreamq.store.broker import Standing
-from aiostreamq.store.intake import Intake
-from aiostreamq.store.schedule import Schedule
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.lane_reader import Intake
 from aiostreamq.worker.backlog import Progress
 from aiostreamq.worker.overflow import Overflow
 from aiostreamq.worker.reader import Reader

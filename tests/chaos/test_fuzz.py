@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from aiostreamq import Job, JobError, Queue, Worker
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.roster import Roster
+from aiostreamq.store.workers import Roster
 from tests.chaos import garbage
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from aiostreamq import Job, Queue
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.connector import REPLY_TIMEOUT
+from aiostreamq.store.connection.connector import REPLY_TIMEOUT
 from aiostreamq.worker.worker import LEASE
 from tests.chaos import app, invariants
 from tests.chaos.app import NAME, Run

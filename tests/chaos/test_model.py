@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, run_state_machine_as_test
 
-from aiostreamq.store import roster, steering
-from aiostreamq.store.reading import Read
+from aiostreamq.store import cancellation, workers
+from aiostreamq.store.deliveries import Read
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.machine import LINES, LONG_AGO, NAMES
 from tests.chaos.histories.misfortunes import REAP_LIMIT, Misfortunes
@@ -38,9 +38,9 @@ STEPS = 36
 
 #: What one call touches at most: so few that there is often more than one.
 LIMITS = (
-    (roster, "REAP_LIMIT", REAP_LIMIT),
-    (steering, "CANCEL_LIMIT", 2),
-    (steering, "PAGE", 1),
+    (workers, "REAP_LIMIT", REAP_LIMIT),
+    (cancellation, "CANCEL_LIMIT", 2),
+    (cancellation, "PAGE", 1),
 )
 
 

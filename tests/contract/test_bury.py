@@ -4,7 +4,7 @@ import orjson
 
 from aiostreamq.model.delivery import Mark
 from aiostreamq.model.outcome import JobState, encode_unreadable
-from aiostreamq.store.link import Reply
+from aiostreamq.store.connection.link import Reply
 from tests.support.ends import recent, states
 from tests.support.store import Store
 

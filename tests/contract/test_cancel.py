@@ -10,13 +10,13 @@ from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
 from aiostreamq.model.keys import GROUP, RESERVED
 from aiostreamq.model.outcome import JobState, encode_ended
 from aiostreamq.store.broker import ID_MS, Standing
-from aiostreamq.store.control import ControlStream
-from aiostreamq.store.steering import KEEP_CANCELLED_MS, Steering
+from aiostreamq.store.cancellation import KEEP_CANCELLED_MS, Steering
+from aiostreamq.store.control_stream import ControlStream
 from tests.support.ends import recent, states
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
 
 if TYPE_CHECKING:
-    from aiostreamq.store.link import Reply
+    from aiostreamq.store.connection.link import Reply
 
 STREAMS = {f"stream:{name}" for name in ("default", "slow", *RESERVED)}
 NAMED = b'{"task":"size","result_ttl":120}'

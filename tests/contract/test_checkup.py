@@ -6,8 +6,8 @@ import time
 import pytest
 
 from aiostreamq import Queue, Worker
-from aiostreamq.store.checkup import Condition, advice_on, examine
-from aiostreamq.store.server import Server
+from aiostreamq.store.connection.server import Server
+from aiostreamq.store.inspect.server_check import Condition, advice_on, examine
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store
 

@@ -14,25 +14,25 @@ from aiostreamq.model.delivery import Mark, Retrial, Settlement
 from aiostreamq.model.events import Emission
 from aiostreamq.model.keys import Keys
 from aiostreamq.model.outcome import JobState, encode_ended, encode_unreadable
-from aiostreamq.store.connector import connector_for
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.connection.connector import connector_for
+from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.connection.redis_errors import Remedy, remedy_for
+from aiostreamq.store.connection.server import Server
+from aiostreamq.store.dead_letters import Graveyard, Revival, Span
 from aiostreamq.store.events import EventStreams
-from aiostreamq.store.failures import Remedy, remedy_for
-from aiostreamq.store.graveyard import Graveyard, Revival, Span
-from aiostreamq.store.intake import Intake
-from aiostreamq.store.line import Line
-from aiostreamq.store.link import CommandError
-from aiostreamq.store.lookout import Lookout
-from aiostreamq.store.salvage import restore
+from aiostreamq.store.inspect.snapshot import Lookout
+from aiostreamq.store.lane_reader import Intake
+from aiostreamq.store.requeue_deleted import restore
+from aiostreamq.store.schedules import Tick, Timetable
 from aiostreamq.store.scripts import SCRIPTS, Script
-from aiostreamq.store.server import Server
-from aiostreamq.store.steering import Steering
-from aiostreamq.store.timetable import Tick, Timetable
 from tests.support.cluster import Cluster
 from tests.support.redis_server import RedisServer
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
 
 if TYPE_CHECKING:
-    from aiostreamq.store.link import Argument
+    from aiostreamq.store.connection.link import Argument
 
 LONG_AGO = "1000"
 DEFINITION = b'{"task":"size","every":1000}'

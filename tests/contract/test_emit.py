@@ -8,8 +8,8 @@ import pytest
 
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.model.events import Emission
+from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.events import EventStreams
-from aiostreamq.store.link import CommandError
 from tests.support.store import HOUR_MS, Store
 
 

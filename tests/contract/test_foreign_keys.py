@@ -15,11 +15,11 @@ from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import JobState, encode_ended, encode_unreadable
 from aiostreamq.store.broker import Standing
-from aiostreamq.store.graveyard import Graveyard, Revival, Span
-from aiostreamq.store.link import CommandError
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.schedule import Schedule
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.dead_letters import Graveyard, Revival, Span
+from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.workers import Roster
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
 
 LONG_AGO = "1000"

@@ -8,10 +8,10 @@ from aiostreamq import BrokerError
 from aiostreamq.model.delivery import Mark, Retrial, Settlement
 from aiostreamq.model.outcome import JobState, encode_ended
 from aiostreamq.store.broker import Standing
-from aiostreamq.store.graveyard import Graveyard, Revival, Span
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.schedule import Schedule
-from aiostreamq.store.timetable import Tick, Timetable
+from aiostreamq.store.dead_letters import Graveyard, Revival, Span
+from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.schedules import Tick, Timetable
+from aiostreamq.store.workers import Roster
 from tests.support.redis_server import RedisServer
 from tests.support.store import HOUR_MS, Store, outcome_of
 

@@ -2,8 +2,8 @@ import orjson
 
 from aiostreamq.model.delivery import Mark, Postponement, Retrial
 from aiostreamq.model.keys import OVERFLOW
-from aiostreamq.store.lookout import PAGE, SAMPLE, SAMPLE_BYTES, Lookout
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.inspect.snapshot import PAGE, SAMPLE, SAMPLE_BYTES, Lookout
 from tests.support.store import DEADLINE, Store
 
 LEASE_MS = 5_000

@@ -3,7 +3,7 @@
 import pytest
 
 from aiostreamq.model.delivery import Delivery, Mark, Retrial
-from aiostreamq.store.schedule import Schedule
+from aiostreamq.store.delayed import Schedule
 from tests.support.store import ENVELOPE, Store, outcome_of
 
 #: Milliseconds that no test lasts.

@@ -2,10 +2,10 @@
 
 import pytest
 
-from aiostreamq.store.control import ControlStream
-from aiostreamq.store.intake import Intake
-from aiostreamq.store.lookout import Lookout
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.control_stream import ControlStream
+from aiostreamq.store.inspect.snapshot import Lookout
+from aiostreamq.store.lane_reader import Intake
 from tests.support.store import Store
 
 

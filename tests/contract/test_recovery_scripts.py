@@ -12,9 +12,9 @@ from aiostreamq.model.keys import Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.store.broker import Broker
-from aiostreamq.store.connector import connector_for
-from aiostreamq.store.link import Reply
-from aiostreamq.store.roster import REAP_LIMIT, Roster
+from aiostreamq.store.connection.connector import connector_for
+from aiostreamq.store.connection.link import Reply
+from aiostreamq.store.workers import REAP_LIMIT, Roster
 from tests.support.store import ENVELOPE, Store
 
 LEASE_MS = 1_000

@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.link import CommandError
+from aiostreamq.store.connection.link import CommandError
 from tests.support.store import Store, outcome_of
 
 Harm = Callable[[Store], Awaitable[object]]

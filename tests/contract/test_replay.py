@@ -9,7 +9,7 @@ from aiostreamq.model.dead_letters import DeadLetter, write_history
 from aiostreamq.model.delivery import Delivery, Mark, Postponement, Retrial, Settlement
 from aiostreamq.model.outcome import Failure, JobState, encode_ended, encode_unreadable
 from aiostreamq.store.broker import MAX_DEAD_AGE_MS, Standing
-from aiostreamq.store.graveyard import LETTERS_LIMIT, Graveyard, Replayed, Revival, Span
+from aiostreamq.store.dead_letters import LETTERS_LIMIT, Graveyard, Replayed, Revival, Span
 from tests.support.store import ENVELOPE, HOUR_MS, Store
 
 LEASE_MS = 1_000

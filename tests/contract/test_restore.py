@@ -7,8 +7,8 @@ import pytest
 
 from aiostreamq.errors import BrokerError
 from aiostreamq.model.delivery import Delivery, Mark, Retrial
-from aiostreamq.store.salvage import restore
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.requeue_deleted import restore
 from tests.support.store import ENVELOPE, Store, outcome_of
 
 Act = Callable[[Store, Delivery], Awaitable[object]]

@@ -7,8 +7,8 @@ import pytest
 from aiostreamq.model.delivery import Mark, Retrial, Settlement
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.store.broker import Standing
-from aiostreamq.store.schedule import PROMOTE_LIMIT
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.delayed import PROMOTE_LIMIT
 from tests.support.store import ENVELOPE, Store
 
 LONG_AGO = "1000"

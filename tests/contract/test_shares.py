@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiostreamq.store.intake import Intake
+from aiostreamq.store.lane_reader import Intake
 from tests.support.store import Store
 
 FAIR = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from aiostreamq.store.intake import Intake
-from aiostreamq.store.reading import Read
+from aiostreamq.store.deliveries import Read
+from aiostreamq.store.lane_reader import Intake
 from tests.support.store import Store
 
 WEIGHTS = {"slow": 1, "default": 4}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from aiostreamq.model.delivery import Delivery, Settlement
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.stats import RECENT_IDS, STATS_MINUTES, kind_of
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.workers import Roster
 from tests.support.ends import counters, recent, states
 from tests.support.store import HOUR_MS, Store
 

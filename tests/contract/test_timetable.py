@@ -12,8 +12,8 @@ from aiostreamq.model.keys import RESERVED
 from aiostreamq.model.schedules.cron import Every
 from aiostreamq.model.schedules.definition import Definition, Rules, job_id
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
-from aiostreamq.store.link import CommandError
-from aiostreamq.store.timetable import TICK_LIMIT, Due, Page, State, Tick, Timetable
+from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.schedules import TICK_LIMIT, Due, Page, State, Tick, Timetable
 from tests.support.store import Store
 
 SECOND = 1000

@@ -24,7 +24,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.model.delivery import Delivery
-from aiostreamq.store.control import ControlStream
+from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.worker.executor import Executor
 from tests.support import cpu_jobs
 from tests.support.jobs import block_for_file, wait_for_file

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import Job, Queue, Worker
-from aiostreamq.store import clock
+from aiostreamq.store.connection import clock
 from tests.support.proxy import Proxy
 from tests.support.waiting import PATIENCE, wait_until
 

@@ -11,9 +11,9 @@ import uvloop
 from redis.asyncio import Redis
 
 from aiostreamq import BrokerError, Queue, QueueUnavailable, UsageError, Worker
-from aiostreamq.store import connector
-from aiostreamq.store.connector import connector_for
-from aiostreamq.store.link import LinkLost
+from aiostreamq.store.connection import connector
+from aiostreamq.store.connection.connector import connector_for
+from aiostreamq.store.connection.link import LinkLost
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 

@@ -26,7 +26,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.store.broker import MAX_DEAD_AGE_MS
-from aiostreamq.store.graveyard import PAGE
+from aiostreamq.store.dead_letters import PAGE
 from aiostreamq.worker import reaper
 from tests.support.waiting import be_in_time, wait_until
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aiostreamq import Queue, Worker
-from aiostreamq.store.roster import Roster
+from aiostreamq.store.workers import Roster
 from aiostreamq.worker import heartbeat
 from aiostreamq.worker.heartbeat import Heartbeat
 from tests.support.waiting import PATIENCE, wait_until

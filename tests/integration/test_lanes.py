@@ -7,7 +7,7 @@ import pytest
 
 from aiostreamq import Queue, UsageError, Worker
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.roster import Roster
+from aiostreamq.store.workers import Roster
 from tests.support.waiting import PATIENCE
 
 WEIGHTS = {"high": 8, "default": 4, "low": 1}

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from aiostreamq import Context, Job, Queue, Worker
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.broker import Broker
-from aiostreamq.store.link import Link
-from aiostreamq.store.reading import Read
+from aiostreamq.store.connection.link import Link
+from aiostreamq.store.deliveries import Read
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 

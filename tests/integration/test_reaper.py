@@ -3,8 +3,8 @@
 import pytest
 
 from aiostreamq import Queue, Worker
-from aiostreamq.store.link import CommandError
-from aiostreamq.store.roster import Reaped, Roster
+from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.workers import Reaped, Roster
 from tests.support.waiting import PATIENCE, wait_until
 
 LEASE_MS = 1000

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from aiostreamq import Context, JobCancelled, JobState, Queue, UsageError, Worker
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
 from aiostreamq.worker.ticker import Ticker
 from tests.support.waiting import wait_until
 

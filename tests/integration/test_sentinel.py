@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.asyncio.sentinel import Sentinel
 
 from aiostreamq import Queue, UsageError, Worker
-from aiostreamq.store.connector import connector_for
+from aiostreamq.store.connection.connector import connector_for
 from tests.support.sentinels import SERVICE, Sentinels
 from tests.support.waiting import PATIENCE, wait_until
 

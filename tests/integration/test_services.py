@@ -7,11 +7,11 @@ import pytest
 from aiostreamq import Queue, Retry, Worker
 from aiostreamq.aio import supervision
 from aiostreamq.store.broker import Broker
-from aiostreamq.store.control import ControlStream
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.schedule import Schedule
-from aiostreamq.store.steering import Steering
-from aiostreamq.store.timetable import Timetable
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.control_stream import ControlStream
+from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.schedules import Timetable
+from aiostreamq.store.workers import Roster
 from aiostreamq.worker import heartbeat, insistence
 from tests.support.waiting import PATIENCE, wait_until
 

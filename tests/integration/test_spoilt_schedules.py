@@ -10,7 +10,7 @@ import pytest
 
 from aiostreamq import Queue, UsageError, Worker
 from aiostreamq.client.doctor import diagnose
-from aiostreamq.store.timetable import TICK_LIMIT
+from aiostreamq.store.schedules import TICK_LIMIT
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from aiostreamq import BrokerError, JobState, Queue, Worker, WorkerState
-from aiostreamq.store.timetable import Timetable
+from aiostreamq.store.schedules import Timetable
 from tests.support.waiting import PATIENCE, wait_until
 
 #: Seconds: the least there is, as some tests wait for it to run out.

@@ -8,9 +8,9 @@ from aiostreamq.model.delivery import Delivery, Mark, Settlement
 from aiostreamq.model.keys import GROUP, Keys
 from aiostreamq.model.outcome import encode_done
 from aiostreamq.store.broker import Broker
-from aiostreamq.store.connector import connector_for
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.schedule import Schedule
+from aiostreamq.store.connection.connector import connector_for
+from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.workers import Roster
 from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from aiostreamq.model.delivery import Submission
-    from aiostreamq.store.link import Argument, Link, Reply
+    from aiostreamq.store.connection.link import Argument, Link, Reply
 
 ENVELOPE = b'{"v":1,"task":"size","args":[1]}'
 

@@ -25,7 +25,7 @@ from aiostreamq import (
 from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure
 from aiostreamq.model.remote_exception import RaisedInChild
-from aiostreamq.store.link import CommandError, LinkLost
+from aiostreamq.store.connection.link import CommandError, LinkLost
 
 EXPORTED = [
     exported

@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from aiostreamq.model.delivery import Delivery, Settlement
 from aiostreamq.model.keys import OVERFLOW
-from aiostreamq.store.clock import ServerClock
-from aiostreamq.store.roster import Roster
-from aiostreamq.store.schedule import Schedule
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.connection.clock import ServerClock
+from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.workers import Roster
 from tests.chaos.histories.job import NOON
 from tests.chaos.histories.pauses import RETURNED
 from tests.chaos.histories.reference import Held, Reference
@@ -21,7 +21,7 @@ from tests.chaos.histories.whereabouts import state_of
 from tests.support.store import HOUR_MS, Store
 
 if TYPE_CHECKING:
-    from aiostreamq.store.line import Line
+    from aiostreamq.store.connection.reconnecting import Line
 
 LINES = (RETURNED, "default", "slow", *OVERFLOW.values())
 

@@ -5,7 +5,7 @@ from hypothesis.stateful import precondition, rule
 
 from aiostreamq.client.steering import Wanted, cancel_many
 from aiostreamq.model.outcome import JobState
-from aiostreamq.store.control import ControlStream
+from aiostreamq.store.control_stream import ControlStream
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.machine import FAR_OFF, LONG_AGO, Machine, some_ids, told, workers
 from tests.chaos.histories.reference import OPEN

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.keys import RETURNED
 from aiostreamq.queue import Queue
-from aiostreamq.store.intake import Intake
-from aiostreamq.store.steering import Steering
+from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.lane_reader import Intake
 from aiostreamq.worker.executor import Executor
 from aiostreamq.worker.exits import Exits
 from aiostreamq.worker.pauses import Pauses
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery, Retrial, Settlement
     from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.clock import ServerClock
-    from aiostreamq.store.reading import Read
+    from aiostreamq.store.connection.clock import ServerClock
+    from aiostreamq.store.deliveries import Read
     from aiostreamq.worker.calls import Calls
     from aiostreamq.worker.roles import Shelf
     from aiostreamq.worker.runs import Run

@@ -12,7 +12,7 @@ from aiostreamq.model.keys import GROUP
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.store.link import Reply
+    from aiostreamq.store.connection.link import Reply
     from tests.chaos.histories.job import Job
     from tests.support.store import Store
 

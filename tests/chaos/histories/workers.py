@@ -26,7 +26,7 @@ from tests.support.store import HOUR_MS
 
 if TYPE_CHECKING:
     from aiostreamq.model.executor_kind import Spillway
-    from aiostreamq.store.reading import Read
+    from aiostreamq.store.deliveries import Read
     from tests.chaos.histories.stepped_worker import SteppedWorker
 
 UNREADABLE = encode_unreadable("why")

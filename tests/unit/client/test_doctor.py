@@ -2,7 +2,7 @@
 
 from aiostreamq import Pause
 from aiostreamq.client.doctor import OK, PROBLEM, WARNING, Finding, on_latency, on_work
-from aiostreamq.store.lookout import LaneView, View
+from aiostreamq.store.inspect.snapshot import LaneView, View
 
 NOW = 1_000_000
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from aiostreamq.store.clock import steady_ms
+from aiostreamq.store.connection.clock import steady_ms
 
 SLEPT = 3600.0
 

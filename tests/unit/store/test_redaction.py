@@ -4,8 +4,8 @@ from itertools import product
 import pytest
 
 from aiostreamq import AioStreamQError, UsageError
-from aiostreamq.store.connector import connector_for, unreachable
-from aiostreamq.store.redaction import fault_of, without_passwords
+from aiostreamq.store.connection.connector import connector_for, unreachable
+from aiostreamq.store.connection.redaction import fault_of, without_passwords
 
 SECRET = "hunter2"
 

@@ -1,7 +1,7 @@
 import pytest
 
 from aiostreamq import BrokerError, UnsupportedServer
-from aiostreamq.store.server import Server, server_of
+from aiostreamq.store.connection.server import Server, server_of
 
 
 def info(**facts: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from aiostreamq.model.delivery import Delivery
-from aiostreamq.store.roster import Roster
+from aiostreamq.store.workers import Roster
 from aiostreamq.worker import suspects
 from aiostreamq.worker.suspects import Suspects
 from tests.support.waiting import wait_until

@@ -5,15 +5,15 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.failures import is_withheld
-from aiostreamq.store.groups import facts_of, own_group
-from aiostreamq.store.link import CommandError
+from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.connection.redis_errors import is_withheld
+from aiostreamq.store.inspect.stream_info import facts_of, own_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Reply
+    from aiostreamq.store.connection.link import Reply
 
 # How many keys one step of a scan looks at, some 0.2 ms of Redis; and how many steps there
 # are at the most, so that a Redis of a hundred million keys is not read through.

@@ -1,7 +1,7 @@
 import pytest
 
-from aiostreamq.store.checkup import Condition, advice_on
-from aiostreamq.store.server import Server, facts_of
+from aiostreamq.store.connection.server import Server, facts_of
+from aiostreamq.store.inspect.server_check import Condition, advice_on
 
 GOOD = Server((7, 0, 15), "Redis 7.0.15")
 

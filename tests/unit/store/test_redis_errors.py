@@ -1,8 +1,14 @@
 import pytest
 
 from aiostreamq import AioStreamQError
-from aiostreamq.store.failures import Remedy, is_elsewhere, moved_to, remedy_for, with_advice
-from aiostreamq.store.link import CommandError, LinkLost
+from aiostreamq.store.connection.link import CommandError, LinkLost
+from aiostreamq.store.connection.redis_errors import (
+    Remedy,
+    is_elsewhere,
+    moved_to,
+    remedy_for,
+    with_advice,
+)
 
 SHA = "6b1bf486c81ceb7edf3c093f4c48582e38c0e791"
 # How Redis 6.2 tells of an error inside a script.

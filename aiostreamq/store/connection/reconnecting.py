@@ -5,14 +5,20 @@ import random
 from typing import TYPE_CHECKING, TypeVar
 
 from aiostreamq.logs import get_logger
-from aiostreamq.store.connector import REPLY_TIMEOUT, Connector, unreachable
-from aiostreamq.store.failures import Remedy, is_elsewhere, moved_to, remedy_for, with_advice
-from aiostreamq.store.link import CommandError, Link, LinkLost
+from aiostreamq.store.connection.connector import REPLY_TIMEOUT, Connector, unreachable
+from aiostreamq.store.connection.link import CommandError, Link, LinkLost
+from aiostreamq.store.connection.redis_errors import (
+    Remedy,
+    is_elsewhere,
+    moved_to,
+    remedy_for,
+    with_advice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aiostreamq.store.server import Server
+    from aiostreamq.store.connection.server import Server
 
 T = TypeVar("T")
 logger = get_logger("aiostreamq.redis")

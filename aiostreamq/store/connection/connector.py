@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiostreamq.errors import QueueUnavailable
-from aiostreamq.store.address import Where, checked_where, no_url, pool_for
-from aiostreamq.store.discovery import Found, discovery_for
-from aiostreamq.store.failures import is_forbidden
-from aiostreamq.store.link import CommandError, Link, LinkLost, SocketLink
-from aiostreamq.store.memory import MemoryLink, MemoryServer
-from aiostreamq.store.server import MEMORY, Server, server_of
+from aiostreamq.store.connection.address import Where, checked_where, no_url, pool_for
+from aiostreamq.store.connection.link import CommandError, Link, LinkLost, SocketLink
+from aiostreamq.store.connection.memory import MemoryLink, MemoryServer
+from aiostreamq.store.connection.redis_errors import is_forbidden
+from aiostreamq.store.connection.sentinel import Found, discovery_for
+from aiostreamq.store.connection.server import MEMORY, Server, server_of
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import ConnectionPool

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.store.reading import pairs_of
+from aiostreamq.store.deliveries import pairs_of
 
 if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Link
+    from aiostreamq.store.connection.link import Link
 
 #: The scripts keep at least 1,000 entries. So where a read brings fewer than this many, none was
 #: dropped before it was read.

@@ -8,7 +8,7 @@ from aiostreamq.model.delivery import Delivery
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aiostreamq.store.link import Argument, Link, Reply
+    from aiostreamq.store.connection.link import Argument, Link, Reply
 
 
 # The fields of our own entries are a handful. Lua could not hand on thousands.

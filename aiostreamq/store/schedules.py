@@ -5,13 +5,13 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
-from aiostreamq.store.link import CommandError
+from aiostreamq.store.connection.link import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument
+    from aiostreamq.store.connection.link import Argument
 
 # How many schedules, or ticks of them, one call handles: some 2 ms of Redis.
 TICK_LIMIT = 100

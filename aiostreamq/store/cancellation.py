@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.pauses import holding
-from aiostreamq.store.groups import last_delivered
-from aiostreamq.store.reading import pairs_of
+from aiostreamq.store.deliveries import pairs_of
+from aiostreamq.store.inspect.stream_info import last_delivered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument
+    from aiostreamq.store.connection.link import Argument
 
 # How many jobs a call cancels: some 2 ms of Redis.
 CANCEL_LIMIT = 100

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.pauses import holding
-from aiostreamq.store.groups import last_delivered
-from aiostreamq.store.reading import pairs_of
+from aiostreamq.store.deliveries import pairs_of
+from aiostreamq.store.inspect.stream_info import last_delivered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument, Reply
+    from aiostreamq.store.connection.link import Argument, Reply
 
 # How many jobs are read at once: each may have a payload of a megabyte.
 PAGE = 100

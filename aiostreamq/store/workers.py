@@ -11,14 +11,14 @@ from aiostreamq.store.broker import (
     MAX_DEAD_AGE_MS,
     Broker,
 )
-from aiostreamq.store.connector import CLIENT_NAME, READER
-from aiostreamq.store.reading import pairs_of
+from aiostreamq.store.connection.connector import CLIENT_NAME, READER
+from aiostreamq.store.deliveries import pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.link import Argument
+    from aiostreamq.store.connection.link import Argument
 
 # How many deliveries of one stream a call recovers: some 2 ms of Redis.
 REAP_LIMIT = 200

@@ -1,7 +1,7 @@
 import pytest
 
 from aiostreamq.model.delivery import Delivery
-from aiostreamq.store.reading import parse_read
+from aiostreamq.store.deliveries import parse_read
 
 PLACES = {b"s": 1}
 

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from aiostreamq.store.line import Line
-    from aiostreamq.store.link import Link
+    from aiostreamq.store.connection.link import Link
+    from aiostreamq.store.connection.reconnecting import Line
 
 # How long what Redis has told is good for: its clock may be set. Somewhat longer than a
 # worker sleeps between two looks at what is due, which tell it the time too.

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from aiostreamq.errors import UsageError
-from aiostreamq.store.redaction import fault_of
+from aiostreamq.store.connection.redaction import fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

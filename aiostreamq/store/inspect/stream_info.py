@@ -7,7 +7,7 @@ from aiostreamq.model.keys import GROUP
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiostreamq.store.link import Reply
+    from aiostreamq.store.connection.link import Reply
 
     Facts = Mapping[bytes, Reply]
 

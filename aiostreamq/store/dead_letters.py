@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.dead_letters import DeadLetter
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument, Reply
+    from aiostreamq.store.connection.link import Argument, Reply
 
 # How many letters are read at once, whatever is looked for: each may have
 # 16 KiB of traceback.

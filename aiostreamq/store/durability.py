@@ -16,17 +16,17 @@ from aiostreamq.errors import (
     UsageError,
 )
 from aiostreamq.store.broker import OPEN_TIMEOUT, Broker
-from aiostreamq.store.line import Line
-from aiostreamq.store.link import CommandError
+from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.connection.reconnecting import Line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.keys import Keys
     from aiostreamq.model.options import Durability
-    from aiostreamq.store.connector import Connector
-    from aiostreamq.store.link import Argument, Link, Reply
-    from aiostreamq.store.server import Server
+    from aiostreamq.store.connection.connector import Connector
+    from aiostreamq.store.connection.link import Argument, Link, Reply
+    from aiostreamq.store.connection.server import Server
 
 # Milliseconds that Redis is asked to wait in one go: longer than the second that
 # appendfsync everysec takes, shorter than the silence after which a link is given

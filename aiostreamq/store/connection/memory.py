@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.errors import UsageError
-from aiostreamq.store.link import Argument, CommandError, LinkLost, Reply
+from aiostreamq.store.connection.link import Argument, CommandError, LinkLost, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.keys import GROUP, OVERFLOW
 from aiostreamq.model.lanes import Turns
-from aiostreamq.store.reading import Read
+from aiostreamq.store.deliveries import Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument, Link, Reply
+    from aiostreamq.store.connection.link import Argument, Link, Reply
 
 # How many one script call delivers: about 1 ms of Redis.
 TAKE_LIMIT = 500

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, cast
 from aiostreamq.model.delivery import Retrial
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.broker import SETTLE_LIMIT
-from aiostreamq.store.salvage import restore
+from aiostreamq.store.requeue_deleted import restore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import Delivery, Postponement
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument
+    from aiostreamq.store.connection.link import Argument
 
 # How many due jobs a call moves: some 2 ms of Redis.
 PROMOTE_LIMIT = 200

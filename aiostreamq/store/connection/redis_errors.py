@@ -6,7 +6,7 @@ docs/reference/redis-errors.md tells users what comes of it, error by error.
 import re
 from enum import Enum, auto
 
-from aiostreamq.store.link import CommandError, LinkLost
+from aiostreamq.store.connection.link import CommandError, LinkLost
 
 
 class Remedy(Enum):

@@ -10,13 +10,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.store.link import CommandError
-from aiostreamq.store.server import facts_of
+from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.connection.server import facts_of
 
 if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument, Reply
-    from aiostreamq.store.server import Server
+    from aiostreamq.store.connection.link import Argument, Reply
+    from aiostreamq.store.connection.server import Server
 
 # The first with script flags: all but new jobs can be told to pass when memory is full.
 RECOMMENDED = (7, 0)

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.delivery import Retrial
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.link import Argument
+    from aiostreamq.store.connection.link import Argument
 
 
 async def restore(broker: "Broker", batch: "Sequence[Retrial]") -> "list[int]":

@@ -1,0 +1,1 @@
+"""Connections to Redis: how they are found, opened, used and opened again."""

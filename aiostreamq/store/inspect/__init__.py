@@ -1,0 +1,1 @@
+"""Looking into a queue and its server, without changing anything."""
