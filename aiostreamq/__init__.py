@@ -37,10 +37,10 @@ from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
-    from aiostreamq.client.current import CurrentJob, JobFilter, current_job
-    from aiostreamq.client.dead import DeadLetters
-    from aiostreamq.client.schedule import Schedule
-    from aiostreamq.client.schedules import Schedules
+    from aiostreamq.client.current_job import CurrentJob, JobFilter, current_job
+    from aiostreamq.client.dead_letters import DeadLetters
+    from aiostreamq.client.schedules.schedule import Schedule
+    from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.model.dead_letters import DeadLetter, PastFailure
     from aiostreamq.model.events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.info import (
@@ -121,10 +121,10 @@ __version__: str
 
 # Read when asked for: producers need no worker, and few programs follow jobs.
 _LATE = {
-    "aiostreamq.client.current": {"CurrentJob", "JobFilter", "current_job"},
-    "aiostreamq.client.dead": {"DeadLetters"},
-    "aiostreamq.client.schedule": {"Schedule"},
-    "aiostreamq.client.schedules": {"Schedules"},
+    "aiostreamq.client.current_job": {"CurrentJob", "JobFilter", "current_job"},
+    "aiostreamq.client.dead_letters": {"DeadLetters"},
+    "aiostreamq.client.schedules.schedule": {"Schedule"},
+    "aiostreamq.client.schedules.schedules": {"Schedules"},
     "aiostreamq.model.events": {"Chunk", "Event", "Lost", "Progress", "Restarted"},
     "aiostreamq.model.dead_letters": {"DeadLetter", "PastFailure"},
     "aiostreamq.model.pauses": {"Pause"},

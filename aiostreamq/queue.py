@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
 
 from aiostreamq.client.context import Context
-from aiostreamq.client.producer import Producer
+from aiostreamq.client.queue_client import Producer
 from aiostreamq.client.registration import register as register_task
 from aiostreamq.client.task import AsyncTask, C_co, Call, Enqueuer, P, StreamTask, SyncTask, Task
 from aiostreamq.model.duration import Duration, seconds

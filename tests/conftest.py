@@ -32,7 +32,7 @@ for late in (
     "fakeredis.aioredis",
     "pydantic",
     "anyio.to_thread",
-    "aiostreamq.client.schedules",
+    "aiostreamq.client.schedules.schedules",
 ):
     import_module(late)
 

@@ -16,7 +16,7 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aiostreamq.client.dead import DeadLetters, LetterWords
+    from aiostreamq.client.dead_letters import DeadLetters, LetterWords
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")

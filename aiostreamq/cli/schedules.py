@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from aiostreamq.client.schedules import Schedules
+    from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from aiostreamq.client.context import moment
-from aiostreamq.client.schedule import Schedule
+from aiostreamq.client.schedules.schedule import Schedule
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.schedules.cron import DAY_MS, ClockChange, Cron, changes
 from aiostreamq.model.schedules.definition import Definition

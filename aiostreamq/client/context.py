@@ -10,7 +10,7 @@ from aiostreamq.errors import PayloadError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.queue_client import Producer
 
 
 # By when the job that runs here must have ended, with all that it enqueues: ms since 1970 by

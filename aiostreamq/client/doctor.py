@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.schedule import read_all
+from aiostreamq.client.schedules.schedule import read_all
 from aiostreamq.errors import UsageError
 from aiostreamq.model.grammar import counting
 from aiostreamq.model.lease import DEAD, is_dead
@@ -24,7 +24,7 @@ from aiostreamq.store.inspect.snapshot import LaneView, Lookout, View
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.queue_client import Producer
     from aiostreamq.model.keys import Keys
 
 # Seconds. Within a data center a round trip takes a tenth of the first.

@@ -16,8 +16,8 @@ from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
-    from aiostreamq.client.sessions import Sessions
-    from aiostreamq.client.waiter import Ticket, Waiter
+    from aiostreamq.client.results import Ticket, Waiter
+    from aiostreamq.client.sessions.registry import Sessions
     from aiostreamq.model.events import Event, Lost, Position, Restarted
     from aiostreamq.model.info import JobInfo
     from aiostreamq.model.task import TaskSpec
@@ -244,7 +244,7 @@ class Job(Generic[R_co]):
         Cancelling is safe.
         """
         # Imported with the first use: few programs look.
-        from aiostreamq.client.listing import look_at_job
+        from aiostreamq.client.job_listing import look_at_job
 
         return await look_at_job(
             self._home.sessions.current_for_job().broker, self.id, self._home.spec_of

@@ -21,7 +21,7 @@ from aiostreamq.model.task import TaskSpec
 from aiostreamq.model.unknown_options import unknown_option
 
 if TYPE_CHECKING:
-    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.queue_client import Producer
 
 logger = get_logger("aiostreamq")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from aiostreamq.client.job import Job, StreamJob
-    from aiostreamq.client.session import Session
+    from aiostreamq.client.sessions.session import Session
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.task import TaskSpec
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiostreamq.client.context import Voice
-    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.queue_client import Producer
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.worker.processes import Processes

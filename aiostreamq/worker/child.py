@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from aiostreamq.client.context import Context
-    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.queue_client import Producer
     from aiostreamq.model.functions.signature import TaskSignature
 
 SIZE = 8  #: bytes that say how long a frame is
@@ -169,7 +169,7 @@ def run(request: bytes, begin: "Callable[[], None]") -> bytes:
     import orjson
 
     from aiostreamq.client.context import DEADLINE
-    from aiostreamq.client.current import JOB
+    from aiostreamq.client.current_job import JOB
 
     try:
         told = json.loads(request)

@@ -17,7 +17,7 @@ from aiostreamq.aio.deadlines import Deadlines
 from aiostreamq.aio.eager import start_task
 from aiostreamq.aio.tasks import JobTask, leave_behind
 from aiostreamq.client.context import DEADLINE
-from aiostreamq.client.current import JOB
+from aiostreamq.client.current_job import JOB
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, Retrial
 from aiostreamq.model.envelope import Malformed, decode_envelope
@@ -31,7 +31,7 @@ from aiostreamq.worker.slots import Slots
 from aiostreamq.worker.threads import Raised
 
 if TYPE_CHECKING:
-    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.queue_client import Producer
     from aiostreamq.client.task import Task
     from aiostreamq.model.executor_kind import Place
     from aiostreamq.store.connection.clock import ServerClock

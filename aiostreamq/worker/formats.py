@@ -5,7 +5,7 @@ import logging
 import time
 from typing import cast
 
-from aiostreamq.client.current import CurrentJob
+from aiostreamq.client.current_job import CurrentJob
 from aiostreamq.model.terminal_text import visible, visible_lines
 
 # What the library says with a record, in this order.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, cast
 
-from aiostreamq.client.current import JobFilter
+from aiostreamq.client.current_job import JobFilter
 from aiostreamq.errors import UsageError
 from aiostreamq.worker.formats import JsonFormatter, TextFormatter
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import Any
 
-    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.queue_client import Producer
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.executor_kind import Place
     from aiostreamq.store.control_stream import Word

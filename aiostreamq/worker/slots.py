@@ -19,7 +19,7 @@ from aiostreamq.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiostreamq.client.current import Key
+    from aiostreamq.client.current_job import Key
     from aiostreamq.model.executor_kind import Place
     from aiostreamq.worker.pool import Pool
     from aiostreamq.worker.runs import Run

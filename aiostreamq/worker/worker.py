@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from aiostreamq.aio.tasks import OwnTask, spawn
-from aiostreamq.client.producer import Producer
+from aiostreamq.client.queue_client import Producer
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.duration import Duration, seconds
@@ -23,7 +23,7 @@ from aiostreamq.worker.shift import Settings, Shift
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from aiostreamq.client.tenure import Tenure
+    from aiostreamq.client.sessions.lifetime import Tenure
     from aiostreamq.store.connection.server import Server
 
 logger = get_logger("aiostreamq.worker")

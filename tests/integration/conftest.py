@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from aiostreamq import Queue, Worker
-from aiostreamq.client import follower, waiter
+from aiostreamq.client import events, results
 from aiostreamq.worker import control, parking, promoter, reader, ticker
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -19,7 +19,7 @@ TypeAdapter(set[int])
 
 #: What is done now and then lest something that was lost stay unseen, and what ends by itself.
 SECOND_LOOKS = (
-    *((waiter, "SWEEP"), (waiter, "BLOCK"), (follower, "BLOCK_MS")),
+    *((results, "SWEEP"), (results, "BLOCK"), (events, "BLOCK_MS")),
     *((reader, "BLOCK_MS"), (control, "BLOCK_MS")),
     *((promoter, "LONGEST_SLEEP"), (ticker, "LONGEST_SLEEP"), (parking, "INTERVAL")),
 )

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import BrokerError, Job, Queue, UsageError
-from aiostreamq.client.waiter import Waiter
+from aiostreamq.client.results import Waiter
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 

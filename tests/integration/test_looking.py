@@ -21,7 +21,7 @@ from aiostreamq import (
     WorkerState,
     __version__,
 )
-from aiostreamq.client.steering import OPEN
+from aiostreamq.client.cancellation import OPEN
 from aiostreamq.worker import settler
 from tests.support.waiting import wait_until
 

@@ -15,7 +15,7 @@ from aiostreamq import (
     WaitTimeout,
     Worker,
 )
-from aiostreamq.client import waiter
+from aiostreamq.client import results
 from aiostreamq.store.broker import Broker
 from tests.support.store import Store
 from tests.support.waiting import PATIENCE, wait_until
@@ -223,8 +223,8 @@ async def test_id_used_again(store_url: str) -> None:
 
 async def test_lost_and_enqueued_again(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Redis lost a job, who awaits it is told of the one that has its id now."""
-    monkeypatch.setattr(waiter, "SWEEP", 0.1)
-    monkeypatch.setattr(waiter, "BLOCK", 1)
+    monkeypatch.setattr(results, "SWEEP", 0.1)
+    monkeypatch.setattr(results, "BLOCK", 1)
     async with Store(store_url, "default") as store, Queue(store_url) as queue:
 
         @queue.task
@@ -247,7 +247,7 @@ async def test_lost_and_enqueued_again(store_url: str, monkeypatch: pytest.Monke
 @pytest.mark.may_block("that is the point")
 async def test_late_for_the_notices(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was busy past the life of its results finds them among its notices."""
-    monkeypatch.setattr(waiter, "SWEEP", 0.0)  # with each notice
+    monkeypatch.setattr(results, "SWEEP", 0.0)  # with each notice
 
     async def double(number: int) -> int:
         return 2 * number

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.aftermath import enqueued_at, look_at_ended
+from aiostreamq.client.outcomes import enqueued_at, look_at_ended
 from aiostreamq.client.task import name_of
 from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
@@ -20,7 +20,7 @@ from aiostreamq.store.dead_letters import Graveyard, Span
 from aiostreamq.store.inspect.snapshot import Lookout
 
 if TYPE_CHECKING:
-    from aiostreamq.client.session import Session
+    from aiostreamq.client.sessions.session import Session
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.broker import Broker

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from aiostreamq.client.session import Session
+    from aiostreamq.client.sessions.session import Session
 
 # What belongs to the process that this one was forked from. It is kept for ever, because asyncio
 # would tidy up behind it in what both processes share.

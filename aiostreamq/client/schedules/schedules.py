@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.ids import new_job_id
-from aiostreamq.client.schedule import Schedule, definition_of, read_all, schedule_of
+from aiostreamq.client.schedules.schedule import Schedule, definition_of, read_all, schedule_of
 from aiostreamq.client.task import Call, Enqueuer, no_task
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from aiostreamq.client.job import Job
-    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.queue_client import Producer
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.schedules.cron import Timing, Zone
     from aiostreamq.model.schedules.unreadable import UnreadableSchedule

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.sessions import Sessions
+from aiostreamq.client.sessions.registry import Sessions
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of, no_task
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id, checked_lane
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from aiostreamq.client.dead import DeadLetters
-    from aiostreamq.client.schedules import Schedules
-    from aiostreamq.client.session import Session
+    from aiostreamq.client.dead_letters import DeadLetters
+    from aiostreamq.client.schedules.schedules import Schedules
+    from aiostreamq.client.sessions.lifetime import Tenure
+    from aiostreamq.client.sessions.session import Session
     from aiostreamq.client.task import Call, StreamCall, Task
-    from aiostreamq.client.tenure import Tenure
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.info import JobInfo, QueueInfo, WorkerInfo
     from aiostreamq.model.lanes import Lanes
@@ -106,8 +106,8 @@ class Producer:
 
     def _new_tenure(self, connector: "Connector") -> "Tenure":
         # Imported with the first use, as its loop and its connections are made.
-        from aiostreamq.client.session import Session
-        from aiostreamq.client.tenure import Tenure
+        from aiostreamq.client.sessions.lifetime import Tenure
+        from aiostreamq.client.sessions.session import Session
 
         return Tenure(Session(connector, self._keys, self.lanes, self, self._terms))
 
@@ -193,7 +193,7 @@ class Producer:
         """What is enqueued again and again: to make, list, pause, trigger and delete."""
         if self._schedules is None:
             # Imported with the first use: it brings cronsim and the time zones.
-            from aiostreamq.client.schedules import Schedules
+            from aiostreamq.client.schedules.schedules import Schedules
 
             self._schedules = Schedules(self)
         return self._schedules
@@ -207,7 +207,7 @@ class Producer:
     def dead(self) -> "DeadLetters":
         """The dead letters: jobs that failed for good, to list, show, replay and purge."""
         # Imported with the first use: few programs look at them.
-        from aiostreamq.client.dead import DeadLetters
+        from aiostreamq.client.dead_letters import DeadLetters
 
         return DeadLetters(self)
 
@@ -238,7 +238,7 @@ class Producer:
 
         Cancelling leaves open how many were cancelled; doing it again is safe.
         """
-        from aiostreamq.client.steering import Wanted, cancel_many
+        from aiostreamq.client.cancellation import Wanted, cancel_many
 
         wanted = Wanted.of(task, older_than, state, everything=everything)
         return await cancel_many(self.session().broker, self.tasks, wanted)
@@ -267,7 +267,7 @@ class Producer:
 
         Cancelling leaves open whether it is paused; doing it again is safe.
         """
-        from aiostreamq.client.steering import until_word
+        from aiostreamq.client.cancellation import until_word
 
         limit = until_word(until)
         await self._steering().pause(self._paused_words(task, lane), limit)
@@ -329,7 +329,7 @@ class Producer:
 
         Cancelling is safe: nothing is changed.
         """
-        from aiostreamq.client.looking import look
+        from aiostreamq.client.info import look
 
         return await look(self.session().broker, window)
 
@@ -342,7 +342,7 @@ class Producer:
 
         Cancelling is safe: nothing is changed.
         """
-        from aiostreamq.client.looking import look_at_workers
+        from aiostreamq.client.info import look_at_workers
 
         return await look_at_workers(self.session().broker)
 
@@ -373,7 +373,7 @@ class Producer:
 
         Cancelling is safe: nothing is changed.
         """
-        from aiostreamq.client.listing import list_jobs
+        from aiostreamq.client.job_listing import list_jobs
 
         return list_jobs(self.session, state, task, since, self.spec_of)
 

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from aiostreamq.client.bulk import check_calls, close_coroutines, unbound_call
+from aiostreamq.client.bulk_errors import check_calls, close_coroutines, unbound_call
 from aiostreamq.client.context import DEADLINE
-from aiostreamq.client.entrance import Entrance, Waiting
+from aiostreamq.client.enqueue_batcher import Entrance, Waiting
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
+from aiostreamq.client.results import Waiter
 from aiostreamq.client.task import Call
-from aiostreamq.client.waiter import Waiter
 from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import Mark, Postponement, Submission
 from aiostreamq.model.functions.encoding import write_call

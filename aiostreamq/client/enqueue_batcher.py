@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiostreamq.aio.batching import GroupCommit
-from aiostreamq.client.turnstile import Turnstile
+from aiostreamq.client.backpressure import Turnstile
 from aiostreamq.errors import NotConfirmed, QueueFull
 from aiostreamq.model.delivery import Postponement, Submission
 from aiostreamq.store.broker import ENQUEUE_LIMIT

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.aio.tasks import OwnTask, spawn
-from aiostreamq.client.current import JOB
+from aiostreamq.client.current_job import JOB
 from aiostreamq.errors import (
     BrokerError,
     JobError,
@@ -34,8 +34,8 @@ from aiostreamq.store.connection.reconnecting import Line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiostreamq.client.current import Key, Lender
-    from aiostreamq.client.follower import Follower
+    from aiostreamq.client.current_job import Key, Lender
+    from aiostreamq.client.events import Follower
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connection.link import Link
 
@@ -103,7 +103,7 @@ class Waiter:
     def follower(self) -> "Follower":
         """Who reads what jobs say; made when first asked for."""
         if self._follower is None:
-            from aiostreamq.client.follower import Follower
+            from aiostreamq.client.events import Follower
 
             self._follower = Follower(self.broker)
         return self._follower

@@ -20,8 +20,8 @@ from aiostreamq.errors import QueueUnavailable, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiostreamq.client.session import Session
-    from aiostreamq.client.tenure import Tenure
+    from aiostreamq.client.sessions.lifetime import Tenure
+    from aiostreamq.client.sessions.session import Session
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server
 

@@ -28,7 +28,7 @@ from aiostreamq.store.dead_letters import LETTERS_LIMIT, PAGE, Graveyard, Replay
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from aiostreamq.client.producer import Producer
+    from aiostreamq.client.queue_client import Producer
     from aiostreamq.client.task import Enqueuer
 
 logger = get_logger("aiostreamq.dead")

@@ -1,0 +1,1 @@
+"""Open queues: their connections, and the event loop that they belong to."""
