@@ -2,8 +2,8 @@
 
 import argparse
 
-from aiostreamq.worker.formats import JsonFormatter, TextFormatter
-from aiostreamq.worker.logs import LogSetup, begin
+from aiostreamq.worker.logs.formatters import JsonFormatter, TextFormatter
+from aiostreamq.worker.logs.setup import LogSetup, begin
 
 __all__ = ["JsonFormatter", "TextFormatter", "set_up_for", "set_up_logging"]
 

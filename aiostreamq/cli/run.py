@@ -36,9 +36,9 @@ from aiostreamq.model.worker_state import HasState, WorkerState
 from aiostreamq.queue import Queue
 from aiostreamq.signals import keep_from_children
 from aiostreamq.store.connection.server import MEMORY
-from aiostreamq.worker.heartbeat import PATIENCE_LEASES
-from aiostreamq.worker.interpreter import interpreter
-from aiostreamq.worker.logs import complete
+from aiostreamq.worker.leases.heartbeat import PATIENCE_LEASES
+from aiostreamq.worker.logs.setup import complete
+from aiostreamq.worker.run.interpreter import interpreter
 from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import served
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.store.inspect.server_check import advice_on, examine
-from aiostreamq.worker.shift import Settings, Shift
+from aiostreamq.worker.runtime import Settings, Shift
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -15,9 +15,9 @@ from aiostreamq.store.broker import Standing
 from aiostreamq.store.cancellation import Steering
 from aiostreamq.store.delayed import Schedule
 from aiostreamq.store.lane_reader import Intake
-from aiostreamq.worker.backlog import Progress
-from aiostreamq.worker.overflow import Overflow
-from aiostreamq.worker.reader import Reader
+from aiostreamq.worker.fetch.reader import Reader
+from aiostreamq.worker.reroute.overflow import Overflow
+from aiostreamq.worker.run.backlog import Progress
 from aiostreamq.worker.worker import LEASE
 from tests.chaos import detours
 from tests.chaos.bench import Bench, Call, Step

@@ -8,7 +8,10 @@ from redis.asyncio import Redis
 
 from aiostreamq import Queue, Worker
 from aiostreamq.client import events, results
-from aiostreamq.worker import control, parking, promoter, reader, ticker
+from aiostreamq.worker.control import listener
+from aiostreamq.worker.due import promoter, ticker
+from aiostreamq.worker.fetch import reader
+from aiostreamq.worker.reroute import parking
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 
@@ -20,7 +23,7 @@ TypeAdapter(set[int])
 #: What is done now and then lest something that was lost stay unseen, and what ends by itself.
 SECOND_LOOKS = (
     *((results, "SWEEP"), (results, "BLOCK"), (events, "BLOCK_MS")),
-    *((reader, "BLOCK_MS"), (control, "BLOCK_MS")),
+    *((reader, "BLOCK_MS"), (listener, "BLOCK_MS")),
     *((promoter, "LONGEST_SLEEP"), (ticker, "LONGEST_SLEEP"), (parking, "INTERVAL")),
 )
 

@@ -27,7 +27,7 @@ from aiostreamq import (
 )
 from aiostreamq.store.broker import MAX_DEAD_AGE_MS
 from aiostreamq.store.dead_letters import PAGE
-from aiostreamq.worker import reaper
+from aiostreamq.worker.leases import reaper
 from tests.support.waiting import be_in_time, wait_until
 
 MEANWHILE = timedelta(minutes=5)

@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from aiostreamq import Context, Job, JobState, Queue, Worker
-from aiostreamq.worker import executor, reader
+from aiostreamq.worker.fetch import reader
+from aiostreamq.worker.run import executor
 from tests.support.waiting import PATIENCE, be_in_time, wait_until
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from aiostreamq import Queue, Worker
 from aiostreamq.store.workers import Roster
-from aiostreamq.worker import heartbeat
-from aiostreamq.worker.heartbeat import Heartbeat
+from aiostreamq.worker.leases import heartbeat
+from aiostreamq.worker.leases.heartbeat import Heartbeat
 from tests.support.waiting import PATIENCE, wait_until
 
 LEASE = 1.0

@@ -22,7 +22,7 @@ from aiostreamq import (
     __version__,
 )
 from aiostreamq.client.cancellation import OPEN
-from aiostreamq.worker import settler
+from aiostreamq.worker.settle import settler
 from tests.support.waiting import wait_until
 
 

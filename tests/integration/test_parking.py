@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiostreamq.store.delayed import Schedule
-from aiostreamq.worker.parking import Parking
+from aiostreamq.worker.reroute.parking import Parking
 from tests.support.store import Store
 from tests.support.waiting import wait_until
 

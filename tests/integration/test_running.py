@@ -16,7 +16,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
-from aiostreamq.worker import executor
+from aiostreamq.worker.run import executor
 from tests.support.case_ids import short
 from tests.support.waiting import PATIENCE, be_in_time, wait_until
 

@@ -14,7 +14,7 @@ import pytest
 
 from aiostreamq import Context, JobCancelled, JobState, Queue, UsageError, Worker
 from aiostreamq.store.cancellation import Steering
-from aiostreamq.worker.ticker import Ticker
+from aiostreamq.worker.due.ticker import Ticker
 from tests.support.waiting import wait_until
 
 

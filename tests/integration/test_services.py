@@ -12,7 +12,8 @@ from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.delayed import Schedule
 from aiostreamq.store.schedules import Timetable
 from aiostreamq.store.workers import Roster
-from aiostreamq.worker import heartbeat, insistence
+from aiostreamq.worker import retry_buffer
+from aiostreamq.worker.leases import heartbeat
 from tests.support.waiting import PATIENCE, wait_until
 
 #: How often it happens.
@@ -47,7 +48,7 @@ class Mishaps:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not wait."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(insistence, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry_buffer, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(heartbeat, "LOOK", 0.01)
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiostreamq import Chunk, Context, Event, Job, JobFailed, Queue, Restarted, Worker
-from aiostreamq.worker import emitter
+from aiostreamq.worker import events
 from tests.integration import stream_app
 from tests.support.processes import Program, worker_program
 from tests.support.proxy import Proxy
@@ -114,11 +114,11 @@ async def test_worker_is_cut_off_from_redis(proxy: Proxy, redis_url: str) -> Non
             proxy.refuse()
             proxy.cut()
             cut.set()
-            await wait_until(lambda: produced >= emitter.MOST_UNSENT, "it to be full")
+            await wait_until(lambda: produced >= events.MOST_UNSENT, "it to be full")
             for _ in range(100):
                 await asyncio.sleep(0)
             # Some are on their way, and as many wait behind those.
-            assert produced <= 2 * emitter.MOST_UNSENT + 20, "the generator waits"
+            assert produced <= 2 * events.MOST_UNSENT + 20, "the generator waits"
             await proxy.accept()
             rest = [event async for event in told]
     assert [*first, *rest] == [Chunk(f"1-{n + 1}", n) for n in range(count)]

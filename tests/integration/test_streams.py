@@ -32,7 +32,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
-from aiostreamq.worker import emitter
+from aiostreamq.worker import events as worker_events
 from tests.conftest import LeakCheck
 from tests.support.waiting import be_in_time
 
@@ -327,7 +327,7 @@ async def test_iterating_over_a_run_that_is_retried(queue: Queue) -> None:
 
 async def test_reader_that_is_too_slow(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was dropped before it was read is counted, not skipped in silence."""
-    monkeypatch.setattr(emitter, "KEPT_EVENTS", 2_000)
+    monkeypatch.setattr(worker_events, "KEPT_EVENTS", 2_000)
     total = 60_000
 
     @queue.task
@@ -358,7 +358,7 @@ async def test_reader_that_is_too_slow(queue: Queue, monkeypatch: pytest.MonkeyP
 
 async def test_large_chunks(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound holds in bytes too, and the latest chunk is always there."""
-    monkeypatch.setattr(emitter, "KEPT_BYTES", 300_000)
+    monkeypatch.setattr(worker_events, "KEPT_BYTES", 300_000)
 
     @queue.task
     async def blow(count: int) -> AsyncIterator[str]:

@@ -21,7 +21,7 @@ from aiostreamq import (
 )
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.worker_state import WorkerState
-from aiostreamq.worker import pool
+from aiostreamq.worker.run import pool
 from tests.integration import threads_app
 from tests.support.http import ask
 from tests.support.processes import worker_program

@@ -13,9 +13,9 @@ from aiostreamq.model.keys import RETURNED
 from aiostreamq.queue import Queue
 from aiostreamq.store.cancellation import Steering
 from aiostreamq.store.lane_reader import Intake
-from aiostreamq.worker.executor import Executor
-from aiostreamq.worker.exits import Exits
-from aiostreamq.worker.pauses import Pauses
+from aiostreamq.worker.reroute.pauses import Pauses
+from aiostreamq.worker.reroute.rerouter import Exits
+from aiostreamq.worker.run.executor import Executor
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.whereabouts import state_of
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.store.deliveries import Read
-    from aiostreamq.worker.calls import Calls
-    from aiostreamq.worker.roles import Shelf
-    from aiostreamq.worker.runs import Run
+    from aiostreamq.worker.ports import Shelf
+    from aiostreamq.worker.run.invoker import Calls
+    from aiostreamq.worker.run.run import Run
     from tests.support.store import Store
 
 WEIGHTS = {"default": 2, "slow": 1}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.executor_kind import Place
-    from aiostreamq.worker.runs import Run
+    from aiostreamq.worker.run.run import Run
 
 logger = get_logger("aiostreamq.worker")
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from aiostreamq.client.queue_client import Producer
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.worker.processes import Processes
-    from aiostreamq.worker.runs import Run
-    from aiostreamq.worker.threads import Threads
+    from aiostreamq.worker.run.processes import Processes
+    from aiostreamq.worker.run.run import Run
+    from aiostreamq.worker.run.threads import Threads
 
 
 class Calls:

@@ -15,7 +15,7 @@ from typing import TextIO, cast
 
 from aiostreamq.client.current_job import JobFilter
 from aiostreamq.errors import UsageError
-from aiostreamq.worker.formats import JsonFormatter, TextFormatter
+from aiostreamq.worker.logs.formatters import JsonFormatter, TextFormatter
 
 #: What `--log-config` can be beside a file.
 NONE = "none"

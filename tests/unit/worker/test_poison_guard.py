@@ -8,8 +8,8 @@ import pytest
 
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.store.workers import Roster
-from aiostreamq.worker import suspects
-from aiostreamq.worker.suspects import Suspects
+from aiostreamq.worker.leases import poison_guard
+from aiostreamq.worker.leases.poison_guard import Suspects
 from tests.support.waiting import wait_until
 
 
@@ -86,7 +86,7 @@ async def test_last_chance_is_alone() -> None:
 
 async def test_long_job_does_not_hold_others_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while a job that goes on is not what kills: the next may start beside it."""
-    monkeypatch.setattr(suspects, "WATCH", 0.01)
+    monkeypatch.setattr(poison_guard, "WATCH", 0.01)
     scene = Scene()
     async with AsyncExitStack() as stack:
         for name in "abc":

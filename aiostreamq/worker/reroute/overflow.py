@@ -4,8 +4,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aiostreamq.model.keys import OVERFLOW
-from aiostreamq.worker.pool import MOST_WAITING
-from aiostreamq.worker.roles import Wanted
+from aiostreamq.worker.ports import Wanted
+from aiostreamq.worker.run.pool import MOST_WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.task import Task
     from aiostreamq.model.executor_kind import Place, Spillway
     from aiostreamq.store.control_stream import Word
-    from aiostreamq.worker.pool import Pool
+    from aiostreamq.worker.run.pool import Pool
 
 
 class Overflow:

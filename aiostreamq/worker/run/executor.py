@@ -23,21 +23,21 @@ from aiostreamq.model.delivery import Delivery, Retrial
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import JobState, encode_done
 from aiostreamq.signals import is_ctrl_c
-from aiostreamq.worker.aside import Aside
-from aiostreamq.worker.backlog import Backlog, CancelMarks, Progress
-from aiostreamq.worker.judgement import ended, failed, judged
-from aiostreamq.worker.runs import WHY_UNRUN, Run, Stop, end_of, end_unrun, state_unrun, told
-from aiostreamq.worker.slots import Slots
-from aiostreamq.worker.threads import Raised
+from aiostreamq.worker.run.backlog import Backlog, CancelMarks, Progress
+from aiostreamq.worker.run.conclusion import ended, failed, judged
+from aiostreamq.worker.run.deferred import Aside
+from aiostreamq.worker.run.run import WHY_UNRUN, Run, Stop, end_of, end_unrun, state_unrun, told
+from aiostreamq.worker.run.slots import Slots
+from aiostreamq.worker.run.threads import Raised
 
 if TYPE_CHECKING:
     from aiostreamq.client.queue_client import Producer
     from aiostreamq.client.task import Task
     from aiostreamq.model.executor_kind import Place
     from aiostreamq.store.connection.clock import ServerClock
-    from aiostreamq.worker.calls import Calls
-    from aiostreamq.worker.pool import Pool
-    from aiostreamq.worker.roles import Ends, Gate, Turn, Ways
+    from aiostreamq.worker.ports import Ends, Gate, Turn, Ways
+    from aiostreamq.worker.run.invoker import Calls
+    from aiostreamq.worker.run.pool import Pool
 
 logger = get_logger("aiostreamq.worker")
 

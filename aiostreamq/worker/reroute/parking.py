@@ -15,7 +15,7 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
 from aiostreamq.store.broker import SETTLE_LIMIT
-from aiostreamq.worker.insistence import Insistence
+from aiostreamq.worker.retry_buffer import Insistence
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery

@@ -27,9 +27,9 @@ from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure
 from aiostreamq.model.remote_exception import RaisedInChild
 from aiostreamq.signals import no_fork
-from aiostreamq.worker import child as child_program
-from aiostreamq.worker.interpreter import interpreter
-from aiostreamq.worker.logs import current_setup
+from aiostreamq.worker.logs.setup import current_setup
+from aiostreamq.worker.run import process_main as child_program
+from aiostreamq.worker.run.interpreter import interpreter
 
 if TYPE_CHECKING:
     from aiostreamq.model.envelope import Envelope

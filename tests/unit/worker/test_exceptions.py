@@ -8,7 +8,7 @@ import pytest
 import aiostreamq
 from aiostreamq.model.outcome import JobState, decode_outcome, encode_ended
 from aiostreamq.untrusted import name_of
-from aiostreamq.worker.failures import LONGEST_MESSAGE, LONGEST_TRACEBACK, clean, describe
+from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, LONGEST_TRACEBACK, clean, describe
 from tests.hostile.exceptions import EXCEPTIONS, raising
 from tests.support.case_ids import short
 

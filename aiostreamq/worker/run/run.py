@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.worker.pool import Pool
-    from aiostreamq.worker.roles import Turn
+    from aiostreamq.worker.ports import Turn
+    from aiostreamq.worker.run.pool import Pool
 
 
 # Ends with a dead letter.

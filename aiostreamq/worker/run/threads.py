@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from aiostreamq.worker.runs import Run
+    from aiostreamq.worker.run.run import Run
 
 
 class Threads:

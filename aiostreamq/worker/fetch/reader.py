@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import Intake
-    from aiostreamq.worker.roles import Spill, Wakes, Wanted
+    from aiostreamq.worker.ports import Spill, Wakes, Wanted
 
 logger = get_logger("aiostreamq.worker")
 

@@ -139,7 +139,7 @@ class Ticker:
         Nothing where this worker can not make sense of it: the others go on.
         """
         from aiostreamq.model.schedules.definition import Definition
-        from aiostreamq.worker.ticks import ticks_of
+        from aiostreamq.worker.due.tick_plan import ticks_of
 
         rev, definition = self._read.get(due.name, ("", None))
         try:
@@ -229,7 +229,7 @@ class Ticker:
     def _report_leftover(
         self, state: "State", declared: "Mapping[str, Definition]", new: set[str]
     ) -> None:
-        from aiostreamq.worker.ticks import heir_of
+        from aiostreamq.worker.due.tick_plan import heir_of
 
         heir = heir_of(state, declared, new)
         if heir is not None:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.executor_kind import Place
-    from aiostreamq.worker.pool import Pool
-    from aiostreamq.worker.slots import Slots
+    from aiostreamq.worker.run.pool import Pool
+    from aiostreamq.worker.run.slots import Slots
 
 # How many jobs are kept unstarted, for each slot.
 MOST_ASIDE = 10

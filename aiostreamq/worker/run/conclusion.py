@@ -9,13 +9,13 @@ from aiostreamq.model.outcome import Failure, JobState, encode_ended
 from aiostreamq.model.task import LONGEST
 from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater, RunAgain, judge
 from aiostreamq.signals import is_ctrl_c
-from aiostreamq.worker.failures import LONGEST_MESSAGE, clean, describe
-from aiostreamq.worker.records import log_failure, reason_of
-from aiostreamq.worker.runs import Stop, has_time_left, told
+from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, clean, describe
+from aiostreamq.worker.run.failure_log import log_failure, reason_of
+from aiostreamq.worker.run.run import Stop, has_time_left, told
 
 if TYPE_CHECKING:
     from aiostreamq.model.retry import Retries
-    from aiostreamq.worker.runs import Run
+    from aiostreamq.worker.run.run import Run
 
 logger = get_logger("aiostreamq.worker")
 

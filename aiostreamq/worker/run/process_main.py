@@ -152,7 +152,7 @@ def _prepare(hello: dict[str, Any]) -> None:
         _import_own()
     sys.path[:] = hello["path"]
     if hello["logs"] is not None:
-        from aiostreamq.worker.logs import LogSetup, begin
+        from aiostreamq.worker.logs.setup import LogSetup, begin
 
         begin(LogSetup(**hello["logs"]))
 
@@ -216,7 +216,7 @@ def find_function(
     is_new = module not in sys.modules
     found: Any = importlib.import_module(module)
     if is_new:
-        from aiostreamq.worker.logs import complete
+        from aiostreamq.worker.logs.setup import complete
 
         complete()  # it may have set logging up
     for name in qualname.split("."):
@@ -267,7 +267,7 @@ class NoQueue:
 
 def _told_about(error: BaseException) -> dict[str, object]:
     """What the worker must know to decide about *error*."""
-    from aiostreamq.worker.failures import describe
+    from aiostreamq.worker.run.exceptions import describe
 
     failure = describe(error)
     told: dict[str, object] = {
@@ -286,7 +286,7 @@ def _decisive_about(error: BaseException) -> dict[str, object]:
     """What is decided by: the names of its classes, and what steers."""
     from aiostreamq.model import verdict
     from aiostreamq.model.exception_names import kinds_of
-    from aiostreamq.worker.failures import LONGEST_MESSAGE, clean
+    from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, clean
 
     kinds = kinds_of(error, exported=True)  # the worker need not have loaded these modules
     told: dict[str, object] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from aiostreamq.client.current_job import JOB, JobFilter, current_job
-from aiostreamq.worker.formats import JsonFormatter, TextFormatter
+from aiostreamq.worker.logs.formatters import JsonFormatter, TextFormatter
 from tests.support.hostile_text import HOSTILE_TEXTS, steering
 
 

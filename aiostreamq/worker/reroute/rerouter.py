@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.broker import Broker
-    from aiostreamq.worker.roles import Halts, Shelf
+    from aiostreamq.worker.ports import Halts, Shelf
 
 logger = get_logger("aiostreamq.worker")
 

@@ -12,7 +12,7 @@ from aiostreamq.model.delivery import Delivery, Retrial, Settlement
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.broker import SETTLE_LIMIT
-from aiostreamq.worker.insistence import Insistence
+from aiostreamq.worker.retry_buffer import Insistence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.current_job import Key
     from aiostreamq.model.executor_kind import Place
-    from aiostreamq.worker.pool import Pool
-    from aiostreamq.worker.runs import Run
+    from aiostreamq.worker.run.pool import Pool
+    from aiostreamq.worker.run.run import Run
 
 logger = get_logger("aiostreamq.worker")
 

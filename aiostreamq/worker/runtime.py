@@ -18,26 +18,26 @@ from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.delayed import Schedule
 from aiostreamq.store.lane_reader import Intake
 from aiostreamq.store.workers import Roster
-from aiostreamq.worker.about import About
-from aiostreamq.worker.calls import Calls
-from aiostreamq.worker.canceller import Canceller
-from aiostreamq.worker.control import Control
-from aiostreamq.worker.emitter import Emitter
-from aiostreamq.worker.executor import Executor
-from aiostreamq.worker.exits import Exits
-from aiostreamq.worker.heartbeat import Heartbeat
-from aiostreamq.worker.overflow import Overflow
-from aiostreamq.worker.parking import Parking
-from aiostreamq.worker.pauses import Pauses
-from aiostreamq.worker.pool import Pool
-from aiostreamq.worker.processes import Processes
-from aiostreamq.worker.promoter import Promoter
-from aiostreamq.worker.reader import Reader
-from aiostreamq.worker.reaper import Reaper
-from aiostreamq.worker.settler import Settler
-from aiostreamq.worker.suspects import Suspects
-from aiostreamq.worker.threads import Threads
-from aiostreamq.worker.ticker import Ticker
+from aiostreamq.worker.control.canceller import Canceller
+from aiostreamq.worker.control.listener import Control
+from aiostreamq.worker.due.promoter import Promoter
+from aiostreamq.worker.due.ticker import Ticker
+from aiostreamq.worker.events import Emitter
+from aiostreamq.worker.fetch.reader import Reader
+from aiostreamq.worker.leases.heartbeat import Heartbeat
+from aiostreamq.worker.leases.poison_guard import Suspects
+from aiostreamq.worker.leases.reaper import Reaper
+from aiostreamq.worker.leases.status_report import About
+from aiostreamq.worker.reroute.overflow import Overflow
+from aiostreamq.worker.reroute.parking import Parking
+from aiostreamq.worker.reroute.pauses import Pauses
+from aiostreamq.worker.reroute.rerouter import Exits
+from aiostreamq.worker.run.executor import Executor
+from aiostreamq.worker.run.invoker import Calls
+from aiostreamq.worker.run.pool import Pool
+from aiostreamq.worker.run.processes import Processes
+from aiostreamq.worker.run.threads import Threads
+from aiostreamq.worker.settle.settler import Settler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -1,0 +1,1 @@
+"""What is due: delayed jobs and schedules."""

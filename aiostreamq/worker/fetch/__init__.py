@@ -1,0 +1,1 @@
+"""Fetching deliveries: no more than will soon run."""

@@ -1,0 +1,1 @@
+"""Logging of the programs of this package."""

@@ -1,0 +1,1 @@
+"""Deliveries that are not run here: moved, set aside, or left to others."""

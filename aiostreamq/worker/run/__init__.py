@@ -1,0 +1,1 @@
+"""Running jobs: from the slot to the outcome."""

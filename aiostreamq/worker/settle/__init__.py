@@ -1,0 +1,1 @@
+"""Telling Redis how jobs ended."""
