@@ -9,18 +9,18 @@ from functools import partial
 from typing import NoReturn
 
 from aiostreamq import __version__
-from aiostreamq.cli.asking import add_import
-from aiostreamq.cli.dead import add_dead, dead
-from aiostreamq.cli.doctor import add_doctor, doctor
-from aiostreamq.cli.info import add_info, add_workers, info, workers
-from aiostreamq.cli.jobs import add_enqueue, add_jobs, enqueue, jobs
-from aiostreamq.cli.limits import size
-from aiostreamq.cli.outputs import complain, give_up_unwritable, open_missing
-from aiostreamq.cli.schedules import add_schedules, schedules
-from aiostreamq.cli.sources import add_sourced as _add
-from aiostreamq.cli.sources import variable_of
-from aiostreamq.cli.steering import add_pause, add_resume, pause, resume
-from aiostreamq.cli.values import choice, duration, port, text, whole
+from aiostreamq.cli.arguments import choice, duration, port, text, whole
+from aiostreamq.cli.commands.cancel_and_pause import add_pause, add_resume, pause, resume
+from aiostreamq.cli.commands.dead_letters import add_dead, dead
+from aiostreamq.cli.commands.doctor import add_doctor, doctor
+from aiostreamq.cli.commands.info import add_info, add_workers, info, workers
+from aiostreamq.cli.commands.jobs import add_enqueue, add_jobs, enqueue, jobs
+from aiostreamq.cli.commands.schedules import add_schedules, schedules
+from aiostreamq.cli.connect import add_import
+from aiostreamq.cli.option_sources import add_sourced as _add
+from aiostreamq.cli.option_sources import variable_of
+from aiostreamq.cli.output import complain, give_up_unwritable, open_missing
+from aiostreamq.cli.process.recycling import size
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import (
     LEASE,
@@ -88,7 +88,7 @@ def _obey(given: Sequence[str]) -> int:
     told = parser.parse_args(given)
     if told.command == "run":
         # Imported here so that --help and mistakes answer at once.
-        from aiostreamq.cli.run import run
+        from aiostreamq.cli.process.run import run
 
         return run(told, given)
     if told.command not in _COMMANDS:

@@ -115,7 +115,7 @@ def test_long_functions_have_a_reason() -> None:
 def test_nothing_logs_by_itself() -> None:
     """All log lines go through `aiostreamq.logs`, which keeps what logging raises."""
     # The others quiet a library, and set the loggers of programs up.
-    known = {"logs.py", "cli/reload.py", "worker/logs/setup.py"}
+    known = {"logs.py", "cli/process/reload.py", "worker/logs/setup.py"}
     found = {
         str(path.relative_to(PACKAGE))
         for path in MODULES

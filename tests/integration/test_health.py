@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from aiostreamq import Queue, UsageError, Worker, WorkerState
-from aiostreamq.cli import health
-from aiostreamq.cli.health import serve_health
+from aiostreamq.cli.process import health
+from aiostreamq.cli.process.health import serve_health
 from tests.support.http import Answer, ask, parse, send
 from tests.support.processes import Program, worker_program
 from tests.support.redis_server import RedisServer

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aiostreamq import JobFailed, JobInfo, Queue, UsageError, Worker
-from aiostreamq.cli import letters, timetable
+from aiostreamq.cli.format import dead_letters, schedules
 from aiostreamq.model.values.masking import MASK
 from tests.integration.secrets_app import LOGIN, SAFE, TOKEN, enter, queue
 from tests.support.processes import Program
@@ -72,7 +72,7 @@ async def test_dead_letters(stranger: Queue) -> None:
         for looking in (queue, stranger):
             letter = await looking.dead.show(job.id)
             assert (letter.args, letter.kwargs) == SEEN
-            for shown in (letter, letters.as_json(letter), letters.as_page(letter)):
+            for shown in (letter, dead_letters.as_json(letter), dead_letters.as_page(letter)):
                 assert hides(shown)
         # Without its arguments changed it fails as before, and is as it was.
         assert await stranger.dead.replay(job.id) == 1
@@ -111,9 +111,9 @@ async def test_schedules(stranger: Queue) -> None:
     await queue.schedules.create("entry", call, every="1h")
     for looking in (queue, stranger):
         schedule = await looking.schedules.get("entry")
-        assert hides(timetable.as_page(schedule))
+        assert hides(schedules.as_page(schedule))
         assert "s3cr3t" not in repr(schedule)
-        assert "s3cr3t" not in timetable.as_json(schedule)
+        assert "s3cr3t" not in schedules.as_json(schedule)
         assert "s3cr3t" not in repr(replace(schedule, name="other"))
     job = await stranger.schedules.trigger("entry")
     assert (await stranger.job(job.id).info()).args == SEEN_ARGS

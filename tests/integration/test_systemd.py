@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aiostreamq import Queue, WorkerState
-from aiostreamq.cli.systemd import notify_systemd, watchdog_seconds
+from aiostreamq.cli.process.systemd import notify_systemd, watchdog_seconds
 from tests.support.notify_socket import NotifySocket
 from tests.support.processes import Program, worker_program
 from tests.support.redis_server import RedisServer

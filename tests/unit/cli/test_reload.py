@@ -3,7 +3,7 @@ import importlib.util
 import pytest
 
 from aiostreamq import UsageError
-from aiostreamq.cli.reload import check_reload
+from aiostreamq.cli.process.reload import check_reload
 
 
 def test_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from aiostreamq import Queue, Worker, WorkerState
-from aiostreamq.cli.lifeline import Lifeline
-from aiostreamq.cli.limits import Limits
-from aiostreamq.cli.run import Reporter
+from aiostreamq.cli.process.recycling import Limits
+from aiostreamq.cli.process.run import Reporter
+from aiostreamq.cli.process.supervisor_link import Lifeline
 
 
 class Told:

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aiostreamq.cli.signals import MOMENT, Signals
+from aiostreamq.cli.process.signals import MOMENT, Signals
 
 INT, TERM = signal.SIGINT, signal.SIGTERM
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 
 from aiostreamq import __version__
-from aiostreamq.cli.sources import settings_of
+from aiostreamq.cli.option_sources import settings_of
 from aiostreamq.model.schedules.cron import Cron
 from aiostreamq.model.schedules.definition import Definition
 from aiostreamq.model.terminal_text import visible

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from aiostreamq.cli.asking import queue_of
-from aiostreamq.cli.banner import banner_of
-from aiostreamq.cli.health import serve_health
-from aiostreamq.cli.lifeline import GRACE, Lifeline, Order
-from aiostreamq.cli.limits import Limits, own_limits, resident_bytes
+from aiostreamq.cli.connect import queue_of
 from aiostreamq.cli.logs import set_up_for
-from aiostreamq.cli.loop import LAST_WORDS, Handlers, end_strays, hide_all, new_loop
-from aiostreamq.cli.outputs import complain
-from aiostreamq.cli.reload import check_reload
-from aiostreamq.cli.signals import Signals
-from aiostreamq.cli.systemd import notify_systemd
+from aiostreamq.cli.output import complain
+from aiostreamq.cli.process.banner import banner_of
+from aiostreamq.cli.process.event_loop import LAST_WORDS, Handlers, end_strays, hide_all, new_loop
+from aiostreamq.cli.process.health import serve_health
+from aiostreamq.cli.process.recycling import Limits, own_limits, resident_bytes
+from aiostreamq.cli.process.reload import check_reload
+from aiostreamq.cli.process.signals import Signals
+from aiostreamq.cli.process.supervisor_link import GRACE, Lifeline, Order
+from aiostreamq.cli.process.systemd import notify_systemd
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from anyio import CancelScope
     from anyio.abc import TaskStatus
 
-    from aiostreamq.cli.supervisor import Supervisor
+    from aiostreamq.cli.process.supervisor import Supervisor
 
 logger = get_logger("aiostreamq.cli")
 
@@ -91,7 +91,7 @@ def run(told: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 def _supervise(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     # Only the supervisor needs it.
-    from aiostreamq.cli.supervisor import Supervisor
+    from aiostreamq.cli.process.supervisor import Supervisor
 
     if told.reload:
         check_reload()

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 
-from aiostreamq.cli.asking import plain
+from aiostreamq.cli.connect import plain
 from aiostreamq.model.dead_letters import DeadLetter, PastFailure
 
 # Characters of an error's message in a table: more would hardly fit beside the ids.

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aiostreamq.cli.limits import megabytes
+from aiostreamq.cli.process.recycling import megabytes
 from aiostreamq.errors import UsageError
 
 # Told in any case, the others if they are not as by default.

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
-from aiostreamq.cli.lifeline import QUESTION, Event, Order
+from aiostreamq.cli.process.supervisor_link import QUESTION, Event, Order
 from aiostreamq.logs import get_logger
 from aiostreamq.model.worker_state import WorkerState
 

@@ -8,7 +8,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar, cast, get_origin
 
-from aiostreamq.cli.outputs import complain
+from aiostreamq.cli.output import complain
 from aiostreamq.errors import UsageError
 from aiostreamq.model.terminal_text import ascii_json
 from aiostreamq.model.terminal_text import visible as plain

@@ -7,7 +7,8 @@ before it is known which one was meant.
 import argparse
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.cli.asking import (
+from aiostreamq.cli.arguments import add_value, duration
+from aiostreamq.cli.connect import (
     add_json,
     add_target,
     ask,
@@ -16,8 +17,7 @@ from aiostreamq.cli.asking import (
     print_json,
     queue_of,
 )
-from aiostreamq.cli.outputs import complain, say
-from aiostreamq.cli.values import add_value, duration
+from aiostreamq.cli.output import complain, say
 from aiostreamq.errors import JobNotFound, UsageError
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiostreamq.cli.restarts import CRASHES, PAUSES, SOON, Crashes
+from aiostreamq.cli.process.crash_backoff import CRASHES, PAUSES, SOON, Crashes
 from aiostreamq.worker.worker import LEASE, MAX_DELIVERIES
 
 

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import assert_never
 
-from aiostreamq.cli.child import Child, Command, Ending
-from aiostreamq.cli.lifeline import Event
-from aiostreamq.cli.outputs import complain
-from aiostreamq.cli.reload import watch_code
-from aiostreamq.cli.restarts import SOON, Crashes
-from aiostreamq.cli.signals import Signals
+from aiostreamq.cli.output import complain
+from aiostreamq.cli.process.child import Child, Command, Ending
+from aiostreamq.cli.process.crash_backoff import SOON, Crashes
+from aiostreamq.cli.process.reload import watch_code
+from aiostreamq.cli.process.signals import Signals
+from aiostreamq.cli.process.supervisor_link import Event
 from aiostreamq.logs import get_logger
 from aiostreamq.model.worker_state import WorkerState
 

@@ -4,7 +4,9 @@ import argparse
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from aiostreamq.cli.asking import (
+from aiostreamq.cli.arguments import add_value, duration, whole
+from aiostreamq.cli.commands.cancel_and_pause import add_cancel, cancel
+from aiostreamq.cli.connect import (
     add_import,
     add_json,
     add_target,
@@ -16,9 +18,7 @@ from aiostreamq.cli.asking import (
     print_table,
     queue_of,
 )
-from aiostreamq.cli.outputs import complain, say
-from aiostreamq.cli.steering import add_cancel, cancel
-from aiostreamq.cli.values import add_value, duration, whole
+from aiostreamq.cli.output import complain, say
 from aiostreamq.errors import JobError, UsageError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ before it is known which one was meant.
 import argparse
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from aiostreamq.cli.asking import (
+from aiostreamq.cli.arguments import add_value, duration, whole
+from aiostreamq.cli.connect import (
     add_json,
     add_target,
     ask,
@@ -17,8 +18,7 @@ from aiostreamq.cli.asking import (
     print_table,
     queue_of,
 )
-from aiostreamq.cli.outputs import complain, say
-from aiostreamq.cli.values import add_value, duration, whole
+from aiostreamq.cli.output import complain, say
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
 
 
 def _ls(queue: "Queue", told: argparse.Namespace) -> int:
-    from aiostreamq.cli.timetable import COLUMNS, as_json, as_row
+    from aiostreamq.cli.format.schedules import COLUMNS, as_json, as_row
 
     found = _ask(queue, lambda schedules: schedules.list())
     if told.json:
@@ -131,7 +131,7 @@ def _ls(queue: "Queue", told: argparse.Namespace) -> int:
 
 
 def _show(queue: "Queue", told: argparse.Namespace) -> int:
-    from aiostreamq.cli.timetable import as_json, as_page
+    from aiostreamq.cli.format.schedules import as_json, as_page
 
     found = _ask(queue, lambda schedules: schedules.get(told.name))
     say(as_json(found) if told.json else as_page(found))
@@ -141,7 +141,7 @@ def _show(queue: "Queue", told: argparse.Namespace) -> int:
 def _explain(queue: "Queue", told: argparse.Namespace) -> int:
     import time
 
-    from aiostreamq.cli.timetable import Explanation
+    from aiostreamq.cli.format.schedules import Explanation
     from aiostreamq.model.schedules.definition import Definition, Rules, timing_of
 
     if (told.name is None) == (told.cron is None and told.every is None):
@@ -163,7 +163,7 @@ def _explain(queue: "Queue", told: argparse.Namespace) -> int:
 
 
 def _create(queue: "Queue", told: argparse.Namespace) -> int:
-    from aiostreamq.cli.timetable import as_json, as_page
+    from aiostreamq.cli.format.schedules import as_json, as_page
 
     rules = {
         "overlap": told.overlap,

@@ -5,7 +5,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aiostreamq.cli.asking import (
+from aiostreamq.cli.arguments import add_value, duration
+from aiostreamq.cli.connect import (
     add_json,
     add_target,
     ago,
@@ -15,8 +16,7 @@ from aiostreamq.cli.asking import (
     print_table,
     queue_of,
 )
-from aiostreamq.cli.outputs import complain, say
-from aiostreamq.cli.values import add_value, duration
+from aiostreamq.cli.output import complain, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from aiostreamq.cli.asking import add_json, add_target, ask, plain, print_json, queue_of
+from aiostreamq.cli.connect import add_json, add_target, ask, plain, print_json, queue_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,7 +1,7 @@
 import pytest
 
 from aiostreamq import UsageError
-from aiostreamq.cli.limits import Limits, own_limits, resident_bytes, size
+from aiostreamq.cli.process.recycling import Limits, own_limits, resident_bytes, size
 
 MB = 1024**2
 

@@ -8,9 +8,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from aiostreamq.cli.asking import add_json, add_target, ask, print_table, queue_of
-from aiostreamq.cli.outputs import complain, say
-from aiostreamq.cli.values import add_value, duration, rate, whole
+from aiostreamq.cli.arguments import add_value, duration, rate, whole
+from aiostreamq.cli.connect import add_json, add_target, ask, print_table, queue_of
+from aiostreamq.cli.output import complain, say
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def _ls(queue: "Queue", told: argparse.Namespace) -> int:
-    from aiostreamq.cli.letters import HEADS, as_json, as_row
+    from aiostreamq.cli.format.dead_letters import HEADS, as_json, as_row
 
     # One more than asked for, to know whether there are more.
     found = _ask(queue, lambda letters: letters.list(limit=told.limit + 1, **_words(told)))
@@ -95,7 +95,7 @@ def _ls(queue: "Queue", told: argparse.Namespace) -> int:
 
 
 def _show(queue: "Queue", told: argparse.Namespace) -> int:
-    from aiostreamq.cli.letters import as_json, as_page
+    from aiostreamq.cli.format.dead_letters import as_json, as_page
 
     letter = _ask(queue, lambda letters: letters.show(told.id))
     say(as_json(letter) if told.json else as_page(letter))

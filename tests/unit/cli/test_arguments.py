@@ -3,7 +3,7 @@ import argparse
 import pytest
 
 from aiostreamq import UsageError
-from aiostreamq.cli.values import add_value, choice, duration, port, rate, text, whole
+from aiostreamq.cli.arguments import add_value, choice, duration, port, rate, text, whole
 
 
 @pytest.mark.parametrize("written", ["0", "-1", "1.5", "many", ""])

@@ -1,0 +1,1 @@
+"""Worker processes: one alone, or several under a supervisor."""
