@@ -4,22 +4,22 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
 
 from aiostreamq.client.context import Context
-from aiostreamq.client.queue_client import Producer
+from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.client.registration import register as register_task
 from aiostreamq.client.task import AsyncTask, C_co, Call, Enqueuer, P, StreamTask, SyncTask, Task
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.executor_kind import Place
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import checked_lanes
-from aiostreamq.model.options import DEFAULT_LANE, Durability, OptionWords, checked_durability
-from aiostreamq.model.queue_policy import Terms, checked_max_length, checked_when_full
+from aiostreamq.model.options import DEFAULT_LANE, Durability, TaskOptions, checked_durability
+from aiostreamq.model.queue_policy import QueuePolicy, checked_max_length, checked_when_full
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Protocol, Unpack
 
     from aiostreamq.model.schedules.cron import Zone
-    from aiostreamq.model.schedules.definition import RuleWords
+    from aiostreamq.model.schedules.definition import ScheduleRules
     from aiostreamq.store.connection.address import Where
     from aiostreamq.store.connection.connector import Connector
 
@@ -91,7 +91,7 @@ MAX_PAYLOAD = 1024 * 1024
 ENQUEUE_TIMEOUT = 10.0
 
 
-class Queue(Producer):
+class Queue(QueueClient):
     """Tasks, and the way of their jobs through one Redis.
 
     Nothing connects before the first use. Use it as `async with queue:`, or
@@ -140,7 +140,7 @@ class Queue(Producer):
         """
         self._url_or_client = _checked(url_or_client)
         bound = checked_max_length(max_length)
-        terms = Terms(
+        terms = QueuePolicy(
             max_payload,
             seconds("enqueue_timeout", enqueue_timeout),
             checked_durability(durability),
@@ -205,7 +205,7 @@ class Queue(Producer):
         *,
         name: str | None = None,
         executor: Place | None = None,
-        **options: "Unpack[OptionWords]",
+        **options: "Unpack[TaskOptions]",
     ) -> "Registrar": ...
     def task(
         self,
@@ -213,7 +213,7 @@ class Queue(Producer):
         *,
         name: str | None = None,
         executor: Place | None = None,
-        **options: "Unpack[OptionWords]",
+        **options: "Unpack[TaskOptions]",
     ) -> object:
         """Register a function as a task, as `@queue.task` or `@queue.task(...)`.
 
@@ -245,7 +245,7 @@ class Queue(Producer):
         tz: "Zone | None" = None,
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
-        **rules: "Unpack[RuleWords]",
+        **rules: "Unpack[ScheduleRules]",
     ) -> "Scheduler":
         """Have a function or a task enqueued whenever a cron expression says so.
 
@@ -281,7 +281,7 @@ class Queue(Producer):
         name: str | None = None,
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
-        **rules: "Unpack[RuleWords]",
+        **rules: "Unpack[ScheduleRules]",
     ) -> "Scheduler":
         """Have a function or a task enqueued at a fixed interval.
 

@@ -56,7 +56,7 @@ class Accepted(BaseModel):
     id: str
 
 
-class Standing(BaseModel):
+class Subscription(BaseModel):
     """Where a job stands, with what it returned or why it has not."""
 
     id: str
@@ -96,7 +96,7 @@ async def count(text: Text) -> dict[str, int]:
 
 
 @app.get("/jobs/{job_id}")
-async def read(job_id: str) -> Standing:
+async def read(job_id: str) -> Subscription:
     """Tell where a job stands; its result, once it has ended."""
     try:
         return await standing_of(queue.job(job_id))
@@ -104,17 +104,17 @@ async def read(job_id: str) -> Standing:
         raise HTTPException(404, f"there is no job {job_id}") from error
 
 
-async def standing_of(job: Job[object]) -> Standing:
+async def standing_of(job: Job[object]) -> Subscription:
     """Look a job up; waits for nothing."""
     status = await job.status()
     if status in {JobState.QUEUED, JobState.RUNNING}:
-        return Standing(id=job.id, status=status)
+        return Subscription(id=job.id, status=status)
     try:
-        return Standing(id=job.id, status=status, value=await job)
+        return Subscription(id=job.id, status=status, value=await job)
     except JobNotFound:
         raise  # its result has expired just now
     except JobError as error:
-        return Standing(id=job.id, status=status, error=str(error))
+        return Subscription(id=job.id, status=status, error=str(error))
 
 
 @app.exception_handler(BrokerError)

@@ -24,7 +24,7 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 
 
-class Turnstile:
+class Backpressure:
     """Lets jobs into their lanes as room comes, one call at a time for each lane.
 
     A second call under way could overtake the first, when room comes between them.

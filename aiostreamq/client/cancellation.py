@@ -12,20 +12,20 @@ from aiostreamq.model.duration import expiry_word, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.outcome import JobState, states_of
-from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.duration import Duration
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.cancellation import Found
+    from aiostreamq.store.cancellation import FoundJob
 
 # Where a job can be that has not ended.
 OPEN = (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class OpenJobFilter:
     """Which jobs are meant."""
 
     task: str | None
@@ -62,7 +62,7 @@ class Wanted:
                 )
         return cls(named, age, states)
 
-    def fits(self, found: "Found", now_ms: float) -> bool:
+    def fits(self, found: "FoundJob", now_ms: float) -> bool:
         """Whether a job that was found is meant, as far as its state does not matter."""
         if self.older_than:
             since = found.since_ms or made_ms(found.job_id)
@@ -72,11 +72,11 @@ class Wanted:
 
 
 async def cancel_many(
-    broker: "Broker", tasks: Collection[str], wanted: Wanted
+    broker: "Broker", tasks: Collection[str], wanted: OpenJobFilter
 ) -> dict[JobState, int]:
     """Cancel what is *wanted*; *tasks* are those that jobs may be parked for."""
     await broker.open()
-    steering = Steering(broker)
+    steering = Cancellation(broker)
     parked_for = tasks if wanted.task is None else [wanted.task]
     caught = dict.fromkeys(wanted.states, 0)
     async for page in steering.open_jobs(wanted.states, parked_for):

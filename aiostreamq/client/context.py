@@ -10,7 +10,7 @@ from aiostreamq.errors import PayloadError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from aiostreamq.client.queue_client import Producer
+    from aiostreamq.client.queue_client import QueueClient
 
 
 # By when the job that runs here must have ended, with all that it enqueues: ms since 1970 by
@@ -27,7 +27,7 @@ class StopFlag:
         self.is_set = False  # one attribute, set once: safe between threads
 
 
-class Voice(Protocol):
+class EventSink(Protocol):
     """What a run speaks with."""
 
     has_spoken: bool  #: whether anything was said
@@ -75,14 +75,14 @@ class Context:
     task: str  #: name of the task
     attempt: int  #: number of this attempt, from 1: runs that raised and were retried count
     delivery: int  #: number of this delivery, from 1: each run of the job has a higher one
-    queue: "Producer"  #: the queue the job came from, to enqueue further jobs; not in a process
+    queue: "QueueClient"  #: the queue the job came from, to enqueue further jobs; not in a process
     worker: str  #: name of the worker that runs it
     #: the time in UTC at which the schedule that it comes from had planned it; None for other jobs
     scheduled_for: datetime | None = None
     #: by when the job must have ended, in UTC by Redis's clock; None where nothing was said
     deadline: datetime | None = None
     _stop: StopFlag = field(default_factory=StopFlag, repr=False, compare=False)
-    _voice: Voice | None = field(default=None, repr=False, compare=False)
+    _voice: EventSink | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_cancelled(self) -> bool:

@@ -10,7 +10,7 @@ from aiostreamq.errors import JobNotFound, PayloadError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.dead_letters import (
     DeadLetter,
-    LetterFilter,
+    DeadLetterFilter,
     earlier,
     id_before,
     is_letter_id,
@@ -20,15 +20,22 @@ from aiostreamq.model.dead_letters import (
     write_history,
     write_replay,
 )
-from aiostreamq.model.delivery import Mark
+from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
-from aiostreamq.store.dead_letters import LETTERS_LIMIT, PAGE, Graveyard, Replayed, Revival, Span
+from aiostreamq.store.dead_letters import (
+    LETTERS_LIMIT,
+    PAGE,
+    DeadLetterStore,
+    Replay,
+    Replayed,
+    Span,
+)
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from aiostreamq.client.queue_client import Producer
+    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.client.task import Enqueuer
 
 logger = get_logger("aiostreamq.dead")
@@ -42,7 +49,7 @@ LISTED = 100
 Letters = list[DeadLetter]
 
 
-class LetterWords(TypedDict, total=False):
+class DeadLetterFilters(TypedDict, total=False):
     """Which letters are meant; all that is said must hold."""
 
     task: "Enqueuer[..., object] | str | None"  #: of this task
@@ -55,13 +62,13 @@ class LetterWords(TypedDict, total=False):
 class DeadLetters:
     """The dead letters of a queue: jobs that failed for good."""
 
-    def __init__(self, queue: "Producer") -> None:
+    def __init__(self, queue: "QueueClient") -> None:
         self._queue = queue
 
     def __repr__(self) -> str:
         return f"<DeadLetters of {self._queue.name}>"
 
-    async def list(self, *, limit: int = LISTED, **which: "Unpack[LetterWords]") -> Letters:
+    async def list(self, *, limit: int = LISTED, **which: "Unpack[DeadLetterFilters]") -> Letters:
         """Return the newest letters, newest first.
 
         Args:
@@ -88,7 +95,7 @@ class DeadLetters:
                     break
         return letters[:limit]
 
-    async def count(self, **which: "Unpack[LetterWords]") -> int:
+    async def count(self, **which: "Unpack[DeadLetterFilters]") -> int:
         """Return how many letters there are; takes, raises and is cancelled as `list`."""
         wanted, span = await self._selection(which)
         graveyard = self._graveyard()
@@ -121,7 +128,7 @@ class DeadLetters:
         args: Sequence[object] | None = None,
         kwargs: Mapping[str, object] | None = None,
         rate: float | None = None,
-        **which: "Unpack[LetterWords]",
+        **which: "Unpack[DeadLetterFilters]",
     ) -> int:
         """Let jobs run again: under their ids, with all their attempts, oldest first.
 
@@ -169,7 +176,7 @@ class DeadLetters:
         return replayed
 
     async def purge(
-        self, *ids: str, everything: bool = False, **which: "Unpack[LetterWords]"
+        self, *ids: str, everything: bool = False, **which: "Unpack[DeadLetterFilters]"
     ) -> int:
         """Throw letters away, for good.
 
@@ -194,10 +201,10 @@ class DeadLetters:
                 purged += await graveyard.purge([letter.id for letter in page])
         return purged
 
-    def _graveyard(self) -> Graveyard:
-        return Graveyard(self._queue.session().broker)
+    def _graveyard(self) -> DeadLetterStore:
+        return DeadLetterStore(self._queue.session().broker)
 
-    async def _selection(self, which: LetterWords) -> tuple[LetterFilter, Span]:
+    async def _selection(self, which: DeadLetterFilters) -> tuple[DeadLetterFilter, Span]:
         task = which.get("task")
         name = None if task is None else name_of(task)
         oldest, newest = "-", "+"
@@ -214,7 +221,7 @@ class DeadLetters:
                     f"before={before!r} is no id of a dead letter, as in 1764000000000-0"
                 )
             newest = earlier(newest, id_before(before))
-        return LetterFilter(name, which.get("error")), Span(oldest, newest)
+        return DeadLetterFilter(name, which.get("error")), Span(oldest, newest)
 
     async def _find(self, ids: Sequence[str]) -> Letters:
         """The letters that *ids* mean, in that order.
@@ -249,7 +256,7 @@ class DeadLetters:
         return list({letter.id: letter for letter in letters.values() if letter}.values())
 
     async def _meant(
-        self, ids: Sequence[str], which: LetterWords, everything: bool
+        self, ids: Sequence[str], which: DeadLetterFilters, everything: bool
     ) -> AsyncGenerator[Letters, None]:
         """Give the letters that a call is about, oldest first where they are many."""
         words = [name for name, value in which.items() if value is not None]
@@ -280,7 +287,7 @@ class DeadLetters:
         letter: DeadLetter,
         args: Sequence[object] | None,
         kwargs: Mapping[str, object] | None,
-    ) -> Revival:
+    ) -> Replay:
         broker, task = self._queue.session().broker, self._queue.tasks.get(letter.task)
         spec = None if task is None else task.spec
         signature = None if spec is None else spec.signature
@@ -290,11 +297,11 @@ class DeadLetters:
             self._check(letter, envelope)
         lane = lane_to_replay_in(letter, broker.lanes, spec and spec.options.lane)
         keeps = keeps_result(letter, spec and spec.options.result_ttl)
-        return Revival(
+        return Replay(
             letter.id,
             letter.job_id,
             broker.place_of(lane),
-            Mark.NOBODY if keeps else Mark.NO_RESULT,
+            WaiterMode.NOBODY if keeps else WaiterMode.NO_RESULT,
             envelope,
             write_history(letter),
         )
@@ -315,7 +322,7 @@ class DeadLetters:
                 f"{most:,}: send a reference to the data, or raise Queue(max_payload=)"
             )
 
-    async def _replay(self, revivals: Sequence[Revival]) -> int:
+    async def _replay(self, revivals: Sequence[Replay]) -> int:
         answers = await self._graveyard().replay(revivals)
         for revival, answer in zip(revivals, answers, strict=True):
             if answer is Replayed.REFUSED:

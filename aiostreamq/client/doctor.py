@@ -12,19 +12,19 @@ from aiostreamq.model.lease import DEAD, is_dead
 from aiostreamq.model.pauses import Pause
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.redis_errors import is_withheld, right_missing
-from aiostreamq.store.inspect.keyspace import GroupState, Inspection, Scanned
+from aiostreamq.store.inspect.keyspace import GroupState, Keyspace, Scanned
 from aiostreamq.store.inspect.server_check import (
     Condition,
     advice_by_subject,
     examine,
     unknown_subjects,
 )
-from aiostreamq.store.inspect.snapshot import LaneView, Lookout, View
+from aiostreamq.store.inspect.snapshot import LaneView, Snapshots, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiostreamq.client.queue_client import Producer
+    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.keys import Keys
 
 # Seconds. Within a data center a round trip takes a tenth of the first.
@@ -55,7 +55,7 @@ class Finding:
     fix: str = ""  #: what to do; empty if there is nothing to do
 
 
-async def diagnose(queue: "Producer") -> list[Finding]:
+async def diagnose(queue: "QueueClient") -> list[Finding]:
     """Look a queue and its Redis over.
 
     Raises:
@@ -64,7 +64,7 @@ async def diagnose(queue: "Producer") -> list[Finding]:
     """
     broker = queue.session().broker
     server = await queue.session().open()
-    inspection, lookout = Inspection(broker), Lookout(broker)
+    inspection, lookout = Keyspace(broker), Snapshots(broker)
     findings = [*_on_server(server.name, await examine(broker, server))]
     findings += await _try(_look_at_latency(inspection), "latency")
     findings += await _try(_look_at_groups(inspection, lookout), "groups", "lag")
@@ -93,33 +93,33 @@ def _fix_of_unknown(grant: str) -> str:
     return f"grant the Redis user {grant}, or ask whoever runs this Redis"
 
 
-async def _look_at_latency(inspection: Inspection) -> list[Finding]:
+async def _look_at_latency(inspection: Keyspace) -> list[Finding]:
     return [on_latency(await inspection.round_trips())]
 
 
-async def _look_at_groups(inspection: Inspection, lookout: Lookout) -> Iterable[Finding]:
+async def _look_at_groups(inspection: Keyspace, lookout: Snapshots) -> Iterable[Finding]:
     groups = await inspection.groups()
     beats = {name: beat for name, beat, _ in await lookout.workers()}
     return _on_groups(groups, beats)
 
 
-async def _look_at_work(queue: "Producer", lookout: Lookout) -> Iterable[Finding]:
+async def _look_at_work(queue: "QueueClient", lookout: Snapshots) -> Iterable[Finding]:
     view = await _uncancelled(lookout, queue.session().broker.keys)
     living = sum(not is_dead(beat) for _, beat, _ in await lookout.workers())
     return on_work(view, living, await queue.paused())
 
 
-async def _look_at_schedules(queue: "Producer", lookout: Lookout) -> Iterable[Finding]:
+async def _look_at_schedules(queue: "QueueClient", lookout: Snapshots) -> Iterable[Finding]:
     found = await queue.session().timetable.all()
     _, errors = read_all(found, await lookout.paused())
     return _on_schedules(errors)
 
 
-async def _look_at_keys(inspection: Inspection) -> Iterable[Finding]:
+async def _look_at_keys(inspection: Keyspace) -> Iterable[Finding]:
     return _on_keys(await inspection.scan())
 
 
-async def _uncancelled(lookout: Lookout, keys: "Keys") -> View:
+async def _uncancelled(lookout: Snapshots, keys: "Keys") -> View:
     """How the queue stands, where only cancelled jobs wait as if none did: no worker need come."""
     view = await lookout.view()
     if not await lookout.has_cancelled():
@@ -129,7 +129,7 @@ async def _uncancelled(lookout: Lookout, keys: "Keys") -> View:
     return view._replace(lanes=lanes)
 
 
-async def _from_first_uncancelled(lookout: Lookout, keys: "Keys", lane: LaneView) -> LaneView:
+async def _from_first_uncancelled(lookout: Snapshots, keys: "Keys", lane: LaneView) -> LaneView:
     async with aclosing(lookout.waiting(keys.stream(lane.name))) as entries:
         async for first in entries:
             return lane._replace(oldest=first.entry)

@@ -3,28 +3,28 @@
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiostreamq.aio.batching import GroupCommit
-from aiostreamq.client.backpressure import Turnstile
+from aiostreamq.client.backpressure import Backpressure
 from aiostreamq.errors import NotConfirmed, QueueFull
-from aiostreamq.model.delivery import Postponement, Submission
+from aiostreamq.model.delivery import DelayedSubmission, Submission
 from aiostreamq.store.broker import ENQUEUE_LIMIT
-from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.replies import IdWas, Refusals
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine, Sequence
 
-    from aiostreamq.model.queue_policy import Terms
+    from aiostreamq.model.queue_policy import QueuePolicy
     from aiostreamq.store.broker import Broker
 
-Item = TypeVar("Item", Submission, Postponement)
+Item = TypeVar("Item", Submission, DelayedSubmission)
 Waiting = tuple[Item, "asyncio.Future[IdWas]"]
 
 
-class Entrance:
+class EnqueueBatcher:
     """The way in of jobs, over one connection."""
 
-    def __init__(self, broker: "Broker", inbox: str, terms: "Terms") -> None:
+    def __init__(self, broker: "Broker", inbox: str, terms: "QueuePolicy") -> None:
         """Open one.
 
         Args:
@@ -33,15 +33,15 @@ class Entrance:
             terms: How many may be in a lane, how long to try, and so on.
         """
         self.broker = broker
-        self._schedule = Schedule(broker)
+        self._schedule = DelayedJobs(broker)
         self._inbox = inbox
         self._terms = terms
         self._timeout = terms.enqueue_timeout
-        self.later = GroupCommit[Waiting[Postponement]](self._put_later, ENQUEUE_LIMIT)
-        self.turnstile: Turnstile | None = None
-        self.now: GroupCommit[Waiting[Submission]] | Turnstile
+        self.later = GroupCommit[Waiting[DelayedSubmission]](self._put_later, ENQUEUE_LIMIT)
+        self.turnstile: Backpressure | None = None
+        self.now: GroupCommit[Waiting[Submission]] | Backpressure
         if terms.waits_when_full:
-            self.now = self.turnstile = Turnstile(self._send_bounded, ENQUEUE_LIMIT)
+            self.now = self.turnstile = Backpressure(self._send_bounded, ENQUEUE_LIMIT)
         else:
             put = self._put_bounded if terms.max_length else self._put
             self.now = GroupCommit[Waiting[Submission]](put, ENQUEUE_LIMIT)
@@ -62,7 +62,7 @@ class Entrance:
             return await self._send_bounded(jobs)
         return await self._send(jobs)
 
-    async def send_later(self, jobs: "Sequence[Postponement]") -> Refusals:
+    async def send_later(self, jobs: "Sequence[DelayedSubmission]") -> Refusals:
         """Keep jobs for later."""
         link = self._link()
         taken = await self._schedule.delay(jobs, self._inbox, self._timeout)
@@ -97,7 +97,7 @@ class Entrance:
     async def _put(self, batch: "list[Waiting[Submission]]") -> None:
         await _tell_all(batch, self._send([item for item, _ in batch]))
 
-    async def _put_later(self, batch: "list[Waiting[Postponement]]") -> None:
+    async def _put_later(self, batch: "list[Waiting[DelayedSubmission]]") -> None:
         await _tell_all(batch, self.send_later([item for item, _ in batch]))
 
     async def _put_bounded(self, batch: "list[Waiting[Submission]]") -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError, QueueUnavailable
-from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.connection.reconnecting import ReconnectingLink
 from aiostreamq.store.events import EventStreams
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ UNBLOCK_AGAIN = 0.005
 ENTRIES = 16
 
 
-class Following:
+class FollowedJob:
     """One who follows a job."""
 
     __slots__ = ("_news", "entries", "error", "job_id", "place")
@@ -75,14 +75,16 @@ class Following:
             self._news = None
 
 
-class Follower:
+class EventFollower:
     """Reads what jobs say, for all who follow any in this process."""
 
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
         self._streams = EventStreams(broker)
-        self._line = Line(broker.connector, "events", reply_timeout=BLOCK_MS / 1000 + MARGIN)
-        self._followings: set[Following] = set()
+        self._line = ReconnectingLink(
+            broker.connector, "events", reply_timeout=BLOCK_MS / 1000 + MARGIN
+        )
+        self._followings: set[FollowedJob] = set()
         self._reading: asyncio.Task[None] | None = None
         self._unblocking: asyncio.Task[None] | None = None
         self._work = asyncio.Event()  # there may be something to read
@@ -105,7 +107,7 @@ class Follower:
         Raises:
             BrokerError: Redis refused, or the queue was closed.
         """
-        following = Following(job_id, place)
+        following = FollowedJob(job_id, place)
         ending.add_done_callback(following.wake)
         self._followings.add(following)
         self._rouse()

@@ -19,7 +19,7 @@ from aiostreamq.model.info import (
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.pauses import among, pauses_of
 from aiostreamq.model.stats import STATS_MINUTES, Ends, percentile, read_stats
-from aiostreamq.store.inspect.snapshot import Lookout
+from aiostreamq.store.inspect.snapshot import Snapshots
 
 if TYPE_CHECKING:
     from aiostreamq.store.broker import Broker
@@ -29,11 +29,11 @@ _MINUTE_MS = 60_000
 
 
 async def look(broker: "Broker", window: Duration) -> QueueInfo:
-    """How a queue stands; see `Producer.info`."""
+    """How a queue stands; see `QueueClient.info`."""
     span = seconds("window", window)
     if not 1 <= span <= (STATS_MINUTES - 1) * 60:
         raise UsageError(f"window={window!r}: use 1 second to {STATS_MINUTES - 1} minutes")
-    lookout = Lookout(broker)
+    lookout = Snapshots(broker)
     view = await lookout.view()
     # Whole minutes: those that the window has begun in, and what there is of this one.
     first = (view.now_ms - int(span * 1000)) // _MINUTE_MS
@@ -116,8 +116,8 @@ def _latency(buckets: Mapping[int, int]) -> Latency | None:
 
 
 async def look_at_workers(broker: "Broker") -> list[WorkerInfo]:
-    """Who works on a queue; see `Producer.workers`."""
-    lookout = Lookout(broker)
+    """Who works on a queue; see `QueueClient.workers`."""
+    lookout = Snapshots(broker)
     now_ms = await lookout.now_ms()
     told = await lookout.workers()
     paused = await lookout.paused()

@@ -16,8 +16,8 @@ from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
-    from aiostreamq.client.results import Ticket, Waiter
-    from aiostreamq.client.sessions.registry import Sessions
+    from aiostreamq.client.results import ResultWaiter, Ticket
+    from aiostreamq.client.sessions.registry import SessionRegistry
     from aiostreamq.model.events import Event, Lost, Position, Restarted
     from aiostreamq.model.info import JobInfo
     from aiostreamq.model.task import TaskSpec
@@ -31,7 +31,7 @@ class Home(Protocol):
     """What the handle of a job needs of the queue."""
 
     @property
-    def sessions(self) -> "Sessions":
+    def sessions(self) -> "SessionRegistry":
         """Who uses it."""
         ...
 
@@ -199,12 +199,14 @@ class Job(Generic[R_co]):
 
         Cancelling leaves open whether the job was cancelled; doing it again is safe.
         """
-        from aiostreamq.store.cancellation import Steering
+        from aiostreamq.store.cancellation import Cancellation
 
-        (found,) = await Steering(self._home.sessions.current_for_job().broker).cancel([self.id])
+        (found,) = await Cancellation(self._home.sessions.current_for_job().broker).cancel(
+            [self.id]
+        )
         return self._state_in(found)
 
-    def note_id(self, waiter: "Waiter", id_was: "IdWas") -> None:
+    def note_id(self, waiter: "ResultWaiter", id_was: "IdWas") -> None:
         """Note how the id of the caller's own was found when the job was enqueued."""
         if id_was:
             self.is_new = False if id_was.is_certain else None

@@ -16,8 +16,8 @@ from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import JobState, states_of
 from aiostreamq.model.pauses import has_pause
 from aiostreamq.model.stats import read_recent
-from aiostreamq.store.dead_letters import Graveyard, Span
-from aiostreamq.store.inspect.snapshot import Lookout
+from aiostreamq.store.dead_letters import DeadLetterStore, Span
+from aiostreamq.store.inspect.snapshot import Snapshots
 
 if TYPE_CHECKING:
     from aiostreamq.client.sessions.session import Session
@@ -44,11 +44,11 @@ async def list_jobs(
     since: "Duration | datetime | None",
     spec_of: "SpecOf",
 ) -> Jobs:
-    """Which jobs there are; see `Producer.jobs`."""
+    """Which jobs there are; see `QueueClient.jobs`."""
     states = _states(state)
     name = None if task is None else name_of(task)
     broker = session_of().broker
-    lookout = Lookout(broker)
+    lookout = Snapshots(broker)
     start_ms = await _start_ms(lookout, since)
     paused: Mapping[str, int] = await lookout.paused() if states & _WAITING else {}
     for jobs in _ways(broker, lookout, states, start_ms):
@@ -76,7 +76,7 @@ def _states(state: "JobState | str | Collection[JobState | str] | None") -> set[
     return set(states_of(state))
 
 
-async def _start_ms(lookout: Lookout, since: "Duration | datetime | None") -> int:
+async def _start_ms(lookout: Snapshots, since: "Duration | datetime | None") -> int:
     if since is None:
         return 0
     if isinstance(since, datetime):
@@ -89,7 +89,7 @@ async def _start_ms(lookout: Lookout, since: "Duration | datetime | None") -> in
 
 
 def _ways(
-    broker: "Broker", lookout: Lookout, states: set[JobState], start_ms: int
+    broker: "Broker", lookout: Snapshots, states: set[JobState], start_ms: int
 ) -> Iterable[Jobs]:
     """Where the jobs of some states are found."""
     lanes = broker.stream_names
@@ -110,7 +110,7 @@ def _ways(
         yield _dead(broker, start_ms)
 
 
-async def _running(lookout: Lookout, lane: str, stream: str) -> Jobs:
+async def _running(lookout: Snapshots, lane: str, stream: str) -> Jobs:
     now_ms = await lookout.now_ms()
     async with aclosing(lookout.pending(stream)) as deliveries:
         async for pending, entry in deliveries:
@@ -118,26 +118,28 @@ async def _running(lookout: Lookout, lane: str, stream: str) -> Jobs:
             yield _of_entry(entry, JobState.RUNNING, lane, since, pending.worker)
 
 
-async def _queued(lookout: Lookout, lane: str, stream: str) -> Jobs:
+async def _queued(lookout: Snapshots, lane: str, stream: str) -> Jobs:
     async with aclosing(lookout.waiting(stream)) as entries:
         async for entry in entries:
             yield _of_entry(entry, JobState.QUEUED, lane, time_of(entry.entry))
 
 
-async def _delayed(lookout: Lookout) -> Jobs:
+async def _delayed(lookout: Snapshots) -> Jobs:
     async with aclosing(lookout.delayed()) as delayed:
         async for job_id, due_ms, fields in delayed:
             yield _of_hash(job_id, due_ms, fields)
 
 
-async def _parked(broker: "Broker", lookout: Lookout) -> Jobs:
+async def _parked(broker: "Broker", lookout: Snapshots) -> Jobs:
     for task in await lookout.parked_tasks():
         async with aclosing(lookout.entries(broker.keys.parked_for(task), "0")) as entries:
             async for entry in entries:
                 yield _of_entry(entry, JobState.PARKED, "", time_of(entry.entry))
 
 
-async def _ended(broker: "Broker", lookout: Lookout, states: set[JobState], start_ms: int) -> Jobs:
+async def _ended(
+    broker: "Broker", lookout: Snapshots, states: set[JobState], start_ms: int
+) -> Jobs:
     recent = lookout.entries(broker.keys.recent, str(start_ms), newest_first=True)
     async with aclosing(recent) as entries:
         async for entry in entries:
@@ -149,7 +151,7 @@ async def _ended(broker: "Broker", lookout: Lookout, states: set[JobState], star
 
 async def _dead(broker: "Broker", start_ms: int) -> Jobs:
     span = Span(oldest=f"{start_ms}-0")
-    async with aclosing(Graveyard(broker).newest_first(span)) as pages:
+    async with aclosing(DeadLetterStore(broker).newest_first(span)) as pages:
         async for page in pages:
             for letter in page:
                 if letter.state is JobState.DEAD:
@@ -175,7 +177,7 @@ async def look_at_job(broker: "Broker", job_id: str, spec_of: "SpecOf") -> JobIn
         raise JobNotFound(job_id=job_id)
     if found.startswith(b"{"):
         return await look_at_ended(broker, job_id, found)
-    lookout = Lookout(broker)
+    lookout = Snapshots(broker)
     job = await _where_it_is(broker, lookout, job_id, JobState(found.decode()))
     job = replace(job, enqueued_at=enqueued_at(job_id))
     if job.state not in _WAITING:
@@ -183,7 +185,9 @@ async def look_at_job(broker: "Broker", job_id: str, spec_of: "SpecOf") -> JobIn
     return _with_pause(job, await lookout.paused(), spec_of)
 
 
-async def _where_it_is(broker: "Broker", lookout: Lookout, job_id: str, state: JobState) -> JobInfo:
+async def _where_it_is(
+    broker: "Broker", lookout: Snapshots, job_id: str, state: JobState
+) -> JobInfo:
     fields = await lookout.job(job_id)
     if state is JobState.DELAYED:
         due_ms = await lookout.due_ms(job_id)

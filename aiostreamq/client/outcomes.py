@@ -14,8 +14,8 @@ from aiostreamq.errors import JobError
 from aiostreamq.model.info import JobInfo, moment, time_of
 from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
 from aiostreamq.model.stats import read_recent
-from aiostreamq.store.dead_letters import Graveyard, Span
-from aiostreamq.store.inspect.snapshot import Lookout
+from aiostreamq.store.dead_letters import DeadLetterStore, Span
+from aiostreamq.store.inspect.snapshot import Snapshots
 
 if TYPE_CHECKING:
     from aiostreamq.model.dead_letters import DeadLetter
@@ -50,10 +50,10 @@ async def look_at_ended(broker: "Broker", job_id: str, told: bytes) -> JobInfo:
         outcome: Outcome = decode_outcome(told)
     except Unreadable as error:
         raise JobError(UNREADABLE, job_id=job_id) from error
-    end = await _end_of(Lookout(broker), job_id)
+    end = await _end_of(Snapshots(broker), job_id)
     letter = None
     if outcome.state not in _WELL:
-        letter = await _letter_of(Graveyard(broker), job_id, end and end.at)
+        letter = await _letter_of(DeadLetterStore(broker), job_id, end and end.at)
     return _joined(job_id, outcome, end, letter)
 
 
@@ -97,7 +97,7 @@ def enqueued_at(job_id: str) -> datetime | None:
     return moment(at_ms) if at_ms is not None and at_ms in _TIMES_MS else None
 
 
-async def _end_of(lookout: Lookout, job_id: str) -> _End | None:
+async def _end_of(lookout: Snapshots, job_id: str) -> _End | None:
     """When a job ended, and how long it ran, if it is among those that ended lately."""
     async with aclosing(lookout.recent()) as entries:
         async for entry in entries:
@@ -111,7 +111,7 @@ async def _end_of(lookout: Lookout, job_id: str) -> _End | None:
 
 
 async def _letter_of(
-    graveyard: Graveyard, job_id: str, ended_at: datetime | None
+    graveyard: DeadLetterStore, job_id: str, ended_at: datetime | None
 ) -> "DeadLetter | None":
     span, looked_at = Span(), 0
     if ended_at is not None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.sessions.registry import Sessions
+from aiostreamq.client.sessions.registry import SessionRegistry
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of, no_task
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options, checked_job_id, checked_lane
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.dead_letters import DeadLetters
     from aiostreamq.client.schedules.schedules import Schedules
-    from aiostreamq.client.sessions.lifetime import Tenure
+    from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.client.sessions.session import Session
     from aiostreamq.client.task import Call, StreamCall, Task
     from aiostreamq.model.duration import Duration
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.outcome import JobState
     from aiostreamq.model.pauses import Pause
-    from aiostreamq.model.queue_policy import Terms
-    from aiostreamq.store.cancellation import Steering
+    from aiostreamq.model.queue_policy import QueuePolicy
+    from aiostreamq.store.cancellation import Cancellation
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server
 
@@ -41,7 +41,7 @@ R = TypeVar("R")
 WINDOW = 300.0
 
 
-class Producer:
+class QueueClient:
     """Enqueues jobs and finds them again. `Queue` adds the tasks of its own."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Producer:
         connect: "Callable[[], Connector]",
         name: str,
         lanes: "Lanes",
-        terms: "Terms",
+        terms: "QueuePolicy",
     ) -> None:
         self.name = name
         self.weights = lanes.weights  #: of the lanes, by their names
@@ -59,7 +59,7 @@ class Producer:
         self.max_payload = terms.max_payload
         self._terms = terms
         self._keys = Keys(name)
-        self.sessions = Sessions(name, connect, self._new_tenure)  #: who uses the queue
+        self.sessions = SessionRegistry(name, connect, self._new_tenure)  #: who uses the queue
         self._schedules: Schedules | None = None
 
     async def open(self) -> "Server":
@@ -104,12 +104,12 @@ class Producer:
         """
         return self.sessions.current()
 
-    def _new_tenure(self, connector: "Connector") -> "Tenure":
+    def _new_tenure(self, connector: "Connector") -> "SessionLifetime":
         # Imported with the first use, as its loop and its connections are made.
-        from aiostreamq.client.sessions.lifetime import Tenure
+        from aiostreamq.client.sessions.lifetime import SessionLifetime
         from aiostreamq.client.sessions.session import Session
 
-        return Tenure(Session(connector, self._keys, self.lanes, self, self._terms))
+        return SessionLifetime(Session(connector, self._keys, self.lanes, self, self._terms))
 
     def named(self, name: str) -> Enqueuer[..., object]:
         """Return what enqueues the task of a name, whether or not it is registered here.
@@ -238,9 +238,9 @@ class Producer:
 
         Cancelling leaves open how many were cancelled; doing it again is safe.
         """
-        from aiostreamq.client.cancellation import Wanted, cancel_many
+        from aiostreamq.client.cancellation import OpenJobFilter, cancel_many
 
-        wanted = Wanted.of(task, older_than, state, everything=everything)
+        wanted = OpenJobFilter.of(task, older_than, state, everything=everything)
         return await cancel_many(self.session().broker, self.tasks, wanted)
 
     async def pause(
@@ -297,10 +297,10 @@ class Producer:
         _, told = await self._steering().paused()
         return pauses_of(told)
 
-    def _steering(self) -> "Steering":
-        from aiostreamq.store.cancellation import Steering
+    def _steering(self) -> "Cancellation":
+        from aiostreamq.store.cancellation import Cancellation
 
-        return Steering(self.session().broker)
+        return Cancellation(self.session().broker)
 
     def _paused_words(
         self, task: "Enqueuer[..., object] | str | None", lane: str | None

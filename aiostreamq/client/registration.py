@@ -16,17 +16,17 @@ from aiostreamq.model.functions.callables import (
 )
 from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.options import Options, OptionWords
+from aiostreamq.model.options import Options, TaskOptions
 from aiostreamq.model.task import TaskSpec
 from aiostreamq.model.unknown_options import unknown_option
 
 if TYPE_CHECKING:
-    from aiostreamq.client.queue_client import Producer
+    from aiostreamq.client.queue_client import QueueClient
 
 logger = get_logger("aiostreamq")
 
 #: All that `@queue.task(...)` takes.
-TASK_OPTIONS = ("name", "executor", *OptionWords.__annotations__)
+TASK_OPTIONS = ("name", "executor", *TaskOptions.__annotations__)
 
 
 def function_of(given: object) -> Function:
@@ -41,11 +41,11 @@ def function_of(given: object) -> Function:
 
 
 def register(
-    queue: "Producer",
+    queue: "QueueClient",
     given: object,
     name: str | None,
     executor: Place | None,
-    words: OptionWords,
+    words: TaskOptions,
 ) -> Task[..., object]:
     """Make a task of *queue* of what `@queue.task` was given.
 
@@ -54,7 +54,7 @@ def register(
     """
     function = function_of(given)
     called = checked_name("task", name or name_for(function))
-    if unknown := words.keys() - OptionWords.__annotations__.keys():
+    if unknown := words.keys() - TaskOptions.__annotations__.keys():
         raise unknown_option("@queue.task", min(unknown), TASK_OPTIONS)
     options = Options().with_words(words)
     if options.lane not in queue.lanes:
@@ -75,7 +75,7 @@ def register(
     return task
 
 
-def _check_again(queue: "Producer", task: Task[..., object], earlier: Task[..., object]) -> None:
+def _check_again(queue: "QueueClient", task: Task[..., object], earlier: Task[..., object]) -> None:
     """Raise UsageError unless *task* is *earlier* after a change of its source."""
     origin, before = Origin.of(task.__wrapped__), earlier.origin
     if not origin.is_again(before):

@@ -28,14 +28,14 @@ from aiostreamq.errors import (
     WaitTimeout,
 )
 from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
-from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Broker, Standing
-from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Broker, Subscription
+from aiostreamq.store.connection.reconnecting import ReconnectingLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiostreamq.client.current_job import Key, Lender
-    from aiostreamq.client.events import Follower
+    from aiostreamq.client.events import EventFollower
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connection.link import Link
 
@@ -54,7 +54,7 @@ class Ticket:
         *("__weakref__", "futures", "is_announced", "is_certain", "job_id", "outcome", "waiter"),
     )
 
-    def __init__(self, job_id: str, waiter: "Waiter", *, is_announced: bool = False) -> None:
+    def __init__(self, job_id: str, waiter: "ResultWaiter", *, is_announced: bool = False) -> None:
         self.job_id = job_id
         self.waiter = waiter  #: who will be told of the end
         self.is_announced = is_announced  #: whether our inbox will be told of its end
@@ -77,7 +77,7 @@ class Ticket:
                 future.set_exception(error)
 
 
-class Waiter:
+class ResultWaiter:
     """The inbox of one process, and all who wait on it."""
 
     def __init__(self, broker: Broker, spec_of: "Callable[[str], TaskSpec | None]") -> None:
@@ -87,7 +87,7 @@ class Waiter:
         self.awaited_tasks: set[str] = set()
         self._broker = broker
         self._inbox_key = broker.keys.inbox(self.inbox)
-        self._line = Line(broker.connector, "inbox", reply_timeout=BLOCK + 5)
+        self._line = ReconnectingLink(broker.connector, "inbox", reply_timeout=BLOCK + 5)
         self._tickets: WeakValueDictionary[str, Ticket] = WeakValueDictionary()
         # Not by their ids: an id that is used again has a ticket for each of its jobs.
         self._awaited: set[Ticket] = set()
@@ -97,15 +97,15 @@ class Waiter:
         self._unknown: dict[str, list[Ticket]] = {}  # by the echo that decides about them
         self._swept = 0.0  # loop time
         self._is_closed = False
-        self._follower: Follower | None = None
+        self._follower: EventFollower | None = None
 
     @property
-    def follower(self) -> "Follower":
+    def follower(self) -> "EventFollower":
         """Who reads what jobs say; made when first asked for."""
         if self._follower is None:
-            from aiostreamq.client.events import Follower
+            from aiostreamq.client.events import EventFollower
 
-            self._follower = Follower(self.broker)
+            self._follower = EventFollower(self.broker)
         return self._follower
 
     @property
@@ -306,12 +306,12 @@ class Waiter:
             match standing:
                 case bytes():
                     ticket.resolve(standing, is_certain=True)
-                case Standing.WILL_TELL:
+                case Subscription.WILL_TELL:
                     pass
-                case Standing.NO_RESULT:
+                case Subscription.NO_RESULT:
                     ticket.is_announced = False
                     ticket.fail(NoResult())
-                case Standing.UNKNOWN:
+                case Subscription.UNKNOWN:
                     ticket.is_announced = False
                     unknown.append(ticket)
         if unknown:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import due_word, expiry_word
 from aiostreamq.model.functions.callables import Origin
-from aiostreamq.model.options import Options, OptionWords, checked_job_id
+from aiostreamq.model.options import Options, TaskOptions, checked_job_id
 from aiostreamq.model.retry import retries_to_wire
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Using:
         due: str | None,
         expires: str | None,
         deadline: str | None,
-        words: OptionWords,
+        words: TaskOptions,
     ) -> "Using":
         """Return this with *words* said over it."""
         options = self.options.with_words(words, _OF_JOBS)
@@ -150,7 +150,7 @@ class Enqueuer(Generic[P, R_co]):
         at: "datetime | None" = None,
         expires: "Duration | datetime | None" = None,
         deadline: "Duration | datetime | None" = None,
-        **words: "Unpack[OptionWords]",
+        **words: "Unpack[TaskOptions]",
     ) -> "Enqueuer[P, R_co]":
         """Return the same with options for the next jobs.
 
@@ -204,7 +204,7 @@ class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
             at: "datetime | None" = None,
             expires: "Duration | datetime | None" = None,
             deadline: "Duration | datetime | None" = None,
-            **words: "Unpack[OptionWords]",
+            **words: "Unpack[TaskOptions]",
         ) -> "StreamEnqueuer[P, C_co]":
             """Return the same with options for the next jobs."""
             ...

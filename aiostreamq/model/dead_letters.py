@@ -90,7 +90,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterFilter:
+class DeadLetterFilter:
     """Which letters are meant, by what is in them."""
 
     task: str | None = None

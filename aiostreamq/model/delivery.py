@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Mark(StrEnum):
+class WaiterMode(StrEnum):
     """What the enqueue script should note about who waits for a job."""
 
     NOBODY = "0"  #: nobody waits yet
@@ -13,7 +13,7 @@ class Mark(StrEnum):
 
 
 #: A job on its way into a stream, in the order of the enqueue script's arguments: its id,
-#: the place of its stream among the queue's (from 1), a Mark, and the envelope. A plain
+#: the place of its stream among the queue's (from 1), a WaiterMode, and the envelope. A plain
 #: tuple, because bulk makes hundreds of thousands a second.
 Submission = tuple[str, int, str, bytes]
 
@@ -30,12 +30,12 @@ class Delivery(NamedTuple):
     deaths: int = 0  #: workers that have died with it since the job last had an outcome
 
 
-#: A job for later, in the order of the delay script's arguments: its id, its lane, a Mark,
+#: A job for later, in the order of the delay script's arguments: its id, its lane, a WaiterMode,
 #: when it is due ("+" and milliseconds from now, or milliseconds since 1970), the envelope.
-Postponement = tuple[str, str, str, str, bytes]
+DelayedSubmission = tuple[str, str, str, str, bytes]
 
 
-class Retrial(NamedTuple):
+class RetryRequest(NamedTuple):
     """The end of a delivery whose job is to run again."""
 
     delivery: Delivery

@@ -62,7 +62,7 @@ def _names(lanes: object) -> list[str]:
     return [checked_lane(name) for name in cast("Iterable[str]", lanes)]
 
 
-class Turns:
+class StrideScheduler:
     """How far each lane has come, in jobs over weight: the one that is behind is next.
 
     A lane that has run dry does not save up turns meanwhile; it starts again

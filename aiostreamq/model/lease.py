@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What reap.lua puts in front while it is not through with a worker.
+# What recover_worker.lua puts in front while it is not through with a worker.
 DEAD = "dead"
 
 
@@ -20,7 +20,7 @@ class _Sighting:
 
 
 @dataclass(slots=True)
-class Sightings:
+class LeaseWatch:
     """What one watcher has seen of all others."""
 
     interval: float  #: seconds between two looks, about; a longer gap counts as this long

@@ -21,7 +21,7 @@ DEFAULT_RESULT_TTL = 3600.0
 Durability = Literal["memory", "replicated", "fsync"]
 
 
-class OptionWords(TypedDict, total=False):
+class TaskOptions(TypedDict, total=False):
     """The options as `@queue.task(...)` and `.using(...)` take them."""
 
     timeout: Duration | None
@@ -41,7 +41,7 @@ class Options:
     retry: Retries = ()  #: when a failed run is followed by another
     durability: Durability | None = None  #: what enqueueing waits for; None is what the queue says
 
-    def with_words(self, words: OptionWords, beside: Sequence[str] = ()) -> "Options":
+    def with_words(self, words: TaskOptions, beside: Sequence[str] = ()) -> "Options":
         """Return these options with *words* said over them.
 
         *beside* are the other options that `.using(...)` takes, to be named in an error.
@@ -50,8 +50,8 @@ class Options:
             UsageError: A word is no option, or has a value that cannot be meant.
         """
         # Callers without a type checker may say anything: a `dealy` must not run at once.
-        if unknown := words.keys() - OptionWords.__annotations__.keys():
-            known = [*beside, *OptionWords.__annotations__]
+        if unknown := words.keys() - TaskOptions.__annotations__.keys():
+            known = [*beside, *TaskOptions.__annotations__]
             raise unknown_option("task.using", min(unknown), known)
         changed = self
         if "timeout" in words:

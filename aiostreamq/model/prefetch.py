@@ -16,7 +16,7 @@ WEIGHT = 0.5
 
 
 @dataclass(slots=True)
-class Pace:
+class Throughput:
     """How many jobs a second this worker has lately finished."""
 
     rate: float = 0.0

@@ -7,7 +7,7 @@ from aiostreamq.model.options import Durability
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class QueuePolicy:
     """What a queue says about all jobs that are enqueued through it."""
 
     max_payload: int  #: bytes that the JSON of a call, or of a result, may have

@@ -5,7 +5,7 @@ from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure
 
 
-class RaisedInChild(Picklable):
+class RemoteException(Picklable):
     """Stands for an exception that stayed in the process that raised it.
 
     The exception itself is not sent: it may hold what cannot travel, and the

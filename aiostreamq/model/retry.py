@@ -16,7 +16,7 @@ from aiostreamq.model.exception_names import (
     lineage,
     name_of,
 )
-from aiostreamq.model.remote_exception import RaisedInChild
+from aiostreamq.model.remote_exception import RemoteException
 from aiostreamq.model.unknown_options import unknown_option
 
 # Doubling a 1 s base passes 18 hours at attempt 17. Beyond that the exponent
@@ -190,8 +190,8 @@ def retries_to_wire(rules: Retries) -> object:
 
 def _kinds_of(error: BaseException) -> Kinds:
     # Not isinstance: an exception may claim to be of another class, or raise when it is asked.
-    if issubclass(type(error), RaisedInChild):
-        return cast("RaisedInChild", error).kinds
+    if issubclass(type(error), RemoteException):
+        return cast("RemoteException", error).kinds
     return kinds_of(error)
 
 

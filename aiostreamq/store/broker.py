@@ -5,19 +5,19 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.delivery import Retrial
+from aiostreamq.model.delivery import RetryRequest
 from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED, Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import signer_of
 from aiostreamq.model.pauses import holding
 from aiostreamq.model.stats import tally_of
 from aiostreamq.store.connection.clock import ServerClock
-from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.connection.reconnecting import ReconnectingLink
 from aiostreamq.store.deliveries import Read, call_both, pairs_of, parse_read
 from aiostreamq.store.replies import refusals_of, settled_of
 from aiostreamq.store.requeue_deleted import restore
 from aiostreamq.store.scripts import SCRIPTS, Script
-from aiostreamq.store.subscription import Standing, standing_of
+from aiostreamq.store.subscription import Subscription, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ class Broker:
         keys: Keys,
         lanes: "Sequence[str]",
         *,
-        line: Line | None = None,
+        line: ReconnectingLink | None = None,
     ) -> None:
         self.connector = connector
         self.keys = keys
@@ -87,7 +87,7 @@ class Broker:
         self._streams_and_dead = [*self.streams, keys.dead]
         self._lane_places = {name: place for place, name in enumerate(self.stream_names, start=1)}
         self._stream_places = {key.encode(): at for at, key in enumerate(self.streams, start=1)}
-        self._line = line or Line(connector, "commands")
+        self._line = line or ReconnectingLink(connector, "commands")
         self.clock = ServerClock(self._line)
         self._opening = asyncio.Lock()
         self._server: Server | None = None
@@ -116,7 +116,7 @@ class Broker:
 
     async def set_up(self, link: "Link") -> int:
         """Make the streams and groups that are missing, over *link*."""
-        return cast("int", await self._scripts["setup"].run(link, self.streams, [GROUP]))
+        return cast("int", await self._scripts["create_groups"].run(link, self.streams, [GROUP]))
 
     def close(self, *, is_loop_gone: bool = False) -> None:
         """Close the connection; if its event loop is gone, without touching that."""
@@ -169,7 +169,7 @@ class Broker:
             arguments += job
         return cast("list[int]", await self.run("enqueue", self._lane_streams, arguments, deadline))
 
-    async def subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | Standing]":
+    async def subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | Subscription]":
         """Ask that *inbox* is told of the ends of jobs; returns the outcomes that exist already."""
         keys = [self.keys.inbox(inbox)]
         answers = await self.run("subscribe", keys, [self.keys.prefix, inbox, *job_ids])
@@ -177,7 +177,7 @@ class Broker:
 
     async def echo(self, inbox: str, word: str) -> None:
         """Have *inbox* be told a *word*, behind all that it has been told."""
-        await self.run("echo", [self.keys.inbox(inbox)], [word, INBOX_MS])
+        await self.run("ping_inbox", [self.keys.inbox(inbox)], [word, INBOX_MS])
 
     async def settle(self, batch: "Sequence[Settlement]", worker: str) -> "Settled":
         """End what *worker* had. Tries until Redis answers."""
@@ -202,7 +202,7 @@ class Broker:
         if not tally.kinds:
             return
         keys = [self.keys.recent, self.keys.counted(worker)]
-        await self.run("count", keys, [self.keys.prefix, number, *tally])
+        await self.run("record_stats", keys, [self.keys.prefix, number, *tally])
 
     async def hand_back(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> int:
         """Give deliveries up unfinished, to *lane*; returns how many were still ours."""
@@ -212,10 +212,10 @@ class Broker:
             arguments: list[Argument] = [GROUP, self.keys.prefix, self.place_of(lane)]
             for delivery in some:
                 arguments += (delivery.stream, delivery.entry)
-            done = cast("int", await self.run("hand_back", self.streams, arguments))
+            done = cast("int", await self.run("requeue", self.streams, arguments))
             if done < len(some):
                 # Ended, or with others, or their entries are gone: those need their payloads.
-                not_gone = await restore(self, [Retrial(delivery, 0) for delivery in some])
+                not_gone = await restore(self, [RetryRequest(delivery, 0) for delivery in some])
                 done += len(some) - len(not_gone)
             handed += done
         return handed
@@ -239,13 +239,13 @@ class Broker:
             arguments += [KEEP_DEAD_MS, INBOX_MS]
             for place, entry in entries[start : start + SETTLE_LIMIT]:
                 arguments += (place + 1, entry)
-            buried += cast("int", await self.run("bury", keys, arguments))
+            buried += cast("int", await self.run("dead_letter_unreadable", keys, arguments))
         return buried
 
     async def status(self, job_id: str) -> bytes | None:
         """Where a job stands: its outcome, one word, or None for an unknown one."""
         keys = [self.keys.job(job_id), self.keys.result(job_id)]
-        return cast("bytes | None", await self.run("status", keys, [GROUP, self.keys.prefix]))
+        return cast("bytes | None", await self.run("job_state", keys, [GROUP, self.keys.prefix]))
 
     async def owner_of(self, job_id: str) -> str | None:
         """The worker that has a job now, or None. Asks for a moment only."""
@@ -266,7 +266,7 @@ class Broker:
     async def leave(self, consumer: str) -> None:
         """Forget a worker that has nothing left."""
         keys = [self.keys.workers, *self.streams]
-        await self.run("leave", keys, [GROUP, consumer, self.keys.worker(consumer)], 2)
+        await self.run("deregister_worker", keys, [GROUP, consumer, self.keys.worker(consumer)], 2)
 
     async def unblock(self, client_id: int) -> None:
         """End the blocking read of another of our connections."""
@@ -356,7 +356,7 @@ class Broker:
         )
         return read.deliveries
 
-    def over_another_line(self, line: Line) -> "Broker":
+    def over_another_line(self, line: ReconnectingLink) -> "Broker":
         """The same queue over a connection of its own, maybe for another event loop."""
         return Broker(self.connector, self.keys, self.lanes, line=line)
 

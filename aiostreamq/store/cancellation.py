@@ -28,7 +28,7 @@ KEEP_CANCELLED_MS = 3600 * 1000
 PAGE = 200
 
 
-class Found(NamedTuple):
+class FoundJob(NamedTuple):
     """A job that has not ended, as it is found where it waits or runs."""
 
     job_id: str
@@ -36,7 +36,7 @@ class Found(NamedTuple):
     since_ms: int  #: when it was put there; 0 where nothing tells
 
 
-class Steering:
+class Cancellation:
     """What can be said about jobs that are on their way."""
 
     def __init__(self, broker: "Broker") -> None:
@@ -72,7 +72,7 @@ class Steering:
 
     async def open_jobs(
         self, states: "Collection[str]", parked_for: "Iterable[str]"
-    ) -> "AsyncGenerator[list[Found], None]":
+    ) -> "AsyncGenerator[list[FoundJob], None]":
         """Give the jobs in some *states* in pages, those parked for some tasks only.
 
         What is in a stream is given where one of its states is asked for: which of them it
@@ -94,7 +94,7 @@ class Steering:
             async for page in self._in_stream(stream, first, end):
                 yield page
 
-    async def _delayed(self) -> "AsyncGenerator[list[Found], None]":
+    async def _delayed(self) -> "AsyncGenerator[list[FoundJob], None]":
         # By score, and not by place: what is cancelled is gone from it.
         after, passed = "-inf", 0
         while True:
@@ -110,7 +110,7 @@ class Steering:
                 *(self._broker.call("HGET", self._keys.job(job_id), "p") for job_id in ids)
             )
             found = zip(ids, cast("list[bytes | None]", envelopes), strict=True)
-            yield [Found(job_id, one, 0) for job_id, one in found if one is not None]
+            yield [FoundJob(job_id, one, 0) for job_id, one in found if one is not None]
             if scores[-1] == after:
                 passed += await self._left(ids)
             else:
@@ -126,7 +126,7 @@ class Steering:
 
     async def _in_stream(
         self, stream: str, first: str, end: str
-    ) -> "AsyncGenerator[list[Found], None]":
+    ) -> "AsyncGenerator[list[FoundJob], None]":
         while True:
             told = await self._broker.call("XRANGE", stream, first, end, "COUNT", PAGE)
             entries = cast("list[tuple[bytes, list[bytes]]]", told)
@@ -151,7 +151,7 @@ class Steering:
 
     async def paused(self) -> tuple[int, dict[str, int]]:
         """The time, and what is paused until when, both in ms; 0 is until it is resumed."""
-        found = await self._broker.run("paused", self._of_pauses, [])
+        found = await self._broker.run("list_pauses", self._of_pauses, [])
         now_ms, *told = cast("tuple[int, *tuple[bytes, ...]]", found)
         self._broker.clock.set(now_ms)
         return now_ms, holding(pairs_of(told), now_ms)
@@ -171,7 +171,7 @@ def is_job(fields: "Sequence[bytes]") -> bool:
     return len(fields) >= 6 and (fields[0], fields[4]) == (b"id", b"job")
 
 
-def _found(entry: bytes, fields: "Sequence[bytes]") -> Found:
+def _found(entry: bytes, fields: "Sequence[bytes]") -> FoundJob:
     # As enqueue.lua writes it: id, its value, n, its value, job, its value.
     since = int(entry.decode().partition("-")[0])
-    return Found(fields[1].decode(errors="replace"), fields[5], since)
+    return FoundJob(fields[1].decode(errors="replace"), fields[5], since)

@@ -27,7 +27,7 @@ class Span(NamedTuple):
     newest: str = "+"
 
 
-class Revival(NamedTuple):
+class Replay(NamedTuple):
     """A letter whose job is to run again, in the order of the replay script's arguments."""
 
     letter: str
@@ -46,7 +46,7 @@ class Replayed(IntEnum):
     REFUSED = -1  #: its id belongs to another job by now
 
 
-class Graveyard:
+class DeadLetterStore:
     """What can be done to the dead letters of one queue."""
 
     def __init__(self, broker: "Broker") -> None:
@@ -101,18 +101,18 @@ class Graveyard:
             if len(page) < LETTERS_LIMIT:
                 return
 
-    async def replay(self, revivals: "Sequence[Revival]") -> list[Replayed]:
+    async def replay(self, revivals: "Sequence[Replay]") -> list[Replayed]:
         """Let the jobs of at most LETTERS_LIMIT letters run again."""
         arguments: list[Argument] = [self._broker.keys.prefix]
         for revival in revivals:
             arguments += revival._replace(stream=revival.stream + 1)
         keys = [self._dead, *self._broker.streams]
-        answers = await self._broker.run("replay", keys, arguments)
+        answers = await self._broker.run("replay_dead_letters", keys, arguments)
         return [Replayed(answer) for answer in cast("list[int]", answers)]
 
     async def purge(self, letter_ids: "Sequence[str]") -> int:
         """Throw at most LETTERS_LIMIT letters away; returns how many there were."""
-        return cast("int", await self._broker.run("purge", [self._dead], letter_ids))
+        return cast("int", await self._broker.run("delete_dead_letters", [self._dead], letter_ids))
 
     async def _ask(self, *command: "Argument") -> "Reply":
         # Opened first, as that gives up where there is no Redis at all.

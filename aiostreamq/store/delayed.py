@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.model.delivery import Retrial
+from aiostreamq.model.delivery import RetryRequest
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.broker import SETTLE_LIMIT
 from aiostreamq.store.requeue_deleted import restore
@@ -10,7 +10,7 @@ from aiostreamq.store.requeue_deleted import restore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.model.delivery import Delivery, Postponement
+    from aiostreamq.model.delivery import DelayedSubmission, Delivery
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Argument
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROMOTE_LIMIT = 200
 
 
-class Schedule:
+class DelayedJobs:
     """What a queue keeps for later."""
 
     def __init__(self, broker: "Broker") -> None:
@@ -26,7 +26,7 @@ class Schedule:
         self._keys = broker.keys
 
     async def delay(
-        self, jobs: "Sequence[Postponement]", inbox: str, deadline: float
+        self, jobs: "Sequence[DelayedSubmission]", inbox: str, deadline: float
     ) -> "set[int]":
         """Keep *jobs* for later; returns the places (from 0) of ids that were taken.
 
@@ -41,7 +41,7 @@ class Schedule:
         taken = await self._broker.run("delay", keys, arguments, deadline)
         return {place - 1 for place in cast("list[int]", taken)}
 
-    async def retry(self, batch: "Sequence[Retrial]") -> "list[Delivery]":
+    async def retry(self, batch: "Sequence[RetryRequest]") -> "list[Delivery]":
         """End deliveries whose jobs run again; returns those that were refused.
 
         Where an entry was deleted beneath its worker the job runs again from what that holds.
@@ -81,7 +81,7 @@ class Schedule:
                 arguments += (delivery.stream, delivery.entry, task)
             done = cast("int", await self._broker.run("park", self._broker.streams, arguments))
             if done < len(some):  # whoever gets those next parks them again
-                await restore(self._broker, [Retrial(delivery, 0) for delivery, _ in some])
+                await restore(self._broker, [RetryRequest(delivery, 0) for delivery, _ in some])
             parked += done
         return parked
 
@@ -91,12 +91,12 @@ class Schedule:
         while True:
             arguments: list[Argument] = [self._keys.prefix, PROMOTE_LIMIT, *tasks]
             keys = [self._broker.streams[0]]
-            moved = cast("int", await self._broker.run("release", keys, arguments))
+            moved = cast("int", await self._broker.run("unpark", keys, arguments))
             released += moved
             if moved < PROMOTE_LIMIT:
                 return released
 
 
-def _next_attempt(one: Retrial) -> Retrial:
+def _next_attempt(one: RetryRequest) -> RetryRequest:
     following = one.delivery._replace(attempt=one.delivery.attempt + 1)
-    return Retrial(following, one.delay_ms)
+    return RetryRequest(following, one.delay_ms)

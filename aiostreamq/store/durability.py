@@ -17,7 +17,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.store.broker import OPEN_TIMEOUT, Broker
 from aiostreamq.store.connection.link import CommandError
-from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.connection.reconnecting import ReconnectingLink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,14 +36,14 @@ LONGEST_WAIT_MS = 2000
 # One question is for any number of calls.
 MANY = 1_000_000
 
-# How long what confirm.lua writes stays.
+# How long what replication_marker.lua writes stays.
 KEEP_MS = 60_000
 
 # Of the arguments of enqueue.lua: before the jobs, and for each.
 HEAD_ARGUMENTS, JOB_ARGUMENTS = 3, 4
 
 # The scripts that are run here.
-WRITERS = ("enqueue", "delay", "confirm")
+WRITERS = ("enqueue", "delay", "replication_marker")
 
 _Question = tuple["asyncio.Future[bool]", float]  # the answer, and when it is of no use any more
 
@@ -65,7 +65,7 @@ class DurableBroker(Broker):
                 f"durability={durability!r} can not be had of memory://, which has neither "
                 f"replicas nor a disk: leave it out there"
             )
-        super().__init__(connector, keys, lanes, line=Line(connector, durability))
+        super().__init__(connector, keys, lanes, line=ReconnectingLink(connector, durability))
         self._durability: Durability = durability
         self._confirmer: _Confirmer | None = None  # of the link as it stands
 
@@ -117,7 +117,7 @@ class DurableBroker(Broker):
             if _is_all_full(places, arguments):
                 return ran
             has_run = True
-            # Where an id was taken, the first yes may be about nothing (confirm.lua).
+            # Where an id was taken, the first yes may be about nothing (replication_marker.lua).
             is_about_writes = all(place < 0 for place in places)
             while True:
                 if not await asked:
@@ -127,7 +127,9 @@ class DurableBroker(Broker):
                 else:
                     is_about_writes = True
                     asked = confirmer.ask(ends)
-                    mark = self._scripts["confirm"].call(link, [self.keys.confirm], [KEEP_MS])
+                    mark = self._scripts["replication_marker"].call(
+                        link, [self.keys.confirm], [KEEP_MS]
+                    )
                     await confirmer.sent(mark)
 
         try:

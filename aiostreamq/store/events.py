@@ -28,7 +28,7 @@ class EventStreams:
         for delivery, last, floor, keep_ms, task, events in batch:
             arguments += (delivery.job_id, delivery.stream, delivery.entry, delivery.number)
             arguments += (last, floor, keep_ms, task, events)
-        refused = await self._broker.run("emit", self._broker.streams, arguments)
+        refused = await self._broker.run("append_events", self._broker.streams, arguments)
         return [place - 1 for place in cast("list[int]", refused)]
 
     async def wait(

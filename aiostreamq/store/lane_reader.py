@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.keys import GROUP, OVERFLOW
-from aiostreamq.model.lanes import Turns
+from aiostreamq.model.lanes import StrideScheduler
 from aiostreamq.store.deliveries import Read
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TAKE_LIMIT = 500
 
 
-class Intake:
+class LaneReader:
     """Reads for one worker. One lane is read as it is; several by their weights."""
 
     def __init__(self, broker: "Broker", weights: "Mapping[str, int]", *, strict: bool) -> None:
@@ -40,7 +40,7 @@ class Intake:
         streams = self._broker.streams
         self._places = [self._broker.place_of(lane) for lane in chosen]
         self._streams = [streams[0], *(streams[place - 1] for place in self._places)]
-        self._turns = Turns([self._weights[lane] for lane in chosen])
+        self._turns = StrideScheduler([self._weights[lane] for lane in chosen])
 
     async def read(self, link: "Link", consumer: str, count: int, block_ms: int | None) -> Read:
         """Read what is new, about *count* at most.
@@ -72,7 +72,7 @@ class Intake:
         for weight, come in zip(turns.weights, turns.passes, strict=True):
             arguments += (weight, repr(come))
         keys = [*self._streams, self._broker.keys.cancelled, self._broker.keys.paused]
-        reply = await self._broker.run_on(link, "take", keys, arguments)
+        reply = await self._broker.run_on(link, "read_lanes", keys, arguments)
         streams, dry, is_steered = cast("tuple[Reply, list[int], int]", reply)
         read = self._broker.parse(streams)
         read.paused = {}

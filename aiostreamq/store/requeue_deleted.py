@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.model.delivery import Retrial
+    from aiostreamq.model.delivery import RetryRequest
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Argument
 
 
-async def restore(broker: "Broker", batch: "Sequence[Retrial]") -> "list[int]":
+async def restore(broker: "Broker", batch: "Sequence[RetryRequest]") -> "list[int]":
     """Let jobs run again from what the worker holds; returns the places of those not gone.
 
     The places count from 0.
@@ -24,5 +24,5 @@ async def restore(broker: "Broker", batch: "Sequence[Retrial]") -> "list[int]":
         arguments += delivery[:4]  # stream, entry, job id, number
         arguments += (delivery.attempt, delay_ms, delivery.envelope)
     keys = [broker.keys.delayed, broker.keys.control, *broker.streams]
-    refused = cast("list[int]", await broker.run("restore", keys, arguments))
+    refused = cast("list[int]", await broker.run("requeue_deleted", keys, arguments))
     return [place - 1 for place in refused]

@@ -86,7 +86,7 @@ _NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
 _FIELDS = ("rev", "at", "held", "paused", "code", "runs", "skipped", "last", "last_at", "seen")
 
 
-class Timetable:
+class ScheduleStore:
     """The schedules of one queue."""
 
     def __init__(self, broker: "Broker") -> None:
@@ -103,7 +103,7 @@ class Timetable:
         """Keep a schedule; returns 1, 0 where it is there (or not there), -1 where code has it."""
         keys = [self._schedules, self._due, self._control]
         arguments = [self._prefix, name, definition, _written(due), int(replace)]
-        return cast("int", await self._broker.run("schedule", keys, arguments, deadline))
+        return cast("int", await self._broker.run("put_schedule", keys, arguments, deadline))
 
     async def declare(
         self, declared: "Sequence[tuple[str, bytes, int | None]]", *, look: bool = False
@@ -119,7 +119,9 @@ class Timetable:
             arguments: list[Argument] = [self._prefix, int(look)]
             for name, definition, due in declared[start : start + DECLARE_LIMIT]:
                 arguments += (name, definition, _written(due))
-            answers += cast("list[int]", await self._broker.run("declare", keys, arguments))
+            answers += cast(
+                "list[int]", await self._broker.run("declare_schedules", keys, arguments)
+            )
         return answers
 
     async def due(self, declared: "Sequence[str]", passed: int = 0) -> Page:
@@ -129,7 +131,7 @@ class Timetable:
         """
         keys = [self._schedules, self._due, self._due_code]
         arguments = [self._prefix, passed, TICK_LIMIT, HELD_LOOK_MS, *declared]
-        found = await self._broker.run("due", keys, arguments)
+        found = await self._broker.run("due_schedules", keys, arguments)
         wait_ms, now_ms, left, *told = cast("list[int]", found)
         self._broker.clock.set(now_ms)
         rows = [_due(told[start : start + 9]) for start in range(0, len(told), 9)]
@@ -141,7 +143,7 @@ class Timetable:
         )
 
     async def fire(self, ticks: "Sequence[Tick]") -> list[int | str]:
-        """Do what is to be done about ticks; returns for each what tick.lua says.
+        """Do what is to be done about ticks; returns for each what fire_schedules.lua says.
 
         That is the id of a job where this has to be cancelled first.
         """
@@ -155,7 +157,9 @@ class Timetable:
                     _written(tick.following), _written(tick.planned), tick.job_id, tick.lane,
                     tick.mark, tick.start, f"{tick.overlap} {tick.max_runs}", tick.envelope,
                 )  # fmt: skip
-            told = cast("list[int | bytes]", await self._broker.run("tick", keys, arguments))
+            told = cast(
+                "list[int | bytes]", await self._broker.run("fire_schedules", keys, arguments)
+            )
             answers += (one if isinstance(one, int) else one.decode() for one in told)
         return answers
 
@@ -169,14 +173,16 @@ class Timetable:
 
     async def _hold(self, arguments: "list[Argument]", deadline: float) -> int:
         keys = [self._due, self._due_code, self._control]
-        answer = await self._broker.run("hold", keys, [self._prefix, *arguments], deadline)
+        answer = await self._broker.run(
+            "pause_schedule", keys, [self._prefix, *arguments], deadline
+        )
         return cast("int", answer)
 
     async def remove(self, name: str, deadline: float | None, *, unseen_ms: int = 0) -> bool:
         """Forget a schedule, or only one that no code has declared for *unseen_ms*."""
         keys = [self._schedules, self._due, self._due_code]
         arguments = [self._prefix, name, unseen_ms]
-        return await self._broker.run("unschedule", keys, arguments, deadline) == 1
+        return await self._broker.run("delete_schedule", keys, arguments, deadline) == 1
 
     async def all(self, deadline: float | None = None) -> list[State | UnreadableSchedule]:
         """All schedules, by their names."""
@@ -220,12 +226,12 @@ class Timetable:
 
 
 def _due(told: "Sequence[object]") -> Due | UnreadableSchedule:
-    """What due.lua tells of one schedule."""
+    """What due_schedules.lua tells of one schedule."""
     name, rev, at, held, last, runs, skipped, lives, definition = cast(
         "tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, int, bytes]", told
     )
     try:
-        # tick.lua counts on.
+        # fire_schedules.lua counts on.
         _number("runs", runs)
         _number("skipped", skipped)
         if not definition:

@@ -14,78 +14,78 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.server import Server
 
 SCRIPTS = (
-    "setup",
+    "create_groups",
     "enqueue",
     "subscribe",
-    "echo",
+    "ping_inbox",
     "settle",
-    "count",
-    "hand_back",
-    "bury",
-    "status",
-    "leave",
-    "renew",
-    "census",
-    "reap",
-    "take",
-    "mark",
+    "record_stats",
+    "requeue",
+    "dead_letter_unreadable",
+    "job_state",
+    "deregister_worker",
+    "renew_lease",
+    "list_workers",
+    "recover_worker",
+    "read_lanes",
+    "note_suspect_run",
     "delay",
     "promote",
     "retry",
-    "restore",
+    "requeue_deleted",
     "park",
-    "release",
-    "confirm",
-    "replay",
-    "purge",
-    "emit",
+    "unpark",
+    "replication_marker",
+    "replay_dead_letters",
+    "delete_dead_letters",
+    "append_events",
     "cancel",
-    "schedule",
-    "declare",
-    "due",
-    "tick",
-    "hold",
-    "unschedule",
+    "put_schedule",
+    "declare_schedules",
+    "due_schedules",
+    "fire_schedules",
+    "pause_schedule",
+    "delete_schedule",
     "pause",
     "resume",
-    "paused",
-    "look",
+    "list_pauses",
+    "queue_snapshot",
 )
 
 # All but taking new jobs must pass when memory is full, or what frees it would stop: jobs
 # that are due or recovered have to run, and whoever lives must be able to show it.
 _PASS_WHEN_FULL = frozenset(
     {
-        "setup",
+        "create_groups",
         "settle",
-        "hand_back",
-        "bury",
-        "mark",
-        "renew",
-        "reap",
-        "take",
+        "requeue",
+        "dead_letter_unreadable",
+        "note_suspect_run",
+        "renew_lease",
+        "recover_worker",
+        "read_lanes",
         "promote",
-        "release",
+        "unpark",
         "subscribe",
-        "echo",
+        "ping_inbox",
         "cancel",
         "resume",
-        "paused",
+        "list_pauses",
     }
 )
 
 
 # What ends a delivery, or moves it, asks first whose it is, and must not bring a cancelled
 # job back to life; and what ends a job has it counted.
-_CANCELLING = ("parts/ends", "parts/job", "parts/cancelled", "parts/cancelling")
-_ENDING = ("cancel", "retry", "restore", "hand_back", "park", "bury")
+_CANCELLING = ("parts/stats", "parts/job", "parts/cancelled", "parts/cancelling")
+_ENDING = ("cancel", "retry", "requeue_deleted", "requeue", "park", "dead_letter_unreadable")
 _PARTS = {
-    "count": ("parts/ends",),
+    "record_stats": ("parts/stats",),
     "settle": ("parts/cancelled",),
     **dict.fromkeys(_ENDING, _CANCELLING),
-    "reap": (*_CANCELLING, "parts/moment"),
-    "schedule": ("parts/define",),
-    "declare": ("parts/define",),
+    "recover_worker": (*_CANCELLING, "parts/moment"),
+    "put_schedule": ("parts/schedule",),
+    "declare_schedules": ("parts/schedule",),
 }
 
 

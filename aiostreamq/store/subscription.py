@@ -3,7 +3,7 @@
 from enum import Enum, auto
 
 
-class Standing(Enum):
+class Subscription(Enum):
     """What subscribing to a job that has not ended can find."""
 
     WILL_TELL = auto()  #: the inbox will be told
@@ -11,14 +11,14 @@ class Standing(Enum):
     UNKNOWN = auto()  #: there is no such job
 
 
-def standing_of(answer: bytes | int | None) -> bytes | Standing:
-    """Read the answer about one job: the outcome of one that has ended already, or a Standing."""
+def standing_of(answer: bytes | int | None) -> bytes | Subscription:
+    """Read the answer about one job: the outcome of one that has ended, or a Subscription."""
     match answer:
         case bytes():
             return answer
         case 1:
-            return Standing.WILL_TELL
+            return Subscription.WILL_TELL
         case 2:
-            return Standing.NO_RESULT
+            return Subscription.NO_RESULT
         case _:
-            return Standing.UNKNOWN
+            return Subscription.UNKNOWN

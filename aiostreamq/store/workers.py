@@ -37,7 +37,7 @@ class Reaped(NamedTuple):
     finished: int  #: 1 when nothing is left, 0 when there is more, -1 when it lives
 
 
-class Roster:
+class WorkerRegistry:
     """The workers of one queue, as Redis knows them."""
 
     def __init__(self, broker: Broker) -> None:
@@ -51,7 +51,7 @@ class Roster:
 
     async def join(self, name: str, lease_ms: int, lanes: "Iterable[str]" = ()) -> None:
         """Enter a worker that serves *lanes*. Before its first read, or nobody would miss it."""
-        await self._broker.run("renew", [self._workers], [name, lease_ms, 1, " ".join(lanes)])
+        await self._broker.run("renew_lease", [self._workers], [name, lease_ms, 1, " ".join(lanes)])
 
     async def renew(self, name: str, lease_ms: int, about: bytes = b"") -> bool:
         """Show that a worker lives; False where it has been taken for dead.
@@ -63,7 +63,7 @@ class Roster:
         if about:
             keys.append(self._broker.keys.worker(name))
             arguments.append(about)
-        return await self._broker.run("renew", keys, arguments) == 1
+        return await self._broker.run("renew_lease", keys, arguments) == 1
 
     async def census(self, lease_ms: int, *, thorough: bool) -> "Mapping[str, str]":
         """The beats of all workers by name; *thorough* finds those who never joined."""
@@ -71,7 +71,7 @@ class Roster:
         # still be read. The script waits instead, so that nobody is taken for dead meanwhile.
         if thorough or (await self._broker.open()).is_cluster:
             keys = [self._workers, *self._broker.streams]
-            found = await self._broker.run("census", keys, [GROUP, lease_ms])
+            found = await self._broker.run("list_workers", keys, [GROUP, lease_ms])
         else:
             found = await self._broker.call("HGETALL", self._workers)
         return pairs_of(cast("list[bytes]", found))
@@ -93,7 +93,7 @@ class Roster:
     async def mark(self, delivery: "Delivery") -> bool:
         """Note that a job that was with dead workers is about to run; False where it is gone."""
         keys = [self._broker.keys.job(delivery.job_id)]
-        return await self._broker.run("mark", keys, [delivery.number]) == 1
+        return await self._broker.run("note_suspect_run", keys, [delivery.number]) == 1
 
     async def reap(self, name: str, beat: str, max_deliveries: int) -> Reaped:
         """Recover some of what worker *name* was sent, unless its beat is not *beat* any more.
@@ -105,7 +105,7 @@ class Roster:
         keys = [self._workers, broker.keys.dead, *broker.streams, *map(broker.keys.stream, others)]
         arguments = [GROUP, broker.keys.prefix, name, beat, REAP_LIMIT, max_deliveries]
         arguments += [MAX_DEAD, KEEP_DEAD_MS, INBOX_MS]
-        return Reaped(*cast("list[int]", await broker.run("reap", keys, arguments)))
+        return Reaped(*cast("list[int]", await broker.run("recover_worker", keys, arguments)))
 
     async def forget_old_letters(self) -> int:
         """Throw away dead letters beyond their age, about; returns how many."""

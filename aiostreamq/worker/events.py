@@ -37,15 +37,15 @@ KEEP_RUNNING_MS = 6 * 3600 * 1000
 KEEP_LONGER_MS = 60_000
 
 
-class Emitter:
+class EventSender:
     """Carries what all running jobs say to Redis, a round trip for as much as there is."""
 
     def __init__(self, broker: "Broker") -> None:
         self._streams = EventStreams(broker)
         self._loop = asyncio.get_running_loop()
-        self._sending = GroupCommit[Voice](self._send, EMIT_LIMIT)
+        self._sending = GroupCommit[JobEventSender](self._send, EMIT_LIMIT)
 
-    def voice(self, delivery: "Delivery", task: str, keep_ms: int) -> "Voice":
+    def voice(self, delivery: "Delivery", task: str, keep_ms: int) -> "JobEventSender":
         """What one delivery speaks with.
 
         Args:
@@ -53,9 +53,9 @@ class Emitter:
             task: Its name.
             keep_ms: How long the job's outcome is kept.
         """
-        return Voice(self._sending, self._loop, delivery, task, keep_ms)
+        return JobEventSender(self._sending, self._loop, delivery, task, keep_ms)
 
-    async def _send(self, voices: "list[Voice]") -> None:
+    async def _send(self, voices: "list[JobEventSender]") -> None:
         try:
             refused = await self._streams.emit([voice.seal() for voice in voices])
         except BrokerError as error:
@@ -70,7 +70,7 @@ class Emitter:
             voice.sent()
 
 
-class Voice:
+class JobEventSender:
     """Says what one delivery has to say, in order. Belongs to the loop, but for `say_soon`."""
 
     __slots__ = (
@@ -81,7 +81,7 @@ class Voice:
 
     def __init__(
         self,
-        sending: "GroupCommit[Voice]",
+        sending: "GroupCommit[JobEventSender]",
         loop: asyncio.AbstractEventLoop,
         delivery: "Delivery",
         task: str,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+    from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
     from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.model.task import TaskSpec
 
@@ -43,7 +43,7 @@ class Ends(Protocol):
         """Take the end of a job."""
         ...
 
-    def retry(self, retrial: "Retrial") -> None:
+    def retry(self, retrial: "RetryRequest") -> None:
         """Take what is to run again."""
         ...
 

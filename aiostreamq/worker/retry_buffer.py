@@ -20,7 +20,7 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
 
 
-class Insistence(Generic[Item]):
+class RetryBuffer(Generic[Item]):
     """Keeps what was refused, and tells it again beside whatever comes meanwhile.
 
     What Redis does not answer is tried on without an end further down, and does not come here.

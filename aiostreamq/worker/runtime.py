@@ -13,37 +13,37 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.worker_state import WorkerState
-from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
-from aiostreamq.store.delayed import Schedule
-from aiostreamq.store.lane_reader import Intake
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.lane_reader import LaneReader
+from aiostreamq.store.workers import WorkerRegistry
 from aiostreamq.worker.control.canceller import Canceller
-from aiostreamq.worker.control.listener import Control
+from aiostreamq.worker.control.listener import ControlListener
 from aiostreamq.worker.due.promoter import Promoter
 from aiostreamq.worker.due.ticker import Ticker
-from aiostreamq.worker.events import Emitter
+from aiostreamq.worker.events import EventSender
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.leases.heartbeat import Heartbeat
-from aiostreamq.worker.leases.poison_guard import Suspects
+from aiostreamq.worker.leases.poison_guard import PoisonGuard
 from aiostreamq.worker.leases.reaper import Reaper
-from aiostreamq.worker.leases.status_report import About
+from aiostreamq.worker.leases.status_report import StatusReport
 from aiostreamq.worker.reroute.overflow import Overflow
 from aiostreamq.worker.reroute.parking import Parking
 from aiostreamq.worker.reroute.pauses import Pauses
-from aiostreamq.worker.reroute.rerouter import Exits
+from aiostreamq.worker.reroute.rerouter import Rerouter
 from aiostreamq.worker.run.executor import Executor
-from aiostreamq.worker.run.invoker import Calls
+from aiostreamq.worker.run.invoker import Invoker
 from aiostreamq.worker.run.pool import Pool
-from aiostreamq.worker.run.processes import Processes
-from aiostreamq.worker.run.threads import Threads
+from aiostreamq.worker.run.processes import ProcessPool
+from aiostreamq.worker.run.threads import ThreadRunner
 from aiostreamq.worker.settle.settler import Settler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import Any
 
-    from aiostreamq.client.queue_client import Producer
+    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.executor_kind import Place
     from aiostreamq.store.control_stream import Word
@@ -55,7 +55,7 @@ LAST_WORDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class WorkerSettings:
     """How a worker works."""
 
     concurrency: int  #: how many jobs run at once
@@ -69,37 +69,37 @@ class Settings:
     log_jobs: bool = False  #: whether the start of each job and its end are logged
 
 
-class Shift:
+class WorkerRuntime:
     """The services of a worker while it works under one name."""
 
-    def __init__(self, queue: "Producer", name: str, settings: Settings) -> None:
+    def __init__(self, queue: "QueueClient", name: str, settings: WorkerSettings) -> None:
         self.name = name
         self._is_draining = False
         self._lost = asyncio.Event()  # others have taken this worker for dead, and its jobs
         self._reading: OwnTask[None]  # ends by itself on an error, or after a burst
         self._settings = settings
         self._broker = queue.session().broker
-        self._roster = Roster(self._broker)
-        schedule = Schedule(self._broker)
+        self._roster = WorkerRegistry(self._broker)
+        schedule = DelayedJobs(self._broker)
         self._settler = Settler(self._broker, schedule, name, self._nudge)
         self._promoter = Promoter(schedule)
         self._ticker = _ticker_for(queue)
-        steering = Steering(self._broker)
+        steering = Cancellation(self._broker)
         self._pauses = Pauses(steering, self._heed_pauses)
         self._parking = Parking(schedule, queue.tasks, self._pauses.has_task, self._nudge)
-        self._exits = Exits(self._broker, name, settings.lanes, self._pauses, self._parking)
+        self._exits = Rerouter(self._broker, name, settings.lanes, self._pauses, self._parking)
         pools = self._pools = self._new_pools()
-        self._threads = Threads(pools["thread"].most)
-        self._processes = Processes(pools["process"].most)
+        self._threads = ThreadRunner(pools["thread"].most)
+        self._processes = ProcessPool(pools["process"].most)
         self._overflow = Overflow(
             pools,
             queue.tasks,
             lambda: self._executor.aside.room,
             self._read_overflow,
         )
-        voice = Emitter(self._broker).voice
-        calls = Calls(queue, name, self._threads, self._processes, voice)
-        suspects = Suspects(self._roster, settings.max_deliveries, self._reopen)
+        voice = EventSender(self._broker).voice
+        calls = Invoker(queue, name, self._threads, self._processes, voice)
+        suspects = PoisonGuard(self._roster, settings.max_deliveries, self._reopen)
         self._executor = Executor(
             queue,
             settings.concurrency,
@@ -115,8 +115,8 @@ class Shift:
         )
         self._canceller = Canceller(steering, self._executor)
         stream = ControlStream(self._broker)
-        self._control = Control(self._broker, stream, self._listeners(), self._look_again)
-        self._intake = Intake(self._broker, settings.lanes, strict=queue.strict)
+        self._control = ControlListener(self._broker, stream, self._listeners(), self._look_again)
+        self._intake = LaneReader(self._broker, settings.lanes, strict=queue.strict)
         self._reader = self._new_reader()
         lease_ms = int(settings.lease * 1000)
         self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
@@ -151,7 +151,7 @@ class Shift:
             self._overflow,
         )
 
-    def _new_heartbeat(self, queue: "Producer") -> Heartbeat:
+    def _new_heartbeat(self, queue: "QueueClient") -> Heartbeat:
         return Heartbeat(
             self._broker,
             self.name,
@@ -171,9 +171,9 @@ class Shift:
             **self._overflow.listeners(),
         }
 
-    def _about(self, queue: "Producer") -> About:
+    def _about(self, queue: "QueueClient") -> StatusReport:
         settings, running = self._settings, self._executor.running
-        return About(
+        return StatusReport(
             settings.concurrency,
             settings.lanes,
             queue.tasks,
@@ -386,10 +386,10 @@ class Shift:
             )
 
 
-def _ticker_for(queue: "Producer") -> Ticker:
+def _ticker_for(queue: "QueueClient") -> Ticker:
     declared = queue.schedules.declared if queue.has_schedules else {}
     session = queue.session()
-    cancel = Steering(session.broker).cancel
+    cancel = Cancellation(session.broker).cancel
     return Ticker(session.timetable, session.broker.clock, declared, cancel)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from aiostreamq.aio.tasks import OwnTask, spawn
-from aiostreamq.client.queue_client import Producer
+from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.duration import Duration, seconds
@@ -18,12 +18,12 @@ from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import served
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.store.inspect.server_check import advice_on, examine
-from aiostreamq.worker.runtime import Settings, Shift
+from aiostreamq.worker.runtime import WorkerRuntime, WorkerSettings
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from aiostreamq.client.sessions.lifetime import Tenure
+    from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.store.connection.server import Server
 
 logger = get_logger("aiostreamq.worker")
@@ -63,7 +63,7 @@ class Worker:
 
     def __init__(
         self,
-        queue: Producer,
+        queue: QueueClient,
         *,
         concurrency: int = 100,
         lanes: Iterable[str] | None = None,
@@ -115,7 +115,7 @@ class Worker:
         self.lanes = tuple(weights)  #: those that are served
         self._called = checked_name("worker", name or f"{socket.gethostname()}-{os.getpid()}")
         self.name = self._new_name()  #: unique to this start
-        self._settings = Settings(
+        self._settings = WorkerSettings(
             concurrency=concurrency,
             lanes=weights,
             threads=threads,
@@ -137,7 +137,7 @@ class Worker:
         self._hurry = asyncio.Event()  # set when the time to drain is counted
         self._stopped: asyncio.Event | None = None  # while it runs
         self._working: OwnTask[None] | None = None  # once it has begun
-        self._shift: Shift | None = None  # the one that began last
+        self._shift: WorkerRuntime | None = None  # the one that began last
         self._finished_before = 0  # by shifts before that one
 
     async def __aenter__(self) -> Self:
@@ -247,7 +247,7 @@ class Worker:
             tenure, server = await self.queue.sessions.hold()
             try:
                 await self._check(server)
-                shift = Shift(self.queue, self.name, self._settings)
+                shift = WorkerRuntime(self.queue, self.name, self._settings)
                 await shift.start(burst=burst)
             except BaseException:
                 await self.queue.sessions.release(tenure)
@@ -274,20 +274,22 @@ class Worker:
         for line in advice_on(condition):
             logger.warning("%s", line)
 
-    async def _work_on(self, tenure: "Tenure", shift: Shift, *, burst: bool) -> None:
+    async def _work_on(
+        self, tenure: "SessionLifetime", shift: WorkerRuntime, *, burst: bool
+    ) -> None:
         try:
             await self._work(shift, burst=burst)
         finally:
             self._drop()  # before its connections may go
             await self.queue.sessions.release(tenure)
 
-    async def _work(self, shift: Shift, *, burst: bool) -> None:
+    async def _work(self, shift: WorkerRuntime, *, burst: bool) -> None:
         try:
             while await self._work_until_over(shift):
                 # Under a new name: what comes late to the old one stays refused.
                 self.name = self._new_name()
                 before = shift.finished
-                shift = Shift(self.queue, self.name, self._settings)
+                shift = WorkerRuntime(self.queue, self.name, self._settings)
                 await shift.start(burst=burst)
                 self._finished_before += before
                 self._shift = shift
@@ -300,7 +302,7 @@ class Worker:
         if self._shift is not None:
             self._shift.drop()
 
-    async def _work_until_over(self, shift: Shift) -> bool:
+    async def _work_until_over(self, shift: WorkerRuntime) -> bool:
         """See *shift* to its end; True where it was taken for dead and another must begin."""
         assert self._stopped is not None
         ends = {
@@ -325,7 +327,7 @@ class Worker:
 
 
 def _check_queue(queue: object) -> None:
-    if isinstance(queue, Producer):
+    if isinstance(queue, QueueClient):
         return
     if isinstance(queue, str):  # not shown: it may hold a password
         raise UsageError("a Worker takes the Queue, and this is a string: Worker(Queue(url))")

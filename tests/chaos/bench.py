@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Self, cast
 
-from aiostreamq.model.delivery import Delivery, Mark
+from aiostreamq.model.delivery import Delivery, WaiterMode
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store
@@ -41,7 +41,7 @@ class Bench:
         self._numbers += 1
         return f"job{self._numbers:05}"
 
-    async def delivered(self, mark: Mark = Mark.NOBODY) -> Delivery:
+    async def delivered(self, mark: WaiterMode = WaiterMode.NOBODY) -> Delivery:
         """A job that worker `w` was sent."""
         job = self.new_id()
         await self.direct.enqueue(job, mark=mark)

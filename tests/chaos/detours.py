@@ -2,16 +2,16 @@
 
 from typing import cast
 
-from aiostreamq.model.delivery import Delivery, Mark, Settlement
+from aiostreamq.model.delivery import Delivery, Settlement, WaiterMode
 from aiostreamq.model.events import Emission
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.schedules.cron import Every
 from aiostreamq.model.schedules.definition import Definition, Rules
-from aiostreamq.store.dead_letters import Graveyard, Revival
-from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.dead_letters import DeadLetterStore, Replay
+from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.events import EventStreams
-from aiostreamq.store.schedules import Tick, Timetable
+from aiostreamq.store.schedules import ScheduleStore, Tick
 from tests.chaos.bench import Bench, Call, Step
 from tests.support.store import ENVELOPE, HOUR_MS, outcome_of
 
@@ -25,7 +25,7 @@ async def park(bench: Bench) -> Call:
     task = f"t{delivery.job_id}"
 
     async def call() -> int:
-        await Schedule(bench.spoiled.broker).park([(delivery, task)])
+        await DelayedJobs(bench.spoiled.broker).park([(delivery, task)])
         return cast("int", await bench.direct.call("XLEN", bench.direct.keys.parked_for(task)))
 
     return call
@@ -35,10 +35,10 @@ async def release(bench: Bench) -> Call:
     """A job that was set aside is back in a stream once."""
     delivery = await bench.delivered()
     task, before = f"t{delivery.job_id}", await bench.waiting()
-    await Schedule(bench.direct.broker).park([(delivery, task)])
+    await DelayedJobs(bench.direct.broker).park([(delivery, task)])
 
     async def call() -> int:
-        await Schedule(bench.spoiled.broker).release([task])
+        await DelayedJobs(bench.spoiled.broker).release([task])
         return await bench.waiting() - before + 1
 
     return call
@@ -76,11 +76,11 @@ async def replay(bench: Bench) -> Call:
         await bench.direct.call("XREVRANGE", bench.direct.keys.dead, "+", "-", "COUNT", 1),
     )
     stream = bench.direct.broker.place_of("default")
-    revival = Revival(letter.decode(), delivery.job_id, stream, Mark.NOBODY, ENVELOPE, b"[]")
+    revival = Replay(letter.decode(), delivery.job_id, stream, WaiterMode.NOBODY, ENVELOPE, b"[]")
     waiting, dead = await bench.waiting(), await letters(bench)
 
     async def call() -> int:
-        await Graveyard(bench.spoiled.broker).replay([revival])
+        await DeadLetterStore(bench.spoiled.broker).replay([revival])
         assert await letters(bench) == dead - 1
         return await bench.waiting() - waiting
 
@@ -147,17 +147,17 @@ async def tick(bench: Bench) -> Call:
     """A tick of a schedule is one job."""
     job, before = bench.new_id(), await bench.waiting()
     definition = Definition("size", Every(1_000), Rules(), '{"task":"size"}', "default", "0")
-    table = Timetable(bench.direct.broker)
+    table = ScheduleStore(bench.direct.broker)
     assert await table.put(job, definition.encode(), 5_000, 5, replace=False) == 1
     state = await table.get(job)
     assert state is not None
     one = Tick(
-        job, state.rev, 5_000, None, 6_000, 5_000, job, "default", Mark.NOBODY, 0, "allow", 0,
+        job, state.rev, 5_000, None, 6_000, 5_000, job, "default", WaiterMode.NOBODY, 0, "allow", 0,
         ENVELOPE,
     )  # fmt: skip
 
     async def call() -> int:
-        await Timetable(bench.spoiled.broker).fire([one])
+        await ScheduleStore(bench.spoiled.broker).fire([one])
         return await bench.waiting() - before
 
     return call

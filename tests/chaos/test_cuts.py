@@ -8,13 +8,13 @@ from typing import cast
 
 from aiostreamq import Queue
 from aiostreamq.aio.tasks import spawn
-from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
+from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.stats import kind_of
-from aiostreamq.store.broker import Standing
-from aiostreamq.store.cancellation import Steering
-from aiostreamq.store.delayed import Schedule
-from aiostreamq.store.lane_reader import Intake
+from aiostreamq.store.broker import Subscription
+from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.reroute.overflow import Overflow
 from aiostreamq.worker.run.backlog import Progress
@@ -51,8 +51,8 @@ async def delay(bench: Bench) -> Call:
     job, delayed = bench.new_id(), bench.direct.keys.delayed
 
     async def call() -> int:
-        entry = (job, "default", Mark.NOBODY, "+3600000", b"{}")
-        await Schedule(bench.spoiled.broker).delay([entry], "me", DEADLINE)
+        entry = (job, "default", WaiterMode.NOBODY, "+3600000", b"{}")
+        await DelayedJobs(bench.spoiled.broker).delay([entry], "me", DEADLINE)
         found = await bench.direct.call("ZCARD", delayed)
         await bench.direct.call("DEL", delayed)
         return cast("int", found)
@@ -63,11 +63,11 @@ async def delay(bench: Bench) -> Call:
 async def promote(bench: Bench) -> Call:
     """What is due is in its stream once."""
     job, before = bench.new_id(), await bench.waiting()
-    entry = (job, "default", Mark.NOBODY, "1", b"{}")
-    await Schedule(bench.direct.broker).delay([entry], "me", DEADLINE)
+    entry = (job, "default", WaiterMode.NOBODY, "1", b"{}")
+    await DelayedJobs(bench.direct.broker).delay([entry], "me", DEADLINE)
 
     async def call() -> int:
-        await Schedule(bench.spoiled.broker).promote()
+        await DelayedJobs(bench.spoiled.broker).promote()
         return await bench.waiting() - before
 
     return call
@@ -79,7 +79,7 @@ async def subscribe_before(bench: Bench) -> Call:
 
     async def call() -> int:
         told = await bench.spoiled.broker.subscribe("me", [delivery.job_id])
-        return int(told == [Standing.WILL_TELL])
+        return int(told == [Subscription.WILL_TELL])
 
     return call
 
@@ -98,7 +98,7 @@ async def subscribe_after(bench: Bench) -> Call:
 
 async def settle(bench: Bench) -> Call:
     """An end is told once, and is not refused when it is told again."""
-    delivery = await bench.delivered(Mark.CALLER)
+    delivery = await bench.delivered(WaiterMode.CALLER)
     inbox = bench.direct.keys.inbox("me")
     await bench.direct.call("DEL", inbox)
 
@@ -129,12 +129,12 @@ async def cancel(bench: Bench) -> Call:
     """A job that is cancelled before it runs is told of, and counted, once."""
     job, store = bench.new_id(), bench.direct
     envelope = b'{"task":"t%b"}' % job.encode()
-    await store.enqueue(job, mark=Mark.CALLER, envelope=envelope)
+    await store.enqueue(job, mark=WaiterMode.CALLER, envelope=envelope)
     inbox = store.keys.inbox("me")
     await store.call("DEL", inbox)
 
     async def call() -> int:
-        await Steering(bench.spoiled.broker).cancel([job])
+        await Cancellation(bench.spoiled.broker).cancel([job])
         assert (await states(store))[f"t{job}", JobState.CANCELLED] == 1
         return cast("int", await store.call("LLEN", inbox))
 
@@ -148,7 +148,7 @@ async def retry(bench: Bench) -> Call:
 
     async def call() -> int:
         # Said again, it is refused as not ours any more: nothing is done twice.
-        await Schedule(bench.spoiled.broker).retry([Retrial(delivery, 0)])
+        await DelayedJobs(bench.spoiled.broker).retry([RetryRequest(delivery, 0)])
         return await bench.waiting() - before + 1
 
     return call
@@ -205,7 +205,7 @@ async def read(bench: Bench) -> Call:
     """A job that was sent over a connection that broke is taken up once."""
     taken, worker = Taken(), f"reader{bench.new_id()}"
     broker = bench.spoiled.broker
-    intake = Intake(broker, {"default": 1, "slow": 1}, strict=False)
+    intake = LaneReader(broker, {"default": 1, "slow": 1}, strict=False)
     reader = Reader(
         broker,
         intake,

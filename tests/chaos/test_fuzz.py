@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from aiostreamq import Job, JobError, Queue, Worker
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.workers import WorkerRegistry
 from tests.chaos import garbage
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -118,7 +118,7 @@ async def test_stream_entries(
             jobs += fresh
             usurped.append(await queue.enqueue("echo", 0))
             await write_entries(client, rng, fresh, usurped[-1])
-            await die_with_some(client, Roster(queue.session().broker))
+            await die_with_some(client, WorkerRegistry(queue.session().broker))
         assert await asyncio.wait_for(asyncio.gather(*jobs), 60) == list(range(len(jobs)))
         # Whoever writes a good call under the id of a job has it answered. But it is answered.
         ends = await asyncio.wait_for(asyncio.gather(*usurped, return_exceptions=True), 60)
@@ -174,7 +174,7 @@ async def write_entries(
         await pipeline.execute()
 
 
-async def die_with_some(client: Redis, roster: Roster) -> None:
+async def die_with_some(client: Redis, roster: WorkerRegistry) -> None:
     """Be a worker that reads and is lost, and be recovered."""
     streams = [PREFIX + stream for stream in STREAMS]
     new = [">" for _ in streams]

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 import orjson
 import pytest
 
-from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
+from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.keys import GROUP, RESERVED
 from aiostreamq.model.outcome import JobState, encode_ended
-from aiostreamq.store.broker import ID_MS, Standing
-from aiostreamq.store.cancellation import KEEP_CANCELLED_MS, Steering
+from aiostreamq.store.broker import ID_MS, Subscription
+from aiostreamq.store.cancellation import KEEP_CANCELLED_MS, Cancellation
 from aiostreamq.store.control_stream import ControlStream
 from tests.support.ends import recent, states
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
@@ -24,23 +24,23 @@ NAMED = b'{"task":"size","result_ttl":120}'
 
 async def cancel(store: Store, *ids: str, states: tuple[str, ...] = ()) -> list[str | None]:
     """Cancel; returns how the jobs were caught."""
-    found = await Steering(store.broker).cancel(ids, states)
+    found = await Cancellation(store.broker).cancel(ids, states)
     return [None if one is None else one.decode() for one in found]
 
 
-async def delay(store: Store, job_id: str, mark: Mark = Mark.NOBODY) -> None:
+async def delay(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBODY) -> None:
     """Keep a job for later."""
     jobs = [(job_id, "slow", mark, "+99999", NAMED)]
     await store.schedule.delay(jobs, "me", DEADLINE)
 
 
-async def park(store: Store, job_id: str, mark: Mark = Mark.NOBODY) -> None:
+async def park(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBODY) -> None:
     """Set a job aside."""
     delivery = await store.deliver(job_id, mark=mark)
     await store.schedule.park([(delivery, "t")])
 
 
-async def enqueue(store: Store, job_id: str, mark: Mark = Mark.NOBODY) -> None:
+async def enqueue(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBODY) -> None:
     """Have a job wait."""
     await store.enqueue(job_id, mark=mark, envelope=NAMED)
 
@@ -48,7 +48,7 @@ async def enqueue(store: Store, job_id: str, mark: Mark = Mark.NOBODY) -> None:
 WAITING = pytest.mark.parametrize(
     ("put", "state"), [(delay, "delayed"), (park, "parked"), (enqueue, "queued")]
 )
-Put = Callable[[Store, str, Mark], Awaitable[None]]
+Put = Callable[[Store, str, WaiterMode], Awaitable[None]]
 
 
 async def outcome_at(store: Store, job_id: str) -> dict[str, object] | None:
@@ -84,7 +84,7 @@ async def lag(store: Store, lane: str = "default") -> int | None:
 @WAITING
 async def test_waiting(store: Store, put: Put, state: str) -> None:
     """It has ended when the call returns: its outcome is kept, who waits is told, its id taken."""
-    await put(store, "a", Mark.CALLER)
+    await put(store, "a", WaiterMode.CALLER)
     assert await cancel(store, "a") == [state]
     told = await outcome_at(store, "a")
     assert told is not None
@@ -103,11 +103,11 @@ async def test_waiting(store: Store, put: Put, state: str) -> None:
 @WAITING
 async def test_waiting_without_result(store: Store, put: Put, state: str) -> None:
     """Nobody is told, but it is known to be cancelled while its id is taken."""
-    await put(store, "a", Mark.NO_RESULT)
+    await put(store, "a", WaiterMode.NO_RESULT)
     assert await cancel(store, "a") == [state]
     assert await outcome_at(store, "a") is None
     assert await store.broker.status("a") == b"cancelled"
-    assert await store.broker.subscribe("me", ["a"]) == [Standing.NO_RESULT]
+    assert await store.broker.subscribe("me", ["a"]) == [Subscription.NO_RESULT]
     assert await cancel(store, "a") == ["cancelled"]
     await assert_cancelled_once(store, "a")
 
@@ -115,7 +115,7 @@ async def test_waiting_without_result(store: Store, put: Put, state: str) -> Non
 @pytest.mark.parametrize("put", [delay, park])
 async def test_nothing_is_left(store: Store, put: Put) -> None:
     """What was in no lane is gone at once, but for what expires."""
-    await put(store, "a", Mark.NOBODY)
+    await put(store, "a", WaiterMode.NOBODY)
     await cancel(store, "a")
     assert await key_names(store) - {"control"} == STREAMS | {"job:a", "result:a"}
     assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
@@ -173,7 +173,7 @@ async def test_lag_stays_known(store: Store) -> None:
 
 async def test_running(store: Store) -> None:
     """Its worker is told; what it makes of it is the job's end."""
-    delivery = await store.deliver("a", mark=Mark.CALLER)
+    delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     end = await ControlStream(store.broker).end()
     assert await cancel(store, "a") == ["running"]
     assert await store.broker.status("a") == b"running"
@@ -181,14 +181,14 @@ async def test_running(store: Store) -> None:
     control = ControlStream(store.broker)
     _, (word,) = await control.listen(store.link, end, 1000)
     assert word["say"] == "cancel"
-    assert Steering(store.broker).entries_in(word) == [(delivery.stream, delivery.entry)]
-    assert await Steering(store.broker).cancelled_among(["a", "b"]) == {"a"}
+    assert Cancellation(store.broker).entries_in(word) == [(delivery.stream, delivery.entry)]
+    assert await Cancellation(store.broker).cancelled_among(["a", "b"]) == {"a"}
     assert await cancel(store, "a") == ["running"]
     assert await states(store) == {}, "its worker will tell how it ended"
     outcome = encode_ended("size", 1, JobState.CANCELLED)
     assert (await store.broker.settle([Settlement(delivery, 99_000, outcome)], "w1")).refused == []
     assert await store.call("GET", store.keys.result("a")) == outcome
-    assert await Steering(store.broker).cancelled_among(["a", "b"]) == set()
+    assert await Cancellation(store.broker).cancelled_among(["a", "b"]) == set()
     assert await key_names(store) - {"control"} == STREAMS | {"result:a", "inbox:me"}
 
 
@@ -203,19 +203,19 @@ async def test_came_to_its_end_first(store: Store) -> None:
 
 async def test_words_of_other_lanes(store: Store) -> None:
     """A word may name lanes that this worker's queue has not got, or be nonsense."""
-    steering = Steering(store.broker)
+    steering = Cancellation(store.broker)
     assert steering.entries_in({"entries": "elsewhere 1-1 slow 2-2 default"}) == [(3, b"2-2")]
     assert steering.entries_in({}) == []
 
 
 async def retry_now(store: Store, one: Delivery) -> None:
     """It raised, and runs again."""
-    await store.schedule.retry([Retrial(one, 0)])
+    await store.schedule.retry([RetryRequest(one, 0)])
 
 
 async def retry_later(store: Store, one: Delivery) -> None:
     """The same, later."""
-    await store.schedule.retry([Retrial(one, 9999)])
+    await store.schedule.retry([RetryRequest(one, 9999)])
 
 
 async def hand_back(store: Store, one: Delivery) -> None:
@@ -245,7 +245,7 @@ async def test_stays_cancelled(
     store: Store, move: Callable[[Store, Delivery], Awaitable[None]], was: str
 ) -> None:
     """Whatever else is done with its delivery, it is not run again, and ends as cancelled."""
-    await store.enqueue("a", mark=Mark.CALLER)
+    await store.enqueue("a", mark=WaiterMode.CALLER)
     if was == "queued":
         await cancel(store, "a")
     (delivery,) = await store.read()
@@ -276,7 +276,7 @@ async def test_ended(store: Store) -> None:
 @WAITING
 async def test_repeated(store: Store, put: Put, state: str) -> None:
     """A second call, as after a lost reply, finds it ended."""
-    await put(store, "a", Mark.CALLER)
+    await put(store, "a", WaiterMode.CALLER)
     await cancel(store, "a")
     keys = await key_names(store)
     (again,) = await cancel(store, "a")
@@ -341,9 +341,9 @@ async def test_letter_of_the_same_id(store: Store) -> None:
         "list[tuple[bytes, Reply]]", await store.call("XRANGE", store.keys.dead, "-", "+")
     )
     arguments = [store.keys.prefix, letter, "a", 3, "0", ENVELOPE, b"[]"]
-    assert await store.broker.run("replay", keys, arguments) == [-1]
+    assert await store.broker.run("replay_dead_letters", keys, arguments) == [-1]
     await store.settle(*await store.read())
-    assert await store.broker.run("replay", keys, arguments) == [1]
+    assert await store.broker.run("replay_dead_letters", keys, arguments) == [1]
     (again,) = await store.read()
     assert await store.settle(again) == []
     assert await store.call("GET", store.keys.result("a")) == outcome_of(again)

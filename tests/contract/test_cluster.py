@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from aiostreamq.errors import QueueUnavailable
-from aiostreamq.model.delivery import Mark, Retrial, Settlement
+from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.events import Emission
 from aiostreamq.model.keys import Keys
 from aiostreamq.model.outcome import JobState, encode_ended, encode_unreadable
-from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.store.connection.link import CommandError
-from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.connection.reconnecting import ReconnectingLink
 from aiostreamq.store.connection.redis_errors import Remedy, remedy_for
 from aiostreamq.store.connection.server import Server
-from aiostreamq.store.dead_letters import Graveyard, Revival, Span
+from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
 from aiostreamq.store.events import EventStreams
-from aiostreamq.store.inspect.snapshot import Lookout
-from aiostreamq.store.lane_reader import Intake
+from aiostreamq.store.inspect.snapshot import Snapshots
+from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.requeue_deleted import restore
-from aiostreamq.store.schedules import Tick, Timetable
+from aiostreamq.store.schedules import ScheduleStore, Tick
 from aiostreamq.store.scripts import SCRIPTS, Script
 from tests.support.cluster import Cluster
 from tests.support.redis_server import RedisServer
@@ -55,32 +55,36 @@ class Recorded(Exception):  # no error: it ends an act before the script is call
 async def fill(store: Store) -> list[Act]:
     """Put jobs of every kind into a queue; returns a step for each script, in their order."""
     broker, roster, schedule = store.broker, store.roster, store.schedule
-    steering, timetable, graveyard = Steering(broker), Timetable(broker), Graveyard(broker)
+    steering, timetable, graveyard = (
+        Cancellation(broker),
+        ScheduleStore(broker),
+        DeadLetterStore(broker),
+    )
     await roster.join("w1", 1_000, ["default"])
     await roster.join("w2", 1_000, ["default"])
-    await store.enqueue("a", "b", "dead", "parked", mark=Mark.CALLER)
+    await store.enqueue("a", "b", "dead", "parked", mark=WaiterMode.CALLER)
     a, b, dead, parked = await store.read()
     await broker.settle([Settlement(dead, HOUR_MS, FAILED, is_dead=True)], "w1")
     await schedule.park([(parked, "t")])
-    await store.enqueue("waits", mark=Mark.CALLER)
-    await schedule.delay([("late", "slow", Mark.CALLER, LONG_AGO, ENVELOPE)], "me", DEADLINE)
+    await store.enqueue("waits", mark=WaiterMode.CALLER)
+    await schedule.delay([("late", "slow", WaiterMode.CALLER, LONG_AGO, ENVELOPE)], "me", DEADLINE)
     await steering.cancel(["b"])
     await steering.pause(["task:size"], "1")
     await timetable.put("s", DEFINITION, 5000, DEADLINE, replace=False)
     (due,) = (await timetable.due([])).due
     (letter,) = [one async for page in graveyard.oldest_first(Span()) for one in page]
-    revival = Revival(letter.id, letter.job_id, 2, Mark.NOBODY, letter.envelope, b"[]")
+    revival = Replay(letter.id, letter.job_id, 2, WaiterMode.NOBODY, letter.envelope, b"[]")
     tick = Tick(
         "s", due.rev, due.at, due.held, 6000, 5000, "s-5000",
         "default", "0", 0, "allow", 0, ENVELOPE,
     )  # fmt: skip
-    new = ("new", "slow", Mark.CALLER, "+60000", ENVELOPE)
+    new = ("new", "slow", WaiterMode.CALLER, "+60000", ENVELOPE)
     counted = Settlement(a, HOUR_MS, outcome_of(a), kind="size|done|1")
     weights = {"default": 2, "slow": 1}
     entries = [(a.stream, a.entry), (b.stream, b.entry)]
     return [
-        lambda: broker.run("setup", broker.streams, ["another group"]),
-        lambda: store.enqueue("new", mark=Mark.CALLER),
+        lambda: broker.run("create_groups", broker.streams, ["another group"]),
+        lambda: store.enqueue("new", mark=WaiterMode.CALLER),
         lambda: broker.subscribe("me", ["a", "waits"]),
         lambda: broker.echo("me", "word"),
         lambda: store.settle(a, b),
@@ -92,15 +96,15 @@ async def fill(store: Store) -> list[Act]:
         lambda: roster.renew("w1", 1_000, b"{}"),
         lambda: roster.census(1_000, thorough=False),
         lambda: roster.reap("w1", "0 1000 default", 3),
-        lambda: Intake(broker, weights, strict=False).read(store.link, "w1", 9, None),
+        lambda: LaneReader(broker, weights, strict=False).read(store.link, "w1", 9, None),
         lambda: roster.mark(a),
         lambda: schedule.delay([new], "me", DEADLINE),
         schedule.promote,
-        lambda: schedule.retry([Retrial(a, 0), Retrial(b, 0)]),
-        lambda: restore(broker, [Retrial(a, 0)]),
+        lambda: schedule.retry([RetryRequest(a, 0), RetryRequest(b, 0)]),
+        lambda: restore(broker, [RetryRequest(a, 0)]),
         lambda: schedule.park([(a, "t"), (b, "t")]),
         lambda: schedule.release(["t"]),
-        lambda: broker.run("confirm", [store.keys.confirm], [HOUR_MS]),
+        lambda: broker.run("replication_marker", [store.keys.confirm], [HOUR_MS]),
         lambda: graveyard.replay([revival]),
         lambda: graveyard.purge([letter.id]),
         lambda: EventStreams(broker).emit([Emission(a, 1, 0, HOUR_MS, "size", b"[[1]]")]),
@@ -114,7 +118,7 @@ async def fill(store: Store) -> list[Act]:
         lambda: steering.pause(["lane:slow"], "0"),
         lambda: steering.resume(["task:size"]),
         steering.paused,
-        Lookout(broker).view,
+        Snapshots(broker).view,
     ]
 
 
@@ -237,7 +241,7 @@ async def test_what_it_is_for(
 
 async def test_socket_file(cluster: Cluster, name: str) -> None:
     """It leads to one node. If another has the queue, that is said."""
-    line = Line(connector_for(cluster.other_than_owner_of(name).unix_url), "test")
+    line = ReconnectingLink(connector_for(cluster.other_than_owner_of(name).unix_url), "test")
     with pytest.raises(QueueUnavailable, match=r"has this queue on another node \(MOVED"):
         await line.persist(lambda link: link.call("EXISTS", Keys(name).delayed), deadline=0.3)
     line.close()

@@ -1,6 +1,6 @@
 import pytest
 
-from aiostreamq.model.delivery import Mark
+from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.store.broker import ENQUEUE_LIMIT, ID_MS
 from tests.support.store import DEADLINE, ENVELOPE, Store
 
@@ -25,9 +25,9 @@ async def test_order(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("mark", "noted"),
-    [(Mark.NOBODY, {}), (Mark.CALLER, {"w": "me"}), (Mark.NO_RESULT, {"k": "0"})],
+    [(WaiterMode.NOBODY, {}), (WaiterMode.CALLER, {"w": "me"}), (WaiterMode.NO_RESULT, {"k": "0"})],
 )
-async def test_marks(store: Store, mark: Mark, noted: dict[str, str]) -> None:
+async def test_marks(store: Store, mark: WaiterMode, noted: dict[str, str]) -> None:
     """What is known of who waits is noted with the job."""
     await store.enqueue("a", mark=mark)
     job = await store.hash_at(store.keys.job("a"))
@@ -50,9 +50,9 @@ async def test_twice_in_one_call(store: Store) -> None:
 
 async def test_the_first_is_left_as_it_is(store: Store) -> None:
     """An id that is taken changes neither lane nor payload nor marks."""
-    await store.enqueue("a", mark=Mark.CALLER, inbox="first")
+    await store.enqueue("a", mark=WaiterMode.CALLER, inbox="first")
     before = await store.hash_at(store.keys.job("a"))
-    again = ("a", store.broker.place_of("slow"), Mark.NO_RESULT, b"other")
+    again = ("a", store.broker.place_of("slow"), WaiterMode.NO_RESULT, b"other")
     assert await store.broker.enqueue([again], "second", DEADLINE) == {0}
     assert await store.hash_at(store.keys.job("a")) == before
     assert await store.stream_at(store.keys.stream("slow")) == []

@@ -11,15 +11,15 @@ from typing import NamedTuple, cast
 
 import pytest
 
-from aiostreamq.model.delivery import Delivery, Mark, Retrial, Settlement
+from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import JobState, encode_ended, encode_unreadable
-from aiostreamq.store.broker import Standing
-from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.broker import Subscription
+from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.link import CommandError
-from aiostreamq.store.dead_letters import Graveyard, Revival, Span
-from aiostreamq.store.delayed import Schedule
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
+from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.workers import WorkerRegistry
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
 
 LONG_AGO = "1000"
@@ -31,15 +31,18 @@ Act = Callable[[], Awaitable[object]]
 
 async def deliver(store: Store) -> list[Delivery]:
     """Have a worker be sent two jobs that are waited for."""
-    await Roster(store.broker).join("w1", 1_000)
-    await store.enqueue("a", "b", mark=Mark.CALLER)
+    await WorkerRegistry(store.broker).join("w1", 1_000)
+    await store.enqueue("a", "b", mark=WaiterMode.CALLER)
     return await store.read()
 
 
 async def delay(store: Store, due: str) -> int:
     """Keep two jobs for later, each for another lane; returns how many are kept."""
-    jobs = [("a", "slow", Mark.CALLER, due, ENVELOPE), ("b", "default", Mark.CALLER, due, ENVELOPE)]
-    return 2 - len(await Schedule(store.broker).delay(jobs, "me", DEADLINE))
+    jobs = [
+        ("a", "slow", WaiterMode.CALLER, due, ENVELOPE),
+        ("b", "default", WaiterMode.CALLER, due, ENVELOPE),
+    ]
+    return 2 - len(await DelayedJobs(store.broker).delay(jobs, "me", DEADLINE))
 
 
 # Each puts the jobs where the step of its name finds them, and returns that step.
@@ -65,47 +68,47 @@ async def bury(store: Store) -> Act:  # noqa: D103
 
 async def reap(store: Store) -> Act:  # noqa: D103
     await deliver(store)
-    return lambda: Roster(store.broker).reap("w1", "0 1000", 3)
+    return lambda: WorkerRegistry(store.broker).reap("w1", "0 1000", 3)
 
 
 async def reap_poison(store: Store) -> Act:  # noqa: D103
     await deliver(store)
-    return lambda: Roster(store.broker).reap("w1", "0 1000", 1)
+    return lambda: WorkerRegistry(store.broker).reap("w1", "0 1000", 1)
 
 
 async def retry(store: Store) -> Act:  # noqa: D103
-    batch = [Retrial(d, 0) for d in await deliver(store)]
-    return lambda: Schedule(store.broker).retry(batch)
+    batch = [RetryRequest(d, 0) for d in await deliver(store)]
+    return lambda: DelayedJobs(store.broker).retry(batch)
 
 
 async def retry_later(store: Store) -> Act:  # noqa: D103
-    batch = [Retrial(d, LATER_MS) for d in await deliver(store)]
-    return lambda: Schedule(store.broker).retry(batch)
+    batch = [RetryRequest(d, LATER_MS) for d in await deliver(store)]
+    return lambda: DelayedJobs(store.broker).retry(batch)
 
 
 async def park(store: Store) -> Act:  # noqa: D103
     batch = [(d, "t") for d in await deliver(store)]
-    return lambda: Schedule(store.broker).park(batch)
+    return lambda: DelayedJobs(store.broker).park(batch)
 
 
 async def release(store: Store) -> Act:  # noqa: D103
     await (await park(store))()
-    return lambda: Schedule(store.broker).release(["t"])
+    return lambda: DelayedJobs(store.broker).release(["t"])
 
 
 async def promote(store: Store) -> Act:  # noqa: D103
     await delay(store, LONG_AGO)
-    return Schedule(store.broker).promote
+    return DelayedJobs(store.broker).promote
 
 
 async def replay(store: Store) -> Act:  # noqa: D103
     batch = [Settlement(d, HOUR_MS, FAILED, is_dead=True) for d in await deliver(store)]
     await store.broker.settle(batch, "w1")
-    graveyard = Graveyard(store.broker)
+    graveyard = DeadLetterStore(store.broker)
     pages = [page async for page in graveyard.oldest_first(Span())]
     place = store.broker.place_of("slow")
     revivals = [
-        Revival(letter.id, letter.job_id, place, Mark.NOBODY, letter.envelope, b"[]")
+        Replay(letter.id, letter.job_id, place, WaiterMode.NOBODY, letter.envelope, b"[]")
         for page in pages
         for letter in page
     ]
@@ -130,7 +133,7 @@ async def settle_dead(store: Store) -> Act:  # noqa: D103
 
 def cancel(store: Store) -> Act:
     """Cancel both."""
-    return lambda: Steering(store.broker).cancel(["a", "b"])
+    return lambda: Cancellation(store.broker).cancel(["a", "b"])
 
 
 async def cancel_delayed(store: Store) -> Act:  # noqa: D103
@@ -144,7 +147,7 @@ async def cancel_parked(store: Store) -> Act:  # noqa: D103
 
 
 async def cancel_queued(store: Store) -> Act:  # noqa: D103
-    await store.enqueue("a", "b", mark=Mark.CALLER)
+    await store.enqueue("a", "b", mark=WaiterMode.CALLER)
     return cancel(store)
 
 
@@ -276,7 +279,7 @@ async def test_it_passes(store: Store, case: tuple[Callable[[Store], Awaitable[A
 async def test_settled_in_a_foreign_stream(store: Store) -> None:
     """What ran in it waits until that is deleted and has ended then; the others have at once."""
     await store.enqueue("a")
-    await store.enqueue("b", lane="slow", mark=Mark.CALLER)
+    await store.enqueue("b", lane="slow", mark=WaiterMode.CALLER)
     deliveries = await store.read()
     await spoil(store, "stream:default")
     with pytest.raises(CommandError, match="WRONGTYPE"):
@@ -317,12 +320,12 @@ async def test_overwritten_while_delayed(store: Store) -> None:
 
 async def test_dead_workers_stream_stops_no_other(store: Store) -> None:
     """What it had of other lanes is recovered."""
-    await Roster(store.broker).join("w1", 1_000)
+    await WorkerRegistry(store.broker).join("w1", 1_000)
     await store.enqueue("a", lane="slow")
     await store.read()
     await spoil(store, "stream:default")
     with pytest.raises(CommandError, match="WRONGTYPE"):
-        await Roster(store.broker).reap("w1", "0 1000", 3)
+        await WorkerRegistry(store.broker).reap("w1", "0 1000", 3)
     assert await in_stream(store, store.broker.streams[0]) == {"a"}
 
 
@@ -332,4 +335,4 @@ async def test_awaited_beside_it(store: Store) -> None:
     await spoil(store, "job:a")
     await spoil(store, "result:b")
     found = await store.broker.subscribe("me", ["a", "b", "c"])
-    assert found == [Standing.UNKNOWN, Standing.WILL_TELL, Standing.WILL_TELL]
+    assert found == [Subscription.UNKNOWN, Subscription.WILL_TELL, Subscription.WILL_TELL]

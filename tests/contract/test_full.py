@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiostreamq import BrokerError
-from aiostreamq.model.delivery import Mark, Retrial, Settlement
+from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.outcome import JobState, encode_ended
-from aiostreamq.store.broker import Standing
-from aiostreamq.store.dead_letters import Graveyard, Revival, Span
-from aiostreamq.store.delayed import Schedule
-from aiostreamq.store.schedules import Tick, Timetable
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.broker import Subscription
+from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
+from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.schedules import ScheduleStore, Tick
+from aiostreamq.store.workers import WorkerRegistry
 from tests.support.redis_server import RedisServer
 from tests.support.store import HOUR_MS, Store, outcome_of
 
@@ -35,7 +35,7 @@ async def test_enqueue(full: tuple[Store, RedisServer]) -> None:
 async def test_settle(full: tuple[Store, RedisServer]) -> None:
     """What runs gets to its end: results are kept and waiters told."""
     store, server = full
-    delivery = await store.deliver("a", mark=Mark.CALLER)
+    delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     server.ask("CONFIG", "SET", "maxmemory", "1")
     assert await store.settle(delivery) == []
     assert await store.call("GET", store.keys.result("a")) == outcome_of(delivery)
@@ -55,13 +55,15 @@ async def test_delay(full: tuple[Store, RedisServer]) -> None:
     store, server = full
     server.ask("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(BrokerError, match="Redis is full"):
-        await Schedule(store.broker).delay([("a", "default", Mark.NOBODY, "1", b"{}")], "me", 5)
+        await DelayedJobs(store.broker).delay(
+            [("a", "default", WaiterMode.NOBODY, "1", b"{}")], "me", 5
+        )
 
 
 async def test_tick_of_a_schedule(full: tuple[Store, RedisServer]) -> None:
     """It is refused as new jobs are, before anyone cancels the job that it is to replace."""
     store, server = full
-    table = Timetable(store.broker)
+    table = ScheduleStore(store.broker)
     await table.put("s", b"{}", 5000, 5, replace=False)
     for at, overlap in ((5000, "allow"), (6000, "cancel_old")):
         [due] = (await table.due(())).due
@@ -80,19 +82,19 @@ async def test_tick_of_a_schedule(full: tuple[Store, RedisServer]) -> None:
 async def test_retry(full: tuple[Store, RedisServer]) -> None:
     """A job that is to run again does, at once or later."""
     store, server = full
-    schedule = Schedule(store.broker)
+    schedule = DelayedJobs(store.broker)
     await store.enqueue("a", "b")
     a, b = await store.read()
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    assert await schedule.retry([Retrial(a, 0), Retrial(b, 1)]) == []
+    assert await schedule.retry([RetryRequest(a, 0), RetryRequest(b, 1)]) == []
     assert [d.job_id for d in await store.read()] == ["a"]
 
 
 async def test_what_is_due(full: tuple[Store, RedisServer]) -> None:
     """It is promoted: if all memory is taken by jobs for later, only that gets it free."""
     store, server = full
-    schedule = Schedule(store.broker)
-    await schedule.delay([("a", "default", Mark.NOBODY, "1", b"{}")], "me", 5)
+    schedule = DelayedJobs(store.broker)
+    await schedule.delay([("a", "default", WaiterMode.NOBODY, "1", b"{}")], "me", 5)
     server.ask("CONFIG", "SET", "maxmemory", "1")
     assert (await schedule.promote())[0] == 1
     assert [d.job_id for d in await store.read()] == ["a"]
@@ -101,7 +103,7 @@ async def test_what_is_due(full: tuple[Store, RedisServer]) -> None:
 async def test_parked_jobs(full: tuple[Store, RedisServer]) -> None:
     """They are set aside, and released."""
     store, server = full
-    schedule = Schedule(store.broker)
+    schedule = DelayedJobs(store.broker)
     delivery = await store.deliver("a")
     server.ask("CONFIG", "SET", "maxmemory", "1")
     assert await schedule.park([(delivery, "t")]) == 1
@@ -115,14 +117,14 @@ async def test_start(full: tuple[Store, RedisServer]) -> None:
     await store.enqueue("a")
     server.ask("CONFIG", "SET", "maxmemory", "1")
     async with Store(server.url) as other:
-        await Roster(other.broker).join("w2", 1_000)
+        await WorkerRegistry(other.broker).join("w2", 1_000)
         assert [d.job_id for d in await other.read("w2")] == ["a"]
 
 
 async def test_beat(full: tuple[Store, RedisServer]) -> None:
     """Who lives can show it: else all would look dead when memory is free again."""
     store, server = full
-    roster = Roster(store.broker)
+    roster = WorkerRegistry(store.broker)
     await roster.join("w1", 1_000)
     server.ask("CONFIG", "SET", "maxmemory", "1")
     assert await roster.renew("w1", 1_000)
@@ -132,7 +134,7 @@ async def test_beat(full: tuple[Store, RedisServer]) -> None:
 async def test_dead_worker(full: tuple[Store, RedisServer]) -> None:
     """Its jobs are given to the living; on Redis 6.2 only when there is memory again."""
     store, server = full
-    roster = Roster(store.broker)
+    roster = WorkerRegistry(store.broker)
     await roster.join("w1", 1_000)
     await store.deliver("a", "w1")
     server.ask("CONFIG", "SET", "maxmemory", "1")
@@ -153,19 +155,19 @@ async def test_subscribe(full: tuple[Store, RedisServer]) -> None:
         with pytest.raises(BrokerError, match="Redis is full"):
             await store.broker.subscribe("me", ["a"])
         server.ask("CONFIG", "SET", "maxmemory", "0")
-    assert await store.broker.subscribe("me", ["a"]) == [Standing.WILL_TELL]
+    assert await store.broker.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
 
 
 async def test_dead_letters(full: tuple[Store, RedisServer]) -> None:
     """A replay is refused as a new job is, and changes nothing; a purge frees memory."""
     store, server = full
-    graveyard = Graveyard(store.broker)
+    graveyard = DeadLetterStore(store.broker)
     delivery = await store.deliver("a")
     failed = encode_ended("size", 1, JobState.FAILED)
     await store.broker.settle([Settlement(delivery, HOUR_MS, failed, is_dead=True)], "w1")
     [[letter]] = [page async for page in graveyard.oldest_first(Span())]
     place = store.broker.place_of("default")
-    revival = Revival(letter.id, "a", place, Mark.NOBODY, letter.envelope, b"[]")
+    revival = Replay(letter.id, "a", place, WaiterMode.NOBODY, letter.envelope, b"[]")
     server.ask("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(BrokerError, match="Redis is full"):
         await graveyard.replay([revival])
@@ -180,5 +182,5 @@ async def test_restore(full: tuple[Store, RedisServer]) -> None:
     delivery = await store.deliver("a")
     await store.call("DEL", store.keys.stream("default"))
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    assert await Schedule(store.broker).retry([Retrial(delivery, 1)]) == []
+    assert await DelayedJobs(store.broker).retry([RetryRequest(delivery, 1)]) == []
     assert await store.broker.status("a") == b"delayed"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from aiostreamq.model.delivery import Mark, Submission
+from aiostreamq.model.delivery import Submission, WaiterMode
 from tests.support.store import DEADLINE, ENVELOPE, Store
 
 
@@ -11,7 +11,7 @@ async def put(
 ) -> tuple[set[int], set[int]]:
     """Enqueue a job for each id, up to *most*; returns whose ids are taken, whose lanes full."""
     place = store.broker.place_of(lane)
-    jobs: list[Submission] = [(job_id, place, Mark.NOBODY, ENVELOPE) for job_id in ids]
+    jobs: list[Submission] = [(job_id, place, WaiterMode.NOBODY, ENVELOPE) for job_id in ids]
     refusals = await store.broker.enqueue_within(most, jobs, "me", DEADLINE)
     return refusals.taken, refusals.full
 
@@ -42,7 +42,7 @@ async def test_each_lane_for_itself(store: Store) -> None:
     """A full lane does not keep jobs from another."""
     default, slow = store.broker.place_of("default"), store.broker.place_of("slow")
     jobs = [
-        (f"j{number}", place, Mark.NOBODY, ENVELOPE)
+        (f"j{number}", place, WaiterMode.NOBODY, ENVELOPE)
         for number, place in enumerate([default, default, slow, slow, default])
     ]
     refusals = await store.broker.enqueue_within(1, jobs, "me", DEADLINE)

@@ -2,20 +2,20 @@
 
 import pytest
 
-from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
-from aiostreamq.store.inspect.snapshot import Lookout
-from aiostreamq.store.lane_reader import Intake
+from aiostreamq.store.inspect.snapshot import Snapshots
+from aiostreamq.store.lane_reader import LaneReader
 from tests.support.store import Store
 
 
 @pytest.fixture
-def steering(store: Store) -> Steering:
+def steering(store: Store) -> Cancellation:
     """What says so."""
-    return Steering(store.broker)
+    return Cancellation(store.broker)
 
 
-async def test_paused_and_resumed(steering: Steering) -> None:
+async def test_paused_and_resumed(steering: Cancellation) -> None:
     """What is said last holds; repeated, as after a lost reply, it changes nothing."""
     assert (await steering.paused())[1] == {}
     assert await steering.pause(["task:a", "lane:slow"], "0") == 2
@@ -29,7 +29,7 @@ async def test_paused_and_resumed(steering: Steering) -> None:
     await steering.resume(["lane:slow"])
 
 
-async def test_until(store: Store, steering: Steering) -> None:
+async def test_until(store: Store, steering: Cancellation) -> None:
     """A time from now is counted by Redis's clock; what has passed is forgotten, and told once."""
     await steering.pause(["task:a"], "+60000")
     now_ms, told = await steering.paused()
@@ -43,9 +43,9 @@ async def test_until(store: Store, steering: Steering) -> None:
     assert words == [{"say": "pause"}]
 
 
-async def test_looked_at(store: Store, steering: Steering) -> None:
+async def test_looked_at(store: Store, steering: Cancellation) -> None:
     """Who only looks sees what holds, and leaves what has passed for others to end."""
-    lookout = Lookout(store.broker)
+    lookout = Snapshots(store.broker)
     assert await lookout.paused() == {}
     await steering.pause(["task:a"], "0")
     await steering.pause(["lane:slow"], "99999999999999")
@@ -56,7 +56,7 @@ async def test_looked_at(store: Store, steering: Steering) -> None:
     assert await store.call("HLEN", store.keys.paused) == before
 
 
-async def test_workers_are_told(store: Store, steering: Steering) -> None:
+async def test_workers_are_told(store: Store, steering: Cancellation) -> None:
     """Each change is said to all; also one that was none, as its word may have been missed."""
     end = await ControlStream(store.broker).end()
     await steering.pause(["task:a"], "0")
@@ -66,16 +66,16 @@ async def test_workers_are_told(store: Store, steering: Steering) -> None:
     assert words == [{"say": "pause"}] * 3
 
 
-async def test_what_strangers_write(store: Store, steering: Steering) -> None:
+async def test_what_strangers_write(store: Store, steering: Cancellation) -> None:
     """It is left out."""
     await store.call("HSET", store.keys.paused, "x", "0", "task:a", "never", b"\xff", "1")
     assert (await steering.paused())[1] == {}
 
 
 @pytest.mark.parametrize("lanes", [{"default": 1}, {"default": 3, "slow": 1}])
-async def test_reads_know(store: Store, steering: Steering, lanes: dict[str, int]) -> None:
+async def test_reads_know(store: Store, steering: Cancellation, lanes: dict[str, int]) -> None:
     """A read says what was paused when it was delivered, before any word of it has come."""
-    intake = Intake(store.broker, lanes, strict=False)
+    intake = LaneReader(store.broker, lanes, strict=False)
     await store.enqueue("a", "b")
     assert (await intake.read(store.link, "w1", 1, None)).paused == {}
     await steering.pause(["lane:default"], "0")
@@ -88,7 +88,7 @@ async def test_reads_know(store: Store, steering: Steering, lanes: dict[str, int
 @pytest.mark.parametrize("block_ms", [None, 20])
 async def test_lanes_left_out(store: Store, block_ms: int | None) -> None:
     """Only some lanes are read, or none, but always what was returned; later all again."""
-    intake = Intake(store.broker, {"default": 3, "slow": 1}, strict=False)
+    intake = LaneReader(store.broker, {"default": 3, "slow": 1}, strict=False)
     await store.enqueue("a")
     await store.enqueue("b", lane="slow")
 

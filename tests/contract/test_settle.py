@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from aiostreamq.model.delivery import Delivery, Mark, Settlement
+from aiostreamq.model.delivery import Delivery, Settlement, WaiterMode
 from aiostreamq.model.keys import GROUP, RESERVED
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.broker import ID_MS, INBOX_MS, NOTICE_BYTES, SETTLE_LIMIT
@@ -35,7 +35,7 @@ async def test_short_result(store: Store) -> None:
 
 async def test_no_result(store: Store) -> None:
     """Without one nothing is kept but the id, and nobody is told."""
-    await store.settle(await store.deliver("a", mark=Mark.NO_RESULT), keep_ms=0)
+    await store.settle(await store.deliver("a", mark=WaiterMode.NO_RESULT), keep_ms=0)
     assert await store.key_names() == STREAMS | {"job:a"}
     assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
 
@@ -86,7 +86,7 @@ async def test_failed_for_good(store: Store) -> None:
 
 async def test_failed_without_result(store: Store) -> None:
     """The dead letter has the outcome even where no result is kept."""
-    delivery = await store.deliver("a", mark=Mark.NO_RESULT)
+    delivery = await store.deliver("a", mark=WaiterMode.NO_RESULT)
     await store.broker.settle([Settlement(delivery, 0, b'{"n":1}', is_dead=True)], "w1")
     (letter,) = await store.stream_at(store.keys.dead)
     assert letter["outcome"] == '{"n":1}'
@@ -132,7 +132,7 @@ async def test_never_delivered(store: Store) -> None:
 
 async def test_waiter_is_told(store: Store) -> None:
     """The inbox gets the id with the outcome, and goes away if nobody empties it."""
-    delivery = await store.deliver("a", mark=Mark.CALLER)
+    delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     await store.settle(delivery)
     inbox = store.keys.inbox("me")
     assert await store.list_at(inbox) == [b"a " + outcome_of(delivery)]
@@ -141,7 +141,7 @@ async def test_waiter_is_told(store: Store) -> None:
 
 async def test_several_waiters(store: Store) -> None:
     """Each inbox that asked is told once."""
-    delivery = await store.deliver("a", mark=Mark.CALLER)
+    delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     await store.broker.subscribe("one", ["a"])
     await store.broker.subscribe("other", ["a"])
     await store.settle(delivery)
@@ -151,8 +151,8 @@ async def test_several_waiters(store: Store) -> None:
 
 async def test_notices_travel_together(store: Store) -> None:
     """One call puts one element into each inbox: a line for each of its jobs."""
-    await store.enqueue("a", "b", mark=Mark.CALLER)
-    await store.enqueue("c", mark=Mark.CALLER, inbox="other")
+    await store.enqueue("a", "b", mark=WaiterMode.CALLER)
+    await store.enqueue("c", mark=WaiterMode.CALLER, inbox="other")
     await store.enqueue("d")
     await store.settle(*(await store.read()))
     (mine,) = await store.list_at(store.keys.inbox("me"))
@@ -163,7 +163,7 @@ async def test_notices_travel_together(store: Store) -> None:
 
 async def test_repeated_notice(store: Store) -> None:
     """A repeated settle tells nobody twice."""
-    delivery = await store.deliver("a", mark=Mark.CALLER)
+    delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     await store.settle(delivery)
     await store.settle(delivery)
     assert len(await store.list_at(store.keys.inbox("me"))) == 1
@@ -172,7 +172,7 @@ async def test_repeated_notice(store: Store) -> None:
 @pytest.mark.parametrize("over", [0, 1])
 async def test_long_outcome(store: Store, over: int) -> None:
     """One that is too long does not come along: the notice is the id alone."""
-    delivery = await store.deliver("a", mark=Mark.CALLER)
+    delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     outcome = b'{"n":1,"value":"' + b"x" * (NOTICE_BYTES - 18 + over) + b'"}'
     assert len(outcome) == NOTICE_BYTES + over
     await store.broker.settle([Settlement(delivery, HOUR_MS, outcome)], "w1")
@@ -242,7 +242,7 @@ async def test_the_queue_was_flushed(store: Store) -> None:
 @pytest.mark.parametrize("is_back", [False, True])
 async def test_deleted_beneath_a_running_job(store: Store, what: str, is_back: bool) -> None:
     """A job that runs when its group or stream is deleted ends all the same, and only once."""
-    delivery = await store.deliver("a", mark=Mark.CALLER)
+    delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     stream = store.keys.stream("default")
     if what == "group":
         await store.call("XGROUP", "DESTROY", stream, GROUP)

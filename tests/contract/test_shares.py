@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiostreamq.store.lane_reader import Intake
+from aiostreamq.store.lane_reader import LaneReader
 from tests.support.store import Store
 
 FAIR = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -29,7 +29,7 @@ class Lanes:
     def __init__(self, store: Store, weights: list[int], *, strict: bool) -> None:
         self.weights = {f"l{place}": weight for place, weight in enumerate(weights)}
         self.waiting = Counter(dict.fromkeys(self.weights, 0))
-        self._intake = Intake(store.broker, self.weights, strict=strict)
+        self._intake = LaneReader(store.broker, self.weights, strict=strict)
         self._store = store
         self._added = 0
 

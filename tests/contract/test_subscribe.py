@@ -1,17 +1,17 @@
 from typing import cast
 
-from aiostreamq.model.delivery import Mark
-from aiostreamq.store.broker import INBOX_MS, SUBSCRIBE_LIMIT, Standing
+from aiostreamq.model.delivery import WaiterMode
+from aiostreamq.store.broker import INBOX_MS, SUBSCRIBE_LIMIT, Subscription
 from tests.support.store import Store, outcome_of
 
 
 async def test_one_that_goes_on(store: Store) -> None:
     """The inbox is noted, whether the job waits or runs."""
     await store.enqueue("a")
-    assert await store.broker.subscribe("me", ["a"]) == [Standing.WILL_TELL]
+    assert await store.broker.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
     assert (await store.hash_at(store.keys.job("a")))["w"] == "me"
     await store.read()
-    assert await store.broker.subscribe("me", ["a"]) == [Standing.WILL_TELL]
+    assert await store.broker.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
 
 
 async def test_one_that_has_ended(store: Store) -> None:
@@ -23,18 +23,18 @@ async def test_one_that_has_ended(store: Store) -> None:
 
 async def test_one_that_keeps_no_result(store: Store) -> None:
     """That is the answer while its job is known, so nobody waits in vain."""
-    delivery = await store.deliver("a", mark=Mark.NO_RESULT)
-    assert await store.broker.subscribe("me", ["a"]) == [Standing.NO_RESULT]
+    delivery = await store.deliver("a", mark=WaiterMode.NO_RESULT)
+    assert await store.broker.subscribe("me", ["a"]) == [Subscription.NO_RESULT]
     await store.settle(delivery, keep_ms=0)
-    assert await store.broker.subscribe("me", ["a"]) != [Standing.WILL_TELL]
+    assert await store.broker.subscribe("me", ["a"]) != [Subscription.WILL_TELL]
 
 
 async def test_unknown_ones(store: Store) -> None:
     """Nothing is noted about a job that is not there, or not any more."""
-    assert await store.broker.subscribe("me", ["a"]) == [Standing.UNKNOWN]
+    assert await store.broker.subscribe("me", ["a"]) == [Subscription.UNKNOWN]
     await store.settle(await store.deliver("b"), keep_ms=1000)
     await store.call("DEL", store.keys.result("b"))
-    assert await store.broker.subscribe("me", ["b"]) == [Standing.UNKNOWN]
+    assert await store.broker.subscribe("me", ["b"]) == [Subscription.UNKNOWN]
     assert await store.key_names() & {"job:a", "inbox:me"} == set()
 
 
@@ -50,9 +50,9 @@ async def test_asked_twice(store: Store) -> None:
 
 async def test_several_inboxes(store: Store) -> None:
     """Each that asked is noted once."""
-    await store.enqueue("a", mark=Mark.CALLER, inbox="producer")
+    await store.enqueue("a", mark=WaiterMode.CALLER, inbox="producer")
     for inbox in ("one", "producer", "other", "one"):
-        assert await store.broker.subscribe(inbox, ["a"]) == [Standing.WILL_TELL]
+        assert await store.broker.subscribe(inbox, ["a"]) == [Subscription.WILL_TELL]
     assert (await store.hash_at(store.keys.job("a")))["w"].split() == ["producer", "one", "other"]
 
 
@@ -61,11 +61,11 @@ async def test_very_many_inboxes(store: Store) -> None:
     await store.enqueue("a")
     inboxes = [f"{number:016x}" for number in range(500)]
     for inbox in inboxes:
-        assert await store.broker.subscribe(inbox, ["a"]) == [Standing.WILL_TELL]
+        assert await store.broker.subscribe(inbox, ["a"]) == [Subscription.WILL_TELL]
     told = (await store.hash_at(store.keys.job("a")))["w"].split()
     assert 100 < len(told) < 130
     assert told == inboxes[-len(told) :]
-    assert await store.broker.subscribe(inboxes[0], ["a"]) == [Standing.WILL_TELL]
+    assert await store.broker.subscribe(inboxes[0], ["a"]) == [Subscription.WILL_TELL]
     told = (await store.hash_at(store.keys.job("a")))["w"].split()
     assert (told[-1], len(told)) == (inboxes[0], len(set(told)))
     (delivery,) = await store.read()
@@ -89,7 +89,7 @@ async def test_many_in_one_call(store: Store) -> None:
 
 async def test_echo_comes_last(store: Store) -> None:
     """It stands behind what the inbox was told before, and does not stay for ever."""
-    await store.enqueue("a", mark=Mark.CALLER, inbox="me")
+    await store.enqueue("a", mark=WaiterMode.CALLER, inbox="me")
     (delivery,) = await store.read()
     await store.settle(delivery)
     await store.broker.echo("me", "word")

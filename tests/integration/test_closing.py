@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import BrokerError, Job, Queue, UsageError
-from aiostreamq.client.results import Waiter
+from aiostreamq.client.results import ResultWaiter
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -92,15 +92,15 @@ async def test_listening_fails(monkeypatch: pytest.MonkeyPatch, redis_url: str) 
     """Whoever awaits is told why, and who awaits next is heard again."""
     async with Queue(redis_url) as queue:
         job: Job[object] = await queue.enqueue("size")
-        usual = Waiter._pop  # pyright: ignore[reportPrivateUsage]  # to put it back
+        usual = ResultWaiter._pop  # pyright: ignore[reportPrivateUsage]  # to put it back
 
         async def fail(*_: object) -> bytes:
             raise RuntimeError("unexpected")
 
-        monkeypatch.setattr(Waiter, "_pop", fail)
+        monkeypatch.setattr(ResultWaiter, "_pop", fail)
         with pytest.raises(RuntimeError, match="unexpected"):
             await job.result(timeout=PATIENCE)
-        monkeypatch.setattr(Waiter, "_pop", usual)
+        monkeypatch.setattr(ResultWaiter, "_pop", usual)
         awaiting = asyncio.ensure_future(job.result(timeout=PATIENCE))
         await asyncio.sleep(0)
         await queue.session().broker.call(

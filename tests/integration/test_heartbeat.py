@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aiostreamq import Queue, Worker
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.workers import WorkerRegistry
 from aiostreamq.worker.leases import heartbeat
 from aiostreamq.worker.leases.heartbeat import Heartbeat
 from tests.support.waiting import PATIENCE, wait_until
@@ -26,7 +26,7 @@ async def queue(redis_url: str) -> AsyncIterator[Queue]:
 async def heart_of(queue: Queue, about: Callable[[], bytes]) -> Heartbeat:
     """Return the heart of a worker that has joined, not started yet."""
     broker = queue.session().broker
-    await Roster(broker).join("beating", int(LEASE * 1000))
+    await WorkerRegistry(broker).join("beating", int(LEASE * 1000))
     return Heartbeat(broker, "beating", LEASE, 1.0, lambda: None, about)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from aiostreamq import Queue, UsageError, Worker
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.workers import WorkerRegistry
 from tests.support.waiting import PATIENCE
 
 WEIGHTS = {"high": 8, "default": 4, "low": 1}
@@ -110,7 +110,7 @@ async def test_lane_of_a_dead_worker(store_url: str) -> None:
 
         job = await newer.enqueue("size")
         broker = newer.session().broker
-        await Roster(broker).join("dead", 1_000, newer.lanes)
+        await WorkerRegistry(broker).join("dead", 1_000, newer.lanes)
         command = ("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", broker.keys.stream("new"), ">")
         assert await broker.call(*command)
         async with Worker(older):

@@ -4,7 +4,7 @@ import pytest
 
 from aiostreamq import Queue, Worker
 from aiostreamq.store.connection.link import CommandError
-from aiostreamq.store.workers import Reaped, Roster
+from aiostreamq.store.workers import Reaped, WorkerRegistry
 from tests.support.waiting import PATIENCE, wait_until
 
 LEASE_MS = 1000
@@ -15,15 +15,17 @@ async def test_one_can_not_be_recovered(
 ) -> None:
     """The others are, in the same look; that one is told of once, and tried again."""
     tries: list[str] = []
-    reap = Roster.reap
+    reap = WorkerRegistry.reap
 
-    async def reap_unless_first(self: Roster, name: str, beat: str, max_deliveries: int) -> Reaped:
+    async def reap_unless_first(
+        self: WorkerRegistry, name: str, beat: str, max_deliveries: int
+    ) -> Reaped:
         tries.append(name)
         if name == "first" and tries.count("first") < 3:
             raise CommandError("ERR of a kind that is not known")
         return await reap(self, name, beat, max_deliveries)
 
-    monkeypatch.setattr(Roster, "reap", reap_unless_first)
+    monkeypatch.setattr(WorkerRegistry, "reap", reap_unless_first)
 
     @queue.task
     async def same(n: int) -> int:
@@ -33,7 +35,7 @@ async def test_one_can_not_be_recovered(
     link = await broker.connector.open_link("test")
     jobs = [await same.enqueue(n) for n in range(2)]
     for name in ("first", "second"):
-        await Roster(broker).join(name, LEASE_MS)
+        await WorkerRegistry(broker).join(name, LEASE_MS)
         read = await broker.read(link, name, 1, None)
         assert len(read.deliveries) == 1
     link.close()

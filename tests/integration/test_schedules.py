@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from aiostreamq import Context, JobCancelled, JobState, Queue, UsageError, Worker
-from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.worker.due.ticker import Ticker
 from tests.support.waiting import wait_until
 
@@ -389,7 +389,9 @@ async def test_old_job_makes_way(queue: Queue) -> None:
     # Nobody runs it now: what waits makes way too.
     await queue.schedules.create("waits", "nobody", every="100ms", overlap="cancel_old")
     session = queue.session()
-    ticker = Ticker(session.timetable, session.broker.clock, {}, Steering(session.broker).cancel)
+    ticker = Ticker(
+        session.timetable, session.broker.clock, {}, Cancellation(session.broker).cancel
+    )
     ticking = asyncio.create_task(ticker.run())
 
     async def only_the_last_waits() -> bool:

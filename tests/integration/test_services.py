@@ -7,11 +7,11 @@ import pytest
 from aiostreamq import Queue, Retry, Worker
 from aiostreamq.aio import supervision
 from aiostreamq.store.broker import Broker
-from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
-from aiostreamq.store.delayed import Schedule
-from aiostreamq.store.schedules import Timetable
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.schedules import ScheduleStore
+from aiostreamq.store.workers import WorkerRegistry
 from aiostreamq.worker import retry_buffer
 from aiostreamq.worker.leases import heartbeat
 from tests.support.waiting import PATIENCE, wait_until
@@ -62,14 +62,14 @@ async def queue(store_url: str) -> AsyncIterator[Queue]:
 @pytest.mark.parametrize(
     ("of", "method", "passes"),
     [
-        pytest.param(Roster, "census", 0, id="reaper"),
+        pytest.param(WorkerRegistry, "census", 0, id="reaper"),
         pytest.param(ControlStream, "listen", 0, id="control"),
-        pytest.param(Schedule, "promote", 0, id="promoter"),
-        pytest.param(Steering, "cancelled_among", 0, id="canceller"),
-        pytest.param(Steering, "paused", 1, id="pauses"),  # once while it starts
-        pytest.param(Schedule, "release", 0, id="parking"),
-        pytest.param(Timetable, "due", 0, id="ticker"),
-        pytest.param(heartbeat.LoopGuard, "look", 0, id="guard"),
+        pytest.param(DelayedJobs, "promote", 0, id="promoter"),
+        pytest.param(Cancellation, "cancelled_among", 0, id="canceller"),
+        pytest.param(Cancellation, "paused", 1, id="pauses"),  # once while it starts
+        pytest.param(DelayedJobs, "release", 0, id="parking"),
+        pytest.param(ScheduleStore, "due", 0, id="ticker"),
+        pytest.param(heartbeat.LoopWatchdog, "look", 0, id="guard"),
     ],
 )
 async def test_it_begins_again(
@@ -87,7 +87,7 @@ async def test_it_begins_again(
         assert await (await same.enqueue(1)).result(timeout=PATIENCE) == 1
 
 
-@pytest.mark.parametrize(("of", "method"), [(Broker, "settle"), (Schedule, "retry")])
+@pytest.mark.parametrize(("of", "method"), [(Broker, "settle"), (DelayedJobs, "retry")])
 async def test_settling(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, of: type, method: str
 ) -> None:

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from aiostreamq import BrokerError, JobState, Queue, Worker, WorkerState
-from aiostreamq.store.schedules import Timetable
+from aiostreamq.store.schedules import ScheduleStore
 from tests.support.waiting import PATIENCE, wait_until
 
 #: Seconds: the least there is, as some tests wait for it to run out.
@@ -207,7 +207,7 @@ async def test_while_it_starts(
         is_slow.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Timetable, "declare", answer_never)
+    monkeypatch.setattr(ScheduleStore, "declare", answer_never)
     worker, held = Worker(queue, lease=LEASE), Held(queue)
 
     scope = anyio.CancelScope()

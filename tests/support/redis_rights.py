@@ -26,18 +26,24 @@ OPTIONAL = {"config|get", "wait", "waitaof"}
 #: Which scripts and which functions each kind of user needs. A function is named by its
 #: file; with its own name too where only some of the file's are needed.
 SCRIPTS_OF = {
-    "producer": "setup enqueue delay confirm subscribe echo status cancel",
-    "worker": "settle count hand_back bury leave renew census reap take mark promote retry "
-    "restore park release emit declare due tick paused",
-    "reader": "setup status look paused",
-    "operator": "pause resume schedule hold unschedule replay purge",
+    "producer": "create_groups enqueue delay replication_marker subscribe ping_inbox job_state "
+    "cancel",
+    "worker": "settle record_stats requeue dead_letter_unreadable deregister_worker renew_lease "
+    "list_workers recover_worker read_lanes note_suspect_run promote retry requeue_deleted park "
+    "unpark append_events declare_schedules due_schedules fire_schedules list_pauses",
+    "reader": "create_groups job_state queue_snapshot list_pauses",
+    "operator": "pause resume put_schedule pause_schedule delete_schedule replay_dead_letters "
+    "delete_dead_letters",
 }
 FUNCTIONS_OF = {
-    "producer": "connector clock scripts waiter follower durable events:wait events:after "
-    "broker:unblock",
-    "worker": "checkup reader control roster broker lookout:paused",
-    "reader": "connector clock scripts checkup lookout graveyard inspection timetable",
-    "operator": "steering",
+    "producer": "store/connection/connector store/connection/clock store/scripts client/results "
+    "client/events store/durability store/events:wait store/events:after store/broker:unblock",
+    "worker": "store/inspect/server_check worker/fetch/reader store/control_stream store/workers "
+    "store/broker store/inspect/snapshot:paused",
+    "reader": "store/connection/connector store/connection/clock store/scripts "
+    "store/inspect/server_check store/inspect/snapshot store/dead_letters store/inspect/keyspace "
+    "store/schedules",
+    "operator": "store/cancellation",
 }
 #: Whose rights each has beside its own.
 INCLUDES = {
@@ -71,17 +77,18 @@ def all_commands() -> set[str]:
 
 @cache
 def commands_in_python() -> dict[str, set[str]]:
-    """Return the commands that each function sends, by `file:function`."""
+    """Return the commands that each function sends, by `folder/file:function`."""
     found: dict[str, set[str]] = {}
     for folder in ("store", "client", "worker"):
-        for path in sorted((PACKAGE / folder).glob("*.py")):
+        for path in sorted((PACKAGE / folder).rglob("*.py")):
             if path.stem == "memory":  # it answers them
                 continue
+            place = path.relative_to(PACKAGE).with_suffix("").as_posix()
             for function in ast.walk(ast.parse(path.read_text())):
                 if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                     commands = _in_function(function)
                     if commands:
-                        found.setdefault(f"{path.stem}:{function.name}", set()).update(commands)
+                        found.setdefault(f"{place}:{function.name}", set()).update(commands)
     return found
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.model.delivery import Delivery, Mark, Settlement
+from aiostreamq.model.delivery import Delivery, Settlement, WaiterMode
 from aiostreamq.model.keys import GROUP, Keys
 from aiostreamq.model.outcome import encode_done
 from aiostreamq.store.broker import Broker
 from aiostreamq.store.connection.connector import connector_for
-from aiostreamq.store.delayed import Schedule
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.workers import WorkerRegistry
 from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Store:
         self.keys = Keys(name)
         self.connector = connector_for(url)
         self.broker = Broker(self.connector, self.keys, lanes)
-        self.roster = Roster(self.broker)
-        self.schedule = Schedule(self.broker)
+        self.roster = WorkerRegistry(self.broker)
+        self.schedule = DelayedJobs(self.broker)
         self._link: Link | None = None
 
     async def __aenter__(self) -> Self:
@@ -78,7 +78,7 @@ class Store:
         self,
         *ids: str,
         lane: str = "default",
-        mark: Mark = Mark.NOBODY,
+        mark: WaiterMode = WaiterMode.NOBODY,
         inbox: str = "me",
         envelope: bytes = ENVELOPE,
     ) -> set[int]:
@@ -92,7 +92,7 @@ class Store:
         return (await self.broker.read(self.link, consumer, count, None)).deliveries
 
     async def deliver(
-        self, job_id: str, consumer: str = "w1", mark: Mark = Mark.NOBODY
+        self, job_id: str, consumer: str = "w1", mark: WaiterMode = WaiterMode.NOBODY
     ) -> Delivery:
         """Enqueue one job and read it."""
         await self.enqueue(job_id, mark=mark)

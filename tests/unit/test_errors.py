@@ -24,7 +24,7 @@ from aiostreamq import (
 )
 from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure
-from aiostreamq.model.remote_exception import RaisedInChild
+from aiostreamq.model.remote_exception import RemoteException
 from aiostreamq.store.connection.link import CommandError, LinkLost
 
 EXPORTED = [
@@ -79,7 +79,7 @@ MADE: list[BaseException] = [
     QueueFull(lane="a", max_length=3, enqueued=2),
     LinkLost("gone"),
     CommandError("OOM full"),
-    RaisedInChild(Kinds(frozenset({"ValueError"})), Failure("ValueError", "no", "")),
+    RemoteException(Kinds(frozenset({"ValueError"})), Failure("ValueError", "no", "")),
     OfUser(tenant=1, hint="no"),
     Derived(4),
     Merged("key"),

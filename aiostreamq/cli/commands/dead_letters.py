@@ -16,7 +16,7 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aiostreamq.client.dead_letters import DeadLetters, LetterWords
+    from aiostreamq.client.dead_letters import DeadLetterFilters, DeadLetters
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")
@@ -147,7 +147,7 @@ def _purge(queue: "Queue", told: argparse.Namespace) -> int:
     return 0
 
 
-def _up_to_now(queue: "Queue", words: "LetterWords") -> "LetterWords":
+def _up_to_now(queue: "Queue", words: "DeadLetterFilters") -> "DeadLetterFilters":
     from aiostreamq.model.dead_letters import earlier, id_after
 
     newest = _ask(queue, lambda letters: letters.list(limit=1))
@@ -168,7 +168,7 @@ def _ask(queue: "Queue", question: "Callable[[DeadLetters], Awaitable[T]]") -> T
     return ask(queue, lambda queue: question(queue.dead))
 
 
-def _which(told: argparse.Namespace) -> "LetterWords":
+def _which(told: argparse.Namespace) -> "DeadLetterFilters":
     """The filters, of a command that must be told which letters it is about."""
     words = _words(told)
     if not (told.ids or told.all or words):
@@ -176,7 +176,7 @@ def _which(told: argparse.Namespace) -> "LetterWords":
     return words
 
 
-def _words(told: argparse.Namespace) -> "LetterWords":
+def _words(told: argparse.Namespace) -> "DeadLetterFilters":
     words: dict[str, object] = {
         "task": told.task,
         "error": told.error,
@@ -184,7 +184,7 @@ def _words(told: argparse.Namespace) -> "LetterWords":
         "newer_than": told.newer_than,
         "before": told.before,
     }
-    return cast("LetterWords", {k: v for k, v in words.items() if v is not None})
+    return cast("DeadLetterFilters", {k: v for k, v in words.items() if v is not None})
 
 
 def _jobs(count: int) -> str:

@@ -52,7 +52,7 @@ class Ending:
                 return f"ended with exit code {code}"
 
 
-class Child:
+class WorkerProcess:
     """One process, from its start to its end."""
 
     def __init__(

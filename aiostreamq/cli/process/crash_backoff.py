@@ -18,10 +18,10 @@ PAUSES = Retry(CRASHES, base=0.5, cap=10.0)
 
 
 @dataclass(slots=True)
-class Crashes:
+class CrashBackoff:
     """The crashes of one slot.
 
-    >>> crashes = Crashes()
+    >>> crashes = CrashBackoff()
     >>> [crashes.pause_after(worked=1.0, draw=1.0) for _ in range(5)]
     [0.5, 1.0, 2.0, 4.0, None]
     """

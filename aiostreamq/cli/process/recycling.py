@@ -19,10 +19,10 @@ _WRITTEN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:(b)|([kmg])(?:i?b)?)\s*", re.IGN
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RecyclingLimits:
     """What a worker process may come to; None is no limit.
 
-    >>> Limits(max_jobs=100, max_rss=None).reason_to_end(finished=104, rss=0)
+    >>> RecyclingLimits(max_jobs=100, max_rss=None).reason_to_end(finished=104, rss=0)
     'it has run 104 jobs'
     """
 
@@ -37,14 +37,14 @@ class Limits:
             return f"it takes {megabytes(rss)} of memory"
         return None
 
-    def spread(self, draw: float) -> "Limits":
+    def spread(self, draw: float) -> "RecyclingLimits":
         """Return these limits, the jobs raised by what *draw* in [0, 1] says."""
         if self.max_jobs is None:
             return self
-        return Limits(int(self.max_jobs * (1 + SPREAD * draw)), self.max_rss)
+        return RecyclingLimits(int(self.max_jobs * (1 + SPREAD * draw)), self.max_rss)
 
 
-def own_limits(limits: Limits) -> Limits:
+def own_limits(limits: RecyclingLimits) -> RecyclingLimits:
     """Return *limits* as they hold for this process.
 
     Raises:

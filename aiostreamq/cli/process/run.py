@@ -24,10 +24,10 @@ from aiostreamq.cli.output import complain
 from aiostreamq.cli.process.banner import banner_of
 from aiostreamq.cli.process.event_loop import LAST_WORDS, Handlers, end_strays, hide_all, new_loop
 from aiostreamq.cli.process.health import serve_health
-from aiostreamq.cli.process.recycling import Limits, own_limits, resident_bytes
+from aiostreamq.cli.process.recycling import RecyclingLimits, own_limits, resident_bytes
 from aiostreamq.cli.process.reload import check_reload
 from aiostreamq.cli.process.signals import Signals
-from aiostreamq.cli.process.supervisor_link import GRACE, Lifeline, Order
+from aiostreamq.cli.process.supervisor_link import GRACE, Order, SupervisorLink
 from aiostreamq.cli.process.systemd import notify_systemd
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.logs import get_logger
@@ -70,8 +70,8 @@ class Role:
     """What this process is."""
 
     workers: int  #: how many such there are
-    limits: Limits
-    lifeline: Lifeline | None  #: None without a supervisor
+    limits: RecyclingLimits
+    lifeline: SupervisorLink | None  #: None without a supervisor
 
 
 def run(told: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -80,12 +80,12 @@ def run(told: argparse.Namespace, arguments: Sequence[str]) -> int:
     Returns the exit code.
     """
     keep_from_children()
-    limits = Limits(told.max_jobs, told.max_rss)
+    limits = RecyclingLimits(told.max_jobs, told.max_rss)
     is_supervised = told.lifeline is not None
-    needs_supervisor = told.workers != 1 or limits != Limits(None, None) or told.reload
+    needs_supervisor = told.workers != 1 or limits != RecyclingLimits(None, None) or told.reload
     set_up_for(told, imports_app=is_supervised or not needs_supervisor)
     if is_supervised:
-        return _work(told, limits, Lifeline(told.lifeline, told.shutdown_timeout + GRACE))
+        return _work(told, limits, SupervisorLink(told.lifeline, told.shutdown_timeout + GRACE))
     return _supervise(told, arguments) if needs_supervisor else _work(told, limits, None)
 
 
@@ -128,7 +128,9 @@ async def _keep(supervisor: "Supervisor", told: argparse.Namespace) -> int:
         return await supervisor.run()
 
 
-def _work(told: argparse.Namespace, limits: Limits, lifeline: Lifeline | None) -> int:
+def _work(
+    told: argparse.Namespace, limits: RecyclingLimits, lifeline: SupervisorLink | None
+) -> int:
     """Be a worker, alone or on the *lifeline* of a supervisor."""
     use_uvloop = _wants_uvloop(told.loop)
     queue = queue_of(told)
@@ -228,7 +230,7 @@ async def _serve(queue: Queue, worker: Worker, role: Role, told: argparse.Namesp
             else:
                 if server is MEMORY:
                     raise UsageError(NO_PROCESSES_IN_MEMORY)
-                reporter = Reporter(worker, own_limits(role.limits), role.lifeline, banner)
+                reporter = StateReporter(worker, own_limits(role.limits), role.lifeline, banner)
                 await tasks.start(reporter.run)
                 hide_all()
                 await worker.run(burst=told.burst)
@@ -293,10 +295,12 @@ async def _show_state(watched: AsyncExitStack, of: HasState, told: argparse.Name
         await watched.enter_async_context(serve_health(of, told.health_host, told.health_port))
 
 
-class Reporter:
+class StateReporter:
     """Tells the supervisor how a worker does."""
 
-    def __init__(self, worker: Worker, limits: Limits, lifeline: Lifeline, banner: str) -> None:
+    def __init__(
+        self, worker: Worker, limits: RecyclingLimits, lifeline: SupervisorLink, banner: str
+    ) -> None:
         self._worker = worker
         self._limits = limits
         self._lifeline = lifeline

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import assert_never
 
 from aiostreamq.cli.output import complain
-from aiostreamq.cli.process.child import Child, Command, Ending
-from aiostreamq.cli.process.crash_backoff import SOON, Crashes
+from aiostreamq.cli.process.child import Command, Ending, WorkerProcess
+from aiostreamq.cli.process.crash_backoff import SOON, CrashBackoff
 from aiostreamq.cli.process.reload import watch_code
 from aiostreamq.cli.process.signals import Signals
 from aiostreamq.cli.process.supervisor_link import Event
@@ -40,9 +40,11 @@ class Slot:
 
     def __init__(self, number: int) -> None:
         self.number = number  #: from 1
-        self.child: Child | None = None  #: who works; None between a crash and the next start
-        self.heir: Child | None = None  #: who is being started to take its place
-        self.crashes = Crashes()
+        self.child: WorkerProcess | None = (
+            None  #: who works; None between a crash and the next start
+        )
+        self.heir: WorkerProcess | None = None  #: who is being started to take its place
+        self.crashes = CrashBackoff()
         self.restart: asyncio.TimerHandle | None = None  #: while a start is put off
         self.is_done = False  #: with a burst: no job is left
 
@@ -85,7 +87,7 @@ class Supervisor:
         self._is_burst = is_burst
         self._watched = watched
         self._slots = [Slot(number) for number in range(1, workers + 1)]
-        self._children: set[Child] = set()  # all that live, those too that drain
+        self._children: set[WorkerProcess] = set()  # all that live, those too that drain
         self._has_begun = False  # a first worker was ready, since the last change of code
         self._is_stopping = False
         self._is_leaving = False
@@ -122,7 +124,7 @@ class Supervisor:
             await self._over.wait()
         return self._code
 
-    def _on_event(self, slot: Slot, child: Child, event: Event, told: str) -> None:
+    def _on_event(self, slot: Slot, child: WorkerProcess, event: Event, told: str) -> None:
         match event:
             case "ready":
                 self._on_ready(slot, child, told)
@@ -135,7 +137,7 @@ class Supervisor:
             case _:
                 assert_never(event)
 
-    def _on_ready(self, slot: Slot, child: Child, banner: str) -> None:
+    def _on_ready(self, slot: Slot, child: WorkerProcess, banner: str) -> None:
         if not self._has_begun:
             # Not earlier: what cannot work at all says nothing but why.
             complain(banner)
@@ -153,7 +155,7 @@ class Supervisor:
                 if other.child is None:
                     self._fill(other)
 
-    def _on_end(self, slot: Slot, child: Child, ending: Ending) -> None:
+    def _on_end(self, slot: Slot, child: WorkerProcess, ending: Ending) -> None:
         if self._is_stopping or child not in {slot.child, slot.heir}:
             self._see_off(child, ending)
         elif not ending.is_orderly:
@@ -168,7 +170,7 @@ class Supervisor:
             if self._vacate(slot, child):
                 self._fill(slot)
 
-    def _on_crash(self, slot: Slot, child: Child, ending: Ending) -> None:
+    def _on_crash(self, slot: Slot, child: WorkerProcess, ending: Ending) -> None:
         is_missed = self._vacate(slot, child)
         pause = slot.crashes.pause_after(ending.worked, random.random())
         if self._watched is not None and (pause is None or not child.is_ready):
@@ -213,7 +215,7 @@ class Supervisor:
         for slot in self._slots:
             slot.call_off()
             slot.child = slot.heir = None
-            slot.crashes = Crashes()
+            slot.crashes = CrashBackoff()
         for child in self._children:
             child.order("drain", self._patience)
         self._has_begun = False
@@ -227,7 +229,7 @@ class Supervisor:
         elif slot.heir is None:
             slot.heir = self._start(slot)
 
-    def _vacate(self, slot: Slot, child: Child) -> bool:
+    def _vacate(self, slot: Slot, child: WorkerProcess) -> bool:
         """Take *child*, which has ended, out of its slot; True where somebody is missing now."""
         if child is slot.heir:
             slot.heir = None
@@ -235,20 +237,20 @@ class Supervisor:
         slot.child, slot.heir = slot.heir, None
         return slot.child is None
 
-    def _start(self, slot: Slot) -> Child:
-        child = Child(slot.number, self._command, self._blocked_after, self._stuck_after)
+    def _start(self, slot: Slot) -> WorkerProcess:
+        child = WorkerProcess(slot.number, self._command, self._blocked_after, self._stuck_after)
         self._children.add(child)
         self._tasks.create_task(self._attend(slot, child))
         return child
 
-    async def _attend(self, slot: Slot, child: Child) -> None:
+    async def _attend(self, slot: Slot, child: WorkerProcess) -> None:
         ending = await child.live(partial(self._on_event, slot, child))
         self._children.discard(child)
         self._on_end(slot, child, ending)
         if not self._children and (self._is_stopping or all(s.is_done for s in self._slots)):
             self._over.set()
 
-    def _see_off(self, child: Child, ending: Ending) -> None:
+    def _see_off(self, child: WorkerProcess, ending: Ending) -> None:
         """Note the end of a process that was to end."""
         if ending.is_orderly:
             logger.info("%s has drained and ended", child)

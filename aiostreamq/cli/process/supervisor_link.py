@@ -42,7 +42,7 @@ QUESTION = "turns?"
 GRACE = 40.0
 
 
-class Lifeline:
+class SupervisorLink:
     """The worker's end. From now on a signal means to drain, as the supervisor's end does."""
 
     def __init__(self, fd: int, patience: float) -> None:

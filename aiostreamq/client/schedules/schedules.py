@@ -10,22 +10,28 @@ from aiostreamq.client.schedules.schedule import Schedule, definition_of, read_a
 from aiostreamq.client.task import Call, Enqueuer, no_task
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import Mark
+from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.envelope import bounded
 from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.schedules.definition import Definition, Rules, RuleWords, length_ms, timing_of
+from aiostreamq.model.schedules.definition import (
+    Definition,
+    Rules,
+    ScheduleRules,
+    length_ms,
+    timing_of,
+)
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from aiostreamq.client.job import Job
-    from aiostreamq.client.queue_client import Producer
+    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.schedules.cron import Timing, Zone
     from aiostreamq.model.schedules.unreadable import UnreadableSchedule
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.schedules import State, Timetable
+    from aiostreamq.store.schedules import ScheduleStore, State
 
 logger = get_logger("aiostreamq.schedules")
 
@@ -45,7 +51,7 @@ class Declaration:
 class Schedules:
     """The schedules of a queue: what is enqueued again and again."""
 
-    def __init__(self, queue: "Producer") -> None:
+    def __init__(self, queue: "QueueClient") -> None:
         self._queue = queue
         self._declared: dict[str, Declaration] = {}
 
@@ -62,7 +68,7 @@ class Schedules:
         cron: str | None = None,
         every: "Duration | None" = None,
         tz: "Zone | None" = None,
-        **rules: "Unpack[RuleWords]",
+        **rules: "Unpack[ScheduleRules]",
     ) -> Schedule:
         """Make a schedule, kept in Redis until it is deleted.
 
@@ -105,7 +111,7 @@ class Schedules:
         cron: str | None = None,
         every: "Duration | None" = None,
         tz: "Zone | None" = None,
-        **rules: "Unpack[RuleWords]",
+        **rules: "Unpack[ScheduleRules]",
     ) -> Schedule:
         """Have a schedule be another from now on. What was counted stays, and so does a pause.
 
@@ -219,7 +225,7 @@ class Schedules:
         cron: str | None = None,
         every: "Duration | None" = None,
         tz: "Zone | None" = None,
-        rules: RuleWords,
+        rules: ScheduleRules,
     ) -> None:
         """Note a schedule of the code, for the workers that run it.
 
@@ -241,7 +247,7 @@ class Schedules:
         cron: str | None = None,
         every: "Duration | None" = None,
         tz: "Zone | None" = None,
-        rules: RuleWords,
+        rules: ScheduleRules,
     ) -> None:
         """Check what a decorator says before it gets its function.
 
@@ -301,7 +307,7 @@ class Schedules:
             rules=declaration.rules,
             envelope=envelope.decode(),
             lane=options.lane,
-            mark=Mark.NO_RESULT if options.result_ttl == 0 else Mark.NOBODY,
+            mark=WaiterMode.NO_RESULT if options.result_ttl == 0 else WaiterMode.NOBODY,
             expires=_length(call.using.expires),
             deadline=_length(deadline),
         )
@@ -340,9 +346,9 @@ class Schedules:
 
     async def _paused(self) -> Mapping[str, int]:
         # Here, so that to declare a schedule imports nothing that can wait.
-        from aiostreamq.store.inspect.snapshot import Lookout
+        from aiostreamq.store.inspect.snapshot import Snapshots
 
-        return await Lookout(self._queue.session().broker).paused(self._timeout)
+        return await Snapshots(self._queue.session().broker).paused(self._timeout)
 
     def _unknown(self, name: str) -> UsageError:
         return UsageError(f"queue {self._queue.name!r} has no schedule {name!r}")
@@ -352,7 +358,7 @@ class Schedules:
         await clock.refresh(self._timeout)
         return clock.now_ms()
 
-    def _timetable(self) -> "Timetable":
+    def _timetable(self) -> "ScheduleStore":
         return self._queue.session().timetable
 
     @property

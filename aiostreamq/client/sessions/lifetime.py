@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 # What belongs to the process that this one was forked from. It is kept for ever, because asyncio
 # would tidy up behind it in what both processes share.
-_inherited: "list[Tenure]" = []
+_inherited: "list[SessionLifetime]" = []
 
 
-class Tenure:
+class SessionLifetime:
     """The time of one session, in one event loop of one process."""
 
     def __init__(self, session: "Session") -> None:

@@ -20,20 +20,20 @@ from aiostreamq.errors import QueueUnavailable, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiostreamq.client.sessions.lifetime import Tenure
+    from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.client.sessions.session import Session
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server
 
 
-class Sessions:
+class SessionRegistry:
     """The session of a queue, from its first use to its last."""
 
     def __init__(
         self,
         name: str,
         connect: "Callable[[], Connector]",
-        make: "Callable[[Connector], Tenure]",
+        make: "Callable[[Connector], SessionLifetime]",
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -47,8 +47,8 @@ class Sessions:
         self._make = make
         self._connector: Connector | None = None
         self._current: Session | None = None  # of the tenure below
-        self._tenure: Tenure | None = None
-        self._ending: set[Tenure] = set()
+        self._tenure: SessionLifetime | None = None
+        self._ending: set[SessionLifetime] = set()
         self._was_closed = False  # and nobody has used the queue since
 
     def current(self) -> "Session":
@@ -81,7 +81,7 @@ class Sessions:
         """Connect, as one more user. If that fails or is cancelled, there is none more.
 
         Raises:
-            As `Producer.open`.
+            As `QueueClient.open`.
         """
         tenure = self._here() or self._begin()
         tenure.opened += 1
@@ -114,7 +114,7 @@ class Sessions:
             tenure.is_used_unopened = False
             await self._end_if_unused(tenure)
 
-    async def hold(self) -> "tuple[Tenure, Server]":
+    async def hold(self) -> "tuple[SessionLifetime, Server]":
         """Connect, as a worker: the session stays until `release`, whoever closes the queue.
 
         Raises:
@@ -129,7 +129,7 @@ class Sessions:
             await self.release(tenure)
             raise
 
-    async def release(self, tenure: "Tenure") -> None:
+    async def release(self, tenure: "SessionLifetime") -> None:
         """A worker has ended; the last user ends the session. Cancelling closes it at once."""
         tenure.workers -= 1
         await self._end_if_unused(tenure)
@@ -142,7 +142,7 @@ class Sessions:
         """Somebody uses the queue again, or will."""
         self._was_closed = False
 
-    def _here(self) -> "Tenure | None":
+    def _here(self) -> "SessionLifetime | None":
         """The tenure in the event loop that runs, if there is one; a dead loop's is given up.
 
         Raises:
@@ -161,7 +161,7 @@ class Sessions:
         tenure.abandon()
         return None
 
-    def _begin(self) -> "Tenure":
+    def _begin(self) -> "SessionLifetime":
         self._here()
         connector = self._connector or self._connect()
         tenure = self._make(connector)
@@ -173,11 +173,11 @@ class Sessions:
         tenure.end_with_loop(lambda: self._forget(tenure))
         return tenure
 
-    def _forget(self, tenure: "Tenure") -> None:
+    def _forget(self, tenure: "SessionLifetime") -> None:
         if tenure is self._tenure:
             self._tenure = self._current = None
 
-    async def _end_if_unused(self, tenure: "Tenure") -> None:
+    async def _end_if_unused(self, tenure: "SessionLifetime") -> None:
         if tenure.has_users or tenure is not self._tenure:
             return
         self._forget(tenure)

@@ -1,6 +1,6 @@
 """An open queue: its connections, and the way of jobs into Redis.
 
-Apart from the Producer, so that importing aiostreamq and registering tasks
+Apart from the QueueClient, so that importing aiostreamq and registering tasks
 loads neither asyncio nor anything that talks to Redis.
 """
 
@@ -12,33 +12,33 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.client.bulk_errors import check_calls, close_coroutines, unbound_call
 from aiostreamq.client.context import DEADLINE
-from aiostreamq.client.enqueue_batcher import Entrance, Waiting
+from aiostreamq.client.enqueue_batcher import EnqueueBatcher, Waiting
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.results import Waiter
+from aiostreamq.client.results import ResultWaiter
 from aiostreamq.client.task import Call
 from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
-from aiostreamq.model.delivery import Mark, Postponement, Submission
+from aiostreamq.model.delivery import DelayedSubmission, Submission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
-from aiostreamq.store.delayed import Schedule
+from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.durability import DurableBroker
 from aiostreamq.store.replies import IdWas
-from aiostreamq.store.schedules import Timetable
+from aiostreamq.store.schedules import ScheduleStore
 
 if TYPE_CHECKING:
     from aiostreamq.client.job import Home
     from aiostreamq.client.task import Using
     from aiostreamq.model.keys import Keys
     from aiostreamq.model.options import Durability
-    from aiostreamq.model.queue_policy import Terms
+    from aiostreamq.model.queue_policy import QueuePolicy
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server
 
 R = TypeVar("R")
 
-_Prepared = tuple[Submission | Postponement, Job[object]]
+_Prepared = tuple[Submission | DelayedSubmission, Job[object]]
 
 # Chunks of enqueue_many that may be on their way at once: while Redis works on
 # one, the next is being written here.
@@ -57,18 +57,18 @@ class Session:
         keys: "Keys",
         lanes: "Sequence[str]",
         home: "Home",
-        terms: "Terms",
+        terms: "QueuePolicy",
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.broker = Broker(connector, keys, lanes)
-        self.schedule = Schedule(self.broker)
-        self.timetable = Timetable(self.broker)
+        self.schedule = DelayedJobs(self.broker)
+        self.timetable = ScheduleStore(self.broker)
         self.enqueue_timeout = terms.enqueue_timeout  #: seconds to go on trying
-        self.waiter = Waiter(self.broker, home.spec_of)
+        self.waiter = ResultWaiter(self.broker, home.spec_of)
         self._home = home
         self._terms = terms
         self._max_payload = terms.max_payload
-        self._entrances: dict[Durability, Entrance] = {}
+        self._entrances: dict[Durability, EnqueueBatcher] = {}
         self._entrance = self._entrance_for(terms.durability)
         self._chunks_under_way = CHUNKS_UNDER_WAY
         if terms.durability != "memory":
@@ -81,7 +81,7 @@ class Session:
         """Connect, and look whether the server can do what the queue asks for.
 
         Raises:
-            As `Producer.open`.
+            As `QueueClient.open`.
         """
         server = await self.broker.open()
         if self._entrance.broker is not self.broker:
@@ -128,7 +128,7 @@ class Session:
             entrance.broker.close(is_loop_gone=True)
         self.waiter.abandon()
 
-    def _entrance_for(self, durability: "Durability | None") -> Entrance:
+    def _entrance_for(self, durability: "Durability | None") -> EnqueueBatcher:
         """The way in for jobs of a durability; None is the queue's own."""
         durability = durability or self._terms.durability
         entrance = self._entrances.get(durability)
@@ -136,7 +136,7 @@ class Session:
             broker = self.broker
             if durability != "memory":
                 broker = DurableBroker(broker.connector, broker.keys, broker.lanes, durability)
-            entrance = Entrance(broker, self.waiter.inbox, self._terms)
+            entrance = EnqueueBatcher(broker, self.waiter.inbox, self._terms)
             self._entrances[durability] = entrance
         return entrance
 
@@ -165,7 +165,7 @@ class Session:
             # No cast, which would cost each enqueue something.
             entrance.now.add((item, future))  # pyright: ignore[reportArgumentType]
         else:
-            entrance.later.add(cast("Waiting[Postponement]", (item, future)))
+            entrance.later.add(cast("Waiting[DelayedSubmission]", (item, future)))
         return job, future
 
     async def submit_many(
@@ -215,12 +215,12 @@ class Session:
             raise self._too_long(spec, envelope)
         options = using.options
         job_id = using.id or new_job_id()
-        mark, ticket = Mark.NOBODY, None
+        mark, ticket = WaiterMode.NOBODY, None
         if options.result_ttl == 0:
-            mark = Mark.NO_RESULT
+            mark = WaiterMode.NO_RESULT
         elif using.id is None and spec.name in self.waiter.awaited_tasks:
-            mark, ticket = Mark.CALLER, self.waiter.new_ticket(job_id, is_announced=True)
-        keeps_result = mark is not Mark.NO_RESULT
+            mark, ticket = WaiterMode.CALLER, self.waiter.new_ticket(job_id, is_announced=True)
+        keeps_result = mark is not WaiterMode.NO_RESULT
         make: type[Job[object]] = cast("type[Job[object]]", StreamJob) if spec.is_stream else Job
         job: Job[object] = make(job_id, self._home, ticket, keeps_result=keeps_result, is_new=True)
         place = self.broker.place_of(options.lane)
@@ -309,7 +309,7 @@ class Session:
             for call in chunk[: len(prepared)]
         ]
         taken: dict[int, IdWas] = {}
-        full: dict[int, Entrance] = {}
+        full: dict[int, EnqueueBatcher] = {}
         for durability, is_now in dict.fromkeys(ways):
             entrance = self._entrance_for(durability)
             places = [at for at in range(len(prepared)) if ways[at] == (durability, is_now)]
@@ -318,7 +318,7 @@ class Session:
                 if is_now:
                     refusals = await entrance.send(cast("list[Submission]", items))
                 else:
-                    refusals = await entrance.send_later(cast("list[Postponement]", items))
+                    refusals = await entrance.send_later(cast("list[DelayedSubmission]", items))
             except NotConfirmed as error:
                 ids = tuple(item[0] for item in items)
                 raise NotConfirmed(str(error), job_ids=ids) from error

@@ -12,7 +12,7 @@ from aiostreamq.model.functions.callables import signature_of, style_of, travell
 from aiostreamq.model.functions.context_parameter import context_parameter
 from aiostreamq.model.functions.type_hints import RETURN, Hints
 from aiostreamq.model.values.annotations import depth_of, is_open, is_plain, told
-from aiostreamq.model.values.codec import Restorer, Written
+from aiostreamq.model.values.codec import ValueCodec, Written
 from aiostreamq.model.values.masking import pointer
 from aiostreamq.model.values.plain_json import (
     FLAT,
@@ -67,10 +67,10 @@ class TaskSignature:
             _ = self._restorers, self._result  # so that a missing extra shows at registration
 
     @cached_property
-    def _restorers(self) -> dict[str, Restorer]:
+    def _restorers(self) -> dict[str, ValueCodec]:
         hints = self._resolved_hints
         return {
-            name: Restorer(hints[name], f"argument {name!r} of task {self._name!r}")
+            name: ValueCodec(hints[name], f"argument {name!r} of task {self._name!r}")
             for name in self._signature.parameters
             if name in hints and not is_plain(hints[name])
         }
@@ -80,10 +80,10 @@ class TaskSignature:
         return travelling(self._function, self._resolved_hints.get(RETURN, Any))
 
     @cached_property
-    def _result(self) -> Restorer | None:
+    def _result(self) -> ValueCodec | None:
         if is_plain(self._result_hint):
             return None
-        return Restorer(self._result_hint, f"the result of task {self._name!r}")
+        return ValueCodec(self._result_hint, f"the result of task {self._name!r}")
 
     @cached_property
     def _resolved_hints(self) -> dict[str, object]:
@@ -147,14 +147,14 @@ class TaskSignature:
             self._refuse_tuples(args, kwargs)
         if not self._restorers:
             return args, kwargs, ()
-        return self._written(args, kwargs, Restorer.write)
+        return self._written(args, kwargs, ValueCodec.write)
 
     def _written(
-        self, args: Arguments, kwargs: Keywords, write: Callable[[Restorer, object], Written]
+        self, args: Arguments, kwargs: Keywords, write: Callable[[ValueCodec, object], Written]
     ) -> Call:
         secrets: dict[int, Sequence[str]] = {}
 
-        def noted(restorer: Restorer, value: object) -> object:
+        def noted(restorer: ValueCodec, value: object) -> object:
             written = write(restorer, value)
             secrets[id(written.json)] = written.secrets  # the call holds on to it
             return written.json
@@ -200,7 +200,7 @@ class TaskSignature:
         return self._each(args, kwargs, lambda restorer, value: restorer.restore(value))
 
     def _each(
-        self, args: Arguments, kwargs: Keywords, change: Callable[[Restorer, object], object]
+        self, args: Arguments, kwargs: Keywords, change: Callable[[ValueCodec, object], object]
     ) -> tuple[Arguments, Keywords]:
         bound = self._signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
@@ -287,7 +287,7 @@ class TaskSignature:
         return names[min(place, len(names) - 1)] if names else str(place)
 
 
-def _write_stored(restorer: Restorer, value: object) -> Written:
+def _write_stored(restorer: ValueCodec, value: object) -> Written:
     if fault_in(value) is not None:
         return restorer.write(value)
     restored = restorer.restore(value)

@@ -46,7 +46,7 @@ MOST_RUNS = 2**53
 CHAIN = 50
 
 
-class RuleWords(TypedDict, total=False):
+class ScheduleRules(TypedDict, total=False):
     """The rules of a schedule, as `queue.cron(...)` and `queue.schedules.create(...)` take them."""
 
     overlap: Overlap
@@ -71,15 +71,15 @@ class Rules:
     max_runs: int | None = None  #: how many ticks are enqueued at most
 
     @classmethod
-    def of(cls, words: RuleWords) -> "Rules":
+    def of(cls, words: ScheduleRules) -> "Rules":
         """Settle *words*.
 
         Raises:
             UsageError: One of them is no rule, or cannot be meant.
         """
         # Callers without a type checker may say anything: an `overlp` must not be let through.
-        if unknown := words.keys() - RuleWords.__annotations__.keys():
-            known = ", ".join(RuleWords.__annotations__)
+        if unknown := words.keys() - ScheduleRules.__annotations__.keys():
+            known = ", ".join(ScheduleRules.__annotations__)
             raise UsageError(f"there is no rule {min(unknown)!r}: use one of {known}")
         window, runs = words.get("window"), words.get("max_runs")
         rules = cls(

@@ -24,7 +24,7 @@ class Written(NamedTuple):
     secrets: Sequence[str] = ()  #: JSON Pointers to the secrets in it
 
 
-class Restorer:
+class ValueCodec:
     """Writes and restores the values of one annotation that is not plain."""
 
     def __init__(self, annotation: object, what: str) -> None:

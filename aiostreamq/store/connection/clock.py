@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Link
-    from aiostreamq.store.connection.reconnecting import Line
+    from aiostreamq.store.connection.reconnecting import ReconnectingLink
 
 # How long what Redis has told is good for: its clock may be set. Somewhat longer than a
 # worker sleeps between two looks at what is due, which tell it the time too.
@@ -21,7 +21,7 @@ class ServerClock:
     step of this machine's own clock changes nothing.
     """
 
-    def __init__(self, line: "Line") -> None:
+    def __init__(self, line: "ReconnectingLink") -> None:
         """Go by this machine's clock, until Redis tells.
 
         Args:

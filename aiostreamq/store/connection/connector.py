@@ -10,7 +10,7 @@ from aiostreamq.store.connection.address import Where, checked_where, no_url, po
 from aiostreamq.store.connection.link import CommandError, Link, LinkLost, SocketLink
 from aiostreamq.store.connection.memory import MemoryLink, MemoryServer
 from aiostreamq.store.connection.redis_errors import is_forbidden
-from aiostreamq.store.connection.sentinel import Found, discovery_for
+from aiostreamq.store.connection.sentinel import MasterAddress, discovery_for
 from aiostreamq.store.connection.server import MEMORY, Server, server_of
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class RedisConnector:
         options: dict[str, Any] = {**self._options, **redirection}
         try:
             if self._discovery is not None:
-                options["connection_pool"] = Found(await self._discovery.find())
+                options["connection_pool"] = MasterAddress(await self._discovery.find())
             connection = self._class(**options)
             await connection.connect()
         except AuthenticationError as error:

@@ -29,7 +29,7 @@ FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
 
 
-class Line:
+class ReconnectingLink:
     """One reconnecting connection of a process, for one purpose."""
 
     def __init__(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ASK_TIMEOUT = 1.0
 
 
-class Discovery:
+class Sentinels:
     """Finds the master that a client of redis-py's Sentinel would find."""
 
     def __init__(self, pool: "SentinelConnectionPool") -> None:
@@ -69,7 +69,7 @@ class Discovery:
         return Sentinel(self._addresses, least, sentinel_kwargs=options, **more)
 
 
-class Found:
+class MasterAddress:
     """What redis-py's connections ask a pool for, where the search is over."""
 
     is_master = True
@@ -83,11 +83,11 @@ class Found:
         return self._address
 
 
-def discovery_for(pool: "ConnectionPool") -> Discovery | None:
+def discovery_for(pool: "ConnectionPool") -> Sentinels | None:
     """Return the way to the master where sentinels know it; None for a fixed address."""
     from redis.asyncio.sentinel import SentinelConnectionPool
 
-    return Discovery(pool) if isinstance(pool, SentinelConnectionPool) else None
+    return Sentinels(pool) if isinstance(pool, SentinelConnectionPool) else None
 
 
 def _address(sentinel: "Redis") -> tuple[str, int]:

@@ -47,7 +47,7 @@ class Scanned(NamedTuple):
     lanes: list[str]  #: that have work and are not among the queue's
 
 
-class Inspection:
+class Keyspace:
     """A thorough look at one queue."""
 
     def __init__(self, broker: "Broker") -> None:

@@ -64,7 +64,7 @@ class Pending(NamedTuple):
     idle_ms: int
 
 
-class Lookout:
+class Snapshots:
     """What there is to see of one queue."""
 
     def __init__(self, broker: "Broker") -> None:
@@ -75,7 +75,7 @@ class Lookout:
         """How many jobs there are, where, and of which tasks: one moment of all."""
         broker, keys = self._broker, self._keys
         told = await broker.run(
-            "look",
+            "queue_snapshot",
             [keys.delayed, keys.dead, keys.parked, *broker.streams],
             [GROUP, keys.prefix, SAMPLE, SAMPLE_BYTES],
         )

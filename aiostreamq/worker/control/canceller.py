@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.cancellation import Steering
+    from aiostreamq.store.cancellation import Cancellation
     from aiostreamq.store.control_stream import Word
 
 logger = get_logger("aiostreamq.worker")
@@ -49,7 +49,7 @@ class Cancels(Protocol):
 class Canceller:
     """Takes the words of cancel.lua to the executor, and asks where some may have been missed."""
 
-    def __init__(self, steering: "Steering", executor: Cancels) -> None:
+    def __init__(self, steering: "Cancellation", executor: Cancels) -> None:
         self._steering = steering
         self._executor = executor
         self._asked = asyncio.Event()

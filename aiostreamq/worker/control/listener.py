@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.connection.reconnecting import ReconnectingLink
 from aiostreamq.store.control_stream import NEARLY_ALL
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MARGIN = 5.0
 PAUSE = 5.0
 
 
-class Control:
+class ControlListener:
     """Hands each word to who is meant."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Control:
     async def run(self) -> None:
         """Listen until cancelled."""
         after: str | None = None
-        line = Line(self._connector, "control", reply_timeout=BLOCK_MS / 1000 + MARGIN)
+        line = ReconnectingLink(self._connector, "control", reply_timeout=BLOCK_MS / 1000 + MARGIN)
         try:
             while True:
                 try:

@@ -12,7 +12,7 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
-    from aiostreamq.store.delayed import Schedule
+    from aiostreamq.store.delayed import DelayedJobs
 
 logger = get_logger("aiostreamq.worker")
 
@@ -26,7 +26,7 @@ PAUSE = 5.0
 class Promoter:
     """Watches the delayed jobs of a queue."""
 
-    def __init__(self, schedule: "Schedule") -> None:
+    def __init__(self, schedule: "DelayedJobs") -> None:
         self._schedule = schedule
         self._woken = asyncio.Event()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.schedules.definition import Definition
     from aiostreamq.store.connection.clock import ServerClock
-    from aiostreamq.store.schedules import Due, State, Timetable
+    from aiostreamq.store.schedules import Due, ScheduleStore, State
 
 logger = get_logger("aiostreamq.worker")
 
@@ -44,7 +44,7 @@ DECLARE_AGAIN = 60.0
 # application that is down for some days to come back and catch up.
 LEFTOVER_MS = 7 * 24 * 3600 * 1000
 
-# What tick.lua answers.
+# What fire_schedules.lua answers.
 SKIPPED, MISSED = 2, 5
 
 
@@ -53,7 +53,7 @@ class Ticker:
 
     def __init__(
         self,
-        timetable: "Timetable",
+        timetable: "ScheduleStore",
         clock: "ServerClock",
         declared: "Mapping[str, Definition]",
         cancel: "Callable[[Sequence[str]], Awaitable[object]]",

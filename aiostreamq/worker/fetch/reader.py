@@ -12,9 +12,9 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import encode_unreadable
-from aiostreamq.model.prefetch import Pace, read_count
+from aiostreamq.model.prefetch import Throughput, read_count
 from aiostreamq.store.connection.link import CommandError
-from aiostreamq.store.connection.reconnecting import Line
+from aiostreamq.store.connection.reconnecting import ReconnectingLink
 from aiostreamq.store.deliveries import Read
 from aiostreamq.store.workers import reader_role
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Link
-    from aiostreamq.store.lane_reader import Intake
+    from aiostreamq.store.lane_reader import LaneReader
     from aiostreamq.worker.ports import Spill, Wakes, Wanted
 
 logger = get_logger("aiostreamq.worker")
@@ -90,7 +90,7 @@ class Reader:
     def __init__(
         self,
         broker: "Broker",
-        intake: "Intake",
+        intake: "LaneReader",
         consumer: str,
         executor: Runs,
         held: "Callable[[], set[tuple[int, bytes]]]",
@@ -128,10 +128,10 @@ class Reader:
         self._interrupting: OwnTask[None] | None = None
         self._reads = 0  # how many have been sent
         self._stale = 0  # which of them is to end at once
-        self._line = Line(
+        self._line = ReconnectingLink(
             broker.connector, reader_role(consumer), reply_timeout=BLOCK_MS / 1000 + MARGIN
         )
-        self._pace = Pace()
+        self._pace = Throughput()
         self._link: Link | None = None  # the one that was read from last
         self._client_id = 0
         self._is_reading = False  # a read is on its way: it may not be cut short

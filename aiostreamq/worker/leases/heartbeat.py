@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.aio.tasks import spawn
 from aiostreamq.logs import get_logger
-from aiostreamq.store.connection.reconnecting import LONGEST_PAUSE, Line
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.connection.reconnecting import LONGEST_PAUSE, ReconnectingLink
+from aiostreamq.store.workers import WorkerRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ class Heartbeat:
         self._lost = lost
         self._about = about
         self._loop = asyncio.get_running_loop()
-        self._guard = LoopGuard(self._loop, slow_after)
+        self._guard = LoopWatchdog(self._loop, slow_after)
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
         # Of the thread, or of the worker where there is no thread.
@@ -131,7 +131,7 @@ class Heartbeat:
         self._beat_loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         broker = self._broker.over_another_line(self._new_line())
-        beating = asyncio.ensure_future(self._renew_forever(Roster(broker)))
+        beating = asyncio.ensure_future(self._renew_forever(WorkerRegistry(broker)))
         try:
             while not (beating.done() or self._is_over):
                 self._look_at_loop()
@@ -149,16 +149,16 @@ class Heartbeat:
         except Exception:  # as below: only a report would be missing
             logger.exception("the worker's event loop could not be looked at, trying on")
 
-    def _new_line(self) -> Line:
+    def _new_line(self) -> ReconnectingLink:
         lease = self._lease
-        return Line(
+        return ReconnectingLink(
             self._broker.connector,
             "beat",
             reply_timeout=lease * SILENCE,
             longest_pause=min(LONGEST_PAUSE, lease * PAUSE),
         )
 
-    async def _renew_forever(self, roster: Roster) -> None:
+    async def _renew_forever(self, roster: WorkerRegistry) -> None:
         """Renew the lease until the worker has been taken for dead."""
         while True:
             if self._guard.blocked_for(self._beat_loop.time()) < PATIENCE_LEASES * self._lease:
@@ -178,7 +178,7 @@ class Heartbeat:
             loop.call_soon_threadsafe(what)
 
 
-class LoopGuard:
+class LoopWatchdog:
     """Watches from outside whether an event loop still turns."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, slow_after: float) -> None:

@@ -16,7 +16,7 @@ from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.workers import Roster
+    from aiostreamq.store.workers import WorkerRegistry
 
 logger = get_logger("aiostreamq.worker")
 
@@ -25,10 +25,12 @@ logger = get_logger("aiostreamq.worker")
 WATCH = 1.0
 
 
-class Suspects:
+class PoisonGuard:
     """Says when a job that has cost workers their life may run."""
 
-    def __init__(self, roster: "Roster", max_deliveries: int, reopened: Callable[[], None]) -> None:
+    def __init__(
+        self, roster: "WorkerRegistry", max_deliveries: int, reopened: Callable[[], None]
+    ) -> None:
         """Prepare; *reopened* is called when the others may start again."""
         self.is_closed = False  #: one has its last chance: nothing else may start
         self._roster = roster
@@ -39,7 +41,7 @@ class Suspects:
         self._none_watched = asyncio.Event()
         self._none_watched.set()
 
-    def admit(self, delivery: "Delivery") -> "Turn":
+    def admit(self, delivery: "Delivery") -> "SuspectRun":
         """Say that a job is about to be run; not while this is closed.
 
         Returns:
@@ -48,9 +50,9 @@ class Suspects:
         if delivery.deaths < self._last_chance:
             self._watched += 1
             self._none_watched.clear()
-            return Turn(partial(self._mark, delivery), self._forget)
+            return SuspectRun(partial(self._mark, delivery), self._forget)
         self.is_closed = True  # from now on, so that those that are watched only get fewer
-        return Turn(partial(self._wait_alone, delivery), self._open)
+        return SuspectRun(partial(self._wait_alone, delivery), self._open)
 
     async def _wait_alone(self, delivery: "Delivery") -> None:
         await self._none_watched.wait()
@@ -72,7 +74,7 @@ class Suspects:
         self._reopened()
 
 
-class Turn:
+class SuspectRun:
     """One run of a suspect: it waits to begin, and is watched for a second or until it is over.
 
     Args:

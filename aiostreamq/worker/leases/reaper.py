@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
-from aiostreamq.model.lease import Sightings
+from aiostreamq.model.lease import LeaseWatch
 from aiostreamq.store.connection.link import CommandError
 
 if TYPE_CHECKING:
-    from aiostreamq.store.workers import Roster
+    from aiostreamq.store.workers import WorkerRegistry
 
 logger = get_logger("aiostreamq.worker")
 
@@ -35,13 +35,15 @@ THOROUGH_EVERY = 30
 class Reaper:
     """Watches the other workers of a queue."""
 
-    def __init__(self, roster: "Roster", name: str, lease_ms: int, max_deliveries: int) -> None:
+    def __init__(
+        self, roster: "WorkerRegistry", name: str, lease_ms: int, max_deliveries: int
+    ) -> None:
         self._roster = roster
         self._name = name
         self._lease_ms = lease_ms
         self._max_deliveries = max_deliveries
         self._interval = min(INTERVAL, lease_ms / 1000 * PART_OF_LEASE)
-        self._sightings = Sightings(self._interval)
+        self._sightings = LeaseWatch(self._interval)
         self._stuck: set[str] = set()  # those whose jobs can not be recovered, as was told
 
     async def run(self) -> None:

@@ -37,7 +37,7 @@ class Running(Protocol):
     began: float  #: by the monotonic clock
 
 
-class About:
+class StatusReport:
     """Told with each beat, so it shows even what a worker runs whose loop is blocked."""
 
     def __init__(

@@ -15,11 +15,11 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
 from aiostreamq.store.broker import SETTLE_LIMIT
-from aiostreamq.worker.retry_buffer import Insistence
+from aiostreamq.worker.retry_buffer import RetryBuffer
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.delayed import Schedule
+    from aiostreamq.store.delayed import DelayedJobs
 
 logger = get_logger("aiostreamq.worker")
 
@@ -32,7 +32,7 @@ class Parking:
 
     def __init__(
         self,
-        schedule: "Schedule",
+        schedule: "DelayedJobs",
         tasks: Collection[str],
         is_paused: "Callable[[str], bool]",
         taken: "Callable[[], None]",
@@ -49,7 +49,7 @@ class Parking:
         self._tasks = tasks
         self._is_paused = is_paused
         self._woken = asyncio.Event()
-        self._refused = Insistence[tuple["Delivery", str]]("jobs to be parked", self._park, taken)
+        self._refused = RetryBuffer[tuple["Delivery", str]]("jobs to be parked", self._park, taken)
         self._commit = GroupCommit[tuple["Delivery", str]](self._refused.send, SETTLE_LIMIT)
         self._told: set[str] = set()
         #: on their way to be set aside, or refused there, as (place of the stream, entry)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = get_logger("aiostreamq.worker")
 
 
-class Exits:
+class Rerouter:
     """Takes what must not be run here, and moves it to where it belongs."""
 
     def __init__(

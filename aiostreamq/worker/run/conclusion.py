@@ -4,7 +4,7 @@ import random
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import Retrial
+from aiostreamq.model.delivery import RetryRequest
 from aiostreamq.model.outcome import Failure, JobState, encode_ended
 from aiostreamq.model.task import LONGEST
 from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater, RunAgain, judge
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 logger = get_logger("aiostreamq.worker")
 
 
-class Ended(NamedTuple):
+class Conclusion(NamedTuple):
     """The job has ended."""
 
     outcome: bytes  #: JSON
     state: JobState
 
 
-def ended(run: "Run", state: JobState, failure: Failure | None = None) -> Ended:
+def ended(run: "Run", state: JobState, failure: Failure | None = None) -> Conclusion:
     """Return the end of a run's job in *state*."""
-    return Ended(encode_ended(run.spec.name, run.delivery.number, state, failure), state)
+    return Conclusion(encode_ended(run.spec.name, run.delivery.number, state, failure), state)
 
 
-def failed(run: "Run", error: BaseException) -> Ended:
+def failed(run: "Run", error: BaseException) -> Conclusion:
     """Return the end of a run's job that failed with *error*. Does not raise."""
     return ended(run, JobState.FAILED, describe(error))
 
 
-def judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
+def judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | RetryRequest:
     """Say, and log, what becomes of the job of a run that raised *error*.
 
     *now_ms* is Redis's time, by which the job may be to run again, or have to have ended.
@@ -53,13 +53,13 @@ def judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
         return failed(run, error)
 
 
-def _judged(run: "Run", error: BaseException, now_ms: float) -> Ended | Retrial:
+def _judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | RetryRequest:
     delivery, about = run.delivery, told(run)
     rules = run.envelope.retry or run.spec.options.retry
     match judge(error, rules, delivery.attempt, random.random(), now_ms):
         case RunAgain(after) if has_time_left(run, now_ms + after * 1000):
             _log_retry(run, error, rules, after)
-            return Retrial(delivery, int(min(after, LONGEST) * 1000))
+            return RetryRequest(delivery, int(min(after, LONGEST) * 1000))
         case EndDropped(reason):
             told_reason = _told(reason)
             logger.info("job was dropped by its task: %s", told_reason, extra=about)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_ASIDE = 10
 
 
-class Aside:
+class DeferredStarts:
     """Keeps some, and parts with the others: what they await may be behind them in their lane."""
 
     def __init__(

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from aiostreamq.model.outcome import Failure
-from aiostreamq.model.remote_exception import RaisedInChild
+from aiostreamq.model.remote_exception import RemoteException
 from aiostreamq.untrusted import name_of, text_of
 
 # What calls a task: this package, and the standard library's pool of threads.
@@ -56,7 +56,7 @@ INDESCRIBABLE = Failure("Exception", "<nothing can be told about this exception>
 def describe(error: BaseException) -> Failure:
     """Return *error* as it can travel, as far as it can be asked about itself."""
     try:
-        if type(error) is RaisedInChild:
+        if type(error) is RemoteException:
             return error.failure  # described where its frames are
         name = clean(name_of(type(error)))
         message = text_of(error, LONGEST_FORMATTED + 1)

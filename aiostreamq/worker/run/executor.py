@@ -19,24 +19,24 @@ from aiostreamq.aio.tasks import JobTask, leave_behind
 from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.current_job import JOB
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import Delivery, Retrial
+from aiostreamq.model.delivery import Delivery, RetryRequest
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.outcome import JobState, encode_done
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.run.backlog import Backlog, CancelMarks, Progress
 from aiostreamq.worker.run.conclusion import ended, failed, judged
-from aiostreamq.worker.run.deferred import Aside
+from aiostreamq.worker.run.deferred import DeferredStarts
 from aiostreamq.worker.run.run import WHY_UNRUN, Run, Stop, end_of, end_unrun, state_unrun, told
 from aiostreamq.worker.run.slots import Slots
 from aiostreamq.worker.run.threads import Raised
 
 if TYPE_CHECKING:
-    from aiostreamq.client.queue_client import Producer
+    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.client.task import Task
     from aiostreamq.model.executor_kind import Place
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.worker.ports import Ends, Gate, Turn, Ways
-    from aiostreamq.worker.run.invoker import Calls
+    from aiostreamq.worker.run.invoker import Invoker
     from aiostreamq.worker.run.pool import Pool
 
 logger = get_logger("aiostreamq.worker")
@@ -50,10 +50,10 @@ class Executor:
 
     def __init__(
         self,
-        queue: "Producer",
+        queue: "QueueClient",
         concurrency: int,
         pools: "Mapping[Place, Pool]",
-        calls: "Calls",
+        calls: "Invoker",
         clock: "ServerClock",
         settler: "Ends",
         exits: "Ways",
@@ -69,7 +69,7 @@ class Executor:
             queue: Its tasks are looked up as jobs come.
             concurrency: How many may run at once, those aside that wait for others.
             pools: The places of jobs that do not run on the event loop.
-            calls: Calls their functions.
+            calls: Invoker their functions.
             clock: By which jobs expire.
             settler: Takes the end of each job, and what is to run again.
             exits: Takes what is not to be run here.
@@ -81,7 +81,7 @@ class Executor:
         """
         self.running: dict[tuple[int, bytes], Run] = {}  #: by stream and entry
         self.slots = Slots(concurrency, queue.name, self.running, pools, self.refill, moved)
-        self.aside = Aside(pools, self.slots, partial(exits.overflow, "slot"))
+        self.aside = DeferredStarts(pools, self.slots, partial(exits.overflow, "slot"))
         self.backlog = Backlog([*(p.waiting for p in pools.values()), *self.aside.lines.values()])
         self._fresh = self.backlog.fresh
         self._pools = pools
@@ -340,7 +340,7 @@ class Executor:
 
     def _end_badly(self, run: Run, error: BaseException) -> None:
         end = judged(run, error, self._clock.now_ms())
-        if isinstance(end, Retrial):
+        if isinstance(end, RetryRequest):
             self._finish(run, None)
             self._retry(end)
         else:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aiostreamq.logs import get_logger
-from aiostreamq.model.remote_exception import RaisedInChild
+from aiostreamq.model.remote_exception import RemoteException
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ def log_failure(about: "Mapping[str, object]", failure: "Failure", error: BaseEx
         "job failed with %s",
         reason_of(failure),
         extra=about,
-        exc_info=None if isinstance(error, RaisedInChild) else error,
+        exc_info=None if isinstance(error, RemoteException) else error,
         exc_text=failure.traceback or None,
     )
 

@@ -11,25 +11,25 @@ from aiostreamq.errors import PayloadError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aiostreamq.client.context import Voice
-    from aiostreamq.client.queue_client import Producer
+    from aiostreamq.client.context import EventSink
+    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.worker.run.processes import Processes
+    from aiostreamq.worker.run.processes import ProcessPool
     from aiostreamq.worker.run.run import Run
-    from aiostreamq.worker.run.threads import Threads
+    from aiostreamq.worker.run.threads import ThreadRunner
 
 
-class Calls:
+class Invoker:
     """Calls functions with the arguments of their jobs, and writes what they return."""
 
     def __init__(
         self,
-        queue: "Producer",
+        queue: "QueueClient",
         worker: str,
-        threads: "Threads",
-        processes: "Processes",
-        voice: "Callable[[Delivery, str, int], Voice]",
+        threads: "ThreadRunner",
+        processes: "ProcessPool",
+        voice: "Callable[[Delivery, str, int], EventSink]",
     ) -> None:
         """Prepare to call.
 
@@ -63,7 +63,7 @@ class Calls:
         if spec.executor == "process":
             return await self._call_in_process(run, begin)
         args, kwargs = signature.restore_arguments(envelope.args, envelope.kwargs)
-        voice: Voice | None = None
+        voice: EventSink | None = None
         if signature.context_name is not None or spec.is_stream:
             voice = self._voice(run.delivery, spec.name, run.keep_ms)
             args, kwargs = signature.with_context(args, kwargs, self._context_of(run, voice))
@@ -112,7 +112,7 @@ class Calls:
             f"or raise Queue(max_payload=)"
         )
 
-    def _context_of(self, run: "Run", voice: "Voice") -> Context:
+    def _context_of(self, run: "Run", voice: "EventSink") -> Context:
         delivery = run.delivery
         run.flag = StopFlag()
         return Context(

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.logs import get_logger
-from aiostreamq.model.prefetch import AHEAD, Pace
+from aiostreamq.model.prefetch import AHEAD, Throughput
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -65,7 +65,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._moved_at = 0.0  # loop time when a place was taken or given back last
         self._finished = 0
-        self._pace = Pace()
+        self._pace = Throughput()
         self._timer: asyncio.TimerHandle | None = None
 
     @property

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from aiostreamq.client.context import Context
-    from aiostreamq.client.queue_client import Producer
+    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.functions.signature import TaskSignature
 
 SIZE = 8  #: bytes that say how long a frame is
@@ -242,7 +242,7 @@ def context_of(task: str, about: dict[str, Any]) -> "Context":
         task,
         about["attempt"],
         about["delivery"],
-        cast("Producer", NoQueue(task)),
+        cast("QueueClient", NoQueue(task)),
         about["worker"],
         moment(about["scheduled_for"]),
         moment(about["deadline"]),

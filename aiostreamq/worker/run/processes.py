@@ -25,7 +25,7 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict
 from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure
-from aiostreamq.model.remote_exception import RaisedInChild
+from aiostreamq.model.remote_exception import RemoteException
 from aiostreamq.signals import no_fork
 from aiostreamq.worker.logs.setup import current_setup
 from aiostreamq.worker.run import process_main as child_program
@@ -41,7 +41,7 @@ logger = get_logger("aiostreamq.worker")
 CLOSING_TIME = 1.0
 
 
-class Child:
+class TaskProcess:
     """One process, and the way to talk to it."""
 
     def __init__(
@@ -112,12 +112,12 @@ class Child:
         return code
 
 
-class Processes:
+class ProcessPool:
     """A bounded set of children, started when they are first needed."""
 
     def __init__(self, limit: int) -> None:
         self._places = asyncio.Semaphore(limit)
-        self._idle: list[Child] = []
+        self._idle: list[TaskProcess] = []
 
     async def call(
         self,
@@ -137,7 +137,7 @@ class Processes:
 
         Raises:
             ProcessDied: The process ended under it.
-            RaisedInChild: It raised.
+            RemoteException: It raised.
             RetryLater, Drop, Dead: It raised that.
 
         Cancelling kills the process.
@@ -186,7 +186,7 @@ class Processes:
         while self._idle:
             self._idle.pop().kill()
 
-    async def _take(self) -> Child:
+    async def _take(self) -> TaskProcess:
         while self._idle:
             child = self._idle.pop()
             if child.is_alive:
@@ -195,7 +195,7 @@ class Processes:
         return await _started()
 
 
-async def _started() -> Child:
+async def _started() -> TaskProcess:
     ours, theirs = socket.socketpair()
     try:
         with theirs, no_fork():
@@ -213,7 +213,7 @@ async def _started() -> Child:
     except BaseException:
         ours.close()  # it ends when it sees that
         raise
-    child = Child(process, reader, writer)
+    child = TaskProcess(process, reader, writer)
     setup = current_setup()
     hello = {"path": sys.path, "logs": None if setup is None else asdict(setup)}
     child.send(json.dumps(hello).encode())
@@ -226,7 +226,7 @@ def _raised(reply: bytes) -> BaseException:
     failure = Failure(told["type"], told["message"], told["traceback"])
     if "steers" not in told:
         leaves = tuple(map(frozenset[str], told["leaves"]))
-        return RaisedInChild(Kinds(frozenset(told["kinds"]), leaves), failure)
+        return RemoteException(Kinds(frozenset(told["kinds"]), leaves), failure)
     kind: type[Exception] = getattr(verdict, told["steers"])
     steering = kind.__new__(kind, failure.message)
     vars(steering).update(told["facts"])

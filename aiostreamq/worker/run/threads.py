@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiostreamq.worker.run.run import Run
 
 
-class Threads:
+class ThreadRunner:
     """The threads of a worker, made when they are first needed."""
 
     def __init__(self, most: int) -> None:

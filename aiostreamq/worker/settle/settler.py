@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.broker import SETTLE_LIMIT
-from aiostreamq.worker.retry_buffer import Insistence
+from aiostreamq.worker.retry_buffer import RetryBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiostreamq.store.broker import Broker
-    from aiostreamq.store.delayed import Schedule
+    from aiostreamq.store.delayed import DelayedJobs
 
 # Seconds that the counters may be behind. Told with each lone job, they would cost a round
 # trip a seventh of its time.
@@ -31,17 +31,17 @@ class Settler:
     """Settles in batches, and keeps at it until Redis has answered."""
 
     def __init__(
-        self, broker: "Broker", schedule: "Schedule", worker: str, taken: "Callable[[], None]"
+        self, broker: "Broker", schedule: "DelayedJobs", worker: str, taken: "Callable[[], None]"
     ) -> None:
         """Prepare; *taken* is called when what Redis had refused has been taken."""
         self._broker = broker
         self._schedule = schedule
         self._worker = worker
         self._signature = signature_of(worker)
-        self._refused_ends = Insistence[Settlement]("outcomes", self._settle, taken)
-        self._refused_retrials = Insistence[Retrial]("retries", self._send_again, taken)
+        self._refused_ends = RetryBuffer[Settlement]("outcomes", self._settle, taken)
+        self._refused_retrials = RetryBuffer[RetryRequest]("retries", self._send_again, taken)
         self._ends = GroupCommit[Settlement](self._refused_ends.send, SETTLE_LIMIT)
-        self._retrials = GroupCommit[Retrial](self._refused_retrials.send, SETTLE_LIMIT)
+        self._retrials = GroupCommit[RetryRequest](self._refused_retrials.send, SETTLE_LIMIT)
         self._counts = GroupCommit[list[Settlement]](self._count, SETTLE_LIMIT)
         self._uncounted: list[Settlement] = []
         self._counted = 0  # how often counts were sent
@@ -59,7 +59,7 @@ class Settler:
             settlement = settlement._replace(outcome=outcome)
         self._ends.add(settlement)
 
-    def retry(self, retrial: Retrial) -> None:
+    def retry(self, retrial: RetryRequest) -> None:
         """Take a job that is to run again along with the next batch."""
         self.unsettled.add(retrial.delivery[:2])
         self._retrials.add(retrial)
@@ -115,7 +115,7 @@ class Settler:
             told = counted(len(ended), "job")
             logger.warning("how %s ended is not in the counters: %s", told, error)
 
-    async def _send_again(self, batch: list[Retrial]) -> None:
+    async def _send_again(self, batch: list[RetryRequest]) -> None:
         await self._tell_done([r.delivery for r in batch], await self._schedule.retry(batch))
 
     async def _tell_done(self, batch: list[Delivery], lost: list[Delivery]) -> None:

@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from aiostreamq.model.delivery import Delivery, Settlement
 from aiostreamq.model.keys import OVERFLOW
-from aiostreamq.store.cancellation import Steering
+from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.clock import ServerClock
-from aiostreamq.store.delayed import Schedule
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.workers import WorkerRegistry
 from tests.chaos.histories.job import NOON
 from tests.chaos.histories.pauses import RETURNED
 from tests.chaos.histories.reference import Held, Reference
@@ -21,7 +21,7 @@ from tests.chaos.histories.whereabouts import state_of
 from tests.support.store import HOUR_MS, Store
 
 if TYPE_CHECKING:
-    from aiostreamq.store.connection.reconnecting import Line
+    from aiostreamq.store.connection.reconnecting import ReconnectingLink
 
 LINES = (RETURNED, "default", "slow", *OVERFLOW.values())
 
@@ -63,11 +63,11 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.schedule = Schedule(self.store.broker)
-        self.roster = Roster(self.store.broker)
-        self.steering = Steering(self.store.broker)
+        self.schedule = DelayedJobs(self.store.broker)
+        self.roster = WorkerRegistry(self.store.broker)
+        self.steering = Cancellation(self.store.broker)
         self.model = Reference()
-        self.clock = ServerClock(cast("Line", _NoLine()))
+        self.clock = ServerClock(cast("ReconnectingLink", _NoLine()))
         self.clock.set(NOON - HOUR_MS)
         self.is_strict = False
         self.workers: dict[str, SteppedWorker] = {}

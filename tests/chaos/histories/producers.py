@@ -3,15 +3,15 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from aiostreamq.model.delivery import Mark
-from aiostreamq.store.broker import Standing
+from aiostreamq.model.delivery import WaiterMode
+from aiostreamq.store.broker import Subscription
 from tests.chaos.histories.job import BEFORE_NOON, OVER_BY_NOON, SIZE, WEIGH, Call, Job
 from tests.chaos.histories.machine import FAR_OFF, LONG_AGO, Machine, ids, some_ids
 from tests.chaos.histories.whereabouts import state_of
 from tests.support.store import DEADLINE
 
 lanes = st.sampled_from(["default", "slow"])
-marks = st.sampled_from([Mark.NOBODY, Mark.CALLER, Mark.NO_RESULT])
+marks = st.sampled_from([WaiterMode.NOBODY, WaiterMode.CALLER, WaiterMode.NO_RESULT])
 calls = st.sampled_from([SIZE, SIZE, WEIGH, WEIGH, BEFORE_NOON, OVER_BY_NOON])
 
 
@@ -19,7 +19,7 @@ class Producers(Machine):
     """Enqueue, delay, subscribe, ask."""
 
     @rule(job_ids=some_ids, call=calls, lane=lanes, mark=marks)
-    def enqueue(self, job_ids: list[str], call: Call, lane: str, mark: Mark) -> None:
+    def enqueue(self, job_ids: list[str], call: Call, lane: str, mark: WaiterMode) -> None:
         """An id that is taken, be it in the same call, is left alone."""
         taken = self.add([Job(job_id, lane, call) for job_id in job_ids], mark, "queued")
 
@@ -30,7 +30,9 @@ class Producers(Machine):
         self.repeatable(enqueue, set(range(len(job_ids))))
 
     @rule(job_ids=some_ids, call=calls, lane=lanes, mark=marks, is_due=st.booleans())
-    def delay(self, job_ids: list[str], call: Call, lane: str, mark: Mark, *, is_due: bool) -> None:
+    def delay(
+        self, job_ids: list[str], call: Call, lane: str, mark: WaiterMode, *, is_due: bool
+    ) -> None:
         """The same for later; an id is taken whether its job is delayed or not."""
         jobs = [Job(job_id, lane, call, is_due=is_due) for job_id in job_ids]
         taken = self.add(jobs, mark, "delayed")
@@ -46,10 +48,10 @@ class Producers(Machine):
         """Each is told as it stands, or will be."""
         expected = [self.standing(job_id) for job_id in job_ids]
         for job_id, standing in zip(job_ids, expected, strict=True):
-            if standing is Standing.WILL_TELL:
+            if standing is Subscription.WILL_TELL:
                 self.model.jobs[job_id].is_awaited = True
 
-        async def ask() -> list[str | Standing]:
+        async def ask() -> list[str | Subscription]:
             found = await self.store.broker.subscribe("me", job_ids)
             return [state_of(one) if isinstance(one, bytes) else one for one in found]
 
@@ -61,22 +63,25 @@ class Producers(Machine):
         """It is told as it is."""
         assert self.run(self.told_status(job_id)) == self.model.status(job_id)
 
-    def add(self, jobs: list[Job], mark: Mark, place: str) -> set[int]:
+    def add(self, jobs: list[Job], mark: WaiterMode, place: str) -> set[int]:
         """Tell the account of new jobs; returns the places of ids that were taken."""
         taken: set[int] = set()
         for at, job in enumerate(jobs):
-            job.wants_result, job.is_awaited = mark is not Mark.NO_RESULT, mark is Mark.CALLER
+            job.wants_result, job.is_awaited = (
+                mark is not WaiterMode.NO_RESULT,
+                mark is WaiterMode.CALLER,
+            )
             if not self.model.add(job, place):
                 taken.add(at)
         return taken
 
-    def standing(self, job_id: str) -> str | Standing:
+    def standing(self, job_id: str) -> str | Subscription:
         """What subscribing to a job should find."""
         job = self.model.jobs.get(job_id)
         if job is None:
-            return Standing.UNKNOWN
+            return Subscription.UNKNOWN
         if job.state and job.is_kept:
             return job.state
         if not job.wants_result:
-            return Standing.NO_RESULT
-        return Standing.UNKNOWN if job.state else Standing.WILL_TELL
+            return Subscription.NO_RESULT
+        return Subscription.UNKNOWN if job.state else Subscription.WILL_TELL

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from aiostreamq.client.cancellation import Wanted, cancel_many
+from aiostreamq.client.cancellation import OpenJobFilter, cancel_many
 from aiostreamq.model.outcome import JobState
 from aiostreamq.store.control_stream import ControlStream
 from tests.chaos.histories.job import TASKS
@@ -33,7 +33,7 @@ class Steering(Machine):
     @rule(task=tasks, states=states)
     def cancel_many(self, task: str | None, states: list[JobState]) -> None:
         """All that are meant are found, and nothing else."""
-        wanted = Wanted.of(task, None, states or None, everything=not (task or states))
+        wanted = OpenJobFilter.of(task, None, states or None, everything=not (task or states))
 
         def cancel() -> None:
             expected = self.model.cancel_many(task, wanted.states)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.keys import RETURNED
 from aiostreamq.queue import Queue
-from aiostreamq.store.cancellation import Steering
-from aiostreamq.store.lane_reader import Intake
+from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.worker.reroute.pauses import Pauses
-from aiostreamq.worker.reroute.rerouter import Exits
+from aiostreamq.worker.reroute.rerouter import Rerouter
 from aiostreamq.worker.run.executor import Executor
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.whereabouts import state_of
@@ -22,13 +22,13 @@ from tests.chaos.histories.whereabouts import state_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+    from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
     from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.store.deliveries import Read
     from aiostreamq.worker.ports import Shelf
-    from aiostreamq.worker.run.invoker import Calls
+    from aiostreamq.worker.run.invoker import Invoker
     from aiostreamq.worker.run.run import Run
     from tests.support.store import Store
 
@@ -65,9 +65,9 @@ class SteppedWorker:
         self.name = name
         self.clock = clock  #: by which jobs expire
         self.lanes = list(WEIGHTS)  #: those that the next read is of
-        self.pauses = Pauses(Steering(store.broker), self._heed)
+        self.pauses = Pauses(Cancellation(store.broker), self._heed)
         self._store = store
-        self._intake = Intake(store.broker, WEIGHTS, strict=is_strict)
+        self._intake = LaneReader(store.broker, WEIGHTS, strict=is_strict)
 
     async def read(self, most: int) -> Read:
         """Read what is new."""
@@ -97,7 +97,7 @@ class SteppedWorker:
         self._intake.read_only(self.lanes)
 
     def _executor(self, found: Sorted) -> Executor:
-        calls = cast("Calls", _NoCalls(found.run))
+        calls = cast("Invoker", _NoCalls(found.run))
         ways = _Ways(found, self._store.broker, self.pauses)
         return Executor(
             _TASKS,
@@ -123,11 +123,11 @@ class _Ends:
         if settlement.delivery not in self._found.run:
             self._found.unrun.append(settlement)
 
-    def retry(self, retrial: Retrial) -> None:
+    def retry(self, retrial: RetryRequest) -> None:
         raise AssertionError(f"nobody should want to retry {retrial}")
 
 
-class _Ways(Exits):
+class _Ways(Rerouter):
     """Decides as a worker's exits do, and notes where they would lead."""
 
     def __init__(self, found: Sorted, broker: Broker, pauses: Pauses) -> None:

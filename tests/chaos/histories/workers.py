@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from aiostreamq.model.delivery import Delivery, Retrial, Settlement
+from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended, encode_unreadable
 from tests.chaos.histories.job import TASKS
@@ -108,7 +108,7 @@ class Workers(Machine):
         chosen = [hand.delivery for hand in self.pick(at) if hand.unrun is None]
         place = "delayed" if delay_ms else "queued"
         refused = [one for one in chosen if not self.model.retry(held(one), place)]
-        batch = [Retrial(one, delay_ms) for one in chosen]
+        batch = [RetryRequest(one, delay_ms) for one in chosen]
         self.check(lambda: self.schedule.retry(batch), refused)
         self.repeatable(lambda: self.schedule.retry(batch), refused)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from aiostreamq import UsageError
-from aiostreamq.cli.process.recycling import Limits, own_limits, resident_bytes, size
+from aiostreamq.cli.process.recycling import RecyclingLimits, own_limits, resident_bytes, size
 
 MB = 1024**2
 
@@ -32,29 +32,29 @@ def test_no_size(written: str) -> None:
 
 def test_jobs() -> None:
     """The limit is reached with the job that it names."""
-    limits = Limits(10, None)
+    limits = RecyclingLimits(10, None)
     assert limits.reason_to_end(9, rss=MB) is None
     assert limits.reason_to_end(10, rss=MB) == "it has run 10 jobs"
 
 
 def test_memory() -> None:
     """The limit is passed by more than it names."""
-    limits = Limits(None, 100 * MB)
+    limits = RecyclingLimits(None, 100 * MB)
     assert limits.reason_to_end(10**9, rss=100 * MB) is None
     assert limits.reason_to_end(0, rss=101 * MB) == "it takes 101 MB of memory"
 
 
 def test_spread() -> None:
     """Processes that start together do not end together; none ends before its limit."""
-    limits = Limits(1000, MB)
+    limits = RecyclingLimits(1000, MB)
     assert limits.spread(0.0) == limits
-    assert limits.spread(1.0) == Limits(1100, MB)
-    assert Limits(None, MB).spread(1.0) == Limits(None, MB)
+    assert limits.spread(1.0) == RecyclingLimits(1100, MB)
+    assert RecyclingLimits(None, MB).spread(1.0) == RecyclingLimits(None, MB)
 
 
 def test_own_memory() -> None:
     """What this process takes is known, and a limit below it is refused."""
     assert 10 * MB < resident_bytes() < 10_000 * MB
-    assert own_limits(Limits(None, 10_000 * MB)) == Limits(None, 10_000 * MB)
+    assert own_limits(RecyclingLimits(None, 10_000 * MB)) == RecyclingLimits(None, 10_000 * MB)
     with pytest.raises(UsageError, match=r"takes .* MB before its first job"):
-        own_limits(Limits(None, MB))
+        own_limits(RecyclingLimits(None, MB))

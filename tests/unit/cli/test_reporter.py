@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from aiostreamq import Queue, Worker, WorkerState
-from aiostreamq.cli.process.recycling import Limits
-from aiostreamq.cli.process.run import Reporter
-from aiostreamq.cli.process.supervisor_link import Lifeline
+from aiostreamq.cli.process.recycling import RecyclingLimits
+from aiostreamq.cli.process.run import StateReporter
+from aiostreamq.cli.process.supervisor_link import SupervisorLink
 
 
 class Told:
@@ -50,8 +50,11 @@ class Passing(Worker):
 def test_ready_is_told_once(states: tuple[WorkerState, ...]) -> None:
     """However few of its states were seen: the supervisor starts the others then."""
     told = Told()
-    reporter = Reporter(
-        Passing(*states), Limits(None, None), cast("Lifeline", told), "the first lines"
+    reporter = StateReporter(
+        Passing(*states),
+        RecyclingLimits(None, None),
+        cast("SupervisorLink", told),
+        "the first lines",
     )
     for _ in states:
         reporter.look()

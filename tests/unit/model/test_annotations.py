@@ -28,7 +28,7 @@ from pydantic import AfterValidator, Field, Json, PositiveInt, SecretStr
 
 from aiostreamq import PayloadError, UsageError
 from aiostreamq.model.values.annotations import carrier_of, is_open, is_plain, told
-from aiostreamq.model.values.codec import Restorer
+from aiostreamq.model.values.codec import ValueCodec
 
 UserId = NewType("UserId", int)
 Secret = NewType("Secret", bytes)
@@ -128,7 +128,7 @@ def test_without_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the value, its annotation, and the extra to install."""
     monkeypatch.setitem(sys.modules, "pydantic", None)
     with pytest.raises(UsageError, match=r"argument 'when'.*datetime.*aiostreamq\[pydantic\]"):
-        Restorer(datetime, "argument 'when' of task 'remind'")
+        ValueCodec(datetime, "argument 'when' of task 'remind'")
 
 
 def test_a_type_nobody_can_carry() -> None:
@@ -138,7 +138,7 @@ def test_a_type_nobody_can_carry() -> None:
         pass
 
     with pytest.raises(UsageError, match=r"argument 'it'.*Opaque.*cannot travel"):
-        Restorer(Opaque, "argument 'it'")
+        ValueCodec(Opaque, "argument 'it'")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_type_nobody_can_carry() -> None:
 def test_classes_of_others(annotation: object, reason: str) -> None:
     """They are refused, with what to use in their place."""
     with pytest.raises(UsageError, match=f"^argument 'it' is annotated .* cannot travel: {reason}"):
-        Restorer(annotation, "argument 'it'")
+        ValueCodec(annotation, "argument 'it'")
 
 
 @pytest.mark.parametrize(
@@ -190,10 +190,10 @@ def test_told() -> None:
 def test_a_value_of_another_type() -> None:
     """It is refused where it is written, before it is anybody else's problem."""
     with pytest.raises(PayloadError, match=r"^argument 'ids'"):
-        Restorer(set[int], "argument 'ids'").write("neither a set nor numbers")
+        ValueCodec(set[int], "argument 'ids'").write("neither a set nor numbers")
 
 
 def test_json_of_another_shape() -> None:
     """It is refused where it is read."""
     with pytest.raises(PayloadError, match=r"^argument 'ids'"):
-        Restorer(set[int], "argument 'ids'").restore({"no": "set"})
+        ValueCodec(set[int], "argument 'ids'").restore({"no": "set"})

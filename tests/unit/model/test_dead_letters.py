@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aiostreamq.model.dead_letters import (
     HISTORY_LENGTH,
     DeadLetter,
-    LetterFilter,
+    DeadLetterFilter,
     earlier,
     id_after,
     id_before,
@@ -216,16 +216,16 @@ def test_keeps_result(said: bytes, own: float | None, keeps: bool) -> None:
 @pytest.mark.parametrize(
     ("wanted", "matches"),
     [
-        (LetterFilter(), True),
-        (LetterFilter("size"), True),
-        (LetterFilter("siz"), False),
-        (LetterFilter(error="app.Odd"), True),
-        (LetterFilter(error="Odd"), True),
-        (LetterFilter(error="dd"), False),
-        (LetterFilter("other", "Odd"), False),
+        (DeadLetterFilter(), True),
+        (DeadLetterFilter("size"), True),
+        (DeadLetterFilter("siz"), False),
+        (DeadLetterFilter(error="app.Odd"), True),
+        (DeadLetterFilter(error="Odd"), True),
+        (DeadLetterFilter(error="dd"), False),
+        (DeadLetterFilter("other", "Odd"), False),
     ],
 )
-def test_filter(wanted: LetterFilter, matches: bool) -> None:
+def test_filter(wanted: DeadLetterFilter, matches: bool) -> None:
     """All that is said must hold; a type of error may be said without its module."""
     assert wanted.matches(letter()) is matches
 

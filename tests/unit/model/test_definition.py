@@ -18,7 +18,7 @@ from aiostreamq.model.schedules.definition import (
     GRACE_MS,
     Definition,
     Rules,
-    RuleWords,
+    ScheduleRules,
     Step,
     job_id,
     steps,
@@ -31,7 +31,7 @@ HOUR = 3600 * SECOND
 
 def every_second(**words: object) -> Definition:
     """A schedule of one tick a second."""
-    rules = Rules.of(RuleWords(**words))  # pyright: ignore[reportArgumentType] - tests give any word
+    rules = Rules.of(ScheduleRules(**words))  # pyright: ignore[reportArgumentType] - tests give any word
     return Definition("t", Every(SECOND), rules, '{"task":"t"}', "default", "0")
 
 
@@ -108,7 +108,7 @@ def test_end_and_start_bound_it() -> None:
 def test_outage_of_any_length(policy: tuple[str, int | None], late: int, timing: Cron) -> None:
     """Ticks come in order, none twice, none of the future, and it always goes on."""
     catch_up, window = policy
-    rules = Rules.of(RuleWords(catch_up=catch_up, window=window))  # pyright: ignore[reportArgumentType] - as above
+    rules = Rules.of(ScheduleRules(catch_up=catch_up, window=window))  # pyright: ignore[reportArgumentType] - as above
     definition = Definition("t", timing, rules, "{}", "default", "0")
     planned = definition.next_after(1_774_742_400_000)
     assert planned is not None
@@ -139,7 +139,7 @@ def test_outage_of_any_length(policy: tuple[str, int | None], late: int, timing:
          "end is before start"),
     ],
 )  # fmt: skip
-def test_rules_that_cannot_be_meant(words: RuleWords, complaint: str) -> None:
+def test_rules_that_cannot_be_meant(words: ScheduleRules, complaint: str) -> None:
     """A mistake is told where it is made."""
     with pytest.raises(UsageError, match=complaint):
         Rules.of(words)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.lanes import Turns, checked_lanes, served
+from aiostreamq.model.lanes import StrideScheduler, checked_lanes, served
 
 
 def test_names_alone_weigh_the_same() -> None:
@@ -44,14 +44,14 @@ def test_served() -> None:
 
 def test_dry_lane_saves_up_no_turns() -> None:
     """What had nothing for long starts beside the others, and not far ahead of them."""
-    turns = Turns([8, 1])
+    turns = StrideScheduler([8, 1])
     turns.note([0, 1000], {0})
     assert turns.passes == [0.0, 0.0]
 
 
 def test_nothing_anywhere() -> None:
     """All dry: all start anew."""
-    turns = Turns([8, 1])
+    turns = StrideScheduler([8, 1])
     turns.note([4, 3], {0, 1})
     assert turns.passes == [0.0, 0.0]
 
@@ -59,6 +59,6 @@ def test_nothing_anywhere() -> None:
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 500)), min_size=1))
 def test_one_is_never_ahead_of_all(lanes: list[tuple[int, int]]) -> None:
     """The passes are counted from the one that is behind."""
-    turns = Turns([weight for weight, _ in lanes])
+    turns = StrideScheduler([weight for weight, _ in lanes])
     turns.note([taken for _, taken in lanes], set())
     assert min(turns.passes) == 0.0

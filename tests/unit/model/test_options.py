@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from aiostreamq import Retry, UsageError
-from aiostreamq.model.options import Options, OptionWords, checked_job_id
+from aiostreamq.model.options import Options, TaskOptions, checked_job_id
 from aiostreamq.model.task import TaskSpec, milliseconds
 
 
@@ -29,24 +29,24 @@ def test_words_are_said_over_what_there_is() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        OptionWords(timeout=0),
-        OptionWords(timeout=-1),
-        OptionWords(timeout="soon"),
-        OptionWords(result_ttl=-1),
-        OptionWords(result_ttl=float("inf")),
-        OptionWords(durability="disk"),  # pyright: ignore[reportArgumentType]  # that is what is tested
-        OptionWords(retry=3),  # pyright: ignore[reportArgumentType]  # as above
-        OptionWords(retry=()),
-        OptionWords(retry=[Retry(5), Retry(2)]),
-        OptionWords(lane=5),  # pyright: ignore[reportArgumentType]  # as above
-        OptionWords(lane=""),
-        OptionWords(lane="fast lane"),
-        OptionWords(lane="returned"),
-        OptionWords(dealy=5),  # pyright: ignore[reportCallIssue]  # no type checker may be there
+        TaskOptions(timeout=0),
+        TaskOptions(timeout=-1),
+        TaskOptions(timeout="soon"),
+        TaskOptions(result_ttl=-1),
+        TaskOptions(result_ttl=float("inf")),
+        TaskOptions(durability="disk"),  # pyright: ignore[reportArgumentType]  # that is what is tested
+        TaskOptions(retry=3),  # pyright: ignore[reportArgumentType]  # as above
+        TaskOptions(retry=()),
+        TaskOptions(retry=[Retry(5), Retry(2)]),
+        TaskOptions(lane=5),  # pyright: ignore[reportArgumentType]  # as above
+        TaskOptions(lane=""),
+        TaskOptions(lane="fast lane"),
+        TaskOptions(lane="returned"),
+        TaskOptions(dealy=5),  # pyright: ignore[reportCallIssue]  # no type checker may be there
     ],
     ids=str,
 )
-def test_what_can_not_be_meant(words: OptionWords) -> None:
+def test_what_can_not_be_meant(words: TaskOptions) -> None:
     """It is refused, and the option is named."""
     (option,) = words
     with pytest.raises(UsageError, match=option):

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiostreamq.model.prefetch import AHEAD, Pace, read_count
+from aiostreamq.model.prefetch import AHEAD, Throughput, read_count
 
 COUNTS = st.integers(0, 500)
 
@@ -26,7 +26,7 @@ def test_an_idle_worker_always_asks(concurrency: int, prefetch: int) -> None:
 
 def test_slow_jobs_are_not_hoarded() -> None:
     """Where jobs take long, only free slots are filled."""
-    pace = Pace()
+    pace = Throughput()
     pace.look(0, now=100.0)
     pace.look(10, now=200.0)
     assert pace.prefetch(100) == 0
@@ -36,7 +36,7 @@ def test_slow_jobs_are_not_hoarded() -> None:
 
 def test_quick_jobs_are_at_hand() -> None:
     """Where jobs take nothing, as many wait as may run."""
-    pace = Pace()
+    pace = Throughput()
     for second in range(1, 20):
         pace.look(second * 20_000, now=float(second))
     assert pace.prefetch(100) == 100
@@ -44,7 +44,7 @@ def test_quick_jobs_are_at_hand() -> None:
 
 def test_nothing_new_says_nothing() -> None:
     """A look in which nothing had ended, or no time had passed, leaves the pace."""
-    pace = Pace()
+    pace = Throughput()
     pace.look(1000, now=1.0)
     rate = pace.rate
     pace.look(1000, now=2.0)
@@ -55,7 +55,7 @@ def test_nothing_new_says_nothing() -> None:
 @given(st.lists(st.tuples(st.integers(0, 1000), st.just(0.0) | st.floats(1e-6, 10)), max_size=20))
 def test_pace_stays_within_reason(looks: list[tuple[int, float]]) -> None:
     """The rate is never negative, and the prefetch never over the concurrency."""
-    pace, finished, now = Pace(), 0, 0.0
+    pace, finished, now = Throughput(), 0, 0.0
     for more, elapsed in looks:
         finished, now = finished + more, now + elapsed
         pace.look(finished, now)

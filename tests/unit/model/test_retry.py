@@ -23,7 +23,7 @@ from aiostreamq import Drop, JobCancelled, Retry, RetryLater, UsageError
 from aiostreamq.model.duration import due_word, expiry_word
 from aiostreamq.model.exception_names import kinds_of
 from aiostreamq.model.outcome import Failure
-from aiostreamq.model.remote_exception import RaisedInChild
+from aiostreamq.model.remote_exception import RemoteException
 from aiostreamq.model.retry import checked_retries, retries_to_wire
 from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
 
@@ -177,14 +177,14 @@ def test_errors_by_name(rule: Retry, error: BaseException, covered: bool) -> Non
     assert rule.covers(error) is covered
     travelled = Retry.from_wire(orjson.loads(orjson.dumps(rule.to_wire())))
     assert travelled.covers(error) is covered
-    there = RaisedInChild(kinds_of(error, exported=True), Failure("", "", ""))
+    there = RemoteException(kinds_of(error, exported=True), Failure("", "", ""))
     assert travelled.covers(there) is covered
 
 
 def test_error_of_a_module_that_is_not_loaded_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another process raised is known there by the names that its packages give it."""
     error = aiohttp.ServerDisconnectedError()
-    there = RaisedInChild(kinds_of(error, exported=True), Failure("", "", ""))
+    there = RemoteException(kinds_of(error, exported=True), Failure("", "", ""))
     for name in [one for one in sys.modules if one.partition(".")[0] == "aiohttp"]:
         monkeypatch.delitem(sys.modules, name)
     assert named("aiohttp.ClientError").covers(there)

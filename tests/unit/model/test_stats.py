@@ -51,7 +51,7 @@ def counted(told: str) -> dict[str, str]:
 
 
 def entry_of(told: Tally) -> dict[bytes, bytes]:
-    """Return the entry of `recent` that count.lua makes of it."""
+    """Return the entry of `recent` that record_stats.lua makes of it."""
     return {b"kinds": told.kinds.encode(), b"codes": told.codes.encode(), b"ids": told.ids.encode()}
 
 

@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from aiostreamq.model.delivery import Delivery
-from aiostreamq.store.workers import Roster
+from aiostreamq.store.workers import WorkerRegistry
 from aiostreamq.worker.leases import poison_guard
-from aiostreamq.worker.leases.poison_guard import Suspects
+from aiostreamq.worker.leases.poison_guard import PoisonGuard
 from tests.support.waiting import wait_until
 
 
@@ -31,7 +31,7 @@ class Scene:
     def __init__(self) -> None:
         self.marks = Marks()
         self.reopened = 0
-        self.suspects = Suspects(cast("Roster", self.marks), 3, self.reopen)
+        self.suspects = PoisonGuard(cast("WorkerRegistry", self.marks), 3, self.reopen)
 
     def reopen(self) -> None:
         """Count."""

@@ -1,5 +1,5 @@
 -- cancelling.lua: a part of every script that can end a job as cancelled. It comes after
--- ends.lua, job.lua and cancelled.lua, and the script calls count_noted_ends when it has
+-- stats.lua, job.lua and cancelled.lua, and the script calls count_noted_ends when it has
 -- done all else.
 
 -- As settle.lua's inbox_ms.

@@ -1,4 +1,4 @@
--- job.lua: a part of every script that moves deliveries. It comes after ends.lua.
+-- job.lua: a part of every script that moves deliveries. It comes after stats.lua.
 --
 -- What is acknowledged must not get lost because a later command raises. So a script asks
 -- before its first write whether the keys of the queue are what they should be, and raises

@@ -1,0 +1,55 @@
+-- declare_schedules.lua: note which schedules a worker's code declares.
+--
+-- KEYS[1]    schedules: definition, JSON, by name
+-- KEYS[2]    schedule_due_code: name of each schedule that code declares, by ms since 1970
+-- KEYS[3]    control
+-- ARGV[1]    prefix of the queue's keys
+-- ARGV[2]    look: 1 to say only that they are still declared, whatever others have made of
+--            them; 0 to have them as they are given here
+-- ARGV[3..]  three for each schedule:
+--              name
+--              definition
+--              due: ms since 1970 of the next tick, empty where there is none
+--
+-- Returns one number for each: 0 it was there, 1 it is new, 2 it was another until now,
+-- 3 the name is that of a schedule made at run time, which is left as it is, 4 it is not
+-- there (only where look is 1). Where nothing has changed it keeps its tick, which may be
+-- long due; one that is changed, and has had as many ticks as it may by now, is over. Cost
+-- O(schedules log schedules), callers send at most 200.
+
+local schedules, due_names, control = KEYS[1], KEYS[2], KEYS[3]
+local prefix, look = ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local rev = time[1] .. '.' .. time[2] -- of no other definition, not even of one that was forgotten
+local answers, has_changed = {}, false
+
+-- Raise here where they are something else: later would leave half a schedule.
+redis.call('ZCARD', due_names)
+redis.call('XLEN', control)
+
+for at = 3, #ARGV, 3 do
+  local name, definition, due = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local state = prefix .. 'schedule:' .. name
+  local known = redis.call('HGET', schedules, name)
+  local answer = 0
+  redis.call('HLEN', state) -- the same
+  if known and not redis.call('HGET', state, 'code') then
+    answer = 3
+  elseif look == '1' and not known then
+    answer = 4
+  else
+    if look ~= '1' and known ~= definition then
+      answer = known and 2 or 1
+      has_changed = true
+      define(schedules, due_names, name, state, definition, rev, due)
+    end
+    redis.call('HSET', state, 'code', '1', 'seen', now)
+  end
+  answers[#answers + 1] = answer
+end
+
+if has_changed then
+  redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'schedule')
+end
+return answers

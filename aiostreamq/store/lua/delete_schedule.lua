@@ -1,0 +1,26 @@
+-- delete_schedule.lua: forget a schedule. Jobs that it has enqueued are left as they are.
+--
+-- KEYS[1]  schedules: definition, JSON, by name
+-- KEYS[2]  schedule_due: name of each schedule that was made at run time, by ms since 1970
+-- KEYS[3]  schedule_due_code: the same of those that code declares
+-- ARGV[1]  prefix of the queue's keys
+-- ARGV[2]  name
+-- ARGV[3]  unseen_ms: only where no code has declared it for so long; 0 for whatever it is
+--
+-- Returns 1, or 0 where there is nothing (more) to forget. Cost O(log schedules).
+
+local name, unseen_ms = ARGV[2], tonumber(ARGV[3])
+local state = ARGV[1] .. 'schedule:' .. name
+
+if unseen_ms > 0 then
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local seen = redis.call('HGET', state, 'seen')
+  if not seen or now - tonumber(seen) < unseen_ms then
+    return 0
+  end
+end
+redis.call('ZREM', KEYS[2], name)
+redis.call('ZREM', KEYS[3], name)
+redis.call('DEL', state)
+return redis.call('HDEL', KEYS[1], name)

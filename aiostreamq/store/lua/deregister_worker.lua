@@ -1,0 +1,30 @@
+-- deregister_worker.lua: forget a worker that has nothing left.
+--
+-- KEYS[1]    workers
+-- KEYS[2..]  streams
+-- ARGV[1]    group
+-- ARGV[2]    consumer
+-- ARGV[3]    key of what the worker has told of itself
+--
+-- Returns how many groups still have deliveries of it. Those keep it, as XGROUP
+-- DELCONSUMER would throw them away with it, and it stays among the workers, to be
+-- found dead and its deliveries recovered. Cost O(streams).
+
+local workers, group, consumer = KEYS[1], ARGV[1], ARGV[2]
+local kept = 0
+
+for at = 2, #KEYS do
+  local pending = redis.pcall('XPENDING', KEYS[at], group, '-', '+', 1, consumer)
+  if not pending.err then
+    if pending[1] then
+      kept = kept + 1
+    else
+      redis.pcall('XGROUP', 'DELCONSUMER', KEYS[at], group, consumer)
+    end
+  end
+end
+if kept == 0 then
+  redis.call('HDEL', workers, consumer)
+  redis.call('DEL', ARGV[3])
+end
+return kept

@@ -1,0 +1,81 @@
+-- due_schedules.lua: say which schedules are due, and when the next will be.
+--
+-- KEYS[1]    schedules: definition, JSON, by name
+-- KEYS[2]    schedule_due: name of each schedule that was made at run time, by ms since 1970
+-- KEYS[3]    schedule_due_code: the same of those that code declares
+-- ARGV[1]    prefix of the queue's keys
+-- ARGV[2]    passed: how many of those that are due to pass over, as a call before has told them
+-- ARGV[3]    limit: how many to look at behind those
+-- ARGV[4]    look_ms: how soon to look again for the end of a job that a tick waits for
+-- ARGV[5..]  names of the schedules that the caller's code declares; of others only those are
+--            looked at that were made at run time
+--
+-- Returns {wait_ms, now, left, then nine for each that is due:
+--   name, rev, at, held, last, runs, skipped, 1 where the job of the last tick has not ended
+--   (else 0), definition}
+-- at is the tick, held one that waits for the end of the last job, last the id of that; each
+-- is empty where there is none, and what it is as somebody may have written it: the caller looks
+-- whether it makes sense. A tick that waits for the end of a job is not told, nor is what is
+-- paused. left is how many are due beyond the limit. wait_ms is the time until one of the others
+-- is due, and -1 where there is none. Cost O(limit and names), 5 microseconds each.
+
+local schedules, due_names, due_code = KEYS[1], KEYS[2], KEYS[3]
+local prefix = ARGV[1]
+local passed, limit, look_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local wait = math.huge
+local listed = {}
+
+local function list(name)
+  local state = redis.pcall('HMGET', prefix .. 'schedule:' .. name,
+    'rev', 'at', 'held', 'last', 'runs', 'skipped', 'paused')
+  local definition = redis.call('HGET', schedules, name)
+  local at, held, last = state[2] or '', state[3] or '', state[4] or ''
+  if state[7] then
+    return
+  end
+  local job = prefix .. 'job:' .. last
+  local lives = 0
+  if last ~= '' and redis.call('EXISTS', job) == 1 and not redis.pcall('HGET', job, 'ended')
+    and redis.call('EXISTS', prefix .. 'result:' .. last) == 0 then
+    lives = 1
+  end
+  local following = at == '' and math.huge or tonumber(at) or now
+  if lives == 1 and held ~= '' and following > now then
+    wait = math.min(wait, look_ms, following - now)
+    return
+  end
+  local told = { name, state[1] or '', at, held, last, state[5] or '', state[6] or '', lives, definition or '' }
+  for _, one in ipairs(told) do
+    listed[#listed + 1] = one
+  end
+end
+
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', due_names, '-inf', now, 'LIMIT', passed, limit)) do
+  list(name)
+end
+-- Those that code declares come behind all others.
+local place = redis.call('ZCOUNT', due_names, '-inf', now)
+for at = 5, #ARGV do
+  local due = redis.call('ZSCORE', due_code, ARGV[at])
+  if due and tonumber(due) <= now then
+    place = place + 1
+    if place > passed and place <= passed + limit then
+      list(ARGV[at])
+    end
+  elseif due then
+    wait = math.min(wait, tonumber(due) - now)
+  end
+end
+
+local first = redis.call('ZRANGEBYSCORE', due_names, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+if first then
+  wait = math.min(wait, tonumber(first) - now)
+end
+local left = math.max(0, place - passed - limit)
+local answer = { wait == math.huge and -1 or math.ceil(wait), now, left }
+for _, told in ipairs(listed) do
+  answer[#answer + 1] = told
+end
+return answer

@@ -1,0 +1,30 @@
+-- list_pauses.lua: what is paused now. What was to be so until now goes on.
+--
+-- KEYS[1]  paused: what waits -> until when (ms since 1970), 0 for until it is resumed
+-- KEYS[2]  control
+-- ARGV     none
+--
+-- Returns {now in ms, what, until, what, until ...}. The workers are told where something
+-- goes on. Cost O(what is paused).
+
+local paused, control = KEYS[1], KEYS[2]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local found, has_ended = { now }, false
+redis.call('XLEN', control) -- raises here where it is no stream: nobody would hear of it
+
+local told = redis.call('HGETALL', paused)
+for at = 1, #told, 2 do
+  local limit = tonumber(told[at + 1]) or 0
+  if limit > 0 and limit <= now then
+    redis.call('HDEL', paused, told[at])
+    has_ended = true
+  else
+    found[#found + 1] = told[at]
+    found[#found + 1] = told[at + 1]
+  end
+end
+if has_ended then
+  redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'pause')
+end
+return found

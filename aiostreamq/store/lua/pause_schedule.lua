@@ -1,0 +1,46 @@
+-- pause_schedule.lua: pause a schedule, or let it go on.
+--
+-- KEYS[1]  schedule_due: name of each schedule that was made at run time, by ms since 1970
+-- KEYS[2]  schedule_due_code: the same of those that code declares
+-- KEYS[3]  control
+-- ARGV[1]  prefix of the queue's keys
+-- ARGV[2]  name
+-- ARGV[3]  rev that it was seen with, or empty to pause whatever it is
+-- ARGV[4]  due: ms since 1970 of the next tick, or empty where there is none; only to go on
+-- ARGV[5]  paused: 1 to pause, 0 to go on
+--
+-- Returns 1; 0 where it was so already; -1 where there is no such schedule; -2 where it has
+-- been changed since it was seen. What would have been due during a pause is left out.
+-- Cost O(log schedules).
+
+local state = ARGV[1] .. 'schedule:' .. ARGV[2]
+local name, rev, due, paused = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local known = redis.call('HMGET', state, 'rev', 'paused', 'code')
+local due_names = known[3] and KEYS[2] or KEYS[1]
+
+-- Raise here where they are something else: later would leave half a schedule.
+redis.call('ZCARD', due_names)
+redis.call('XLEN', KEYS[3])
+
+if not known[1] then
+  return -1
+end
+if rev ~= '' and known[1] ~= rev then
+  return -2
+end
+if (known[2] or '0') == paused then
+  return 0
+end
+if paused == '1' then
+  redis.call('ZREM', due_names, name)
+  redis.call('HDEL', state, 'at', 'held')
+  redis.call('HSET', state, 'paused', '1')
+  return 1
+end
+redis.call('HDEL', state, 'paused')
+if due ~= '' then
+  redis.call('HSET', state, 'at', due)
+  redis.call('ZADD', due_names, due, name)
+end
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'say', 'schedule')
+return 1

@@ -1,0 +1,42 @@
+-- put_schedule.lua: keep a schedule, or change one, and tell the workers.
+--
+-- KEYS[1]  schedules: definition, JSON, by name
+-- KEYS[2]  schedule_due: name of each schedule that was made at run time, by ms since 1970
+-- KEYS[3]  control
+-- ARGV[1]  prefix of the queue's keys
+-- ARGV[2]  name
+-- ARGV[3]  definition
+-- ARGV[4]  due: ms since 1970 of the first tick, empty where there is none
+-- ARGV[5]  replace: 1 to change the one that there is, 0 to make one
+--
+-- Returns 1; 0 where the name is taken (or there is nothing to replace), and -1 where it is
+-- one that code declares. A call repeated with the same definition is answered as the first.
+-- What was counted stays, and so does a pause; one that has had as many ticks as it may by
+-- now is over. Cost O(log schedules).
+
+local schedules, due_names, control = KEYS[1], KEYS[2], KEYS[3]
+local name, definition, due = ARGV[2], ARGV[3], ARGV[4]
+local state = ARGV[1] .. 'schedule:' .. name
+local known = redis.call('HGET', schedules, name)
+
+-- Raise here where they are something else: later would leave half a schedule.
+redis.call('HLEN', state)
+redis.call('ZCARD', due_names)
+redis.call('XLEN', control)
+
+if known and redis.call('HGET', state, 'code') then
+  return -1
+end
+if ARGV[5] == '1' then
+  if not known then
+    return 0
+  end
+elseif known then
+  return known == definition and 1 or 0
+end
+
+local time = redis.call('TIME')
+local rev = time[1] .. '.' .. time[2] -- of no other definition, not even of one that was forgotten
+define(schedules, due_names, name, state, definition, rev, due)
+redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'schedule')
+return 1

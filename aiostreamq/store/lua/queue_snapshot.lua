@@ -1,0 +1,135 @@
+-- queue_snapshot.lua: how many jobs there are, where, and of which tasks. Changes nothing.
+--
+-- KEYS[1]    delayed
+-- KEYS[2]    dead
+-- KEYS[3]    parked: names of tasks
+-- KEYS[4..]  streams
+-- ARGV[1]    group
+-- ARGV[2]    prefix of the queue's keys
+-- ARGV[3]    sample: how many jobs of each kind are asked for their tasks
+-- ARGV[4]    sample_bytes: of their envelopes; no more are looked at beyond
+--
+-- Returns: the time in ms; how many are delayed, when the first is due in ms (-1 for
+-- none) and their tasks; how many are dead and their tasks; tasks and numbers of the
+-- parked; and for each stream how many wait, how many are with workers, the id of the
+-- first that waits ('' for none), the tasks of those that wait, of those that are with
+-- workers. Tasks are names and numbers in turn, of those looked at.
+-- Cost O(streams * sample), about 1 microsecond each: some 1 ms for 3 lanes.
+
+local group, prefix = ARGV[1], ARGV[2]
+local sample, sample_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
+
+-- A longer envelope that does not begin with its task is not worth reading for its name.
+local LONGEST = 4096
+-- Tasks that work is parked for.
+local MOST_PARKED = 200
+
+local function task_of(envelope)
+  local task = string.match(envelope, '^{"task":"([^"\\]*)"')
+  if task or string.len(envelope) > LONGEST then
+    return task or ''
+  end
+  local is_json, told = pcall(cjson.decode, envelope)
+  return is_json and type(told) == 'table' and type(told.task) == 'string' and told.task or ''
+end
+
+local function flat(counts)
+  local names = {}
+  for name, count in pairs(counts) do
+    names[#names + 1] = name
+    names[#names + 1] = count
+  end
+  return names
+end
+
+local function envelope_in(fields)
+  for at = 1, #fields - 1, 2 do
+    if fields[at] == 'job' then
+      return fields[at + 1]
+    end
+  end
+  return ''
+end
+
+-- Steps that double: one payload of a megabyte shall not become a hundred.
+local function tasks_in(command, stream, from, to)
+  local counts, seen, size, step = {}, 0, 0, 1
+  while seen < sample and size < sample_bytes do
+    local found = redis.call(command, stream, from, to, 'COUNT', math.min(step, sample - seen))
+    for _, entry in ipairs(found) do
+      local envelope = envelope_in(entry[2])
+      local task = task_of(envelope)
+      counts[task] = (counts[task] or 0) + 1
+      seen, size = seen + 1, size + string.len(envelope)
+    end
+    if #found < step then
+      break
+    end
+    from, step = '(' .. found[#found][1], step * 2
+  end
+  return flat(counts)
+end
+
+local function delayed_tasks()
+  local counts, size = {}, 0
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, sample - 1)) do
+    local envelope = redis.call('HGET', prefix .. 'job:' .. id, 'p') or ''
+    local task = task_of(envelope)
+    counts[task] = (counts[task] or 0) + 1
+    size = size + string.len(envelope)
+    if size >= sample_bytes then
+      break
+    end
+  end
+  return flat(counts)
+end
+
+local function parked_tasks()
+  local counts, names = {}, 0
+  for _, task in ipairs(redis.call('SMEMBERS', KEYS[3])) do
+    if names < MOST_PARKED then
+      counts[task], names = redis.call('XLEN', prefix .. 'parked:' .. task), names + 1
+    end
+  end
+  return flat(counts)
+end
+
+-- How many deliveries of a stream are with workers, and where those end that were sent.
+local function group_of(stream)
+  local groups = redis.pcall('XINFO', 'GROUPS', stream)
+  for _, told in ipairs(groups.err and {} or groups) do
+    local facts = {}
+    for at = 1, #told - 1, 2 do
+      facts[told[at]] = told[at + 1]
+    end
+    if facts['name'] == group then
+      return facts['pending'], facts['last-delivered-id']
+    end
+  end
+  return 0, '0-0'
+end
+
+local time = redis.call('TIME')
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local answer = {
+  time[1] * 1000 + math.floor(time[2] / 1000),
+  redis.call('ZCARD', KEYS[1]),
+  first[2] and math.floor(tonumber(first[2])) or -1,
+  delayed_tasks(),
+  redis.call('XLEN', KEYS[2]),
+  tasks_in('XREVRANGE', KEYS[2], '+', '-'),
+  parked_tasks(),
+}
+for at = 4, #KEYS do
+  local stream = KEYS[at]
+  local running, last = group_of(stream)
+  local waiting = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1)[1]
+  answer[#answer + 1] = {
+    redis.call('XLEN', stream) - running,
+    running,
+    waiting and waiting[1] or '',
+    tasks_in('XRANGE', stream, '(' .. last, '+'),
+    tasks_in('XRANGE', stream, '-', last),
+  }
+end
+return answer

@@ -1,0 +1,76 @@
+-- replay_dead_letters.lua: let jobs that are among the dead letters run again.
+--
+-- KEYS[1]    dead letters
+-- KEYS[2..]  streams
+-- ARGV[1]    prefix of the queue's keys
+-- ARGV[2..]  six for each letter:
+--              letter
+--              id of its job
+--              stream, an index into KEYS (from 2)
+--              mark: 2 where no result is kept, else 0
+--              envelope, JSON
+--              history, JSON: how the job has ended so far
+--
+-- Returns for each letter 1 where its job runs again, by this call or by an earlier
+-- one whose reply was lost; 0 where there is no such letter; and -1 where the letter
+-- stays, because it is no job or because its id belongs to another job by now. The
+-- id's result goes away with the letter; who waits is told of the new end.
+-- Cost O(letters), about 15 microseconds each; callers send at most 100.
+
+local dead, prefix = KEYS[1], ARGV[1]
+local answers = {}
+
+-- Places of the values in a letter: outcome, worker, stream, entry, then those of
+-- the job's own entry.
+local OUTCOME, ID, N = 2, 10, 12
+
+-- Whether a worker could read the entry that the letter was made of.
+local function is_job(fields, id)
+  local n = fields[11] == 'n' and fields[13] == 'job' and fields[N]
+  return n and fields[9] == 'id' and fields[ID] == id
+    and string.len(n) <= 15 and string.find(n, '^[1-9]%d*$')
+end
+
+-- Whether the letter is all that there is of its id.
+local function is_free(fields, job, result)
+  local outcome = redis.pcall('GET', result)
+  if outcome and outcome ~= fields[OUTCOME] then
+    return false
+  end
+  local known = redis.pcall('HMGET', job, 'e', 'p', 's', 'ended', 'c')
+  if known.err or known[1] and known[5] == 'ended' then
+    return false -- somebody else's key; or cancelled, and its entry is yet to be met
+  end
+  return known[4] or not (known[1] or known[2] or known[3])
+end
+
+for at = 2, #ARGV, 6 do
+  local letter, id, stream = ARGV[at], ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])]
+  local mark, envelope, history = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
+  local job, result = prefix .. 'job:' .. id, prefix .. 'result:' .. id
+  local found = redis.call('XRANGE', dead, letter, letter)[1]
+  local fields = found and found[2]
+  local answer = -1
+  if not found then
+    answer = redis.call('EXISTS', job, result) > 0 and 1 or 0
+  elseif is_job(fields, id) and is_free(fields, job, result) then
+    local n = string.format('%.0f', tonumber(fields[N]) + 1)
+    -- First, as it is what a full memory refuses: then nothing has been done yet.
+    local entry = redis.call('XADD', stream, '*', 'id', id, 'n', n, 'job', envelope, 'h', history)
+    redis.call('XDEL', dead, letter)
+    redis.call('DEL', result)
+    redis.call('HDEL', job, 'ended', 's', 'x', 'c', 'k')
+    redis.call('HSET', job, 'e', entry)
+    local lane = string.sub(stream, string.len(prefix) + string.len('stream:') + 1)
+    if lane ~= 'default' then
+      redis.call('HSET', job, 's', lane)
+    end
+    if mark == '2' then
+      redis.call('HSET', job, 'k', '0')
+    end
+    redis.call('PERSIST', job)
+    answer = 1
+  end
+  answers[#answers + 1] = answer
+end
+return answers

@@ -1,0 +1,71 @@
+-- requeue_deleted.lua: let jobs run again whose entries were deleted beneath the worker that has them.
+--
+-- KEYS[1]    delayed: job id by due time in ms
+-- KEYS[2]    control
+-- KEYS[3..]  streams, the one of returned work first
+-- ARGV[1]    prefix of the queue's keys
+-- ARGV[2..]  seven for each delivery:
+--              stream, an index into KEYS (from 3)
+--              entry
+--              job id
+--              n, the number of the delivery
+--              a, the attempt that comes next
+--              delay_ms
+--              envelope, JSON: it was in the entry and nowhere else
+--
+-- Returns the places (from 1) of the deliveries that were not restored: their jobs have
+-- ended, belong to somebody else by now, are in their streams still, or were deleted too. A
+-- cancelled job ends instead. Of what else was in the entry (how often the job was replayed,
+-- who died with it) nothing is known any more. Cost O(deliveries log delayed), about 10
+-- microseconds each; callers send at most 250.
+
+local delayed, control = KEYS[1], KEYS[2]
+local FIRST, EACH = 2, 7
+local prefix = ARGV[1]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local refused = {}
+local are_cancelled = are_any_cancelled(prefix)
+local restored = false
+redis.call('ZCARD', delayed) -- raises here where it is no sorted set: later would be too late
+
+local function is_gone(id, stream, entry)
+  return is_named(prefix, id, stream, entry)
+    and not redis.call('HGET', prefix .. 'job:' .. id, 'ended')
+    and #redis.call('XRANGE', stream, entry, entry) == 0
+end
+
+local function keep(id, n, attempt, due, envelope)
+  local job = prefix .. 'job:' .. id
+  -- First, as it needs no memory: a script that has written is not stopped when it is full.
+  redis.call('HDEL', job, 'e')
+  redis.call('HSET', job, 'p', envelope, 'n', n, 'a', attempt, 's', 'returned')
+  redis.call('ZADD', delayed, due, id)
+  restored = true
+end
+
+-- Whether this call has restored the job before: the reply was lost then.
+local function is_kept(id, n, attempt)
+  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'p', 'n', 'a')
+  return known[1] and known[2] == n and known[3] == attempt
+end
+
+for at = FIRST, #ARGV, EACH do
+  local stream, entry, id = KEYS[tonumber(ARGV[at]) + 2], ARGV[at + 1], ARGV[at + 2]
+  local n, attempt = string.format('%d', tonumber(ARGV[at + 3]) + 1), ARGV[at + 4]
+  local envelope = ARGV[at + 6]
+  if is_gone(id, stream, entry) then
+    if not (are_cancelled and has_been_cancelled(prefix, id, entry, envelope)) then
+      keep(id, n, attempt, now + tonumber(ARGV[at + 5]), envelope)
+    end
+  elseif not is_kept(id, n, attempt) then
+    refused[#refused + 1] = (at - FIRST) / EACH + 1
+  end
+end
+
+if restored then
+  -- Only a hint: they look now and then.
+  redis.pcall('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
+end
+count_noted_ends(prefix)
+return refused

@@ -1,0 +1,41 @@
+-- unpark.lua: let parked jobs run, now that their tasks are known.
+--
+-- KEYS[1]    the stream of returned work
+-- ARGV[1]    prefix of the queue's keys
+-- ARGV[2]    limit: how many jobs this call may move
+-- ARGV[3..]  tasks
+--
+-- Returns how many were moved; as many as the limit means that there may be more.
+-- Cost O(tasks and moved), about 10 microseconds each; O(1) where nothing is parked.
+
+local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local moved = 0
+
+-- Raise here where they are something else: later would be too late.
+redis.call('XLEN', returned)
+if redis.call('SCARD', prefix .. 'parked') == 0 then
+  return 0 -- as nearly always: each idle worker asks this every ten seconds, for all its tasks
+end
+
+for at = 3, #ARGV do
+  if moved == limit then
+    break
+  end
+  local parked = prefix .. 'parked:' .. ARGV[at]
+  for _, waiting in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', limit - moved)) do
+    local fields = waiting[2]
+    redis.call('XDEL', parked, waiting[1]) -- first, so that it passes when memory is full
+    local fresh = redis.call('XADD', returned, '*', unpack(fields))
+    local job = prefix .. 'job:' .. fields[2]
+    if redis.pcall('HGET', job, 'q') == waiting[1] .. ' ' .. ARGV[at] then
+      redis.call('HSET', job, 'e', fresh, 's', 'returned')
+      redis.call('HDEL', job, 'q')
+    end
+    moved = moved + 1
+  end
+  if redis.call('XLEN', parked) == 0 then
+    redis.call('DEL', parked)
+    redis.call('SREM', prefix .. 'parked', ARGV[at])
+  end
+end
+return moved

@@ -1,0 +1,166 @@
+"""What a worker has goes on although its stream was deleted beneath it."""
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import pytest
+
+from aiostreamq.errors import BrokerError
+from aiostreamq.model.delivery import Delivery, RetryRequest, WaiterMode
+from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.requeue_deleted import restore
+from tests.support.store import ENVELOPE, Store, outcome_of
+
+Act = Callable[[Store, Delivery], Awaitable[object]]
+
+LATER_MS = 60_000
+
+
+async def retry(store: Store, delivery: Delivery) -> object:
+    """Have the job run again at once."""
+    return await store.schedule.retry([RetryRequest(delivery, 0)])
+
+
+async def hand_back(store: Store, delivery: Delivery) -> object:
+    """Give the job to another."""
+    return await store.broker.hand_back([delivery])
+
+
+async def park(store: Store, delivery: Delivery) -> object:
+    """Set the job aside."""
+    return await store.schedule.park([(delivery, "size")])
+
+
+async def delete_stream(store: Store, delivery: Delivery) -> None:
+    """Lose all that is in it, and make it anew as a worker's next read does."""
+    await store.call("DEL", store.broker.streams[delivery.stream - 1])
+    await store.broker.set_up(store.link)
+
+
+async def delete_entry(store: Store, delivery: Delivery) -> None:
+    """Lose the one."""
+    await store.call("XDEL", store.broker.streams[delivery.stream - 1], delivery.entry)
+
+
+HARM = pytest.mark.parametrize("harm", [delete_stream, delete_entry])
+ACTS = pytest.mark.parametrize(("act", "attempt"), [(retry, 2), (hand_back, 1), (park, 1)])
+
+
+async def read_again(store: Store) -> Delivery:
+    """Be the next worker."""
+    await store.schedule.promote()
+    [again] = await store.read("w2")
+    return again
+
+
+@HARM
+@ACTS
+async def test_next_run(
+    store: Store, harm: Callable[[Store, Delivery], Awaitable[None]], act: Act, attempt: int
+) -> None:
+    """Whoever is next has the whole job, and whoever awaits it is told."""
+    delivery = await store.deliver("a", mark=WaiterMode.CALLER)
+    await harm(store, delivery)
+    await act(store, delivery)
+    again = await read_again(store)
+    assert (again.job_id, again.number, again.envelope) == ("a", 2, ENVELOPE)
+    assert again.attempt == attempt
+    assert await store.settle(again) == []
+    assert await store.broker.subscribe("me", ["a"]) == [outcome_of(again)]
+    assert len(await store.list_at(store.keys.inbox("me"))) == 1
+
+
+@ACTS
+async def test_repeated(store: Store, act: Act, attempt: int) -> None:
+    """Told again after a lost reply it is there once, and no loss of the worker's."""
+    delivery = await store.deliver("a")
+    await delete_stream(store, delivery)
+    assert await act(store, delivery) == await act(store, delivery)
+    assert (await read_again(store)).attempt == attempt
+
+
+async def test_retry_later(store: Store) -> None:
+    """The next attempt begins no sooner, and workers are told of it."""
+    delivery = await store.deliver("a")
+    await delete_stream(store, delivery)
+    assert await store.schedule.retry([RetryRequest(delivery, LATER_MS)]) == []
+    moved, wait = await store.schedule.promote()
+    assert moved == 0
+    assert wait == pytest.approx(LATER_MS / 1000, abs=1)
+    assert await store.call("XLEN", store.keys.control) == 1
+
+
+async def test_beside_others(store: Store) -> None:
+    """Those whose entries are there go the usual way."""
+    await store.enqueue("a")
+    await store.enqueue("b", lane="slow")
+    [a, b] = await store.read()
+    await delete_stream(store, a)
+    assert await store.broker.hand_back([a, b]) == 2
+    await store.schedule.promote()
+    assert {d.job_id for d in await store.read("w2")} == {"a", "b"}
+
+
+@ACTS
+async def test_all_is_flushed(store: Store, act: Act, attempt: int) -> None:
+    """A job whose hash is gone as well was meant to go."""
+    assert attempt
+    delivery = await store.deliver("a")
+    await store.call("FLUSHALL")
+    await act(store, delivery)
+    await store.broker.set_up(store.link)
+    await store.schedule.promote()
+    assert await store.read("w2") == []
+
+
+@ACTS
+async def test_others_have_it(store: Store, act: Act, attempt: int) -> None:
+    """What was recovered from a worker is not brought back by it."""
+    assert attempt
+    delivery = await store.deliver("a")
+    await store.broker.hand_back([delivery])
+    [again] = await store.read("w2")
+    await delete_stream(store, delivery)
+    await act(store, delivery)
+    await store.schedule.promote()
+    assert await store.read("w3") == []
+    assert await store.settle(again) == []
+
+
+async def test_waits_still(store: Store) -> None:
+    """Where the group alone was deleted, Redis sends the job again: not a second one."""
+    delivery = await store.deliver("a")
+    await store.call("XGROUP", "DESTROY", store.keys.stream("default"), "aiostreamq")
+    await store.broker.set_up(store.link)
+    assert await store.schedule.retry([RetryRequest(delivery, 0)]) == [delivery]
+    assert (await read_again(store)).number == 1
+
+
+async def test_ended(store: Store) -> None:
+    """An end that kept nothing stays the end."""
+    delivery = await store.deliver("a")
+    await store.settle(delivery, keep_ms=0)
+    assert await restore(store.broker, [RetryRequest(delivery, 0)]) == [0]
+    assert (await store.schedule.promote())[0] == 0
+
+
+async def test_cancelled(store: Store) -> None:
+    """A job that was cancelled while it ran ends instead."""
+    delivery = await store.deliver("a")
+    await Cancellation(store.broker).cancel(["a"])
+    await delete_stream(store, delivery)
+    assert await store.schedule.retry([RetryRequest(delivery, 0)]) == []
+    assert (await store.schedule.promote())[0] == 0
+    assert b"cancelled" in cast("bytes", await store.broker.status("a"))
+
+
+async def test_foreign_key(store: Store) -> None:
+    """Where something else is in the place of `delayed` the job stays as it is."""
+    delivery = await store.deliver("a")
+    await delete_stream(store, delivery)
+    await store.call("SET", store.keys.delayed, "?")
+    with pytest.raises(BrokerError, match="WRONGTYPE"):
+        await restore(store.broker, [RetryRequest(delivery, 0)])
+    await store.call("DEL", store.keys.delayed)
+    assert await restore(store.broker, [RetryRequest(delivery, 0)]) == []
+    assert (await read_again(store)).job_id == "a"
