@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.client.context import Context
 from aiostreamq.client.job import Job, StreamJob
+from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.client.task import Call, StreamCall, StreamTask, Task
 from aiostreamq.errors import (
     AioStreamQError,
     BrokerError,
+    EnqueueNotConfirmed,
     EventsLost,
     JobCancelled,
     JobDead,
@@ -19,12 +21,11 @@ from aiostreamq.errors import (
     JobNotFound,
     JobRestarted,
     JobTimeout,
-    NoResult,
-    NotConfirmed,
     PayloadError,
     ProcessDied,
     QueueFull,
     QueueUnavailable,
+    ResultNotKept,
     StreamBroken,
     UnsupportedServer,
     UsageError,
@@ -32,7 +33,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.retry import Retry
-from aiostreamq.model.verdict import Dead, Drop, RetryLater
+from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.queue import Queue
 
@@ -62,12 +63,13 @@ __all__ = [
     "Chunk",
     "Context",
     "CurrentJob",
-    "Dead",
     "DeadLetter",
     "DeadLetters",
     "Drop",
+    "EnqueueNotConfirmed",
     "Event",
     "EventsLost",
+    "GiveUp",
     "Job",
     "JobCancelled",
     "JobDead",
@@ -84,18 +86,18 @@ __all__ = [
     "LaneInfo",
     "Latency",
     "Lost",
-    "NoResult",
-    "NotConfirmed",
     "PastFailure",
     "Pause",
     "PayloadError",
     "ProcessDied",
     "Progress",
     "Queue",
+    "QueueClient",
     "QueueFull",
     "QueueInfo",
     "QueueUnavailable",
     "Restarted",
+    "ResultNotKept",
     "Retry",
     "RetryLater",
     "RunningJob",

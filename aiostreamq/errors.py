@@ -3,7 +3,7 @@
     AioStreamQError
     ├── UsageError             your code: a bad option, argument or call
     │   ├── PayloadError       an argument or a result cannot travel as JSON
-    │   └── NoResult           the job was told to keep no result
+    │   └── ResultNotKept           the job was told to keep no result
     ├── JobError               told to whoever awaits the job
     │   ├── JobFailed          the task raised
     │   ├── JobTimeout         the task ran past its timeout or deadline
@@ -20,7 +20,7 @@
     └── BrokerError            Redis: trying again may help
         ├── QueueFull          the lane holds as many jobs as it may
         ├── QueueUnavailable   Redis did not answer within the deadline
-        │   └── NotConfirmed   the job is in Redis, but not yet on a replica or on disk
+        │   └── EnqueueNotConfirmed   the job is in Redis, but not yet on a replica or on disk
         └── UnsupportedServer  this Redis is too old
 
 Each class docstring is the default message and says what to do.
@@ -66,7 +66,7 @@ class PayloadError(UsageError):
     """The value cannot travel as JSON; annotate the parameter or send something simpler."""
 
 
-class NoResult(UsageError):
+class ResultNotKept(UsageError):
     """This job keeps no result (`result_ttl=0`); enqueue it with a result_ttl to await it."""
 
 
@@ -151,7 +151,7 @@ class QueueUnavailable(BrokerError):
     """Redis did not answer within the deadline; nothing is known to be lost, try again."""
 
 
-class NotConfirmed(QueueUnavailable):
+class EnqueueNotConfirmed(QueueUnavailable):
     """The job is in Redis, but was not confirmed in time: enqueue it again with the same id."""
 
     def __init__(self, message: str | None = None, *, job_ids: tuple[str, ...] = ()) -> None:

@@ -104,7 +104,7 @@ class Queue(QueueClient):
         *,
         name: str = "default",
         lanes: Iterable[str] | Mapping[str, int] = (DEFAULT_LANE,),
-        strict: bool = False,
+        strict_priority: bool = False,
         max_payload: int = MAX_PAYLOAD,
         enqueue_timeout: Duration = ENQUEUE_TIMEOUT,
         durability: Durability = "memory",
@@ -122,7 +122,7 @@ class Queue(QueueClient):
             lanes: The lanes that workers read, with their weights, as in
                 `{"high": 8, "low": 1}`: while both have work, 8 of 9 jobs are of
                 the first. Of names alone, all weigh 1. Tasks may name any of them.
-            strict: Whether a lane is served only when all weightier ones are empty;
+            strict_priority: Whether a lane is served only when all weightier ones are empty;
                 it may then wait for ever.
             max_payload: Bytes that the JSON of a call may have.
             enqueue_timeout: Seconds an enqueue goes on trying while Redis is away,
@@ -148,7 +148,10 @@ class Queue(QueueClient):
             checked_when_full(when_full, bound),
         )
         super().__init__(
-            self._connector, checked_name("queue", name), checked_lanes(lanes, strict=strict), terms
+            self._connector,
+            checked_name("queue", name),
+            checked_lanes(lanes, strict_priority=strict_priority),
+            terms,
         )
 
     def _connector(self) -> "Connector":

@@ -24,11 +24,11 @@ from aiostreamq.cli.process.recycling import size
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import (
     LEASE,
-    MAX_DELIVERIES,
+    LOOP_BLOCK_WARNING,
+    MAX_WORKER_DEATHS,
     PROCESSES,
     SHORTEST_LEASE,
     SHUTDOWN_TIMEOUT,
-    SLOW_AFTER,
     THREADS,
 )
 
@@ -53,7 +53,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "jobs": jobs,
     "workers": workers,
     "enqueue": enqueue,
-    "dead": dead,
+    "dead-letters": dead,
+    "dead": dead,  # for short
     "pause": pause,
     "resume": resume,
     "schedules": schedules,
@@ -191,9 +192,9 @@ def _add_numbers(run: argparse.ArgumentParser) -> None:
     )
     _add(
         run,
-        "--max-deliveries",
+        "--max-worker-deaths",
         whole,
-        f"{MAX_DELIVERIES}",
+        f"{MAX_WORKER_DEATHS}",
         "a job that was with so many workers when they died is given up (default: %(default)s)",
     )
 
@@ -230,9 +231,9 @@ def _add_times(run: argparse.ArgumentParser) -> None:
     )
     _add(
         run,
-        "--slow-after",
+        "--loop-block-warning",
         duration,
-        f"{SLOW_AFTER:g}",
+        f"{LOOP_BLOCK_WARNING:g}",
         "seconds that a job may block the event loop before that is logged (default: %(default)s)",
     )
 

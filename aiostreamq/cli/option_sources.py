@@ -14,7 +14,7 @@ from aiostreamq.errors import UsageError
 
 # Told in any case, the others if they are not as by default.
 _MAIN = ("lease", "shutdown_timeout")
-_DURATIONS = {"lease", "shutdown_timeout", "slow_after"}
+_DURATIONS = {"lease", "shutdown_timeout", "loop_block_warning"}
 
 
 class _FromVariable(str):

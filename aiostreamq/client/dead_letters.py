@@ -1,4 +1,4 @@
-"""The dead letters of a queue, as users hold them: `queue.dead`."""
+"""The dead letters of a queue, as users hold them: `queue.dead_letters`."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -249,7 +249,7 @@ class DeadLetters:
             if letter is None:
                 raise JobNotFound(
                     f"queue {self._queue.name!r} has no dead letter {one!r}: it takes the id "
-                    f"of a letter or of a job, as queue.dead.list() shows them",
+                    f"of a letter or of a job, as queue.dead_letters.list() shows them",
                     job_id=one,
                 )
         # Two ids may mean the same letter.

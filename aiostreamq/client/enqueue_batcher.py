@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.client.backpressure import Backpressure
-from aiostreamq.errors import NotConfirmed, QueueFull
+from aiostreamq.errors import EnqueueNotConfirmed, QueueFull
 from aiostreamq.model.delivery import DelayedSubmission, Submission
 from aiostreamq.store.broker import ENQUEUE_LIMIT
 from aiostreamq.store.delayed import DelayedJobs
@@ -129,8 +129,8 @@ async def _tell_all(batch: "list[Waiting[Item]]", sending: "Coroutine[Any, Any, 
 
 def error_for(item: Item, error: Exception) -> Exception:
     """The error as the caller of one job shall see it."""
-    if not isinstance(error, NotConfirmed):
+    if not isinstance(error, EnqueueNotConfirmed):
         return error
-    told = NotConfirmed(str(error), job_ids=(item[0],))
+    told = EnqueueNotConfirmed(str(error), job_ids=(item[0],))
     told.__cause__ = error
     return told

@@ -54,7 +54,9 @@ async def look(broker: "Broker", window: Duration) -> QueueInfo:
         delayed=view.delayed,
         parked=sum(view.parked_tasks.values()),
         dead=view.dead,
-        oldest=max((lane.oldest for lane in lanes if lane.oldest is not None), default=None),
+        oldest_age=max(
+            (lane.oldest_age for lane in lanes if lane.oldest_age is not None), default=None
+        ),
         next_due=None if view.due_ms < 0 else moment(view.due_ms),
         paused=tuple(pauses_of(await lookout.paused())),
         window=counted,
@@ -90,8 +92,8 @@ def _tasks(view: "View", ends: Mapping[str, Ends], counted: float) -> Iterable[T
             is_estimate=any(one.is_estimate for one in all_counts),
             ended=dict(end.states),
             rate=end.states.total() / counted,
-            ran=_latency(end.ran),
-            waited=_latency(end.waited),
+            run_latency=_latency(end.ran),
+            wait_latency=_latency(end.waited),
         )
 
 

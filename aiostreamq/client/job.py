@@ -9,7 +9,7 @@ from aiostreamq.errors import (
     JobError,
     JobNotFound,
     JobRestarted,
-    NoResult,
+    ResultNotKept,
     StreamBroken,
 )
 from aiostreamq.model.duration import Duration, seconds
@@ -88,7 +88,7 @@ class Job(Generic[R_co]):
             JobTimeout: The task ran past its timeout or its deadline.
             JobCancelled: The job was cancelled before it ended.
             JobNotFound: There is no such job, or its result has expired.
-            NoResult: The job keeps no result.
+            ResultNotKept: The job keeps no result.
             JobError: What is kept as its outcome can not be read here.
             WaitTimeout: *timeout* passed first. The job goes on.
             QueueUnavailable: The queue was closed meanwhile.
@@ -106,7 +106,7 @@ class Job(Generic[R_co]):
 
     async def _outcome(self, limit: float | None = None) -> Outcome:
         if not self._keeps_result:
-            raise NoResult
+            raise ResultNotKept
         ticket = self._ticket
         if ticket is not None and ticket.outcome is not None:
             waiter = ticket.waiter  # there is nothing to ask for, in whatever event loop
@@ -135,7 +135,7 @@ class Job(Generic[R_co]):
             PayloadError: A chunk is not of the type that the task names.
             BrokerError: Redis refused.
 
-        After the last event it raises what awaiting the job would: `JobFailed`, `NoResult`
+        After the last event it raises what awaiting the job would: `JobFailed`, `ResultNotKept`
         and so on. Cancelling is safe: nothing is consumed. Who stops early should close it,
         with `contextlib.aclosing`.
         """

@@ -54,7 +54,7 @@ async def list_jobs(
     for jobs in _ways(broker, lookout, states, start_ms):
         async with aclosing(jobs):
             async for job in jobs:
-                is_early = job.since is not None and job.since < moment(start_ms)
+                is_early = job.state_since is not None and job.state_since < moment(start_ms)
                 if not is_early and (name is None or job.task == name):
                     told = replace(job, enqueued_at=enqueued_at(job.id))
                     yield _with_pause(told, paused, spec_of)
@@ -146,7 +146,7 @@ async def _ended(
             for ended in read_recent(entry.fields):
                 if ended.state in states:
                     since = time_of(entry.entry)
-                    yield JobInfo(ended.id, ended.task, ended.state, since, ran=ended.ran)
+                    yield JobInfo(ended.id, ended.task, ended.state, since, run_seconds=ended.ran)
 
 
 async def _dead(broker: "Broker", start_ms: int) -> Jobs:

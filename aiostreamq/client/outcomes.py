@@ -67,7 +67,7 @@ def _joined(
         outcome.task,
         outcome.state,
         ended_at,
-        ran=end.ran if end else None,
+        run_seconds=end.ran if end else None,
         error=f"{failure.type}: {failure.message}" if failure else "",
         traceback=failure.traceback if failure else "",
         enqueued_at=enqueued_at(job_id),
@@ -76,7 +76,7 @@ def _joined(
     if letter is not None:
         info = replace(
             info,
-            since=letter.died_at,
+            state_since=letter.died_at,
             ended_at=letter.died_at,
             lane=letter.lane,
             worker=letter.worker,
@@ -86,8 +86,8 @@ def _joined(
             kwargs=None if letter.args is None else letter.kwargs,
             dead_letter=letter.id,
         )
-    if info.ended_at is not None and info.ran is not None:
-        info = replace(info, started_at=info.ended_at - timedelta(seconds=info.ran))
+    if info.ended_at is not None and info.run_seconds is not None:
+        info = replace(info, started_at=info.ended_at - timedelta(seconds=info.run_seconds))
     return info
 
 

@@ -53,7 +53,7 @@ class QueueClient:
     ) -> None:
         self.name = name
         self.weights = lanes.weights  #: of the lanes, by their names
-        self.strict = lanes.strict  #: whether a lane waits for all weightier ones
+        self.strict_priority = lanes.strict_priority  #: whether a lane waits for all weightier ones
         self.lanes = tuple(lanes.weights)
         self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks by name
         self.max_payload = terms.max_payload
@@ -204,7 +204,7 @@ class QueueClient:
         return self._schedules is not None
 
     @property
-    def dead(self) -> "DeadLetters":
+    def dead_letters(self) -> "DeadLetters":
         """The dead letters: jobs that failed for good, to list, show, replay and purge."""
         # Imported with the first use: few programs look at them.
         from aiostreamq.client.dead_letters import DeadLetters

@@ -23,8 +23,8 @@ from aiostreamq.errors import (
     BrokerError,
     JobError,
     JobNotFound,
-    NoResult,
     QueueUnavailable,
+    ResultNotKept,
     WaitTimeout,
 )
 from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
@@ -147,7 +147,7 @@ class ResultWaiter:
             WaitTimeout: *timeout* passed first.
             JobNotFound: There is no such job (any more).
             JobError: Its outcome cannot be read here.
-            NoResult: It keeps none.
+            ResultNotKept: It keeps none.
             QueueUnavailable: The queue was closed.
 
         Cancelling is safe: only this wait ends.
@@ -310,7 +310,7 @@ class ResultWaiter:
                     pass
                 case Subscription.NO_RESULT:
                     ticket.is_announced = False
-                    ticket.fail(NoResult())
+                    ticket.fail(ResultNotKept())
                 case Subscription.UNKNOWN:
                     ticket.is_announced = False
                     unknown.append(ticket)

@@ -119,7 +119,7 @@ class Enqueuer(Generic[P, R_co]):
                 in another event loop that runs.
             PayloadError: An argument cannot travel, or all together are too long.
             QueueUnavailable: Redis could not be reached within the queue's deadline.
-            NotConfirmed: The job is in Redis, but not where `durability` wants it.
+            EnqueueNotConfirmed: The job is in Redis, but not where `durability` wants it.
             QueueFull: The lane holds `max_length` jobs, and the queue does not wait.
             BrokerError: Redis refused.
 

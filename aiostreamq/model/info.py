@@ -38,7 +38,7 @@ class LaneInfo:
     name: str
     waiting: int  #: jobs that no worker has yet
     running: int  #: jobs that a worker has, those included that it has fetched ahead
-    oldest: float | None  #: seconds that the first one waits; None where none does
+    oldest_age: float | None  #: seconds that the first one waits; None where none does
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class TaskInfo:
     is_estimate: bool  #: those numbers, but `parked`, are reckoned from a sample
     ended: Mapping[JobState, int]  #: jobs that ended within the window
     rate: float  #: how many that are a second
-    ran: Latency | None  #: how long those ran; None where none did
-    waited: Latency | None  #: how long they had waited in a lane before
+    run_latency: Latency | None  #: how long those ran; None where none did
+    wait_latency: Latency | None  #: how long they had waited in a lane before
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class QueueInfo:
     delayed: int  #: jobs for later, next attempts included
     parked: int  #: jobs that wait for a worker that knows their task
     dead: int  #: dead letters
-    oldest: float | None  #: seconds that the first of the waiting waits; None where none does
+    oldest_age: float | None  #: seconds that the first of the waiting waits; None where none does
     next_due: datetime | None  #: when the first of the delayed is due, in UTC
     paused: tuple[Pause, ...]  #: tasks and lanes that wait until they are resumed
     window: float  #: seconds that rates and latencies are about
@@ -105,7 +105,7 @@ class WorkerInfo:
     lanes: tuple[str, ...]
     tasks: tuple[str, ...]  #: that it knows
     started_at: datetime | None  #: in UTC
-    seen: float | None  #: seconds since it told this
+    last_seen_seconds: float | None  #: seconds since it told this
     running: int  #: jobs that it ran
     jobs: tuple[RunningJob, ...]  #: those jobs, oldest first; the first hundred of them
     paused: tuple[Pause, ...] = ()  #: what is paused of its tasks and lanes
@@ -119,13 +119,13 @@ class JobInfo:
     id: str
     task: str
     state: JobState
-    since: datetime | None  #: when it came into this state, in UTC
+    state_since: datetime | None  #: when it came into this state, in UTC
     lane: str = ""
     worker: str = ""  #: name of the worker that has it, or had it last
     due: datetime | None = None  #: when it is due, of a delayed one, in UTC
     attempt: int = 1
     delivery: int = 0
-    ran: float | None = None  #: seconds that it ran, about, of one that ended
+    run_seconds: float | None = None  #: seconds that it ran, about, of one that ended
     error: str = ""  #: type and message of what it ended with
     #: as plain JSON, secrets masked; None once it has ended, unless a dead letter has them
     args: list[object] | None = None
@@ -136,7 +136,9 @@ class JobInfo:
     traceback: str = ""  #: of the task's own frames, if it failed
     started_at: datetime | None = None  #: when its last run began, about, of one that ended lately
     ended_at: datetime | None = None  #: of one that ended lately, or has a dead letter
-    dead_letter: str = ""  #: id of its dead letter, for `queue.dead`; empty if there is none
+    dead_letter: str = (
+        ""  #: id of its dead letter, for `queue.dead_letters`; empty if there is none
+    )
 
 
 def moment(ms: float) -> datetime:
@@ -196,7 +198,7 @@ def _worker(name: str, beat: str, told: Mapping[str, object], now_ms: int) -> Wo
         lanes=tuple(cast("list[str]", told.get("lanes", []))),
         tasks=tuple(cast("list[str]", told.get("tasks", []))),
         started_at=None if started is None else moment(started),
-        seen=None if at is None else silence,
+        last_seen_seconds=None if at is None else silence,
         running=int(cast("int", told.get("running", 0))),
         jobs=tuple(
             RunningJob(job_id, task, attempt, age_ms / 1000 + silence)

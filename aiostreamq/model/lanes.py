@@ -11,10 +11,10 @@ class Lanes(NamedTuple):
     """The lanes of a queue."""
 
     weights: Mapping[str, int]  #: by their names
-    strict: bool  #: whether one is served only when all weightier ones are empty
+    strict_priority: bool  #: whether one is served only when all weightier ones are empty
 
 
-def checked_lanes(lanes: Iterable[str] | Mapping[str, int], *, strict: bool) -> Lanes:
+def checked_lanes(lanes: Iterable[str] | Mapping[str, int], *, strict_priority: bool) -> Lanes:
     """Return the lanes of a queue; each weighs 1 where only names are given.
 
     Raises:
@@ -24,15 +24,15 @@ def checked_lanes(lanes: Iterable[str] | Mapping[str, int], *, strict: bool) -> 
         weights = dict(cast("Mapping[str, int]", lanes))
     else:
         weights = dict.fromkeys(_names(lanes), 1)
-    if type(strict) is not bool:
-        raise UsageError(f"strict={strict!r}: use True or False")
+    if type(strict_priority) is not bool:
+        raise UsageError(f"strict_priority={strict_priority!r}: use True or False")
     if not weights:
         raise UsageError("lanes=[] leaves a queue that no worker reads: name at least one")
     for name, weight in weights.items():
         checked_lane(name)
         if type(weight) is not int or weight < 1:
             raise UsageError(f"lane {name!r} has weight {weight!r}: use a whole number from 1 on")
-    return Lanes(weights, strict)
+    return Lanes(weights, strict_priority)
 
 
 def served(weights: Mapping[str, int], names: Iterable[str] | None) -> dict[str, int]:

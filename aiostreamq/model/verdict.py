@@ -43,7 +43,7 @@ class Drop(Picklable):  # raised to steer: no error
         super().__init__(reason)
 
 
-class Dead(Picklable):  # raised to steer: no error
+class GiveUp(Picklable):  # raised to steer: no error
     """Raise this inside a task to give the job up, with no further attempt.
 
     It goes to the dead letters, where it can be looked at and replayed; who awaits
@@ -99,7 +99,7 @@ def judge(
     match error:
         case Drop():
             return EndDropped(error.reason)
-        case Dead():
+        case GiveUp():
             return EndDead(error.reason)
         case _ if rules and attempt >= max(rule.attempts for rule in rules):
             return EndFailed()  # whatever they are for

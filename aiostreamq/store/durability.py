@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import (
     BrokerError,
-    NotConfirmed,
+    EnqueueNotConfirmed,
     QueueUnavailable,
     UnsupportedServer,
     UsageError,
@@ -97,7 +97,7 @@ class DurableBroker(Broker):
         """Run one of SCRIPTS, and wait until its writes are confirmed.
 
         Raises:
-            NotConfirmed: The script has run, but *deadline* seconds passed before that.
+            EnqueueNotConfirmed: The script has run, but *deadline* seconds passed before that.
             QueueUnavailable: *deadline* passed, and it is not known whether it has run.
             CommandError: Redis refused.
         """
@@ -137,7 +137,7 @@ class DurableBroker(Broker):
         except QueueUnavailable as error:
             if not has_run:
                 raise
-            raise NotConfirmed(
+            raise EnqueueNotConfirmed(
                 f"enqueued, but not confirmed {_SECOND_PLACE[self._durability]} within "
                 f"{deadline:g} s: enqueue it again with the same id"
             ) from error

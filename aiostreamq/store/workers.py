@@ -95,7 +95,7 @@ class WorkerRegistry:
         keys = [self._broker.keys.job(delivery.job_id)]
         return await self._broker.run("note_suspect_run", keys, [delivery.number]) == 1
 
-    async def reap(self, name: str, beat: str, max_deliveries: int) -> Reaped:
+    async def reap(self, name: str, beat: str, max_worker_deaths: int) -> Reaped:
         """Recover some of what worker *name* was sent, unless its beat is not *beat* any more.
 
         Also of lanes that are not known here: it may be of another release.
@@ -103,7 +103,7 @@ class WorkerRegistry:
         broker = self._broker
         others = [lane for lane in lanes_of(beat) if lane not in broker.lanes]
         keys = [self._workers, broker.keys.dead, *broker.streams, *map(broker.keys.stream, others)]
-        arguments = [GROUP, broker.keys.prefix, name, beat, REAP_LIMIT, max_deliveries]
+        arguments = [GROUP, broker.keys.prefix, name, beat, REAP_LIMIT, max_worker_deaths]
         arguments += [MAX_DEAD, KEEP_DEAD_MS, INBOX_MS]
         return Reaped(*cast("list[int]", await broker.run("recover_worker", keys, arguments)))
 

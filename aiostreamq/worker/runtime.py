@@ -63,8 +63,8 @@ class WorkerSettings:
     threads: int  #: how many `def` tasks run at once in threads
     processes: int  #: how many run at once in processes
     lease: float  #: seconds of silence after which others take its jobs
-    max_deliveries: int  #: a job that has cost so many workers their life is given up
-    slow_after: float  #: seconds the loop may be blocked before that is reported
+    max_worker_deaths: int  #: a job that has cost so many workers their life is given up
+    loop_block_warning: float  #: seconds the loop may be blocked before that is reported
     shutdown_timeout: float  #: seconds that running jobs get to end in
     log_jobs: bool = False  #: whether the start of each job and its end are logged
 
@@ -99,7 +99,7 @@ class WorkerRuntime:
         )
         voice = EventSender(self._broker).voice
         calls = Invoker(queue, name, self._threads, self._processes, voice)
-        suspects = PoisonGuard(self._roster, settings.max_deliveries, self._reopen)
+        suspects = PoisonGuard(self._roster, settings.max_worker_deaths, self._reopen)
         self._executor = Executor(
             queue,
             settings.concurrency,
@@ -116,10 +116,10 @@ class WorkerRuntime:
         self._canceller = Canceller(steering, self._executor)
         stream = ControlStream(self._broker)
         self._control = ControlListener(self._broker, stream, self._listeners(), self._look_again)
-        self._intake = LaneReader(self._broker, settings.lanes, strict=queue.strict)
+        self._intake = LaneReader(self._broker, settings.lanes, strict=queue.strict_priority)
         self._reader = self._new_reader()
         lease_ms = int(settings.lease * 1000)
-        self._reaper = Reaper(self._roster, name, lease_ms, settings.max_deliveries)
+        self._reaper = Reaper(self._roster, name, lease_ms, settings.max_worker_deaths)
         self._heartbeat = self._new_heartbeat(queue)
         self._services: list[OwnTask[None]] = []
 
@@ -156,7 +156,7 @@ class WorkerRuntime:
             self._broker,
             self.name,
             self._settings.lease,
-            self._settings.slow_after,
+            self._settings.loop_block_warning,
             self._lost.set,
             self._about(queue).tell,
         )

@@ -41,10 +41,10 @@ SHUTDOWN_TIMEOUT = 25.0
 LEASE = 15.0
 SHORTEST_LEASE = 1.0
 
-MAX_DELIVERIES = 3
+MAX_WORKER_DEATHS = 3
 
 # Seconds. Everything else in the process stands still meanwhile.
-SLOW_AFTER = 1.0
+LOOP_BLOCK_WARNING = 1.0
 
 
 class Worker:
@@ -71,8 +71,8 @@ class Worker:
         threads: int = THREADS,
         processes: int = PROCESSES,
         lease: Duration = LEASE,
-        max_deliveries: int = MAX_DELIVERIES,
-        slow_after: Duration = SLOW_AFTER,
+        max_worker_deaths: int = MAX_WORKER_DEATHS,
+        loop_block_warning: Duration = LOOP_BLOCK_WARNING,
         shutdown_timeout: Duration = SHUTDOWN_TIMEOUT,
         log_jobs: bool = False,
     ) -> None:
@@ -92,9 +92,9 @@ class Worker:
             lease: Seconds without a sign of life, 1 or more, after which the
                 other workers take this one for dead and run its jobs. Not a
                 limit for jobs: those may run for days.
-            max_deliveries: A job that was with so many workers when they died
+            max_worker_deaths: A job that was with so many workers when they died
                 is given up.
-            slow_after: Seconds that a job may block the event loop before that is
+            loop_block_warning: Seconds that a job may block the event loop before that is
                 logged, with its stack.
             shutdown_timeout: Seconds that running jobs get to end in when the
                 worker stops. What still runs then is cancelled and handed back.
@@ -108,7 +108,7 @@ class Worker:
         _check_count("concurrency", concurrency)
         _check_count("threads", threads)
         _check_count("processes", processes)
-        _check_count("max_deliveries", max_deliveries)
+        _check_count("max_worker_deaths", max_worker_deaths)
         self.queue = queue
         self.concurrency = concurrency
         weights = served(queue.weights, lanes)
@@ -121,8 +121,8 @@ class Worker:
             threads=threads,
             processes=processes,
             lease=seconds("lease", lease),
-            max_deliveries=max_deliveries,
-            slow_after=seconds("slow_after", slow_after),
+            max_worker_deaths=max_worker_deaths,
+            loop_block_warning=seconds("loop_block_warning", loop_block_warning),
             shutdown_timeout=seconds("shutdown_timeout", shutdown_timeout),
             log_jobs=log_jobs,
         )
@@ -198,7 +198,7 @@ class Worker:
     def _leave_unless_over(self, working: asyncio.Task[None]) -> None:
         # However the waiting ends: what nobody waits for may not go on, and keep its lease.
         if not working.done():
-            self.leave()
+            self.abort()
 
     @property
     def state(self) -> WorkerState:
@@ -217,15 +217,15 @@ class Worker:
     def stop(self) -> None:
         """Begin to drain: no new job, the running ones to their end within `shutdown_timeout`."""
         self._hurry.set()
-        self.retire()
+        self.drain()
 
-    def retire(self) -> None:
+    def drain(self) -> None:
         """Begin to drain without a limit: running jobs get all the time they need, until `stop`."""
         self._stop_asked = True
         if self._stopped is not None:
             self._stopped.set()
 
-    def leave(self) -> None:
+    def abort(self) -> None:
         """End at once: what runs is cancelled, and run again by others when the lease is over."""
         if self._is_leaving or self.state is WorkerState.STOPPED:
             return

@@ -16,7 +16,7 @@ from tests.chaos.bench import Bench, Call, Step
 from tests.support.store import ENVELOPE, HOUR_MS, outcome_of
 
 LEASE_MS = 1_000
-MAX_DELIVERIES = 3
+MAX_WORKER_DEATHS = 3
 
 
 async def park(bench: Bench) -> Call:
@@ -97,7 +97,7 @@ async def reap(bench: Bench) -> Call:
     beat = (await bench.direct.roster.census(LEASE_MS, thorough=False))[name]
 
     async def call() -> int:
-        while (await roster.reap(name, beat, MAX_DELIVERIES)).finished == 0:
+        while (await roster.reap(name, beat, MAX_WORKER_DEATHS)).finished == 0:
             pass
         return [(one.job_id, one.number) for one in await bench.direct.read()].count((job, 2))
 

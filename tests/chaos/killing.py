@@ -11,7 +11,7 @@ from tests.support.waiting import wait_until
 
 #: Where it is not the subject: a job is given up after so many deaths only. By chance some are
 #: with three workers when those are killed.
-STUBBORN = ("--max-deliveries", "50")
+STUBBORN = ("--max-worker-deaths", "50")
 
 
 async def nothing(_: Fault) -> None:

@@ -161,7 +161,7 @@ async def test_counters_while_workers_die(
     assert not wrong
     assert seen.rate * seen.window == pytest.approx(counted(seen).total())
     for task in seen.tasks:
-        assert task.ran is None or task.ran.count == sum(task.ended.values())
+        assert task.run_latency is None or task.run_latency.count == sum(task.ended.values())
     # All that ends when nobody is killed is counted.
     assert caught == dict(zip(OPEN, (DELAYED, PARKED, WAITING, RUNNING), strict=True))
     cancelled = {work: DELAYED + WAITING + RUNNING, work_aside: PARKED}

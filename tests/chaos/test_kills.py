@@ -24,7 +24,7 @@ SLOTS = 10  # of each worker
 EACH = 0.15
 
 #: A job that was with so many workers when they died is given up.
-MAX_DELIVERIES = 3
+MAX_WORKER_DEATHS = 3
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ async def test_random_kills(fleet: Fleet, load: Load, ledger: Ledger, ending: En
     # Three times unlucky is poison, as far as anyone can tell. The first time it may have waited
     # in its worker; then it must have run.
     times = Counter(run.job for fault in faults for run in book.in_flight(fault))
-    assert all(times[job] >= MAX_DELIVERIES - 1 for job in given_up)
+    assert all(times[job] >= MAX_WORKER_DEATHS - 1 for job in given_up)
     assert line.duplicates <= book.started_again <= ending.may_run_again(faults, SLOTS)
     assert max(recoveries) <= LEASE + 1.0 + SLACK
     assert running > 0, "no kill met work"

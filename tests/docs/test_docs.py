@@ -136,7 +136,7 @@ def test_error_tree_is_the_codes_own() -> None:
     "commands",
     [
         ["run"],
-        ["dead ls", "dead show", "dead replay", "dead purge"],
+        [f"dead-letters {action}" for action in ("ls", "show", "replay", "purge")],
         ["schedules ls", "schedules explain", "schedules create", "schedules rm"],
         ["jobs ls", "jobs show", "jobs result", "jobs cancel"],
         ["info"],

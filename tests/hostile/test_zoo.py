@@ -38,7 +38,7 @@ LOGGED = [
     for entry in ZOO
     if entry.what
     in {
-        *("StopIteration", "`Dead` with a reason of megabytes", "`RetryLater` at no time"),
+        *("StopIteration", "`GiveUp` with a reason of megabytes", "`RetryLater` at no time"),
         *("changes its arguments, and fails once", "runs past its timeout"),
         "generator that yields in `finally`",
     }

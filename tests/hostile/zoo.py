@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from aiostreamq import Dead, Drop, RetryLater
+from aiostreamq import Drop, GiveUp, RetryLater
 from aiostreamq.untrusted import name_of
 from tests.hostile.exceptions import EXCEPTIONS, Raising, Text
 
@@ -484,7 +484,7 @@ def drop_oddly() -> None:
 
 def die_at_length() -> None:
     """Give the job up with a very long reason."""
-    raise Dead("half a \ud800 " * 1_000_000)
+    raise GiveUp("half a \ud800 " * 1_000_000)
 
 
 class Unsayable:
@@ -527,7 +527,7 @@ RAISES = [raises(what) for what in EXCEPTIONS]
 RETURNS = [
     *(Entry(f"returns {what}", return_it, UNSENDABLE, args=(what,)) for what in RETURNED),
     Entry("`Drop` with a reason that raises", drop_oddly, "dropped"),
-    Entry("`Dead` with a reason of megabytes", die_at_length, "dead"),
+    Entry("`GiveUp` with a reason of megabytes", die_at_length, "dead"),
     Entry("`RetryLater` at no time", steer_oddly, "failed aiostreamq.model.verdict.RetryLater"),
     Entry("text that raises when it is used", lambda: Text("x"), UNSENDABLE),
 ]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aiostreamq import Dead, Job, JobError, JobInfo, JobNotFound, JobState, Queue, Retry, Worker
+from aiostreamq import GiveUp, Job, JobError, JobInfo, JobNotFound, JobState, Queue, Retry, Worker
 
 SOON = timedelta(minutes=5)
 
@@ -18,7 +18,7 @@ async def fail(text: str, *, why: str = "") -> None:
 
 async def give_up() -> None:
     """Be given up."""
-    raise Dead("enough")
+    raise GiveUp("enough")
 
 
 async def succeed() -> int:
@@ -55,17 +55,17 @@ async def test_failed(queue: Queue) -> None:
     assert info.started_at is not None
     assert info.ended_at is not None
     assert before < info.enqueued_at < info.ended_at < before + SOON
-    assert info.ran is not None
-    assert info.started_at == info.ended_at - timedelta(seconds=info.ran)
-    assert info.since == info.ended_at
-    letter = await queue.dead.show(info.dead_letter)
+    assert info.run_seconds is not None
+    assert info.started_at == info.ended_at - timedelta(seconds=info.run_seconds)
+    assert info.state_since == info.ended_at
+    letter = await queue.dead_letters.show(info.dead_letter)
     assert (letter.job_id, letter.worker) == (info.id, info.worker)
 
 
 async def test_the_letter_is_gone(queue: Queue) -> None:
     """What the outcome and the list of what ended lately say is told still."""
     info = await run(queue, await queue.enqueue("fail", "no"))
-    await queue.dead.purge(info.dead_letter)
+    await queue.dead_letters.purge(info.dead_letter)
     left = await queue.job(info.id).info()
     assert (left.dead_letter, left.args, left.worker) == ("", None, "")
     assert (left.error, left.traceback) == (info.error, info.traceback)
@@ -83,7 +83,7 @@ async def test_not_among_what_ended_lately(queue: Queue) -> None:
     info = await job.info()
     assert info.dead_letter
     assert info.ended_at is not None
-    assert (info.ran, info.started_at) == (None, None)
+    assert (info.run_seconds, info.started_at) == (None, None)
 
 
 async def test_other_ends(queue: Queue) -> None:
@@ -93,14 +93,14 @@ async def test_other_ends(queue: Queue) -> None:
     assert done.started_at is not None
     assert (done.state, done.traceback, done.dead_letter) == (JobState.DONE, "", "")
     dead = await run(queue, await queue.enqueue("give_up"))
-    assert (dead.state, dead.error) == (JobState.DEAD, "Dead: enough")
-    assert (await queue.dead.show(dead.dead_letter)).job_id == dead.id
+    assert (dead.state, dead.error) == (JobState.DEAD, "GiveUp: enough")
+    assert (await queue.dead_letters.show(dead.dead_letter)).job_id == dead.id
 
 
 async def test_replayed(queue: Queue) -> None:
     """It waits again, and its letter is gone."""
     info = await run(queue, await queue.enqueue("fail", "no"))
-    await queue.dead.replay(info.dead_letter)
+    await queue.dead_letters.replay(info.dead_letter)
     again = await queue.job(info.id).info()
     assert (again.state, again.dead_letter, again.ended_at) == (JobState.QUEUED, "", None)
     assert again.enqueued_at == info.enqueued_at

@@ -41,7 +41,7 @@ async def test_opening_failed_elsewhere(redis_url: str) -> None:
 
         await asyncio.to_thread(enter_in_another_loop)
         assert queue.session() is session
-        assert await queue.dead.count() == 0
+        assert await queue.dead_letters.count() == 0
 
 
 @pytest.mark.parametrize("canceller", ["asyncio", "anyio"])

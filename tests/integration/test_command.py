@@ -131,8 +131,12 @@ async def test_empty_variables(redis_url: str, monkeypatch: pytest.MonkeyPatch) 
         ("CONCURRENCY", "0", "--concurrency '0': give a whole number, 1 or more"),
         ("HEALTH_PORT", "99999999", "--health-port '99999999': give a whole number, 0 to 65535"),
         ("LOOP", "nolo", "--loop 'nolo': give one of auto, asyncio, uvloop"),
-        ("MAX_DELIVERIES", "0", "--max-deliveries '0': give a whole number, 1 or more"),
-        ("SLOW_AFTER", "a bit", "--slow-after 'a bit' is no length of time: give seconds"),
+        ("MAX_WORKER_DEATHS", "0", "--max-worker-deaths '0': give a whole number, 1 or more"),
+        (
+            "LOOP_BLOCK_WARNING",
+            "a bit",
+            "--loop-block-warning 'a bit' is no length of time: give seconds",
+        ),
         ("LEASE", "0.1", "--lease '0.1' is too short: give 1 s or more"),
     ],
 )

@@ -35,7 +35,7 @@ async def fail(*names: str) -> list[str]:
 
 async def has_letters(count: int) -> bool:
     """Say whether there are so many by now."""
-    return await queue.dead.count() == count
+    return await queue.dead_letters.count() == count
 
 
 async def ask(*words: str, code: int = 0) -> list[str]:
@@ -79,7 +79,7 @@ async def test_list_as_json() -> None:
     async with queue:
         await fail("nobody", "nobody2")
         told = [json.loads(line) for line in await ask("ls", "--json")]
-        letters = await queue.dead.list()
+        letters = await queue.dead_letters.list()
     assert [one["job_id"] for one in told] == ["job-ship", "job-nobody2", "job-nobody"]
     assert [one["id"] for one in told] == [letter.id for letter in letters]
     assert told[0]["args"] == ["Vasa\x1b[2J"]
@@ -128,10 +128,10 @@ async def test_show() -> None:
     """All of one letter, for people or as an object, by either id."""
     async with queue:
         await fail("nobody")
-        await queue.dead.replay("job-nobody")
+        await queue.dead_letters.replay("job-nobody")
         async with Worker(queue):
             await wait_until(lambda: has_letters(2), "it to fail again")
-        letter = await queue.dead.show("job-nobody")
+        letter = await queue.dead_letters.show("job-nobody")
         page = "\n".join(await ask("show", "job-nobody"))
         [line] = await ask("show", "--json", letter.id)
     assert f"letter      {letter.id}" in page
@@ -151,7 +151,7 @@ async def test_replay() -> None:
         assert await ask("replay", "job-nobody") == ["replayed 1 job"]
         assert await ask("replay", "--error", "ValueError", "--rate", "50") == ["replayed 1 job"]
         assert await ask("replay", "--all") == ["replayed 1 job"]
-        assert await queue.dead.count() == 0
+        assert await queue.dead_letters.count() == 0
         async with Worker(queue):
             await wait_until(lambda: has_letters(3), "them to fail again")
 
@@ -187,10 +187,10 @@ async def test_editing_that_went_wrong(
     editor(tmp_path, change, monkeypatch)
     async with queue:
         await fail("nobody")
-        before = await queue.dead.list()
+        before = await queue.dead_letters.list()
         lines = await ask("replay", "job-nobody", "--edit", code=2)
         assert told in "\n".join(lines)
-        assert await queue.dead.list() == before
+        assert await queue.dead_letters.list() == before
 
 
 async def test_purge_without_a_terminal() -> None:
@@ -198,7 +198,7 @@ async def test_purge_without_a_terminal() -> None:
     async with queue:
         await fail("nobody")
         assert "say --yes" in (await ask("purge", "--all", code=2))[-1]
-        assert await queue.dead.count() == 2
+        assert await queue.dead_letters.count() == 2
         assert await ask("purge", "--task", "sink", "--yes") == ["purged 1 dead letter"]
         assert await ask("purge", "--all", "--yes") == ["purged 1 dead letter"]
 
@@ -211,13 +211,13 @@ async def test_purge_asks() -> None:
         assert code == 1
         assert "Destroy 3 dead letters of queue 'dead'?" in told
         assert "nothing was destroyed" in told
-        assert await queue.dead.count() == 3
+        assert await queue.dead_letters.count() == 3
         code, told = await answer("y\n", "purge", "--error", "ValueError")
-        assert (code, await queue.dead.count()) == (0, 1)
+        assert (code, await queue.dead_letters.count()) == (0, 1)
         assert "Destroy 2 dead letters" in told
         assert "purged 2 dead letters" in told
         code, told = await answer("yes\n", "purge", "job-ship")
-        assert (code, await queue.dead.count()) == (0, 0)
+        assert (code, await queue.dead_letters.count()) == (0, 0)
         code, told = await answer("y\n", "purge", "--all")
         assert code == 0
         assert "purged 0 dead letters" in told

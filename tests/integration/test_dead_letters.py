@@ -9,8 +9,8 @@ import pytest
 
 from aiostreamq import (
     Context,
-    Dead,
     DeadLetter,
+    GiveUp,
     Job,
     JobDead,
     JobExpired,
@@ -56,7 +56,7 @@ def register(queue: Queue) -> tuple[Task[..., Any], Task[..., Any]]:
 async def fail_all(queue: Queue, task: Task[..., Any], urls: Sequence[str]) -> list[str]:
     """Have a job of *task* fail for each of *urls*; returns their ids, oldest letter first."""
     jobs = await queue.enqueue_many(task.bind(url) for url in urls)
-    already = await queue.dead.count()
+    already = await queue.dead_letters.count()
     async with Worker(queue, concurrency=1):
         await wait_until(lambda: has_letters(queue, already + len(jobs)), "letters", timeout=40)
     return [job.id for job in jobs]
@@ -64,12 +64,14 @@ async def fail_all(queue: Queue, task: Task[..., Any], urls: Sequence[str]) -> l
 
 async def has_letters(queue: Queue, count: int) -> bool:
     """Say whether there are so many by now."""
-    return await queue.dead.count() >= count
+    return await queue.dead_letters.count() >= count
 
 
 async def shown(queue: Queue, **which: Any) -> list[object]:
     """Return the first argument of the letters that are listed."""
-    return [letter.args[0] if letter.args else None for letter in await queue.dead.list(**which)]
+    return [
+        letter.args[0] if letter.args else None for letter in await queue.dead_letters.list(**which)
+    ]
 
 
 async def test_mended_task(store_url: str) -> None:
@@ -81,8 +83,10 @@ async def test_mended_task(store_url: str) -> None:
             job = await size.enqueue("bad", times=2)
             with pytest.raises(JobFailed, match="ValueError: no bad"):
                 await job
-        [letter] = await old.dead.list()
-        assert letter == await old.dead.show(letter.id) == await old.dead.show(job.id)
+        [letter] = await old.dead_letters.list()
+        assert (
+            letter == await old.dead_letters.show(letter.id) == await old.dead_letters.show(job.id)
+        )
         assert (letter.job_id, letter.task, letter.state) == (job.id, "size", JobState.FAILED)
         assert (letter.error, letter.message) == ("ValueError", "no bad")
         assert "raise ValueError" in letter.traceback
@@ -99,13 +103,13 @@ async def test_mended_task(store_url: str) -> None:
         async def mended(context: Context, url: str, times: int = 1) -> str:
             return f"{url} {times} {context.attempt} {context.delivery}"
 
-        assert await new.dead.replay(job.id) == 1
+        assert await new.dead_letters.replay(job.id) == 1
         again = new.job(job.id)
         assert await again.status() is JobState.QUEUED
         assert (await mended.using(id=job.id).enqueue("else")).id == job.id
         async with Worker(new):
             assert await again == "bad 2 1 2"
-        assert await new.dead.list() == []
+        assert await new.dead_letters.list() == []
 
 
 async def test_who_awaited_asks_anew(queue: Queue) -> None:
@@ -115,7 +119,7 @@ async def test_who_awaited_asks_anew(queue: Queue) -> None:
         job = await size.enqueue("bad")
         with pytest.raises(JobFailed):
             await job
-        await queue.dead.replay(job.id, args=["four"])
+        await queue.dead_letters.replay(job.id, args=["four"])
         assert await queue.job(job.id) == 4
         with pytest.raises(JobFailed):
             await job
@@ -127,19 +131,19 @@ async def test_it_fails_again(queue: Queue) -> None:
     @queue.task(retry=Retry(2, base=0))
     async def flaky(context: Context) -> None:
         if context.delivery > 2:
-            raise Dead("enough")
+            raise GiveUp("enough")
         raise ValueError(context.attempt)
 
     async with Worker(queue):
         job = await flaky.enqueue()
         with pytest.raises(JobFailed, match="ValueError: 2"):
             await job
-        first = await queue.dead.show(job.id)
-        await queue.dead.replay(first.id)
+        first = await queue.dead_letters.show(job.id)
+        await queue.dead_letters.replay(first.id)
         with pytest.raises(JobDead, match="enough"):
             await queue.job(job.id)
-    second = await queue.dead.show(job.id)
-    assert await queue.dead.list() == [second]
+    second = await queue.dead_letters.show(job.id)
+    assert await queue.dead_letters.list() == [second]
     assert (first.attempt, first.deliveries) == (2, 2)
     assert (second.attempt, second.deliveries, second.state) == (1, 3, JobState.DEAD)
     [past] = second.history
@@ -162,10 +166,10 @@ async def test_filters(queue: Queue) -> None:
     assert await shown(queue, newer_than="1h") == ["odd", "bad2", "bad1"]
     assert await shown(queue, older_than="1h") == []
     assert await shown(queue, older_than=0, newer_than=timedelta(days=1), task=other) == ["odd"]
-    newest = (await queue.dead.list(limit=1))[0]
+    newest = (await queue.dead_letters.list(limit=1))[0]
     assert await shown(queue, before=newest.id) == ["bad2", "bad1"]
     assert await shown(queue, before=newest.id, older_than=0) == ["bad2", "bad1"]
-    assert await queue.dead.count(error="ValueError") == 2
+    assert await queue.dead_letters.count(error="ValueError") == 2
 
 
 async def test_old_ones(queue: Queue) -> None:
@@ -174,10 +178,10 @@ async def test_old_ones(queue: Queue) -> None:
     await broker.open()
     hour_ago = broker.clock.now_ms() - 3_600_000
     await broker.call("XADD", broker.keys.dead, f"{hour_ago}-7", "hello", "world")
-    assert await queue.dead.count(older_than="59m") == 1
-    assert await queue.dead.count(older_than="61m") == 0
-    assert await queue.dead.count(newer_than="61m") == 1
-    assert await queue.dead.count(newer_than="59m") == 0
+    assert await queue.dead_letters.count(older_than="59m") == 1
+    assert await queue.dead_letters.count(older_than="61m") == 0
+    assert await queue.dead_letters.count(newer_than="61m") == 1
+    assert await queue.dead_letters.count(newer_than="59m") == 0
 
 
 async def test_too_old_ones(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,18 +197,18 @@ async def test_too_old_ones(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> No
     async with Worker(queue):
         await wait_until(lambda: has_at_most(queue, 101), "the worker to drop them")
         await wait_until(lambda: has_letters(queue, 1), "the letter")
-    assert (await queue.dead.list(limit=1))[0].job_id == job.id
+    assert (await queue.dead_letters.list(limit=1))[0].job_id == job.id
 
 
 async def has_at_most(queue: Queue, count: int) -> bool:
     """Say whether there are no more."""
-    return await queue.dead.count() <= count
+    return await queue.dead_letters.count() <= count
 
 
 async def test_no_redis() -> None:
     """Without one at all that is what is said, and not waited for."""
     with pytest.raises(QueueUnavailable):
-        await Queue("redis://127.0.0.1:1").dead.list()
+        await Queue("redis://127.0.0.1:1").dead_letters.list()
 
 
 async def test_more_than_a_page(queue: Queue) -> None:
@@ -214,19 +218,19 @@ async def test_more_than_a_page(queue: Queue) -> None:
     await fail_all(queue, size, [f"bad{n}" for n in range(count)])
     await fail_all(queue, other, ["odd"])
     seen: list[DeadLetter] = []
-    while page := await queue.dead.list(task="size", before=seen[-1].id if seen else None):
+    while page := await queue.dead_letters.list(task="size", before=seen[-1].id if seen else None):
         assert len(page) == min(100, count - len(seen))
         seen += page
     assert [letter.message for letter in seen] == [f"no bad{n}" for n in reversed(range(count))]
-    assert len(await queue.dead.list(limit=10_000)) == count + 1
-    assert await queue.dead.show(seen[-1].job_id) == seen[-1]
-    assert await queue.dead.count(task="size") == count
-    assert await queue.dead.replay(task="size") == count
+    assert len(await queue.dead_letters.list(limit=10_000)) == count + 1
+    assert await queue.dead_letters.show(seen[-1].job_id) == seen[-1]
+    assert await queue.dead_letters.count(task="size") == count
+    assert await queue.dead_letters.replay(task="size") == count
     assert await shown(queue) == ["odd"]
     async with Worker(queue):
         await wait_until(lambda: has_letters(queue, count + 1), "all to fail again", timeout=40)
-    assert await queue.dead.purge(task="size") == count
-    assert await queue.dead.purge(everything=True) == 1
+    assert await queue.dead_letters.purge(task="size") == count
+    assert await queue.dead_letters.purge(everything=True) == 1
 
 
 async def test_replay_in_the_order_they_died(queue: Queue) -> None:
@@ -234,9 +238,9 @@ async def test_replay_in_the_order_they_died(queue: Queue) -> None:
     size, _ = register(queue)
     ids = await fail_all(queue, size, ["bad1", "bad2", "bad3"])
     async with Worker(queue, concurrency=1):
-        assert await queue.dead.replay(everything=True, rate=20) == 3
+        assert await queue.dead_letters.replay(everything=True, rate=20) == 3
         await wait_until(lambda: has_letters(queue, 3), "all to fail again")
-    found = await queue.dead.list()
+    found = await queue.dead_letters.list()
     assert [letter.job_id for letter in reversed(found)] == ids
     assert [len(letter.history) for letter in found] == [1, 1, 1]
 
@@ -246,7 +250,7 @@ async def test_rate(queue: Queue) -> None:
     size, _ = register(queue)
     await fail_all(queue, size, [f"bad{n}" for n in range(12)])
     start = time.monotonic()
-    assert await queue.dead.replay(task=size, rate=20) == 12
+    assert await queue.dead_letters.replay(task=size, rate=20) == 12
     # The first four go at once, and the last four when two fifths of a second are over.
     assert time.monotonic() - start >= 0.39
 
@@ -255,8 +259,8 @@ async def test_purge(queue: Queue) -> None:
     """By id of letter or job; the others stay."""
     size, _ = register(queue)
     ids = await fail_all(queue, size, ["bad1", "bad2", "bad3"])
-    newest = (await queue.dead.list(limit=1))[0]
-    assert await queue.dead.purge(ids[0], newest.id, newest.job_id) == 2
+    newest = (await queue.dead_letters.list(limit=1))[0]
+    assert await queue.dead_letters.purge(ids[0], newest.id, newest.job_id) == 2
     assert await shown(queue) == ["bad2"]
 
 
@@ -284,16 +288,19 @@ async def test_other_arguments(store_url: str) -> None:
             ]
             for words, error in wrong:
                 with pytest.raises(error):
-                    await queue.dead.replay(job.id, **words)
-            assert await queue.dead.count() == 1
-            assert await queue.dead.replay(job.id, kwargs={"text": "tea"}) == 1
+                    await queue.dead_letters.replay(job.id, **words)
+            assert await queue.dead_letters.count() == 1
+            assert await queue.dead_letters.replay(job.id, kwargs={"text": "tea"}) == 1
             assert await queue.job(job.id) == "2030 tea"
 
             later = await remind.enqueue(when)
             with pytest.raises(JobFailed):
                 await later
             next_year = when.replace(year=2031)
-            assert await queue.dead.replay(later.id, args=[next_year], kwargs={"text": "tea"}) == 1
+            assert (
+                await queue.dead_letters.replay(later.id, args=[next_year], kwargs={"text": "tea"})
+                == 1
+            )
             assert await queue.job(later.id) == "2031 tea"
 
 
@@ -310,11 +317,11 @@ async def test_expiry_is_over(queue: Queue) -> None:
     async with Worker(queue):
         job, soon = await be_in_time(fail_in_time)
     broker = queue.session().broker
-    letter = await queue.dead.show(job.id)
+    letter = await queue.dead_letters.show(job.id)
     assert b"expires" in letter.envelope
     expired = letter.died_at.timestamp() * 1000 + soon * 1000
     await wait_until(lambda: broker.clock.now_ms() > expired, "it to expire")
-    await queue.dead.replay(job.id)
+    await queue.dead_letters.replay(job.id)
     async with Worker(queue):
         with pytest.raises(JobFailed):
             await queue.job(job.id)
@@ -329,14 +336,14 @@ async def test_what_is_no_job(queue: Queue) -> None:
     await size.enqueue("bad")
     async with Worker(queue):
         await wait_until(lambda: has_letters(queue, 2), "both letters")
-    [stranger] = await queue.dead.list(error="Unreadable")
+    [stranger] = await queue.dead_letters.list(error="Unreadable")
     assert stranger.fields == ((b"\xff\x00", b"\xfe"),)
     assert (stranger.job_id, stranger.args, stranger.is_job) == ("", None, False)
     with pytest.raises(UsageError, match="no job that could run"):
-        await queue.dead.replay(stranger.id)
-    assert await queue.dead.replay(everything=True) == 1
-    assert await queue.dead.list() == [stranger]
-    assert await queue.dead.purge(stranger.id) == 1
+        await queue.dead_letters.replay(stranger.id)
+    assert await queue.dead_letters.replay(everything=True) == 1
+    assert await queue.dead_letters.list() == [stranger]
+    assert await queue.dead_letters.purge(stranger.id) == 1
 
 
 async def test_id_that_is_used_again(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
@@ -345,11 +352,11 @@ async def test_id_that_is_used_again(queue: Queue, caplog: pytest.LogCaptureFixt
     async with Worker(queue):
         job = await size.using(id="a", result_ttl="1ms").enqueue("bad")
         await wait_until(lambda: has_letters(queue, 1), "the letter")
-        letter = await queue.dead.show("a")
+        letter = await queue.dead_letters.show("a")
     broker = queue.session().broker
     await broker.call("DEL", broker.keys.job("a"), broker.keys.result("a"))
     await size.using(id="a").enqueue("good")
-    assert await queue.dead.replay("a") == 0
+    assert await queue.dead_letters.replay("a") == 0
     assert f"dead letter {letter.id} stays" in caplog.text
     async with Worker(queue):
         assert await queue.job(job.id) == 4
@@ -362,7 +369,7 @@ async def test_no_result_is_kept_again(queue: Queue) -> None:
     await Worker(queue).run(burst=True)
     broker = queue.session().broker
     await broker.call("DEL", broker.keys.job(job.id))
-    assert await queue.dead.replay(job.id, args=["good"]) == 1
+    assert await queue.dead_letters.replay(job.id, args=["good"]) == 1
     assert await broker.call("HGET", broker.keys.job(job.id), "k") == b"0"
     await Worker(queue).run(burst=True)
     assert await job.status() is JobState.DONE
@@ -374,17 +381,17 @@ async def test_unknown(queue: Queue, told: str) -> None:
     size, _ = register(queue)
     [job_id] = await fail_all(queue, size, ["bad"])
     with pytest.raises(JobNotFound, match=told):
-        await queue.dead.show(told)
+        await queue.dead_letters.show(told)
     with pytest.raises(JobNotFound, match=told):
-        await queue.dead.purge(job_id, told)
+        await queue.dead_letters.purge(job_id, told)
     with pytest.raises(JobNotFound, match=told):
-        await queue.dead.replay(job_id, told)
-    assert await queue.dead.count() == 1
+        await queue.dead_letters.replay(job_id, told)
+    assert await queue.dead_letters.count() == 1
 
 
 async def test_mistakes(queue: Queue) -> None:
     """What cannot be meant is refused before anything is done."""
-    letters = queue.dead
+    letters = queue.dead_letters
     for wrong in (
         letters.replay(),
         letters.purge(),

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from aiostreamq import (
+    EnqueueNotConfirmed,
     JobState,
-    NotConfirmed,
     Queue,
     QueueUnavailable,
     UnsupportedServer,
@@ -111,7 +111,9 @@ async def test_replica_is_behind(
     async with Queue(master.url, durability="replicated", enqueue_timeout=SHORT) as queue:
         task = queue.task(same)
         for job_id in ids:
-            with pytest.raises(NotConfirmed, match=r"not confirmed by a replica.*same id") as told:
+            with pytest.raises(
+                EnqueueNotConfirmed, match=r"not confirmed by a replica.*same id"
+            ) as told:
                 await task.using(id=job_id, delay=delay).enqueue(1)
             assert len(told.value.job_ids) == 1
             ids[-1] = told.value.job_ids[0]
@@ -134,9 +136,9 @@ async def test_repeated_while_the_replica_is_behind(
     replica.pause()
     for _ in range(2):
         async with Queue(master.url, durability="replicated", enqueue_timeout=SHORT) as queue:
-            with pytest.raises(NotConfirmed):
+            with pytest.raises(EnqueueNotConfirmed):
                 await queue.task(same).using(id="mine").enqueue(1)
-            with pytest.raises(NotConfirmed) as told:
+            with pytest.raises(EnqueueNotConfirmed) as told:
                 await queue.enqueue_many([queue.tasks["same"].using(id="mine").bind(1)])
             assert told.value.job_ids == ("mine",)
 
@@ -241,7 +243,7 @@ async def test_in_memory(durability: Durability) -> None:
 async def test_disk_is_behind() -> None:
     """A call is not acknowledged before Redis says that what it wrote is on disk."""
     with RedisServer("--appendfsync", "no", appendonly=True) as server:
-        error = NotConfirmed if await can_wait_for_disk(server) else UnsupportedServer
+        error = EnqueueNotConfirmed if await can_wait_for_disk(server) else UnsupportedServer
         async with Queue(server.url, enqueue_timeout=SHORT) as queue:
             task = queue.task(same)
             for _ in range(2):

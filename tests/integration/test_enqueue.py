@@ -9,9 +9,9 @@ from aiostreamq import (
     Job,
     JobNotFound,
     JobState,
-    NoResult,
     PayloadError,
     Queue,
+    ResultNotKept,
     Task,
     UsageError,
     Worker,
@@ -166,7 +166,7 @@ async def test_what_is_no_task_where_one_is_named(queue: Queue) -> None:
     asked: list[Coroutine[object, object, object]] = [
         queue.pause(task=odd),
         queue.cancel_many(task=odd),
-        queue.dead.list(task=odd),
+        queue.dead_letters.list(task=odd),
         queue.schedules.create("odd", odd, every="1h"),
     ]
     for one in asked:
@@ -413,7 +413,7 @@ async def test_without_result(queue: Queue) -> None:
     async def silent() -> int:
         return 1
 
-    with pytest.raises(NoResult):
+    with pytest.raises(ResultNotKept):
         await (await silent.enqueue())
 
 

@@ -98,7 +98,7 @@ def test_each_use_in_a_loop_of_its_own(store_url: str, how: str) -> None:
         return len([job async for job in listed])
 
     assert run(read()) == 5
-    assert run(queue.dead.count()) == 0
+    assert run(queue.dead_letters.count()) == 0
     assert run(queue.paused()) == []
 
     async def work() -> list[int]:

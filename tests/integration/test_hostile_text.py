@@ -7,7 +7,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from aiostreamq import Dead, JobError, Queue, Worker
+from aiostreamq import GiveUp, JobError, Queue, Worker
 from tests.support.hostile_text import HOSTILE_TEXTS, steering
 from tests.support.processes import Program
 from tests.support.waiting import PATIENCE
@@ -45,7 +45,7 @@ async def ids(redis_url: str, client: Redis) -> dict[str, str]:
 
     @queue.task
     async def give_up(reason: str) -> None:
-        raise Dead(reason)
+        raise GiveUp(reason)
 
     async with queue, Worker(queue):
         await queue.schedules.create("s", "fail", args=TEXTS, every=3600)
@@ -56,7 +56,7 @@ async def ids(redis_url: str, client: Redis) -> dict[str, str]:
         for job in [*jobs, failed]:
             with suppress(JobError):
                 await job.result(timeout=PATIENCE)
-        letters = [letter.id for letter in await queue.dead.list(limit=1000)]
+        letters = [letter.id for letter in await queue.dead_letters.list(limit=1000)]
     return {"JOB": failed.id, "LETTER": letters[0], "STRANGER": letters[-1]}
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from aiostreamq import (
     Context,
-    Dead,
     Drop,
+    GiveUp,
     JobDead,
     JobDropped,
     JobExpired,
@@ -149,13 +149,13 @@ async def test_later_at_a_moment(queue: Queue) -> None:
 
 
 async def test_task_gives_up(queue: Queue) -> None:
-    """A task that raises Dead gets no further attempt, and leaves a dead letter."""
+    """A task that raises GiveUp gets no further attempt, and leaves a dead letter."""
     runs: list[int] = []
 
     @queue.task(retry=Retry(5, base=0.001))
     async def hopeless(context: Context) -> None:
         runs.append(context.attempt)
-        raise Dead("the account is gone \udc80")
+        raise GiveUp("the account is gone \udc80")
 
     async with Worker(queue) as worker:
         job = await hopeless.enqueue()

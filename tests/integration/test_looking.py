@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aiostreamq import (
-    Dead,
+    GiveUp,
     Job,
     JobNotFound,
     JobState,
@@ -43,7 +43,7 @@ class Scene:
 
         @queue.task
         async def give_up() -> None:
-            raise Dead("enough")
+            raise GiveUp("enough")
 
         @queue.task
         async def hold(number: int) -> None:
@@ -82,25 +82,25 @@ async def test_info(scene: Scene) -> None:
         "default": 6,
         "slow": 1,
     }
-    assert seen.oldest is not None
+    assert seen.oldest_age is not None
     assert seen.next_due is not None
     assert timedelta(0) < seen.next_due - seen.at <= timedelta(seconds=60)
     assert {task.name: task.waiting for task in seen.tasks} == {"add": 5, "fail": 1, "stranger": 1}
     assert not any(task.is_estimate for task in seen.tasks)
     await scene.burst()
     seen = await scene.queue.info(window="10m")
-    assert (seen.waiting, seen.parked, seen.dead, seen.oldest) == (0, 1, 1, None)
+    assert (seen.waiting, seen.parked, seen.dead, seen.oldest_age) == (0, 1, 1, None)
     add, fail, stranger = seen.tasks
     assert (add.ended, add.delayed) == ({JobState.DONE: 5}, 1)
     assert (fail.ended, fail.dead) == ({JobState.FAILED: 1}, 1)
-    assert (stranger.parked, stranger.ended, stranger.ran) == (1, {}, None)
+    assert (stranger.parked, stranger.ended, stranger.run_latency) == (1, {}, None)
     assert 600 <= seen.window <= 660
     assert seen.rate == pytest.approx(6 / seen.window)
     assert add.rate == pytest.approx(5 / seen.window)
-    assert add.ran is not None
-    assert add.waited is not None
-    assert add.ran.count == add.waited.count == 5
-    assert 0 < add.ran.p50 <= add.ran.p95 <= add.ran.p99 < 10
+    assert add.run_latency is not None
+    assert add.wait_latency is not None
+    assert add.run_latency.count == add.wait_latency.count == 5
+    assert 0 < add.run_latency.p50 <= add.run_latency.p95 <= add.run_latency.p99 < 10
 
 
 async def test_waited(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ async def test_waited(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         assert await (await scene.add.enqueue(1))
 
         async def waited() -> float | None:
-            of_tasks = [task.waited for task in (await scene.queue.info()).tasks]
+            of_tasks = [task.wait_latency for task in (await scene.queue.info()).tasks]
             return next((told.p50 for told in of_tasks if told is not None), None)
 
         await wait_until(waited, "it to be counted")
@@ -155,7 +155,7 @@ async def test_jobs_that_have_not_ended(scene: Scene) -> None:
         assert (running.id, running.task, running.worker) == (held.id, "hold", worker.name)
         assert (running.args, running.kwargs, running.lane) == ([7], {}, "default")
         # When that was is reckoned each time, from how long ago it is.
-        assert replace(await held.info(), since=None) == replace(running, since=None)
+        assert replace(await held.info(), state_since=None) == replace(running, state_since=None)
         (parked,) = [job async for job in scene.queue.jobs(state=JobState.PARKED)]
         assert (parked.task, parked.args) == ("stranger", [1])
         assert parked == await scene.queue.job(parked.id).info()
@@ -193,9 +193,9 @@ async def test_jobs_that_have_ended(scene: Scene) -> None:
     assert await scene.ids("done") == [second.id, first.id]
     (job,) = [job async for job in scene.queue.jobs(state="failed")]
     assert (job.id, job.task, job.state) == (failed.id, "fail", JobState.FAILED)
-    assert job.ran is not None
+    assert job.run_seconds is not None
     (job,) = [job async for job in scene.queue.jobs(state="dead")]
-    assert (job.id, job.error) == (given_up.id, "Dead: enough")
+    assert (job.id, job.error) == (given_up.id, "GiveUp: enough")
     assert await scene.ids() == [failed.id, second.id, first.id, given_up.id]
     assert await scene.ids(["failed", "dead"]) == [failed.id, given_up.id]
     assert (await failed.info()).error == "ValueError: no"
@@ -290,14 +290,14 @@ async def test_jobs_that_were_cancelled(scene: Scene) -> None:
         await job.cancel()
     assert await scene.ids() == [waiting.id, delayed.id, first.id]
     (job, _) = [job async for job in scene.queue.jobs(state="cancelled", since="1h")]
-    assert (job.id, job.task, job.ran) == (delayed.id, "fail", None)
+    assert (job.id, job.task, job.run_seconds) == (delayed.id, "fail", None)
     assert await scene.queue.cancel_many(task=scene.add) == dict.fromkeys(OPEN, 0) | {"queued": 1}
     await scene.burst()
     assert await scene.ids() == [waiting.id, delayed.id, first.id]
     assert (await first.info()).state is JobState.CANCELLED
     add, fail = (await scene.queue.info()).tasks
     assert (add.ended, fail.ended) == ({JobState.CANCELLED: 2}, {JobState.CANCELLED: 1})
-    assert (add.ran, add.waited) == (None, None)
+    assert (add.run_latency, add.wait_latency) == (None, None)
 
 
 async def test_job_that_expired(scene: Scene) -> None:
@@ -306,14 +306,14 @@ async def test_job_that_expired(scene: Scene) -> None:
     await wait_until(lambda: has_passed(scene, job), "its time to pass")
     await scene.burst()
     (found,) = [job async for job in scene.queue.jobs()]
-    assert (found.id, found.state, found.ran) == (job.id, JobState.EXPIRED, None)
+    assert (found.id, found.state, found.run_seconds) == (job.id, JobState.EXPIRED, None)
     (add,) = (await scene.queue.info()).tasks
-    assert (add.ended, add.ran) == ({JobState.EXPIRED: 1}, None)
+    assert (add.ended, add.run_latency) == ({JobState.EXPIRED: 1}, None)
 
 
 async def has_passed(scene: Scene, job: Job[int]) -> bool:
     """Say whether a job has waited for some milliseconds."""
-    since = (await job.info()).since
+    since = (await job.info()).state_since
     assert since is not None
     return (await scene.queue.info()).at > since + timedelta(milliseconds=2)
 
@@ -383,6 +383,6 @@ def check(seen: WorkerInfo, name: str) -> None:
     assert (seen.concurrency, seen.lanes) == (3, ("default", "slow"))
     assert seen.tasks == ("add", "fail", "give_up", "hold")
     assert seen.running == 1
-    assert seen.seen is not None
-    assert 0 <= seen.seen < 30
+    assert seen.last_seen_seconds is not None
+    assert 0 <= seen.last_seen_seconds < 30
     assert seen.started_at is not None

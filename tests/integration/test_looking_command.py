@@ -111,7 +111,7 @@ async def test_failed_job() -> None:
     assert "error       ValueError: no" in shown
     assert "attempt     1" in shown
     assert f"dead letter {letter['id']}" in shown
-    assert f"replay it   aiostreamq dead replay {TARGET} {letter['id']}" in shown
+    assert f"replay it   aiostreamq dead-letters replay {TARGET} {letter['id']}" in shown
     assert any(line.startswith("started     about 2") for line in shown)
     assert any(line.startswith("ended       2") for line in shown)
     assert shown[-1] == "ValueError: no"

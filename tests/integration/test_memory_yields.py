@@ -40,7 +40,7 @@ CALLS: dict[str, Callable[[], Awaitable[object]]] = {
     "enqueue the same": lambda: same.using(id="known").enqueue(1),
     "enqueue for later": lambda: same.using(delay=60).enqueue(1),
     "enqueue many": lambda: queue.enqueue_many([same.bind(1)]),
-    "dead letters": queue.dead.count,
+    "dead letters": queue.dead_letters.count,
     "cancel": lambda: queue.job("unknown").cancel(),
     "pause": lambda: queue.pause(task="other"),
     "paused": queue.paused,

@@ -18,12 +18,12 @@ async def test_one_can_not_be_recovered(
     reap = WorkerRegistry.reap
 
     async def reap_unless_first(
-        self: WorkerRegistry, name: str, beat: str, max_deliveries: int
+        self: WorkerRegistry, name: str, beat: str, max_worker_deaths: int
     ) -> Reaped:
         tries.append(name)
         if name == "first" and tries.count("first") < 3:
             raise CommandError("ERR of a kind that is not known")
-        return await reap(self, name, beat, max_deliveries)
+        return await reap(self, name, beat, max_worker_deaths)
 
     monkeypatch.setattr(WorkerRegistry, "reap", reap_unless_first)
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from aiostreamq import (
     BrokerError,
     Context,
-    Dead,
+    GiveUp,
     JobCancelled,
     JobDead,
     Queue,
@@ -57,7 +57,7 @@ async def fail_once(context: Context) -> int:
 
 async def die() -> None:
     """Leave a dead letter."""
-    raise Dead("no")
+    raise GiveUp("no")
 
 
 def in_thread() -> str:
@@ -152,9 +152,9 @@ async def look_at_all(queue: Queue) -> None:
     jobs = [job async for job in queue.jobs()]
     assert {"parked", "done"} <= {job.state for job in jobs}
     assert (await queue.job("own").info()).state == "done"
-    (letter,) = await queue.dead.list()
-    await queue.dead.show(letter.id)
-    await queue.dead.show(letter.job_id)
+    (letter,) = await queue.dead_letters.list()
+    await queue.dead_letters.show(letter.id)
+    await queue.dead_letters.show(letter.job_id)
     assert [one.name for one in await queue.schedules.list()] == ["tick"]
     found = await diagnose(queue)
     assert {one.level for one in found if one.subject != "persistence"} <= {"ok", "warning"}
@@ -170,8 +170,8 @@ async def steer_all(queue: Queue) -> None:
     await queue.schedules.trigger("tick")
     await queue.schedules.create("again", queue.named("add"), every="1h", args=[1, 1])
     await queue.schedules.delete("again")
-    assert await queue.dead.replay(everything=True)
-    await queue.dead.purge(everything=True)
+    assert await queue.dead_letters.replay(everything=True)
+    await queue.dead_letters.purge(everything=True)
     await queue.cancel_many(everything=True)
 
 
@@ -192,7 +192,7 @@ async def test_the_rules_of_the_page(server: RedisServer) -> None:
         async with Worker(workers, lease=1) as dying:
             survivor = await producer.enqueue("outlive")
             await wait_until(lambda: "outlive" in seen, "the job to begin")
-            dying.leave()
+            dying.abort()
         async with Worker(workers, lease=1):
             assert await survivor == "recovered"
             await use_all(producer)

@@ -104,15 +104,15 @@ REFUSED: dict[str, Made] = {
     "pause of an unknown lane": lambda queue, _: queue.pause(lane="elsewhere"),
     "cancelling of everything": lambda queue, _: queue.cancel_many(),
     "replay with arguments that do not fit": lambda queue, _: replay(queue, args=[1, 2]),
-    "replay of everything": lambda queue, _: queue.dead.replay(),
-    "purge of everything": lambda queue, _: queue.dead.purge(),
+    "replay of everything": lambda queue, _: queue.dead_letters.replay(),
+    "purge of everything": lambda queue, _: queue.dead_letters.purge(),
 }
 
 
 async def replay(queue: Queue, **words: Any) -> object:
     """Replay the one dead letter with other arguments."""
-    (letter,) = await queue.dead.list()
-    return await queue.dead.replay(letter.id, **words)
+    (letter,) = await queue.dead_letters.list()
+    return await queue.dead_letters.replay(letter.id, **words)
 
 
 @pytest.fixture

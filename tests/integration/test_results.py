@@ -8,9 +8,9 @@ from aiostreamq import (
     JobError,
     JobNotFound,
     JobState,
-    NoResult,
     Queue,
     QueueUnavailable,
+    ResultNotKept,
     UsageError,
     WaitTimeout,
     Worker,
@@ -174,12 +174,12 @@ async def test_no_result_from_another_client(store_url: str, queue: Queue) -> No
 
     job = await silent.enqueue()
     async with Queue(store_url) as other, asyncio.timeout(PATIENCE):
-        with pytest.raises(NoResult):
+        with pytest.raises(ResultNotKept):
             await job
-        with pytest.raises(NoResult):
+        with pytest.raises(ResultNotKept):
             await other.job(job.id)
         await Worker(queue).run(burst=True)
-        with pytest.raises((NoResult, JobNotFound)):
+        with pytest.raises((ResultNotKept, JobNotFound)):
             await other.job(job.id)
         assert await other.job(job.id).status() is JobState.DONE
 

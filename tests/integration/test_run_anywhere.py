@@ -183,8 +183,21 @@ queue.cron("*/5 * * * *", name="often")(ping)
 """
     (tmp_path / "anywhere.py").write_text(APP + schedules)
     url = redis_url.replace("redis://", "redis://:@").replace("/0", "/3")
-    variables = {"AIOSTREAMQ_URL": url, "AIOSTREAMQ_LEASE": "20", "AIOSTREAMQ_SLOW_AFTER": "9"}
-    told = (COMMAND, "run", "anywhere:queue", "--burst", "--slow-after", "5", "--workers", "2")
+    variables = {
+        "AIOSTREAMQ_URL": url,
+        "AIOSTREAMQ_LEASE": "20",
+        "AIOSTREAMQ_LOOP_BLOCK_WARNING": "9",
+    }
+    told = (
+        COMMAND,
+        "run",
+        "anywhere:queue",
+        "--burst",
+        "--loop-block-warning",
+        "5",
+        "--workers",
+        "2",
+    )
     code, printed = await end_of(await start(tmp_path, *told, environment=variables))
     assert code == 0, printed
     address = redis_url.removeprefix("redis://").removesuffix("/0")
@@ -194,7 +207,7 @@ queue.cron("*/5 * * * *", name="often")(ping)
     settings = printed.partition("\n  settings ")[2].partition("\n")[0]
     for part in (
         "lease 20 s (AIOSTREAMQ_LEASE)",
-        "slow after 5 s (--slow-after)",
+        "loop block warning 5 s (--loop-block-warning)",
         "shutdown timeout 25 s (default)",
         "url (AIOSTREAMQ_URL)",
     ):

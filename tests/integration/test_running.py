@@ -379,7 +379,7 @@ async def test_retired(queue: Queue) -> None:
     running = asyncio.create_task(worker.run())
     jobs = [await wait.enqueue(0), await wait.enqueue(1)]
     assert {await started.get(), await started.get()} == {0, 1}
-    worker.retire()
+    worker.drain()
     late = await wait.enqueue(2)
     gate.set()
     async with asyncio.timeout(PATIENCE):

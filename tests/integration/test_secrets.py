@@ -70,18 +70,21 @@ async def test_dead_letters(stranger: Queue) -> None:
         with pytest.raises(JobFailed):
             await job
         for looking in (queue, stranger):
-            letter = await looking.dead.show(job.id)
+            letter = await looking.dead_letters.show(job.id)
             assert (letter.args, letter.kwargs) == SEEN
             for shown in (letter, dead_letters.as_json(letter), dead_letters.as_page(letter)):
                 assert hides(shown)
         # Without its arguments changed it fails as before, and is as it was.
-        assert await stranger.dead.replay(job.id) == 1
+        assert await stranger.dead_letters.replay(job.id) == 1
         with pytest.raises(JobFailed):
             await queue.job(job.id)
-        letter = await queue.dead.show(job.id)
+        letter = await queue.dead_letters.show(job.id)
         assert (letter.args, letter.kwargs) == SEEN
         assert (
-            await queue.dead.replay(job.id, args=letter.args, kwargs={**SEEN[1], "ok": True}) == 1
+            await queue.dead_letters.replay(
+                job.id, args=letter.args, kwargs={**SEEN[1], "ok": True}
+            )
+            == 1
         )
         assert await queue.job(job.id) == TOLD
 
@@ -92,12 +95,17 @@ async def test_edited(store_url: str, stranger: Queue, *, knows: bool) -> None:
     job = await enter.enqueue(LOGIN, SAFE, token=TOKEN)
     await Worker(queue).run(burst=True)
     looking = queue if knows else stranger
-    letter = await looking.dead.show(job.id)
+    letter = await looking.dead_letters.show(job.id)
     assert letter.args is not None
     with pytest.raises(UsageError, match=r"stands in the arguments where no secret was"):
-        await looking.dead.replay(job.id, args=[letter.args[0]], kwargs={"token": "n", "ok": MASK})
+        await looking.dead_letters.replay(
+            job.id, args=[letter.args[0]], kwargs={"token": "n", "ok": MASK}
+        )
     edited = [{"user": "eve", "password": MASK}]
-    assert await looking.dead.replay(job.id, args=edited, kwargs={"token": "new", "ok": True}) == 1
+    assert (
+        await looking.dead_letters.replay(job.id, args=edited, kwargs={"token": "new", "ok": True})
+        == 1
+    )
     assert edited == [{"user": "eve", "password": MASK}]
     info = await stranger.job(job.id).info()
     assert (info.args, info.kwargs) == (edited, {"token": MASK, "ok": True})

@@ -20,12 +20,12 @@ from aiostreamq import (
     JobRestarted,
     JobTimeout,
     Lost,
-    NoResult,
     PayloadError,
     Progress,
     Queue,
     QueueUnavailable,
     Restarted,
+    ResultNotKept,
     Retry,
     StreamCall,
     StreamJob,
@@ -179,7 +179,7 @@ async def test_silent_job(queue: Queue) -> None:
             _ = [event async for event in (await fail_if.enqueue(True)).events()]
         with pytest.raises(JobNotFound):
             _ = [event async for event in queue.job("never-was").events()]
-        with pytest.raises(NoResult):
+        with pytest.raises(ResultNotKept):
             async for _ in await fail_if.using(result_ttl=0).enqueue(False):
                 pass
 

@@ -171,7 +171,16 @@ async def test_blocked_loop_shows_no_life(
         "        time.sleep(0.005)\n"
     )
     started, gate = tmp_path / "started", tmp_path / "gate"
-    command = ("-m", "aiostreamq", "run", "wedged:queue", "--url", redis_url, "--slow-after", "1")
+    command = (
+        "-m",
+        "aiostreamq",
+        "run",
+        "wedged:queue",
+        "--url",
+        redis_url,
+        "--loop-block-warning",
+        "1",
+    )
     with NotifySocket(address) as heard:
         async with (
             Queue(redis_url, name="wedged") as queue,

@@ -188,9 +188,9 @@ async def test_leave(queue: Queue) -> None:
     worker = Worker(queue, lease=LEASE)
     async with asyncio.timeout(PATIENCE), worker:
         await held.started.wait()
-        worker.leave()
+        worker.abort()
     await wait_gone(worker)
-    worker.leave()  # which is no news
+    worker.abort()  # which is no news
     await held.check_runs_again()
     held.let_go.set()
 

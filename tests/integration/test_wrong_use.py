@@ -159,9 +159,9 @@ def _lanes(lanes: object, pattern: str) -> Case:
 
 
 def _on_construction() -> list[Case]:
-    of_workers = ("concurrency", "threads", "processes", "max_deliveries")
+    of_workers = ("concurrency", "threads", "processes", "max_worker_deaths")
     of_queues = ("max_payload", "max_length")
-    words = ("when_full", "durability", "strict")
+    words = ("when_full", "durability", "strict_priority")
     return [
         *(_lanes(lanes, pattern) for lanes, pattern in NO_LANES),
         ("served", lambda s: ANY_WORKER(s.queue, lanes="default"), r"lanes=\['default'\]"),
@@ -198,7 +198,10 @@ def _on_names() -> list[Case]:
             for n in no_strings
         ),
         *(_with("job", n, lambda s, n: s.queue.job(n), "job id") for n in no_strings),
-        *(_with("dead", n, lambda s, n: s.queue.dead.show(n), "no id of a") for n in no_strings),
+        *(
+            _with("dead", n, lambda s, n: s.queue.dead_letters.show(n), "no id of a")
+            for n in no_strings
+        ),
     ]
 
 
@@ -217,7 +220,7 @@ def _time(option: str, use: Callable[[Scene, Words], object]) -> list[Case]:
 
 def _on_times() -> list[Case]:
     of_jobs = ("timeout", "result_ttl", "delay", "at", "expires", "deadline")
-    of_workers = ("lease", "slow_after", "shutdown_timeout")
+    of_workers = ("lease", "loop_block_warning", "shutdown_timeout")
     found = [_time(option, lambda s, words: s.task.using(**words)) for option in of_jobs]
     found += [_time(option, lambda s, words: ANY_WORKER(s.queue, **words)) for option in of_workers]
     found += [
@@ -226,7 +229,7 @@ def _on_times() -> list[Case]:
         _time("window", lambda s, words: s.queue.info(**words)),
         _time("since", lambda s, words: anext(s.queue.jobs(**words))),
         _time("older_than", lambda s, words: s.queue.cancel_many(**words)),
-        _time("older_than", lambda s, words: s.queue.dead.list(**words)),
+        _time("older_than", lambda s, words: s.queue.dead_letters.list(**words)),
         _time("every", lambda s, words: s.queue.schedules.create("n", s.task, **words)),
     ]
     return [case for cases in found for case in cases]

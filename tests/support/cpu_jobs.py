@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from aiostreamq import Context, Dead, Drop, Queue, RetryLater
+from aiostreamq import Context, Drop, GiveUp, Queue, RetryLater
 
 queue = Queue(name="cpu")
 
@@ -140,7 +140,7 @@ def drop(reason: str) -> None:
 @queue.task(executor="process")
 def give_up(reason: str) -> None:
     """End among the dead letters."""
-    raise Dead(reason)
+    raise GiveUp(reason)
 
 
 @queue.task(executor="process")

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextvars import copy_context
 
-from aiostreamq import Context, Dead, Drop, Queue, Retry, RetryLater
+from aiostreamq import Context, Drop, GiveUp, Queue, Retry, RetryLater
 
 queue = Queue(name="logging")
 
@@ -71,7 +71,7 @@ async def take_long() -> None:
 @queue.task
 async def give_up() -> None:
     """End as dead."""
-    raise Dead("no use")
+    raise GiveUp("no use")
 
 
 @queue.task

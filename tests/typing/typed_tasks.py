@@ -387,23 +387,27 @@ async def managers() -> None:
 
 async def dead_letters() -> None:
     """They have types of their own, and filters that are checked."""
-    assert_type(queue.dead, DeadLetters)
-    assert_type(await queue.dead.list(task=size, error="ValueError", limit=5), list[DeadLetter])
-    letter = await queue.dead.show("1-0")
+    assert_type(queue.dead_letters, DeadLetters)
+    assert_type(
+        await queue.dead_letters.list(task=size, error="ValueError", limit=5), list[DeadLetter]
+    )
+    letter = await queue.dead_letters.show("1-0")
     assert_type(letter, DeadLetter)
     assert_type(letter.state, JobState)
     assert_type(letter.args, list[object] | None)
     assert_type(letter.died_at, datetime)
     assert_type(letter.history, tuple[PastFailure, ...])
-    assert_type(await queue.dead.count(newer_than="1h"), int)
-    assert_type(await queue.dead.replay("1-0", args=["a"], kwargs={"depth": 2}, rate=50), int)
-    assert_type(await queue.dead.replay(task="size", older_than=60), int)
-    assert_type(await queue.dead.purge(everything=True), int)
-    await queue.dead.list(tusk=size)  # pyright: ignore[reportCallIssue]
-    await queue.dead.replay(1)  # pyright: ignore[reportArgumentType]
-    await queue.dead.purge("1-0", task=5)  # pyright: ignore[reportArgumentType]
+    assert_type(await queue.dead_letters.count(newer_than="1h"), int)
+    assert_type(
+        await queue.dead_letters.replay("1-0", args=["a"], kwargs={"depth": 2}, rate=50), int
+    )
+    assert_type(await queue.dead_letters.replay(task="size", older_than=60), int)
+    assert_type(await queue.dead_letters.purge(everything=True), int)
+    await queue.dead_letters.list(tusk=size)  # pyright: ignore[reportCallIssue]
+    await queue.dead_letters.replay(1)  # pyright: ignore[reportArgumentType]
+    await queue.dead_letters.purge("1-0", task=5)  # pyright: ignore[reportArgumentType]
 
 
 async def dead_letters_of_the_context(ctx: Context) -> None:
     """A task reaches them too."""
-    assert_type(await ctx.queue.dead.count(), int)
+    assert_type(await ctx.queue.dead_letters.count(), int)

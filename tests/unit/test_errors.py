@@ -11,12 +11,12 @@ import pytest
 
 import aiostreamq
 from aiostreamq import (
-    Dead,
     Drop,
+    EnqueueNotConfirmed,
     EventsLost,
+    GiveUp,
     JobFailed,
     JobRestarted,
-    NotConfirmed,
     QueueFull,
     RetryLater,
     UsageError,
@@ -72,10 +72,10 @@ MADE: list[BaseException] = [
     RetryLater("1m"),
     RetryLater(datetime(2030, 1, 1, tzinfo=UTC)),
     Drop("why"),
-    Dead("why"),
+    GiveUp("why"),
     EventsLost(job_id="1", after="2", count=3),
     JobRestarted("said", job_id="1", after="2"),
-    NotConfirmed(job_ids=("1", "2")),
+    EnqueueNotConfirmed(job_ids=("1", "2")),
     QueueFull(lane="a", max_length=3, enqueued=2),
     LinkLost("gone"),
     CommandError("OOM full"),

@@ -1,4 +1,4 @@
-"""`aiostreamq dead`: look at the dead letters, replay them, purge them.
+"""`aiostreamq dead-letters`: look at the dead letters, replay them, purge them.
 
 Nothing but argparse is imported on top: the parser of every command is made
 before it is known which one was meant.
@@ -25,7 +25,8 @@ T = TypeVar("T")
 def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
     """Add the command to those of `aiostreamq`; *url* is the default of --url."""
     dead = add_parser(
-        "dead",
+        "dead-letters",
+        aliases=["dead"],
         help="look at jobs that failed for good, replay them, purge them",
         description="Look at the dead letters of a queue, replay them, purge them.",
     )
@@ -165,7 +166,7 @@ def _is_sure(question: str) -> bool:
 
 
 def _ask(queue: "Queue", question: "Callable[[DeadLetters], Awaitable[T]]") -> T:
-    return ask(queue, lambda queue: question(queue.dead))
+    return ask(queue, lambda queue: question(queue.dead_letters))
 
 
 def _which(told: argparse.Namespace) -> "DeadLetterFilters":

@@ -116,13 +116,13 @@ def _print_info(seen: "QueueInfo", told: argparse.Namespace) -> None:
     due = "" if seen.next_due is None else f", next due {seen.next_due:%Y-%m-%d %H:%M:%S} UTC"
     say(
         f"queue {seen.name} at {seen.at:%Y-%m-%d %H:%M:%S} UTC\n"
-        f"{seen.waiting} waiting (oldest {ago(seen.oldest)}), {seen.running} running, "
+        f"{seen.waiting} waiting (oldest {ago(seen.oldest_age)}), {seen.running} running, "
         f"{seen.delayed} delayed{due}, {seen.parked} parked, {seen.dead} dead\n"
         f"{seen.rate:.1f} jobs/s in the last {ago(seen.window)}\n"
     )
     for pause in seen.paused:
         say(pause_line(pause))
-    lanes = [(x.name, str(x.waiting), str(x.running), ago(x.oldest)) for x in seen.lanes]
+    lanes = [(x.name, str(x.waiting), str(x.running), ago(x.oldest_age)) for x in seen.lanes]
     print_table(("LANE", "WAITING", "RUNNING", "OLDEST"), lanes)
     if seen.tasks:
         print()
@@ -145,8 +145,8 @@ def _task(task: "TaskInfo") -> tuple[str, ...]:
         _ended(task, "failed", "timed_out", "dead"),
         _ended(task, "cancelled"),
         f"{task.rate:.1f}",
-        _latency(task.ran),
-        _latency(task.waited),
+        _latency(task.run_latency),
+        _latency(task.wait_latency),
     )
 
 
@@ -172,7 +172,7 @@ def _worker(worker: "WorkerInfo") -> tuple[str, ...]:
         worker.version or "-",
         _named(worker.lanes, {pause.lane for pause in worker.paused}),
         f"{worker.running} of {worker.concurrency}",
-        "-" if worker.seen is None else f"{ago(worker.seen)} ago",
+        "-" if worker.last_seen_seconds is None else f"{ago(worker.last_seen_seconds)} ago",
         _named(worker.tasks, {pause.task for pause in worker.paused}),
     )
 

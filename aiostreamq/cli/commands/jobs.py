@@ -156,8 +156,8 @@ def _show(queue: "Queue", told: argparse.Namespace) -> int:
         if value:
             say(f"{name:<11} {plain(str(value))}")
     if job.dead_letter:
-        say(f"{'show it':<11} aiostreamq dead show {told.target} {job.dead_letter}")
-        say(f"{'replay it':<11} aiostreamq dead replay {told.target} {job.dead_letter}")
+        say(f"{'show it':<11} aiostreamq dead-letters show {told.target} {job.dead_letter}")
+        say(f"{'replay it':<11} aiostreamq dead-letters replay {told.target} {job.dead_letter}")
     if job.traceback:
         say("\n".join(["", *map(plain, job.traceback.splitlines())]))
     return 0
@@ -170,12 +170,12 @@ def _facts(job: "JobInfo") -> "dict[str, object]":
         "job": job.id,
         "task": job.task,
         "state": _state(job),
-        "since": None if job.ended_at else _time(job.since),
+        "since": None if job.ended_at else _time(job.state_since),
         "due": _time(job.due),
         "enqueued": _time(job.enqueued_at),
         "started": job.started_at and f"about {_time(job.started_at)}",
         "ended": _time(job.ended_at),
-        "ran": job.ran and f"about {ago(job.ran)}",
+        "ran": job.run_seconds and f"about {ago(job.run_seconds)}",
         "lane": job.lane,
         "worker": job.worker,
         "attempt": job.delivery and str(job.attempt),
@@ -216,7 +216,7 @@ def _result(queue: "Queue", told: argparse.Namespace) -> int:
 
 
 def _row(job: "JobInfo") -> tuple[str, ...]:
-    at = job.since or job.due
+    at = job.state_since or job.due
     when = "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
     return (
         job.id,
@@ -224,7 +224,7 @@ def _row(job: "JobInfo") -> tuple[str, ...]:
         _state(job),
         when if job.due is None else f"due {when}",
         job.lane or "-",
-        str(job.delivery or "-") if job.ran is None else f"ran {ago(job.ran)}",
+        str(job.delivery or "-") if job.run_seconds is None else f"ran {ago(job.run_seconds)}",
         job.worker or "-",
     )
 

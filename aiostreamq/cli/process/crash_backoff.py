@@ -10,7 +10,7 @@ from aiostreamq.model.retry import Retry
 SOON = 10.0
 
 # So many crashes in a row, each soon, are a loop. One job may cost three processes
-# where the lease is short (max_deliveries), so it must be more than that.
+# where the lease is short (max_worker_deaths), so it must be more than that.
 CRASHES = 5
 
 # With jitter, so that processes that crashed together do not come back together.

@@ -149,8 +149,8 @@ def _work(
         threads=told.threads,
         processes=told.processes,
         lease=told.lease,
-        max_deliveries=told.max_deliveries,
-        slow_after=told.slow_after,
+        max_worker_deaths=told.max_worker_deaths,
+        loop_block_warning=told.loop_block_warning,
         shutdown_timeout=told.shutdown_timeout,
         log_jobs=told.log_jobs,
     )
@@ -275,7 +275,7 @@ class End:
     def obey(self, order: Order, hint: str = "") -> None:
         """Do as told; the same order twice changes nothing. *hint* is for the log."""
         if order == "leave":
-            self._worker.leave()
+            self._worker.abort()
             self._everything.cancel()
             return
         if not self.has_begun:
@@ -283,7 +283,7 @@ class End:
             logger.info("draining: running jobs get to end%s", hint, extra=told)
         self.has_begun = True
         if order == "retire":
-            self._worker.retire()
+            self._worker.drain()
         else:
             self._worker.stop()
 

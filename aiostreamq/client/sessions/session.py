@@ -17,7 +17,7 @@ from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.results import ResultWaiter
 from aiostreamq.client.task import Call
-from aiostreamq.errors import NotConfirmed, PayloadError, UsageError
+from aiostreamq.errors import EnqueueNotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import DelayedSubmission, Submission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
@@ -319,9 +319,9 @@ class Session:
                     refusals = await entrance.send(cast("list[Submission]", items))
                 else:
                     refusals = await entrance.send_later(cast("list[DelayedSubmission]", items))
-            except NotConfirmed as error:
+            except EnqueueNotConfirmed as error:
                 ids = tuple(item[0] for item in items)
-                raise NotConfirmed(str(error), job_ids=ids) from error
+                raise EnqueueNotConfirmed(str(error), job_ids=ids) from error
             taken.update((places[place], refusals.id_was(place)) for place in refusals.taken)
             full.update((places[place], entrance) for place in refusals.full)
         for at, (_, job) in enumerate(prepared):

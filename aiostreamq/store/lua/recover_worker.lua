@@ -8,7 +8,7 @@
 -- ARGV[3]    name of the dead worker
 -- ARGV[4]    its beat as it has been seen for a whole lease
 -- ARGV[5]    limit: how many deliveries this call may touch in each stream
--- ARGV[6]    max_deliveries: a job that was with so many workers when they died is given up;
+-- ARGV[6]    max_worker_deaths: a job that was with so many workers when they died is given up;
 --            after the first time only deliveries count that note_suspect_run.lua has noted as run
 -- ARGV[7]    max_dead: about how many dead letters are kept
 -- ARGV[8]    keep_ms: how long the outcome of a job that is given up is kept
@@ -24,7 +24,7 @@
 
 local workers, dead, returned = KEYS[1], KEYS[2], KEYS[3]
 local group, prefix, name, seen = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local limit, max_deliveries = tonumber(ARGV[5]), tonumber(ARGV[6])
+local limit, max_worker_deaths = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_dead, keep_ms, inbox_ms = ARGV[7], ARGV[8], ARGV[9]
 
 local time = redis.call('TIME')
@@ -118,7 +118,7 @@ local function recover(stream, entry)
   end
   if n then
     local deaths, victims = note_death(fields)
-    if deaths >= max_deliveries then
+    if deaths >= max_worker_deaths then
       local outcome = bury(deaths, victims, stream, entry, fields)
       if is_own then
         give_up(prefix, fields[ID], fields[ENVELOPE], outcome, keep_ms, inbox_ms)

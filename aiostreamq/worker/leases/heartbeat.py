@@ -55,7 +55,7 @@ class Heartbeat:
         broker: "Broker",
         name: str,
         lease: float,
-        slow_after: float,
+        loop_block_warning: float,
         lost: "Callable[[], None]",
         about: "Callable[[], bytes]" = bytes,
     ) -> None:
@@ -65,7 +65,7 @@ class Heartbeat:
             broker: The queue; the thread opens a connection of its own to it.
             name: Of the worker, which has joined already.
             lease: Seconds after the last beat until others take the worker's jobs.
-            slow_after: Seconds the loop may be blocked before that is reported.
+            loop_block_warning: Seconds the loop may be blocked before that is reported.
             lost: Called in the worker's loop when it has been taken for dead.
             about: Gives what the worker tells of itself; called in the thread.
         """
@@ -76,7 +76,7 @@ class Heartbeat:
         self._lost = lost
         self._about = about
         self._loop = asyncio.get_running_loop()
-        self._guard = LoopWatchdog(self._loop, slow_after)
+        self._guard = LoopWatchdog(self._loop, loop_block_warning)
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
         # Of the thread, or of the worker where there is no thread.
@@ -181,10 +181,10 @@ class Heartbeat:
 class LoopWatchdog:
     """Watches from outside whether an event loop still turns."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, slow_after: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, loop_block_warning: float) -> None:
         self._watched = loop
         self._watched_thread = threading.get_ident()
-        self._slow_after = slow_after
+        self._loop_block_warning = loop_block_warning
         self._asked: float | None = None  # when a sign was asked for that has not come
         self._is_told = False
 
@@ -197,7 +197,7 @@ class LoopWatchdog:
             self._asked = now
             with suppress(RuntimeError):  # the loop has ended
                 self._watched.call_soon_threadsafe(self._answer)
-        elif not self._is_told and now - self._asked >= self._slow_after:
+        elif not self._is_told and now - self._asked >= self._loop_block_warning:
             self._is_told = True
             self._report(now - self._asked)
 

@@ -29,14 +29,14 @@ class PoisonGuard:
     """Says when a job that has cost workers their life may run."""
 
     def __init__(
-        self, roster: "WorkerRegistry", max_deliveries: int, reopened: Callable[[], None]
+        self, roster: "WorkerRegistry", max_worker_deaths: int, reopened: Callable[[], None]
     ) -> None:
         """Prepare; *reopened* is called when the others may start again."""
         self.is_closed = False  #: one has its last chance: nothing else may start
         self._roster = roster
         self._reopened = reopened
         # Never all jobs, not even where the first death is the last.
-        self._last_chance = max(1, max_deliveries - 1)
+        self._last_chance = max(1, max_worker_deaths - 1)
         self._watched = 0  # suspects that started lately, that one not among them
         self._none_watched = asyncio.Event()
         self._none_watched.set()

@@ -36,12 +36,12 @@ class Reaper:
     """Watches the other workers of a queue."""
 
     def __init__(
-        self, roster: "WorkerRegistry", name: str, lease_ms: int, max_deliveries: int
+        self, roster: "WorkerRegistry", name: str, lease_ms: int, max_worker_deaths: int
     ) -> None:
         self._roster = roster
         self._name = name
         self._lease_ms = lease_ms
-        self._max_deliveries = max_deliveries
+        self._max_worker_deaths = max_worker_deaths
         self._interval = min(INTERVAL, lease_ms / 1000 * PART_OF_LEASE)
         self._sightings = LeaseWatch(self._interval)
         self._stuck: set[str] = set()  # those whose jobs can not be recovered, as was told
@@ -91,7 +91,7 @@ class Reaper:
         except CommandError as error:
             logger.warning("could not disconnect dead worker %s: %s", name, error)
         while finished == 0:
-            reaped = await self._roster.reap(name, beat, self._max_deliveries)
+            reaped = await self._roster.reap(name, beat, self._max_worker_deaths)
             returned, given_up = returned + reaped.returned, given_up + reaped.given_up
             finished = reaped.finished
         if finished > 0:
@@ -101,5 +101,5 @@ class Reaper:
             logger.error(
                 "gave %s up after %s: see the dead letters",
                 counted(given_up, "job"),
-                counted(self._max_deliveries, "delivery"),
+                counted(self._max_worker_deaths, "delivery"),
             )

@@ -67,7 +67,7 @@ def _judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | Ret
         case EndDead(reason):
             told_reason = _told(reason)
             logger.error("job was given up by its task: %s", told_reason, extra=about)
-            return ended(run, JobState.DEAD, Failure("Dead", told_reason, ""))
+            return ended(run, JobState.DEAD, Failure("GiveUp", told_reason, ""))
         case EndFailed() | RunAgain() if run.stop is Stop.TIMEOUT:
             logger.error("job %s", _overrun(run, now_ms), extra=about)
             return ended(run, JobState.TIMED_OUT)

@@ -138,7 +138,7 @@ class ProcessPool:
         Raises:
             ProcessDied: The process ended under it.
             RemoteException: It raised.
-            RetryLater, Drop, Dead: It raised that.
+            RetryLater, Drop, GiveUp: It raised that.
 
         Cancelling kills the process.
         """

@@ -5,7 +5,7 @@ from hypothesis.stateful import precondition, rule
 
 from tests.chaos.histories.job import NOON
 from tests.chaos.histories.machine import LEASE_MS, LINES, LONG_AGO, held, ids, workers
-from tests.chaos.histories.reference import MAX_DELIVERIES
+from tests.chaos.histories.reference import MAX_WORKER_DEATHS
 from tests.chaos.histories.workers import Workers
 
 #: So few that workers are often found half recovered.
@@ -100,5 +100,5 @@ class Misfortunes(Workers):
         assert beats == self.model.beats
         beat = "0 7" if is_late else beats.get(worker, "none")
         expected = self.model.reap(worker, beat, REAP_LIMIT, LINES)
-        self.check(lambda: self.roster.reap(worker, beat, MAX_DELIVERIES), expected)
+        self.check(lambda: self.roster.reap(worker, beat, MAX_WORKER_DEATHS), expected)
         return expected[2]

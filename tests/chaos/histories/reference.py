@@ -14,7 +14,7 @@ from itertools import count
 from tests.chaos.histories.job import Job
 from tests.chaos.histories.pauses import RETURNED, Pauses
 
-MAX_DELIVERIES = 2
+MAX_WORKER_DEATHS = 2
 
 #: Where a job can be that has not ended.
 OPEN = ("delayed", "parked", "queued", "running")
@@ -189,7 +189,7 @@ class Reference:
             return False
         is_guilty = job.deaths == 0 or job.marked == job.number
         job.deaths += is_guilty
-        if is_guilty and job.deaths >= MAX_DELIVERIES:
+        if is_guilty and job.deaths >= MAX_WORKER_DEATHS:
             self.dead.append(job.id)
             self._end(job, "dead", 0, is_kept=True)
             return False

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq.cli.process.crash_backoff import CRASHES, PAUSES, SOON, CrashBackoff
-from aiostreamq.worker.worker import LEASE, MAX_DELIVERIES
+from aiostreamq.worker.worker import LEASE, MAX_WORKER_DEATHS
 
 
 def test_crash_loop() -> None:
@@ -46,4 +46,4 @@ def test_any_life(lives: list[float], draw: float) -> None:
 def test_job_that_kills_its_process(lease: float) -> None:
     """One such job does not look like a crash loop, with a long lease or a short one."""
     crashes = CrashBackoff()
-    assert all(crashes.pause_after(lease, 1.0) is not None for _ in range(MAX_DELIVERIES))
+    assert all(crashes.pause_after(lease, 1.0) is not None for _ in range(MAX_WORKER_DEATHS))

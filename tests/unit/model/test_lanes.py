@@ -10,8 +10,8 @@ from aiostreamq.model.lanes import StrideScheduler, checked_lanes, served
 
 def test_names_alone_weigh_the_same() -> None:
     """A list says which lanes there are."""
-    assert checked_lanes(["a", "b", "a"], strict=False).weights == {"a": 1, "b": 1}
-    assert checked_lanes({"a": 8, "b": 1}, strict=True) == ({"a": 8, "b": 1}, True)
+    assert checked_lanes(["a", "b", "a"], strict_priority=False).weights == {"a": 1, "b": 1}
+    assert checked_lanes({"a": 8, "b": 1}, strict_priority=True) == ({"a": 8, "b": 1}, True)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_names_alone_weigh_the_same() -> None:
 def test_lanes_that_can_not_be(lanes: list[str], told: str) -> None:
     """They are refused, with the reason."""
     with pytest.raises(UsageError, match=told):
-        checked_lanes(lanes, strict=False)
+        checked_lanes(lanes, strict_priority=False)
 
 
 def test_served() -> None:

@@ -3,7 +3,7 @@ import pytest
 from aiostreamq import Queue, UsageError, Worker
 
 
-@pytest.mark.parametrize("option", ["concurrency", "threads", "processes", "max_deliveries"])
+@pytest.mark.parametrize("option", ["concurrency", "threads", "processes", "max_worker_deaths"])
 @pytest.mark.parametrize("count", [0, -1, "5", 2.5, None, True])
 def test_no_count(option: str, count: object) -> None:
     """A number that leaves nothing to do is refused by its name."""
@@ -11,7 +11,7 @@ def test_no_count(option: str, count: object) -> None:
         Worker(Queue("memory://"), **{option: count})  # pyright: ignore[reportArgumentType]  # they are all of them numbers
 
 
-@pytest.mark.parametrize("option", ["lease", "slow_after", "shutdown_timeout"])
+@pytest.mark.parametrize("option", ["lease", "loop_block_warning", "shutdown_timeout"])
 def test_no_time(option: str) -> None:
     """So is what is no length of time."""
     with pytest.raises(UsageError, match=rf"^{option}=-1 is no length of time: give seconds"):
