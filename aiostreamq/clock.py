@@ -1,0 +1,20 @@
+"""The clocks of this process. The package looks at a clock here and nowhere else.
+
+A test moves time by replacing these functions. Call them through the module, as in
+`clock.monotonic()`: a name that was imported from it would keep the real clock. What schedules
+a timer of an event loop asks that loop, with `of_loop`.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+monotonic = time.monotonic  #: seconds that only grow; they may stand still while the machine sleeps
+wall = time.time  #: seconds since 1970, as this machine has it
+
+
+def of_loop(loop: "asyncio.AbstractEventLoop") -> float:
+    """Return the time by which the timers of *loop* go, in seconds."""
+    return loop.time()
