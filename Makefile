@@ -3,7 +3,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos test-wheel test-oldest test-newest check format bench venv clean
+.PHONY: help demo test test-fast chaos test-wheel test-oldest test-newest check format bench venv clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,9 @@ demo: ## Make the environment and index the standard library, in memory
 
 test: ## Run all tests on a real redis-server, which is found or installed
 	@scripts/test $(ARGS)
+
+test-fast: ## Run in a minute the tests that need no worker processes
+	@scripts/test-fast $(ARGS)
 
 chaos: ## Run the chaos tests in their long form, and write their figures into the documentation
 	@scripts/chaos $(ARGS)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # The time an example takes says something about the machine, not about the code.
 settings.register_profile("aiostreamq", deadline=None, print_blob=True)
+settings.register_profile("fast", settings.get_profile("aiostreamq"), max_examples=20)
 settings.load_profile("aiostreamq")
 
 # The package imports these where first needed, maybe in the event loop. That happens once in a
