@@ -3,7 +3,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast chaos test-wheel test-oldest test-newest check format bench venv clean
+.PHONY: help demo test test-fast chaos nightly test-wheel test-oldest test-newest check format bench venv clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ test-fast: ## Run in a minute the tests that need no worker processes
 
 chaos: ## Run the chaos tests in their long form, and write their figures into the documentation
 	@scripts/chaos $(ARGS)
+
+nightly: ## Run for hours what .ci/run has no time for
+	@scripts/nightly
 
 test-wheel: ## Run the tests against the built wheel instead of the checkout
 	@scripts/test-wheel $(ARGS)
