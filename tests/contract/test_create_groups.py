@@ -1,3 +1,5 @@
+"""Opening a queue creates its streams and consumer groups."""
+
 import asyncio
 
 from aiostreamq.model.keys import GROUP, RESERVED

@@ -1,3 +1,5 @@
+"""An entry that no worker can read becomes a dead letter."""
+
 from typing import cast
 
 import orjson

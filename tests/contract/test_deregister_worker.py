@@ -1,3 +1,5 @@
+"""A worker that ends cleanly is removed from the registry."""
+
 from tests.support.store import Store
 
 

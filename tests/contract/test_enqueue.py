@@ -1,3 +1,5 @@
+"""Enqueuing adds a stream entry and a job hash, once for each id."""
+
 import pytest
 
 from aiostreamq.model.delivery import WaiterMode

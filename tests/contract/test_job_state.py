@@ -1,3 +1,5 @@
+"""The state of a job, as Redis knows it at each point of its life."""
+
 from aiostreamq.model.keys import GROUP
 from tests.support.store import Store, outcome_of
 

@@ -1,3 +1,5 @@
+"""The snapshot counts the jobs of a queue by state, lane and task."""
+
 import orjson
 
 from aiostreamq.model.delivery import DelayedSubmission, RetryRequest, WaiterMode

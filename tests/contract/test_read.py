@@ -1,3 +1,5 @@
+"""Reading delivers each job to one worker, and waits if there is none."""
+
 import asyncio
 
 from tests.support.store import Store

@@ -1,3 +1,5 @@
+"""The counters and the index of jobs that have ended."""
+
 from collections import Counter
 from itertools import count
 from time import monotonic

@@ -1,3 +1,5 @@
+"""A queue recreates what was deleted from Redis while it works."""
+
 from collections.abc import Awaitable, Callable
 
 import pytest

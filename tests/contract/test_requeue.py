@@ -1,3 +1,5 @@
+"""A worker can return a delivery to its lane."""
+
 from aiostreamq.model.delivery import Delivery, WaiterMode
 from tests.support.store import ENVELOPE, Store
 

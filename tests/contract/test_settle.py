@@ -1,3 +1,5 @@
+"""Settling stores the outcome of a job and removes all else of it."""
+
 import orjson
 import pytest
 

@@ -1,3 +1,5 @@
+"""Subscribing to a job announces its outcome, or returns it if the job has ended."""
+
 from typing import cast
 
 from aiostreamq.model.delivery import WaiterMode

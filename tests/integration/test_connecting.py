@@ -1,3 +1,5 @@
+"""The ways to say where Redis is: URLs, the environment, a client, memory."""
+
 import asyncio
 import socket
 import struct

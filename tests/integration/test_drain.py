@@ -1,3 +1,5 @@
+"""A worker that stops finishes or requeues what it has."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""The public calls that enqueue jobs."""
+
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from typing import cast

@@ -1,3 +1,5 @@
+"""Awaiting results, from any process and any number of callers."""
+
 import asyncio
 import threading
 

@@ -1,3 +1,5 @@
+"""Arguments and results keep the types that their annotations name."""
+
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

@@ -1,3 +1,5 @@
+"""How tasks run, and how each way to end is reported."""
+
 import asyncio
 import contextvars
 import threading

@@ -1,3 +1,5 @@
+"""Pyright infers the types of the public API as users rely on them."""
+
 import json
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""The examples in docstrings run."""
+
 import doctest
 import pkgutil
 from importlib import import_module

@@ -1,3 +1,5 @@
+"""Log records hold the right fields, and logging never raises."""
+
 import io
 import logging
 import signal

@@ -1,3 +1,5 @@
+"""Group commit: what is added together is sent together."""
+
 import asyncio
 from collections.abc import Callable
 

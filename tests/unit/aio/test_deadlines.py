@@ -1,3 +1,5 @@
+"""One heap holds all deadlines, and each expires in time."""
+
 import asyncio
 import gc
 import weakref

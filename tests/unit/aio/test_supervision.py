@@ -1,3 +1,5 @@
+"""A service that fails is started again, after growing pauses."""
+
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -1,3 +1,5 @@
+"""The values of command line options: counts, ports and durations."""
+
 import argparse
 
 import pytest

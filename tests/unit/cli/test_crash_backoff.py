@@ -1,3 +1,5 @@
+"""Worker processes that crash are restarted after growing pauses, or given up."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

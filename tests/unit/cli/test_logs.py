@@ -1,3 +1,5 @@
+"""The log formats of the command line: lines for people and JSON."""
+
 import json
 import logging
 import sys

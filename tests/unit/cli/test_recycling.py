@@ -1,3 +1,5 @@
+"""The limits of jobs and memory after which a worker process is replaced."""
+
 import pytest
 
 from aiostreamq import UsageError

@@ -1,3 +1,5 @@
+"""`--reload` says what to install if its extra is missing."""
+
 import importlib.util
 
 import pytest

@@ -1,3 +1,5 @@
+"""Which of two signals that arrive together is ignored, as an echo of the first."""
+
 import signal
 from collections.abc import Callable
 

@@ -1,3 +1,5 @@
+"""`module:queue` on the command line finds the queue, or says why not."""
+
 import sys
 import uuid
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""The ids of jobs are unique, sortable and valid."""
+
 import os
 import re
 import time

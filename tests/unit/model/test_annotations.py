@@ -1,3 +1,5 @@
+"""Which annotations need values to be restored, and which are refused."""
+
 import sys
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass

@@ -1,3 +1,5 @@
+"""Durations as numbers, strings and timedeltas."""
+
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Which Python values can travel as JSON, and which are refused."""
+
 import array
 import sys
 import traceback

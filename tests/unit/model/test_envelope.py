@@ -1,3 +1,5 @@
+"""The JSON of a call."""
+
 from collections.abc import Sequence
 
 import orjson

@@ -1,3 +1,5 @@
+"""Which functions run in the event loop, in a thread or in a process."""
+
 import functools
 import sys
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""The names of keys, and the names that may be part of one."""
+
 import pytest
 
 from aiostreamq import UsageError

@@ -1,3 +1,5 @@
+"""The options of tasks: their defaults and their limits."""
+
 from datetime import timedelta
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""The JSON of an outcome, and the value or error that it is read as."""
+
 import orjson
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""The limits of plain JSON: numbers, strings, keys and nesting."""
+
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""How many jobs a worker reads ahead."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

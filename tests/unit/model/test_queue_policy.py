@@ -1,3 +1,5 @@
+"""The bounds and the durability of a queue."""
+
 import pytest
 
 from aiostreamq import Queue, UsageError

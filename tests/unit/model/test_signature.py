@@ -1,3 +1,5 @@
+"""Binding the arguments of a call to the signature of its task."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""Counters of ended jobs, written and read."""
+
 from collections import Counter
 
 import pytest

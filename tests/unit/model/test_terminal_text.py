@@ -1,3 +1,5 @@
+"""Text from elsewhere cannot control a terminal."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""Stream entries are parsed as deliveries, or kept as unreadable."""
+
 import pytest
 
 from aiostreamq.model.delivery import Delivery

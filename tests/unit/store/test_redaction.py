@@ -1,3 +1,5 @@
+"""No error quotes the password of a URL."""
+
 import traceback
 from itertools import product
 

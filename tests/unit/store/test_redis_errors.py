@@ -1,3 +1,5 @@
+"""What is done about each error of Redis."""
+
 import pytest
 
 from aiostreamq import AioStreamQError

@@ -1,3 +1,5 @@
+"""Which servers are recognized, and which are too old."""
+
 import pytest
 
 from aiostreamq import BrokerError, UnsupportedServer

@@ -1,3 +1,5 @@
+"""The warnings about a server: eviction, persistence, version and clock."""
+
 import pytest
 
 from aiostreamq.store.connection.server import Server, facts_of

@@ -1,3 +1,5 @@
+"""How the exception of a task is described to others."""
+
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Log records name the job in which they were made."""
+
 import json
 import logging
 import sys

@@ -1,3 +1,5 @@
+"""A task process finds the function of a task, and nothing else."""
+
 import math
 
 import pytest

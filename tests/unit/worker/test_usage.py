@@ -1,3 +1,5 @@
+"""Invalid arguments of a worker are refused by name."""
+
 import pytest
 
 from aiostreamq import Queue, UsageError, Worker
