@@ -3,7 +3,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast chaos nightly test-wheel test-oldest test-newest check format bench venv clean
+.PHONY: help demo test test-fast coverage chaos nightly test-wheel test-oldest test-newest check format bench venv clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ test: ## Run all tests on a real redis-server, which is found or installed
 
 test-fast: ## Run in a minute the tests that need no worker processes
 	@scripts/test-fast $(ARGS)
+
+coverage: ## Run the unit, contract and integration tests, and show what no test runs
+	@scripts/coverage $(ARGS)
 
 chaos: ## Run the chaos tests in their long form, and write their figures into the documentation
 	@scripts/chaos $(ARGS)
