@@ -77,15 +77,28 @@ _PASS_WHEN_FULL = frozenset(
 
 # What ends a delivery, or moves it, asks first whose it is, and must not bring a cancelled
 # job back to life; and what ends a job has it counted.
-_CANCELLING = ("parts/stats", "parts/job", "parts/cancelled", "parts/cancelling")
-_ENDING = ("cancel", "retry", "requeue_deleted", "requeue", "park", "dead_letter_unreadable")
+_ENDING = ("parts/stats", "parts/job", "parts/cancelled", "parts/ending")
+_STATE = ("parts/job", "parts/job_state")
 _PARTS = {
-    "record_stats": ("parts/stats",),
-    "settle": ("parts/cancelled",),
-    **dict.fromkeys(_ENDING, _CANCELLING),
-    "recover_worker": (*_CANCELLING, "parts/moment"),
-    "put_schedule": ("parts/schedule",),
+    "append_events": ("parts/job",),
+    "cancel": (*_ENDING, "parts/job_state", "parts/entry"),
+    "dead_letter_unreadable": _ENDING,
     "declare_schedules": ("parts/schedule",),
+    "due_schedules": _STATE,
+    "fire_schedules": _STATE,
+    "job_state": _STATE,
+    "park": _ENDING,
+    "promote": ("parts/job",),
+    "put_schedule": ("parts/schedule",),
+    "record_stats": ("parts/stats",),
+    "recover_worker": (*_ENDING, "parts/moment"),
+    "replay_dead_letters": _STATE,
+    "requeue": _ENDING,
+    "requeue_deleted": _ENDING,
+    "retry": (*_ENDING, "parts/entry"),
+    "settle": ("parts/job", "parts/cancelled"),
+    "subscribe": _STATE,
+    "unpark": ("parts/job",),
 }
 
 

@@ -21,13 +21,6 @@
 local prefix = ARGV[1]
 local refused = {}
 
--- The fence: a job names the entry of its present delivery.
-local function is_present(id, stream, entry)
-  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'e', 's', 'ended')
-  return known[1] == entry and not known[3]
-    and prefix .. 'stream:' .. (known[2] or 'default') == stream
-end
-
 for at = 2, #ARGV, 9 do
   local id, stream, entry = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
   local n, last, floor, keep_ms = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
@@ -35,7 +28,7 @@ for at = 2, #ARGV, 9 do
   local said = n .. '-' .. last
   -- Refused is also a job whose key is something of a stranger's: the others go on.
   local later = redis.pcall('XRANGE', events, said, '+', 'COUNT', 1)
-  if later.err or not is_present(id, stream, entry) then
+  if later.err or not is_present(prefix, id, stream, entry) then
     refused[#refused + 1] = (at + 7) / 9
   else
     if ARGV[at + 8] ~= '' and #later == 0 then

@@ -33,8 +33,8 @@ local function is_wanted(state)
   return wanted == '' or string.find(' ' .. wanted .. ' ', ' ' .. state .. ' ', 1, true)
 end
 
-local function keep_ms(envelope, keeps_none)
-  if keeps_none then
+local function keep_ms(job, envelope)
+  if not job.keeps_result then
     return 0
   end
   if envelope and string.len(envelope) <= LONGEST_ENVELOPE
@@ -48,27 +48,19 @@ local function keep_ms(envelope, keeps_none)
   return usual_ms
 end
 
-local function field_of(entry, name)
-  for at = 1, #entry[2], 2 do
-    if entry[2][at] == name then
-      return entry[2][at + 1]
-    end
-  end
-end
-
 -- Ends a job that has no stream entry to be met by anyone.
-local function end_now(id, envelope, keeps_none)
-  end_as_cancelled(prefix, id, task_in(envelope), keep_ms(envelope, keeps_none))
+local function end_now(id, job, envelope)
+  end_as_cancelled(prefix, id, task_in(envelope), keep_ms(job, envelope))
   let_expire(prefix, id)
 end
 
-local function is_pending(stream, entry)
-  local pending = redis.pcall('XPENDING', stream, group, entry, entry, 1)
-  return not pending.err and pending[1]
+local function cancel_delayed(id, job)
+  redis.call('ZREM', delayed, id)
+  end_now(id, job, job.envelope)
 end
 
-local function cancel_parked(id, place, keeps_none)
-  local entry, task = string.match(place, '^(%S+) (.*)$')
+local function cancel_parked(id, job)
+  local entry, task = string.match(job.parked_at, '^(%S+) (.*)$')
   local parked = prefix .. 'parked:' .. task
   local found = redis.call('XRANGE', parked, entry, entry)[1]
   redis.call('SCARD', prefix .. 'parked') -- the same
@@ -77,29 +69,29 @@ local function cancel_parked(id, place, keeps_none)
     redis.call('DEL', parked)
     redis.call('SREM', prefix .. 'parked', task)
   end
-  end_now(id, found and field_of(found, 'job'), keeps_none)
+  end_now(id, job, found and fields_by_name(found[2]).job)
 end
 
-local function cancel_in_stream(id, lane, entry, keeps_none)
-  local job, stream = prefix .. 'job:' .. id, prefix .. 'stream:' .. lane
-  local found = redis.call('XRANGE', stream, entry, entry)[1]
-  local state = found and is_pending(stream, entry) and 'running' or 'queued'
+local function cancel_in_lane(id, job)
+  local found = redis.call('XRANGE', prefix .. 'stream:' .. job.lane, job.entry, job.entry)[1]
+  local state = found and lane_state(prefix, group, job) or 'queued'
   if not is_wanted(state) then
     return state
   end
-  local envelope = found and field_of(found, 'job')
-  if not found then -- the stream is gone: nobody will meet it
-    end_now(id, envelope, keeps_none)
-  elseif state == 'queued' then
-    end_as_cancelled(prefix, id, task_in(envelope), keep_ms(envelope, keeps_none))
-    redis.call('ZADD', cancelled, now, id)
-  else
-    -- Asked once more its worker is told once more: it may have missed the first time.
-    redis.call('HSET', job, 'c', string.format('%.0f', keep_ms(envelope, keeps_none)))
-    redis.call('ZADD', cancelled, now, id)
-    running[#running + 1] = lane
-    running[#running + 1] = entry
+  if not found then -- its stream is gone: no worker will meet it
+    end_now(id, job)
+    return state
   end
+  local envelope = fields_by_name(found[2]).job
+  if state == 'queued' then
+    end_as_cancelled(prefix, id, task_in(envelope), keep_ms(job, envelope))
+  else
+    -- If asked once more its worker is told once more: it may have missed the first time.
+    redis.call('HSET', prefix .. 'job:' .. id, 'c', string.format('%.0f', keep_ms(job, envelope)))
+    running[#running + 1] = job.lane
+    running[#running + 1] = job.entry
+  end
+  redis.call('ZADD', cancelled, now, id)
   return state
 end
 
@@ -108,25 +100,16 @@ local function cancel(id)
   if type(outcome) == 'string' then
     return outcome
   end
-  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'ended', 'c', 'p', 'q', 'e', 's', 'k')
-  local envelope, parked, entry, lane = known[3], known[4], known[5], known[6] or 'default'
-  if known[1] then
-    return known[2] == 'ended' and 'cancelled' or 'done'
+  local job = load_job(prefix .. 'job:' .. id)
+  local state = state_of(job)
+  if state == 'in_lane' then
+    return cancel_in_lane(id, job)
+  elseif state == 'delayed' and is_wanted(state) then
+    cancel_delayed(id, job)
+  elseif state == 'parked' and is_wanted(state) then
+    cancel_parked(id, job)
   end
-  if envelope then
-    if is_wanted('delayed') then
-      redis.call('ZREM', delayed, id)
-      end_now(id, envelope, known[7])
-    end
-    return 'delayed'
-  end
-  if parked then
-    if is_wanted('parked') then
-      cancel_parked(id, parked, known[7])
-    end
-    return 'parked'
-  end
-  return entry and cancel_in_stream(id, lane, entry, known[7]) or false
+  return state or false
 end
 
 for at = 5, #ARGV do
@@ -139,9 +122,9 @@ end
 
 -- Of the oldest, those whose entry is gone without anyone having met it.
 for _, id in ipairs(redis.call('ZRANGE', cancelled, 0, 1)) do
-  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'e', 's')
-  local entry, stream = known[1], prefix .. 'stream:' .. (known[2] or 'default')
-  if not entry or #redis.pcall('XRANGE', stream, entry, entry) == 0 then
+  local job = load_job(prefix .. 'job:' .. id)
+  local stream = prefix .. 'stream:' .. job.lane
+  if not job.entry or #redis.pcall('XRANGE', stream, job.entry, job.entry) == 0 then
     redis.call('ZREM', cancelled, id)
     let_expire(prefix, id)
   end

@@ -34,9 +34,9 @@ for at = 8, #ARGV, 2 do
       'outcome', outcome, 'worker', worker, 'stream', stream, 'entry', entry,
       unpack(fields, 1, math.min(#fields, MOST_VALUES)))
     redis.call('XDEL', stream, entry)
-    if fields[1] == 'id' and is_named(prefix, fields[2], stream, entry)
+    if fields[1] == 'id' and names_entry(prefix, fields[2], stream, entry)
       and not (are_cancelled and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
-      give_up(prefix, fields[2], fields[6], outcome, keep_ms, inbox_ms)
+      end_as_dead(prefix, fields[2], fields[6], outcome, keep_ms, inbox_ms)
     end
     buried = buried + 1
   end

@@ -35,12 +35,7 @@ local function list(name)
   if state[7] then
     return
   end
-  local job = prefix .. 'job:' .. last
-  local lives = 0
-  if last ~= '' and redis.call('EXISTS', job) == 1 and not redis.pcall('HGET', job, 'ended')
-    and redis.call('EXISTS', prefix .. 'result:' .. last) == 0 then
-    lives = 1
-  end
+  local lives = last ~= '' and is_open(prefix, last) and 1 or 0
   local following = at == '' and math.huge or tonumber(at) or now
   if lives == 1 and held ~= '' and following > now then
     wait = math.min(wait, look_ms, following - now)

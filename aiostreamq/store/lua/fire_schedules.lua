@@ -45,13 +45,6 @@ local function has_place(lane, start)
   return false
 end
 
--- A job that has a result has ended, even where its hash is still to be cleared away.
-local function lives(id)
-  local job = prefix .. 'job:' .. id
-  return redis.call('EXISTS', job) == 1 and not redis.pcall('HGET', job, 'ended')
-    and redis.call('EXISTS', prefix .. 'result:' .. id) == 0
-end
-
 local function is_there(id)
   return redis.call('EXISTS', prefix .. 'job:' .. id, prefix .. 'result:' .. id) > 0
 end
@@ -85,7 +78,7 @@ end
 -- What is done about a tick that is still to be had, as is answered; and the tick that is held then.
 local function fire(state, known, planned, overlap, id, lane, mark, start, envelope)
   local held, last = known[3] or '', known[4]
-  if last and overlap ~= 'allow' and lives(last) then
+  if last and overlap ~= 'allow' and is_open(prefix, last) then
     if planned == held then
       return 0, held
     end

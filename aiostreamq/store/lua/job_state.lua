@@ -12,23 +12,6 @@ local outcome = redis.call('GET', KEYS[2])
 if outcome then
   return outcome
 end
-local known = redis.call('HMGET', KEYS[1], 'e', 's', 'ended', 'p', 'c')
-local entry, lane, ended = known[1], known[2] or 'default', known[3]
-if ended then
-  return known[5] == 'ended' and 'cancelled' or 'done'
-end
-if known[4] then
-  return 'delayed'
-end
-if lane == 'parked' then
-  return 'parked'
-end
-if not entry then
-  return false
-end
-local stream = ARGV[2] .. 'stream:' .. lane
-local pending = redis.pcall('XPENDING', stream, ARGV[1], entry, entry, 1)
-if pending.err or not pending[1] then
-  return 'queued'
-end
-return 'running'
+local job = load_job(KEYS[1])
+local state = state_of(job)
+return state == 'in_lane' and lane_state(ARGV[2], ARGV[1], job) or state or false

@@ -26,7 +26,7 @@ for at = 3, #ARGV, 3 do
     if not (are_cancelled and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
       local place = redis.call('XADD', prefix .. 'parked:' .. task, '*', unpack(fields))
       redis.call('SADD', prefix .. 'parked', task)
-      if is_named(prefix, fields[2], stream, entry) then
+      if names_entry(prefix, fields[2], stream, entry) then
         redis.call('HSET', job, 's', 'parked', 'q', place .. ' ' .. task)
         redis.call('HDEL', job, 'e')
       end

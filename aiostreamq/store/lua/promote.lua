@@ -26,19 +26,18 @@ local function is_stream(key)
 end
 
 local function promote(id, job, stream, kept)
-  local envelope, n, attempt, history = kept[1], kept[2], kept[4], kept[5]
   -- First, because a script whose first write needs no memory is not stopped when
   -- there is none: what is due must run for memory to get free.
   redis.call('ZREM', delayed, id)
   moved = moved + 1
-  if envelope then
-    local fields = { 'id', id, 'n', n, 'job', envelope }
-    if attempt then
-      fields[7], fields[8] = 'a', attempt
+  if kept.envelope then
+    local fields = { 'id', id, 'n', kept.delivery, 'job', kept.envelope }
+    if kept.attempt then
+      fields[7], fields[8] = 'a', kept.attempt
     end
-    if history then
+    if kept.history then
       fields[#fields + 1] = 'h'
-      fields[#fields + 1] = history
+      fields[#fields + 1] = kept.history
     end
     local entry = redis.call('XADD', stream, '*', unpack(fields))
     redis.call('HSET', job, 'e', entry)
@@ -48,9 +47,8 @@ end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)) do
   local job = prefix .. 'job:' .. id
-  -- Where somebody has put something else in its place, nothing of the job is left.
-  local kept = redis.pcall('HMGET', job, 'p', 'n', 's', 'a', 'h')
-  local stream = prefix .. 'stream:' .. (kept[3] or 'default')
+  local kept = load_job(job)
+  local stream = prefix .. 'stream:' .. kept.lane
   if is_stream(stream) then
     promote(id, job, stream, kept)
   end

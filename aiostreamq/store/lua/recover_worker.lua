@@ -76,11 +76,12 @@ end
 -- Lua can hand on some 8,000 values at once, and a stranger may write more.
 local MOST_VALUES = 1000
 
--- Whether a delivery only waited beside one that was run: what kills its worker again and
--- again must not take along all that comes back together with it.
+-- Whether a delivery only waited beside one that was run: a job that kills its worker again and
+-- again must not take along all that comes back together with it. Runs of a job that no longer
+-- has a hash cannot be noted, so all its deliveries count.
 local function is_innocent(fields)
-  local job = prefix .. 'job:' .. fields[ID]
-  return redis.call('EXISTS', job) == 1 and redis.pcall('HGET', job, 'x') ~= fields[N]
+  local job = load_job(prefix .. 'job:' .. fields[ID])
+  return job.entry and job.suspect_run ~= fields[N]
 end
 
 local function note_death(fields)
@@ -112,7 +113,7 @@ local function recover(stream, entry)
     and #fields <= MOST_VALUES and string.len(fields[N]) <= 15
   local n = is_job and string.find(fields[N], '^[1-9]%d*$') and tonumber(fields[N])
   redis.call('XDEL', stream, entry)
-  local is_own = n and is_named(prefix, fields[ID], stream, entry)
+  local is_own = n and names_entry(prefix, fields[ID], stream, entry)
   if is_own and are_cancelled and has_been_cancelled(prefix, fields[ID], entry, fields[ENVELOPE]) then
     return 0, 0
   end
@@ -121,7 +122,7 @@ local function recover(stream, entry)
     if deaths >= max_worker_deaths then
       local outcome = bury(deaths, victims, stream, entry, fields)
       if is_own then
-        give_up(prefix, fields[ID], fields[ENVELOPE], outcome, keep_ms, inbox_ms)
+        end_as_dead(prefix, fields[ID], fields[ENVELOPE], outcome, keep_ms, inbox_ms)
       end
       return 0, 1
     end

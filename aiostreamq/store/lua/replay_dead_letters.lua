@@ -37,11 +37,12 @@ local function is_free(fields, job, result)
   if outcome and outcome ~= fields[OUTCOME] then
     return false
   end
-  local known = redis.pcall('HMGET', job, 'e', 'p', 's', 'ended', 'c')
-  if known.err or known[1] and known[5] == 'ended' then
-    return false -- somebody else's key; or cancelled, and its entry is yet to be met
+  local known = load_job(job)
+  local state = state_of(known)
+  if state == 'cancelled' then
+    return not known.entry -- else a worker has yet to meet it
   end
-  return known[4] or not (known[1] or known[2] or known[3])
+  return not known.is_foreign and (not state or state == 'done')
 end
 
 for at = 2, #ARGV, 6 do

@@ -27,7 +27,7 @@ local function put_back(stream, entry, fields)
   local fresh = redis.call('XADD', goal, '*', unpack(fields))
   for field = 1, #fields, 2 do
     local id = fields[field] == 'id' and fields[field + 1]
-    if id and is_named(prefix, id, stream, entry) then
+    if id and names_entry(prefix, id, stream, entry) then
       redis.call('HSET', prefix .. 'job:' .. id, 'e', fresh, 's', lane)
     end
   end

@@ -30,8 +30,7 @@ local restored = false
 redis.call('ZCARD', delayed) -- raises here where it is no sorted set: later would be too late
 
 local function is_gone(id, stream, entry)
-  return is_named(prefix, id, stream, entry)
-    and not redis.call('HGET', prefix .. 'job:' .. id, 'ended')
+  return is_present(prefix, id, stream, entry)
     and #redis.call('XRANGE', stream, entry, entry) == 0
 end
 
@@ -46,8 +45,8 @@ end
 
 -- Whether this call has restored the job before: the reply was lost then.
 local function is_kept(id, n, attempt)
-  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'p', 'n', 'a')
-  return known[1] and known[2] == n and known[3] == attempt
+  local job = load_job(prefix .. 'job:' .. id)
+  return job.envelope and job.delivery == n and job.attempt == attempt
 end
 
 for at = FIRST, #ARGV, EACH do

@@ -50,40 +50,33 @@ local function put_back(told, n, attempt)
   return redis.call('XADD', returned, '*', unpack(fields))
 end
 
-local function by_name(fields)
-  local told = {}
-  for at = 1, #fields, 2 do
-    told[fields[at]] = fields[at + 1]
-  end
-  return told
-end
-
--- Whether the attempt that follows this one is there: the reply was lost then. A job that
--- somebody else has taken has another number for that attempt. Or whether the job was
--- cancelled meanwhile, which is no loss of this worker's.
+-- Whether the attempt that follows this one is there: the reply was lost then. If another
+-- worker has taken the job, that attempt has another number. Or whether the job has been
+-- cancelled, which is no loss of this worker's.
 local function is_mine(id, n, attempt)
-  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'e', 's', 'p', 'n', 'a', 'c')
-  local told = { n = known[4], a = known[5] }
-  if known[6] == 'ended' then
+  local job = load_job(prefix .. 'job:' .. id)
+  if job.cancelled == 'ended' then
     return true
   end
-  if not known[3] then
-    local stream = prefix .. 'stream:' .. (known[2] or 'default')
-    local found = known[1] and redis.pcall('XRANGE', stream, known[1], known[1])[1]
-    told = by_name(found and found[2] or {})
+  local next_n, next_attempt = job.delivery, job.attempt
+  if not job.envelope then
+    local stream = prefix .. 'stream:' .. job.lane
+    local found = job.entry and redis.pcall('XRANGE', stream, job.entry, job.entry)[1]
+    local fields = fields_by_name(found and found[2] or {})
+    next_n, next_attempt = fields.n, fields.a
   end
-  return tonumber(told['n']) == n + 1 and tonumber(told['a']) == attempt + 1
+  return tonumber(next_n) == n + 1 and tonumber(next_attempt) == attempt + 1
 end
 
 for at = FIRST, #ARGV, EACH do
   local stream, entry, delay_ms = KEYS[tonumber(ARGV[at]) + 2], ARGV[at + 1], tonumber(ARGV[at + 5])
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   if redis.call('XACK', stream, group, entry) == 1 and found then
-    local told = by_name(found[2])
+    local told = fields_by_name(found[2])
     local job = prefix .. 'job:' .. told['id']
     local n = string.format('%d', tonumber(told['n']) + 1)
     local attempt = string.format('%d', (tonumber(told['a']) or 1) + 1)
-    local is_own = is_named(prefix, told['id'], stream, entry)
+    local is_own = names_entry(prefix, told['id'], stream, entry)
     redis.call('XDEL', stream, entry)
     if not (are_cancelled and has_been_cancelled(prefix, told['id'], entry, told['job'])) then
       -- The hash of another job is no place to keep it: at once, rather than never.

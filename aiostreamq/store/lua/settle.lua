@@ -47,15 +47,6 @@ local function is_mine(job, result, n)
   return redis.pcall('HGET', job, 'ended') == n
 end
 
--- Whether the job still waits for the end of this very entry: its group or its stream was
--- deleted beneath it. Whoever takes a job from a worker gives it another entry first.
-local function is_current(job, stream, entry)
-  local known = redis.pcall('HMGET', job, 'e', 'ended', 's')
-  -- Two streams may have entries of the same name.
-  local its_stream = prefix .. 'stream:' .. (known[3] or 'default')
-  return known[1] == entry and not known[2] and its_stream == stream
-end
-
 local function notify(waiters, id, outcome)
   local line = id
   if string.len(outcome) <= notice_bytes then
@@ -94,8 +85,10 @@ for at = FIRST, #ARGV, EACH do
   -- The fence. An entry belongs to one worker for ever, so only its owner's
   -- first answer finds it pending. It is also what lets the writes below pass
   -- when memory is full: a script that has written once is not stopped.
+  -- Without it, the delivery is still present if its group or its stream was deleted beneath it:
+  -- what takes a job from a worker gives the job another entry first.
   local acked = ARGV[at + 6] == '1' and no_letters or redis.pcall('XACK', stream, group, entry)
-  if acked == 1 or acked == 0 and is_current(job, stream, entry) then
+  if acked == 1 or acked == 0 and is_present(prefix, id, stream, entry) then
     local outcome, keep_ms = ARGV[at + 5], tonumber(ARGV[at + 4])
     local done = entries[stream]
     if done then

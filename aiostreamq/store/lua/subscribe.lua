@@ -36,17 +36,17 @@ for at = 3, #ARGV do
     answers[at - 2] = outcome
   else
     local job = prefix .. 'job:' .. id
-    local known = redis.pcall('HMGET', job, 'e', 'w', 'k', 'ended', 'p', 's')
-    if known[3] then
+    local known = load_job(job)
+    local state = state_of(known)
+    if not known.keeps_result then
       answers[at - 2] = 2
-    elseif known[4] or not (known[1] or known[5] or known[6]) then
+    elseif not state or state == 'done' or state == 'cancelled' then
       answers[at - 2] = false
     else
-      local waiters = known[2]
-      if not waiters then
+      if not known.waiters then
         redis.call('HSET', job, 'w', inbox)
-      elseif not string.find(waiters, inbox, 1, true) then
-        redis.call('HSET', job, 'w', with_inbox(waiters))
+      elseif not string.find(known.waiters, inbox, 1, true) then
+        redis.call('HSET', job, 'w', with_inbox(known.waiters))
       end
       answers[at - 2] = 1
     end

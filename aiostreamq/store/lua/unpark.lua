@@ -27,7 +27,7 @@ for at = 3, #ARGV do
     redis.call('XDEL', parked, waiting[1]) -- first, so that it passes when memory is full
     local fresh = redis.call('XADD', returned, '*', unpack(fields))
     local job = prefix .. 'job:' .. fields[2]
-    if redis.pcall('HGET', job, 'q') == waiting[1] .. ' ' .. ARGV[at] then
+    if load_job(job).parked_at == waiting[1] .. ' ' .. ARGV[at] then
       redis.call('HSET', job, 'e', fresh, 's', 'returned')
       redis.call('HDEL', job, 'q')
     end

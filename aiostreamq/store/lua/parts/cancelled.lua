@@ -1,4 +1,4 @@
--- cancelled.lua: a part of every script that ends deliveries or moves them.
+-- cancelled.lua: a part of every script that ends deliveries or moves them. It comes after job.lua.
 --
 -- A cancelled job whose entry no worker has met yet, or that runs, is among `cancelled`:
 -- its id by when (ms since 1970) that was asked. Its hash says in `c` which of the two:
@@ -23,10 +23,10 @@ local function meet_cancelled(prefix, id, entry)
   if not redis.call('ZSCORE', prefix .. 'cancelled', id) then
     return false
   end
-  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'c', 'e')
-  if not known[1] or known[2] ~= entry then
+  local job = load_job(prefix .. 'job:' .. id)
+  if not job.cancelled or job.entry ~= entry then
     return false
   end
   redis.call('ZREM', prefix .. 'cancelled', id)
-  return known[1]
+  return job.cancelled
 end

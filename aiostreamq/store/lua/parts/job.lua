@@ -1,31 +1,39 @@
--- job.lua: a part of every script that moves deliveries. It comes after stats.lua.
+-- job.lua: a part of every script that reads what the hash of a job says.
 --
--- What is acknowledged must not get lost because a later command raises. So a script asks
--- before its first write whether the keys of the queue are what they should be, and raises
--- then. The keys of one job, where somebody has put something else in their place, stop
--- nobody: what is no hash names no entry, and what is no list is told nothing.
+-- If another program has put something else in the place of a job's hash, that stops no other
+-- job: such a job is unknown.
 
--- Only the entry that the job itself names: a stranger's that says the same id is no
--- word on that job. Entries of different streams can have the same id.
-local function is_named(prefix, id, stream, entry)
-  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'e', 's')
-  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream
+-- Returns the fields of the job with this key by name; false for each that it does not have.
+local function load_job(key)
+  local known = redis.pcall('HMGET', key,
+    'e', 's', 'p', 'n', 'a', 'h', 'q', 'w', 'k', 'x', 'c', 'ended')
+  return {
+    entry = known[1], -- of its lane; after a cancellation until a worker has met it
+    lane = known[2] or 'default', -- that it is in, or will go to
+    envelope = known[3], -- this and the next three only while it is delayed
+    delivery = known[4],
+    attempt = known[5],
+    history = known[6],
+    parked_at = known[7], -- '<entry> <task>', only while it is parked
+    waiters = known[8],
+    keeps_result = not known[9],
+    suspect_run = known[10],
+    cancelled = known[11], -- 'ended', or while it runs the ms that its outcome is to be kept
+    ended_by = known[12], -- the delivery that ended it, '0' if none did
+    is_foreign = known.err ~= nil,
+  }
 end
 
--- Tells those who wait for a job how it has ended.
-local function tell(prefix, waiters, id, outcome, inbox_ms)
-  for inbox in string.gmatch(waiters or '', '%S+') do
-    local key = prefix .. 'inbox:' .. inbox
-    redis.pcall('RPUSH', key, id .. ' ' .. outcome)
-    redis.call('PEXPIRE', key, inbox_ms)
-  end
+-- Whether a job names this entry as its own; and the delivery that ended the job, if one has.
+-- Entries of two streams can have the same id, and another program can write an entry that has
+-- the id of a job.
+local function names_entry(prefix, id, stream, entry)
+  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'e', 's', 'ended')
+  return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream, known[3]
 end
 
--- Ends a job that nobody is to run any more, and forgets it.
-local function give_up(prefix, id, envelope, outcome, keep_ms, inbox_ms)
-  local job = prefix .. 'job:' .. id
-  redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
-  tell(prefix, redis.call('HGET', job, 'w'), id, outcome, inbox_ms)
-  redis.call('DEL', job)
-  note_end(id, task_in(envelope), 'dead')
+-- Whether an entry is the present delivery of a job that has not ended.
+local function is_present(prefix, id, stream, entry)
+  local is_named, ended_by = names_entry(prefix, id, stream, entry)
+  return is_named and not ended_by
 end

@@ -1,0 +1,55 @@
+-- ending.lua: a part of every script that can end a job without a run. It comes after stats.lua,
+-- job.lua and cancelled.lua. The script calls count_noted_ends after all else.
+--
+-- What is acknowledged must not get lost because a later command raises. So a script checks
+-- the keys of the queue before its first write, and raises there.
+
+-- As settle.lua's inbox_ms.
+local CANCELLED_INBOX_MS = 60000
+
+-- Sends the outcome of a job to those who wait for it.
+local function notify(prefix, waiters, id, outcome, inbox_ms)
+  for inbox in string.gmatch(waiters or '', '%S+') do
+    local key = prefix .. 'inbox:' .. inbox
+    redis.pcall('RPUSH', key, id .. ' ' .. outcome)
+    redis.call('PEXPIRE', key, inbox_ms)
+  end
+end
+
+-- Ends a job as dead, and forgets it.
+local function end_as_dead(prefix, id, envelope, outcome, keep_ms, inbox_ms)
+  local job = prefix .. 'job:' .. id
+  redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
+  notify(prefix, redis.call('HGET', job, 'w'), id, outcome, inbox_ms)
+  redis.call('DEL', job)
+  note_end(id, task_in(envelope), 'dead')
+end
+
+-- Ends a job as cancelled. Its hash stays, as its id stays taken.
+local function end_as_cancelled(prefix, id, task, keep_ms)
+  local job = prefix .. 'job:' .. id
+  local waiters = redis.call('HGET', job, 'w')
+  -- First, as it needs no memory: a script that has written is not stopped when it is full.
+  redis.call('HDEL', job, 'w', 'p', 'n', 'a', 'h', 'q', 'x')
+  redis.call('HSET', job, 'c', 'ended', 'ended', '0')
+  if keep_ms > 0 then
+    local outcome = '{"state":"cancelled","n":0,"task":"' .. task .. '"}'
+    redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', string.format('%.0f', keep_ms))
+    notify(prefix, waiters, id, outcome, CANCELLED_INBOX_MS)
+  end
+  note_end(id, task, 'cancelled')
+end
+
+-- Whether a job whose entry has just been acknowledged was cancelled: then it has ended,
+-- and must not come back to life.
+local function has_been_cancelled(prefix, id, entry, envelope)
+  local how = meet_cancelled(prefix, id, entry)
+  if not how then
+    return false
+  end
+  if how ~= 'ended' then
+    end_as_cancelled(prefix, id, task_in(envelope), tonumber(how))
+  end
+  let_expire(prefix, id)
+  return true
+end

@@ -1,0 +1,28 @@
+-- job_state.lua: a part of every script that asks in which state a job is. It comes after job.lua.
+
+-- Returns the state of a job: 'delayed', 'parked', 'in_lane' (lane_state says more), 'cancelled',
+-- 'done' for any other end; or nil if there is no such job.
+local function state_of(job)
+  if job.ended_by then
+    return job.cancelled == 'ended' and 'cancelled' or 'done'
+  elseif job.envelope then
+    return 'delayed'
+  elseif job.parked_at then
+    return 'parked'
+  end
+  return job.entry and 'in_lane' or nil
+end
+
+-- Returns the state of a job that is in a lane: 'running' if a worker has its entry, or 'queued'.
+local function lane_state(prefix, group, job)
+  local stream = prefix .. 'stream:' .. job.lane
+  local pending = redis.pcall('XPENDING', stream, group, job.entry, job.entry, 1)
+  return not pending.err and pending[1] and 'running' or 'queued'
+end
+
+-- Whether a job has not ended. One that has a result has, even if its hash is not yet deleted.
+local function is_open(prefix, id)
+  local state = state_of(load_job(prefix .. 'job:' .. id))
+  return state ~= nil and state ~= 'done' and state ~= 'cancelled'
+    and redis.call('EXISTS', prefix .. 'result:' .. id) == 0
+end
