@@ -1,10 +1,10 @@
-"""What can go wrong, named by whose fault it is.
+"""The exceptions of aiostreamq, grouped by who can do something about them.
 
     AioStreamQError
     ├── UsageError             your code: a bad option, argument or call
     │   ├── PayloadError       an argument or a result cannot travel as JSON
-    │   └── ResultNotKept           the job was told to keep no result
-    ├── JobError               told to whoever awaits the job
+    │   └── ResultNotKept      the job keeps no result
+    ├── JobError               raised by awaiting the job
     │   ├── JobFailed          the task raised
     │   ├── JobTimeout         the task ran past its timeout or deadline
     │   ├── JobCancelled       the job was cancelled
@@ -12,13 +12,13 @@
     │   ├── JobDropped         the task dropped the job
     │   ├── JobExpired         the job was not started in time
     │   └── JobNotFound        no such job, or its result has expired
-    ├── StreamBroken           the chunks do not go on where you have got to; the job does
-    │   ├── JobRestarted       the job runs again: its chunks begin anew
+    ├── StreamBroken           the stream of chunks was interrupted; the job was not
+    │   ├── JobRestarted       the job runs again: its chunks start again from the first
     │   └── EventsLost         chunks were dropped before you read them
-    ├── ProcessDied            the process of a task died; told as the type of a JobFailed
-    ├── WaitTimeout            you stopped waiting; the job goes on
-    └── BrokerError            Redis: trying again may help
-        ├── QueueFull          the lane holds as many jobs as it may
+    ├── ProcessDied            the process of a task died; seen as the type of a JobFailed
+    ├── WaitTimeout            you stopped waiting; the job is unaffected
+    └── BrokerError            a fault of Redis or the network: trying again may help
+        ├── QueueFull          the lane holds max_length jobs
         ├── QueueUnavailable   Redis did not answer within the deadline
         │   └── EnqueueNotConfirmed   the job is in Redis, but not yet on a replica or on disk
         └── UnsupportedServer  this Redis is too old
@@ -31,10 +31,10 @@ from typing import cast
 
 
 class Picklable(Exception):
-    """An exception that `pickle` and `copy` make again, whatever its `__init__` takes.
+    """An exception that `pickle` and `copy` can rebuild, whatever its `__init__` takes.
 
-    By default Python calls the class with `args`, which is often the message alone. This keeps
-    what Python keeps: `args`, attributes and notes, and neither the cause nor the traceback.
+    By default Python calls the class with `args`, which often holds only the message. This class
+    keeps what Python keeps: `args`, attributes and notes, but not the cause or the traceback.
     """
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -42,12 +42,12 @@ class Picklable(Exception):
         if isinstance(state, tuple):  # a subclass has slots
             in_dict, in_slots = cast("tuple[dict[str, object] | None, dict[str, object]]", state)
             state = (in_dict or {}) | in_slots
-        return _make_again, (type(self), self.args), state
+        return _rebuild, (type(self), self.args), state
 
 
-def _make_again(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
+def _rebuild(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
     error = kind.__new__(kind, *args)
-    error.args = args  # a `__new__` of its own may have set others
+    error.args = args  # a subclass may define `__new__` and set others
     return error
 
 
@@ -59,7 +59,7 @@ class AioStreamQError(Picklable):
 
 
 class UsageError(AioStreamQError):
-    """The call cannot mean anything; the message says which part and what to write instead."""
+    """The call is invalid; the message says which part, and what to write instead."""
 
 
 class PayloadError(UsageError):
@@ -89,7 +89,7 @@ class JobFailed(JobError):
 
 
 class JobTimeout(JobError):
-    """The task ran past its timeout or deadline and was stopped; raise that if it needs longer."""
+    """The task ran past its timeout or deadline; set a higher one if it needs longer."""
 
 
 class JobCancelled(JobError):
@@ -105,20 +105,20 @@ class JobDropped(JobError):
 
 
 class JobExpired(JobError):
-    """The job was not started before the time that `expires` or `deadline` had set."""
+    """The job was not started before its `expires` or `deadline`."""
 
 
 class StreamBroken(AioStreamQError):
-    """What the job streams does not go on where you have got to; it is still being streamed."""
+    """The stream of chunks was interrupted; the job itself was not."""
 
     def __init__(self, message: str | None = None, *, job_id: str = "", after: str = "") -> None:
         super().__init__(message)
         self.job_id = job_id  #: the job this is about
-        self.after = after  #: `job.events(after=...)` goes on from here
+        self.after = after  #: pass it to `job.events(after=...)` to continue from here
 
 
 class JobRestarted(StreamBroken):
-    """The job runs again from its start: drop the chunks you have, and iterate over it again."""
+    """The job runs again from the start: discard the chunks you have, and iterate over it again."""
 
 
 class EventsLost(StreamBroken):
@@ -128,19 +128,19 @@ class EventsLost(StreamBroken):
         self, message: str | None = None, *, job_id: str = "", after: str = "", count: int = 0
     ) -> None:
         super().__init__(message, job_id=job_id, after=after)
-        self.count = count  #: how many are missing
+        self.count = count  #: number of missing chunks
 
 
 class JobNotFound(JobError):
-    """No job of this id is known: it never was, or its result has expired."""
+    """No job has this id: it was never enqueued, or its result has expired."""
 
 
 class ProcessDied(AioStreamQError):
-    """The process that ran the task died; whoever awaits the job gets JobFailed with this type."""
+    """The process that ran the task died; awaiting the job raises JobFailed with this type."""
 
 
 class WaitTimeout(AioStreamQError, TimeoutError):
-    """The job has not ended within the time you gave. It goes on; await it again for its result."""
+    """The job did not end within the time you gave. It is unaffected; await it again."""
 
 
 class BrokerError(AioStreamQError):
@@ -156,20 +156,20 @@ class EnqueueNotConfirmed(QueueUnavailable):
 
     def __init__(self, message: str | None = None, *, job_ids: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.job_ids = job_ids  #: of the jobs this is about; enqueue them again with these
+        self.job_ids = job_ids  #: ids of the jobs; enqueue them again with these ids
 
 
 class QueueFull(BrokerError):
-    """The lane holds max_length jobs: workers are behind. Try later, or start more of them."""
+    """The lane holds max_length jobs: workers cannot keep up. Try later, or start more workers."""
 
     def __init__(
         self, message: str | None = None, *, lane: str = "", max_length: int = 0, enqueued: int = 0
     ) -> None:
         super().__init__(message)
         self.lane = lane  #: the lane that is full
-        self.max_length = max_length  #: how many jobs it may hold
-        self.enqueued = enqueued  #: of `enqueue_many`: how many calls, from the first on, are in
+        self.max_length = max_length  #: number of jobs it may hold
+        self.enqueued = enqueued  #: for `enqueue_many`: how many calls, from the first, succeeded
 
 
 class UnsupportedServer(BrokerError):
-    """This Redis is too old, or lacks what was asked: aiostreamq needs Redis 6.2, or Valkey."""
+    """This Redis is too old or lacks a feature: aiostreamq needs Redis 6.2 or later, or Valkey."""

@@ -72,7 +72,7 @@ async def test_each_end_is_told(client: httpx.AsyncClient, redis_url: str) -> No
             assert (await listen(client, job.id))[-1][0] in {"end", "failed"}
         names, why = await ends(client, queue.job("unknown"))
         assert names == []
-        assert "No job of this id" in why
+        assert "No job has this id" in why
 
 
 async def ends(client: httpx.AsyncClient, job: Job[object] | Job[None]) -> tuple[list[str], str]:
