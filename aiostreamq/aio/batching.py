@@ -1,9 +1,8 @@
-"""Group commit: what comes while a batch is under way leaves together next.
+"""Group commit: items that arrive while a batch is being sent form the next batch.
 
-A lone item goes at once. Under load the batches grow by themselves to what
-arrives during one round trip, so there is no timer and nothing to tune. A full
-batch does not wait for the one before: Redis can work on it while the next is
-being gathered.
+A single item leaves at once. Under load a batch grows to what arrives during one round
+trip, so there is no timer and nothing to tune. A full batch does not wait for the one before
+it: the receiver can work on it while the next one fills.
 """
 
 import asyncio
@@ -18,10 +17,10 @@ Item = TypeVar("Item")
 
 
 class GroupCommit(Generic[Item]):
-    """Collects items and hands them on in batches of at most *limit*, in their order.
+    """Collects items and sends them in batches of at most *limit*, in their order.
 
-    *send* carries one batch to its end, whatever happens: it tells each item's
-    owner, and does not raise.
+    *send* handles one batch completely, errors included: it informs the owner of each item
+    and does not raise.
     """
 
     def __init__(
@@ -35,20 +34,20 @@ class GroupCommit(Generic[Item]):
         self._is_due = False
 
     def add(self, item: Item) -> None:
-        """Take *item* along with the next batch."""
+        """Send *item* with the next batch."""
         self._items.append(item)
         if len(self._items) >= self._limit:
             self._depart()
         elif not self._under_way and not self._is_due:
-            # At the end of this turn of the loop, so that all that is added
-            # during the turn goes together.
+            # At the end of this turn of the loop, so that everything that is added
+            # during the turn leaves together.
             self._is_due = True
             self._loop.call_soon(self._depart_if_any)
 
     async def join(self) -> None:
-        """Wait until everything added so far has been sent.
+        """Wait until everything that was added so far has been sent.
 
-        Cancelling is safe: the batches go on.
+        Cancelling is safe: the batches are still sent.
         """
         while self._under_way or self._items:
             if self._under_way:
@@ -72,5 +71,5 @@ class GroupCommit(Generic[Item]):
         if not self._under_way:
             self._depart_if_any()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # Can only be a bug here: hand it to the loop's handler, loudly.
+            # A bug in *send*: raised here it reaches the exception handler of the loop.
             raise error

@@ -1,31 +1,33 @@
-"""One heap of deadlines for all running jobs: a timer each would cost more than most jobs."""
+"""One heap for all deadlines: a timer for each would cost more than most of what it limits."""
 
 import asyncio
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from aiostreamq import clock
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 class CanEnd(Protocol):
-    """Something whose deadline may have become pointless."""
+    """Something that may be over before its deadline."""
 
     is_over: bool
 
 
 T = TypeVar("T", bound=CanEnd)
 
-# Seconds: what event loops can be trusted to count to. Nothing runs for longer.
+# Seconds: the longest time that every event loop can count. Nothing runs for longer.
 FARTHEST = 365 * 86400.0
 
-# Ended things stay in the heap until they are due or make up most of it.
+# Things that are over stay in the heap until they are due or make up most of it.
 _SLACK = 64
 
 
 class Deadlines(Generic[T]):
-    """Calls back when the time of something that is not over has come."""
+    """Calls back at the deadline of each thing that is not over by then."""
 
     def __init__(self, expire: "Callable[[T], None]") -> None:
         self._expire = expire
@@ -37,7 +39,7 @@ class Deadlines(Generic[T]):
 
     def add(self, thing: T, after: float) -> None:
         """Expire *thing* in *after* seconds, unless it is over by then."""
-        when = self._loop.time() + min(after, FARTHEST)
+        when = clock.of_loop(self._loop) + min(after, FARTHEST)
         heappush(self._heap, (when, next(self._order), thing))
         if self._heap[0][2] is thing:
             self._arm()
@@ -45,7 +47,7 @@ class Deadlines(Generic[T]):
             self._compact()
 
     def close(self) -> None:
-        """Let nothing expire any more."""
+        """Forget all deadlines."""
         self._heap.clear()
         self._arm()
 
@@ -63,11 +65,11 @@ class Deadlines(Generic[T]):
             self._timer = self._loop.call_at(self._heap[0][0], self._fire)
 
     def _fire(self) -> None:
-        now = self._loop.time()
+        now = clock.of_loop(self._loop)
         try:
             while self._heap and (self._heap[0][0] <= now or self._heap[0][2].is_over):
                 thing = heappop(self._heap)[2]
                 if not thing.is_over:
                     self._expire(thing)
         finally:
-            self._arm()  # also if one raises: the next turn of the loop goes on with the others
+            self._arm()  # even if one raises: the next turn of the loop expires the others

@@ -1,8 +1,8 @@
-"""Starting asyncio tasks at once, where Python can (3.12 and later).
+"""Start asyncio tasks at once if Python can (3.12 and later).
 
-A task that is started eagerly runs up to its first real wait before this call
-returns: a command leaves for Redis in this very moment, and a job that never
-waits does not go through the event loop at all.
+A task that is started eagerly runs up to its first real wait before this call returns: a
+command is sent without another turn of the event loop, and a coroutine that never waits
+does not go through the loop at all.
 """
 
 import asyncio

@@ -1,13 +1,14 @@
-"""Keeping a service of a worker running, whatever it meets.
+"""Keep the services of a worker running, whatever happens to them.
 
-What a service expects of Redis it bears by itself. What nobody expected must not leave a
-worker behind that runs jobs and recovers none, say, or fires no schedule any more.
+A service handles the errors that it expects of Redis. An error that nobody expected must not
+leave a worker that runs jobs but recovers none, say, or that fires no schedules.
 """
 
 import asyncio
-import random
 from typing import TYPE_CHECKING
 
+from aiostreamq import clock
+from aiostreamq.aio.backoff import Backoff
 from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds until a service that has failed begins again: the first time, and at the most.
+# Seconds until a service that has failed starts again: the first time, and at most.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
 
@@ -23,29 +24,27 @@ LONGEST_PAUSE = 15.0
 async def keep_running(
     name: str, run: "Callable[[], Awaitable[None]]", missed: "Callable[[], None]"
 ) -> None:
-    """Run a service until cancelled; where it fails it is run again, after a pause.
+    """Run a service until cancelled; if it fails, run it again after a pause.
 
     Args:
-        name: Of the service, for people.
-        run: Runs it until cancelled. May be called again when it has failed.
-        missed: Called before that: something may have been said unheard.
+        name: Names the service in the log.
+        run: Runs the service until cancelled. May be called again after it has failed.
+        missed: Called before each new run: messages may have been missed.
     """
-    loop = asyncio.get_running_loop()
-    pause = FIRST_PAUSE
+    backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
     while True:
-        began = loop.time()
+        started = clock.monotonic()
         try:
             await run()
         except Exception:
-            if loop.time() - began > LONGEST_PAUSE:
-                pause = FIRST_PAUSE  # it had worked
-            rest = pause * (0.5 + random.random())
+            if clock.monotonic() - started > LONGEST_PAUSE:
+                backoff.reset()  # it had worked
+            pause = backoff.next()
             logger.critical(
-                "the %s of this worker has failed, which is a bug; it begins again in %.1f s",
+                "the %s of this worker has failed, which is a bug; it starts again in %.1f s",
                 name,
-                rest,
+                pause,
                 exc_info=True,
             )
-            await asyncio.sleep(rest)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await asyncio.sleep(pause)
             missed()

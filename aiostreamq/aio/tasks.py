@@ -11,23 +11,23 @@ T = TypeVar("T")
 
 
 class OwnTask(asyncio.Task[T]):
-    """A task of ours, in which jobs run, are fetched, or carried to Redis.
+    """A task of the package. It ignores a cancellation by the code of another job.
 
-    Code of a job that cancels all tasks of the loop (`asyncio.all_tasks`) must not take the
-    worker and the other jobs with it.
+    Code of a job that cancels all tasks of the loop (`asyncio.all_tasks`) must not end the
+    worker and the other jobs.
     """
 
-    is_job = False  #: whether what runs in it is code of the user's
+    is_job = False  #: whether it runs the user's code
 
     def end(self) -> bool:
-        """Cancel it, whoever asks."""
+        """Cancel it, even if the code of a job asks."""
         return super().cancel()
 
     def cancel(self, msg: object = None) -> bool:
         """Cancel it, unless the code of another job asks."""
         try:
             asking = asyncio.current_task()
-        except RuntimeError:  # the loop does not run: whoever has made it ends it
+        except RuntimeError:  # the loop does not run, and its owner ends it
             asking = None
         if isinstance(asking, OwnTask) and asking.is_job and asking is not self:
             return False
@@ -43,21 +43,23 @@ class JobTask(OwnTask[None]):
 def spawn(coroutine: "Coroutine[Any, Any, T]", name: str | None = None) -> OwnTask[T]:
     """Start *coroutine* in the next turn of the running loop.
 
-    Not by the loop's factory of tasks, as `asyncio.create_task` does: that may be anybody's.
+    It bypasses the task factory of the loop, which `asyncio.create_task` uses: that may be the
+    program's own, and make tasks of another kind.
     """
     return OwnTask(coroutine, loop=asyncio.get_running_loop(), name=name)
 
 
 def hide(task: "asyncio.Task[Any]") -> None:
     """Take a task out of `asyncio.all_tasks`."""
-    asyncio.tasks._unregister_task(task)  # noqa: SLF001  # documented, for those who make tasks
+    asyncio.tasks._unregister_task(task)  # noqa: SLF001  # documented for classes of tasks
 
 
 def leave_behind(task: "asyncio.Task[Any]") -> None:
-    """Leave a task to itself that does not heed its cancellation, so that nothing waits for it.
+    """Abandon a task that ignores its cancellation, so that nothing waits for it.
 
-    `asyncio.run` waits at its end for all that it knows. And when the task is forgotten, Python
-    throws into its coroutine once more, where one that catches everything may run on for ever.
+    `asyncio.run` waits at its end for every task that it knows. And when a task is collected,
+    Python throws an exception into its coroutine once more; a coroutine that catches everything
+    may then run for ever.
     """
     hide(task)
     with suppress(ImportError):

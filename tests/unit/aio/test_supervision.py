@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from aiostreamq.aio import supervision
+from aiostreamq.aio import backoff, supervision
 from aiostreamq.aio.supervision import keep_running
 
 
@@ -74,7 +74,7 @@ async def test_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails at once each time is begun ever more seldom, within bounds."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE", 1.0)
     monkeypatch.setattr(supervision, "LONGEST_PAUSE", 4.0)
-    monkeypatch.setattr(supervision.random, "random", lambda: 0.5)
+    monkeypatch.setattr(backoff.random, "random", lambda: 0.5)
     pauses: list[float] = []
 
     async def rest(seconds: float) -> None:
