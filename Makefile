@@ -36,7 +36,7 @@ test-oldest: ## Run what touches Redis with the oldest redis-py that is allowed
 test-newest: ## Run the hostile tasks and what starts them with the newest Python on this machine
 	@scripts/test-newest $(ARGS)
 
-check: ## Check lint, format, types and layers
+check: ## Check lint, format, types, prose and layers
 	@scripts/check
 
 format: ## Format the code and repair what lint can repair
