@@ -1,4 +1,4 @@
-"""The queue as users hold it."""
+"""`Queue`: registers tasks and enqueues their calls."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.schedules.cron import Zone
     from aiostreamq.model.schedules.definition import ScheduleRules
-    from aiostreamq.store.connection.address import Where
+    from aiostreamq.store.connection.address import RedisSource
     from aiostreamq.store.connection.connector import Connector
 
     WhenFull = Literal["raise", "wait"]
 
     class Registrar(Protocol):
-        """What `@queue.task(...)` with options gives: it takes the function."""
+        """The decorator that `@queue.task(...)` with options returns."""
 
-        # An `async def` is a function too, so the overloads overlap: the first match is meant.
+        # An `async def` is a function too, so the overloads overlap: the first match counts.
         @overload
         def __call__(  # pyright: ignore[reportOverlappingOverload]
             self, function: Callable[Concatenate[Context, P], AsyncIterable["C_co"]], /
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
         def __call__(self, function: Callable[P, "R"], /) -> "SyncTask[P, P, R]": ...
 
     class Scheduler(Protocol):
-        """What `@queue.cron(...)` and `@queue.every(...)` give: it takes a function or a task.
+        """The decorator that `@queue.cron(...)` and `@queue.every(...)` return.
 
-        A task may be one with options said, or a call of one.
+        It takes a function, a task, a task with options, or a call of a task.
         """
 
         @overload
@@ -83,16 +83,16 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 T = TypeVar("T", bound=Enqueuer[..., Any] | Call[Any])
 
-# Redis serves everybody else between two commands: a payload of megabytes makes
-# them all wait. Send a reference to larger data.
+# Bytes. Redis runs one command at a time, so a payload of megabytes makes all other
+# clients wait. Send a reference to larger data.
 MAX_PAYLOAD = 1024 * 1024
 
-# Seconds an enqueue goes on trying while Redis is away.
+# Seconds that an enqueue retries while Redis is unreachable.
 ENQUEUE_TIMEOUT = 10.0
 
 
 class Queue(QueueClient):
-    """Tasks, and the way of their jobs through one Redis.
+    """A named queue in one Redis, and the tasks whose calls it takes.
 
     Nothing connects before the first use. Use it as `async with queue:`, or
     call `open` and `aclose`.
@@ -100,7 +100,7 @@ class Queue(QueueClient):
 
     def __init__(
         self,
-        url_or_client: "Where" = None,
+        url_or_client: "RedisSource" = None,
         *,
         name: str = "default",
         lanes: Iterable[str] | Mapping[str, int] = (DEFAULT_LANE,),
@@ -115,32 +115,32 @@ class Queue(QueueClient):
 
         Args:
             url_or_client: `redis://`, `rediss://`, `unix://` or `memory://`, as a string or
-                as a URL of pydantic; or a `redis.asyncio.Redis` or its pool, whose way of
-                connecting is used. None takes `$AIOSTREAMQ_URL`, `$REDIS_URL`, or
+                as a pydantic URL; or a `redis.asyncio.Redis` client or its pool, whose
+                connection settings are used. None takes `$AIOSTREAMQ_URL`, `$REDIS_URL`, or
                 `redis://localhost:6379`.
-            name: Queues of different names in one Redis know nothing of each other.
+            name: The queue's name. Queues of different names in one Redis are independent.
             lanes: The lanes that workers read, with their weights, as in
-                `{"high": 8, "low": 1}`: while both have work, 8 of 9 jobs are of
-                the first. Of names alone, all weigh 1. Tasks may name any of them.
-            strict_priority: Whether a lane is served only when all weightier ones are empty;
-                it may then wait for ever.
-            max_payload: Bytes that the JSON of a call may have.
-            enqueue_timeout: Seconds an enqueue goes on trying while Redis is away,
+                `{"high": 8, "low": 1}`: while both have work, 8 of 9 jobs come from
+                the first. Without weights, all weigh 1. Tasks may use any of them.
+            strict_priority: Whether a lane is served only when all heavier ones are empty.
+                A light lane may then wait for ever.
+            max_payload: The longest JSON of a call, in bytes.
+            enqueue_timeout: Seconds that an enqueue retries while Redis is unreachable,
                 and waits for the confirmation that `durability` asks for.
-            durability: What an enqueue waits for: "memory", that Redis has the job;
-                "replicated", that a replica has it too; "fsync", that it is on disk.
-            max_length: Jobs that a lane may hold, those that run included; None is
-                any number. Jobs for later and the ticks of schedules are not refused,
-                nor counted before they are due; nor are jobs that run again.
-            when_full: "raise" QueueFull where there is no room, or "wait" for it.
+            durability: What an enqueue waits for: "memory", until Redis has the job;
+                "replicated", until a replica has it too; "fsync", until it is on disk.
+            max_length: The most jobs that a lane may hold, running ones included; None
+                sets no limit. Delayed jobs and the ticks of schedules are not refused, and
+                count only once they are due. Jobs that run again are not refused either.
+            when_full: "raise" QueueFull if a lane is full, or "wait" for room.
 
         Raises:
-            UsageError: A name or a number is invalid, or *url_or_client* is none of these.
-                What is wrong with a URL, `open` says.
+            UsageError: A name or number is invalid, or *url_or_client* has another type.
+                `open` checks the URL itself.
         """
         self._url_or_client = _checked(url_or_client)
         bound = checked_max_length(max_length)
-        terms = QueuePolicy(
+        policy = QueuePolicy(
             max_payload,
             seconds("enqueue_timeout", enqueue_timeout),
             checked_durability(durability),
@@ -151,20 +151,20 @@ class Queue(QueueClient):
             self._connector,
             checked_name("queue", name),
             checked_lanes(lanes, strict_priority=strict_priority),
-            terms,
+            policy,
         )
 
     def _connector(self) -> "Connector":
-        # Imported with the first use: producers that never connect need none of it.
+        # Imported at the first use: a program that never connects needs none of it.
         from aiostreamq.store.connection.connector import connector_for
 
         return connector_for(self._url_or_client)
 
     def use_url(self, url: str) -> None:
-        """Connect to *url* from the next `open` on, whatever was given before.
+        """Connect to *url* from the next `open` on, in place of the one given before.
 
         Raises:
-            UsageError: It is no URL. Whether it is one of a Redis, `open` says.
+            UsageError: It is not a URL. `open` checks whether it leads to a Redis.
         """
         self._url_or_client = _checked(url)
         self.sessions.forget_place()
@@ -222,17 +222,16 @@ class Queue(QueueClient):
 
         Args:
             function: `async def`, with `yield` to stream, or `def`. It stays callable as it is.
-            name: What the task is called in the queue; its `__name__` by default.
-            executor: Where workers run a `def`: in a "thread" (by default), or in a
-                "process" of its own, for work that keeps a processor busy.
-            **options: `timeout` (seconds a run may take, none by default),
-                `result_ttl` (seconds the result is kept, an hour by default; 0
-                keeps none), `lane`, `retry`, `durability` (the queue's own by default).
+            name: The task's name in the queue; the function's `__name__` by default.
+            executor: Where workers run a `def`: in a "thread" (the default), or in a
+                separate "process", for work that keeps a processor busy.
+            **options: `timeout` (seconds that a run may take, unlimited by default),
+                `result_ttl` (seconds that the result is kept, an hour by default; 0
+                keeps none), `lane`, `retry`, `durability` (the queue's by default).
 
         Raises:
-            UsageError: The name is taken, an option cannot be meant, a parameter
-                is of a type that cannot travel, or the function cannot run where
-                `executor` says.
+            UsageError: The name is taken, an option is invalid, the type of a parameter
+                cannot be sent as JSON, or *executor* cannot run the function.
         """
 
         def register(function: Callable[..., object]) -> Task[..., object]:
@@ -250,25 +249,26 @@ class Queue(QueueClient):
         kwargs: Mapping[str, object] | None = None,
         **rules: "Unpack[ScheduleRules]",
     ) -> "Scheduler":
-        """Have a function or a task enqueued whenever a cron expression says so.
+        """Return a decorator that enqueues a function or a task at the times of a cron expression.
 
-        A function becomes a task, with the options of `@queue.task` as they are by default.
-        Of a task, `task.using(...)` and `task.bind(...)` are taken too.
-        The schedule is fired by workers whose code has it: it stops when it is removed.
+        A function becomes a task with default options. A task may also be given as
+        `task.using(...)` or `task.bind(...)`. Workers whose code contains the schedule fire it:
+        it stops when the code is removed.
 
         Args:
-            expression: Minute, hour, day, month and day of the week; with seconds before
-                them; or an alias such as "@daily".
-            name: Of the schedule; the task's by default.
-            tz: The time zone that is meant, such as "Europe/Madrid" or ZoneInfo("Europe/Madrid"),
-                or a fixed offset, such as "+02:00" or datetime.timezone.utc; UTC by default.
-            args: Positional arguments of its jobs.
-            kwargs: The others.
+            expression: Minute, hour, day, month and day of the week, optionally with seconds
+                before them; or an alias such as "@daily".
+            name: The schedule's name; the task's name by default.
+            tz: The time zone of the expression, such as "Europe/Madrid" or
+                ZoneInfo("Europe/Madrid"), or a fixed offset, such as "+02:00" or
+                datetime.timezone.utc; UTC by default.
+            args: The positional arguments of its jobs.
+            kwargs: The keyword arguments of its jobs.
             **rules: `overlap`, `catch_up`, `window`, `jitter`, `start`, `end`, `max_runs`, as in
                 `queue.schedules.create`.
 
         Raises:
-            UsageError: The name is taken, or something cannot be meant.
+            UsageError: The name is taken, or an argument is invalid.
         """
         self.schedules.check(cron=expression, tz=tz, rules=rules)
 
@@ -286,18 +286,18 @@ class Queue(QueueClient):
         kwargs: Mapping[str, object] | None = None,
         **rules: "Unpack[ScheduleRules]",
     ) -> "Scheduler":
-        """Have a function or a task enqueued at a fixed interval.
+        """Return a decorator that enqueues a function or a task at a fixed interval.
 
         Args:
-            interval: Seconds (or "30s", or a timedelta) from one tick to the next, 0.1 or more;
+            interval: Seconds (or "30s", or a timedelta) from one tick to the next, at least 0.1;
                 counted from `start`, or from 1970.
-            name: Of the schedule; the task's by default.
-            args: Positional arguments of its jobs.
-            kwargs: The others.
+            name: The schedule's name; the task's name by default.
+            args: The positional arguments of its jobs.
+            kwargs: The keyword arguments of its jobs.
             **rules: As in `cron`.
 
         Raises:
-            UsageError: The name is taken, or something cannot be meant.
+            UsageError: The name is taken, or an argument is invalid.
         """
         self.schedules.check(every=interval, rules=rules)
 
@@ -319,7 +319,7 @@ class Queue(QueueClient):
             try:
                 declare(task)
             except BaseException:
-                # A decorator that raised has done nothing.
+                # A decorator that raises must leave nothing behind.
                 del self.tasks[task.name]
                 self.tasks.update(before)
                 raise
@@ -328,10 +328,10 @@ class Queue(QueueClient):
         return schedule
 
 
-def _checked(where: "Where") -> "Where":
-    if where is None or isinstance(where, str):
-        return where  # what a string says is judged when the queue opens: it may never
-    # Imported where it is needed: most queues take the environment's, or are never opened.
-    from aiostreamq.store.connection.address import checked_where
+def _checked(source: "RedisSource") -> "RedisSource":
+    if source is None or isinstance(source, str):
+        return source  # a string is checked when the queue opens, which may never happen
+    # Imported late: most queues use the environment's URL, or are never opened.
+    from aiostreamq.store.connection.address import checked_source
 
-    return checked_where(where)
+    return checked_source(source)

@@ -24,26 +24,26 @@ Waiting = tuple[Item, "asyncio.Future[IdWas]"]
 class EnqueueBatcher:
     """The way in of jobs, over one connection."""
 
-    def __init__(self, broker: "Broker", inbox: str, terms: "QueuePolicy") -> None:
+    def __init__(self, broker: "Broker", inbox: str, policy: "QueuePolicy") -> None:
         """Open one.
 
         Args:
             broker: What the jobs go through.
             inbox: Of this process.
-            terms: How many may be in a lane, how long to try, and so on.
+            policy: How many may be in a lane, how long to try, and so on.
         """
         self.broker = broker
         self._schedule = DelayedJobs(broker)
         self._inbox = inbox
-        self._terms = terms
-        self._timeout = terms.enqueue_timeout
+        self._policy = policy
+        self._timeout = policy.enqueue_timeout
         self.later = GroupCommit[Waiting[DelayedSubmission]](self._put_later, ENQUEUE_LIMIT)
-        self.turnstile: Backpressure | None = None
+        self.backpressure: Backpressure | None = None
         self.now: GroupCommit[Waiting[Submission]] | Backpressure
-        if terms.waits_when_full:
-            self.now = self.turnstile = Backpressure(self._send_bounded, ENQUEUE_LIMIT)
+        if policy.waits_when_full:
+            self.now = self.backpressure = Backpressure(self._send_bounded, ENQUEUE_LIMIT)
         else:
-            put = self._put_bounded if terms.max_length else self._put
+            put = self._put_bounded if policy.max_length else self._put
             self.now = GroupCommit[Waiting[Submission]](put, ENQUEUE_LIMIT)
 
     async def join(self) -> None:
@@ -56,9 +56,9 @@ class EnqueueBatcher:
 
         Cancelling leaves open which are in, but none is put in later.
         """
-        if self.turnstile is not None:
-            return await self.turnstile.put(jobs)
-        if self._terms.max_length:
+        if self.backpressure is not None:
+            return await self.backpressure.put(jobs)
+        if self._policy.max_length:
             return await self._send_bounded(jobs)
         return await self._send(jobs)
 
@@ -71,7 +71,7 @@ class EnqueueBatcher:
     def full(self, job: Submission, *, enqueued: int = 0) -> QueueFull:
         """The error for a job that found no room."""
         lane = self.broker.stream_names[job[1] - 1]
-        most = self._terms.max_length
+        most = self._policy.max_length
         return QueueFull(
             f"lane {lane!r} of queue {self.broker.keys.queue!r} is full (max_length={most}): "
             f"workers are behind; try later, start more of them, or use when_full='wait'",
@@ -82,7 +82,7 @@ class EnqueueBatcher:
 
     def _link(self) -> int:
         """Which connection is used; over the next one, what had arrived may be sent again."""
-        return max(1, self.broker.links_opened)  # the first is opened when it is used
+        return max(1, self.broker.connection_count)  # the first is opened when it is used
 
     async def _send(self, jobs: "Sequence[Submission]") -> Refusals:
         link = self._link()
@@ -90,7 +90,7 @@ class EnqueueBatcher:
         return Refusals(taken, set(), self._link() == link)
 
     async def _send_bounded(self, jobs: "Sequence[Submission]") -> Refusals:
-        link, most = self._link(), self._terms.max_length
+        link, most = self._link(), self._policy.max_length
         found = await self.broker.enqueue_within(most, jobs, self._inbox, self._timeout)
         return found._replace(is_certain=self._link() == link)
 

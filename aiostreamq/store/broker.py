@@ -297,7 +297,7 @@ class Broker:
             "STREAMS", *streams, *new,
         )  # fmt: skip
         then = ("EXISTS", self.keys.cancelled, self.keys.paused)
-        in_order = self.connector.is_local
+        in_order = self.connector.is_in_memory
         reply, is_steered = await call_both(link, command, then, in_order=in_order)
         read = self.parse(reply)
         read.paused = {}
@@ -361,7 +361,7 @@ class Broker:
         return Broker(self.connector, self.keys, self.lanes, line=line)
 
     @property
-    def links_opened(self) -> int:
+    def connection_count(self) -> int:
         """How often this has connected: a change tells of an outage."""
         return self._line.opened
 

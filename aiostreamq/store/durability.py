@@ -60,7 +60,7 @@ class DurableBroker(Broker):
         lanes: "Sequence[str]",
         durability: "Durability",
     ) -> None:
-        if connector.is_local:
+        if connector.is_in_memory:
             raise UsageError(
                 f"durability={durability!r} can not be had of memory://, which has neither "
                 f"replicas nor a disk: leave it out there"

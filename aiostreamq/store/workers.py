@@ -45,9 +45,9 @@ class WorkerRegistry:
         self._workers = broker.keys.workers
 
     @property
-    def links_opened(self) -> int:
+    def connection_count(self) -> int:
         """How often this has connected to Redis."""
-        return self._broker.links_opened
+        return self._broker.connection_count
 
     async def join(self, name: str, lease_ms: int, lanes: "Iterable[str]" = ()) -> None:
         """Enter a worker that serves *lanes*. Before its first read, or nobody would miss it."""
@@ -82,7 +82,7 @@ class WorkerRegistry:
         A worker that is paused and not gone has a read waiting at Redis, which would
         be served first with the very jobs that are being recovered from it.
         """
-        if self._broker.connector.is_local:
+        if self._broker.connector.is_in_memory:
             return
         clients = cast("bytes", await self._broker.call("CLIENT", "LIST")).decode()
         for line in clients.splitlines():

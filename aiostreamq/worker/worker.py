@@ -264,7 +264,7 @@ class Worker:
     async def _check(self, server: "Server") -> None:
         """Warn of what about *server* would cost jobs one day."""
         broker = self.queue.session().broker
-        if broker.connector.is_local:
+        if broker.connector.is_in_memory:
             return  # everybody knows what becomes of memory
         try:
             condition = await examine(broker, server)

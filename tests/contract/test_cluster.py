@@ -223,7 +223,7 @@ async def test_moved(cluster: Cluster, name: str, store: Store, calls: dict[str,
     for script, (keys, arguments) in calls.items():
         await store.broker.run(script, keys, arguments, DEADLINE)
     assert cluster.owner_of(name) is not before
-    assert store.broker.links_opened == 2
+    assert store.broker.connection_count == 2
 
 
 @pytest.mark.parametrize("is_on_cluster", [False, True])

@@ -76,7 +76,7 @@ async def parent() -> None:
         for role in ("commands", "inbox"):
             number = told.count(f"name=aiostreamq:{role} ")
             tell(role, number)
-        tell("opened", queue.session().broker.links_opened)
+        tell("opened", queue.session().broker.connection_count)
 
 
 def preload() -> None:

@@ -324,7 +324,7 @@ async def left_behind(queue: Queue) -> set[object]:
     """Return what there is in the store: keys, and connections that are open."""
     call = queue.session().broker.call
     keys = cast("list[bytes]", await call("KEYS", "*"))
-    if queue.session().broker.connector.is_local:
+    if queue.session().broker.connector.is_in_memory:
         return set(keys)
     clients = cast("bytes", await call("CLIENT", "LIST"))
     return {*keys, *(line.split()[0] for line in clients.splitlines())}

@@ -1,6 +1,6 @@
 """Where Redis is, as users say it: a URL, or a client or pool of redis-py that knows.
 
-`checked_where` judges what was given without connecting, and without importing
+`checked_source` judges what was given without connecting, and without importing
 redis-py where a URL was given; `pool_for` reads it.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Loose = Callable[[str], ConnectionPool]  # its **kwargs have no types
 
 #: A URL (also one of pydantic's), a client, its pool, or None for the environment's.
-Where: TypeAlias = "str | Redis | ConnectionPool | AnyUrl | MultiHostUrl | None"
+RedisSource: TypeAlias = "str | Redis | ConnectionPool | AnyUrl | MultiHostUrl | None"
 
 _TAKES = "a URL such as redis://host:6379/0, a redis.asyncio.Redis or its pool"
 
@@ -46,7 +46,7 @@ _INSTEAD = (
 )
 
 
-def checked_where(where: object) -> "str | Redis | ConnectionPool":
+def checked_source(where: object) -> "str | Redis | ConnectionPool":
     """Return *where* with the URL of an object that is one as a string.
 
     Raises:

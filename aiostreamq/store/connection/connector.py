@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiostreamq.errors import QueueUnavailable
-from aiostreamq.store.connection.address import Where, checked_where, no_url, pool_for
+from aiostreamq.store.connection.address import RedisSource, checked_source, no_url, pool_for
 from aiostreamq.store.connection.link import CommandError, Link, LinkLost, SocketLink
 from aiostreamq.store.connection.memory import MemoryLink, MemoryServer
 from aiostreamq.store.connection.redis_errors import is_forbidden
@@ -54,7 +54,7 @@ class Connector(Protocol):
     """Opens links to one server."""
 
     @property
-    def is_local(self) -> bool:
+    def is_in_memory(self) -> bool:
         """Whether the server is part of this process."""
         ...
 
@@ -89,7 +89,7 @@ class Connector(Protocol):
 class RedisConnector:
     """Opens links with a pool's way of connecting, but not its way of talking."""
 
-    is_local = False
+    is_in_memory = False
 
     def __init__(self, pool: "ConnectionPool") -> None:
         from redis.asyncio.retry import Retry
@@ -188,7 +188,7 @@ class RedisConnector:
 class MemoryConnector:
     """Opens links to a server in this process."""
 
-    is_local = True
+    is_in_memory = True
     address = "in this process"
 
     def __init__(self, server: MemoryServer) -> None:
@@ -208,7 +208,7 @@ class MemoryConnector:
         """Never called: there is no other node."""
 
 
-def connector_for(where: Where) -> Connector:
+def connector_for(where: RedisSource) -> Connector:
     """Return the connector for a URL, a client, its pool, or the environment (None).
 
     Raises:
@@ -216,7 +216,7 @@ def connector_for(where: Where) -> Connector:
     """
     if where is None:
         where = os.environ.get("AIOSTREAMQ_URL") or os.environ.get("REDIS_URL") or DEFAULT_URL
-    known = checked_where(where)
+    known = checked_source(where)
     if isinstance(known, str) and known.startswith("memory://"):
         return MemoryConnector(MemoryServer.named(known.removeprefix("memory://")))
     connector = RedisConnector(pool_for(known))

@@ -87,7 +87,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin beating."""
-        if self._broker.connector.is_local:
+        if self._broker.connector.is_in_memory:
             # Nobody outside this process could take its jobs, and the store in
             # memory is not for two threads.
             self._task = spawn(self._beat(), "aiostreamq:beat")

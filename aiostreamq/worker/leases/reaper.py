@@ -50,7 +50,7 @@ class Reaper:
         """Watch until cancelled."""
         loop = asyncio.get_running_loop()
         looks = random.randrange(THOROUGH_EVERY)
-        links = self._roster.links_opened
+        links = self._roster.connection_count
         while True:
             await asyncio.sleep(self._pause())
             looks += 1
@@ -58,9 +58,9 @@ class Reaper:
                 thorough = looks % THOROUGH_EVERY == 0
                 asked = loop.time()
                 beats = await self._roster.census(self._lease_ms, thorough=thorough)
-                if self._roster.links_opened != links or loop.time() - asked > INTERVAL:
+                if self._roster.connection_count != links or loop.time() - asked > INTERVAL:
                     # Redis was away, for the others too. Each has a whole lease to come back.
-                    links = self._roster.links_opened
+                    links = self._roster.connection_count
                     self._sightings.forget()
                 self._stuck &= beats.keys()
                 others = {name: beat for name, beat in beats.items() if name != self._name}
