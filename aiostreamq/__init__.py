@@ -121,38 +121,43 @@ __all__ = [
 
 __version__: str
 
-# Read when asked for: producers need no worker, and few programs follow jobs.
-_LATE = {
-    "aiostreamq.client.current_job": {"CurrentJob", "JobFilter", "current_job"},
-    "aiostreamq.client.dead_letters": {"DeadLetters"},
-    "aiostreamq.client.schedules.schedule": {"Schedule"},
-    "aiostreamq.client.schedules.schedules": {"Schedules"},
-    "aiostreamq.model.events": {"Chunk", "Event", "Lost", "Progress", "Restarted"},
-    "aiostreamq.model.dead_letters": {"DeadLetter", "PastFailure"},
-    "aiostreamq.model.pauses": {"Pause"},
-    "aiostreamq.model.info": {
-        "JobInfo",
-        "LaneInfo",
-        "Latency",
-        "QueueInfo",
-        "RunningJob",
-        "TaskInfo",
-        "WorkerInfo",
-    },
-    "aiostreamq.worker.worker": {"Worker"},
+# Imported at the first use: producers need no worker, and few programs follow jobs.
+_MODULE_OF = {
+    "Chunk": "aiostreamq.model.events",
+    "CurrentJob": "aiostreamq.client.current_job",
+    "DeadLetter": "aiostreamq.model.dead_letters",
+    "DeadLetters": "aiostreamq.client.dead_letters",
+    "Event": "aiostreamq.model.events",
+    "JobFilter": "aiostreamq.client.current_job",
+    "JobInfo": "aiostreamq.model.info",
+    "LaneInfo": "aiostreamq.model.info",
+    "Latency": "aiostreamq.model.info",
+    "Lost": "aiostreamq.model.events",
+    "PastFailure": "aiostreamq.model.dead_letters",
+    "Pause": "aiostreamq.model.pauses",
+    "Progress": "aiostreamq.model.events",
+    "QueueInfo": "aiostreamq.model.info",
+    "Restarted": "aiostreamq.model.events",
+    "RunningJob": "aiostreamq.model.info",
+    "Schedule": "aiostreamq.client.schedules.schedule",
+    "Schedules": "aiostreamq.client.schedules.schedules",
+    "TaskInfo": "aiostreamq.model.info",
+    "Worker": "aiostreamq.worker.worker",
+    "WorkerInfo": "aiostreamq.model.info",
+    "current_job": "aiostreamq.client.current_job",
 }
 
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        # It would be a third of the import of aiostreamq.
+        # Imported late: it would be a third of the time to import aiostreamq.
         from importlib.metadata import version
 
         return version("aiostreamq")
-    for module, names in _LATE.items():
-        if name in names:
-            return getattr(_import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
-"""The loggers of the package. A log line is never worth a job: logging here raises nothing.
+"""The loggers of the package. Logging here never raises: a log line must not cost a job.
 
-A log record factory, a filter or a handler of the user's may raise anything, or set the
-very fields that a record of ours carries, which `logging` refuses.
+A log record factory, filter or handler of the user may raise anything. It may also set a
+field that our records carry, which `logging` refuses.
 """
 
 import logging
@@ -18,65 +18,65 @@ _Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 class Log:
-    """Says things to one logger of `logging`, of which it has the methods used here."""
+    """A wrapper of one logger of `logging`, with the methods that the package uses."""
 
     __slots__ = ("_logger",)
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
 
-    def debug(self, said: str, *args: object) -> None:
-        """Say something at level DEBUG."""
-        self._say(logging.DEBUG, said, args)
+    def debug(self, message: str, *args: object) -> None:
+        """Log at level DEBUG."""
+        self._log(logging.DEBUG, message, args)
 
-    def info(self, said: str, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        """Say something at level INFO."""
-        self._say(logging.INFO, said, args, extra)
+    def info(self, message: str, *args: object, extra: Mapping[str, object] | None = None) -> None:
+        """Log at level INFO."""
+        self._log(logging.INFO, message, args, extra)
 
     def warning(
         self,
-        said: str,
+        message: str,
         *args: object,
         extra: Mapping[str, object] | None = None,
         exc_info: BaseException | bool | None = None,
     ) -> None:
-        """Say something at level WARNING."""
-        self._say(logging.WARNING, said, args, extra, exc_info)
+        """Log at level WARNING."""
+        self._log(logging.WARNING, message, args, extra, exc_info)
 
     def error(
         self,
-        said: str,
+        message: str,
         *args: object,
         extra: Mapping[str, object] | None = None,
         exc_info: BaseException | bool | None = None,
         exc_text: str | None = None,
     ) -> None:
-        """Say something at level ERROR.
+        """Log at level ERROR.
 
-        *exc_text* is what handlers print of the exception, which they need not ask then.
+        Handlers print *exc_text* as the traceback, and do not format the exception themselves.
         """
-        self._say(logging.ERROR, said, args, extra, exc_info, exc_text)
+        self._log(logging.ERROR, message, args, extra, exc_info, exc_text)
 
     def exception(
-        self, said: str, *args: object, extra: Mapping[str, object] | None = None
+        self, message: str, *args: object, extra: Mapping[str, object] | None = None
     ) -> None:
-        """Say something at level ERROR, with the exception that is being handled."""
-        self._say(logging.ERROR, said, args, extra, True)
+        """Log at level ERROR, with the exception that is being handled."""
+        self._log(logging.ERROR, message, args, extra, True)
 
     def critical(
         self,
-        said: str,
+        message: str,
         *args: object,
         extra: Mapping[str, object] | None = None,
         exc_info: BaseException | bool | None = None,
     ) -> None:
-        """Say something at level CRITICAL."""
-        self._say(logging.CRITICAL, said, args, extra, exc_info)
+        """Log at level CRITICAL."""
+        self._log(logging.CRITICAL, message, args, extra, exc_info)
 
-    def _say(
+    def _log(
         self,
         level: int,
-        said: str,
+        message: str,
         args: tuple[object, ...],
         fields: Mapping[str, object] | None = None,
         exc_info: BaseException | bool | None = None,
@@ -88,19 +88,21 @@ class Log:
                 return
             file, line, function, _ = logger.findCaller(stacklevel=3)
             raised = _raised(exc_info)
-            record = logger.makeRecord(logger.name, level, file, line, said, args, raised, function)
-            # Not as `extra`: that raises if the user's record factory has set one of them.
+            record = logger.makeRecord(
+                logger.name, level, file, line, message, args, raised, function
+            )
+            # Not as `extra`, which raises if the user's record factory has set one of the fields.
             record.__dict__.update(fields or {})
             record.exc_text = exc_text
             logger.handle(record)
         except BaseException as broken:
             if is_ctrl_c(broken):
                 raise
-            _complain(said, broken)
+            _report(message, broken)
 
 
 def get_logger(name: str) -> Log:
-    """Return what the package says to the logger of that name."""
+    """Return the package's wrapper of the logger *name*."""
     return Log(logging.getLogger(name))
 
 
@@ -111,10 +113,10 @@ def _raised(exc_info: BaseException | bool | None) -> _Raised | None:
     return None if found[0] is None else found
 
 
-def _complain(said: str, broken: BaseException) -> None:
-    """Say without `logging` that a line could not be logged, as its handlers do."""
+def _report(message: str, broken: BaseException) -> None:
+    """Report on stderr that a line could not be logged, as the handlers of `logging` do."""
     if not logging.raiseExceptions:
         return
-    with suppress(BaseException):  # there may be no stderr, or anything in its place
+    with suppress(BaseException):  # stderr may be missing, or replaced by anything
         name = name_of(type(broken))
-        sys.stderr.write(f"aiostreamq: logging raised {name}, and this was not logged: {said}\n")
+        sys.stderr.write(f"aiostreamq: logging raised {name}, and this was not logged: {message}\n")

@@ -1,4 +1,4 @@
-"""Signals in a process that runs tasks: whose a Ctrl-C is, and what forked children have."""
+"""Signals in a process that runs tasks: who handles a Ctrl-C, and what forked children inherit."""
 
 import os
 import signal
@@ -10,26 +10,26 @@ from types import FrameType
 
 Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers
 
-_HEEDED = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# What is called in a child that a task has forked.
+# Functions to call in a child that a task has forked.
 _in_children: list[Callable[[], object]] = []
 
 
 class _Forking(threading.local):
-    mask: set[int | signal.Signals]  # of the thread that forks, as it was before
+    mask: set[int | signal.Signals]  # the signal mask of the forking thread, before the fork
 
 
 _forking = _Forking()
-_lock = threading.RLock()  # of the thread that forks, or starts a program
+_lock = threading.RLock()  # held by the thread that forks, or starts a program
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Whether *error* may be a Ctrl-C of the user's, raised in whatever ran at that moment.
+    """Return whether *error* may be a Ctrl-C of the user, raised in the code that was running.
 
-    Only where Python's own handler is in force, and in the main thread, does a Ctrl-C raise
-    anything. `asyncio.run` and the command line have handlers of their own: there it is the
-    code that has raised it, as some libraries with a prompt do.
+    A Ctrl-C raises only in the main thread, and only if Python's default handler is installed.
+    `asyncio.run` and the command line install handlers of their own: with those, the code
+    itself raised the error, as some libraries with a prompt do.
     """
     return (
         type(error) is KeyboardInterrupt
@@ -39,18 +39,18 @@ def is_ctrl_c(error: BaseException) -> bool:
 
 
 def keep_from_children(before: Mapping[signal.Signals, Handler] | None = None) -> None:
-    """From now on, let forked children have the handlers of SIGINT and SIGTERM that are in force.
+    """Give children that are forked from now on the current handlers of SIGINT and SIGTERM.
 
-    What this process sets later is meant for itself: a child that a task forks
-    (`multiprocessing`, `os.fork`) is to end by SIGTERM, and not to make its parent drain.
+    Handlers that this process installs later are for itself only: SIGTERM must end a child
+    that a task forks (`multiprocessing`, `os.fork`), and not make its parent drain.
 
     Args:
-        before: The handlers that they are to have, if not those in force.
+        before: The handlers to give them in place of the current ones.
     """
-    handlers = before or {sign: signal.getsignal(sign) or signal.SIG_DFL for sign in _HEEDED}
+    handlers = before or {sign: signal.getsignal(sign) or signal.SIG_DFL for sign in _STOP_SIGNALS}
 
     def restore() -> None:
-        # The parent's event loop reads at the other end of that.
+        # The parent's event loop reads from the other end of the wakeup descriptor.
         signal.set_wakeup_fd(-1)
         for sign, handler in handlers.items():
             signal.signal(sign, handler)
@@ -59,17 +59,17 @@ def keep_from_children(before: Mapping[signal.Signals, Handler] | None = None) -
 
 
 def in_children(call: Callable[[], object]) -> None:
-    """Have *call* called in each child that is forked from now on; what it raises is ignored."""
+    """Call *call* in each child that is forked from now on; its exceptions are ignored."""
     _watch_forks()
     _in_children.append(call)
 
 
 @contextmanager
 def no_fork() -> Generator[None]:
-    """Let other threads fork only after this, such as a program that is being started.
+    """Keep other threads from forking inside the block, which starts a program.
 
-    Python learns from the end of a pipe that a program has begun. A child that is forked
-    meanwhile has that pipe too: until it ends, the event loop would stand still.
+    Python waits for the end of a pipe to know that the program has started. A child that is
+    forked at that moment inherits the pipe: the event loop would block until that child ends.
     """
     _watch_forks()
     with _lock:
@@ -83,8 +83,8 @@ def _watch_forks() -> None:
 
 def _before_fork() -> None:
     _lock.acquire()
-    # A signal that comes to a child at once would be handled there as here.
-    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)
+    # Without this, a signal that reaches the child at once would run the parent's handlers.
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
 
 
 def _after_fork() -> None:

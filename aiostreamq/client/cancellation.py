@@ -76,14 +76,14 @@ async def cancel_many(
 ) -> dict[JobState, int]:
     """Cancel what is *wanted*; *tasks* are those that jobs may be parked for."""
     await broker.open()
-    steering = Cancellation(broker)
+    cancellation = Cancellation(broker)
     parked_for = tasks if wanted.task is None else [wanted.task]
     caught = dict.fromkeys(wanted.states, 0)
-    async for page in steering.open_jobs(wanted.states, parked_for):
+    async for page in cancellation.open_jobs(wanted.states, parked_for):
         await broker.clock.refresh()
         now_ms = broker.clock.now_ms()
         ids = [found.job_id for found in page if wanted.fits(found, now_ms)]
-        for answer in await steering.cancel(ids, wanted.states):
+        for answer in await cancellation.cancel(ids, wanted.states):
             word = None if answer is None else answer.decode()
             if word in caught:
                 caught[cast("JobState", word)] += 1

@@ -88,7 +88,7 @@ class DeadLetters:
         wanted, span = await self._selection(which)
         letters: Letters = []
         size = min(limit, PAGE) if wanted.is_open else PAGE
-        async with aclosing(self._graveyard().newest_first(span, size)) as pages:
+        async with aclosing(self._store().newest_first(span, size)) as pages:
             async for page in pages:
                 letters += filter(wanted.matches, page)
                 if len(letters) >= limit:
@@ -98,11 +98,11 @@ class DeadLetters:
     async def count(self, **which: "Unpack[DeadLetterFilters]") -> int:
         """Return how many letters there are; takes, raises and is cancelled as `list`."""
         wanted, span = await self._selection(which)
-        graveyard = self._graveyard()
+        store = self._store()
         if wanted.is_open and span == Span():
-            return await graveyard.count()
+            return await store.count()
         found = 0
-        async for page in graveyard.newest_first(span):
+        async for page in store.newest_first(span):
             found += sum(map(wanted.matches, page))
         return found
 
@@ -195,13 +195,13 @@ class DeadLetters:
 
         Cancelling leaves what has been purged gone.
         """
-        graveyard, purged = self._graveyard(), 0
+        store, purged = self._store(), 0
         async with aclosing(self._meant(ids, which, everything)) as pages:
             async for page in pages:
-                purged += await graveyard.purge([letter.id for letter in page])
+                purged += await store.purge([letter.id for letter in page])
         return purged
 
-    def _graveyard(self) -> DeadLetterStore:
+    def _store(self) -> DeadLetterStore:
         return DeadLetterStore(self._queue.session().broker)
 
     async def _selection(self, which: DeadLetterFilters) -> tuple[DeadLetterFilter, Span]:
@@ -210,7 +210,7 @@ class DeadLetters:
         oldest, newest = "-", "+"
         older_than, newer_than = which.get("older_than"), which.get("newer_than")
         if older_than is not None or newer_than is not None:
-            now = await self._graveyard().now_ms()
+            now = await self._store().now_ms()
             if older_than is not None:
                 newest = last_id_of(now - round(seconds("older_than", older_than) * 1000))
             if newer_than is not None:
@@ -232,11 +232,11 @@ class DeadLetters:
         for one in ids:
             if not isinstance(cast("object", one), str):
                 raise UsageError(f"{one!r} is no id of a letter or a job: those are strings")
-        graveyard = self._graveyard()
-        found = {one: await graveyard.find(one) for one in ids if is_letter_id(one)}
+        store = self._store()
+        found = {one: await store.find(one) for one in ids if is_letter_id(one)}
         missing = {one for one in ids if found.get(one) is None}
         if missing:
-            async with aclosing(graveyard.newest_first(Span())) as pages:
+            async with aclosing(store.newest_first(Span())) as pages:
                 async for page in pages:
                     for letter in page:
                         if letter.job_id in missing:
@@ -273,12 +273,12 @@ class DeadLetters:
                 yield letters[start : start + LETTERS_LIMIT]
             return
         wanted, span = await self._selection(which)
-        graveyard = self._graveyard()
-        last = await graveyard.last_id()
+        store = self._store()
+        last = await store.last_id()
         if last is None:
             return
         # Not beyond what is there now: a job that fails again meanwhile is not meant twice.
-        async for page in graveyard.oldest_first(span._replace(newest=earlier(span.newest, last))):
+        async for page in store.oldest_first(span._replace(newest=earlier(span.newest, last))):
             if chosen := [letter for letter in page if wanted.matches(letter)]:
                 yield chosen
 
@@ -323,7 +323,7 @@ class DeadLetters:
             )
 
     async def _replay(self, revivals: Sequence[Replay]) -> int:
-        answers = await self._graveyard().replay(revivals)
+        answers = await self._store().replay(revivals)
         for revival, answer in zip(revivals, answers, strict=True):
             if answer is Replayed.REFUSED:
                 logger.warning(

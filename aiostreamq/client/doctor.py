@@ -64,13 +64,13 @@ async def diagnose(queue: "QueueClient") -> list[Finding]:
     """
     broker = queue.session().broker
     server = await queue.session().open()
-    inspection, lookout = Keyspace(broker), Snapshots(broker)
+    keyspace, snapshots = Keyspace(broker), Snapshots(broker)
     findings = [*_on_server(server.name, await examine(broker, server))]
-    findings += await _try(_look_at_latency(inspection), "latency")
-    findings += await _try(_look_at_groups(inspection, lookout), "groups", "lag")
-    findings += await _try(_look_at_work(queue, lookout), "work", "parked")
-    findings += await _try(_look_at_schedules(queue, lookout), "schedules")
-    findings += await _try(_look_at_keys(inspection), "lanes", "keys")
+    findings += await _try(_look_at_latency(keyspace), "latency")
+    findings += await _try(_look_at_groups(keyspace, snapshots), "groups", "lag")
+    findings += await _try(_look_at_work(queue, snapshots), "work", "parked")
+    findings += await _try(_look_at_schedules(queue, snapshots), "schedules")
+    findings += await _try(_look_at_keys(keyspace), "lanes", "keys")
     return findings
 
 
@@ -93,44 +93,44 @@ def _fix_of_unknown(grant: str) -> str:
     return f"grant the Redis user {grant}, or ask whoever runs this Redis"
 
 
-async def _look_at_latency(inspection: Keyspace) -> list[Finding]:
-    return [on_latency(await inspection.round_trips())]
+async def _look_at_latency(keyspace: Keyspace) -> list[Finding]:
+    return [on_latency(await keyspace.round_trips())]
 
 
-async def _look_at_groups(inspection: Keyspace, lookout: Snapshots) -> Iterable[Finding]:
-    groups = await inspection.groups()
-    beats = {name: beat for name, beat, _ in await lookout.workers()}
+async def _look_at_groups(keyspace: Keyspace, snapshots: Snapshots) -> Iterable[Finding]:
+    groups = await keyspace.groups()
+    beats = {name: beat for name, beat, _ in await snapshots.workers()}
     return _on_groups(groups, beats)
 
 
-async def _look_at_work(queue: "QueueClient", lookout: Snapshots) -> Iterable[Finding]:
-    view = await _uncancelled(lookout, queue.session().broker.keys)
-    living = sum(not is_dead(beat) for _, beat, _ in await lookout.workers())
+async def _look_at_work(queue: "QueueClient", snapshots: Snapshots) -> Iterable[Finding]:
+    view = await _uncancelled(snapshots, queue.session().broker.keys)
+    living = sum(not is_dead(beat) for _, beat, _ in await snapshots.workers())
     return on_work(view, living, await queue.paused())
 
 
-async def _look_at_schedules(queue: "QueueClient", lookout: Snapshots) -> Iterable[Finding]:
-    found = await queue.session().timetable.all()
-    _, errors = read_all(found, await lookout.paused())
+async def _look_at_schedules(queue: "QueueClient", snapshots: Snapshots) -> Iterable[Finding]:
+    found = await queue.session().schedules.all()
+    _, errors = read_all(found, await snapshots.paused())
     return _on_schedules(errors)
 
 
-async def _look_at_keys(inspection: Keyspace) -> Iterable[Finding]:
-    return _on_keys(await inspection.scan())
+async def _look_at_keys(keyspace: Keyspace) -> Iterable[Finding]:
+    return _on_keys(await keyspace.scan())
 
 
-async def _uncancelled(lookout: Snapshots, keys: "Keys") -> View:
+async def _uncancelled(snapshots: Snapshots, keys: "Keys") -> View:
     """How the queue stands, where only cancelled jobs wait as if none did: no worker need come."""
-    view = await lookout.view()
-    if not await lookout.has_cancelled():
+    view = await snapshots.view()
+    if not await snapshots.has_cancelled():
         return view
     busy = [lane for lane in view.lanes if lane.waiting]
-    lanes = [await _from_first_uncancelled(lookout, keys, lane) for lane in busy]
+    lanes = [await _from_first_uncancelled(snapshots, keys, lane) for lane in busy]
     return view._replace(lanes=lanes)
 
 
-async def _from_first_uncancelled(lookout: Snapshots, keys: "Keys", lane: LaneView) -> LaneView:
-    async with aclosing(lookout.waiting(keys.stream(lane.name))) as entries:
+async def _from_first_uncancelled(snapshots: Snapshots, keys: "Keys", lane: LaneView) -> LaneView:
+    async with aclosing(snapshots.waiting(keys.stream(lane.name))) as entries:
         async for first in entries:
             return lane._replace(oldest=first.entry)
     return lane._replace(waiting=0, oldest="")

@@ -33,12 +33,12 @@ async def look(broker: "Broker", window: Duration) -> QueueInfo:
     span = seconds("window", window)
     if not 1 <= span <= (STATS_MINUTES - 1) * 60:
         raise UsageError(f"window={window!r}: use 1 second to {STATS_MINUTES - 1} minutes")
-    lookout = Snapshots(broker)
-    view = await lookout.view()
+    snapshots = Snapshots(broker)
+    view = await snapshots.view()
     # Whole minutes: those that the window has begun in, and what there is of this one.
     first = (view.now_ms - int(span * 1000)) // _MINUTE_MS
     minutes = range(first, view.now_ms // _MINUTE_MS + 1)
-    ends = read_stats(await lookout.stats(minutes))
+    ends = read_stats(await snapshots.stats(minutes))
     counted = (view.now_ms - first * _MINUTE_MS) / 1000
     overflow = OVERFLOW.values()
     lanes = tuple(
@@ -58,7 +58,7 @@ async def look(broker: "Broker", window: Duration) -> QueueInfo:
             (lane.oldest_age for lane in lanes if lane.oldest_age is not None), default=None
         ),
         next_due=None if view.due_ms < 0 else moment(view.due_ms),
-        paused=tuple(pauses_of(await lookout.paused())),
+        paused=tuple(pauses_of(await snapshots.paused())),
         window=counted,
         rate=sum(one.states.total() for one in ends.values()) / counted,
         lanes=lanes,
@@ -119,10 +119,10 @@ def _latency(buckets: Mapping[int, int]) -> Latency | None:
 
 async def look_at_workers(broker: "Broker") -> list[WorkerInfo]:
     """Who works on a queue; see `QueueClient.workers`."""
-    lookout = Snapshots(broker)
-    now_ms = await lookout.now_ms()
-    told = await lookout.workers()
-    paused = await lookout.paused()
+    snapshots = Snapshots(broker)
+    now_ms = await snapshots.now_ms()
+    told = await snapshots.workers()
+    paused = await snapshots.paused()
     workers = [parse_worker(name, beat, about, now_ms) for name, beat, about in told]
     return [_with_pauses(one, paused) for one in sorted(workers, key=lambda one: one.name)]
 

@@ -48,10 +48,10 @@ async def list_jobs(
     states = _states(state)
     name = None if task is None else name_of(task)
     broker = session_of().broker
-    lookout = Snapshots(broker)
-    start_ms = await _start_ms(lookout, since)
-    paused: Mapping[str, int] = await lookout.paused() if states & _WAITING else {}
-    for jobs in _ways(broker, lookout, states, start_ms):
+    snapshots = Snapshots(broker)
+    start_ms = await _start_ms(snapshots, since)
+    paused: Mapping[str, int] = await snapshots.paused() if states & _WAITING else {}
+    for jobs in _ways(broker, snapshots, states, start_ms):
         async with aclosing(jobs):
             async for job in jobs:
                 is_early = job.state_since is not None and job.state_since < moment(start_ms)
@@ -76,7 +76,7 @@ def _states(state: "JobState | str | Collection[JobState | str] | None") -> set[
     return set(states_of(state))
 
 
-async def _start_ms(lookout: Snapshots, since: "Duration | datetime | None") -> int:
+async def _start_ms(snapshots: Snapshots, since: "Duration | datetime | None") -> int:
     if since is None:
         return 0
     if isinstance(since, datetime):
@@ -85,62 +85,62 @@ async def _start_ms(lookout: Snapshots, since: "Duration | datetime | None") -> 
                 f"since={since!r} says no time zone: use datetime.now(UTC) or the like"
             )
         return max(0, int(since.timestamp() * 1000))
-    return max(0, await lookout.now_ms() - int(seconds("since", since) * 1000))
+    return max(0, await snapshots.now_ms() - int(seconds("since", since) * 1000))
 
 
 def _ways(
-    broker: "Broker", lookout: Snapshots, states: set[JobState], start_ms: int
+    broker: "Broker", snapshots: Snapshots, states: set[JobState], start_ms: int
 ) -> Iterable[Jobs]:
     """Where the jobs of some states are found."""
     lanes = broker.stream_names
     if JobState.RUNNING in states:
         for lane in lanes:
-            yield _running(lookout, lane, broker.keys.stream(lane))
+            yield _running(snapshots, lane, broker.keys.stream(lane))
     if JobState.QUEUED in states:
         for lane in lanes:
-            yield _queued(lookout, lane, broker.keys.stream(lane))
+            yield _queued(snapshots, lane, broker.keys.stream(lane))
     if JobState.DELAYED in states:
-        yield _delayed(lookout)
+        yield _delayed(snapshots)
     if JobState.PARKED in states:
-        yield _parked(broker, lookout)
+        yield _parked(broker, snapshots)
     ended = states - {*_LIVE, JobState.DEAD}
     if ended:
-        yield _ended(broker, lookout, ended, start_ms)
+        yield _ended(broker, snapshots, ended, start_ms)
     if JobState.DEAD in states:
         yield _dead(broker, start_ms)
 
 
-async def _running(lookout: Snapshots, lane: str, stream: str) -> Jobs:
-    now_ms = await lookout.now_ms()
-    async with aclosing(lookout.pending(stream)) as deliveries:
+async def _running(snapshots: Snapshots, lane: str, stream: str) -> Jobs:
+    now_ms = await snapshots.now_ms()
+    async with aclosing(snapshots.pending(stream)) as deliveries:
         async for pending, entry in deliveries:
             since = moment(now_ms - pending.idle_ms)
             yield _of_entry(entry, JobState.RUNNING, lane, since, pending.worker)
 
 
-async def _queued(lookout: Snapshots, lane: str, stream: str) -> Jobs:
-    async with aclosing(lookout.waiting(stream)) as entries:
+async def _queued(snapshots: Snapshots, lane: str, stream: str) -> Jobs:
+    async with aclosing(snapshots.waiting(stream)) as entries:
         async for entry in entries:
             yield _of_entry(entry, JobState.QUEUED, lane, time_of(entry.entry))
 
 
-async def _delayed(lookout: Snapshots) -> Jobs:
-    async with aclosing(lookout.delayed()) as delayed:
+async def _delayed(snapshots: Snapshots) -> Jobs:
+    async with aclosing(snapshots.delayed()) as delayed:
         async for job_id, due_ms, fields in delayed:
             yield _of_hash(job_id, due_ms, fields)
 
 
-async def _parked(broker: "Broker", lookout: Snapshots) -> Jobs:
-    for task in await lookout.parked_tasks():
-        async with aclosing(lookout.entries(broker.keys.parked_for(task), "0")) as entries:
+async def _parked(broker: "Broker", snapshots: Snapshots) -> Jobs:
+    for task in await snapshots.parked_tasks():
+        async with aclosing(snapshots.entries(broker.keys.parked_for(task), "0")) as entries:
             async for entry in entries:
                 yield _of_entry(entry, JobState.PARKED, "", time_of(entry.entry))
 
 
 async def _ended(
-    broker: "Broker", lookout: Snapshots, states: set[JobState], start_ms: int
+    broker: "Broker", snapshots: Snapshots, states: set[JobState], start_ms: int
 ) -> Jobs:
-    recent = lookout.entries(broker.keys.recent, str(start_ms), newest_first=True)
+    recent = snapshots.entries(broker.keys.recent, str(start_ms), newest_first=True)
     async with aclosing(recent) as entries:
         async for entry in entries:
             for ended in read_recent(entry.fields):
@@ -177,33 +177,33 @@ async def look_at_job(broker: "Broker", job_id: str, spec_of: "SpecOf") -> JobIn
         raise JobNotFound(job_id=job_id)
     if found.startswith(b"{"):
         return await look_at_ended(broker, job_id, found)
-    lookout = Snapshots(broker)
-    job = await _where_it_is(broker, lookout, job_id, JobState(found.decode()))
+    snapshots = Snapshots(broker)
+    job = await _where_it_is(broker, snapshots, job_id, JobState(found.decode()))
     job = replace(job, enqueued_at=enqueued_at(job_id))
     if job.state not in _WAITING:
         return job
-    return _with_pause(job, await lookout.paused(), spec_of)
+    return _with_pause(job, await snapshots.paused(), spec_of)
 
 
 async def _where_it_is(
-    broker: "Broker", lookout: Snapshots, job_id: str, state: JobState
+    broker: "Broker", snapshots: Snapshots, job_id: str, state: JobState
 ) -> JobInfo:
-    fields = await lookout.job(job_id)
+    fields = await snapshots.job(job_id)
     if state is JobState.DELAYED:
-        due_ms = await lookout.due_ms(job_id)
+        due_ms = await snapshots.due_ms(job_id)
         if due_ms is not None:
             return _of_hash(job_id, due_ms, fields)
     if state is JobState.PARKED:
         at, _, task = fields.get(b"q", b"").decode().partition(" ")
-        entry = await lookout.entry(broker.keys.parked_for(task), at) if at else None
+        entry = await snapshots.entry(broker.keys.parked_for(task), at) if at else None
         if entry is not None:
             return _of_entry(entry, JobState.PARKED, "", time_of(at))
     if state in {JobState.QUEUED, JobState.RUNNING} and b"e" in fields:
         lane = fields.get(b"s", DEFAULT_LANE.encode()).decode()
         stream, at = broker.keys.stream(lane), fields[b"e"].decode()
-        entry, owner = await lookout.entry(stream, at), await lookout.owner(stream, at)
+        entry, owner = await snapshots.entry(stream, at), await snapshots.owner(stream, at)
         if entry is not None and owner is not None:
-            since = moment(await lookout.now_ms() - owner.idle_ms)
+            since = moment(await snapshots.now_ms() - owner.idle_ms)
             return _of_entry(entry, JobState.RUNNING, lane, since, owner.worker)
         if entry is not None:
             return _of_entry(entry, JobState.QUEUED, lane, time_of(at))

@@ -97,9 +97,9 @@ def enqueued_at(job_id: str) -> datetime | None:
     return moment(at_ms) if at_ms is not None and at_ms in _TIMES_MS else None
 
 
-async def _end_of(lookout: Snapshots, job_id: str) -> _End | None:
+async def _end_of(snapshots: Snapshots, job_id: str) -> _End | None:
     """When a job ended, and how long it ran, if it is among those that ended lately."""
-    async with aclosing(lookout.recent()) as entries:
+    async with aclosing(snapshots.recent()) as entries:
         async for entry in entries:
             # Read only if it is worth it: an entry may name hundreds of jobs.
             if job_id.encode() not in entry.fields.get(b"ids", b""):
@@ -111,13 +111,13 @@ async def _end_of(lookout: Snapshots, job_id: str) -> _End | None:
 
 
 async def _letter_of(
-    graveyard: DeadLetterStore, job_id: str, ended_at: datetime | None
+    store: DeadLetterStore, job_id: str, ended_at: datetime | None
 ) -> "DeadLetter | None":
     span, looked_at = Span(), 0
     if ended_at is not None:
         around = (ended_at - COUNTED_WITHIN, ended_at + COUNTED_WITHIN)
         span = Span(*(str(int(at.timestamp() * 1000)) for at in around))
-    async with aclosing(graveyard.newest_first(span)) as pages:
+    async with aclosing(store.newest_first(span)) as pages:
         async for page in pages:
             for letter in page:
                 if letter.job_id == job_id:

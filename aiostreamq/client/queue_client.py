@@ -49,17 +49,17 @@ class QueueClient:
         connect: "Callable[[], Connector]",
         name: str,
         lanes: "Lanes",
-        terms: "QueuePolicy",
+        policy: "QueuePolicy",
     ) -> None:
         self.name = name
         self.weights = lanes.weights  #: of the lanes, by their names
         self.strict_priority = lanes.strict_priority  #: whether a lane waits for all weightier ones
         self.lanes = tuple(lanes.weights)
         self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks by name
-        self.max_payload = terms.max_payload
-        self._terms = terms
+        self.max_payload = policy.max_payload
+        self._policy = policy
         self._keys = Keys(name)
-        self.sessions = SessionRegistry(name, connect, self._new_tenure)  #: who uses the queue
+        self.sessions = SessionRegistry(name, connect, self._new_lifetime)  #: who uses the queue
         self._schedules: Schedules | None = None
 
     async def open(self) -> "Server":
@@ -104,12 +104,12 @@ class QueueClient:
         """
         return self.sessions.current()
 
-    def _new_tenure(self, connector: "Connector") -> "SessionLifetime":
+    def _new_lifetime(self, connector: "Connector") -> "SessionLifetime":
         # Imported with the first use, as its loop and its connections are made.
         from aiostreamq.client.sessions.lifetime import SessionLifetime
         from aiostreamq.client.sessions.session import Session
 
-        return SessionLifetime(Session(connector, self._keys, self.lanes, self, self._terms))
+        return SessionLifetime(Session(connector, self._keys, self.lanes, self, self._policy))
 
     def named(self, name: str) -> Enqueuer[..., object]:
         """Return what enqueues the task of a name, whether or not it is registered here.
@@ -270,7 +270,7 @@ class QueueClient:
         from aiostreamq.client.cancellation import until_word
 
         limit = until_word(until)
-        await self._steering().pause(self._paused_words(task, lane), limit)
+        await self._cancellation().pause(self._paused_words(task, lane), limit)
 
     async def resume(
         self,
@@ -282,7 +282,7 @@ class QueueClient:
 
         Raises and is cancelled as `pause`.
         """
-        return await self._steering().resume(self._paused_words(task, lane)) > 0
+        return await self._cancellation().resume(self._paused_words(task, lane)) > 0
 
     async def paused(self) -> "list[Pause]":
         """Return what is paused now: tasks first, by name.
@@ -294,10 +294,10 @@ class QueueClient:
         """
         from aiostreamq.model.pauses import pauses_of
 
-        _, told = await self._steering().paused()
+        _, told = await self._cancellation().paused()
         return pauses_of(told)
 
-    def _steering(self) -> "Cancellation":
+    def _cancellation(self) -> "Cancellation":
         from aiostreamq.store.cancellation import Cancellation
 
         return Cancellation(self.session().broker)

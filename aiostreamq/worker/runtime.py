@@ -390,7 +390,7 @@ def _ticker_for(queue: "QueueClient") -> Ticker:
     declared = queue.schedules.declared if queue.has_schedules else {}
     session = queue.session()
     cancel = Cancellation(session.broker).cancel
-    return Ticker(session.timetable, session.broker.clock, declared, cancel)
+    return Ticker(session.schedules, session.broker.clock, declared, cancel)
 
 
 def _log_failure(reading: "asyncio.Task[Any]") -> None:

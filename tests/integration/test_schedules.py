@@ -390,7 +390,7 @@ async def test_old_job_makes_way(queue: Queue) -> None:
     await queue.schedules.create("waits", "nobody", every="100ms", overlap="cancel_old")
     session = queue.session()
     ticker = Ticker(
-        session.timetable, session.broker.clock, {}, Cancellation(session.broker).cancel
+        session.schedules, session.broker.clock, {}, Cancellation(session.broker).cancel
     )
     ticking = asyncio.create_task(ticker.run())
 
@@ -460,7 +460,7 @@ async def test_definition_of_a_version_to_come(
     """What this worker does not understand is left to newer ones, and told once."""
     session = queue.session()
     await session.open()
-    await session.timetable.put("a", b'{"v":2}', 5000, 5, replace=False)
+    await session.schedules.put("a", b'{"v":2}', 5000, 5, replace=False)
     seen: list[int] = []
 
     @queue.every("100ms")

@@ -23,7 +23,7 @@ MANY = TICK_LIMIT + 5
 async def no_definition(queue: Queue, name: str) -> None:
     """Let a schedule say what no worker of this release knows."""
     broker = queue.session().broker
-    await queue.session().timetable.put(name, b'{"v":2}', 5000, 5, replace=False)
+    await queue.session().schedules.put(name, b'{"v":2}', 5000, 5, replace=False)
     await broker.call("HSET", broker.keys.schedule(name), "at", "5000")
 
 

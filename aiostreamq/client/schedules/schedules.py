@@ -132,7 +132,7 @@ class Schedules:
 
         Cancelling leaves open whether it is paused.
         """
-        answer = await self._timetable().pause(name, self._timeout)
+        answer = await self._store().pause(name, self._timeout)
         if answer < 0:
             raise self._unknown(name)
         return answer == 1
@@ -146,7 +146,7 @@ class Schedules:
             state, definition = definition_of(await self._found(name))
             is_over = definition.rules.are_used_up(state.runs)
             due = None if is_over else definition.next_after(await self._now_ms())
-            answer = await self._timetable().resume(name, state.rev, due, self._timeout)
+            answer = await self._store().resume(name, state.rev, due, self._timeout)
             if answer == -1:
                 raise self._unknown(name)
             if answer >= 0:
@@ -163,7 +163,7 @@ class Schedules:
 
         Cancelling leaves open whether it is deleted.
         """
-        return await self._timetable().remove(name, self._timeout)
+        return await self._store().remove(name, self._timeout)
 
     async def list(self) -> "list[Schedule]":
         """Return all schedules, by their names.
@@ -176,7 +176,7 @@ class Schedules:
 
         Cancelling is safe.
         """
-        found, paused = await self._timetable().all(self._timeout), await self._paused()
+        found, paused = await self._store().all(self._timeout), await self._paused()
         schedules, errors = read_all(found, paused)
         for error in errors:
             logger.warning("left out of the list: %s", error)
@@ -319,7 +319,7 @@ class Schedules:
         definition = self._definition(declaration)
         session.broker.place_of(definition.lane)
         await session.open()
-        answer = await self._timetable().put(
+        answer = await self._store().put(
             called,
             definition.encode(),
             definition.next_after(await self._now_ms()),
@@ -339,7 +339,7 @@ class Schedules:
             )
 
     async def _found(self, name: str) -> "State | UnreadableSchedule":
-        found = await self._timetable().get(name, self._timeout)
+        found = await self._store().get(name, self._timeout)
         if found is None:
             raise self._unknown(name)
         return found
@@ -358,8 +358,8 @@ class Schedules:
         await clock.refresh(self._timeout)
         return clock.now_ms()
 
-    def _timetable(self) -> "ScheduleStore":
-        return self._queue.session().timetable
+    def _store(self) -> "ScheduleStore":
+        return self._queue.session().schedules
 
     @property
     def _timeout(self) -> float:

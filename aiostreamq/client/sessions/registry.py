@@ -40,14 +40,14 @@ class SessionRegistry:
         Args:
             name: Of the queue, for errors.
             connect: Makes the connector.
-            make: Makes a session for the event loop that runs, and its tenure.
+            make: Makes a session for the event loop that runs, and its lifetime.
         """
         self._name = name
         self._connect = connect
         self._make = make
         self._connector: Connector | None = None
-        self._current: Session | None = None  # of the tenure below
-        self._tenure: SessionLifetime | None = None
+        self._current: Session | None = None  # of the lifetime below
+        self._lifetime: SessionLifetime | None = None
         self._ending: set[SessionLifetime] = set()
         self._was_closed = False  # and nobody has used the queue since
 
@@ -60,9 +60,9 @@ class SessionRegistry:
         session = self._current
         if session is not None and session.is_here():
             return session
-        tenure = self._begin()
-        tenure.is_used_unopened = True
-        return tenure.session
+        lifetime = self._begin()
+        lifetime.is_used_unopened = True
+        return lifetime.session
 
     def current_for_job(self) -> "Session":
         """The same for the handle of a job, which does not open what was closed.
@@ -83,13 +83,13 @@ class SessionRegistry:
         Raises:
             As `QueueClient.open`.
         """
-        tenure = self._here() or self._begin()
-        tenure.opened += 1
+        lifetime = self._here() or self._begin()
+        lifetime.opened += 1
         try:
-            return await tenure.session.open()
+            return await lifetime.session.open()
         except BaseException:
-            tenure.end_use()
-            await self._end_if_unused(tenure)
+            lifetime.end_use()
+            await self._end_if_unused(lifetime)
             raise
 
     async def close(self) -> None:
@@ -98,21 +98,21 @@ class SessionRegistry:
         Raises:
             UsageError: The queue is open in another event loop that runs.
         """
-        tenure = self._here()
-        if tenure is None:
+        lifetime = self._here()
+        if lifetime is None:
             for ending in [one for one in self._ending if one.session.is_here()]:
                 await ending.wait_ended()
             return
-        tenure.end_use()
-        await self._end_if_unused(tenure)
+        lifetime.end_use()
+        await self._end_if_unused(lifetime)
 
     async def close_for_all(self) -> None:
         """End the session whoever uses it: the program ends."""
-        tenure = self._here()
-        if tenure is not None:
-            tenure.opened = tenure.workers = 0
-            tenure.is_used_unopened = False
-            await self._end_if_unused(tenure)
+        lifetime = self._here()
+        if lifetime is not None:
+            lifetime.opened = lifetime.workers = 0
+            lifetime.is_used_unopened = False
+            await self._end_if_unused(lifetime)
 
     async def hold(self) -> "tuple[SessionLifetime, Server]":
         """Connect, as a worker: the session stays until `release`, whoever closes the queue.
@@ -121,18 +121,18 @@ class SessionRegistry:
             As `open`.
         """
         self.current()
-        tenure = self._here() or self._begin()
-        tenure.workers += 1
+        lifetime = self._here() or self._begin()
+        lifetime.workers += 1
         try:
-            return tenure, await tenure.session.open()
+            return lifetime, await lifetime.session.open()
         except BaseException:
-            await self.release(tenure)
+            await self.release(lifetime)
             raise
 
-    async def release(self, tenure: "SessionLifetime") -> None:
+    async def release(self, lifetime: "SessionLifetime") -> None:
         """A worker has ended; the last user ends the session. Cancelling closes it at once."""
-        tenure.workers -= 1
-        await self._end_if_unused(tenure)
+        lifetime.workers -= 1
+        await self._end_if_unused(lifetime)
 
     def forget_place(self) -> None:
         """Connect anew from the next session on, and to where the queue leads then."""
@@ -143,48 +143,48 @@ class SessionRegistry:
         self._was_closed = False
 
     def _here(self) -> "SessionLifetime | None":
-        """The tenure in the event loop that runs, if there is one; a dead loop's is given up.
+        """The lifetime in the event loop that runs, if there is one; a dead loop's is given up.
 
         Raises:
             UsageError: There is one in another event loop, which runs.
         """
-        tenure = self._tenure
-        if tenure is None or tenure.session.is_here():
-            return tenure
-        if tenure.is_loop_running:
+        lifetime = self._lifetime
+        if lifetime is None or lifetime.session.is_here():
+            return lifetime
+        if lifetime.is_loop_running:
             raise UsageError(
                 f"queue {self._name!r} is open in another event loop, which is running: use it "
                 f"there, as with asyncio.run_coroutine_threadsafe(task.enqueue(...), loop), or "
                 f"make a queue for each loop"
             )
-        self._forget(tenure)
-        tenure.abandon()
+        self._forget(lifetime)
+        lifetime.abandon()
         return None
 
     def _begin(self) -> "SessionLifetime":
         self._here()
         connector = self._connector or self._connect()
-        tenure = self._make(connector)
+        lifetime = self._make(connector)
         if (first := self._here()) is not None:
             return first  # another thread was quicker, and its event loop has ended since
         self._connector = connector
-        self._tenure, self._current = tenure, tenure.session
+        self._lifetime, self._current = lifetime, lifetime.session
         self._was_closed = False
-        tenure.end_with_loop(lambda: self._forget(tenure))
-        return tenure
+        lifetime.end_with_loop(lambda: self._forget(lifetime))
+        return lifetime
 
-    def _forget(self, tenure: "SessionLifetime") -> None:
-        if tenure is self._tenure:
-            self._tenure = self._current = None
+    def _forget(self, lifetime: "SessionLifetime") -> None:
+        if lifetime is self._lifetime:
+            self._lifetime = self._current = None
 
-    async def _end_if_unused(self, tenure: "SessionLifetime") -> None:
-        if tenure.has_users or tenure is not self._tenure:
+    async def _end_if_unused(self, lifetime: "SessionLifetime") -> None:
+        if lifetime.has_users or lifetime is not self._lifetime:
             return
-        self._forget(tenure)
+        self._forget(lifetime)
         self._connector = None
         self._was_closed = True
-        self._ending.add(tenure)
+        self._ending.add(lifetime)
         try:
-            await tenure.end()
+            await lifetime.end()
         finally:
-            self._ending.discard(tenure)
+            self._ending.discard(lifetime)

@@ -21,7 +21,6 @@ from aiostreamq.errors import EnqueueNotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import DelayedSubmission, Submission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
-from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.durability import DurableBroker
 from aiostreamq.store.replies import IdWas
 from aiostreamq.store.schedules import ScheduleStore
@@ -57,24 +56,23 @@ class Session:
         keys: "Keys",
         lanes: "Sequence[str]",
         home: "Home",
-        terms: "QueuePolicy",
+        policy: "QueuePolicy",
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.broker = Broker(connector, keys, lanes)
-        self.schedule = DelayedJobs(self.broker)
-        self.timetable = ScheduleStore(self.broker)
-        self.enqueue_timeout = terms.enqueue_timeout  #: seconds to go on trying
+        self.schedules = ScheduleStore(self.broker)
+        self.enqueue_timeout = policy.enqueue_timeout  #: seconds to go on trying
         self.waiter = ResultWaiter(self.broker, home.spec_of)
         self._home = home
-        self._terms = terms
-        self._max_payload = terms.max_payload
-        self._entrances: dict[Durability, EnqueueBatcher] = {}
-        self._entrance = self._entrance_for(terms.durability)
+        self._policy = policy
+        self._max_payload = policy.max_payload
+        self._batchers: dict[Durability, EnqueueBatcher] = {}
+        self._batcher = self._batcher_for(policy.durability)
         self._chunks_under_way = CHUNKS_UNDER_WAY
-        if terms.durability != "memory":
+        if policy.durability != "memory":
             self._chunks_under_way = CHUNKS_UNCONFIRMED
         # Where there may be no room for all, what goes in shall be the first of them.
-        if terms.max_length:
+        if policy.max_length:
             self._chunks_under_way = 1
 
     async def open(self) -> "Server":
@@ -84,8 +82,8 @@ class Session:
             As `QueueClient.open`.
         """
         server = await self.broker.open()
-        if self._entrance.broker is not self.broker:
-            await self._entrance.broker.open()
+        if self._batcher.broker is not self.broker:
+            await self._batcher.broker.open()
         return server
 
     def is_here(self) -> bool:
@@ -107,14 +105,14 @@ class Session:
 
     async def join(self) -> None:
         """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
-        for entrance in list(self._entrances.values()):
-            await entrance.join()
+        for batcher in list(self._batchers.values()):
+            await batcher.join()
 
     def close_now(self) -> None:
         """Close the connections; whoever still waits is told. Does nothing if they are closed."""
         self.broker.close()
-        for entrance in self._entrances.values():
-            entrance.broker.close()
+        for batcher in self._batchers.values():
+            batcher.broker.close()
         self.waiter.close()
 
     async def wait_closed(self) -> None:
@@ -124,21 +122,21 @@ class Session:
     def abandon(self) -> None:
         """Let go of the connections of an event loop that is gone; nobody who waits is told."""
         self.broker.close(is_loop_gone=True)
-        for entrance in self._entrances.values():
-            entrance.broker.close(is_loop_gone=True)
+        for batcher in self._batchers.values():
+            batcher.broker.close(is_loop_gone=True)
         self.waiter.abandon()
 
-    def _entrance_for(self, durability: "Durability | None") -> EnqueueBatcher:
+    def _batcher_for(self, durability: "Durability | None") -> EnqueueBatcher:
         """The way in for jobs of a durability; None is the queue's own."""
-        durability = durability or self._terms.durability
-        entrance = self._entrances.get(durability)
-        if entrance is None:
+        durability = durability or self._policy.durability
+        batcher = self._batchers.get(durability)
+        if batcher is None:
             broker = self.broker
             if durability != "memory":
                 broker = DurableBroker(broker.connector, broker.keys, broker.lanes, durability)
-            entrance = EnqueueBatcher(broker, self.waiter.inbox, self._terms)
-            self._entrances[durability] = entrance
-        return entrance
+            batcher = EnqueueBatcher(broker, self.waiter.inbox, self._policy)
+            self._batchers[durability] = batcher
+        return batcher
 
     async def know_time(self) -> None:
         """See to it that moments can be reckoned from the present, by Redis's clock."""
@@ -158,14 +156,14 @@ class Session:
         """
         item, job = self._prepare(spec, using, args, kwargs)
         future: asyncio.Future[IdWas] = self.loop.create_future()
-        entrance = self._entrance
+        batcher = self._batcher
         if (durability := using.options.durability) is not None:
-            entrance = self._entrance_for(durability)
+            batcher = self._batcher_for(durability)
         if using.due is None:
             # No cast, which would cost each enqueue something.
-            entrance.now.add((item, future))  # pyright: ignore[reportArgumentType]
+            batcher.now.add((item, future))  # pyright: ignore[reportArgumentType]
         else:
-            entrance.later.add(cast("Waiting[DelayedSubmission]", (item, future)))
+            batcher.later.add(cast("Waiting[DelayedSubmission]", (item, future)))
         return job, future
 
     async def submit_many(
@@ -191,7 +189,7 @@ class Session:
                     break
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
-            if self._terms.waits_when_full:  # for room, maybe for ever
+            if self._policy.waits_when_full:  # for room, maybe for ever
                 for putting in under_way:
                     putting.cancel()
             raise
@@ -311,19 +309,19 @@ class Session:
         taken: dict[int, IdWas] = {}
         full: dict[int, EnqueueBatcher] = {}
         for durability, is_now in dict.fromkeys(ways):
-            entrance = self._entrance_for(durability)
+            batcher = self._batcher_for(durability)
             places = [at for at in range(len(prepared)) if ways[at] == (durability, is_now)]
             items = [prepared[at][0] for at in places]
             try:
                 if is_now:
-                    refusals = await entrance.send(cast("list[Submission]", items))
+                    refusals = await batcher.send(cast("list[Submission]", items))
                 else:
-                    refusals = await entrance.send_later(cast("list[DelayedSubmission]", items))
+                    refusals = await batcher.send_later(cast("list[DelayedSubmission]", items))
             except EnqueueNotConfirmed as error:
                 ids = tuple(item[0] for item in items)
                 raise EnqueueNotConfirmed(str(error), job_ids=ids) from error
             taken.update((places[place], refusals.id_was(place)) for place in refusals.taken)
-            full.update((places[place], entrance) for place in refusals.full)
+            full.update((places[place], batcher) for place in refusals.full)
         for at, (_, job) in enumerate(prepared):
             if chunk[at].using.id is not None:
                 job.note_id(self.waiter, taken.get(at, IdWas.FREE))
