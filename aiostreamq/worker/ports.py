@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Sized
 
     from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
     from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.model.task import TaskSpec
 
 
-class Turn(Protocol):
-    """One run of a suspect, which happens inside."""
+class SuspectRun(Protocol):
+    """The context in which a suspect runs."""
 
     async def __aenter__(self) -> None:
         """Wait until it may begin."""
@@ -26,18 +26,39 @@ class Turn(Protocol):
         ...
 
 
-class Gate(Protocol):
-    """Says which jobs may run that were with workers when they died."""
+class SuspectGate(Protocol):
+    """Decides when jobs may run that were with workers that died."""
 
     is_closed: bool  #: nothing may start
 
-    def admit(self, delivery: "Delivery") -> Turn:
+    def admit(self, delivery: "Delivery") -> SuspectRun:
         """Say that such a job is about to be run; returns what it is to be run in."""
         ...
 
 
-class Ends(Protocol):
-    """Takes what has been run."""
+class Refills(Protocol):
+    """Starts the next job when one has ended."""
+
+    is_filling: bool  #: it is starting jobs at this moment, and goes on by itself
+    is_stopped: bool  #: nothing starts any more
+
+    @property
+    def fresh(self) -> "Sized":
+        """Deliveries that were not looked at yet."""
+        ...
+
+    @property
+    def backlog(self) -> object:
+        """All that has not started; true if there is anything."""
+        ...
+
+    def fill(self) -> None:
+        """Start what may start."""
+        ...
+
+
+class Outcomes(Protocol):
+    """Takes the ends of runs."""
 
     def settle(self, settlement: "Settlement") -> None:
         """Take the end of a job."""
@@ -48,8 +69,8 @@ class Ends(Protocol):
         ...
 
 
-class Ways(Protocol):
-    """Takes what must not be run here."""
+class Reroutes(Protocol):
+    """Takes the jobs that may not run here."""
 
     paused: set[str]  #: empty as long as nothing is
 
@@ -85,8 +106,8 @@ class Wakes(Protocol):
         """Wait until there is a reason to look again."""
         ...
 
-    def tell(self) -> None:
-        """Let everyone who waits look again."""
+    def wake(self) -> None:
+        """Let all waiters look again."""
         ...
 
 

@@ -94,7 +94,7 @@ class WorkerRuntime:
         self._overflow = Overflow(
             pools,
             queue.tasks,
-            lambda: self._executor.aside.room,
+            lambda: self._executor.deferred.room,
             self._read_overflow,
         )
         voice = EventSender(self._broker).voice
@@ -257,7 +257,7 @@ class WorkerRuntime:
         try:
             await self._reader.stop(self._reading)
             lost = await self._unheld()
-            await self._hand_back(lost + self._executor.stop())
+            await self._hand_back(lost + self._executor.close())
             await self._wait_idle_or(time_up)
         finally:
             time_up.cancel()
@@ -272,7 +272,7 @@ class WorkerRuntime:
             raise error
 
     async def _wait_idle_or(self, time_up: asyncio.Task[None]) -> None:
-        idle = spawn(self._executor.wait_idle())
+        idle = spawn(self._executor.join())
         try:
             await asyncio.wait({idle, time_up}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -285,7 +285,7 @@ class WorkerRuntime:
     async def abandon(self) -> None:
         """Give all up: the jobs belong to others by now."""
         await self._reader.stop(self._reading)
-        self._executor.stop()
+        self._executor.close()
         cut_short = await self._executor.cancel_all()
         self._threads.close()
         await self._processes.close()
@@ -308,7 +308,7 @@ class WorkerRuntime:
         """
         self._heartbeat.end()
         self._reader.drop(self._reading)
-        self._executor.drop()
+        self._executor.abort()
         self._threads.close()
         self._processes.drop()
         self._cancel_services()
@@ -334,7 +334,7 @@ class WorkerRuntime:
 
     def _read_overflow(self) -> None:
         self._reader.interrupt()
-        self._executor.progress.tell()
+        self._executor.progress.wake()
 
     def _heed_pauses(self) -> None:
         """Something else is paused than before."""
@@ -347,7 +347,7 @@ class WorkerRuntime:
         self._executor.refill()
 
     def _nudge(self) -> None:
-        self._executor.progress.tell()
+        self._executor.progress.wake()
 
     def _held(self) -> set[tuple[int, bytes]]:
         """All deliveries that are known here, as (place of the stream, entry)."""

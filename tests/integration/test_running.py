@@ -18,7 +18,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
-from aiostreamq.worker.run import executor
+from aiostreamq.worker.run import runner
 from tests.support.case_ids import short
 from tests.support.waiting import PATIENCE, be_in_time, wait_until
 
@@ -221,7 +221,7 @@ async def test_timeout_of_one_job(queue: Queue) -> None:
 
 async def test_task_that_ignores_its_timeout(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is left to itself: the job ends, its slot is free, and its late end changes nothing."""
-    monkeypatch.setattr(executor, "CLEANUP_TIME", 0.02)
+    monkeypatch.setattr(runner, "CLEANUP_TIME", 0.02)
     gate = asyncio.Event()
     ended: list[str] = []
 

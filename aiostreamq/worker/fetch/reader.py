@@ -303,7 +303,7 @@ class Reader:
 
     def _ring(self) -> None:
         self._is_look_due = True
-        self._executor.progress.tell()  # where all slots are taken, nothing else wakes the reader
+        self._executor.progress.wake()  # where all slots are taken, nothing else wakes the reader
 
     async def _look_again(self, link: "Link") -> None:
         """Take up what was sent to this worker over a connection that only Redis took for alive.

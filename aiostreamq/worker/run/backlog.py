@@ -56,21 +56,21 @@ class Backlog:
 
 
 class Progress:
-    """Wakes those who wait for a job to end."""
+    """Wakes what waits for a job to end."""
 
     def __init__(self) -> None:
-        self.is_awaited = False  #: whether anybody waits
+        self.is_awaited = False  #: whether anything waits
         self._made: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
-        """Wait until a job ends, or somebody else calls `tell`. Cancelling is safe."""
+        """Wait until a job ends or `wake` is called. Cancelling is safe."""
         if self._made is None:
             self._made = asyncio.get_running_loop().create_future()
             self.is_awaited = True
         await asyncio.shield(self._made)
 
-    def tell(self) -> None:
-        """Let everyone who waits look again."""
+    def wake(self) -> None:
+        """Let all waiters look again."""
         if self._made is not None:
             self._made.set_result(None)
             self._made = None

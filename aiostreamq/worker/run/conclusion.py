@@ -11,7 +11,7 @@ from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater,
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, clean, describe
 from aiostreamq.worker.run.failure_log import log_failure, reason_of
-from aiostreamq.worker.run.run import Stop, has_time_left, told
+from aiostreamq.worker.run.run import Stop, has_time_left, log_fields
 
 if TYPE_CHECKING:
     from aiostreamq.model.retry import Retries
@@ -48,13 +48,13 @@ def judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | Retr
         if is_ctrl_c(fault):
             raise
         # Its class raises when it is asked what it is, or a pause of the user's is no number.
-        about = told(run)
+        about = log_fields(run)
         logger.exception("what a job raised could not be judged: it has failed", extra=about)
         return failed(run, error)
 
 
 def _judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | RetryRequest:
-    delivery, about = run.delivery, told(run)
+    delivery, about = run.delivery, log_fields(run)
     rules = run.envelope.retry or run.spec.options.retry
     match judge(error, rules, delivery.attempt, random.random(), now_ms):
         case RunAgain(after) if has_time_left(run, now_ms + after * 1000):
@@ -78,7 +78,7 @@ def _judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | Ret
 
 
 def _log_retry(run: "Run", error: BaseException, rules: "Retries", after: float) -> None:
-    about, attempt = told(run), run.delivery.attempt
+    about, attempt = log_fields(run), run.delivery.attempt
     if isinstance(error, RetryLater):
         logger.info("job asked to run again, in %.1f s", after, extra=about)
         return

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.executor_kind import Place
-    from aiostreamq.worker.run.run import Run
 
 logger = get_logger("aiostreamq.worker")
 
@@ -118,11 +117,12 @@ class Pool:
             self._arm()
         return False
 
-    def end(self, run: "Run") -> None:
-        """A run is over. Its place is free, unless its thread runs on."""
-        thread = run.thread
+    def end(
+        self, thread: "concurrent.futures.Future[object] | None", task: str, job_id: str
+    ) -> None:
+        """Free the place of a run that is over, or keep it taken while its *thread* runs."""
         if thread is not None and not thread.done():
-            self._keep_stuck(thread, run)
+            self._keep_stuck(thread, {"task": task, "job_id": job_id})
         else:
             self._give_back()
 
@@ -132,9 +132,10 @@ class Pool:
         self._moved_at = self._loop.time()
         self._moved()
 
-    def _keep_stuck(self, thread: "concurrent.futures.Future[object]", run: "Run") -> None:
+    def _keep_stuck(
+        self, thread: "concurrent.futures.Future[object]", about: dict[str, object]
+    ) -> None:
         self.stuck += 1
-        about: dict[str, object] = {"task": run.spec.name, "job_id": run.delivery.job_id}
         logger.warning(
             "job was given up, but a thread cannot be stopped: it goes on (%d of %d threads are "
             "stuck); give what it calls a timeout, or use executor='process'",

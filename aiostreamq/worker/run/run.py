@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.worker.ports import Turn
+    from aiostreamq.worker.ports import SuspectRun
     from aiostreamq.worker.run.pool import Pool
 
 
@@ -54,12 +54,13 @@ class Run:
         "flag",
         "give_up_at",
         "is_over",
+        "key",
         "pool",
         "spec",
         "stop",
+        "suspect",
         "task",
         "thread",
-        "turn",
     )
 
     def __init__(
@@ -70,13 +71,14 @@ class Run:
         began: float,
     ) -> None:
         self.delivery = delivery
+        self.key = delivery.stream, delivery.entry  #: identifies the delivery
         self.envelope = envelope
         self.spec = spec
         self.stop: Stop | None = None  #: set before the cancellation that it explains
         self.give_up_at = 0.0  #: loop time until which it may clean up, once it was stopped
         self.is_over = False  #: its outcome is decided
         self.task: OwnTask[None] | None = None  #: None only while it is being started
-        self.turn: Turn | None = None  #: of a suspect
+        self.suspect: SuspectRun | None = None  #: if it was with workers that died
         self.pool: Pool | None = None  #: in which it has a place, if it is not for the loop
         self.thread: concurrent.futures.Future[object] | None = None  #: what runs its function
         self.flag: StopFlag | None = None  #: of its context, where its task takes one
@@ -121,8 +123,8 @@ def has_time_left(run: Run, when_ms: float) -> bool:
     return deadline_ms is None or when_ms < deadline_ms
 
 
-def told(run: Run) -> dict[str, object]:
-    """What log lines about a run carry."""
+def log_fields(run: Run) -> dict[str, object]:
+    """Return the fields of a log record about a run."""
     delivery = run.delivery
     return {"task": run.spec.name, "job_id": delivery.job_id, "attempt": delivery.attempt}
 

@@ -88,7 +88,7 @@ class SteppedWorker:
         found = Sorted()
         executor = self._executor(found)
         executor.accept(read.deliveries, read.cancelled)
-        await executor.wait_idle()
+        await executor.join()
         await executor.cancel_all()
         return found
 

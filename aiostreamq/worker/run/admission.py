@@ -1,0 +1,153 @@
+"""Which deliveries may start here and now: an ordered list of checks, of which the first decides.
+
+A check takes a job out of the way (to other workers, to a place in line, to its end) and says what
+became of it, or leaves it to the next check. What no check takes may start. A new limit is one more
+check, and one more condition in `admit` that rules it out for jobs that it does not concern.
+"""
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from aiostreamq.logs import get_logger
+from aiostreamq.model.envelope import Malformed, decode_envelope
+from aiostreamq.worker.run.backlog import CancelMarks
+from aiostreamq.worker.run.run import WHY_UNRUN, Run, end_unrun, log_fields, state_unrun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.client.task import Task
+    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.executor_kind import Place
+    from aiostreamq.store.connection.clock import ServerClock
+    from aiostreamq.worker.ports import Outcomes, Reroutes
+    from aiostreamq.worker.run.deferred import DeferredStarts
+    from aiostreamq.worker.run.pool import Pool
+    from aiostreamq.worker.run.slots import Slots
+
+logger = get_logger("aiostreamq.worker")
+
+
+class Disposition(Enum):
+    """What became of a delivery that does not start."""
+
+    DUPLICATE = auto()  #: it runs here already
+    REFUSED = auto()  #: it is not a job, and goes to the dead letters
+    PARKED = auto()  #: its task is unknown here
+    PASSED_ON = auto()  #: its lane is not served here
+    PAUSED = auto()  #: its task or lane is paused
+    ENDED = auto()  #: it was cancelled, or has expired
+    WAITING = auto()  #: it waits here for a thread, a process or a slot
+
+
+class Admission:
+    """Decides about each delivery as it comes to the head of its line."""
+
+    def __init__(
+        self,
+        queue: "QueueClient",
+        running: "Collection[tuple[int, bytes]]",
+        pools: "Mapping[Place, Pool]",
+        slots: "Slots",
+        deferred: "DeferredStarts",
+        rerouter: "Reroutes",
+        settler: "Outcomes",
+        clock: "ServerClock",
+    ) -> None:
+        """Prepare to decide.
+
+        Args:
+            queue: Its tasks are looked up as jobs come.
+            running: The keys of the jobs that run here.
+            pools: The threads and processes.
+            slots: Which tasks may take them.
+            deferred: Takes jobs that may not start while only lent slots are free.
+            rerouter: Takes jobs that may not run here.
+            settler: Takes the end of jobs that end without a run.
+            clock: The clock that expiry times refer to.
+        """
+        self.cancel_marks = CancelMarks()  #: jobs that were cancelled before they arrived
+        self._tasks: Mapping[str, Task[..., object]] = queue.tasks
+        self._last_lane = 1 + len(queue.lanes)  # the number of its stream
+        self._running = running
+        self._pools = pools
+        self._slots = slots
+        self._deferred = deferred
+        self._rerouter = rerouter
+        self._paused = rerouter.paused
+        self._settle = settler.settle
+        self._clock = clock
+        self._checks: tuple[Callable[[Run], Disposition | None], ...] = (
+            self._check_lane,
+            self._check_pauses,
+            self._check_end,
+            self._check_room,
+        )
+
+    def admit(self, delivery: "Delivery", now: float) -> Run | Disposition:
+        """Return the run to start, or what became of the delivery instead.
+
+        Args:
+            delivery: The delivery.
+            now: The time at which the run starts, by the monotonic clock.
+        """
+        if (delivery.stream, delivery.entry) in self._running:
+            return Disposition.DUPLICATE  # its group was deleted: Redis sends everything again
+        try:
+            envelope = decode_envelope(delivery.envelope)
+        except Malformed as error:
+            self._rerouter.refuse(delivery, str(error))
+            return Disposition.REFUSED
+        task = self._tasks.get(envelope.task)
+        if task is None:
+            self._rerouter.park(delivery, envelope.task)
+            return Disposition.PARKED
+        run = Run(delivery, envelope, task.spec, now)
+        # Most jobs are plain: no check concerns them, and they do not pay for one.
+        if (
+            1 < delivery.stream <= self._last_lane
+            and envelope.expires is None
+            and envelope.deadline is None
+            and task.spec.pool is None
+            and not (self._paused or self.cancel_marks or self._slots.parents)
+        ):
+            return run
+        for check in self._checks:
+            if (disposition := check(run)) is not None:
+                return disposition
+        return run
+
+    def _check_lane(self, run: Run) -> Disposition | None:
+        # Jobs from the streams of requeued and overflowed jobs can be of any lane.
+        is_from_lane = 1 < run.delivery.stream <= self._last_lane
+        if is_from_lane or not self._rerouter.pass_on(run.delivery, run.spec.options.lane):
+            return None
+        return Disposition.PASSED_ON
+
+    def _check_pauses(self, run: Run) -> Disposition | None:
+        if self._paused and self._rerouter.hold(run.delivery, run.spec):
+            return Disposition.PAUSED
+        return None
+
+    def _check_end(self, run: Run) -> Disposition | None:
+        is_cancelled = bool(self.cancel_marks) and self.cancel_marks.take(run.key)
+        is_limited = run.envelope.expires is not None or run.envelope.deadline is not None
+        if not (is_cancelled or is_limited):
+            return None
+        state = state_unrun(run, self._clock.now_ms(), is_cancelled=is_cancelled)
+        if state is None:
+            return None
+        self._settle(end_unrun(run, state))
+        logger.info("job %s", WHY_UNRUN[state], extra=log_fields(run))
+        return Disposition.ENDED
+
+    def _check_room(self, run: Run) -> Disposition | None:
+        kind = run.spec.pool
+        run.pool = None if kind is None else self._pools[kind]
+        if self._slots.parents and self._slots.is_kept_from(run.spec.name, run.pool):
+            self._deferred.put(run.delivery, kind)
+            return Disposition.WAITING
+        if run.pool is None or run.pool.take(run.delivery):
+            return None
+        return Disposition.WAITING
