@@ -58,7 +58,7 @@ class EventSink(Protocol):
         """Say all that *chunks* yields, as *write* writes it."""
         ...
 
-    async def end(self) -> None:
+    async def aclose(self) -> None:
         """Say that nothing follows, and wait until Redis has all, or has refused it."""
         ...
 

@@ -174,7 +174,7 @@ class JobEventSender:
         while self.is_full:
             await self._wait_sent()
 
-    async def end(self) -> None:
+    async def aclose(self) -> None:
         """Say that nothing follows, and wait until Redis has all, or has refused it.
 
         Cancelling is safe.

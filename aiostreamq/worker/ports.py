@@ -1,4 +1,4 @@
-"""What the executor must know of the services around it; `shift` brings them together."""
+"""What the services of a worker need of each other; `assembly` connects them."""
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ class SuspectRun(Protocol):
         """Be through with it."""
         ...
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Be through with it, also where it never began; may be said again."""
         ...
 
@@ -78,15 +78,15 @@ class Reroutes(Protocol):
         """Take a job whose task is not known here."""
         ...
 
-    def hold(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
+    def take_if_paused(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
         """Take a job if it is paused."""
         ...
 
-    def pass_on(self, delivery: "Delivery", lane: str) -> bool:
+    def take_if_unserved(self, delivery: "Delivery", lane: str) -> bool:
         """Take a job if its lane is not served here."""
         ...
 
-    def leave(self, deliveries: "Sequence[Delivery]") -> None:
+    def requeue(self, deliveries: "Sequence[Delivery]") -> None:
         """Take jobs that other workers can run sooner."""
         ...
 
@@ -96,6 +96,23 @@ class Reroutes(Protocol):
 
     def refuse(self, delivery: "Delivery", reason: str) -> None:
         """Take what is no job."""
+        ...
+
+
+class Holdings(Protocol):
+    """Knows what this worker was sent and Redis does not know to be over."""
+
+    @property
+    def refused(self) -> int:
+        """How many have ended here while Redis refuses to take their end."""
+        ...
+
+    def keys(self) -> set[tuple[int, bytes]]:
+        """Return them, each as (number of its stream, entry)."""
+        ...
+
+    async def join(self) -> None:
+        """Wait until Redis knows of all that has ended here or was moved away."""
         ...
 
 
@@ -121,7 +138,7 @@ class Wanted(NamedTuple):
 class Spill(Protocol):
     """Knows what may have overflowed elsewhere."""
 
-    def look_again(self) -> None:
+    def reopen(self) -> None:
         """Something may have overflowed unheard."""
         ...
 

@@ -18,7 +18,8 @@ from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import served
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.store.inspect.server_check import advice_on, examine
-from aiostreamq.worker.runtime import WorkerRuntime, WorkerSettings
+from aiostreamq.worker.assembly import WorkerSettings
+from aiostreamq.worker.runtime import WorkerRuntime
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -132,13 +133,13 @@ class Worker:
                 f"use {SHORTEST_LEASE:g} s or more"
             )
         self._stop_asked = False
-        self._is_leaving = False
+        self._is_aborting = False
         self._has_failed = False  # to start
         self._hurry = asyncio.Event()  # set when the time to drain is counted
         self._stopped: asyncio.Event | None = None  # while it runs
         self._working: OwnTask[None] | None = None  # once it has begun
-        self._shift: WorkerRuntime | None = None  # the one that began last
-        self._finished_before = 0  # by shifts before that one
+        self._runtime: WorkerRuntime | None = None  # the one that began last
+        self._finished_before = 0  # by those before that one
 
     async def __aenter__(self) -> Self:
         await self._start(burst=False)
@@ -161,7 +162,7 @@ class Worker:
     @property
     def finished(self) -> int:
         """How many runs of jobs have ended here, each attempt counted."""
-        return self._finished_before + (self._shift.finished if self._shift else 0)
+        return self._finished_before + (self._runtime.finished if self._runtime else 0)
 
     async def run(self, *, burst: bool = False) -> None:
         """Run jobs until `stop` is called; with *burst*, until none is left.
@@ -184,7 +185,7 @@ class Worker:
             await self._wait_drained(working)
             raise
         finally:
-            self._leave_unless_over(working)
+            self._abort_unless_over(working)
 
     async def _wait_drained(self, working: asyncio.Task[None]) -> None:
         """Wait on after a cancellation, until all has ended or to the next one."""
@@ -193,9 +194,9 @@ class Worker:
             with anyio.CancelScope(shield=True):
                 await asyncio.shield(working)
         finally:
-            self._leave_unless_over(working)
+            self._abort_unless_over(working)
 
-    def _leave_unless_over(self, working: asyncio.Task[None]) -> None:
+    def _abort_unless_over(self, working: asyncio.Task[None]) -> None:
         # However the waiting ends: what nobody waits for may not go on, and keep its lease.
         if not working.done():
             self.abort()
@@ -207,7 +208,7 @@ class Worker:
             return WorkerState.STOPPED
         if self._stop_asked:
             return WorkerState.DRAINING
-        return WorkerState.STARTING if self._shift is None else self._shift.state
+        return WorkerState.STARTING if self._runtime is None else self._runtime.state
 
     @property
     def is_ready(self) -> bool:
@@ -227,13 +228,13 @@ class Worker:
 
     def abort(self) -> None:
         """End at once: what runs is cancelled, and run again by others when the lease is over."""
-        if self._is_leaving or self.state is WorkerState.STOPPED:
+        if self._is_aborting or self.state is WorkerState.STOPPED:
             return
         told = {"worker": self.name}
         logger.warning("leaving at once; what still runs will be run again", extra=told)
         self.stop()
-        self._is_leaving = True
-        self._drop()
+        self._is_aborting = True
+        self._abort_runtime()
         if self._working is not None:
             self._working.end()
 
@@ -247,18 +248,18 @@ class Worker:
             tenure, server = await self.queue.sessions.hold()
             try:
                 await self._check(server)
-                shift = WorkerRuntime(self.queue, self.name, self._settings)
-                await shift.start(burst=burst)
+                runtime = WorkerRuntime(self.queue, self.name, self._settings)
+                await runtime.start(burst=burst)
             except BaseException:
                 await self.queue.sessions.release(tenure)
                 raise
         except BaseException:
             self._has_failed = True
             raise
-        self._shift = shift
-        self._working = spawn(self._work_on(tenure, shift, burst=burst), "aiostreamq:worker")
+        self._runtime = runtime
+        self._working = spawn(self._work_on(tenure, runtime, burst=burst), "aiostreamq:worker")
         # Whatever ends it, be it the end of the loop: the rest does not outlive it.
-        self._working.add_done_callback(lambda _: self._drop())
+        self._working.add_done_callback(lambda _: self._abort_runtime())
         return self._working
 
     async def _check(self, server: "Server") -> None:
@@ -275,51 +276,51 @@ class Worker:
             logger.warning("%s", line)
 
     async def _work_on(
-        self, tenure: "SessionLifetime", shift: WorkerRuntime, *, burst: bool
+        self, tenure: "SessionLifetime", runtime: WorkerRuntime, *, burst: bool
     ) -> None:
         try:
-            await self._work(shift, burst=burst)
+            await self._work(runtime, burst=burst)
         finally:
-            self._drop()  # before its connections may go
+            self._abort_runtime()  # before its connections may go
             await self.queue.sessions.release(tenure)
 
-    async def _work(self, shift: WorkerRuntime, *, burst: bool) -> None:
+    async def _work(self, runtime: WorkerRuntime, *, burst: bool) -> None:
         try:
-            while await self._work_until_over(shift):
+            while await self._work_until_over(runtime):
                 # Under a new name: what comes late to the old one stays refused.
                 self.name = self._new_name()
-                before = shift.finished
-                shift = WorkerRuntime(self.queue, self.name, self._settings)
-                await shift.start(burst=burst)
+                before = runtime.finished
+                runtime = WorkerRuntime(self.queue, self.name, self._settings)
+                await runtime.start(burst=burst)
                 self._finished_before += before
-                self._shift = shift
+                self._runtime = runtime
         except asyncio.CancelledError:
-            if not self._is_leaving:  # then it is an end like others
+            if not self._is_aborting:  # then it is an end like others
                 raise
 
-    def _drop(self) -> None:
+    def _abort_runtime(self) -> None:
         """End what goes on, if anything does, without waiting for it."""
-        if self._shift is not None:
-            self._shift.drop()
+        if self._runtime is not None:
+            self._runtime.abort()
 
-    async def _work_until_over(self, shift: WorkerRuntime) -> bool:
-        """See *shift* to its end; True where it was taken for dead and another must begin."""
+    async def _work_until_over(self, runtime: WorkerRuntime) -> bool:
+        """See *runtime* to its end; True where it was taken for dead and another must begin."""
         assert self._stopped is not None
         ends = {
             spawn(self._stopped.wait()),
-            spawn(shift.wait_over()),
+            spawn(runtime.wait_over()),
         }
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for end in ends:
                 end.end()
-        if shift.is_lost:
-            await shift.abandon()
+        if runtime.is_lost:
+            await runtime.aclose()
             return not self._stopped.is_set()
         if not self._stopped.is_set():
             self._hurry.set()  # it ends by itself: on an error, or after a burst
-        await shift.drain(self._hurry)
+        await runtime.drain(self._hurry)
         return False
 
     def _new_name(self) -> str:

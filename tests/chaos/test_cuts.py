@@ -178,7 +178,7 @@ async def renew(bench: Bench) -> Call:
 
 @dataclass
 class Taken:
-    """Stands where the executor stands, and runs nothing."""
+    """Stands for the executor and all that holds deliveries, and runs nothing."""
 
     concurrency: int = 1
     finished: int = 0
@@ -193,12 +193,17 @@ class Taken:
         assert not cancelled
         self.running += deliveries
 
-    def held(self) -> set[tuple[int, bytes]]:
-        """What is known here."""
+    @property
+    def refused(self) -> int:
+        """How many ends Redis refuses."""
+        return 0
+
+    def keys(self) -> set[tuple[int, bytes]]:
+        """Return what is known here."""
         return {(delivery.stream, delivery.entry) for delivery in self.running}
 
-    async def settled(self) -> None:
-        """Nothing is to be told."""
+    async def join(self) -> None:
+        """Wait for nothing."""
 
 
 async def read(bench: Bench) -> Call:
@@ -211,16 +216,14 @@ async def read(bench: Bench) -> Call:
         intake,
         worker,
         taken,
-        taken.held,
-        lambda: 0,
-        taken.settled,
+        taken,
         LEASE,
         lambda _: None,
         Overflow({}, {}, lambda: 0, lambda: None),
     )
     reading = spawn(reader.run())
 
-    bench.at_end(lambda: reader.stop(reading))
+    bench.at_end(lambda: reader.aclose(reading))
     await wait_until(lambda: bench.is_blocked("xreadgroup"), "the reader to wait")
 
     async def call() -> int:

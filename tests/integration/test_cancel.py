@@ -171,9 +171,9 @@ async def busy_worker(queue: Queue) -> AsyncGenerator[Worker]:
 
 def executor_of(worker: Worker) -> Executor:
     """Return what runs the jobs of a worker."""
-    shift = worker._shift  # pyright: ignore[reportPrivateUsage]  # no other way to be sure
-    assert shift is not None
-    return shift._executor  # pyright: ignore[reportPrivateUsage]
+    runtime = worker._runtime  # pyright: ignore[reportPrivateUsage]  # no other way to be sure
+    assert runtime is not None
+    return runtime._services.executor  # pyright: ignore[reportPrivateUsage]
 
 
 async def fetch_ahead(queue: Queue, worker: Worker) -> list[Delivery]:

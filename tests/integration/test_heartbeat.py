@@ -67,7 +67,7 @@ async def test_hangs(
     heart.start()
     await wait_until(is_hanging.is_set, "the thread to hang")
     async with asyncio.timeout(PATIENCE):
-        await heart.stop()
+        await heart.aclose()
     assert "has not ended within 0.1 s" in caplog.text
     go_on.set()
     await wait_until(beats_no_more, "the thread to end")
@@ -78,7 +78,7 @@ async def test_ended_before_it_has_begun(queue: Queue) -> None:
     for _ in range(20):
         heart = await heart_of(queue, bytes)
         heart.start()
-        heart.end()
+        heart.close()
     await wait_until(beats_no_more, "the threads to end")
 
 
@@ -95,5 +95,5 @@ async def test_whatever_fails(queue: Queue, caplog: pytest.LogCaptureFixture) ->
     heart = await heart_of(queue, fail_once)
     heart.start()
     await wait_until(lambda: len(told) > 1, "the next beat")
-    await heart.stop()
+    await heart.aclose()
     assert "of no kind that is known" in caplog.text

@@ -26,7 +26,7 @@ async def test_resumed_while_it_is_on_its_way(store: Store) -> None:
     running = asyncio.create_task(parking.run())
     try:
         paused.clear()  # resumed: all that is parked goes on
-        parking.look()
+        parking.wake()
         await store.broker.status("a")
         parking.park(held, "size")  # which it was to be since before that
 

@@ -54,12 +54,12 @@ class Canceller:
         self._executor = executor
         self._asked = asyncio.Event()
 
-    def hear(self, word: "Word") -> None:
+    def cancel_named(self, word: "Word") -> None:
         """Cancel what a word names. Other workers' jobs are among it."""
         for stream, entry in self._steering.entries_in(word):
             self._executor.cancel(stream, entry)
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Words may have been said unheard: ask about all that is here."""
         self._asked.set()
 

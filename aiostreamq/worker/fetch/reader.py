@@ -19,13 +19,13 @@ from aiostreamq.store.deliveries import Read
 from aiostreamq.store.workers import reader_role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from aiostreamq.model.executor_kind import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import LaneReader
-    from aiostreamq.worker.ports import Spill, Wakes, Wanted
+    from aiostreamq.worker.ports import Holdings, Spill, Wakes, Wanted
 
 logger = get_logger("aiostreamq.worker")
 
@@ -93,9 +93,7 @@ class Reader:
         intake: "LaneReader",
         consumer: str,
         executor: Runs,
-        held: "Callable[[], set[tuple[int, bytes]]]",
-        refused: "Callable[[], int]",
-        settled: "Callable[[], Awaitable[None]]",
+        holdings: "Holdings",
         lease: float,
         notice: "Callable[[Mapping[str, int]], None]",
         overflow: "Spill",
@@ -107,10 +105,7 @@ class Reader:
             intake: What is read of it.
             consumer: The worker's name.
             executor: Where deliveries go, and whose slots bound the reading.
-            held: Says which deliveries this worker knows of, as (place of the
-                stream, entry).
-            refused: Says how many of those have ended, and Redis does not take it yet.
-            settled: Waits until Redis has been told of all that ended so far.
+            holdings: What this worker was sent and Redis does not know to be over.
             lease: Seconds between looks for deliveries that never arrived.
             notice: Takes what was paused when a read brought something.
             overflow: Says when to read what has overflowed elsewhere.
@@ -119,9 +114,7 @@ class Reader:
         self._intake = intake
         self._consumer = consumer
         self._executor = executor
-        self._held = held
-        self._refused = refused
-        self._settled = settled
+        self._holdings = holdings
         self._lease = lease
         self._notice = notice
         self._overflow = overflow
@@ -160,7 +153,7 @@ class Reader:
                 await self._executor.progress.wait()
                 continue
             if was_idle := burst and self._is_idle():
-                await self._settled()  # what is to run again must be there to be read
+                await self._holdings.join()  # what is to run again must be there to be read
             read = await self._line.persist(
                 lambda link, count=count: self._read(link, count, is_blocking=not burst),
                 repair=self._repair,
@@ -175,7 +168,7 @@ class Reader:
 
     async def _has_overflown(self) -> bool:
         """Take up what has overflowed, maybe here; returns whether there was anything."""
-        self._overflow.look_again()
+        self._overflow.reopen()
         while self._is_idle() and (wanted := self._overflow.wanted()):
             await self._read_overflow(wanted)
         return not self._is_idle()
@@ -189,7 +182,7 @@ class Reader:
         self._overflow.note(wanted.place, asked=count, found=len(read.deliveries))
         await self._take(self._unless_held(read))
 
-    async def stop(self, running: "OwnTask[None]") -> None:
+    async def aclose(self, running: "OwnTask[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may just be sending."""
         self._begin_to_stop()
         with suppress(TimeoutError, BrokerError):
@@ -204,7 +197,7 @@ class Reader:
         await asyncio.wait([running])
         self._line.close()
 
-    def drop(self, running: "OwnTask[None]") -> None:
+    def abort(self, running: "OwnTask[None]") -> None:
         """End *running* at once. What Redis may just be sending is for the lease to bring back."""
         self._begin_to_stop()
         running.end()
@@ -217,7 +210,7 @@ class Reader:
         if self._interrupting is not None:
             self._interrupting.end()
 
-    def interrupt(self) -> None:
+    def wake(self) -> None:
         """End a read that waits: the next one is to be another."""
         self._stale = self._reads
         if self._is_reading and (self._interrupting is None or self._interrupting.done()):
@@ -243,7 +236,7 @@ class Reader:
             return 0
         count = read_count(
             executor.concurrency,
-            len(executor.running) + self._refused(),
+            len(executor.running) + self._holdings.refused,
             executor.fetched,
             self._pace.prefetch(executor.concurrency),
         )
@@ -253,7 +246,7 @@ class Reader:
         """Leave out what is here already, if groups were made again: they begin anew."""
         if self._is_doubtful:
             self._is_doubtful = bool(read.deliveries)
-            held = self._held()
+            held = self._holdings.keys()
             read.deliveries = [d for d in read.deliveries if (d.stream, d.entry) not in held]
         return read
 
@@ -317,9 +310,9 @@ class Reader:
             # Asked for the ids first, as the payloads of all that runs could be large.
             # One settled meanwhile may look unknown here; the reading below sees to it.
             pending = await self._broker.pending_own(link, self._consumer, self._most_own())
-            if not pending <= self._held():
+            if not pending <= self._holdings.keys():
                 await self._take_up(await self._read_unheld(link))
-        self._overflow.look_again()
+        self._overflow.reopen()
         self._set_alarm()
 
     async def _read_unheld(self, link: "Link") -> Read:
@@ -336,7 +329,7 @@ class Reader:
         - What Redis is about to send to somebody who reads under this name is not
           in the answer.
         """
-        held = self._held()
+        held = self._holdings.keys()
         read = await self._broker.read_own(link, self._consumer, self._most_own())
         read.deliveries = [d for d in read.deliveries if (d.stream, d.entry) not in held]
         read.unreadable = [one for one in read.unreadable if one not in held]
@@ -344,7 +337,7 @@ class Reader:
 
     def _most_own(self) -> int:
         """How many to ask for, to see at least some that are not known here."""
-        return len(self._held()) + 4 * self._executor.concurrency
+        return len(self._holdings.keys()) + 4 * self._executor.concurrency
 
     async def _take_up(self, read: Read) -> None:
         """Take what had been lost, or hand it back where all slots are taken."""

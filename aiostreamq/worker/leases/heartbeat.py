@@ -95,15 +95,15 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="aiostreamq:beat", daemon=True)
         self._thread.start()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Beat no more, and wait for nothing: what is on its way is the last."""
         self._is_over = True
         if self._woken is not None:
             self._tell(self._beat_loop, self._woken.set)
 
-    async def stop(self) -> None:
+    async def aclose(self) -> None:
         """Beat no more, and wait until that is certain, or for some seconds. May be repeated."""
-        self.end()
+        self.close()
         if self._task is not None:
             await asyncio.wait([self._task])
         if self._thread is None:

@@ -91,14 +91,14 @@ class SuspectRun:
         try:
             await self._opening()
         except BaseException:
-            self.end()
+            self.close()
             raise
-        self._timer = asyncio.get_running_loop().call_later(WATCH, self.end)
+        self._timer = asyncio.get_running_loop().call_later(WATCH, self.close)
 
     async def __aexit__(self, *_: object) -> None:
-        self.end()
+        self.close()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Say that it is over, the first time this is called; also where it never began."""
         if self._timer is not None:
             self._timer.cancel()

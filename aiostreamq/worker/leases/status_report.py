@@ -67,7 +67,7 @@ class StatusReport:
             "started": clock.now_ms(),
         }
 
-    def tell(self) -> bytes:
+    def encode(self) -> bytes:
         """Return it as JSON, empty where there is nothing new to say.
 
         Called from the thread that beats, or from the loop.

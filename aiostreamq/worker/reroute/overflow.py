@@ -24,7 +24,7 @@ class Overflow:
         pools: "Mapping[Place, Pool]",
         tasks: "Mapping[str, Task[..., object]]",
         slots: "Callable[[], int]",
-        wake: "Callable[[], None]",
+        wake_reader: "Callable[[], None]",
     ) -> None:
         """Prepare.
 
@@ -32,32 +32,32 @@ class Overflow:
             pools: Of this worker.
             tasks: That this worker knows.
             slots: Says how many jobs may start that await others.
-            wake: Has the reader look again.
+            wake_reader: Has the reader look again.
         """
         self._pools = pools
         self._all = tuple(pools.values())
         self._tasks = tasks
         self._slots = slots
-        self._wake = wake
+        self._wake_reader = wake_reader
         self._counted = -1  # tasks when this was looked at
         self._needed: frozenset[Place | None] = frozenset()  # where they run; None is the loop
         self._open: set[Spillway] = set()  # whose streams may hold something for this worker
         self._open_all()
 
-    def listeners(self) -> "dict[str, Callable[[Word], None]]":
+    def handlers(self) -> "dict[str, Callable[[Word], None]]":
         """Who hears that there is something, by the word that workers say."""
         return {word: partial(self._hear, place) for place, word in OVERFLOW.items()}
 
-    def look_again(self) -> None:
+    def reopen(self) -> None:
         """Something may have been said unheard."""
         self._counted = -1
         self._open_all()
-        self.look()
+        self.wake()
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Have the reader look if it can take something: a place may have come free."""
         if self.wanted() is not None:
-            self._wake()
+            self._wake_reader()
 
     def wanted(self) -> Wanted | None:
         """Return what to read now, None for nothing."""
@@ -90,7 +90,7 @@ class Overflow:
     def _hear(self, place: "Spillway", _: "Word") -> None:
         if place == "slot" or place in self._places():
             self._open.add(place)
-            self.look()
+            self.wake()
 
     def _open_all(self) -> None:
         self._open.add("slot")

@@ -65,7 +65,7 @@ class Parking:
         self.unparked.add((delivery.stream, delivery.entry))
         self._commit.add((delivery, task))
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Look now: a task may not be paused any more."""
         self._woken.set()
 
@@ -103,7 +103,7 @@ class Parking:
         self.unparked.difference_update((d.stream, d.entry) for d, _ in batch)
         # Its task may have been resumed while it was on its way: all others were let go then.
         if any(self._may_run(task) for _, task in batch):
-            self.look()
+            self.wake()
 
     def _may_run(self, task: str) -> bool:
         return task in self._tasks and not self._is_paused(task)

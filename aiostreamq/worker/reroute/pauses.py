@@ -41,7 +41,7 @@ class Pauses:
         """Whether a task is paused."""
         return TASK + task in self.words
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Something was paused or resumed, or that may have been said unheard."""
         self._news.set()
 

@@ -59,32 +59,32 @@ class Rerouter:
         """Set a job aside whose task is not known here."""
         self._parking.park(delivery, task)
 
-    def hold(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
+    def take_if_paused(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
         """Set a job aside if it is paused, in its order as far as that can be."""
         if self._pauses.has_task(spec.name):
             self._parking.park(delivery, spec.name)
             return True
         lane = self._broker.lane_at(delivery.stream) or spec.options.lane
         if self._pauses.has_lane(lane):
-            self.leave([delivery], lane)
+            self.requeue([delivery], lane)
             return True
         return False
 
-    def pass_on(self, delivery: "Delivery", lane: str) -> bool:
+    def take_if_unserved(self, delivery: "Delivery", lane: str) -> bool:
         """Leave a job to others if its lane is not served here."""
         if lane in self._lanes:
             return False
-        self.leave([delivery], lane)
+        self.requeue([delivery], lane)
         return True
 
-    def leave(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> None:
+    def requeue(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> None:
         """Leave jobs to other workers, who find them in *lane*."""
         entries = [(delivery.stream, delivery.entry) for delivery in deliveries]
         self._move(entries, self._broker.hand_back(deliveries, lane))
 
     def overflow(self, place: "Spillway", deliveries: "Sequence[Delivery]") -> None:
         """Leave jobs to workers that have a thread, a process, or a slot free."""
-        self.leave(deliveries, OVERFLOW[place])
+        self.requeue(deliveries, OVERFLOW[place])
 
     def refuse(self, delivery: "Delivery", reason: str) -> None:
         """Move what is no job to the dead letters."""

@@ -121,12 +121,12 @@ class Admission:
     def _check_lane(self, run: Run) -> Disposition | None:
         # Jobs from the streams of requeued and overflowed jobs can be of any lane.
         is_from_lane = 1 < run.delivery.stream <= self._last_lane
-        if is_from_lane or not self._rerouter.pass_on(run.delivery, run.spec.options.lane):
+        if is_from_lane or not self._rerouter.take_if_unserved(run.delivery, run.spec.options.lane):
             return None
         return Disposition.PASSED_ON
 
     def _check_pauses(self, run: Run) -> Disposition | None:
-        if self._paused and self._rerouter.hold(run.delivery, run.spec):
+        if self._paused and self._rerouter.take_if_paused(run.delivery, run.spec):
             return Disposition.PAUSED
         return None
 

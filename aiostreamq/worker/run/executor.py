@@ -172,7 +172,7 @@ class Executor:
             self.is_filling = False
         # Other workers can run them sooner: here they would wait for each other, one by one.
         if self._suspects.is_closed and (suspects := self.backlog.pop_suspects()):
-            self._rerouter.leave(suspects)
+            self._rerouter.requeue(suspects)
 
     def _start_from(
         self, unstarted: "deque[Delivery]", may_start: "Callable[[], bool] | None" = None

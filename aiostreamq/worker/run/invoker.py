@@ -83,7 +83,7 @@ class Invoker:
         finally:
             # Whoever follows the job reads on until its end is told, so that comes last.
             if voice is not None and voice.has_spoken:
-                await voice.end()
+                await voice.aclose()
         written = signature.write_result(value)
         if len(written) > self._queue.max_payload:
             raise self._too_long(run, written)

@@ -117,7 +117,7 @@ class Pool:
             self._arm()
         return False
 
-    def end(
+    def release(
         self, thread: "concurrent.futures.Future[object] | None", task: str, job_id: str
     ) -> None:
         """Free the place of a run that is over, or keep it taken while its *thread* runs."""

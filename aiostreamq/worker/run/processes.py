@@ -76,7 +76,7 @@ class TaskProcess:
             return answer
         except (asyncio.IncompleteReadError, OSError):
             pass
-        raise ProcessDied(_how_it_died(await self.end(0.0)))
+        raise ProcessDied(_how_it_died(await self.aclose(0.0)))
 
     async def _read(self) -> bytes:
         size = await self._reader.readexactly(child_program.SIZE)
@@ -87,7 +87,7 @@ class TaskProcess:
         self._writer.write(len(frame).to_bytes(child_program.SIZE, "big"))
         self._writer.write(frame)
 
-    async def end(self, patience: float) -> int:
+    async def aclose(self, patience: float) -> int:
         """Have it end, kill it after *patience* seconds; returns its exit code."""
         self._writer.close()
         if patience:
@@ -159,7 +159,7 @@ class ProcessPool:
             try:
                 reply = await child.ask(request, begin)
             except asyncio.CancelledError:
-                await child.end(0.0)
+                await child.aclose(0.0)
                 raise
             except ProcessDied as died:
                 # Where the job runs again nobody else is told how it died.
@@ -169,19 +169,19 @@ class ProcessPool:
             if reply.startswith(child_program.LAST):
                 logger.info("task has left processes, which end now", extra={"task": spec.name})
                 reply = reply[1:]
-                await child.end(0.0)
+                await child.aclose(0.0)
             else:
                 self._idle.append(child)
         if reply.startswith(child_program.RETURNED):
             return reply[1:]
         raise _raised(reply[1:])
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """End all children that run nothing."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(child.end(CLOSING_TIME) for child in idle))
+        await asyncio.gather(*(child.aclose(CLOSING_TIME) for child in idle))
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Kill all children that run nothing, and wait for none."""
         while self._idle:
             self._idle.pop().kill()
@@ -191,7 +191,7 @@ class ProcessPool:
             child = self._idle.pop()
             if child.is_alive:
                 return child
-            await child.end(0.0)
+            await child.aclose(0.0)
         return await _started()
 
 

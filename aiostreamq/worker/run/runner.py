@@ -217,11 +217,11 @@ class Runner:
             self.now = now = clock.monotonic()
             self._settle(end_of(run, outcome, state, now))
         if run.suspect is not None:
-            run.suspect.end()  # it may never have begun
+            run.suspect.close()  # it may never have begun
         if self._slots.parents:
             self._slots.forget(run.key, run)
         if run.pool is not None:
-            run.pool.end(run.thread, run.spec.name, run.delivery.job_id)
+            run.pool.release(run.thread, run.spec.name, run.delivery.job_id)
         executor = self._executor
         if not executor.is_filling and (executor.fresh or executor.backlog):
             executor.fill()

@@ -138,7 +138,7 @@ class _Ways(Rerouter):
         assert task in TASKS
         self._found.parked.append(delivery)
 
-    def leave(self, deliveries: Sequence[Delivery], lane: str = RETURNED) -> None:
+    def requeue(self, deliveries: Sequence[Delivery], lane: str = RETURNED) -> None:
         self._found.put_back += [(delivery, lane) for delivery in deliveries]
 
     def refuse(self, delivery: Delivery, reason: str) -> None:
@@ -171,7 +171,7 @@ class _Turn:
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    def end(self) -> None: ...
+    def close(self) -> None: ...
 
 
 def _tasks() -> Queue:

@@ -46,15 +46,15 @@ class _Around:
     def park(self, delivery: Delivery, task: str) -> None:
         self.calls.append(f"park {delivery.job_id} of {task}")
 
-    def hold(self, delivery: Delivery, spec: TaskSpec) -> bool:
+    def take_if_paused(self, delivery: Delivery, spec: TaskSpec) -> bool:
         self.calls.append(f"hold {delivery.job_id}")
         return f"task:{spec.name}" in self.paused
 
-    def pass_on(self, delivery: Delivery, lane: str) -> bool:
+    def take_if_unserved(self, delivery: Delivery, lane: str) -> bool:
         self.calls.append(f"pass {delivery.job_id} on to {lane}")
         return not self.is_lane_served
 
-    def leave(self, deliveries: Sequence[Delivery]) -> None:
+    def requeue(self, deliveries: Sequence[Delivery]) -> None:
         raise AssertionError(f"admission should leave nothing to others: {deliveries}")
 
     def overflow(self, place: Spillway, deliveries: Sequence[Delivery]) -> None:

@@ -122,7 +122,7 @@ async def test_never_begun() -> None:
     scene = Scene()
     turn = scene.suspects.admit(Delivery(1, b"1-1", "a", 2, b"", 1, 2))
     assert scene.suspects.is_closed
-    turn.end()
-    turn.end()
+    turn.close()
+    turn.close()
     assert not scene.suspects.is_closed
     assert scene.reopened == 1

@@ -1,0 +1,228 @@
+"""The services of one worker incarnation, built and connected."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.control_stream import ControlStream
+from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.lane_reader import LaneReader
+from aiostreamq.store.workers import WorkerRegistry
+from aiostreamq.worker.control.canceller import Canceller
+from aiostreamq.worker.control.listener import ControlListener
+from aiostreamq.worker.due.promoter import Promoter
+from aiostreamq.worker.due.ticker import Ticker
+from aiostreamq.worker.events import EventSender
+from aiostreamq.worker.fetch.reader import Reader
+from aiostreamq.worker.holdings import Holdings
+from aiostreamq.worker.leases.heartbeat import Heartbeat
+from aiostreamq.worker.leases.poison_guard import PoisonGuard
+from aiostreamq.worker.leases.reaper import Reaper
+from aiostreamq.worker.leases.status_report import StatusReport
+from aiostreamq.worker.reroute.overflow import Overflow
+from aiostreamq.worker.reroute.parking import Parking
+from aiostreamq.worker.reroute.pauses import Pauses
+from aiostreamq.worker.reroute.rerouter import Rerouter
+from aiostreamq.worker.run.executor import Executor
+from aiostreamq.worker.run.invoker import Invoker
+from aiostreamq.worker.run.pool import Pool
+from aiostreamq.worker.run.processes import ProcessPool
+from aiostreamq.worker.run.threads import ThreadRunner
+from aiostreamq.worker.settle.settler import Settler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.model.executor_kind import Place
+    from aiostreamq.model.worker_state import WorkerState
+    from aiostreamq.store.control_stream import Word
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker works."""
+
+    concurrency: int  #: how many jobs run at once
+    lanes: "Mapping[str, int]"  #: the weights of the lanes that are served
+    threads: int  #: how many `def` tasks run at once in threads
+    processes: int  #: how many tasks run at once in processes
+    lease: float  #: seconds of silence after which other workers take its jobs
+    max_worker_deaths: int  #: after how many worker deaths a job is given up
+    loop_block_warning: float  #: seconds the loop may be blocked before that is reported
+    shutdown_timeout: float  #: seconds that running jobs get to end in
+    log_jobs: bool = False  #: whether the start of each job and its end are logged
+
+
+class Services:
+    """All that works for one incarnation of a worker.
+
+    It has an attribute for each service, and nothing else: the services do not know each other,
+    and are connected here.
+    """
+
+    def __init__(
+        self,
+        queue: "QueueClient",
+        name: str,
+        settings: WorkerSettings,
+        *,
+        lost: "Callable[[], None]",
+        state: "Callable[[], WorkerState]",
+        is_ending: "Callable[[], bool]",
+    ) -> None:
+        """Build the services. Nothing is started, and Redis is not asked anything.
+
+        Args:
+            queue: The queue, connected.
+            name: The name of this incarnation.
+            settings: How it works.
+            lost: Called when other workers have taken this one for dead.
+            state: Returns the state to report. Called from any thread.
+            is_ending: Returns whether the worker is about to end, for any reason.
+        """
+        self._settings = settings
+        self.broker = broker = queue.session().broker
+        self.registry = WorkerRegistry(broker)
+        delayed, cancellation = DelayedJobs(broker), Cancellation(broker)
+        self.settler = Settler(broker, delayed, name, self._wake_reader)
+        self.pauses = Pauses(cancellation, self._apply_pauses)
+        self.parking = Parking(delayed, queue.tasks, self.pauses.has_task, self._wake_reader)
+        self.rerouter = Rerouter(broker, name, settings.lanes, self.pauses, self.parking)
+        self.pools = self._new_pools()
+        self.threads = ThreadRunner(self.pools["thread"].most)
+        self.processes = ProcessPool(self.pools["process"].most)
+        self.overflow = Overflow(
+            self.pools, queue.tasks, lambda: self.executor.deferred.room, self._wake_for_overflow
+        )
+        self.executor = self._new_executor(queue, name, is_ending)
+        self.holdings = Holdings(self.executor, self.settler, self.rerouter, self.parking)
+        self.canceller = Canceller(cancellation, self.executor)
+        self.lanes = LaneReader(broker, settings.lanes, strict=queue.strict_priority)
+        self.reader = self._new_reader(name)
+        self.promoter = Promoter(delayed)
+        self.ticker = _new_ticker(queue, cancellation)
+        self.control = ControlListener(
+            broker, ControlStream(broker), self._control_handlers(), self.wake
+        )
+        lease_ms = int(settings.lease * 1000)
+        self.reaper = Reaper(self.registry, name, lease_ms, settings.max_worker_deaths)
+        self.heartbeat = self._new_heartbeat(queue, name, lost, state)
+
+    def loops(self) -> "Mapping[str, Callable[[], Awaitable[None]]]":
+        """Return what runs in the background beside the reader and the heartbeat, by name."""
+        return {
+            "reaper": self.reaper.run,
+            "control": self.control.run,
+            "promoter": self.promoter.run,
+            "canceller": self.canceller.run,
+            "pauses": self.pauses.run,
+            "parking": self.parking.run,
+            "ticker": self.ticker.run,
+        }
+
+    def wake(self) -> None:
+        """Have all of them look now: messages to all workers may have been missed."""
+        self.promoter.wake()
+        self.canceller.wake()
+        self.ticker.wake()
+        self.pauses.wake()
+        self.overflow.reopen()
+
+    def _new_pools(self) -> "dict[Place, Pool]":
+        limits: dict[Place, int]
+        limits = {"thread": self._settings.threads, "process": self._settings.processes}
+        return {
+            kind: Pool(
+                kind,
+                limit,
+                self.rerouter.overflow,
+                freed=self._refill,
+                moved=lambda: self.overflow.wake(),  # noqa: PLW0108  # it is made later
+            )
+            for kind, limit in limits.items()
+        }
+
+    def _new_executor(
+        self, queue: "QueueClient", name: str, is_ending: "Callable[[], bool]"
+    ) -> Executor:
+        settings, voice = self._settings, EventSender(self.broker).voice
+        return Executor(
+            queue,
+            settings.concurrency,
+            self.pools,
+            Invoker(queue, name, self.threads, self.processes, voice),
+            self.broker.clock,
+            self.settler,
+            self.rerouter,
+            PoisonGuard(self.registry, settings.max_worker_deaths, self._refill),
+            self.overflow.wake,
+            is_ending,
+            logs_jobs=settings.log_jobs,
+        )
+
+    def _new_reader(self, name: str) -> Reader:
+        return Reader(
+            self.broker,
+            self.lanes,
+            name,
+            self.executor,
+            self.holdings,
+            self._settings.lease,
+            self.pauses.notice,
+            self.overflow,
+        )
+
+    def _new_heartbeat(
+        self,
+        queue: "QueueClient",
+        name: str,
+        lost: "Callable[[], None]",
+        state: "Callable[[], WorkerState]",
+    ) -> Heartbeat:
+        settings = self._settings
+        report = StatusReport(
+            settings.concurrency,
+            settings.lanes,
+            queue.tasks,
+            self.executor.running,
+            self.broker.clock,
+            state,
+            lambda: self.pools["thread"].stuck,
+        )
+        return Heartbeat(
+            self.broker, name, settings.lease, settings.loop_block_warning, lost, report.encode
+        )
+
+    def _control_handlers(self) -> "Mapping[str, Callable[[Word], None]]":
+        """Return what takes each kind of message to all workers."""
+        return {
+            "wake": lambda _: self.promoter.wake(),
+            "schedule": lambda _: self.ticker.wake(),
+            "cancel": self.canceller.cancel_named,
+            "pause": lambda _: self.pauses.wake(),
+            **self.overflow.handlers(),
+        }
+
+    def _apply_pauses(self) -> None:
+        """Read only lanes that are not paused, and take up tasks that were resumed."""
+        names = [lane for lane in self._settings.lanes if not self.pauses.has_lane(lane)]
+        self.lanes.read_only(names)
+        self.reader.wake()
+        self.parking.wake()
+
+    def _wake_for_overflow(self) -> None:
+        self.reader.wake()
+        self.executor.progress.wake()
+
+    def _wake_reader(self) -> None:
+        self.executor.progress.wake()
+
+    def _refill(self) -> None:
+        self.executor.refill()
+
+
+def _new_ticker(queue: "QueueClient", cancellation: Cancellation) -> Ticker:
+    declared = queue.schedules.declared if queue.has_schedules else {}
+    session = queue.session()
+    return Ticker(session.schedules, session.broker.clock, declared, cancellation.cancel)

@@ -1,0 +1,37 @@
+"""All that one worker has been sent and Redis does not know to be over."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiostreamq.worker.reroute.parking import Parking
+    from aiostreamq.worker.reroute.rerouter import Rerouter
+    from aiostreamq.worker.run.executor import Executor
+    from aiostreamq.worker.settle.settler import Settler
+
+
+class Holdings:
+    """The deliveries of one worker, wherever in it they are."""
+
+    def __init__(
+        self, executor: "Executor", settler: "Settler", rerouter: "Rerouter", parking: "Parking"
+    ) -> None:
+        self._executor = executor
+        self._settler = settler
+        self._rerouter = rerouter
+        self._parking = parking
+
+    def keys(self) -> set[tuple[int, bytes]]:
+        """Return the deliveries that are known here, each as (number of its stream, entry)."""
+        keys = set(self._executor.running)
+        keys.update((delivery.stream, delivery.entry) for delivery in self._executor.backlog)
+        return keys | self._settler.unsettled | self._rerouter.entries
+
+    @property
+    def refused(self) -> int:
+        """How many have ended here while Redis refuses to take their end."""
+        return self._settler.refused + self._parking.refused
+
+    async def join(self) -> None:
+        """Wait until Redis knows of all that has ended here or was moved away."""
+        await self._settler.join()
+        await self._rerouter.join()
