@@ -8,8 +8,8 @@ from aiostreamq.worker.logs.setup import LogSetup, begin
 __all__ = ["JsonFormatter", "TextFormatter", "set_up_for", "set_up_logging"]
 
 
-def set_up_for(told: argparse.Namespace, *, imports_app: bool) -> None:
-    """Send log lines to stderr as was *told*.
+def set_up_for(args: argparse.Namespace, *, imports_app: bool) -> None:
+    """Send log lines to stderr as was *args*.
 
     A process that does not import the app, as the supervisor, has nothing of the app's to
     leave it to.
@@ -17,11 +17,11 @@ def set_up_for(told: argparse.Namespace, *, imports_app: bool) -> None:
     Raises:
         UsageError: There is no such level, or no such file.
     """
-    is_told = "log_level" in told.sources
-    setup = LogSetup(told.log_level, told.log_format, told.log_config, is_told)
+    is_told = "log_level" in args.sources
+    setup = LogSetup(args.log_level, args.log_format, args.log_config, is_told)
     if not imports_app:
         begin(setup)  # what is wrong is said once, and not by each worker
-        setup = LogSetup(told.log_level, told.log_format)
+        setup = LogSetup(args.log_level, args.log_format)
     begin(setup)
 
 

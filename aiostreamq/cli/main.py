@@ -10,11 +10,12 @@ from typing import NoReturn
 
 from aiostreamq import __version__
 from aiostreamq.cli.arguments import choice, duration, port, text, whole
-from aiostreamq.cli.commands.cancel_and_pause import add_pause, add_resume, pause, resume
 from aiostreamq.cli.commands.dead_letters import add_dead, dead
 from aiostreamq.cli.commands.doctor import add_doctor, doctor
+from aiostreamq.cli.commands.enqueue import add_enqueue, enqueue
 from aiostreamq.cli.commands.info import add_info, add_workers, info, workers
-from aiostreamq.cli.commands.jobs import add_enqueue, add_jobs, enqueue, jobs
+from aiostreamq.cli.commands.jobs import add_jobs, jobs
+from aiostreamq.cli.commands.pause import add_pause, add_resume, pause, resume
 from aiostreamq.cli.commands.schedules import add_schedules, schedules
 from aiostreamq.cli.connect import add_import
 from aiostreamq.cli.option_sources import add_sourced as _add
@@ -86,17 +87,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _obey(given: Sequence[str]) -> int:
     parser = _parser()
-    told = parser.parse_args(given)
-    if told.command == "run":
+    args = parser.parse_args(given)
+    if args.command == "run":
         # Imported here so that --help and mistakes answer at once.
         from aiostreamq.cli.process.run import run
 
-        return run(told, given)
-    if told.command not in _COMMANDS:
+        return run(args, given)
+    if args.command not in _COMMANDS:
         parser.print_help()
         return 2
     try:
-        code = _COMMANDS[told.command](told)
+        code = _COMMANDS[args.command](args)
         sys.stdout.flush()  # here, where it is caught
     except BrokenPipeError:
         return 0  # whoever reads what is printed has had enough, as `head` has

@@ -52,7 +52,7 @@ def add_sourced(
 ) -> None:
     """Let a command take *option*, whose value can come from the environment too.
 
-    `told.sources` names for each that does not have its default where its value comes from.
+    `args.sources` names for each that does not have its default where its value comes from.
     """
     sources: dict[str, str] | None = parser.get_default("sources")
     if sources is None:
@@ -87,13 +87,13 @@ def variable_of(option: str) -> str:
     return "AIOSTREAMQ_" + option.removeprefix("--").replace("-", "_").upper()
 
 
-def settings_of(told: argparse.Namespace, others: Mapping[str, object]) -> str:
+def settings_of(args: argparse.Namespace, others: Mapping[str, object]) -> str:
     """Say which settings are in force, and where those come from that are no defaults.
 
-    *others* are what the command line has become, over what was *told*.
+    *others* are what the command line has become, over what was *args*.
     """
-    sources: dict[str, str] = told.sources
-    values = {**vars(told), **others}
+    sources: dict[str, str] = args.sources
+    values = {**vars(args), **others}
     names = [*others, *_MAIN, *sorted(set(sources) - set(_MAIN) - set(others))]
     return ", ".join(
         f"{name.replace('_', ' ')}{_value(name, values[name])} ({sources.get(name, 'default')})"
@@ -103,7 +103,7 @@ def settings_of(told: argparse.Namespace, others: Mapping[str, object]) -> str:
 
 def _value(name: str, value: object) -> str:
     if name == "url":
-        return ""  # the server is told without its password
+        return ""  # the server is args without its password
     if name in _DURATIONS:
         return f" {value:g} s"
     if name == "max_rss" and isinstance(value, int):

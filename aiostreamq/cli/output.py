@@ -8,9 +8,17 @@ import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
+from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.model.terminal_text import visible_lines
+from aiostreamq.model.terminal_text import ascii_json, visible, visible_lines
 from aiostreamq.store.connection.redaction import without_passwords
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aiostreamq.model.pauses import Pause
+
+T = TypeVar("T")
 
 
 def open_missing() -> None:
@@ -58,3 +66,94 @@ def give_up_unwritable() -> None:
             os.close(null)
         except ValueError:
             pass  # it is closed
+
+
+def print_json(value: object) -> None:
+    """Print one line of JSON."""
+    print(json_line(value))
+
+
+def json_line(value: object) -> str:
+    """Return one line of JSON, in ASCII."""
+    import orjson
+
+    return ascii_json(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=repr).decode())
+
+
+def print_table(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:
+    """Print rows under heads: with rich on a terminal where it is installed, else plainly."""
+    rows = [[visible(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty() and _print_with_rich(heads, rows):
+        return
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+
+
+def print_listing(
+    rows: "Sequence[T]",
+    *,
+    heads: "Sequence[str]",
+    as_row: "Callable[[T], Sequence[str]]",
+    as_json: "Callable[[T], str]",
+    is_json: bool,
+    none: str,
+    limit: int | None = None,
+    more: "Callable[[T], str] | None" = None,
+) -> None:
+    """Print what a command lists: a line of JSON for each, or a table.
+
+    Args:
+        rows: One more than *limit*, if there are more.
+        heads: The heads of the table.
+        as_row: Returns the cells of one row.
+        as_json: Returns one row as a line of JSON.
+        is_json: Whether JSON is asked for.
+        none: What stderr gets if there are none.
+        limit: How many to print; None for all.
+        more: Returns the option with which to see more, given the last row that is printed.
+    """
+    shown = rows[:limit]
+    if is_json:
+        for row in shown:
+            say(as_json(row))
+    elif shown:
+        print_table(heads, [as_row(row) for row in shown])
+    if not shown:
+        complain(none)
+    if more is not None and len(rows) > len(shown):
+        complain(f"there are more: {more(shown[-1])}")
+
+
+def _print_with_rich(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> bool:
+    try:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table(*heads, box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+    return True
+
+
+def pause_line(pause: "Pause") -> str:
+    """Say what is paused, and until when."""
+    what = f"task {pause.task}" if pause.task else f"lane {pause.lane}"
+    until = f"{pause.until:%Y-%m-%d %H:%M:%S} UTC" if pause.until else "it is resumed"
+    return visible(f"{what} is paused until {until}")
+
+
+def ago(seconds: float | None) -> str:
+    """Return a length of time for people."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.cli.arguments import add_value, duration, rate, whole
-from aiostreamq.cli.connect import add_json, add_target, ask, print_table, queue_of
-from aiostreamq.cli.output import complain, say
+from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
+from aiostreamq.cli.output import print_listing, say
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     purge.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def dead(told: argparse.Namespace) -> int:
-    """Do what was *told* on the command line; returns the exit code."""
+def dead(args: argparse.Namespace) -> int:
+    """Do what was *args* on the command line; returns the exit code."""
     actions = {"ls": _ls, "show": _show, "replay": _replay, "purge": _purge}
-    return actions[told.action](queue_of(told), told)
+    return actions[args.action](queue_of(args), args)
 
 
 def _add_which(parser: argparse.ArgumentParser) -> None:
@@ -77,52 +77,52 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--before", metavar="ID", help="only if older than this letter")
 
 
-def _ls(queue: "Queue", told: argparse.Namespace) -> int:
+def _ls(queue: "Queue", args: argparse.Namespace) -> int:
     from aiostreamq.cli.format.dead_letters import HEADS, as_json, as_row
 
     # One more than asked for, to know whether there are more.
-    found = _ask(queue, lambda letters: letters.list(limit=told.limit + 1, **_words(told)))
-    shown = found[: told.limit]
-    if told.json:
-        for letter in shown:
-            say(as_json(letter))
-    elif shown:
-        print_table(HEADS, [as_row(letter) for letter in shown])
-    if not shown:
-        complain("no dead letters")
-    if len(found) > len(shown):
-        complain(f"there are more: --before {shown[-1].id}")
+    found = _ask(queue, lambda letters: letters.list(limit=args.limit + 1, **_words(args)))
+    print_listing(
+        found,
+        heads=HEADS,
+        as_row=as_row,
+        as_json=as_json,
+        is_json=args.json,
+        none="no dead letters",
+        limit=args.limit,
+        more=lambda last: f"--before {last.id}",
+    )
     return 0
 
 
-def _show(queue: "Queue", told: argparse.Namespace) -> int:
+def _show(queue: "Queue", args: argparse.Namespace) -> int:
     from aiostreamq.cli.format.dead_letters import as_json, as_page
 
-    letter = _ask(queue, lambda letters: letters.show(told.id))
-    say(as_json(letter) if told.json else as_page(letter))
+    letter = _ask(queue, lambda letters: letters.show(args.id))
+    say(as_json(letter) if args.json else as_page(letter))
     return 0
 
 
-def _replay(queue: "Queue", told: argparse.Namespace) -> int:
-    words = _which(told)
-    args = kwargs = None
-    if told.edit:
-        if len(told.ids) != 1:
+def _replay(queue: "Queue", args: argparse.Namespace) -> int:
+    words = _which(args)
+    positional = keywords = None
+    if args.edit:
+        if len(args.ids) != 1:
             raise UsageError("--edit changes the arguments of one job: give exactly one id")
         from aiostreamq.cli.editor import edit_arguments
 
-        letter = _ask(queue, lambda letters: letters.show(told.ids[0]))
+        letter = _ask(queue, lambda letters: letters.show(args.ids[0]))
         # The letter itself from here on: its job may die once more while it is edited.
-        told.ids = [letter.id]
-        args, kwargs = edit_arguments(letter)
+        args.ids = [letter.id]
+        positional, keywords = edit_arguments(letter)
     replayed = _ask(
         queue,
         lambda letters: letters.replay(
-            *told.ids,
-            everything=told.all,
-            args=args,
-            kwargs=kwargs,
-            rate=told.rate,
+            *args.ids,
+            everything=args.all,
+            args=positional,
+            kwargs=keywords,
+            rate=args.rate,
             **words,
         ),
     )
@@ -130,20 +130,20 @@ def _replay(queue: "Queue", told: argparse.Namespace) -> int:
     return 0
 
 
-def _purge(queue: "Queue", told: argparse.Namespace) -> int:
-    words = _which(told)
-    if not told.yes:
+def _purge(queue: "Queue", args: argparse.Namespace) -> int:
+    words = _which(args)
+    if not args.yes:
         if not sys.stdin.isatty():
             raise UsageError("there is nobody to ask whether to destroy letters: say --yes")
-        if not told.ids:
+        if not args.ids:
             # What dies while the question stands has not been asked about.
             words = _up_to_now(queue, words)
-        count = len(told.ids) or _ask(queue, lambda letters: letters.count(**words))
+        count = len(args.ids) or _ask(queue, lambda letters: letters.count(**words))
         if not _is_sure(f"Destroy {count} dead {_letters(count)} of queue {queue.name!r}?"):
             say("nothing was destroyed")
             return 1
-    everything = told.all and "before" not in words
-    purged = _ask(queue, lambda letters: letters.purge(*told.ids, everything=everything, **words))
+    everything = args.all and "before" not in words
+    purged = _ask(queue, lambda letters: letters.purge(*args.ids, everything=everything, **words))
     say(f"purged {purged} dead {_letters(purged)}")
     return 0
 
@@ -169,21 +169,21 @@ def _ask(queue: "Queue", question: "Callable[[DeadLetters], Awaitable[T]]") -> T
     return ask(queue, lambda queue: question(queue.dead_letters))
 
 
-def _which(told: argparse.Namespace) -> "DeadLetterFilters":
-    """The filters, of a command that must be told which letters it is about."""
-    words = _words(told)
-    if not (told.ids or told.all or words):
+def _which(args: argparse.Namespace) -> "DeadLetterFilters":
+    """The filters, of a command that must be args which letters it is about."""
+    words = _words(args)
+    if not (args.ids or args.all or words):
         raise UsageError("it is not said which letters are meant: give ids, filters or --all")
     return words
 
 
-def _words(told: argparse.Namespace) -> "DeadLetterFilters":
+def _words(args: argparse.Namespace) -> "DeadLetterFilters":
     words: dict[str, object] = {
-        "task": told.task,
-        "error": told.error,
-        "older_than": told.older_than,
-        "newer_than": told.newer_than,
-        "before": told.before,
+        "task": args.task,
+        "error": args.error,
+        "older_than": args.older_than,
+        "newer_than": args.newer_than,
+        "before": args.before,
     }
     return cast("DeadLetterFilters", {k: v for k, v in words.items() if v is not None})
 

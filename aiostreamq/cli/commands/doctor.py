@@ -4,7 +4,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from aiostreamq.cli.connect import add_json, add_target, ask, plain, print_json, queue_of
+from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
+from aiostreamq.cli.output import print_json
+from aiostreamq.model.terminal_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,18 +28,18 @@ def add_doctor(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
     add_json(doctor, "one object a finding")
 
 
-def doctor(told: argparse.Namespace) -> int:
-    """Do what was *told* on the command line; returns the exit code."""
+def doctor(args: argparse.Namespace) -> int:
+    """Do what was *args* on the command line; returns the exit code."""
     from aiostreamq.client.doctor import PROBLEM, UNKNOWN, diagnose
 
-    findings = ask(queue_of(told), diagnose)
+    findings = ask(queue_of(args), diagnose)
     for finding in findings:
-        if told.json:
+        if args.json:
             print_json(finding)
             continue
-        print(f"{_SIGNS[finding.level]}  {finding.subject:<12} {plain(finding.text)}")
+        print(f"{_SIGNS[finding.level]}  {finding.subject:<12} {visible(finding.text)}")
         if finding.fix:
-            print(f"{'':<19}-> {plain(finding.fix)}")
+            print(f"{'':<19}-> {visible(finding.fix)}")
     unknown = [finding.subject for finding in findings if finding.level == UNKNOWN]
     if unknown:
         told_of = f"of {len(findings)} subjects, unknown: {', '.join(unknown)}"

@@ -6,17 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aiostreamq.cli.arguments import add_value, duration
-from aiostreamq.cli.connect import (
-    add_json,
-    add_target,
-    ago,
-    ask,
-    pause_line,
-    print_json,
-    print_table,
-    queue_of,
-)
-from aiostreamq.cli.output import complain, say
+from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
+from aiostreamq.cli.output import ago, complain, pause_line, print_json, print_table, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -54,39 +45,39 @@ def add_workers(add_parser: "Callable[..., argparse.ArgumentParser]", url: str |
     workers = add_parser(
         "workers",
         help="show who works on a queue",
-        description="Show the workers of a queue and what they run, as each told with its last "
+        description="Show the workers of a queue and what they run, as each args with its last "
         "beat: three times a lease, and once while it is idle.",
     )
     add_target(workers, url)
     add_json(workers, "one object a worker")
 
 
-def info(told: argparse.Namespace) -> int:
-    """Do what was *told* on the command line; returns the exit code."""
-    queue = queue_of(told)
+def info(args: argparse.Namespace) -> int:
+    """Do what was *args* on the command line; returns the exit code."""
+    queue = queue_of(args)
 
     async def show(queue: "Queue") -> None:
-        _print_info(await queue.info(window=told.window), told)
+        _print_info(await queue.info(window=args.window), args)
 
     async def watch(queue: "Queue") -> None:
         import asyncio
 
         while True:
             await show(queue)
-            await asyncio.sleep(told.every)
+            await asyncio.sleep(args.every)
 
     try:
-        ask(queue, watch if told.watch else show)
+        ask(queue, watch if args.watch else show)
     except KeyboardInterrupt:
-        if not told.watch:
+        if not args.watch:
             raise
     return 0
 
 
-def workers(told: argparse.Namespace) -> int:
-    """Do what was *told* on the command line; returns the exit code."""
-    found = ask(queue_of(told), lambda queue: queue.workers())
-    if told.json:
+def workers(args: argparse.Namespace) -> int:
+    """Do what was *args* on the command line; returns the exit code."""
+    found = ask(queue_of(args), lambda queue: queue.workers())
+    if args.json:
         for worker in found:
             print_json(worker)
         return 0
@@ -106,12 +97,12 @@ def workers(told: argparse.Namespace) -> int:
     return 0
 
 
-def _print_info(seen: "QueueInfo", told: argparse.Namespace) -> None:
-    if told.json:
+def _print_info(seen: "QueueInfo", args: argparse.Namespace) -> None:
+    if args.json:
         print_json(seen)
         sys.stdout.flush()
         return
-    if told.watch and sys.stdout.isatty():
+    if args.watch and sys.stdout.isatty():
         print(_CLEAR, end="")
     due = "" if seen.next_due is None else f", next due {seen.next_due:%Y-%m-%d %H:%M:%S} UTC"
     say(

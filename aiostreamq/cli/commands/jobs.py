@@ -1,25 +1,15 @@
-"""`aiostreamq jobs` and `aiostreamq enqueue`: list jobs, look at one, add one."""
+"""`aiostreamq jobs`: list jobs, look at one, wait for its result, cancel some."""
 
 import argparse
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from aiostreamq.cli.arguments import add_value, duration, whole
-from aiostreamq.cli.commands.cancel_and_pause import add_cancel, cancel
-from aiostreamq.cli.connect import (
-    add_import,
-    add_json,
-    add_target,
-    ago,
-    ask,
-    parsed_json,
-    plain,
-    print_json,
-    print_table,
-    queue_of,
-)
-from aiostreamq.cli.output import complain, say
+from aiostreamq.cli.commands.cancel import add_cancel, cancel
+from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
+from aiostreamq.cli.output import ago, json_line, print_json, print_listing, say
 from aiostreamq.errors import JobError, UsageError
+from aiostreamq.model.terminal_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,89 +67,52 @@ def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     add_cancel(actions.add_parser, url)
 
 
-def add_enqueue(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
-    enqueue = add_parser(
-        "enqueue", help="enqueue a job", description="Enqueue a job and print its id."
-    )
-    add_target(enqueue, url)
-    add_import(enqueue)
-    enqueue.add_argument("task", help="name of the task")
-    enqueue.add_argument("--args", metavar="JSON", default="[]", help="as in '[1, \"two\"]'")
-    enqueue.add_argument("--kwargs", metavar="JSON", default="{}", help="as in '{\"tenant\": 7}'")
-    enqueue.add_argument("--id", help="the job's id; enqueued twice, it runs once")
-    enqueue.add_argument("--lane", help="over the task's own")
-    add_value(enqueue, "--delay", duration, "run it after a while, as in 10m", metavar="TIME")
-    add_json(enqueue, "one object with the id")
-
-
-def jobs(told: argparse.Namespace) -> int:
-    """Do what was *told* on the command line; returns the exit code."""
-    if told.action == "cancel":
-        return cancel(told)
+def jobs(args: argparse.Namespace) -> int:
+    """Do what was *args* on the command line; returns the exit code."""
+    if args.action == "cancel":
+        return cancel(args)
     actions = {"ls": _ls, "show": _show, "result": _result}
-    return actions[told.action](queue_of(told), told)
+    return actions[args.action](queue_of(args), args)
 
 
-def enqueue(told: argparse.Namespace) -> int:
-    """Do what was *told* on the command line; returns the exit code."""
-    args = parsed_json("--args", told.args, list[object])
-    kwargs = parsed_json("--kwargs", told.kwargs, dict[str, object])
-    told_options = {"id": told.id, "lane": told.lane, "delay": told.delay}
-    options = {name: value for name, value in told_options.items() if value is not None}
-
-    async def put(queue: "Queue") -> str:
-        task = queue.tasks.get(told.task)
-        if task is None:
-            known = ", ".join(sorted(queue.tasks)) or "none"
-            raise UsageError(f"queue {queue.name!r} has no task {told.task!r}; it has: {known}")
-        using = task.using(**options)
-        return (await using.enqueue(*args, **kwargs)).id
-
-    job_id = ask(queue_of(told), put)
-    print_json({"id": job_id}) if told.json else say(job_id)
-    return 0
-
-
-def _ls(queue: "Queue", told: argparse.Namespace) -> int:
+def _ls(queue: "Queue", args: argparse.Namespace) -> int:
     async def some(queue: "Queue") -> "list[JobInfo]":
         found: list[JobInfo] = []
-        since = told.since
-        async with aclosing(queue.jobs(state=told.state, task=told.task, since=since)) as listed:
+        since = args.since
+        async with aclosing(queue.jobs(state=args.state, task=args.task, since=since)) as listed:
             async for job in listed:
                 found.append(job)
-                if len(found) > told.limit:
+                if len(found) > args.limit:
                     break
         return found
 
     found = ask(queue, some)
-    shown = found[: told.limit]
-    if told.json:
-        for job in shown:
-            print_json(job)
-    elif shown:
-        heads = ("JOB", "TASK", "STATE", "SINCE (UTC)", "LANE", "RUNS", "WORKER")
-        print_table(heads, [_row(job) for job in shown])
-    if not shown:
-        complain("no such jobs")
-    if len(found) > len(shown):
-        complain(f"there are more: --limit {10 * told.limit}")
+    print_listing(
+        found,
+        heads=("JOB", "TASK", "STATE", "SINCE (UTC)", "LANE", "RUNS", "WORKER"),
+        as_row=_row,
+        as_json=json_line,
+        is_json=args.json,
+        none="no such jobs",
+        limit=args.limit,
+        more=lambda _: f"--limit {10 * args.limit}",
+    )
     return 0
 
 
-def _show(queue: "Queue", told: argparse.Namespace) -> int:
-    job = ask(queue, lambda queue: queue.job(told.id).info())
-    if told.json:
+def _show(queue: "Queue", args: argparse.Namespace) -> int:
+    job = ask(queue, lambda queue: queue.job(args.id).info())
+    if args.json:
         print_json(job)
         return 0
     for name, value in _facts(job).items():
         if value:
-            say(f"{name:<11} {plain(str(value))}")
+            say(f"{name:<11} {visible(str(value))}")
     if job.dead_letter:
-        say(f"{'show it':<11} aiostreamq dead-letters show {told.target} {job.dead_letter}")
-        say(f"{'replay it':<11} aiostreamq dead-letters replay {told.target} {job.dead_letter}")
+        say(f"{'show it':<11} aiostreamq dead-letters show {args.target} {job.dead_letter}")
+        say(f"{'replay it':<11} aiostreamq dead-letters replay {args.target} {job.dead_letter}")
     if job.traceback:
-        say("\n".join(["", *map(plain, job.traceback.splitlines())]))
+        say("\n".join(["", *map(visible, job.traceback.splitlines())]))
     return 0
 
 
@@ -191,27 +144,27 @@ def _time(at: "datetime | None") -> str:
     return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _result(queue: "Queue", told: argparse.Namespace) -> int:
+def _result(queue: "Queue", args: argparse.Namespace) -> int:
     from aiostreamq.errors import JobNotFound, WaitTimeout
 
     async def wait(queue: "Queue") -> object:
-        job = queue.job(told.id)
-        if not told.wait and await job.status() in _LIVE:
+        job = queue.job(args.id)
+        if not args.wait and await job.status() in _LIVE:
             raise WaitTimeout
-        return await job.result(timeout=told.wait or ENDED_PATIENCE)
+        return await job.result(timeout=args.wait or ENDED_PATIENCE)
 
     try:
         value = ask(queue, wait)
     except WaitTimeout:
         raise UsageError(
-            f"job {told.id!r} has not ended: give --wait, or look at it with `jobs show`"
+            f"job {args.id!r} has not ended: give --wait, or look at it with `jobs show`"
         ) from None
     except JobError as error:
-        if not told.json or isinstance(error, JobNotFound):
+        if not args.json or isinstance(error, JobNotFound):
             raise
-        print_json({"id": told.id, "error": type(error).__name__, "message": str(error)})
+        print_json({"id": args.id, "error": type(error).__name__, "message": str(error)})
         return 1
-    print_json({"id": told.id, "value": value} if told.json else value)
+    print_json({"id": args.id, "value": value} if args.json else value)
     return 0
 
 

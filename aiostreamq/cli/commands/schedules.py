@@ -14,11 +14,9 @@ from aiostreamq.cli.connect import (
     ask,
     hint_at_task,
     parsed_json,
-    print_json,
-    print_table,
     queue_of,
 )
-from aiostreamq.cli.output import complain, say
+from aiostreamq.cli.output import print_json, print_listing, say
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,8 +81,8 @@ def _add_looking(add_parser: "Callable[..., argparse.ArgumentParser]", url: str 
     add_json(explain, "one object a schedule")
 
 
-def schedules(told: argparse.Namespace) -> int:
-    """Do what was *told* on the command line; returns the exit code."""
+def schedules(args: argparse.Namespace) -> int:
+    """Do what was *args* on the command line; returns the exit code."""
     actions = {
         "ls": _ls,
         "show": _show,
@@ -95,7 +93,7 @@ def schedules(told: argparse.Namespace) -> int:
         "resume": _resume,
         "rm": _rm,
     }
-    return actions[told.action](queue_of(told), told)
+    return actions[args.action](queue_of(args), args)
 
 
 def _add_timing(parser: argparse.ArgumentParser) -> None:
@@ -116,108 +114,109 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     add_value(parser, "--max-runs", whole, "how many ticks at most")
 
 
-def _ls(queue: "Queue", told: argparse.Namespace) -> int:
+def _ls(queue: "Queue", args: argparse.Namespace) -> int:
     from aiostreamq.cli.format.schedules import COLUMNS, as_json, as_row
 
     found = _ask(queue, lambda schedules: schedules.list())
-    if told.json:
-        for schedule in found:
-            say(as_json(schedule))
-    elif found:
-        print_table(COLUMNS, [as_row(schedule) for schedule in found])
-    if not found:
-        complain("no schedules")
+    print_listing(
+        found,
+        heads=COLUMNS,
+        as_row=as_row,
+        as_json=as_json,
+        is_json=args.json,
+        none="no schedules",
+    )
     return 0
 
 
-def _show(queue: "Queue", told: argparse.Namespace) -> int:
+def _show(queue: "Queue", args: argparse.Namespace) -> int:
     from aiostreamq.cli.format.schedules import as_json, as_page
 
-    found = _ask(queue, lambda schedules: schedules.get(told.name))
-    say(as_json(found) if told.json else as_page(found))
+    found = _ask(queue, lambda schedules: schedules.get(args.name))
+    say(as_json(found) if args.json else as_page(found))
     return 0
 
 
-def _explain(queue: "Queue", told: argparse.Namespace) -> int:
+def _explain(queue: "Queue", args: argparse.Namespace) -> int:
     import time
 
     from aiostreamq.cli.format.schedules import Explanation
     from aiostreamq.model.schedules.definition import Definition, Rules, timing_of
 
-    if (told.name is None) == (told.cron is None and told.every is None):
+    if (args.name is None) == (args.cron is None and args.every is None):
         raise UsageError("explain what? give the name of a schedule, or --cron, or --every")
-    if told.name is not None and (told.tz or told.start or told.end):
+    if args.name is not None and (args.tz or args.start or args.end):
         raise UsageError(
             "--tz, --start and --end are for --cron or --every: a schedule has its own"
         )
     now = round(time.time() * 1000)
-    if told.name is None:
-        rules = Rules.of({"start": _moment(told.start), "end": _moment(told.end)})
-        timing = timing_of(told.cron, told.every, told.tz, rules.start)
+    if args.name is None:
+        rules = Rules.of({"start": _moment(args.start), "end": _moment(args.end)})
+        timing = timing_of(args.cron, args.every, args.tz, rules.start)
         explanation = Explanation(Definition("", timing, rules, "{}", "", "0"), now)
     else:
-        found = _ask(queue, lambda schedules: schedules.get(told.name))
+        found = _ask(queue, lambda schedules: schedules.get(args.name))
         explanation = Explanation(found.definition, now, found)
-    say(explanation.as_json() if told.json else explanation.as_text())
+    say(explanation.as_json() if args.json else explanation.as_text())
     return 0
 
 
-def _create(queue: "Queue", told: argparse.Namespace) -> int:
+def _create(queue: "Queue", args: argparse.Namespace) -> int:
     from aiostreamq.cli.format.schedules import as_json, as_page
 
     rules = {
-        "overlap": told.overlap,
-        "catch_up": told.catch_up,
-        "window": told.window,
-        "jitter": told.jitter,
-        "start": _moment(told.start),
-        "end": _moment(told.end),
-        "max_runs": told.max_runs,
+        "overlap": args.overlap,
+        "catch_up": args.catch_up,
+        "window": args.window,
+        "jitter": args.jitter,
+        "start": _moment(args.start),
+        "end": _moment(args.end),
+        "max_runs": args.max_runs,
     }
     words = cast("dict[str, str]", {name: word for name, word in rules.items() if word is not None})
 
     def make(schedules: "Schedules") -> "Awaitable[object]":
-        put = schedules.replace if told.replace else schedules.create
+        put = schedules.replace if args.replace else schedules.create
         return put(
-            told.name,
-            told.task,
-            args=parsed_json("--args", told.args or "[]", list[object]),
-            kwargs=parsed_json("--kwargs", told.kwargs or "{}", dict[str, object]),
-            cron=told.cron,
-            every=told.every,
-            tz=told.tz,
+            args.name,
+            args.task,
+            args=parsed_json("--args", args.args or "[]", list[object]),
+            kwargs=parsed_json("--kwargs", args.kwargs or "{}", dict[str, object]),
+            cron=args.cron,
+            every=args.every,
+            tz=args.tz,
             **words,  # pyright: ignore[reportArgumentType]  # Rules.of says what is wrong with them
         )
 
     _ask(queue, make)
-    made = _ask(queue, lambda schedules: schedules.get(told.name))
-    say(as_json(made) if told.json else as_page(made))
-    hint_at_task(queue, told)
+    made = _ask(queue, lambda schedules: schedules.get(args.name))
+    say(as_json(made) if args.json else as_page(made))
+    hint_at_task(queue, args)
     return 0
 
 
-def _trigger(queue: "Queue", told: argparse.Namespace) -> int:
-    job = _ask(queue, lambda schedules: schedules.trigger(told.name))
-    print_json({"id": job.id}) if told.json else say(f"enqueued {job.id}")
+def _trigger(queue: "Queue", args: argparse.Namespace) -> int:
+    job = _ask(queue, lambda schedules: schedules.trigger(args.name))
+    print_json({"id": job.id}) if args.json else say(f"enqueued {job.id}")
     return 0
 
 
-def _pause(queue: "Queue", told: argparse.Namespace) -> int:
-    was_on = _ask(queue, lambda schedules: schedules.pause(told.name))
-    say(f"paused {told.name}" if was_on else f"{told.name} was paused already")
+def _pause(queue: "Queue", args: argparse.Namespace) -> int:
+    was_on = _ask(queue, lambda schedules: schedules.pause(args.name))
+    say(f"paused {args.name}" if was_on else f"{args.name} was paused already")
     return 0
 
 
-def _resume(queue: "Queue", told: argparse.Namespace) -> int:
-    was_paused = _ask(queue, lambda schedules: schedules.resume(told.name))
-    say(f"resumed {told.name}" if was_paused else f"{told.name} was not paused")
+def _resume(queue: "Queue", args: argparse.Namespace) -> int:
+    was_paused = _ask(queue, lambda schedules: schedules.resume(args.name))
+    say(f"resumed {args.name}" if was_paused else f"{args.name} was not paused")
     return 0
 
 
-def _rm(queue: "Queue", told: argparse.Namespace) -> int:
-    if not _ask(queue, lambda schedules: schedules.delete(told.name)):
-        raise UsageError(f"queue {queue.name!r} has no schedule {told.name!r}")
-    say(f"removed {told.name}")
+def _rm(queue: "Queue", args: argparse.Namespace) -> int:
+    if not _ask(queue, lambda schedules: schedules.delete(args.name)):
+        raise UsageError(f"queue {queue.name!r} has no schedule {args.name!r}")
+    say(f"removed {args.name}")
     return 0
 
 

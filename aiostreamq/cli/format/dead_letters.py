@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 
-from aiostreamq.cli.connect import plain
 from aiostreamq.model.dead_letters import DeadLetter, PastFailure
+from aiostreamq.model.terminal_text import visible
 
 # Characters of an error's message in a table: more would hardly fit beside the ids.
 MESSAGE = 60
@@ -46,34 +46,36 @@ def as_page(letter: DeadLetter) -> str:
         lines += ["history"]
         lines += [
             f"  {_time(past.died_at)}  {past.state}  {_summary(past.error, past.message)}"
-            f"  ({plain(past.worker)})"
+            f"  ({visible(past.worker)})"
             for past in letter.history
         ]
     if letter.fields:
         lines += ["fields"]
-        lines += [f"  {plain(_text(name))}: {plain(_text(value))}" for name, value in letter.fields]
+        lines += [
+            f"  {visible(_text(name))}: {visible(_text(value))}" for name, value in letter.fields
+        ]
     if letter.traceback:
-        lines += ["", *map(plain, letter.traceback.splitlines())]
+        lines += ["", *map(visible, letter.traceback.splitlines())]
     return "\n".join(lines)
 
 
 def _facts(letter: DeadLetter) -> Iterator[tuple[str, str]]:
     yield "letter", letter.id
-    yield "job", plain(letter.job_id)
-    yield "task", plain(letter.task)
+    yield "job", visible(letter.job_id)
+    yield "task", visible(letter.task)
     yield "state", letter.state
     yield "error", _summary(letter.error, letter.message)
     yield "args", "" if letter.args is None else json.dumps(letter.args)
     yield "kwargs", "" if letter.kwargs is None else json.dumps(letter.kwargs)
-    yield "call", "" if letter.args is not None else plain(_text(letter.envelope))
+    yield "call", "" if letter.args is not None else visible(_text(letter.envelope))
     yield "died", _time(letter.died_at)
     yield "queued", _time(letter.queued_at) if letter.queued_at else ""
-    yield "worker", plain(letter.worker)
-    yield "lane", plain(letter.lane)
+    yield "worker", visible(letter.worker)
+    yield "lane", visible(letter.lane)
     if letter.is_job:
         yield "attempt", str(letter.attempt)
         yield "deliveries", str(letter.deliveries)
-        yield "deaths", plain(", ".join(letter.victims))
+        yield "deaths", visible(", ".join(letter.victims))
 
 
 def as_row(letter: DeadLetter) -> tuple[str, ...]:
@@ -81,16 +83,16 @@ def as_row(letter: DeadLetter) -> tuple[str, ...]:
     return (
         letter.id,
         _time(letter.died_at),
-        plain(letter.task) or "-",
+        visible(letter.task) or "-",
         letter.state,
         str(letter.deliveries),
-        plain(letter.job_id) or "-",
+        visible(letter.job_id) or "-",
         _summary(letter.error, letter.message[:MESSAGE]),
     )
 
 
 def _summary(error: str, message: str) -> str:
-    return plain(f"{error}: {message}" if message else error)
+    return visible(f"{error}: {message}" if message else error)
 
 
 def _past(failure: PastFailure) -> dict[str, object]:

@@ -18,11 +18,11 @@ MOST_SCHEDULES = 10
 _INDENT = "  "
 
 
-def banner_of(queue: Queue, worker: Worker, server: str, told: argparse.Namespace) -> str:
+def banner_of(queue: Queue, worker: Worker, server: str, args: argparse.Namespace) -> str:
     """Return what runs here, and with which settings."""
     address = queue.session().broker.connector.address
-    name = worker.name if told.workers == 1 else f"{told.workers} processes"
-    settings = settings_of(told, {"concurrency": worker.concurrency, "loop": told.loop})
+    name = worker.name if args.workers == 1 else f"{args.workers} processes"
+    settings = settings_of(args, {"concurrency": worker.concurrency, "loop": args.loop})
     facts = {
         "queue": f"{queue.name}, lanes {', '.join(worker.lanes)}",
         "worker": f"{name}, concurrency {worker.concurrency}",
@@ -41,11 +41,11 @@ def banner_of(queue: Queue, worker: Worker, server: str, told: argparse.Namespac
 
 def _schedules(declared: Mapping[str, Definition]) -> str:
     timings = {name: one.timing for name, one in declared.items()}
-    told = [
+    args = [
         f"{name}: {timing.words}" + (f" ({timing.zone})" if isinstance(timing, Cron) else "")
         for name, timing in sorted(timings.items())
     ]
-    return _listed(told, MOST_SCHEDULES, "\n")
+    return _listed(args, MOST_SCHEDULES, "\n")
 
 
 def _listed(names: list[str], most: int, between: str) -> str:

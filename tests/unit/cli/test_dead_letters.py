@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from aiostreamq.cli.connect import print_table
 from aiostreamq.cli.format.dead_letters import HEADS, as_json, as_page, as_row
+from aiostreamq.cli.output import print_table
 from aiostreamq.model.dead_letters import parse_letter
 from aiostreamq.model.outcome import Failure, JobState, encode_ended
 

@@ -9,7 +9,7 @@ import pytest
 
 from aiostreamq import Queue, Worker, WorkerState
 from aiostreamq.cli.process.recycling import RecyclingLimits
-from aiostreamq.cli.process.run import StateReporter
+from aiostreamq.cli.process.state_reporter import StateReporter
 from aiostreamq.cli.process.supervisor_link import SupervisorLink
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aiostreamq.cli.process.signals import MOMENT, Signals
+from aiostreamq.cli.process.signal_echo import MOMENT, Signals
 
 INT, TERM = signal.SIGINT, signal.SIGTERM
 
