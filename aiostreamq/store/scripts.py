@@ -78,27 +78,30 @@ _PASS_WHEN_FULL = frozenset(
 # What ends a delivery, or moves it, asks first whose it is, and must not bring a cancelled
 # job back to life; and what ends a job has it counted.
 _ENDING = ("parts/stats", "parts/job", "parts/cancelled", "parts/ending")
+_LEAVING = (*_ENDING, "parts/leave", "parts/entry", "parts/take_back")
 _STATE = ("parts/job", "parts/job_state")
 _PARTS = {
     "append_events": ("parts/job",),
     "cancel": (*_ENDING, "parts/job_state", "parts/entry"),
-    "dead_letter_unreadable": _ENDING,
+    "dead_letter_unreadable": _LEAVING,
     "declare_schedules": ("parts/schedule",),
+    "delay": ("parts/put_new", "parts/delayed"),
     "due_schedules": _STATE,
-    "fire_schedules": _STATE,
+    "enqueue": ("parts/put_new",),
+    "fire_schedules": (*_STATE, "parts/put_new", "parts/delayed"),
     "job_state": _STATE,
-    "park": _ENDING,
-    "promote": ("parts/job",),
+    "park": _LEAVING,
+    "promote": ("parts/put_again", "parts/delayed"),
     "put_schedule": ("parts/schedule",),
     "record_stats": ("parts/stats",),
-    "recover_worker": (*_ENDING, "parts/moment"),
-    "replay_dead_letters": _STATE,
-    "requeue": _ENDING,
-    "requeue_deleted": _ENDING,
-    "retry": (*_ENDING, "parts/entry"),
-    "settle": ("parts/job", "parts/cancelled"),
+    "recover_worker": (*_LEAVING, "parts/put_again", "parts/moment"),
+    "replay_dead_letters": (*_STATE, "parts/put_again"),
+    "requeue": (*_LEAVING, "parts/put_again"),
+    "requeue_deleted": (*_ENDING, "parts/delayed"),
+    "retry": (*_LEAVING, "parts/put_again", "parts/delayed"),
+    "settle": ("parts/job", "parts/cancelled", "parts/leave"),
     "subscribe": _STATE,
-    "unpark": ("parts/job",),
+    "unpark": ("parts/job", "parts/entry", "parts/put_again"),
 }
 
 

@@ -27,16 +27,13 @@ local MOST_VALUES = 1000
 
 for at = 8, #ARGV, 2 do
   local stream, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
-  local found = redis.call('XRANGE', stream, entry, entry)[1]
-  if redis.call('XACK', stream, group, entry) == 1 and found then
-    local fields = found[2]
+  local values, has_ended = take_back(prefix, stream, group, entry, are_cancelled)
+  if values then
     redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
       'outcome', outcome, 'worker', worker, 'stream', stream, 'entry', entry,
-      unpack(fields, 1, math.min(#fields, MOST_VALUES)))
-    redis.call('XDEL', stream, entry)
-    if fields[1] == 'id' and names_entry(prefix, fields[2], stream, entry)
-      and not (are_cancelled and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
-      end_as_dead(prefix, fields[2], fields[6], outcome, keep_ms, inbox_ms)
+      unpack(values, 1, math.min(#values, MOST_VALUES)))
+    if values[1] == 'id' and not has_ended and names_entry(prefix, values[ID], stream, entry) then
+      end_as_dead(prefix, values[ID], values[ENVELOPE], outcome, keep_ms, inbox_ms)
     end
     buried = buried + 1
   end

@@ -19,33 +19,22 @@ local delayed, control = KEYS[1], KEYS[2]
 local prefix, inbox = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
-local earliest = math.huge
+local first = first_due(delayed)
 local taken = {}
 
 for at = 3, #ARGV, 5 do
   local id, lane, mark, due, envelope = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local job = prefix .. 'job:' .. id
-  if redis.call('EXISTS', job, prefix .. 'result:' .. id) > 0 then
+  if is_taken(job, prefix .. 'result:' .. id) then
     taken[#taken + 1] = (at + 2) / 5
   else
     local at_ms = tonumber(due)
     if string.sub(due, 1, 1) == '+' then
       at_ms = now + at_ms
     end
-    earliest = math.min(earliest, at_ms)
-    redis.call('HSET', job, 'p', envelope, 'n', '1', 's', lane)
-    if mark == '1' then
-      redis.call('HSET', job, 'w', inbox)
-    elseif mark == '2' then
-      redis.call('HSET', job, 'k', '0')
-    end
-    redis.call('ZADD', delayed, at_ms, id)
+    delay_new(delayed, at_ms, lane, job, id, mark, inbox, envelope)
   end
 end
 
-if earliest < (tonumber(first) or math.huge) then
-  -- Only a hint: they look now and then.
-  redis.pcall('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
-end
+wake_if_earlier(control, first)
 return taken

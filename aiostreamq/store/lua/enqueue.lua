@@ -19,10 +19,11 @@
 local prefix, inbox, max_length = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local job_prefix, result_prefix = prefix .. 'job:', prefix .. 'result:'
 local lane_at = string.len(prefix) + string.len('stream:') + 1
-local refused, room = {}, {}
-local overflowed = 0
+local refused = {}
+local room, overflowed = nil, 0
 
 if max_length > 0 then
+  room = {}
   overflowed = redis.call('XLEN', prefix .. 'stream:overflow:thread')
     + redis.call('XLEN', prefix .. 'stream:overflow:process')
     + redis.call('XLEN', prefix .. 'stream:overflow:slot')
@@ -35,25 +36,14 @@ local function is_full(stream)
 end
 
 for at = 4, #ARGV, 4 do
-  local id, stream, mark = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
+  local id, stream = ARGV[at], KEYS[tonumber(ARGV[at + 1])]
   local job = job_prefix .. id
-  if redis.call('EXISTS', job, result_prefix .. id) > 0 then
+  if is_taken(job, result_prefix .. id) then
     refused[#refused + 1] = at / 4
   elseif max_length > 0 and is_full(stream) then
     refused[#refused + 1] = -at / 4
   else
-    local entry = redis.call('XADD', stream, '*', 'id', id, 'n', '1', 'job', ARGV[at + 3])
-    local lane = string.sub(stream, lane_at)
-    if mark == '1' then
-      redis.call('HSET', job, 'e', entry, 'w', inbox)
-    elseif mark == '2' then
-      redis.call('HSET', job, 'e', entry, 'k', '0')
-    else
-      redis.call('HSET', job, 'e', entry)
-    end
-    if lane ~= 'default' then
-      redis.call('HSET', job, 's', lane)
-    end
+    put_new(stream, string.sub(stream, lane_at), job, id, ARGV[at + 2], inbox, ARGV[at + 3])
   end
 end
 return refused

@@ -33,7 +33,7 @@ local answers, trouble = {}, nil
 -- Raise here where they are something else: later would be too late.
 redis.call('ZCARD', KEYS[1])
 redis.call('ZCARD', KEYS[2])
-redis.call('ZCARD', delayed)
+local first = first_due(delayed)
 
 -- Whether the job of a tick can be put where it is to go.
 local function has_place(lane, start)
@@ -45,32 +45,15 @@ local function has_place(lane, start)
   return false
 end
 
-local function is_there(id)
-  return redis.call('EXISTS', prefix .. 'job:' .. id, prefix .. 'result:' .. id) > 0
-end
-
 local function put(id, lane, mark, start, envelope)
   local job = prefix .. 'job:' .. id
-  if is_there(id) then
+  if is_taken(job, prefix .. 'result:' .. id) then
     return 4
   end
   if tonumber(start) > 0 then
-    local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
-    redis.call('HSET', job, 'p', envelope, 'n', '1', 's', lane)
-    redis.call('ZADD', delayed, start, id)
-    if tonumber(start) < (tonumber(first) or math.huge) then
-      -- Only a hint: they look now and then.
-      redis.pcall('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
-    end
+    delay_new(delayed, tonumber(start), lane, job, id, mark, '', envelope)
   else
-    local entry = redis.call('XADD', prefix .. 'stream:' .. lane, '*', 'id', id, 'n', '1', 'job', envelope)
-    redis.call('HSET', job, 'e', entry)
-    if lane ~= 'default' then
-      redis.call('HSET', job, 's', lane)
-    end
-  end
-  if mark == '2' then
-    redis.call('HSET', job, 'k', '0')
+    put_new(prefix .. 'stream:' .. lane, lane, job, id, mark, '', envelope)
   end
   return 1
 end
@@ -88,7 +71,7 @@ local function fire(state, known, planned, overlap, id, lane, mark, start, envel
     if overlap ~= 'cancel_old' then
       redis.call('HINCRBY', state, 'skipped', 1)
       return 2, held
-    elseif not is_there(id) then
+    elseif not is_taken(prefix .. 'job:' .. id, prefix .. 'result:' .. id) then
       -- Changes nothing, but raises where memory is full: no job is cancelled for one that
       -- could not be enqueued.
       redis.call('HSET', state, 'last', last)
@@ -150,4 +133,5 @@ for at = 2, #ARGV, 12 do
   end
   answers[#answers + 1] = answer
 end
+wake_if_earlier(control, first)
 return trouble or answers

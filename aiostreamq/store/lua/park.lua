@@ -15,25 +15,24 @@ local parked = 0
 local are_cancelled = are_any_cancelled(prefix)
 redis.call('SCARD', prefix .. 'parked') -- raises here where it is no set: later would be too late
 
+local function put_aside(stream, entry, values, task)
+  local job = prefix .. 'job:' .. values[ID]
+  local place = redis.call('XADD', prefix .. 'parked:' .. task, '*', unpack(values))
+  redis.call('SADD', prefix .. 'parked', task)
+  if names_entry(prefix, values[ID], stream, entry) then
+    redis.call('HSET', job, 's', 'parked', 'q', place .. ' ' .. task)
+    redis.call('HDEL', job, 'e')
+  end
+end
+
 for at = 3, #ARGV, 3 do
   local stream, entry, task = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2]
-  local found = redis.call('XRANGE', stream, entry, entry)[1]
   redis.call('XLEN', prefix .. 'parked:' .. task) -- the same
-  if redis.call('XACK', stream, group, entry) == 1 and found then
-    local fields = found[2]
-    -- An entry begins with the job's id: enqueue.lua writes it so.
-    local job = prefix .. 'job:' .. fields[2]
-    if not (are_cancelled and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
-      local place = redis.call('XADD', prefix .. 'parked:' .. task, '*', unpack(fields))
-      redis.call('SADD', prefix .. 'parked', task)
-      if names_entry(prefix, fields[2], stream, entry) then
-        redis.call('HSET', job, 's', 'parked', 'q', place .. ' ' .. task)
-        redis.call('HDEL', job, 'e')
-      end
-    end
-    redis.call('XDEL', stream, entry)
-    parked = parked + 1
+  local values, has_ended = take_back(prefix, stream, group, entry, are_cancelled)
+  if values and not has_ended then
+    put_aside(stream, entry, values, task)
   end
+  parked = parked + (values and 1 or 0)
 end
 count_noted_ends(prefix)
 return parked

@@ -25,32 +25,34 @@ local function is_stream(key)
   return streams[key]
 end
 
-local function promote(id, job, stream, kept)
+local function promote(id, job, stream, lane, n, envelope, attempt, history)
   -- First, because a script whose first write needs no memory is not stopped when
   -- there is none: what is due must run for memory to get free.
   redis.call('ZREM', delayed, id)
   moved = moved + 1
-  if kept.envelope then
-    local fields = { 'id', id, 'n', kept.delivery, 'job', kept.envelope }
-    if kept.attempt then
-      fields[7], fields[8] = 'a', kept.attempt
-    end
-    if kept.history then
-      fields[#fields + 1] = 'h'
-      fields[#fields + 1] = kept.history
-    end
-    local entry = redis.call('XADD', stream, '*', unpack(fields))
-    redis.call('HSET', job, 'e', entry)
-    redis.call('HDEL', job, 'p', 'n', 'a', 'h')
+  if not envelope then
+    return
   end
+  local more = {}
+  if attempt then
+    more[1], more[2] = 'a', attempt
+  end
+  if history then
+    more[#more + 1] = 'h'
+    more[#more + 1] = history
+  end
+  put_again(stream, lane, job, 'id', id, 'n', n, 'job', envelope, unpack(more))
+  redis.call('HDEL', job, 'p', 'n', 'a', 'h')
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)) do
   local job = prefix .. 'job:' .. id
-  local kept = load_job(job)
-  local stream = prefix .. 'stream:' .. kept.lane
+  -- If another program has overwritten its key, nothing of the job is left.
+  local lane, envelope, n, attempt, history = kept_of(job)
+  lane = lane or 'default'
+  local stream = prefix .. 'stream:' .. lane
   if is_stream(stream) then
-    promote(id, job, stream, kept)
+    promote(id, job, stream, lane, n, envelope, attempt, history)
   end
 end
 if trouble then

@@ -45,11 +45,6 @@ if not is_marked then
   redis.call('HSET', workers, name, 'dead' .. (string.match(beat, '^%S+ %S+(.*)$') or ''))
 end
 
--- Places of the values in an entry as enqueue.lua writes it, and of what may follow:
--- a, the attempt, and d, the workers that have died with it since its last outcome,
--- each as name@ms, with spaces between.
-local ID, N, ENVELOPE = 2, 4, 6
-
 -- The workers that died, for people. Times of more digits are nobody's that we know.
 local function told(victims)
   local words = {}
@@ -84,9 +79,11 @@ local function is_innocent(fields)
   return job.entry and job.suspect_run ~= fields[N]
 end
 
+-- Adds this worker to the field d of an entry: the workers that have died with the job since it last
+-- had an outcome, each as name@ms, with spaces between. Returns how many there are, and the field.
 local function note_death(fields)
   local victim = string.format('%s@%.0f', name, now)
-  for at = 7, #fields, 2 do
+  for at = NEXT_FIELD, #fields, 2 do
     if fields[at] == 'd' then
       if is_innocent(fields) then
         return 0
@@ -102,21 +99,15 @@ local function note_death(fields)
 end
 
 local function recover(stream, entry)
-  local found = redis.call('XRANGE', stream, entry, entry)[1]
-  redis.call('XACK', stream, group, entry)
-  if not found then
+  local fields, has_ended = take_back(prefix, stream, group, entry, are_cancelled)
+  if not fields or has_ended then
     return 0, 0
   end
-  local fields = found[2]
   -- What is no count to a worker is none here: it goes back as it is, to be buried.
   local is_job = fields[1] == 'id' and fields[3] == 'n'
     and #fields <= MOST_VALUES and string.len(fields[N]) <= 15
   local n = is_job and string.find(fields[N], '^[1-9]%d*$') and tonumber(fields[N])
-  redis.call('XDEL', stream, entry)
   local is_own = n and names_entry(prefix, fields[ID], stream, entry)
-  if is_own and are_cancelled and has_been_cancelled(prefix, fields[ID], entry, fields[ENVELOPE]) then
-    return 0, 0
-  end
   if n then
     local deaths, victims = note_death(fields)
     if deaths >= max_worker_deaths then
@@ -128,11 +119,8 @@ local function recover(stream, entry)
     end
     fields[N] = string.format('%d', n + 1)
   end
-  local fresh = redis.call('XADD', returned, '*',
+  put_again(returned, 'returned', is_own and prefix .. 'job:' .. fields[ID] or nil,
     unpack(fields, 1, math.min(#fields, MOST_VALUES)))
-  if is_own then
-    redis.call('HSET', prefix .. 'job:' .. fields[ID], 'e', fresh, 's', 'returned')
-  end
   return 1, 0
 end
 

@@ -18,6 +18,7 @@
 -- Cost O(letters), about 15 microseconds each; callers send at most 100.
 
 local dead, prefix = KEYS[1], ARGV[1]
+local lane_at = string.len(prefix) + string.len('stream:') + 1
 local answers = {}
 
 -- Places of the values in a letter: outcome, worker, stream, entry, then those of
@@ -55,16 +56,15 @@ for at = 2, #ARGV, 6 do
   if not found then
     answer = redis.call('EXISTS', job, result) > 0 and 1 or 0
   elseif is_job(fields, id) and is_free(fields, job, result) then
+    local lane = string.sub(stream, lane_at)
     local n = string.format('%.0f', tonumber(fields[N]) + 1)
     -- First, as it is what a full memory refuses: then nothing has been done yet.
-    local entry = redis.call('XADD', stream, '*', 'id', id, 'n', n, 'job', envelope, 'h', history)
+    put_again(stream, lane, job, 'id', id, 'n', n, 'job', envelope, 'h', history)
     redis.call('XDEL', dead, letter)
     redis.call('DEL', result)
-    redis.call('HDEL', job, 'ended', 's', 'x', 'c', 'k')
-    redis.call('HSET', job, 'e', entry)
-    local lane = string.sub(stream, string.len(prefix) + string.len('stream:') + 1)
-    if lane ~= 'default' then
-      redis.call('HSET', job, 's', lane)
+    redis.call('HDEL', job, 'ended', 'x', 'c', 'k')
+    if lane == 'default' then
+      redis.call('HDEL', job, 's') -- as enqueue.lua leaves it
     end
     if mark == '2' then
       redis.call('HSET', job, 'k', '0')

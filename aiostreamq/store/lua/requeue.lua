@@ -18,33 +18,19 @@ local handed = 0
 local are_cancelled = are_any_cancelled(prefix)
 redis.call('XLEN', goal) -- raises here where it is no stream: later would be too late
 
-local function put_back(stream, entry, fields)
-  for field = 1, #fields, 2 do
-    if fields[field] == 'n' then
-      fields[field + 1] = string.format('%d', (tonumber(fields[field + 1]) or 0) + 1)
-    end
-  end
-  local fresh = redis.call('XADD', goal, '*', unpack(fields))
-  for field = 1, #fields, 2 do
-    local id = fields[field] == 'id' and fields[field + 1]
-    if id and names_entry(prefix, id, stream, entry) then
-      redis.call('HSET', prefix .. 'job:' .. id, 'e', fresh, 's', lane)
-    end
-  end
+local function put_back(stream, entry, values)
+  values[N] = string.format('%d', tonumber(values[N]) + 1)
+  local is_own = names_entry(prefix, values[ID], stream, entry)
+  put_again(goal, lane, is_own and prefix .. 'job:' .. values[ID] or nil, unpack(values))
 end
 
 for at = 4, #ARGV, 2 do
   local stream, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1]
-  local found = redis.call('XRANGE', stream, entry, entry)
-  if redis.call('XACK', stream, group, entry) == 1 and found[1] then
-    local fields = found[1][2]
-    if not (are_cancelled and fields[1] == 'id'
-      and has_been_cancelled(prefix, fields[2], entry, fields[6])) then
-      put_back(stream, entry, fields)
-    end
-    redis.call('XDEL', stream, entry)
-    handed = handed + 1
+  local values, has_ended = take_back(prefix, stream, group, entry, are_cancelled)
+  if values and not has_ended then
+    put_back(stream, entry, values)
   end
+  handed = handed + (values and 1 or 0)
 end
 if handed > 0 and string.find(lane, '^overflow:') then
   -- Only a hint: they look now and then.

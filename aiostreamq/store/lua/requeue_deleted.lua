@@ -26,21 +26,11 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local refused = {}
 local are_cancelled = are_any_cancelled(prefix)
-local restored = false
-redis.call('ZCARD', delayed) -- raises here where it is no sorted set: later would be too late
+local first = first_due(delayed)
 
 local function is_gone(id, stream, entry)
   return is_present(prefix, id, stream, entry)
     and #redis.call('XRANGE', stream, entry, entry) == 0
-end
-
-local function keep(id, n, attempt, due, envelope)
-  local job = prefix .. 'job:' .. id
-  -- First, as it needs no memory: a script that has written is not stopped when it is full.
-  redis.call('HDEL', job, 'e')
-  redis.call('HSET', job, 'p', envelope, 'n', n, 'a', attempt, 's', 'returned')
-  redis.call('ZADD', delayed, due, id)
-  restored = true
 end
 
 -- Whether this call has restored the job before: the reply was lost then.
@@ -54,17 +44,15 @@ for at = FIRST, #ARGV, EACH do
   local n, attempt = string.format('%d', tonumber(ARGV[at + 3]) + 1), ARGV[at + 4]
   local envelope = ARGV[at + 6]
   if is_gone(id, stream, entry) then
-    if not (are_cancelled and has_been_cancelled(prefix, id, entry, envelope)) then
-      keep(id, n, attempt, now + tonumber(ARGV[at + 5]), envelope)
+    if not (are_cancelled and has_been_cancelled(prefix, id, stream, entry, envelope)) then
+      delay_again(delayed, now + tonumber(ARGV[at + 5]), prefix .. 'job:' .. id,
+        id, n, attempt, envelope)
     end
   elseif not is_kept(id, n, attempt) then
     refused[#refused + 1] = (at - FIRST) / EACH + 1
   end
 end
 
-if restored then
-  -- Only a hint: they look now and then.
-  redis.pcall('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
-end
+wake_if_earlier(control, first)
 count_noted_ends(prefix)
 return refused

@@ -25,29 +25,27 @@ local FIRST, EACH = 3, 6
 local group, prefix = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local first = tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or math.huge
-local earliest = math.huge
+local first = first_due(delayed)
 local refused = {}
 local are_cancelled = are_any_cancelled(prefix)
 redis.call('XLEN', returned) -- raises here where it is no stream: later would be too late
 
-local function keep(job, told, n, attempt, due)
-  -- Into the returned work when it is due: it has waited in line before.
-  redis.call('HSET', job, 'p', told['job'], 'n', n, 'a', attempt, 's', 'returned')
-  redis.call('HDEL', job, 'e')
-  if told['h'] then
-    redis.call('HSET', job, 'h', told['h'])
+local function put_back(stream, entry, fields, delay_ms)
+  local job = prefix .. 'job:' .. fields.id
+  local n = string.format('%d', tonumber(fields.n) + 1)
+  local attempt = string.format('%d', (tonumber(fields.a) or 1) + 1)
+  local is_own = names_entry(prefix, fields.id, stream, entry)
+  -- The hash of another job cannot keep it: better at once than never.
+  if delay_ms > 0 and (is_own or redis.call('EXISTS', job) == 0) then
+    delay_again(delayed, now + delay_ms, job, fields.id, n, attempt, fields.job)
+    if fields.h then
+      redis.call('HSET', job, 'h', fields.h)
+    end
+  else
+    local history = fields.h and { 'h', fields.h } or {}
+    put_again(returned, 'returned', is_own and job or nil,
+      'id', fields.id, 'n', n, 'job', fields.job, 'a', attempt, unpack(history))
   end
-  redis.call('ZADD', delayed, due, told['id'])
-  earliest = math.min(earliest, due)
-end
-
-local function put_back(told, n, attempt)
-  local fields = { 'id', told['id'], 'n', n, 'job', told['job'], 'a', attempt }
-  if told['h'] then
-    fields[9], fields[10] = 'h', told['h']
-  end
-  return redis.call('XADD', returned, '*', unpack(fields))
 end
 
 -- Whether the attempt that follows this one is there: the reply was lost then. If another
@@ -70,33 +68,14 @@ end
 
 for at = FIRST, #ARGV, EACH do
   local stream, entry, delay_ms = KEYS[tonumber(ARGV[at]) + 2], ARGV[at + 1], tonumber(ARGV[at + 5])
-  local found = redis.call('XRANGE', stream, entry, entry)[1]
-  if redis.call('XACK', stream, group, entry) == 1 and found then
-    local told = fields_by_name(found[2])
-    local job = prefix .. 'job:' .. told['id']
-    local n = string.format('%d', tonumber(told['n']) + 1)
-    local attempt = string.format('%d', (tonumber(told['a']) or 1) + 1)
-    local is_own = names_entry(prefix, told['id'], stream, entry)
-    redis.call('XDEL', stream, entry)
-    if not (are_cancelled and has_been_cancelled(prefix, told['id'], entry, told['job'])) then
-      -- The hash of another job is no place to keep it: at once, rather than never.
-      if delay_ms > 0 and (is_own or redis.call('EXISTS', job) == 0) then
-        keep(job, told, n, attempt, now + delay_ms)
-      else
-        local fresh = put_back(told, n, attempt)
-        if is_own then
-          redis.call('HSET', job, 'e', fresh, 's', 'returned')
-        end
-      end
-    end
-  elseif not is_mine(ARGV[at + 2], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) then
+  local values, has_ended = take_back(prefix, stream, group, entry, are_cancelled)
+  if values and not has_ended then
+    put_back(stream, entry, fields_by_name(values), delay_ms)
+  elseif not values and not is_mine(ARGV[at + 2], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) then
     refused[#refused + 1] = (at - FIRST) / EACH + 1
   end
 end
 
-if earliest < first then
-  -- Only a hint: they look now and then.
-  redis.pcall('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
-end
+wake_if_earlier(control, first)
 count_noted_ends(prefix)
 return refused

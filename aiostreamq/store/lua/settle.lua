@@ -87,7 +87,7 @@ for at = FIRST, #ARGV, EACH do
   -- when memory is full: a script that has written once is not stopped.
   -- Without it, the delivery is still present if its group or its stream was deleted beneath it:
   -- what takes a job from a worker gives the job another entry first.
-  local acked = ARGV[at + 6] == '1' and no_letters or redis.pcall('XACK', stream, group, entry)
+  local acked = ARGV[at + 6] == '1' and no_letters or leave(stream, group, entry)
   if acked == 1 or acked == 0 and is_present(prefix, id, stream, entry) then
     local outcome, keep_ms = ARGV[at + 5], tonumber(ARGV[at + 4])
     local done = entries[stream]
@@ -96,7 +96,7 @@ for at = FIRST, #ARGV, EACH do
     else
       entries[stream] = { entry }
     end
-    if are_cancelled and meet_cancelled(prefix, id, entry) == 'ended' then
+    if are_cancelled and meet_cancelled(prefix, id, stream, entry) == 'ended' then
       let_expire(prefix, id)
       not_ended[#not_ended + 1] = -place_of(at)
     else

@@ -23,12 +23,12 @@ for at = 3, #ARGV do
   end
   local parked = prefix .. 'parked:' .. ARGV[at]
   for _, waiting in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', limit - moved)) do
-    local fields = waiting[2]
+    local values = waiting[2]
+    local job = prefix .. 'job:' .. values[ID]
+    local is_own = load_job(job).parked_at == waiting[1] .. ' ' .. ARGV[at]
     redis.call('XDEL', parked, waiting[1]) -- first, so that it passes when memory is full
-    local fresh = redis.call('XADD', returned, '*', unpack(fields))
-    local job = prefix .. 'job:' .. fields[2]
-    if load_job(job).parked_at == waiting[1] .. ' ' .. ARGV[at] then
-      redis.call('HSET', job, 'e', fresh, 's', 'returned')
+    put_again(returned, 'returned', is_own and job or nil, unpack(values))
+    if is_own then
       redis.call('HDEL', job, 'q')
     end
     moved = moved + 1

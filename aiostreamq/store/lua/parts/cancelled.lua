@@ -18,13 +18,13 @@ local function are_any_cancelled(prefix)
   return redis.call('ZCARD', prefix .. 'cancelled') > 0
 end
 
--- What the job's hash says in `c`, once and only to who has its entry; else false.
-local function meet_cancelled(prefix, id, entry)
+-- Returns the field cancelled of a job, once, and only for its own entry; else false.
+local function meet_cancelled(prefix, id, stream, entry)
   if not redis.call('ZSCORE', prefix .. 'cancelled', id) then
     return false
   end
   local job = load_job(prefix .. 'job:' .. id)
-  if not job.cancelled or job.entry ~= entry then
+  if not job.cancelled or job.entry ~= entry or prefix .. 'stream:' .. job.lane ~= stream then
     return false
   end
   redis.call('ZREM', prefix .. 'cancelled', id)

@@ -42,8 +42,8 @@ end
 
 -- Whether a job whose entry has just been acknowledged was cancelled: then it has ended,
 -- and must not come back to life.
-local function has_been_cancelled(prefix, id, entry, envelope)
-  local how = meet_cancelled(prefix, id, entry)
+local function has_been_cancelled(prefix, id, stream, entry, envelope)
+  local how = meet_cancelled(prefix, id, stream, entry)
   if not how then
     return false
   end

@@ -1,10 +1,13 @@
--- entry.lua: a part of every script that reads an entry of a stream.
+-- entry.lua: a part of every script that reads the entry of a job.
 
--- Returns the fields of an entry by name.
-local function fields_by_name(flat)
+-- Places of the values in an entry as put.lua writes it. More can follow.
+local ID, N, ENVELOPE, NEXT_FIELD = 2, 4, 6, 7
+
+-- Returns the values of an entry by the names of its fields.
+local function fields_by_name(values)
   local fields = {}
-  for at = 1, #flat, 2 do
-    fields[flat[at]] = flat[at + 1]
+  for at = 1, #values, 2 do
+    fields[values[at]] = values[at + 1]
   end
   return fields
 end

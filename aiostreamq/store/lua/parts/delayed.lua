@@ -1,0 +1,45 @@
+-- delayed.lua: a part of every script that keeps jobs until they are due, or takes those that are.
+
+local earliest = math.huge -- when the first of the jobs that were kept here is due
+
+-- Returns when the first delayed job is due, in ms since 1970. Raises if `delayed` is something
+-- else: to be asked before the first write.
+local function first_due(delayed)
+  return tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or math.huge
+end
+
+-- Keeps a new job. mark: 1 if inbox waits for its end, 2 if its result is not kept.
+local function delay_new(delayed, due, lane, job, id, mark, inbox, envelope)
+  redis.call('HSET', job, 'p', envelope, 'n', '1', 's', lane)
+  if mark == '1' then
+    redis.call('HSET', job, 'w', inbox)
+  elseif mark == '2' then
+    redis.call('HSET', job, 'k', '0')
+  end
+  redis.call('ZADD', delayed, due, id)
+  earliest = due < earliest and due or earliest
+end
+
+-- Keeps a job until its next attempt. It goes into the returned work when it is due, as it has
+-- waited in its lane before.
+local function delay_again(delayed, due, job, id, n, attempt, envelope)
+  -- First, as it needs no memory: a script that has written is not stopped when memory is full.
+  redis.call('HDEL', job, 'e')
+  redis.call('HSET', job, 'p', envelope, 'n', n, 'a', attempt, 's', 'returned')
+  redis.call('ZADD', delayed, due, id)
+  earliest = due < earliest and due or earliest
+end
+
+-- Returns what was kept of a job: its lane, envelope, n, attempt and history; false or nil for
+-- each that it does not have. This is half of the cost of load_job.
+local function kept_of(job)
+  return unpack(redis.pcall('HMGET', job, 's', 'p', 'n', 'a', 'h'))
+end
+
+-- Wakes the workers if a job that was kept here is due before all others. first: what first_due
+-- returned before. Only a hint, as they look now and then.
+local function wake_if_earlier(control, first)
+  if earliest < first then
+    redis.pcall('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
+  end
+end
