@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import (
     Annotated,
     Any,
+    ForwardRef,
     Literal,
     LiteralString,
     Never,
@@ -27,14 +28,16 @@ import attrs
 import pytest
 from annotated_types import Gt
 from pydantic import AfterValidator, Field, Json, PositiveInt, SecretStr
+from typing_extensions import TypeAliasType
 
 from aiostreamq import PayloadError, UsageError
-from aiostreamq.model.values.annotations import carrier_of, is_open, is_plain, told
+from aiostreamq.model.values.annotations import carrier_of, depth_of, is_open, is_plain, told
 from aiostreamq.model.values.codec import ValueCodec
 
 UserId = NewType("UserId", int)
 Secret = NewType("Secret", bytes)
 ManyIds = NewType("ManyIds", list[UserId])
+Rows = TypeAliasType("Rows", list[list[int]])
 T = TypeVar("T")
 
 
@@ -67,6 +70,12 @@ class Dated(TypedDict):
     """One whose values are not plain."""
 
     on: datetime
+
+
+class Unfinished(TypedDict):
+    """One with a name that is not defined."""
+
+    x: int
 
 
 class Struct:
@@ -173,6 +182,20 @@ def test_open(annotation: object, expected: bool) -> None:  # a table
     """An annotation is open if it leaves unsaid what some values are."""
     assert is_plain(annotation)
     assert is_open(annotation) is expected
+
+
+def test_depth() -> None:
+    """The depth counts lists and dicts, and each type that holds itself once."""
+    assert depth_of(Loop) == 1
+    assert depth_of(list[Nested]) == 4
+    assert depth_of(Rows) == 2
+
+
+def test_annotations_that_cannot_be_looked_into() -> None:
+    """A typed dict with a name that is not defined is not plain; marks without a hash are fine."""
+    Unfinished.__annotations__["x"] = ForwardRef("NotDefined")
+    assert not is_plain(Unfinished)
+    assert is_plain(Annotated[list[int], []])
 
 
 def test_carriers() -> None:

@@ -243,6 +243,26 @@ def test_fixed_offsets(offset: int) -> None:
     assert not list(changes(cron, tick, tick + 400 * 24 * 60 * MINUTE))
 
 
+@pytest.mark.parametrize("after", ["9990-06-01", "9998-06-01", "9999-12-31T23:59"])
+def test_cron_to_the_end_of_the_calendar(after: str) -> None:
+    """A cron expression has no times after the year 9990."""
+    assert Cron("@yearly").next_after(ms(after)) is None
+    assert Cron("@yearly", "Europe/Madrid").next_after(ms("9990-06-01")) is None
+
+
+def test_hourly_times_move_with_no_change() -> None:
+    """A schedule of every hour goes by real time: a change of the clock moves none of its times."""
+    cron = Cron("@hourly", "Europe/Madrid")
+    (change,) = changes(cron, ms("2026-01-01"), ms("2026-06-01"))
+    assert cron.moved_by(change) is None
+
+
+def test_interval_too_long() -> None:
+    """An interval beyond a hundred years is refused."""
+    with pytest.raises(UsageError, match="use 36525 days or less"):
+        interval_of("36526d")
+
+
 def test_interval_to_the_end_of_the_calendar() -> None:
     """A schedule ends there, as one by a cron expression does."""
     every = Every(interval_of("36525d"))

@@ -125,6 +125,20 @@ def test_count_that_is_none(count: bytes) -> None:
     assert not parse_letter(b"1-0", [*flat, b"id", b"j", b"n", count, b"job", CALL]).is_job
 
 
+def test_time_beyond_the_calendar() -> None:
+    """An entry of the far future was queued at the end of the calendar."""
+    flat = [b"outcome", FAILED, b"worker", b"w", b"stream", b"s", b"entry", b"999999999999999-0"]
+    flat += [b"id", b"j", b"n", b"1", b"job", CALL]
+    assert parse_letter(b"1-0", flat).queued_at == datetime.max.replace(tzinfo=UTC)
+
+
+def test_id_that_is_not_text() -> None:
+    """An entry whose id is not UTF-8 was not written by a script: it is not a job."""
+    flat = [b"outcome", FAILED, b"worker", b"w", b"stream", b"s", b"entry", b"1-0"]
+    flat += [b"id", b"\xff", b"n", b"1", b"job", CALL]
+    assert not parse_letter(b"1-0", flat).is_job
+
+
 def test_history() -> None:
     """A letter's failure is added to those before it, cut to what helps."""
     found = letter(

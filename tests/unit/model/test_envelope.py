@@ -116,6 +116,7 @@ def test_fields_of_a_newer_producer() -> None:
         b'{"v":1,"task":"a","retry":[{},null]}',
         b'{"v":1,"task":"a","retry":[{"attempts":5},{"attempts":0}]}',
         b'{"v":1,"task":"a","retry":[[{}]]}',
+        b'{"v":1,"task":"a","expires":"soon"}',
         b"\xff\xfe",
     ],
 )

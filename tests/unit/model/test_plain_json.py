@@ -18,6 +18,8 @@ from pydantic import BaseModel
 from pydantic import SecretStr as Secret
 
 from aiostreamq import PayloadError
+from aiostreamq.model.functions.encoding import write_call
+from aiostreamq.model.task import TaskSpec
 from aiostreamq.model.values.equality import difference
 from aiostreamq.model.values.plain_json import encode, fault_in
 from tests.support.case_ids import short
@@ -143,6 +145,16 @@ def test_no_text(value: object) -> None:
     """Strings that UTF-8 does not have are refused."""
     with pytest.raises(PayloadError, match="lone surrogate"):
         encode(value)
+
+
+def test_argument_that_is_too_deep_inside_a_call() -> None:
+    """A value as deep as JSON allows does not fit into the arguments: the call is refused."""
+    deep: list[object] = []
+    for _ in range(253):
+        deep = [deep]
+    assert encode(deep)
+    with pytest.raises(PayloadError, match=r"^task 't', Recursion limit reached"):
+        write_call(TaskSpec("t"), [deep], {}, {})
 
 
 def test_a_value_that_holds_itself() -> None:

@@ -4,6 +4,7 @@ Each source is a module of its own, as it matters what it has defined when the t
 """
 
 import importlib.util
+import linecache
 import sys
 from datetime import date
 from pathlib import Path
@@ -207,6 +208,36 @@ REFUSED = {
         @queue.task
         async def f(day: t.Day) -> None: ...
     """,
+    "argument 'day' is annotated date.Day: type object .* has no attribute 'Day'": """
+        @queue.task
+        async def f(day: date.Day) -> None: ...
+    """,
+    "argument 'day' is annotated Thing: only type checkers import Thing": """
+        if TYPE_CHECKING:
+            from aiostreamq import Thing
+
+        @queue.task
+        async def f(day: Thing) -> None: ...
+    """,
+    "argument 'day' is annotated Soon: only type checkers import Soon": """
+        if False or 0:
+            pass
+        if 0:
+            from datetime import date as Soon
+
+        @queue.task
+        async def f(day: Soon) -> None: ...
+    """,
+    "argument 'day' is annotated .*: there is no own in module": """
+        def register():
+            def own():
+                raise NameError("own error", name="own")
+
+            @queue.task
+            async def f(day: "own()") -> None: ...
+
+        register()
+    """,
     "argument 'day' is annotated 'the day of it': SyntaxError": """
         @queue.task
         async def f(day: "the day of it") -> None: ...
@@ -349,8 +380,10 @@ def test_use_before_the_definition(modules: Modules) -> None:
     assert args[1] == date(2024, 2, 29)
 
 
-def test_without_a_source(modules: Modules) -> None:
+@pytest.mark.parametrize("lines", [[], ["%time 1 + 1\n"]], ids=["no source", "not Python alone"])
+def test_without_a_source(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a name comes from cannot be known: it is looked up with the first call."""
+    monkeypatch.setitem(linecache.cache, "<nowhere>", (1, None, lines, "<nowhere>"))
     code = dedent(HEAD) + dedent(
         """
         @queue.task

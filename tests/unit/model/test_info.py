@@ -1,0 +1,32 @@
+"""Times and calls as people are shown them, whatever is in Redis."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from aiostreamq.model.info import call_of, moment, time_of
+
+
+def test_moment() -> None:
+    """A time in ms is a datetime in UTC; one beyond the calendar is the calendar's end."""
+    assert moment(1_764_000_000_000) == datetime(2025, 11, 24, 16, tzinfo=UTC)
+    assert moment(1e18) == datetime.max.replace(tzinfo=UTC)
+
+
+def test_time_of_an_entry() -> None:
+    """The id of a stream entry begins with the time at which it was added."""
+    assert time_of("1764000000000-7") == datetime(2025, 11, 24, 16, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("envelope", "call"),
+    [
+        (b'{"v":1,"task":"add","args":[1],"kwargs":{"b":2}}', ("add", [1], {"b": 2})),
+        (b'{"v":1,"task":"log_in","args":["x"],"kwargs":{},"secrets":["/args/0"]}', "log_in"),
+        (b"not an envelope", ("", None, None)),
+    ],
+)
+def test_call(envelope: bytes, call: object) -> None:
+    """The task and its arguments are shown with secrets masked, or not at all."""
+    found = call_of(envelope)
+    assert found == (call if isinstance(call, tuple) else (call, ["**********"], {}))

@@ -1,0 +1,67 @@
+"""Masking the secrets of a call, and putting them back."""
+
+import pytest
+
+from aiostreamq import UsageError
+from aiostreamq.model.values.masking import MASK, mask, masked, unmask
+
+CALL = {"args": [{"key": "k", "n": 1}, ["a", "b"]], "kwargs": {"to/day": "c"}}
+SECRETS = ["/args/0/key", "/args/1/1", "/kwargs/to~1day"]
+
+
+def call(*secrets: object) -> dict[str, object]:
+    """Return a call that lists the places of some secrets."""
+    args: list[object] = [{"key": "k", "n": 1}, ["a", "b"]]
+    return {"args": args, "kwargs": {"to/day": "c"}, "secrets": list(secrets)}
+
+
+def test_mask() -> None:
+    """Each secret is replaced where it is, and nothing else."""
+    told = call(*SECRETS)
+    mask(told)
+    assert told["args"] == [{"key": MASK, "n": 1}, ["a", MASK]]
+    assert told["kwargs"] == {"to/day": MASK}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/args/9",
+        "/args/x",
+        "/args/0/key/deeper",
+        "/args/0/n/1",
+        "/none/0",
+        "",
+        "args/0",
+        7,
+        "/args/01",
+    ],
+)
+def test_places_that_do_not_exist(place: object) -> None:
+    """A place that leads nowhere changes nothing."""
+    told = call(place)
+    mask(told)
+    assert told == call(place)
+
+
+def test_json_that_is_not_an_object() -> None:
+    """JSON of any other kind is returned as it is."""
+    assert masked(b'["secrets", 1]') == b'["secrets",1]'
+
+
+def test_unmask() -> None:
+    """A secret comes back to its place, unless another value was put there."""
+    told = call(*SECRETS)
+    mask(told)
+    args = told["args"]
+    assert isinstance(args, list)
+    args[0]["key"] = "new"
+    unmask(told, call(*SECRETS))
+    assert told["args"] == [{"key": "new", "n": 1}, ["a", "b"]]
+
+
+@pytest.mark.parametrize("args", [[MASK], [{"x": MASK}], [["a", MASK]]])
+def test_mask_in_another_place(args: list[object]) -> None:
+    """A mask where no secret was is refused: nobody knows what it stands for."""
+    with pytest.raises(UsageError, match="where no secret was"):
+        unmask({"args": args, "kwargs": {}}, call(*SECRETS))
