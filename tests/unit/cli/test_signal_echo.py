@@ -1,4 +1,4 @@
-"""Which of two signals that arrive together is ignored, as an echo of the first."""
+"""Two signals that arrive together count as one if the second is an echo."""
 
 import signal
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which annotations need values to be restored, and which are refused."""
+"""Annotations of values that must be restored, and annotations that are refused."""
 
 import sys
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence

@@ -1,4 +1,4 @@
-"""Which parameter of a function takes the context, under each spelling of its annotation."""
+"""The parameter of a function that takes the context, under each spelling of its annotation."""
 
 import inspect
 from typing import Annotated, NewType, Optional, TypeVar

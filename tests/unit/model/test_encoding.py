@@ -1,4 +1,4 @@
-"""Which Python values can travel as JSON, and which are refused."""
+"""Python values that can travel as JSON, and values that are refused."""
 
 import array
 import sys

@@ -130,12 +130,12 @@ def test_same(sent: object, arrived: object) -> None:
     assert difference(sent, arrived) is None
 
 
-@pytest.mark.parametrize(("sent", "arrived", "said"), OTHER, ids=short)
-def test_difference(sent: object, arrived: object, said: str) -> None:
+@pytest.mark.parametrize(("sent", "arrived", "expected"), OTHER, ids=short)
+def test_difference(sent: object, arrived: object, expected: str) -> None:
     """The first part that differs is named, with how it differs."""
     found = difference(sent, arrived)
     assert found is not None
-    assert found.startswith(said)
+    assert found.startswith(expected)
 
 
 def test_numbers_in_a_value_that_holds_itself() -> None:

@@ -1,4 +1,4 @@
-"""Which functions run in the event loop, in a thread or in a process."""
+"""Functions run in the event loop, in a thread or in a process."""
 
 import functools
 import sys

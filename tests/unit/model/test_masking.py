@@ -16,11 +16,11 @@ def call(*secrets: object) -> dict[str, object]:
 
 
 def test_mask() -> None:
-    """Each secret is replaced where it is, and nothing else."""
-    told = call(*SECRETS)
-    mask(told)
-    assert told["args"] == [{"key": MASK, "n": 1}, ["a", MASK]]
-    assert told["kwargs"] == {"to/day": MASK}
+    """Each secret is replaced in its place, and nothing else is."""
+    parsed = call(*SECRETS)
+    mask(parsed)
+    assert parsed["args"] == [{"key": MASK, "n": 1}, ["a", MASK]]
+    assert parsed["kwargs"] == {"to/day": MASK}
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_mask() -> None:
 )
 def test_places_that_do_not_exist(place: object) -> None:
     """A place that leads nowhere changes nothing."""
-    told = call(place)
-    mask(told)
-    assert told == call(place)
+    parsed = call(place)
+    mask(parsed)
+    assert parsed == call(place)
 
 
 def test_json_that_is_not_an_object() -> None:
@@ -51,17 +51,17 @@ def test_json_that_is_not_an_object() -> None:
 
 def test_unmask() -> None:
     """A secret comes back to its place, unless another value was put there."""
-    told = call(*SECRETS)
-    mask(told)
-    args = told["args"]
+    parsed = call(*SECRETS)
+    mask(parsed)
+    args = parsed["args"]
     assert isinstance(args, list)
     args[0]["key"] = "new"
-    unmask(told, call(*SECRETS))
-    assert told["args"] == [{"key": "new", "n": 1}, ["a", "b"]]
+    unmask(parsed, call(*SECRETS))
+    assert parsed["args"] == [{"key": "new", "n": 1}, ["a", "b"]]
 
 
 @pytest.mark.parametrize("args", [[MASK], [{"x": MASK}], [["a", MASK]]])
 def test_mask_in_another_place(args: list[object]) -> None:
-    """A mask where no secret was is refused: nobody knows what it stands for."""
+    """A mask in a place without a secret is refused: it stands for nothing."""
     with pytest.raises(UsageError, match="where no secret was"):
         unmask({"args": args, "kwargs": {}}, call(*SECRETS))

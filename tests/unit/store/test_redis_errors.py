@@ -1,4 +1,4 @@
-"""What is done about each error of Redis."""
+"""The reaction to each error of Redis."""
 
 import pytest
 

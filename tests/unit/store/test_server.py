@@ -1,4 +1,4 @@
-"""Which servers are recognized, and which are too old."""
+"""Servers that are recognized, and servers that are too old."""
 
 import pytest
 
