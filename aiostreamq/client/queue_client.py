@@ -270,7 +270,7 @@ class QueueClient:
         from aiostreamq.client.cancellation import until_word
 
         limit = until_word(until)
-        await self._cancellation().pause(self._paused_words(task, lane), limit)
+        await self._cancellation().pause(self._pause_fields(task, lane), limit)
 
     async def resume(
         self,
@@ -282,7 +282,7 @@ class QueueClient:
 
         Raises and is cancelled as `pause`.
         """
-        return await self._cancellation().resume(self._paused_words(task, lane)) > 0
+        return await self._cancellation().resume(self._pause_fields(task, lane)) > 0
 
     async def paused(self) -> "list[Pause]":
         """Return what is paused now: tasks first, by name.
@@ -302,16 +302,16 @@ class QueueClient:
 
         return Cancellation(self.session().broker)
 
-    def _paused_words(
+    def _pause_fields(
         self, task: "Enqueuer[..., object] | str | None", lane: str | None
     ) -> "list[str]":
-        from aiostreamq.model.pauses import paused_words
+        from aiostreamq.model.pauses import pause_fields
 
         if lane is not None:
             self.session().broker.place_of(
                 checked_lane(lane)
             )  # or nobody would ever notice the mistake
-        return paused_words(None if task is None else name_of(task), lane)
+        return pause_fields(None if task is None else name_of(task), lane)
 
     async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
         """Return how the queue stands: its lanes, its tasks, what ended lately and how fast.

@@ -56,7 +56,7 @@ def register(
     called = checked_name("task", name or name_for(function))
     if unknown := words.keys() - TaskOptions.__annotations__.keys():
         raise unknown_option("@queue.task", min(unknown), TASK_OPTIONS)
-    options = Options().with_words(words)
+    options = Options().merged(words)
     if options.lane not in queue.lanes:
         raise UsageError(
             f"task {called!r} is for lane {options.lane!r}, which queue {queue.name!r} does "

@@ -48,7 +48,7 @@ class Using:
         """Whether it has a moment that may be reckoned from the enqueue."""
         return self.expires is not None or self.deadline is not None
 
-    def with_words(
+    def merged(
         self,
         job_id: str | None,
         due: str | None,
@@ -57,7 +57,7 @@ class Using:
         words: TaskOptions,
     ) -> "Using":
         """Return this with *words* said over it."""
-        options = self.options.with_words(words, _OF_JOBS)
+        options = self.options.merged(words, _OF_JOBS)
         told = dict(self.told)
         if "timeout" in words:
             told["timeout"] = options.timeout or 0  # 0: none, also where the task has one
@@ -173,7 +173,7 @@ class Enqueuer(Generic[P, R_co]):
             UsageError: An option has a value that cannot be meant.
         """
         due, ends = due_word(delay, at), expiry_word(deadline, "deadline")
-        using = self._using.with_words(id, due, expiry_word(expires), ends, words)
+        using = self._using.merged(id, due, expiry_word(expires), ends, words)
         return self._with(using)
 
     def _with(self, using: Using) -> "Enqueuer[P, R_co]":

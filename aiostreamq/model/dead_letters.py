@@ -1,9 +1,9 @@
-"""Dead letters: what is kept of a job that failed for good.
+"""Dead letters: records of jobs that failed for good.
 
-An entry of the dead letters begins with how it ended and where it was, in this
-order: `outcome`, `worker`, `stream`, `entry`. The fields of the job's own entry
-follow. Anybody who can write to Redis can write such an entry too, so whatever
-cannot be read here is left empty, and nothing raises.
+An entry of the dead letter stream begins with how the job ended and where it was, in this
+order: `outcome`, `worker`, `stream`, `entry`. The fields of the job's own entry follow. Any
+program with access to Redis can write such an entry, so unreadable parts are left empty and
+nothing raises.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from aiostreamq.model.values.plain_json import encode
 if TYPE_CHECKING:
     from aiostreamq.model.functions.signature import Call
 
-# Replayed again and again, a letter must not grow without a bound.
+# A letter that is replayed repeatedly must not grow without bound.
 HISTORY_LENGTH = 10
 HISTORY_MESSAGE = 200
 
@@ -30,21 +30,21 @@ Fields = Sequence[tuple[bytes, bytes]]
 
 _HEADER = (b"outcome", b"worker", b"stream", b"entry")
 _JOB = (b"id", b"n", b"job")
-# What a number in an id of a stream can be at the most.
+# The largest number in a stream id.
 _LAST = 2**64 - 1
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
-# The times of an envelope after which its job would not run.
+# Times in an envelope after which its job would not run.
 _LIMITS = frozenset({"expires", "deadline"})
 
 
 @dataclass(frozen=True, slots=True)
 class PastFailure:
-    """How a job had ended before it was replayed."""
+    """How a job ended before it was replayed."""
 
-    died_at: datetime  #: when, in UTC
-    worker: str  #: name of the worker that had it
+    died_at: datetime  #: in UTC
+    worker: str  #: name of the worker that had the job
     state: JobState
     error: str  #: qualified name of the exception's class
     message: str  #: its first 200 characters
@@ -52,57 +52,57 @@ class PastFailure:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What is kept of a job that failed for good.
+    """The record of a job that failed for good.
 
-    Of an entry that was no job, `job_id` and `task` are empty and `fields` has what
-    it was. What cannot be read is empty or None.
+    If the entry was not a job, `job_id` and `task` are empty and `fields` holds the entry.
+    What cannot be read is empty or None.
     """
 
-    id: str  #: of the letter, for `show`, `replay` and `purge`; sorted by time
-    job_id: str  #: of the job; a replay keeps it
+    id: str  #: id of the letter, for `show`, `replay` and `purge`; sorts by time
+    job_id: str  #: id of the job; a replay keeps it
     task: str  #: name of the task
     state: JobState  #: how the job ended
     error: str  #: qualified name of the exception's class, as in "ValueError"
     message: str  #: str() of the exception
-    traceback: str  #: of the task's own frames
-    args: list[object] | None  #: as plain JSON, secrets masked; None where they cannot be read
+    traceback: str  #: the task's own frames
+    args: list[object] | None  #: as plain JSON, secrets masked; None if they cannot be read
     kwargs: dict[str, object] | None
     attempt: int  #: number of the last attempt, from 1
-    deliveries: int  #: how often the job was given to a worker, replays included
-    victims: tuple[str, ...]  #: the workers that died with it since its last outcome
+    deliveries: int  #: how often the job was delivered to a worker, replays included
+    victims: tuple[str, ...]  #: workers that died while they had it, since its last outcome
     died_at: datetime  #: when the letter was written, in UTC
-    queued_at: datetime | None  #: when the job had been put where it was last, in UTC
-    worker: str  #: name of the worker that had it last
-    lane: str  #: where it was: a lane, or "returned"
-    history: tuple[PastFailure, ...]  #: how it had ended before each replay, oldest first
-    envelope: bytes = field(repr=False)  #: the call as it is stored, JSON, with its secrets
-    fields: tuple[tuple[bytes, bytes], ...]  #: of an entry that was no job
+    queued_at: datetime | None  #: when the job entered its last stream, in UTC
+    worker: str  #: name of the last worker that had it
+    lane: str  #: the stream it was in: a lane, or "returned"
+    history: tuple[PastFailure, ...]  #: how it ended before each replay, oldest first
+    envelope: bytes = field(repr=False)  #: the call as stored: JSON, secrets included
+    fields: tuple[tuple[bytes, bytes], ...]  #: the entry, if it was not a job
 
     @property
     def is_job(self) -> bool:
-        """Whether it is a job, which can be replayed."""
+        """Whether the entry was a job, so that it can be replayed."""
         return bool(self.job_id)
 
     @property
     def deaths(self) -> int:
-        """How many workers have died with it since its last outcome."""
+        """Number of workers that died while they had the job, since its last outcome."""
         return len(self.victims)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which letters are meant, by what is in them."""
+    """Selects letters by task and error."""
 
     task: str | None = None
     error: str | None = None  #: with or without its module
 
     @property
     def is_open(self) -> bool:
-        """Whether it lets everything through."""
+        """Whether every letter matches."""
         return self.task is None and self.error is None
 
     def matches(self, letter: DeadLetter) -> bool:
-        """Whether *letter* is meant."""
+        """Whether *letter* matches."""
         if self.task is not None and letter.task != self.task:
             return False
         error = self.error
@@ -110,15 +110,15 @@ class DeadLetterFilter:
 
 
 def parse_letter(letter_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
-    """Read an entry of the dead letters; *flat* has names and values in turn."""
+    """Parse an entry of the dead letter stream; *flat* alternates names and values."""
     fields = tuple(zip(flat[::2], flat[1::2], strict=False))
     outcome = worker = stream = entry = b""
     if tuple(name for name, _ in fields[: len(_HEADER)]) == _HEADER:
         outcome, worker, stream, entry = (value for _, value in fields[: len(_HEADER)])
         fields = fields[len(_HEADER) :]
-    told = _object(outcome)
-    state = _state(told.get("state"))
-    error, message, traceback = _error(told.get("error"), state)
+    ended = _object(outcome)
+    state = _state(ended.get("state"))
+    error, message, traceback = _error(ended.get("error"), state)
     job = _job_fields(fields)
     envelope = job.get(b"job", b"")
     call = _object(envelope)
@@ -127,7 +127,7 @@ def parse_letter(letter_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
     return DeadLetter(
         id=_text(letter_id),
         job_id=_text(job.get(b"id", b"")),
-        task=_string(call.get("task")) or _string(told.get("task")),
+        task=_string(call.get("task")) or _string(ended.get("task")),
         state=state,
         error=error,
         message=message,
@@ -148,9 +148,9 @@ def parse_letter(letter_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
 
 
 def write_history(letter: DeadLetter) -> bytes:
-    """The history of a job whose last failure is *letter*, as its entry carries it."""
+    """Return the history of a job whose last failure is *letter*, as its entry stores it."""
     last = PastFailure(letter.died_at, letter.worker, letter.state, letter.error, letter.message)
-    told = [
+    failures = [
         {
             "died": round(failure.died_at.timestamp() * 1000),
             "worker": failure.worker,
@@ -160,7 +160,7 @@ def write_history(letter: DeadLetter) -> bytes:
         }
         for failure in (*letter.history, last)[-HISTORY_LENGTH:]
     ]
-    return orjson.dumps(told)
+    return orjson.dumps(failures)
 
 
 def write_replay(
@@ -169,46 +169,45 @@ def write_replay(
     kwargs: Mapping[str, object] | None = None,
     write: "Callable[[Sequence[object], Mapping[str, object]], Call] | None" = None,
 ) -> bytes:
-    """The envelope with which the job of *letter* runs again.
+    """Return the envelope for replaying the job of *letter*.
 
-    Without what would end it at once: the times by which it must have been started or ended.
-    What is not known of it stays.
+    It omits `expires` and `deadline`, which would end the job at once, and keeps unknown fields.
 
     Args:
-        letter: Of a job.
-        args: Positional arguments in place of its own; None leaves them. Masks in
-            the places of its secrets stand for those.
-        kwargs: The others.
-        write: Writes other arguments by the annotations of the task, if it is known.
+        letter: The letter of a job.
+        args: Positional arguments that replace the job's own; None keeps those. A mask in the
+            place of a secret stands for that secret.
+        kwargs: Keyword arguments, likewise.
+        write: Writes new arguments by the annotations of the task, if the task is known.
 
     Raises:
-        UsageError: A mask stands where no secret was, or the task cannot be called so.
-        PayloadError: An argument can not be written.
+        UsageError: A mask is not in the place of a secret, or the arguments do not fit the task.
+        PayloadError: An argument cannot be written.
     """
-    told = dict(_object(letter.envelope))
-    if args is None and kwargs is None and not told.keys() & _LIMITS:
-        return letter.envelope  # byte for byte: nothing is lost by being written anew
+    call = dict(_object(letter.envelope))
+    if args is None and kwargs is None and not call.keys() & _LIMITS:
+        return letter.envelope  # byte for byte, so that nothing can be lost by rewriting it
     for limit in _LIMITS:
-        told.pop(limit, None)
+        call.pop(limit, None)
     if args is None and kwargs is None:
         try:
-            return encode(told)
-        except PayloadError:  # nested as deep as nothing is that came through an enqueue
+            return encode(call)
+        except PayloadError:  # nested more deeply than an enqueue allows
             return letter.envelope
     if args is not None:
-        told["args"] = copied(list(args))
+        call["args"] = copied(list(args))
     if kwargs is not None:
-        told["kwargs"] = copied(dict(kwargs))
-    unmask(told, _object(letter.envelope))
-    now, named = _arguments(told)
-    if write is not None and now is not None and named is not None:
-        told["args"], told["kwargs"], secrets = write(now, named)
-        list_more(told, secrets)
-    return encode(told)
+        call["kwargs"] = copied(dict(kwargs))
+    unmask(call, _object(letter.envelope))
+    positional, named = _arguments(call)
+    if write is not None and positional is not None and named is not None:
+        call["args"], call["kwargs"], secrets = write(positional, named)
+        list_more(call, secrets)
+    return encode(call)
 
 
 def lane_to_replay_in(letter: DeadLetter, lanes: Sequence[str], own: str | None) -> str:
-    """Where the job of *letter* runs again: where it was, its task's *own* lane, or the first."""
+    """Return the lane for a replay: the job's last lane, its task's *own* lane, or the first."""
     for lane in (letter.lane, own):
         if lane in lanes:
             return cast("str", lane)
@@ -216,18 +215,18 @@ def lane_to_replay_in(letter: DeadLetter, lanes: Sequence[str], own: str | None)
 
 
 def keeps_result(letter: DeadLetter, own_ttl: float | None) -> bool:
-    """Whether the job of *letter* keeps a result; *own_ttl* is its task's own, where known."""
+    """Whether the job of *letter* keeps a result; *own_ttl* is its task's option, if known."""
     ttl = _object(letter.envelope).get("result_ttl")
     return (own_ttl if ttl is None else ttl) != 0
 
 
-def is_letter_id(told: str) -> bool:
-    """Whether *told* is written as the id of a letter.
+def is_letter_id(text: str) -> bool:
+    """Whether *text* has the form of a letter's id.
 
     >>> is_letter_id("1764000000000-0"), is_letter_id("019ab3c4d5eXyz")
     (True, False)
     """
-    ms, dash, number = told.partition("-")
+    ms, dash, number = text.partition("-")
     return dash == "-" and all(
         part.isascii() and part.isdigit() and len(part) <= 20 and int(part) <= _LAST
         for part in (ms, number)
@@ -235,7 +234,7 @@ def is_letter_id(told: str) -> bool:
 
 
 def id_before(letter_id: str) -> str:
-    """The greatest id that is smaller.
+    """Return the largest id that is smaller.
 
     >>> id_before("1764000000000-1"), id_before("1764000000000-0")
     ('1764000000000-0', '1763999999999-18446744073709551615')
@@ -247,7 +246,7 @@ def id_before(letter_id: str) -> str:
 
 
 def id_after(letter_id: str) -> str:
-    """The smallest id that is greater.
+    """Return the smallest id that is larger.
 
     >>> id_after("1764000000000-0")
     '1764000000000-1'
@@ -257,12 +256,12 @@ def id_after(letter_id: str) -> str:
 
 
 def last_id_of(ms: int) -> str:
-    """The greatest id of a millisecond; of 1970's first for any before it."""
+    """Return the largest id of a millisecond; times before 1970 count as 0."""
     return f"{max(0, ms)}-{_LAST}"
 
 
 def earlier(one: str, other: str) -> str:
-    """The smaller of two ids; "+" is greater than all.
+    """Return the smaller of two ids; "+" is larger than all others.
 
     >>> earlier("10-0", "9-0"), earlier("+", "9-0")
     ('9-0', '9-0')
@@ -294,8 +293,8 @@ def _object(raw: bytes) -> dict[str, object]:
 
 
 def _number(raw: bytes | None, default: int) -> int:
-    # Not int() alone, which takes " 1_000" as well and raises for 5,000 digits. More than
-    # 15 no number of ours has, and Lua would not count them exactly.
+    # int() alone would accept " 1_000" and raise for 5,000 digits. No number that aiostreamq
+    # writes has more than 15 digits, and Lua would lose precision beyond that.
     if raw is None or len(raw) > 15 or not raw.isdigit():
         return default
     return int(raw)
@@ -313,29 +312,29 @@ def _queued_at(entry: bytes) -> datetime | None:
     return _moment(ms) if ms else None
 
 
-def _state(told: object) -> JobState:
+def _state(value: object) -> JobState:
     try:
-        return JobState(cast("str", told))
+        return JobState(cast("str", value))
     except ValueError:
         return JobState.DEAD
 
 
-def _error(told: object, state: JobState) -> tuple[str, str, str]:
-    if isinstance(told, dict):
-        error = cast("dict[str, object]", told)
+def _error(found: object, state: JobState) -> tuple[str, str, str]:
+    if isinstance(found, dict):
+        error = cast("dict[str, object]", found)
         kind, message, traceback = map(error.get, ("type", "message", "traceback"))
         return _string(kind), _string(message), _string(traceback)
     if state is JobState.TIMED_OUT:
-        # As rules for retries name it; the outcome says no more than its state.
+        # The name that retry rules use; the outcome holds only the state.
         return "TimeoutError", "the task ran past its timeout", ""
     return "", "", ""
 
 
 def _job_fields(fields: Fields) -> dict[bytes, bytes]:
-    """The fields of an entry as enqueue.lua writes it, or nothing."""
+    """Return the fields of an entry that has the form of enqueue.lua's, or nothing."""
     if tuple(name for name, _ in fields[: len(_JOB)]) != _JOB:
         return {}
-    job = dict(reversed(fields))  # of two of a name the first counts
+    job = dict(reversed(fields))  # if a name occurs twice, the first counts
     is_readable = job[b"id"] and _number(job[b"n"], 0) > 0 and not job[b"n"].startswith(b"0")
     try:
         job[b"id"].decode()
@@ -355,8 +354,8 @@ def _arguments(call: Mapping[str, object]) -> tuple[list[object] | None, dict[st
 
 
 def _victims(raw: bytes) -> Iterator[str]:
-    for word in _text(raw).split():
-        yield word.rpartition("@")[0] or word
+    for death in _text(raw).split():  # name@ms
+        yield death.rpartition("@")[0] or death
 
 
 def _history(raw: bytes) -> Iterator[PastFailure]:
@@ -367,12 +366,12 @@ def _history(raw: bytes) -> Iterator[PastFailure]:
     for one in cast("list[object]", found) if isinstance(found, list) else []:
         if not isinstance(one, dict):
             continue
-        told = cast("dict[str, object]", one)
-        died = told.get("died")
+        failure = cast("dict[str, object]", one)
+        died = failure.get("died")
         yield PastFailure(
             _moment(died if isinstance(died, int) and died >= 0 else 0),
-            _string(told.get("worker")),
-            _state(told.get("state")),
-            _string(told.get("type")),
-            _string(told.get("message")),
+            _string(failure.get("worker")),
+            _state(failure.get("state")),
+            _string(failure.get("type")),
+            _string(failure.get("message")),
         )

@@ -1,33 +1,33 @@
-"""What travels between Redis and the runtime."""
+"""The values that pass between the store and its callers: deliveries and submissions."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class WaiterMode(StrEnum):
-    """What the enqueue script should note about who waits for a job."""
+    """Who waits for a job, as the enqueue script notes it."""
 
-    NOBODY = "0"  #: nobody waits yet
-    CALLER = "1"  #: tell the caller's inbox
-    NO_RESULT = "2"  #: there will be nothing to wait for
+    NOBODY = "0"  #: no client waits yet
+    CALLER = "1"  #: notify the caller's inbox
+    NO_RESULT = "2"  #: the job keeps no result to wait for
 
 
-#: A job on its way into a stream, in the order of the enqueue script's arguments: its id,
-#: the place of its stream among the queue's (from 1), a WaiterMode, and the envelope. A plain
-#: tuple, because bulk makes hundreds of thousands a second.
+#: A job to be added to a stream, in the order of the enqueue script's arguments: its id, the
+#: index of its stream among the queue's (from 1), a WaiterMode, and the envelope. A plain tuple,
+#: because bulk enqueues create hundreds of thousands a second.
 Submission = tuple[str, int, str, bytes]
 
 
 class Delivery(NamedTuple):
-    """One handing of a job to a worker."""
+    """One delivery of a job to a worker."""
 
-    stream: int  #: place of its stream among the queue's, from 1
-    entry: bytes  #: id of the stream entry: belongs to one worker for ever
+    stream: int  #: index of its stream among the queue's, from 1
+    entry: bytes  #: id of the stream entry, which only ever belongs to one worker
     job_id: str
-    number: int  #: from 1; with the job id, user code's fencing token
+    number: int  #: from 1; together with the job id a fencing token for user code
     envelope: bytes
     attempt: int = 1  #: from 1; a run that raised and is retried counts, a lost worker does not
-    deaths: int = 0  #: workers that have died with it since the job last had an outcome
+    deaths: int = 0  #: workers that died while they had the job, since its last outcome
 
 
 #: A job for later, in the order of the delay script's arguments: its id, its lane, a WaiterMode,
@@ -36,7 +36,7 @@ DelayedSubmission = tuple[str, str, str, str, bytes]
 
 
 class RetryRequest(NamedTuple):
-    """The end of a delivery whose job is to run again."""
+    """The end of a delivery whose job will run again."""
 
     delivery: Delivery
     delay_ms: int
@@ -48,6 +48,6 @@ class Settlement(NamedTuple):
     delivery: Delivery
     keep_ms: int  #: how long the outcome is kept; 0 keeps none
     outcome: bytes
-    is_dead: bool = False  #: whether a dead letter is kept of it
-    kind: str = ""  #: as what it is counted, "<task>|<state>|<bucket>"; empty for not at all
-    began: float = 0.0  #: when it was run, or was not to be any more; monotonic
+    is_dead: bool = False  #: whether to write a dead letter
+    kind: str = ""  #: the counter, "<task>|<state>|<bucket>"; empty is not counted
+    began: float = 0.0  #: monotonic time at which the run began, or was found unneeded

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them."""
+"""Durations and due times in the forms that users write."""
 
 import re
 from datetime import datetime, timedelta
@@ -9,10 +9,10 @@ from aiostreamq.errors import UsageError
 #: Seconds, "250ms", "10s", "5m", "2h", "1d", or a timedelta.
 Duration = float | int | str | timedelta
 
-# Seconds, some three hundred years. Redis and the event loop count longer times wrongly.
+# Seconds, about three hundred years. Redis and the event loop mishandle longer times.
 LONGEST = 10.0**10
 
-# Characters of a value that an error repeats.
+# How many characters of a value an error shows.
 _LONGEST_SHOWN = 60
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -33,21 +33,20 @@ def seconds(option: str, value: Duration) -> float:
         case float():
             found = value
         case int():
-            # The largest ints are no floats.
+            # Very large ints cannot become floats.
             found = float(min(value, 2 * int(LONGEST)))
         case str():
             written = _WRITTEN.fullmatch(value)
             found = float(written[1]) * _SECONDS[written[2]] if written else -1.0
-        case _:  # of callers without a type checker
+        case _:  # from callers without a type checker
             found = -1.0
     if isfinite(found) and found > LONGEST:
         raise UsageError(
-            f"{option}={_shown(value)} is no length of time to wait for: it is over three "
-            f"hundred years"
+            f"{option}={_shown(value)} is too long a duration: use less than three hundred years"
         )
     if not isfinite(found) or found < 0:
         raise UsageError(
-            f"{option}={_shown(value)} is no length of time: give seconds, a timedelta, "
+            f"{option}={_shown(value)} is not a duration: give seconds, a timedelta, "
             f"or a string such as '10s', '5m', '2h'"
         )
     return found
@@ -68,9 +67,9 @@ def due_word(delay: Duration | None, at: datetime | None) -> str | None:
     '+1500'
     """
     if delay is not None and at is not None:
-        raise UsageError("delay= and at= both say when: give one of them")
+        raise UsageError("delay= and at= exclude each other: give one of them")
     if isinstance(delay, datetime):
-        raise UsageError(f"delay={delay!r} is a moment, no length of time: say at= instead")
+        raise UsageError(f"delay={delay!r} is a datetime, not a duration: use at= instead")
     if delay is not None:
         wait_ms = round(seconds("delay", delay) * 1000)
         return f"+{wait_ms}" if wait_ms else None
@@ -99,8 +98,8 @@ def moment_ms(option: str, at: datetime) -> int:
     """Return *at* in milliseconds since 1970; *option* names it in the error."""
     if not isinstance(at, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(
-            f"{option}={_shown(at)} is no moment: give a datetime with a time zone; "
-            f"delay= takes a length of time"
+            f"{option}={_shown(at)} is not a datetime: give one with a time zone; "
+            f"delay= takes a duration"
         )
     if at.tzinfo is None:
         raise UsageError(

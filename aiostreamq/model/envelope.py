@@ -1,12 +1,11 @@
-"""The JSON of one job in a stream.
+"""The envelope: a call of a task, as JSON in a stream entry.
 
     {"task": "size", "args": ["https://a.b"], "kwargs": {"tenant": 7},
      "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000, "deadline": 1764000060000,
      "scheduled_for": 1764000000000, "secrets": ["/args/0"]}
 
-`args`, `kwargs` and what follows them are left out where they would be empty or
-are the task's own business. Fields that are not known are ignored, so newer
-producers may say more to older workers.
+`args`, `kwargs` and the fields after them are omitted if they are empty or equal to the task's
+own options. Unknown fields are ignored, so that newer producers can add some.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from aiostreamq.model.values.plain_json import encode, encode_flat
 
 VERSION = 1
 
-# What the fields of a rule of retries may be; the rest Retry sees to itself.
+# Types of the fields of a retry rule; Retry checks the others.
 _RULE = {
     "attempts": {int},
     "on": {list},
@@ -31,26 +30,26 @@ _RULE = {
 
 
 class Envelope(NamedTuple):
-    """One call, as it was asked for."""
+    """One call of a task, with the options given for it."""
 
     task: str
     args: list[object]
     kwargs: dict[str, object]
-    timeout: float | None = None  #: seconds, 0 for none; None where the task's own option holds
-    result_ttl: float | None = None  #: seconds; None where the task's own option holds
-    retry: Retries = ()  #: none where the task's own option holds
-    expires: float | None = None  #: ms since 1970 by when it must have been started; None is never
-    deadline: float | None = None  #: ms since 1970 by when it must have ended; None is never
+    timeout: float | None = None  #: seconds, 0 is no limit; None is the task's own option
+    result_ttl: float | None = None  #: seconds; None is the task's own option
+    retry: Retries = ()  #: empty is the task's own option
+    expires: float | None = None  #: ms since 1970 by which it must have started; None is no limit
+    deadline: float | None = None  #: ms since 1970 by which it must have ended; None is no limit
     scheduled_for: float | None = None  #: the tick of a schedule, ms since 1970
 
 
 class Malformed(ValueError):
-    """The bytes are no envelope of a version that is known here."""
+    """The bytes are not an envelope, or are of an unknown version."""
 
 
 def encode_head(task: str) -> bytes:
-    """Write what all calls of *task* begin with."""
-    # Version 1 goes without saying: the words would be 6 bytes of every queued job.
+    """Return the bytes that all envelopes of *task* begin with."""
+    # Version 1 is implied: writing it would cost 6 bytes for every queued job.
     return b'{"task":%b' % orjson.dumps(task)
 
 
@@ -62,14 +61,14 @@ def encode_envelope(
     *,
     is_flat: bool = False,
 ) -> bytes:
-    """Write one call.
+    """Return one call as JSON.
 
     Args:
-        head: Of its task, from `encode_head`.
-        args: Positional arguments, as they can be written.
-        kwargs: The others.
-        overrides: Options said for this call.
-        is_flat: Whether *args* are known to be words and numbers.
+        head: What `encode_head` returned for the task.
+        args: Positional arguments, ready to be written.
+        kwargs: Keyword arguments, likewise.
+        overrides: Options given for this call.
+        is_flat: Whether *args* are known to be strings and numbers.
 
     Raises:
         PayloadError: An argument is not plain JSON.
@@ -85,75 +84,74 @@ def encode_envelope(
 
 
 def bounded(envelope: bytes, deadline: float | None) -> bytes:
-    """Return a written call that must have ended by *deadline* too, where there is one."""
+    """Return *envelope* with a deadline that is not later than *deadline*, if that is given."""
     if deadline is None:
         return envelope
-    told = orjson.loads(envelope)
-    told["deadline"] = min(deadline, told.get("deadline", deadline))
-    return orjson.dumps(told)
+    call = orjson.loads(envelope)
+    call["deadline"] = min(deadline, call.get("deadline", deadline))
+    return orjson.dumps(call)
 
 
 def decode_envelope(raw: bytes) -> Envelope:
-    """Read one call.
+    """Parse one call.
 
     Raises:
-        Malformed: It is not one.
+        Malformed: The bytes are not an envelope, or are of an unknown version.
     """
     try:
-        told = orjson.loads(raw)
-        if told.get("v", VERSION) != VERSION:
-            raise Malformed(f"envelope version {told['v']!r} is not known here")
-        task, args, kwargs = told["task"], told.get("args", []), told.get("kwargs", {})
+        call = orjson.loads(raw)
+        if call.get("v", VERSION) != VERSION:
+            raise Malformed(f"envelope version {call['v']!r} is unknown")
+        task, args, kwargs = call["task"], call.get("args", []), call.get("kwargs", {})
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"not an envelope: {error}") from error
     if type(task) is not str or type(args) is not list or type(kwargs) is not dict:
         raise Malformed("task, args or kwargs of the envelope has the wrong type")
-    if len(told) == 1 + ("args" in told) + ("kwargs" in told):
-        # As nearly all are. No cast, which would cost each job something.
+    if len(call) == 1 + ("args" in call) + ("kwargs" in call):
+        # True for nearly all. A cast would cost time for each job.
         return Envelope(task, args, kwargs)
-    call = cast("list[object]", args), cast("dict[str, object]", kwargs)
-    return _with_options(task, *call, cast("dict[str, object]", told))
+    arguments = cast("list[object]", args), cast("dict[str, object]", kwargs)
+    return _with_options(task, *arguments, cast("dict[str, object]", call))
 
 
 def _with_options(
-    task: str, args: list[object], kwargs: dict[str, object], told: Mapping[str, object]
+    task: str, args: list[object], kwargs: dict[str, object], call: Mapping[str, object]
 ) -> Envelope:
-    timeout, result_ttl, expires = map(told.get, ("timeout", "result_ttl", "expires"))
-    times = map(told.get, ("timeout", "result_ttl", "expires", "deadline", "scheduled_for"))
+    times = map(call.get, ("timeout", "result_ttl", "expires", "deadline", "scheduled_for"))
     timeout, result_ttl, expires, deadline, scheduled_for = times
     if not (_is_time(timeout) and _is_time(result_ttl)):
-        raise Malformed("timeout or result_ttl of the envelope is no length of time")
+        raise Malformed("timeout or result_ttl of the envelope is not a duration")
     if not (_is_time(expires) and _is_time(deadline) and _is_time(scheduled_for)):
-        raise Malformed("expires, deadline or scheduled_for of the envelope is no time")
-    retry = _rules(told.get("retry"))
+        raise Malformed("expires, deadline or scheduled_for of the envelope is not a time")
+    retry = _rules(call.get("retry"))
     return Envelope(
         task, args, kwargs, timeout, result_ttl, retry, expires, deadline, scheduled_for
     )
 
 
-def _rules(told: object) -> Retries:
-    if told is None:
+def _rules(retry: object) -> Retries:
+    if retry is None:
         return ()
-    if type(told) is not list:
-        return (_rule(told),)
-    if not told:
+    if type(retry) is not list:
+        return (_rule(retry),)
+    if not retry:
         raise Malformed("retry of the envelope holds no rule")
-    # Whether each can be reached is not asked: one that can not does no harm here.
-    return tuple(map(_rule, cast("list[object]", told)))
+    # Rules that can never decide are not refused here: they do no harm.
+    return tuple(map(_rule, cast("list[object]", retry)))
 
 
-def _rule(told: object) -> Retry:
-    if type(told) is not dict:
-        raise Malformed("retry of the envelope is no object")
-    rule = cast("dict[str, object]", told)
+def _rule(found: object) -> Retry:
+    if type(found) is not dict:
+        raise Malformed("retry of the envelope is not an object")
+    rule = cast("dict[str, object]", found)
     if not all(type(rule[name]) in kinds for name, kinds in _RULE.items() if name in rule):
         raise Malformed("a field of retry has the wrong type")
     if not all(type(kind) is str for name in ("on", "not_on") for kind in _list(rule.get(name))):
-        raise Malformed("on and not_on of retry are no lists of names")
+        raise Malformed("on or not_on of retry is not a list of names")
     try:
         return Retry.from_wire(rule)
     except (TypeError, UsageError) as error:
-        raise Malformed(f"retry of the envelope cannot be meant: {error}") from error
+        raise Malformed(f"retry of the envelope is invalid: {error}") from error
 
 
 def _list(value: object) -> "list[object]":

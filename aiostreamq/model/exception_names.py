@@ -1,9 +1,9 @@
-"""What an exception is, by names, as rules for retries compare it.
+"""The names of exception classes, by which retry rules are compared with exceptions.
 
-By names, because a rule that came with a job has no classes, and an exception that was raised in
-another process is not sent. A class has the name under which it was defined, and as many as there
-are modules that have it: `aiohttp.ClientError` is defined in `aiohttp.client_exceptions`. Names
-are looked up in the modules that are loaded; nothing is imported for it.
+Names rather than classes, because a rule that came with a job holds no classes, and an exception
+that was raised in another process is not sent. A class has the name under which it was defined,
+and one for each module that exports it: `aiohttp.ClientError` is defined in
+`aiohttp.client_exceptions`. Names are looked up in loaded modules; nothing is imported.
 
 Nothing here raises, whatever the classes and modules of users do.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-# As they are in Python itself, past what a metaclass or a property makes of them.
+# Python's own descriptors, because a metaclass or a property may override the attributes.
 _mro = type.__dict__["__mro__"].__get__
 _module = type.__dict__["__module__"].__get__
 _qualname = type.__dict__["__qualname__"].__get__
@@ -25,20 +25,20 @@ Names = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """The names of an exception's class and of all its bases, and those of what it groups."""
+    """The names of an exception's class and its bases, and of the exceptions that it groups."""
 
     own: Names
-    #: of an exception group: one for each class among the exceptions in it, at whatever depth
+    #: for an exception group: one for each class among the exceptions in it, at any depth
     leaves: tuple[Names, ...] = ()
 
 
 def kinds_of(error: BaseException, *, exported: bool = False) -> Kinds:
-    """Return what *error* is.
+    """Return the names of *error*.
 
     Args:
         error: An exception.
-        exported: Whether to name each class also as the packages around its module have it, for
-            those who cannot look it up.
+        exported: Whether to include the names under which the packages around its module
+            export each class, for readers that cannot look them up.
     """
     leaves = _leaf_types(error) if issubclass(type(error), BaseExceptionGroup) else ()
     own = lineage(type(error), exported=exported)
@@ -66,7 +66,7 @@ def name_of(kind: type) -> str:
 
 
 def exception_called(name: str) -> type[BaseException] | None:
-    """Return the exception class that is known by *name* in what is loaded, if there is one.
+    """Return the exception class called *name* in the loaded modules, or None.
 
     >>> exception_called("IOError"), exception_called("builtins.KeyError")
     (<class 'OSError'>, <class 'KeyError'>)
@@ -75,13 +75,13 @@ def exception_called(name: str) -> type[BaseException] | None:
 
 
 def is_something_else(name: str) -> bool:
-    """Whether what is loaded has *name*, and it is no exception class."""
+    """Whether the loaded modules define *name* as something other than an exception class."""
     found = list(_found(name, is_lazy=False))
     return bool(found) and not any(map(_as_exception, found))
 
 
 def is_well_formed(name: str) -> bool:
-    """Whether an exception could be known by *name*.
+    """Whether *name* could be the name of an exception class.
 
     >>> [
     ...     is_well_formed(name)
@@ -120,7 +120,7 @@ def _module_of(kind: type) -> str:
 
 
 def _exported_names(kind: type) -> Iterator[str]:
-    """Give the names of *kind* in the packages around its module."""
+    """Yield the names of *kind* in the packages around its module."""
     package, name = _module_of(kind), _qualname(kind)
     while package := package.rpartition(".")[0]:
         path = f"{package}.{name}"
@@ -129,9 +129,9 @@ def _exported_names(kind: type) -> Iterator[str]:
 
 
 def _found(name: str, *, is_lazy: bool) -> Iterator[object]:
-    """Give what the loaded modules have by *name*, from the longest name of a module on.
+    """Yield what loaded modules define as *name*, the longest module name first.
 
-    *is_lazy* asks modules that fetch what they export when it is first used, too.
+    With *is_lazy*, modules that load their exports at first use are asked too.
     """
     module, parts = name, list[str]()
     while module:
@@ -147,11 +147,11 @@ def _found(name: str, *, is_lazy: bool) -> Iterator[object]:
 def _member(owner: object, name: str, *, is_lazy: bool) -> object:
     try:
         return getattr(owner, name, None) if is_lazy else vars(owner).get(name)
-    except Exception:  # noqa: BLE001  # a module may be any object of a user's
+    except Exception:  # noqa: BLE001  # sys.modules may hold any object
         return None
 
 
 def _as_exception(found: object) -> type[BaseException] | None:
-    # Its type is asked, and not the object, which may claim anything.
+    # By its type: the object's own `__class__` may claim anything.
     is_class = issubclass(type(found), type) and issubclass(cast("type", found), BaseException)
     return cast("type[BaseException]", found) if is_class else None

@@ -1,4 +1,4 @@
-"""Where a worker runs a task's function: on its loop, in a thread, in a process."""
+"""Where a worker runs a task's function: on its event loop, in a thread, or in a process."""
 
 import inspect
 from collections.abc import Callable
@@ -6,42 +6,40 @@ from typing import Literal, get_args
 
 from aiostreamq.errors import UsageError
 
-#: Where a `def` task can be run. An `async def` runs on the event loop, always.
+#: Where a `def` task can run. An `async def` always runs on the event loop.
 Place = Literal["thread", "process"]
 
-#: What a worker can have none of free, for a job that it was sent.
+#: What a worker may have run out of when it was sent a job.
 Spillway = Literal["thread", "process", "slot"]
 
 
 def checked_executor(
     name: str, executor: Place | None, function: Callable[..., object], *, is_async: bool
 ) -> Place:
-    """Return where the function of task *name* runs, a thread where nothing is said.
+    """Return where the function of task *name* runs; None is a thread.
 
     Raises:
-        UsageError: It can not run there.
+        UsageError: The function cannot run there.
     """
     if executor is None:
         return "thread"
     if executor not in get_args(Place):
-        raise UsageError(
-            f"task {name!r}: there is no executor {executor!r}: use 'thread' or 'process'"
-        )
+        raise UsageError(f"task {name!r}: unknown executor {executor!r}: use 'thread' or 'process'")
     if is_async:
         raise UsageError(
             f"task {name!r} is an `async def` and runs on the event loop: leave "
             f"executor={executor!r} out, or make it a `def`"
         )
     if executor == "process":
-        _refuse_what_no_process_finds(name, function)
+        _refuse_unimportable(name, function)
     return executor
 
 
-def _refuse_what_no_process_finds(name: str, function: Callable[..., object]) -> None:
+def _refuse_unimportable(name: str, function: Callable[..., object]) -> None:
     if inspect.ismethod(function) and not isinstance(function.__self__, type):
         raise UsageError(
-            f"task {name!r}: a process cannot have the object that this method is bound to: make "
-            f"the object in a `def` at the top of a module, and register that"
+            f"task {name!r}: a process cannot access the object that this method is bound to: "
+            f"create the object in a `def` at the top of a module, and register that"
         )
     module = getattr(function, "__module__", None)
     qualname = getattr(function, "__qualname__", None)

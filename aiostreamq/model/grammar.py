@@ -1,8 +1,8 @@
-"""Grammar for messages."""
+"""English grammar for messages: plurals, verbs and articles."""
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number of things.
+    """Return a number with its noun.
 
     >>> counted(1, "job"), counted(2, "job"), counted(0, "entry")
     ('1 job', '2 jobs', '0 entries')
@@ -14,7 +14,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def counting(count: int, noun: str, verb: str) -> str:
-    """Return what a number of things do; *verb* is what several do.
+    """Return a number with its noun and verb; *verb* is the plural form.
 
     >>> counting(1, "job", "wait"), counting(2, "job", "are parked")
     ('1 job waits', '2 jobs are parked')
@@ -24,10 +24,17 @@ def counting(count: int, noun: str, verb: str) -> str:
     return f"{counted(count, noun)} {verb}"
 
 
-def with_article(noun: str) -> str:
-    """Return a noun with its indefinite article.
+# Letters whose names begin with a vowel sound, as in "an M".
+_SPOKEN_WITH_VOWEL = frozenset("AEFHILMNORSX")
 
-    >>> with_article("AsyncTask"), with_article("str")
-    ('an AsyncTask', 'a str')
+
+def with_article(noun: str) -> str:
+    """Return a noun with its indefinite article; capitals at its start are spelled out.
+
+    >>> with_article("AsyncTask"), with_article("str"), with_article("M"), with_article("UUID")
+    ('an AsyncTask', 'a str', 'an M', 'a UUID')
     """
-    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
+    first = noun[:1]
+    is_spelled = first.isupper() and (len(noun) == 1 or noun[1].isupper())
+    has_vowel = first in _SPOKEN_WITH_VOWEL if is_spelled else first.lower() in {*"aeio"}
+    return f"{'an' if has_vowel else 'a'} {noun}"

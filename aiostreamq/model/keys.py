@@ -1,7 +1,7 @@
-"""Every key of a queue, built here and nowhere else.
+"""The names of a queue's keys in Redis.
 
-All of them share the hash tag `{name}`, so one queue lives in one cluster slot
-and every script may touch all of its keys.
+All share the hash tag `{name}`, so that a queue lives in one cluster slot and every script may
+access all of its keys. Scripts append ids and names to the prefixes that they are given.
 """
 
 import re
@@ -12,30 +12,29 @@ from aiostreamq.model.executor_kind import Spillway
 # The consumer group of every stream. Public: autoscalers read its lag.
 GROUP = "aiostreamq"
 
-# Not a lane: work that was handed back or recovered waits here and is read first.
+# Not a lane: jobs that were requeued or recovered wait here and are read first.
 RETURNED = "returned"
 
-# Not lanes either: jobs of `def` tasks that a worker was sent while its threads, or its
-# processes, were taken, and jobs that would await others while only lent slots were free. Only
-# workers with free ones read them.
+# Not lanes either: they hold jobs that a worker was sent when it had no thread, process or slot
+# of its own free for them. Only workers that have one free read them.
 OVERFLOW: dict[Spillway, str] = {
     "thread": "overflow:thread",
     "process": "overflow:process",
     "slot": "overflow:slot",
 }
 
-#: What no lane may be called.
+#: Names that no lane may have.
 RESERVED = (RETURNED, *OVERFLOW.values())
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 def checked_name(kind: str, name: str) -> str:
-    """Return *name*, or raise UsageError where it could not be part of a key."""
+    """Return *name*, or raise UsageError if it cannot be part of a key."""
     is_text = isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]  # not all check types
     if not is_text or not _NAME.fullmatch(name):
         raise UsageError(
-            f"{kind} name {name!r} is not usable: "
+            f"{kind} name {name!r} is invalid: "
             f"use a string of 1 to 128 letters, digits, '_', '.', ':' or '-'"
         )
     return name
@@ -78,41 +77,41 @@ class Keys:
         self.schedule_due_code = self.prefix + "schedule_due_code"
 
     def stream(self, lane: str) -> str:
-        """The stream of *lane*, or of one of RESERVED."""
+        """Return the stream of *lane*, or of one of RESERVED."""
         return f"{self.prefix}stream:{lane}"
 
     def job(self, job_id: str) -> str:
-        """The hash of a job that has not ended."""
+        """Return the hash of a job that has not ended."""
         return f"{self.prefix}job:{job_id}"
 
     def result(self, job_id: str) -> str:
-        """The outcome of a job that has ended."""
+        """Return the key of the outcome of a job that has ended."""
         return f"{self.prefix}result:{job_id}"
 
     def events(self, job_id: str) -> str:
-        """The stream of what a job says while it runs."""
+        """Return the stream of a job's progress reports and chunks."""
         return f"{self.prefix}events:{job_id}"
 
     def inbox(self, client: str) -> str:
-        """The list that wakes one client process."""
+        """Return the list that notifies one client process."""
         return f"{self.prefix}inbox:{client}"
 
     def schedule(self, name: str) -> str:
-        """The hash of what changes about a schedule."""
+        """Return the hash of a schedule's changing state."""
         return f"{self.prefix}schedule:{name}"
 
     def worker(self, name: str) -> str:
-        """What a worker has told of itself."""
+        """Return the key of a worker's description of itself."""
         return f"{self.prefix}worker:{name}"
 
     def counted(self, worker: str) -> str:
-        """The number of a worker's last word on how jobs ended."""
+        """Return the key of the number of the last batch that a worker counted."""
         return f"{self.prefix}counted:{worker}"
 
     def parked_for(self, task: str) -> str:
-        """The stream of jobs that wait for a worker that knows *task*."""
+        """Return the stream of jobs that wait for a worker that knows *task*."""
         return f"{self.parked}:{task}"
 
     def stats(self, minute: int) -> str:
-        """The counters of a minute since 1970."""
+        """Return the hash of counters for one minute since 1970."""
         return f"{self.prefix}stats:{minute}"

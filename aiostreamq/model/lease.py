@@ -1,15 +1,15 @@
-"""When a worker is taken for dead: its beat has not changed for a whole lease.
+"""The failure detector: a worker is dead if its beat has not changed for a whole lease.
 
-The lease is measured on the watcher's own steady clock, and only while it has
-watched: neither a step of some clock nor an outage of Redis, during which nobody
-can show that it lives, makes anyone look dead.
+Each watcher measures the lease on its own monotonic clock, and only while it watches. So a clock
+that is set, or an outage of Redis during which no worker can renew its lease, makes no worker
+look dead.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What recover_worker.lua puts in front while it is not through with a worker.
+# What recover_worker.lua puts before the lanes of a worker until all its jobs are recovered.
 DEAD = "dead"
 
 
@@ -21,21 +21,21 @@ class _Sighting:
 
 @dataclass(slots=True)
 class LeaseWatch:
-    """What one watcher has seen of all others."""
+    """One watcher's observations of all other workers."""
 
-    interval: float  #: seconds between two looks, about; a longer gap counts as this long
+    interval: float  #: approximate seconds between two looks; a gap counts as twice this at most
     _seen: dict[str, _Sighting] = field(default_factory=dict[str, _Sighting])
     _looked: float | None = None
 
     def forget(self) -> None:
-        """Begin anew: there was a time in which nobody could have shown that it lives."""
+        """Start over, after a time in which no worker could have renewed its lease."""
         self._seen.clear()
         self._looked = None
 
     def look(self, beats: Mapping[str, str], now: float) -> list[tuple[str, str]]:
-        """Take in the beats of all workers at *now* (any steady clock).
+        """Observe the beats of all workers at *now* (seconds of any monotonic clock).
 
-        Returns the names, and the beats they stopped at, of those who are dead.
+        Returns the name and the last beat of each dead worker.
         """
         gap = 0.0 if self._looked is None else min(now - self._looked, 2 * self.interval)
         self._looked = now
@@ -47,7 +47,7 @@ class LeaseWatch:
         ]
 
     def soonest(self) -> float:
-        """Seconds from the last look until the next lease runs out, if nobody beats again."""
+        """Return the seconds from the last look until a lease can expire."""
         left = [lease_of(seen.beat) - seen.silence for seen in self._seen.values()]
         return min((seconds for seconds in left if seconds > 0), default=self.interval)
 
@@ -60,18 +60,18 @@ class LeaseWatch:
 
 
 def lease_of(beat: str) -> float:
-    """The seconds a worker with this beat may be silent: it says so itself.
+    """Return the lease in seconds that a beat contains.
 
-    For ever where it cannot be read: that is no worker of ours.
+    It is infinite if the beat cannot be read: then it was not written by a worker.
     """
     if is_dead(beat):
         return 0.0
-    told = beat.split()  # newer workers may say more
-    return int(told[1]) / 1000 if len(told) > 1 and told[1].isdecimal() else math.inf
+    fields = beat.split()  # newer workers may add some
+    return int(fields[1]) / 1000 if len(fields) > 1 and fields[1].isdecimal() else math.inf
 
 
 def is_dead(beat: str) -> bool:
-    """Whether somebody has begun to recover what a worker with this beat had.
+    """Whether the recovery of a worker with this beat has begun.
 
     >>> is_dead("dead high low"), is_dead("7 15000 high low")
     (True, False)
@@ -80,7 +80,7 @@ def is_dead(beat: str) -> bool:
 
 
 def lanes_of(beat: str) -> list[str]:
-    """The lanes that a worker with this beat serves: it says so itself.
+    """Return the lanes that a beat contains.
 
     >>> lanes_of("7 15000 high low"), lanes_of("dead high low"), lanes_of("7 15000")
     (['high', 'low'], ['high', 'low'], [])

@@ -1,4 +1,4 @@
-"""What can be said about a task, and again about one of its jobs."""
+"""The options of a task, which can be overridden for one of its jobs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +12,17 @@ from aiostreamq.model.unknown_options import unknown_option
 
 DEFAULT_LANE = "default"
 
-# Long enough to come back to after lunch, short enough not to fill Redis.
+# Long enough to return to after lunch, short enough not to fill Redis.
 DEFAULT_RESULT_TTL = 3600.0
 
 
-#: What an enqueue waits for: that Redis has the job, that a replica has it too, or
-#: that it is on Redis's disk.
+#: What an enqueue waits for: that Redis has the job, that a replica has it too, or that it is on
+#: Redis's disk.
 Durability = Literal["memory", "replicated", "fsync"]
 
 
 class TaskOptions(TypedDict, total=False):
-    """The options as `@queue.task(...)` and `.using(...)` take them."""
+    """The keyword arguments of `@queue.task(...)` and `.using(...)`."""
 
     timeout: Duration | None
     result_ttl: Duration
@@ -33,37 +33,37 @@ class TaskOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The settled options of a task."""
+    """The options of a task, checked and converted."""
 
-    timeout: float | None = None  #: seconds a run may take; None is for ever
+    timeout: float | None = None  #: seconds a run may take; None is no limit
     result_ttl: float = DEFAULT_RESULT_TTL  #: seconds the result is kept; 0 keeps none
     lane: str = DEFAULT_LANE  #: the stream its jobs wait in
     retry: Retries = ()  #: when a failed run is followed by another
-    durability: Durability | None = None  #: what enqueueing waits for; None is what the queue says
+    durability: Durability | None = None  #: what an enqueue waits for; None is the queue's
 
-    def with_words(self, words: TaskOptions, beside: Sequence[str] = ()) -> "Options":
-        """Return these options with *words* said over them.
+    def merged(self, overrides: TaskOptions, others: Sequence[str] = ()) -> "Options":
+        """Return these options with *overrides* applied.
 
-        *beside* are the other options that `.using(...)` takes, to be named in an error.
+        *others* are the other options that `.using(...)` takes, to be listed in an error.
 
         Raises:
-            UsageError: A word is no option, or has a value that cannot be meant.
+            UsageError: An option is unknown or invalid.
         """
-        # Callers without a type checker may say anything: a `dealy` must not run at once.
-        if unknown := words.keys() - TaskOptions.__annotations__.keys():
-            known = [*beside, *TaskOptions.__annotations__]
+        # Callers without a type checker may pass anything: a `dealy` must not run at once.
+        if unknown := overrides.keys() - TaskOptions.__annotations__.keys():
+            known = [*others, *TaskOptions.__annotations__]
             raise unknown_option("task.using", min(unknown), known)
         changed = self
-        if "timeout" in words:
-            changed = replace(changed, timeout=_timeout(words["timeout"]))
-        if "result_ttl" in words:
-            changed = replace(changed, result_ttl=seconds("result_ttl", words["result_ttl"]))
-        if "lane" in words:
-            changed = replace(changed, lane=checked_lane(words["lane"]))
-        if "retry" in words:
-            changed = replace(changed, retry=checked_retries(words["retry"]))
-        if "durability" in words:
-            changed = replace(changed, durability=checked_durability(words["durability"]))
+        if "timeout" in overrides:
+            changed = replace(changed, timeout=_timeout(overrides["timeout"]))
+        if "result_ttl" in overrides:
+            changed = replace(changed, result_ttl=seconds("result_ttl", overrides["result_ttl"]))
+        if "lane" in overrides:
+            changed = replace(changed, lane=checked_lane(overrides["lane"]))
+        if "retry" in overrides:
+            changed = replace(changed, retry=checked_retries(overrides["retry"]))
+        if "durability" in overrides:
+            changed = replace(changed, durability=checked_durability(overrides["durability"]))
         return changed
 
 
@@ -76,28 +76,28 @@ def _timeout(value: Duration | None) -> float | None:
     return found
 
 
-def checked_durability(word: str) -> Durability:
-    """Return *word*, or raise UsageError where it is none of the three."""
-    if word not in get_args(Durability):
-        raise UsageError(f"durability={word!r} is not known: use 'memory', 'replicated' or 'fsync'")
-    return cast("Durability", word)
+def checked_durability(value: str) -> Durability:
+    """Return *value*, or raise UsageError if it is not one of the three."""
+    if value not in get_args(Durability):
+        raise UsageError(f"durability={value!r} is unknown: use 'memory', 'replicated' or 'fsync'")
+    return cast("Durability", value)
 
 
 def checked_lane(name: str) -> str:
-    """Return *name*, or raise UsageError where it could not be a lane's."""
+    """Return *name*, or raise UsageError if it is not a valid name of a lane."""
     if name in RESERVED:
         raise UsageError(
-            f"lane {name!r} is reserved for jobs that workers hand on: use another name"
+            f"lane {name!r} is reserved for jobs that workers requeue: use another name"
         )
     return checked_name("lane", name)
 
 
 def checked_job_id(job_id: str) -> str:
-    """Return *job_id*, or raise UsageError where it could not be a key or a line of a notice."""
+    """Return *job_id*, or raise UsageError if it cannot be part of a key or of a notice."""
     is_text = isinstance(job_id, str)  # pyright: ignore[reportUnnecessaryIsInstance]  # a row has an int
     if not (is_text and 0 < len(job_id) <= 256 and job_id.isprintable() and " " not in job_id):
         raise UsageError(
-            f"job id {job_id!r} is not usable: use a string of 1 to 256 printable characters "
+            f"job id {job_id!r} is invalid: use a string of 1 to 256 printable characters "
             f"without spaces" + ("" if is_text else ", as in str(id)")
         )
     return job_id

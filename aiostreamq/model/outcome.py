@@ -1,4 +1,4 @@
-"""How a job can stand, and how it ended.
+"""The states of a job, and its outcome.
 
 An outcome is stored under `result:<id>` as JSON:
 
@@ -6,9 +6,9 @@ An outcome is stored under `result:<id>` as JSON:
     {"state": "failed", "n": 1, "task": "size",
      "error": {"type": "ValueError", "message": "no", "traceback": "..."}}
 
-`n` is the number of the delivery that ended the job: it tells a worker that
-asks twice "that was you" from "somebody else was first". Where `n` is not 1 there
-may be such a worker, and `worker` says who was first:
+`n` is the number of the delivery that ended the job. A worker that settles a job twice learns
+from it whether its own settlement or another worker's was the first. If `n` is not 1, another
+worker may have had the job too, and `worker` names the one that settled it:
 
     {"state": "done", "n": 2, "task": "size", "value": 42, "worker": "web1-9f2c4e1a"}
 """
@@ -31,45 +31,45 @@ from aiostreamq.errors import (
     UsageError,
 )
 
-# The words of a reason may come from what a stranger wrote.
+# Characters; the reason may quote what another program wrote.
 LONGEST_REASON = 500
 
 
 UNREADABLE = (
-    "the job has ended, but its outcome cannot be read here: a newer version of aiostreamq "
-    "may have written it, or something else has written to its key"
+    "the job has ended, but its outcome cannot be read: a newer version of aiostreamq "
+    "may have written it, or another program wrote to its key"
 )
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = "queued"  #: waits in a lane
     RUNNING = "running"  #: a worker has it
     PARKED = "parked"  #: waits for a worker that knows its task
     DELAYED = "delayed"  #: waits for its time, or for its next attempt
-    DROPPED = "dropped"  #: ended by the task itself, without a result
-    EXPIRED = "expired"  #: ended unstarted, because its time had passed
+    DROPPED = "dropped"  #: ended without a result because the task raised Drop
+    EXPIRED = "expired"  #: ended without a run because its `expires` or `deadline` passed
     DONE = "done"  #: ended with a value
     FAILED = "failed"  #: ended with an exception
-    TIMED_OUT = "timed_out"  #: ended by its timeout
-    CANCELLED = "cancelled"  #: ended by a request
+    TIMED_OUT = "timed_out"  #: ended by its timeout or deadline
+    CANCELLED = "cancelled"  #: ended by a request to cancel it
     DEAD = "dead"  #: given up: it is among the dead letters
 
 
-def states_of(told: object, known: Iterable[JobState] = JobState) -> tuple[JobState, ...]:
-    """Read a state, or several, as users give them; an error names those that are *known*.
+def states_of(state: object, known: Iterable[JobState] = JobState) -> tuple[JobState, ...]:
+    """Return the states that a user gave as one or as several; an error lists *known*.
 
     Raises:
-        UsageError: One of them is no state.
+        UsageError: One of them is not a state.
     """
-    several: Iterable[object] = (told,)
-    if isinstance(told, Iterable) and not isinstance(told, str):
-        several = cast("Iterable[object]", told)
+    several: Iterable[object] = (state,)
+    if isinstance(state, Iterable) and not isinstance(state, str):
+        several = cast("Iterable[object]", state)
     try:
         return tuple(map(JobState, several))
     except (TypeError, ValueError) as error:
-        raise UsageError(f"state={told!r}: use some of {', '.join(known)}") from error
+        raise UsageError(f"state={state!r} is unknown: use {', '.join(known)}") from error
 
 
 _NO_END = {JobState.QUEUED, JobState.RUNNING, JobState.PARKED, JobState.DELAYED}
@@ -77,7 +77,7 @@ _NO_END = {JobState.QUEUED, JobState.RUNNING, JobState.PARKED, JobState.DELAYED}
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An exception, as far as it can travel."""
+    """The description of an exception that an outcome stores."""
 
     type: str
     message: str
@@ -86,7 +86,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended, as read back from Redis."""
+    """How a job ended, as read from Redis."""
 
     state: JobState
     value: object = None  #: what the task returned, as plain JSON
@@ -94,13 +94,13 @@ class Outcome:
     task: str = ""
 
     def error(self, job_id: str) -> JobError | None:
-        """The exception to raise to whoever awaits, or None where there is a value."""
+        """Return the exception that awaiting the job raises, or None if it has a value."""
         match self.state:
             case JobState.DONE:
                 return None
             case JobState.FAILED:
-                told = self.failure or Failure("Exception", "", "")
-                return JobFailed(told.type, told.message, told.traceback, job_id=job_id)
+                found = self.failure or Failure("Exception", "", "")
+                return JobFailed(found.type, found.message, found.traceback, job_id=job_id)
             case JobState.TIMED_OUT:
                 return JobTimeout(job_id=job_id)
             case JobState.CANCELLED:
@@ -118,36 +118,36 @@ class Outcome:
 
 
 def encode_done(task: bytes, number: int, value: bytes) -> bytes:
-    """The outcome of a run that returned; *task* and *value* are JSON already."""
+    """Return the outcome of a run that returned; *task* and *value* are JSON already."""
     return b'{"state":"done","n":%d,"task":%b,"value":%b}' % (number, task, value)
 
 
 def encode_ended(task: str, number: int, state: JobState, failure: Failure | None = None) -> bytes:
-    """The outcome of a run that did not return."""
-    told: dict[str, object] = {"state": state.value, "n": number, "task": task}
+    """Return the outcome of a run that did not return a value."""
+    outcome: dict[str, object] = {"state": state.value, "n": number, "task": task}
     if failure is not None:
-        told["error"] = failure
-    return orjson.dumps(told)
+        outcome["error"] = failure
+    return orjson.dumps(outcome)
 
 
 def encode_unreadable(reason: str) -> bytes:
-    """The outcome of what is no job that anybody can run. No delivery ended it."""
+    """Return the outcome of a job that cannot be read. No delivery ended it."""
     failure = Failure("Unreadable", reason[:LONGEST_REASON], "")
     return encode_ended("", 0, JobState.DEAD, failure)
 
 
 def signature_of(worker: str) -> bytes:
-    """What `signed` puts at the end of the outcomes of a worker."""
+    """Return what `signed` appends to the outcomes of a worker."""
     return b',"worker":%b}' % orjson.dumps(worker)
 
 
 def signed(outcome: bytes, signature: bytes) -> bytes:
-    """The same outcome, saying whose it is; *signature* is what `signature_of` gave."""
+    """Return the outcome with the worker's name added; *signature* comes from `signature_of`."""
     return outcome[:-1] + signature
 
 
 def signer_of(raw: bytes) -> str | None:
-    """The worker that an outcome says it is of, or None where it says nothing."""
+    """Return the worker named in an outcome, or None."""
     try:
         worker = orjson.loads(raw)["worker"]
     except (ValueError, KeyError, TypeError):
@@ -156,24 +156,24 @@ def signer_of(raw: bytes) -> str | None:
 
 
 class Unreadable(ValueError):
-    """The bytes are no outcome that is known here."""
+    """The bytes are not an outcome that this version knows."""
 
 
 def decode_outcome(raw: bytes) -> Outcome:
-    """Read an outcome; unknown fields are ignored, so newer workers may say more.
+    """Parse an outcome; unknown fields are ignored, so that newer workers can add some.
 
     Raises:
-        Unreadable: It is not one.
+        Unreadable: The bytes are not an outcome.
     """
     try:
-        told = orjson.loads(raw)
-        error = told.get("error")
+        fields = orjson.loads(raw)
+        error = fields.get("error")
         failure = None
         if error is not None:
             failure = Failure(error["type"], error["message"], error["traceback"])
-        state, task = JobState(told["state"]), told.get("task", "")
+        state, task = JobState(fields["state"]), fields.get("task", "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable(f"not an outcome: {error!r}") from error
     if type(task) is not str or state in _NO_END:
-        raise Unreadable("state or task of the outcome cannot be meant")
-    return Outcome(state, told.get("value"), failure, task)
+        raise Unreadable("state or task of the outcome is invalid")
+    return Outcome(state, fields.get("value"), failure, task)

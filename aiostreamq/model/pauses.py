@@ -1,4 +1,8 @@
-"""What is paused, and until when."""
+"""Pauses of tasks and lanes, as the hash `paused` stores them.
+
+Its fields are "task:<name>" and "lane:<name>", the values are the end of the pause in ms since
+1970, or 0 for a pause without an end.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,73 +13,78 @@ from aiostreamq.model.keys import checked_name
 
 TASK, LANE = "task:", "lane:"
 
-# Digits of a time in ms until the year 9999.
+# Digits of a time in ms, enough for the year 9999.
 MOST_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A task or a lane that is paused."""
+    """A paused task or lane."""
 
-    task: str | None = None  #: its name, if it is a task
-    lane: str | None = None  #: its name, if it is a lane
-    until: datetime | None = None  #: when it goes on by itself, in UTC; None is when it is resumed
+    task: str | None = None  #: name of the task, if one is paused
+    lane: str | None = None  #: name of the lane, if one is paused
+    until: datetime | None = None  #: when it resumes by itself, in UTC; None is never
 
 
-def paused_words(task: str | None, lane: str | None) -> list[str]:
-    """Write what is meant as it is kept.
+def pause_fields(task: str | None, lane: str | None) -> list[str]:
+    """Return the fields of the hash for a task, a lane, or both.
 
-    >>> paused_words("size", None)
+    >>> pause_fields("size", None)
     ['task:size']
+
+    Raises:
+        UsageError: A name is invalid, or neither is given.
     """
-    words = [] if task is None else [TASK + checked_name("task", task)]
+    fields = [] if task is None else [TASK + checked_name("task", task)]
     if lane is not None:
-        words.append(LANE + checked_name("lane", lane))
-    if not words:
-        raise UsageError("it is not said what is meant: give task= or lane=")
-    return words
+        fields.append(LANE + checked_name("lane", lane))
+    if not fields:
+        raise UsageError("nothing to pause or resume is named: specify task= or lane=")
+    return fields
 
 
-def has_pause(told: Collection[str], task: str, lane: str | None) -> bool:
-    """Say whether jobs of a task, in a lane that is maybe not known, wait for what is paused.
+def has_pause(fields: Collection[str], task: str, lane: str | None) -> bool:
+    """Whether one of *fields* pauses a job of *task* in *lane*; None is an unknown lane.
 
     >>> has_pause({"lane:slow"}, "size", "slow"), has_pause({"lane:slow"}, "size", None)
     (True, False)
     """
-    return TASK + task in told or (lane is not None and LANE + lane in told)
+    return TASK + task in fields or (lane is not None and LANE + lane in fields)
 
 
-def among(told: Mapping[str, int], tasks: Iterable[str], lanes: Iterable[str]) -> Mapping[str, int]:
-    """What is paused of some tasks and lanes.
+def among(
+    pauses: Mapping[str, int], tasks: Iterable[str], lanes: Iterable[str]
+) -> Mapping[str, int]:
+    """Return those *pauses* that concern some of *tasks* and *lanes*.
 
     >>> among({"task:size": 0, "task:keep": 0}, ["size"], ["slow"])
     {'task:size': 0}
     """
-    meant = {*(TASK + task for task in tasks), *(LANE + lane for lane in lanes)}
-    return {word: until for word, until in told.items() if word in meant}
+    wanted = {*(TASK + task for task in tasks), *(LANE + lane for lane in lanes)}
+    return {field: until for field, until in pauses.items() if field in wanted}
 
 
-def pauses_of(told: Mapping[str, int]) -> list[Pause]:
-    """Read what is paused until when (ms since 1970); tasks first, by name."""
+def pauses_of(pauses: Mapping[str, int]) -> list[Pause]:
+    """Return pauses, given by field with their end in ms since 1970; tasks first, by name."""
     found: list[Pause] = []
-    for word in sorted(told, key=lambda word: (not word.startswith(TASK), word)):
-        until = datetime.fromtimestamp(told[word] / 1000, UTC) if told[word] else None
-        if word.startswith(TASK):
-            found.append(Pause(task=word.removeprefix(TASK), until=until))
+    for field in sorted(pauses, key=lambda field: (not field.startswith(TASK), field)):
+        until = datetime.fromtimestamp(pauses[field] / 1000, UTC) if pauses[field] else None
+        if field.startswith(TASK):
+            found.append(Pause(task=field.removeprefix(TASK), until=until))
         else:
-            found.append(Pause(lane=word.removeprefix(LANE), until=until))
+            found.append(Pause(lane=field.removeprefix(LANE), until=until))
     return found
 
 
-def holding(told: Mapping[str, str], now_ms: float) -> dict[str, int]:
-    """What holds at *now_ms*, with its end in ms; 0 for none. Strangers' words are left out.
+def holding(stored: Mapping[str, str], now_ms: float) -> dict[str, int]:
+    """Return the pauses in force at *now_ms*, each with its end in ms; unreadable ones are omitted.
 
     >>> holding({"task:size": "0", "lane:slow": "1000", "x": "0"}, now_ms=2000)
     {'task:size': 0}
     """
-    limits = {
-        word: int(limit)
-        for word, limit in told.items()
-        if word.startswith((TASK, LANE)) and limit.isdecimal() and len(limit) <= MOST_DIGITS
+    ends = {
+        field: int(end)
+        for field, end in stored.items()
+        if field.startswith((TASK, LANE)) and end.isdecimal() and len(end) <= MOST_DIGITS
     }
-    return {word: limit for word, limit in limits.items() if not limit or limit > now_ms}
+    return {field: end for field, end in ends.items() if not end or end > now_ms}

@@ -1,30 +1,30 @@
-"""How much a worker reads: what will soon run, and no more.
+"""Prefetch: how many jobs a worker reads ahead.
 
-A job that waits in a worker's memory can not be run by an idle one, so slow
-jobs are never hoarded; but jobs of a few microseconds must be at hand by the
-hundred, or the worker spends its time asking.
+An idle worker cannot run a job that waits in the memory of another one, so slow jobs are hardly
+prefetched. Jobs that take microseconds must be prefetched by the hundred, or the worker would
+spend its time reading.
 """
 
 from dataclasses import dataclass
 
-# Seconds of work that may wait in memory: several round trips to Redis, also to one that is far.
-# For so long a job of a weightier lane can find those before it that were read already.
+# Seconds of work that may wait in memory: several round trips, even to a distant Redis. A job in a
+# heavier lane may have to wait this long for jobs that were prefetched before it.
 AHEAD = 0.025
 
-# How far one look at the pace moves the estimate.
+# The share of one measurement in the new estimate.
 WEIGHT = 0.5
 
 
 @dataclass(slots=True)
 class Throughput:
-    """How many jobs a second this worker has lately finished."""
+    """How many jobs per second this worker has recently finished."""
 
     rate: float = 0.0
     _finished: int = 0
     _at: float = 0.0
 
     def look(self, finished: int, now: float) -> None:
-        """Take in that *finished* jobs had ended in all at *now* (seconds of any steady clock)."""
+        """Note the total of *finished* jobs at *now* (seconds of any monotonic clock)."""
         elapsed = now - self._at
         if elapsed <= 0 or finished == self._finished:
             return
@@ -33,16 +33,16 @@ class Throughput:
         self._finished, self._at = finished, now
 
     def prefetch(self, concurrency: int) -> int:
-        """How many jobs may wait in memory besides those that run."""
+        """Return how many jobs may wait in memory besides those that run."""
         return min(concurrency, int(self.rate * AHEAD))
 
 
 def read_count(concurrency: int, running: int, backlog: int, prefetch: int) -> int:
-    """How many deliveries to ask for now; 0 is none yet.
+    """Return how many deliveries to read now; 0 is not yet.
 
-    A full half of the prefetch is used up before the next read, so that each
-    read brings many. *running* counts also the jobs whose end Redis does not take:
-    each is kept in memory, and would have to run again if this worker died.
+    Half of the prefetch is used up before the next read, so that each read fetches many.
+    *running* includes finished jobs whose settlement Redis has not accepted: they stay in memory,
+    and would run again if this worker died.
 
     >>> read_count(concurrency=100, running=100, backlog=60, prefetch=100)
     0

@@ -6,13 +6,13 @@ from aiostreamq.model.outcome import Failure
 
 
 class RemoteException(Picklable):
-    """Stands for an exception that stayed in the process that raised it.
+    """A stand-in for an exception that was raised in another process.
 
-    The exception itself is not sent: it may hold what cannot travel, and the
-    worker need not have its class. What is decided about it goes by names.
+    The exception itself is not sent: it may hold values that cannot be pickled, and the worker
+    may lack its class. Retry rules are compared with its names.
     """
 
     def __init__(self, kinds: Kinds, failure: Failure) -> None:
         super().__init__(failure.message)
-        self.kinds = kinds  #: what it is, as `Retry` compares it
-        self.failure = failure  #: what there is to tell about it
+        self.kinds = kinds  #: names of its class, for `Retry`
+        self.failure = failure  #: its description, for the outcome

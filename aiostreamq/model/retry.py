@@ -1,4 +1,4 @@
-"""When a job that failed runs again."""
+"""Retry rules: whether and when a job that failed runs again."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from aiostreamq.model.exception_names import (
 from aiostreamq.model.remote_exception import RemoteException
 from aiostreamq.model.unknown_options import unknown_option
 
-# Doubling a 1 s base passes 18 hours at attempt 17. Beyond that the exponent
-# only risks OverflowError, so it stops growing here.
+# Doubling a base of 1 s exceeds 18 hours at attempt 17. A larger exponent would only risk
+# OverflowError.
 MAX_DOUBLINGS = 16
 
 _FIELDS = ("attempts", "on", "not_on", "backoff", "base", "cap", "jitter")
@@ -28,10 +28,10 @@ _FIELDS = ("attempts", "on", "not_on", "backoff", "base", "cap", "jitter")
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a job runs again after it raised, when, and after which exceptions.
+    """A rule for retrying a job: how often, when, and after which exceptions.
 
-    Of several rules the first that covers the exception decides alone. Attempts are those
-    of the job, whatever each of them raised: no rule counts its own.
+    If there are several rules, the first that covers the exception decides alone. All rules count
+    the same attempts, whatever each attempt raised.
 
     A rule covers an exception group if it covers the group itself or each exception in it, and
     if `not_on` names none of them.
@@ -45,33 +45,33 @@ class Retry:
     5.0
     """
 
-    attempts: int = 3  #: how often it may run in all, the first run included
-    #: only after these: classes, or names such as "aiohttp.ClientError" from code without them.
-    #: A class has the name of each module that it can be imported from
+    attempts: int = 3  #: how often the job may run in total, the first run included
+    #: retry only after these: classes, or names such as "aiohttp.ClientError" if the class is not
+    #: importable. Each name under which a class can be imported will do
     on: tuple[type[BaseException] | str, ...] = (Exception,)
-    not_on: tuple[type[BaseException] | str, ...] = ()  #: but never after these
-    #: how pauses grow, or the pauses themselves (the last one goes on)
+    not_on: tuple[type[BaseException] | str, ...] = ()  #: never retry after these
+    #: how pauses grow, or a list of pauses, of which the last one repeats
     backoff: Literal["exponential", "linear", "fixed"] | Sequence[Duration] = "exponential"
     base: Duration = 1.0  #: the first pause
     cap: Duration = 300.0  #: the longest pause
-    #: pauses are drawn between 0 and what they would be, so that what failed
-    #: together does not come back together
+    #: whether each pause is drawn between 0 and its full length, so that jobs that failed together
+    #: do not run again together
     jitter: bool = True
 
     if not TYPE_CHECKING:  # a type checker knows the options
 
         def __new__(cls, *_: object, **options: object) -> Self:
-            """Refuse options that there are not, with the names of those that there are."""
+            """Refuse unknown options, with a list of the known ones."""
             if unknown := options.keys() - set(_FIELDS):
                 raise unknown_option("Retry", min(unknown), _FIELDS)
             return object.__new__(cls)
 
     def __post_init__(self) -> None:
-        """Refuse what can not be meant."""
+        """Refuse invalid options."""
         if type(self.attempts) is not int or self.attempts < 1:
             raise UsageError(
-                f"Retry(attempts={self.attempts!r}): how often it may run, the first run "
-                f"included; use a whole number from 1 on"
+                f"Retry(attempts={self.attempts!r}): use an integer of at least 1; it counts the "
+                f"first run too"
             )
         if type(self.jitter) is not bool:
             raise UsageError(f"Retry(jitter={self.jitter!r}): use True or False")
@@ -83,7 +83,7 @@ class Retry:
                 )
         elif not isinstance(self.backoff, list | tuple) or not self.backoff:
             raise UsageError(
-                f"Retry(backoff={self.backoff!r}): name at least one pause, as in [1, 5, '1m']"
+                f"Retry(backoff={self.backoff!r}): give at least one pause, as in [1, 5, '1m']"
             )
         for pause in () if isinstance(self.backoff, str) else self.backoff:
             seconds("backoff", pause)
@@ -93,7 +93,7 @@ class Retry:
         _check_kinds("not_on", self.not_on)
 
     def covers(self, error: BaseException) -> bool:
-        """Whether this rule says what is done about *error*."""
+        """Whether this rule applies to *error*."""
         kinds = _kinds_of(error)
         never = _names_of(self.not_on) if self.not_on else None
         if never and not (never.isdisjoint(kinds.own) and all(map(never.isdisjoint, kinds.leaves))):
@@ -104,13 +104,12 @@ class Retry:
         return bool(kinds.leaves) and not any(map(after.isdisjoint, kinds.leaves))
 
     def pause(self, attempt: int, draw: float) -> float:
-        """Seconds between run number *attempt* (from 1) and the next.
+        """Return the seconds between run number *attempt* (from 1) and the next.
 
-        *draw* is the caller's random number in [0, 1], so that the same inputs
-        always give the same answer.
+        *draw* is a random number in [0, 1], so that the result depends only on the arguments.
         """
         if not isinstance(self.backoff, str):
-            # Written out one by one, they are meant to the second.
+            # Pauses given one by one are exact: no jitter.
             return seconds("backoff", self.backoff[min(attempt, len(self.backoff)) - 1])
         base = seconds("base", self.base)
         match self.backoff:
@@ -124,7 +123,7 @@ class Retry:
         return whole * draw if self.jitter else whole
 
     def to_wire(self) -> dict[str, object]:
-        """Return this rule as JSON can carry it."""
+        """Return this rule as a JSON object."""
         backoff = self.backoff
         return {
             "attempts": self.attempts,
@@ -139,42 +138,42 @@ class Retry:
         }
 
     @classmethod
-    def from_wire(cls, told: Mapping[str, object]) -> "Retry":
-        """Read a rule; what is left out has its default.
+    def from_wire(cls, fields: Mapping[str, object]) -> "Retry":
+        """Return the rule that *fields* describe; missing ones have their defaults.
 
         Raises:
-            UsageError: It can not be meant.
+            UsageError: A field is invalid.
             TypeError: A field has the wrong type.
         """
-        known = {name: told[name] for name in _FIELDS if name in told}
+        known = {name: fields[name] for name in _FIELDS if name in fields}
         for name in ("on", "not_on"):
             if name in known:
-                # What no exception is called covers none. It may be of another release, or of
-                # a Python with more exceptions: that is no reason to refuse the job.
+                # An unknown name covers no exception. It may come from another release, or from a
+                # Python with more exceptions, so the job is not refused for it.
                 known[name] = tuple(filter(_is_possible, cast("list[str]", known[name])))
         return cast("Callable[..., Retry]", cls)(**known)
 
 
-#: What a task says about failed runs: no rule is (), and the first that covers decides.
+#: The retry rules of a task: the first that covers an exception decides; () is no retry.
 Retries = tuple[Retry, ...]
 
 
-def checked_retries(said: Retry | Sequence[Retry] | None) -> Retries:
-    """Return what `retry=` says.
+def checked_retries(retry: Retry | Sequence[Retry] | None) -> Retries:
+    """Return the rules that the option `retry=` gives.
 
     Raises:
-        UsageError: It is no rule, or one of its rules could never decide.
+        UsageError: It is not a rule, or one of its rules could never decide.
     """
-    if isinstance(said, Retry):
-        return (said,)
-    if said is None:
+    if isinstance(retry, Retry):
+        return (retry,)
+    if retry is None:
         return ()
-    rules = tuple(said) if isinstance(said, list | tuple) else (None,)
+    rules = tuple(retry) if isinstance(retry, list | tuple) else (None,)
     if not rules:
-        raise UsageError(f"retry={said!r} holds no rule: write Retry(5), or None for no retry")
+        raise UsageError(f"retry={retry!r} holds no rule: write Retry(5), or None for no retry")
     if not all(isinstance(rule, Retry) for rule in rules):
         raise UsageError(
-            f"retry={said!r} is no rule: write Retry(5), several of them as in "
+            f"retry={retry!r} is not a retry rule: write Retry(5), several of them as in "
             f"(Retry(5, on=(TimeoutError,)), Retry(2)), or None for no retry"
         )
     found = cast("Retries", rules)
@@ -183,32 +182,32 @@ def checked_retries(said: Retry | Sequence[Retry] | None) -> Retries:
 
 
 def retries_to_wire(rules: Retries) -> object:
-    """Return *rules* as JSON can carry them: one as an object, more as a list."""
-    told = [rule.to_wire() for rule in rules or (Retry(1),)]
-    return told[0] if len(told) == 1 else told
+    """Return *rules* for JSON: one as an object, several as a list."""
+    written = [rule.to_wire() for rule in rules or (Retry(1),)]
+    return written[0] if len(written) == 1 else written
 
 
 def _kinds_of(error: BaseException) -> Kinds:
-    # Not isinstance: an exception may claim to be of another class, or raise when it is asked.
+    # Not isinstance: an exception may claim another class in `__class__`, or raise there.
     if issubclass(type(error), RemoteException):
         return cast("RemoteException", error).kinds
     return kinds_of(error)
 
 
 def _check_reach(rules: Retries) -> None:
-    # Most likely they were meant the other way round.
+    # A rule that can never decide is most likely in the wrong order.
     for at, rule in enumerate(rules):
         earlier = [one for one in rules[:at] if _excludes_no_more(one, rule)]
         if any(all(_is_for(one, kind) for kind in rule.on) for one in earlier):
             names = ", ".join(map(_written, rule.on))
             raise UsageError(
-                f"retry: rule {at + 1}, on={names}, can never decide, as what it is for is "
-                f"covered before it: put it first, or leave it out"
+                f"retry: rule {at + 1}, on={names}, can never decide, because an earlier rule "
+                f"covers the same exceptions: put it first, or leave it out"
             )
 
 
 def _excludes_no_more(earlier: Retry, later: Retry) -> bool:
-    """Whether all that *earlier* leaves to other rules is nothing for *later* either."""
+    """Whether *later* excludes every exception that *earlier* excludes."""
     names = _names_of(later.not_on)
     return all(not names.isdisjoint(_lineage(kind)) for kind in earlier.not_on)
 
@@ -220,22 +219,22 @@ def _is_for(rule: Retry, kind: type[BaseException] | str) -> bool:
 def _lineage(kind: type[BaseException] | str) -> Names:
     if not isinstance(kind, str):
         return lineage(kind)
-    # Of others it depends on what has been imported so far whether their bases are known.
+    # Only built-ins: whether the bases of other classes are known depends on what was imported.
     name = kind.removeprefix("builtins.")
     known = None if "." in name else exception_called(name)
     return frozenset((kind, name_of(BaseException))) if known is None else lineage(known)
 
 
-def _check_kinds(word: str, kinds: object) -> None:
-    # Found out by a worker, it would be too late: the job has raised by then.
-    told = cast("tuple[object, ...]", kinds) if isinstance(kinds, tuple | list) else (None,)
-    for kind in told:
+def _check_kinds(option: str, kinds: object) -> None:
+    # Checked here, because a worker would find the mistake only after the job has raised.
+    several = cast("tuple[object, ...]", kinds) if isinstance(kinds, tuple | list) else (None,)
+    for kind in several:
         if isinstance(kind, str):
-            _check_name(word, kind)
+            _check_name(option, kind)
         elif not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise UsageError(
-                f"Retry({word}={kinds!r}): give a tuple of exception classes or their names, "
-                f"as in {word}=(ValueError,)"
+                f"Retry({option}={kinds!r}): give a tuple of exception classes or their names, "
+                f"as in {option}=(ValueError,)"
             )
 
 
@@ -243,15 +242,15 @@ def _is_possible(name: str) -> bool:
     return is_well_formed(name) and not is_something_else(name)
 
 
-def _check_name(word: str, name: str) -> None:
+def _check_name(option: str, name: str) -> None:
     if not is_well_formed(name):
         raise UsageError(
-            f"Retry({word}=({name!r},)): no exception has this name: write its module and its "
+            f"Retry({option}=({name!r},)): no exception has this name: write its module and its "
             f"class, as in 'aiohttp.ClientError', or the name of a built-in exception"
         )
     if is_something_else(name):
         raise UsageError(
-            f"Retry({word}=({name!r},)): this is not an exception: name an exception class"
+            f"Retry({option}=({name!r},)): this is not an exception: name an exception class"
         )
 
 

@@ -1,13 +1,12 @@
-"""How jobs ended, added up: what `settle` is told of a batch, and how that is read again.
+"""Statistics of ended jobs: what a batch of settlements adds, and how they are read.
 
-Two things are kept. `stats:<minute>` counts, in a hash, how many jobs of a task
-ended in a state, by how long they ran (`size|done|7`) and how long they had waited
-(`size|wait|3`); the last part is a bucket, see BOUNDS, or UNKNOWN. `recent` has one
-stream entry a batch that says which jobs those were: `kinds` is fields and counts as they
-went into the hash, `codes` has for each job the place of its kind among them, two
-hexadecimal digits, and `ids` are the jobs.
+There are two kinds. The hash `stats:<minute>` counts how many jobs of a task ended in a state, by
+how long they ran (`size|done|7`) and how long they had waited (`size|wait|3`); the last part is a
+bucket, see BOUNDS, or UNKNOWN. The stream `recent` has one entry per batch with the jobs: `kinds`
+holds the fields and counts that were added to the hash, `codes` has for each job the index of its
+kind among them, as two hexadecimal digits, and `ids` lists the jobs.
 
-Adding up costs each job a fraction of a microsecond, here and in Redis.
+Counting costs a fraction of a microsecond per job, here and in Redis.
 """
 
 from bisect import bisect
@@ -19,21 +18,21 @@ from typing import NamedTuple
 from aiostreamq.model.delivery import Settlement
 from aiostreamq.model.outcome import JobState
 
-# Seconds. What is shorter is in bucket 0, and then there are two to each doubling, up to more
-# than a day: fine enough for a percentile, and few enough that a batch falls into a handful.
+# Seconds. Shorter times are in bucket 0, then two buckets cover each doubling, up to more than a
+# day: fine enough for a percentile, and so few that a batch falls into a handful.
 BOUNDS = tuple(0.00025 * 2 ** (place / 2) for place in range(58))
 SHORTEST = BOUNDS[0]
 
-# Characters of ids that one entry may hold, some 350 of our own: what others chose can
-# be long, and the whole shall stay below some 16 MB.
+# Characters of ids that one entry may hold, about 350 generated ids: ids that users choose can be
+# long, and the stream should stay below about 16 MB.
 RECENT_IDS = 8192
 
-# How long the counters of a minute are kept: ends.lua sees to that.
+# How long the counters of a minute are kept; the scripts set the expiry.
 STATS_MINUTES = 180
 
 WAIT = "wait"
 
-# In place of the bucket of a job that never ran, or of which nobody can tell how long it did.
+# In place of the bucket if a job never ran, or if it is unknown how long it ran.
 UNKNOWN = "-"
 
 _CODES = tuple(f"{place:02x}" for place in range(256))
@@ -41,39 +40,39 @@ _KIND = itemgetter(4)
 
 
 class Tally(NamedTuple):
-    """What ended in one batch, in the order of the count script's arguments."""
+    """The counts of one batch, in the order of the record_stats script's arguments."""
 
-    kinds: str = ""  #: "<task>|<state>|<bucket> <count>", with spaces between; empty for nothing
+    kinds: str = ""  #: "<task>|<state>|<bucket> <count>", separated by spaces; empty is none
     codes: str = ""  #: the kind of each job, two hexadecimal digits
-    ids: str = ""  #: the jobs, with spaces between; maybe not all
-    waits: str = ""  #: as kinds, for the time before they ran
+    ids: str = ""  #: ids of the jobs, separated by spaces; may be incomplete
+    waits: str = ""  #: like kinds, for the time before they ran
 
 
 class Kinds(dict[str, tuple[str, ...]]):
-    """As what jobs that returned are counted: by task, one for each bucket, made once."""
+    """Cached kinds of jobs that returned: for each task one kind per bucket."""
 
     def __missing__(self, task: str) -> tuple[str, ...]:
-        """Make those of a task."""
+        """Create the kinds of a task."""
         kinds = tuple(f"{task}|{JobState.DONE.value}|{at}" for at in range(len(BOUNDS) + 1))
         self[task] = kinds
         return kinds
 
 
 def kind_of(task: str, state: JobState, ran: float | None) -> str:
-    """As what a job is counted that has ended after *ran* seconds; None where it never ran."""
+    """Return the kind of a job that ended after *ran* seconds; None if it never ran."""
     return f"{task}|{state.value}|{UNKNOWN if ran is None else bisect(BOUNDS, ran)}"
 
 
 def tally_of(batch: Sequence[Settlement], now_ms: float, now: float) -> Tally:
-    """Add up how jobs ended.
+    """Count how the jobs of a batch ended.
 
-    Of the jobs of one task that ended together, only the first is asked how long it had
-    waited: those that were read together have waited about alike.
+    The waiting time of the first job of each task counts for all its jobs in the batch: jobs that
+    were read together have waited about equally long.
 
     Args:
-        batch: Their ends.
+        batch: The settlements.
         now_ms: Milliseconds since 1970, by Redis's clock.
-        now: The same moment by the monotonic clock, which they began by.
+        now: The same moment by the monotonic clock, as in `Settlement.began`.
     """
     if not batch:
         return Tally()
@@ -81,22 +80,22 @@ def tally_of(batch: Sequence[Settlement], now_ms: float, now: float) -> Tally:
     ids = " ".join([ended.delivery.job_id for ended in batch])
     if len(ids) > RECENT_IDS:
         ids = ids[: ids.rfind(" ", 0, RECENT_IDS + 1)]
-    if kinds.count(kinds[0]) == len(kinds):  # as usual, and a good deal cheaper
+    if kinds.count(kinds[0]) == len(kinds):  # the usual case, and much cheaper
         counts, codes = {kinds[0]: len(kinds)}, "00" * len(kinds)
     else:
         counts = Counter(kinds)
         code_of = dict(zip(counts, _CODES, strict=False))
         codes = "".join([code_of[kind] for kind in kinds])
     if "" in counts:
-        return Tally()  # whoever settles these does not want them counted
-    told = " ".join([f"{kind} {count}" for kind, count in counts.items()])
-    return Tally(told, codes, ids, _waits(batch, kinds, counts, now_ms / 1000 - now))
+        return Tally()  # the caller does not want these counted
+    written = " ".join([f"{kind} {count}" for kind, count in counts.items()])
+    return Tally(written, codes, ids, _waits(batch, kinds, counts, now_ms / 1000 - now))
 
 
 def _waits(
     batch: Sequence[Settlement], kinds: Sequence[str], counts: Mapping[str, int], ahead: float
 ) -> str:
-    # *ahead* is by how many seconds Redis's clock is ahead of that by which they began.
+    # *ahead* is by how many seconds Redis's clock is ahead of the monotonic clock.
     of_task = Counter[str]()
     first: dict[str, Settlement] = {}
     for kind, count in counts.items():
@@ -108,22 +107,22 @@ def _waits(
 
 
 def _waited(settlement: Settlement, ahead: float) -> int:
-    """The bucket of the time from when the entry was added until the run began."""
+    """Return the bucket of the time between the entry's enqueue and the run."""
     added_ms = int(settlement.delivery.entry.partition(b"-")[0])
     return bisect(BOUNDS, settlement.began + ahead - added_ms / 1000)
 
 
 class Ended(NamedTuple):
-    """A job as `recent` tells of it."""
+    """A job that has ended, from the stream `recent`."""
 
     id: str
     task: str
     state: JobState
-    ran: float | None  #: seconds, about; None where that is not known
+    ran: float | None  #: seconds, approximately; None if unknown
 
 
 def read_recent(fields: Mapping[bytes, bytes]) -> list[Ended]:
-    """The jobs of one entry of `recent`, last one first; what cannot be read is left out."""
+    """Return the jobs of one entry of `recent`, the last one first; unreadable ones are omitted."""
     kinds = fields.get(b"kinds", b"").decode(errors="replace").split(" ")[::2]
     codes = fields.get(b"codes", b"").decode(errors="replace")
     ids = fields.get(b"ids", b"").decode(errors="replace").split(" ")
@@ -140,22 +139,22 @@ def read_recent(fields: Mapping[bytes, bytes]) -> list[Ended]:
 
 
 class Ends:
-    """What ended of one task, out of the counters of some minutes."""
+    """The counters of one task, summed over some minutes."""
 
     def __init__(self) -> None:
-        self.states = Counter[JobState]()  #: how many ended how
-        self.ran = Counter[int]()  #: how many ran how long, by bucket
-        self.waited = Counter[int]()  #: how many had waited how long, by bucket
+        self.states = Counter[JobState]()  #: ended jobs by state
+        self.ran = Counter[int]()  #: ended jobs by bucket of the run time
+        self.waited = Counter[int]()  #: ended jobs by bucket of the waiting time
 
 
 def read_stats(minutes: Iterable[Mapping[str, str]]) -> dict[str, Ends]:
-    """Add up the counters of *minutes* by task; what cannot be read is left out."""
+    """Sum the counters of *minutes* by task; unreadable ones are omitted."""
     tasks: dict[str, Ends] = defaultdict(Ends)
     for fields in minutes:
-        for name, told in fields.items():
+        for name, value in fields.items():
             try:
                 task, state, place = name.split("|")
-                bucket, count = None if place == UNKNOWN else int(place), int(told)
+                bucket, count = None if place == UNKNOWN else int(place), int(value)
                 if state != WAIT:
                     tasks[task].states[JobState(state)] += count
                 if bucket is not None:
@@ -167,7 +166,7 @@ def read_stats(minutes: Iterable[Mapping[str, str]]) -> dict[str, Ends]:
 
 
 def middle_of(bucket: int) -> float:
-    """The seconds that a bucket stands for."""
+    """Return the seconds in the middle of a bucket."""
     if bucket <= 0:
         return SHORTEST / 2
     if bucket >= len(BOUNDS):
@@ -176,7 +175,7 @@ def middle_of(bucket: int) -> float:
 
 
 def percentile(buckets: Mapping[int, int], share: float) -> float:
-    """The seconds that *share* (0 to 1) of what was counted did not take longer than, about.
+    """Return the approximate seconds that *share* (0 to 1) of the jobs did not exceed.
 
     Raises:
         ValueError: Nothing was counted.

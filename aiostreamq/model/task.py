@@ -1,4 +1,4 @@
-"""A task as both sides need it: its name, its options, and its function where it is known."""
+"""A task: its name and options, and its function if that is known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,26 +13,26 @@ from aiostreamq.model.options import Options
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """What is known about a task."""
+    """A task as clients and workers know it."""
 
     name: str
     options: Options = field(default_factory=Options)
-    function: Callable[..., object] | None = None  #: None where only the name is known here
-    signature: TaskSignature | None = None  #: None where only the name is known here
+    function: Callable[..., object] | None = None  #: None if only the name is known
+    signature: TaskSignature | None = None  #: None if only the name is known
     is_async: bool = True
     executor: Place = "thread"  #: where it runs, unless it is async
     is_stream: bool = False  #: whether it is an async generator, whose values are streamed
-    #: the name as JSON, for the outcomes: written once and not once a job
+    #: the name as JSON, for outcomes: encoded once rather than for each job
     name_json: bytes = field(init=False)
-    #: what all envelopes of the task begin with
+    #: the bytes that all its envelopes begin with
     head: bytes = field(init=False)
-    #: milliseconds that Redis keeps the result, 0 for not at all
+    #: milliseconds that Redis keeps the result; 0 keeps none
     keep_ms: int = field(init=False)
-    #: whose place a run takes; None if it runs on the event loop
+    #: the pool that runs it; None is the event loop
     pool: Place | None = field(init=False)
 
     def __post_init__(self) -> None:
-        """Work out what every job of the task needs."""
+        """Compute what every job of the task needs."""
         object.__setattr__(self, "name_json", orjson.dumps(self.name))
         object.__setattr__(self, "head", encode_head(self.name))
         object.__setattr__(self, "keep_ms", milliseconds(self.options.result_ttl))
@@ -40,10 +40,10 @@ class TaskSpec:
         object.__setattr__(self, "pool", None if is_on_loop else self.executor)
 
 
-# Seconds: some hundred years. Redis refuses times that its 64 bits do not hold.
+# Seconds, about a hundred years. Redis refuses expiries beyond 64 bits.
 LONGEST = 3e9
 
 
 def milliseconds(seconds: float) -> int:
-    """Return *seconds* as Redis takes them for an expiry: 0 only for 0."""
+    """Return *seconds* in ms for a Redis expiry; only 0 becomes 0."""
     return max(1, int(min(seconds, LONGEST) * 1000)) if seconds else 0

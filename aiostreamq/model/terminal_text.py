@@ -1,18 +1,18 @@
 """Text from jobs, errors and users, made safe for a terminal.
 
-What a terminal would obey or hide is shown as an escape: control characters (ESC, BEL, CR, the
-C1 set), marks that turn the direction of text around, spaces without width, and newlines where
-one line is meant.
+Characters that a terminal would execute or hide are shown as escapes: control characters (ESC,
+BEL, CR, the C1 set), marks that reverse the direction of text, zero-width spaces, and newlines in
+text that must stay on one line.
 """
 
 import re
 
-# Everything but the printable part of ASCII.
+# Everything except printable ASCII.
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 
 
 def visible(text: str) -> str:
-    r"""Return *text* as one line that cannot steer a terminal.
+    r"""Return *text* as one line that cannot control a terminal.
 
     >>> print(visible("red: \x1b[31m"))
     red: \x1b[31m
@@ -21,7 +21,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    r"""Return *text* with its lines, of which none can steer a terminal.
+    r"""Return *text* so that it cannot control a terminal; lines are kept.
 
     >>> print(visible_lines("one\ntwo\r"))
     one
@@ -31,17 +31,17 @@ def visible_lines(text: str) -> str:
 
 
 def ascii_json(written: str) -> str:
-    r"""Return JSON as the same JSON in ASCII.
+    r"""Return equivalent JSON that consists of ASCII only.
 
     >>> print(ascii_json('["\u202e"]'))
     ["\u202e"]
     """
-    # In JSON these stand in strings only.
+    # In JSON such characters occur only in strings.
     return _NOT_ASCII.sub(_json_escape, written)
 
 
 def _escaped(character: str) -> str:
-    # The backslash too, so that nothing looks like an escape that is none.
+    # The backslash too, so that text cannot imitate an escape.
     if character.isprintable() and character != "\\":
         return character
     return character.encode("unicode_escape").decode("ascii")

@@ -1,19 +1,19 @@
-"""What is said about an option that does not exist."""
+"""The error for an unknown option, with advice for names that other queues use."""
 
 from collections.abc import Iterable, Mapping
 
 from aiostreamq.errors import UsageError
 
 
-def _written(told: Mapping[str, str]) -> dict[str, str]:
-    return {name: way for names, way in told.items() for name in names.split()}
+def _by_name(advice: Mapping[str, str]) -> dict[str, str]:
+    return {name: way for names, way in advice.items() for name in names.split()}
 
 
 _RUNS = "max_retries retries max_tries tries max_attempts max limit times count"
 
-#: What other queues call an option, and how it is written here.
+#: Names of options in other queues, and their equivalents in aiostreamq.
 _FOREIGN = {
-    "Retry": _written(
+    "Retry": _by_name(
         {
             _RUNS: "attempts=5, which counts the first run too",
             "delay interval wait countdown pause": "base='10s', or backoff=[1, 5, '1m']",
@@ -22,7 +22,7 @@ _FOREIGN = {
             "ignore exclude not_for dont_autoretry_for": "not_on=(ValueError,)",
         }
     ),
-    "@queue.task": _written(
+    "@queue.task": _by_name(
         {
             f"{_RUNS} attempts on not_on backoff": "retry=Retry(5)",
             "delay countdown at eta id job_id expires deadline": "task.using(...) at each enqueue",
@@ -31,7 +31,7 @@ _FOREIGN = {
             "keep_result result_expires ttl store_results": "result_ttl='1h', or 0 to keep none",
         }
     ),
-    "task.using": _written(
+    "task.using": _by_name(
         {
             f"{_RUNS} attempts on not_on backoff": "retry=Retry(5)",
             "countdown defer_by after": "delay='10s'",
@@ -46,13 +46,13 @@ _FOREIGN = {
 
 
 def unknown_option(owner: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for option *name*, which *owner* does not have.
+    """Return the error for an option that *owner* does not have; *known* lists those it has.
 
     >>> print(unknown_option("Retry", "max_retries", ("attempts", "on")))
     Retry has no option 'max_retries': write attempts=5, which counts the first run too. \
 Its options are attempts, on
     """
-    from difflib import get_close_matches  # needed for a mistake only
+    from difflib import get_close_matches  # imported only when there is an error
 
     options = list(known)
     close = get_close_matches(name, options, 1)

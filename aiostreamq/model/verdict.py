@@ -1,4 +1,4 @@
-"""What is done about a run that raised."""
+"""The verdict on a run that raised: run again, or end, and how."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,19 +8,19 @@ from aiostreamq.model.duration import Duration, moment_ms, seconds
 from aiostreamq.model.retry import Retries
 
 
-class RetryLater(Picklable):  # raised to steer: no error
-    """Raise this inside a task to have the job run again after a while, or after a moment.
+class RetryLater(Picklable):  # control flow rather than an error
+    """Raise this inside a task to have the job run again later.
 
     `after` is seconds (or "10s", or a timedelta), or a datetime with a time zone, by Redis's
-    clock: one that is past is at once. UsageError where it is neither.
+    clock; a past one means at once. Anything else raises UsageError.
 
-    Counts an attempt; a `Retry` of the task bounds how often, of several the one that
-    allows most. Without one there is no bound.
+    It counts as an attempt. A `Retry` of the task limits their number; if there are several, the
+    one that allows most. Without a `Retry` there is no limit.
     """
 
-    # Numbers both, also where nothing is said: they may have to come here from a process.
+    # Plain numbers with defaults, because they may be sent here from another process.
     after: float = 0.0  #: seconds until the next run
-    at_ms: int = 0  #: or the moment before which it does not start, ms since 1970
+    at_ms: int = 0  #: or the time before which it does not start, ms since 1970
 
     def __init__(self, after: Duration | datetime = 0.0) -> None:
         if isinstance(after, datetime):
@@ -31,27 +31,27 @@ class RetryLater(Picklable):  # raised to steer: no error
             super().__init__(f"again after {self.after:g} s")
 
     def pause(self, now_ms: float) -> float:
-        """Seconds from *now_ms* until the next run."""
+        """Return the seconds from *now_ms* until the next run."""
         return max(self.after, (self.at_ms - now_ms) / 1000)
 
 
-class Drop(Picklable):  # raised to steer: no error
-    """Raise this inside a task to end the job without a result; who awaits gets JobDropped."""
+class Drop(Picklable):  # control flow rather than an error
+    """Raise this inside a task to end the job without a result; awaiting it raises JobDropped."""
 
     def __init__(self, reason: str = "dropped by the task") -> None:
-        self.reason = reason  #: told to whoever awaits
+        self.reason = reason  #: message of the JobDropped
         super().__init__(reason)
 
 
-class GiveUp(Picklable):  # raised to steer: no error
-    """Raise this inside a task to give the job up, with no further attempt.
+class GiveUp(Picklable):  # control flow rather than an error
+    """Raise this inside a task to give the job up, without another attempt.
 
-    It goes to the dead letters, where it can be looked at and replayed; who awaits
-    gets JobDead.
+    The job goes to the dead letters, where it can be inspected and replayed; awaiting it raises
+    JobDead.
     """
 
     def __init__(self, reason: str = "given up by the task") -> None:
-        self.reason = reason  #: told to whoever awaits, and in the dead letter
+        self.reason = reason  #: message of the JobDead and of the dead letter
         super().__init__(reason)
 
 
@@ -87,12 +87,12 @@ Verdict = RunAgain | EndDropped | EndDead | EndFailed
 def judge(
     error: BaseException, rules: Retries, attempt: int, draw: float, now_ms: float
 ) -> Verdict:
-    """Return what is done about run number *attempt*, which raised *error*.
+    """Return the verdict on run number *attempt*, which raised *error*.
 
     Args:
-        error: What the task raised; TimeoutError for its own timeout.
-        rules: Those of the job, or of its task.
-        attempt: From 1.
+        error: The exception; TimeoutError if the run exceeded its timeout.
+        rules: The retry rules of the job, or of its task.
+        attempt: Number of the run, from 1.
         draw: A random number in [0, 1].
         now_ms: Milliseconds since 1970, by Redis's clock.
     """
@@ -102,7 +102,7 @@ def judge(
         case GiveUp():
             return EndDead(error.reason)
         case _ if rules and attempt >= max(rule.attempts for rule in rules):
-            return EndFailed()  # whatever they are for
+            return EndFailed()  # no rule allows more attempts
         case RetryLater():
             return RunAgain(error.pause(now_ms))
         case _:
@@ -112,7 +112,7 @@ def judge(
 def _by_rules(error: BaseException, rules: Retries, attempt: int, draw: float) -> Verdict:
     for rule in rules:
         if rule.covers(error):
-            # It alone decides: a later one is not asked for the attempts that it refuses.
+            # It decides alone: later rules cannot allow attempts that it refuses.
             has_left = attempt < rule.attempts
             return RunAgain(rule.pause(attempt, draw)) if has_left else EndFailed()
     return EndFailed()

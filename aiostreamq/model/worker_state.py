@@ -1,25 +1,28 @@
-"""What a worker is doing, as far as it can tell without asking anybody."""
+"""The state of a worker, as the worker itself knows it.
+
+A module of its own, because the store, the worker and the command line share it.
+"""
 
 from enum import StrEnum
 from typing import Protocol
 
 
 class WorkerState(StrEnum):
-    """What a worker is doing."""
+    """The state of a worker."""
 
-    STARTING = "starting"  #: it has not begun to take jobs, or begins anew under another name
-    READY = "ready"  #: it takes jobs
-    CUT_OFF = "cut_off"  #: Redis has not answered it for a whole lease; it goes on trying
-    STUCK = "stuck"  #: all its threads are stuck in jobs that were given up: it runs no `def` task
-    BLOCKED = "blocked"  #: its event loop has not turned for a whole lease; told by a supervisor
-    DRAINING = "draining"  #: it takes no more jobs and sees the running ones to their end
-    STOPPED = "stopped"  #: it has ended, or could not start
+    STARTING = "starting"  #: does not take jobs yet, or restarts under another name
+    READY = "ready"  #: takes jobs
+    CUT_OFF = "cut_off"  #: Redis has not answered for a whole lease; it keeps trying
+    STUCK = "stuck"  #: all its threads are stuck in jobs that were given up: no `def` task can run
+    BLOCKED = "blocked"  #: its event loop has not run for a whole lease; reported by a supervisor
+    DRAINING = "draining"  #: takes no more jobs, and waits for the running ones
+    STOPPED = "stopped"  #: has ended, or could not start
 
 
 class HasState(Protocol):
-    """A worker, for whoever reports on one."""
+    """A worker, for those that report its state."""
 
     @property
     def state(self) -> WorkerState:
-        """What it is doing."""
+        """Its current state."""
         ...

@@ -139,7 +139,7 @@ class Cancellation:
         return last_delivered(await self._broker.call("XINFO", "GROUPS", stream))
 
     async def pause(self, words: "Sequence[str]", until: str) -> int:
-        """Pause tasks and lanes, written as `paused_words` does; returns how many were not.
+        """Pause tasks and lanes, written as `pause_fields` does; returns how many were not.
 
         *until* is '0', or written like an expiry.
         """

@@ -123,4 +123,4 @@ async def test_what_cannot_be_followed(servers: list[httpx.AsyncClient]) -> None
     path = await begin(client, words=1, pause=0)
     wrong = await client.get(path, headers={"last-event-id": "the-last"})
     assert wrong.status_code == 404
-    assert "no id of an event" in wrong.json()["detail"]
+    assert "is not an event id" in wrong.json()["detail"]

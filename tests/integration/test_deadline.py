@@ -147,5 +147,5 @@ async def test_mistakes(queue: Queue) -> None:
         add.using(deadline=0)
     with pytest.raises(UsageError, match=r"deadline=.* has no time zone"):
         add.using(deadline=datetime(2030, 1, 1))  # noqa: DTZ001  # the mistake
-    with pytest.raises(UsageError, match="is no length of time"):
+    with pytest.raises(UsageError, match="is not a duration"):
         add.using(deadline="soon")

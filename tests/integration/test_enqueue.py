@@ -231,7 +231,7 @@ async def test_wrong_call(queue: Queue, args: tuple[int, ...], kwargs: dict[str,
     async def two(a: int, b: int = 1) -> int:
         return a + b
 
-    with pytest.raises(UsageError, match="'two' cannot be called so"):
+    with pytest.raises(UsageError, match="invalid call of task 'two'"):
         await two.enqueue(*args, **kwargs)
 
 

@@ -344,7 +344,7 @@ async def test_many_jobs(scene: Scene) -> None:
 
 async def test_what_cannot_be_meant(scene: Scene) -> None:
     """A state that is none, and a time without a zone."""
-    with pytest.raises(UsageError, match="use some of"):
+    with pytest.raises(UsageError, match="is unknown: use"):
         await scene.ids("finished")
     with pytest.raises(UsageError, match="time zone"):
         [job async for job in scene.queue.jobs(since=datetime(2030, 1, 1))]  # noqa: DTZ001  # on purpose

@@ -180,7 +180,7 @@ async def test_more_jobs() -> None:
         (["enqueue", "unknown"], "has no task 'unknown'; it has: add, fail"),
         (["enqueue", "add", "--args", '["x", 2, 3]'], "too many positional arguments"),
         (["jobs", "ls", "--limit", "0"], "--limit '0': give"),
-        (["jobs", "ls", "--state", "finished"], "use some of"),
+        (["jobs", "ls", "--state", "finished"], "is unknown: use"),
         (["enqueue", "add", "--args", "[1]", "--url", "memory://"], "empty here: say where Redis"),
         (["info", "--window", "0"], "window"),
         (["info", "--watch", "--every", "0"], "--every '0' is too short: give 0.1 s or more"),

@@ -97,7 +97,7 @@ async def test_edited(store_url: str, stranger: Queue, *, knows: bool) -> None:
     looking = queue if knows else stranger
     letter = await looking.dead_letters.show(job.id)
     assert letter.args is not None
-    with pytest.raises(UsageError, match=r"stands in the arguments where no secret was"):
+    with pytest.raises(UsageError, match=r"is in the arguments in a place that had no secret"):
         await looking.dead_letters.replay(
             job.id, args=[letter.args[0]], kwargs={"token": "n", "ok": MASK}
         )

@@ -95,7 +95,7 @@ async def test_progress_of_no_worker() -> None:
     context = Context("id", "task", 1, 1, queue, "worker")
     await context.progress(0.5)
     context.progress_nowait(0.5, "half")
-    with pytest.raises(UsageError, match="no fraction"):
+    with pytest.raises(UsageError, match="give the fraction"):
         await context.progress(50)
     with pytest.raises(PayloadError):
         await context.progress(0.5, thing=object())
@@ -159,7 +159,7 @@ async def test_resuming(queue: Queue) -> None:
         for at, event in enumerate(told):
             rest = [event async for event in queue.job(job.id).events(after=event.id)]
             assert rest == told[at + 1 :]
-        with pytest.raises(UsageError, match="no id of an event"):
+        with pytest.raises(UsageError, match="is not an event id"):
             _ = [event async for event in job.events(after="; drop")]
 
 

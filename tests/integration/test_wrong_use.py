@@ -261,7 +261,7 @@ def _on_options() -> list[Case]:
         *(_unknown(word, meant) for word, meant in NO_OPTIONS.items()),
         ("using(x=)", lambda s: s.task.using(x=5), rf"no option 'x'\. Its options are {OF_JOBS}"),
         ("task(timout=)", lambda s: s.queue.task(timout=5)(plain), of_tasks),
-        ("events", lambda s: anext(s.queue.job("a").events(after=5)), "no id of an event"),
+        ("events", lambda s: anext(s.queue.job("a").events(after=5)), "is not an event id"),
         *(
             _with("cancel", state, lambda s, x: s.queue.cancel_many(state=x), open_states)
             for state in NO_STATES

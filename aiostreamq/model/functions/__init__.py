@@ -1,1 +1,1 @@
-"""The functions that tasks are made of: what they take, and how they are called."""
+"""The functions behind tasks: their parameters, and how they are called."""

@@ -1,7 +1,7 @@
-"""What a task can be made of, and how workers have to call it.
+"""Which callables can be tasks, and how workers call them.
 
-Nearly everything that can be called can be a task. What cannot is refused when it is registered,
-with what to write instead: found out by a worker, it would be a job that fails.
+Nearly every callable can be a task. The others are refused at registration, with advice on what
+to write instead: found by a worker, the mistake would be a failed job.
 """
 
 import inspect
@@ -21,7 +21,7 @@ Style = Literal["plain", "awaited", "streamed"]
 
 
 def checked_function(given: object) -> Function:
-    """Return the function that *given* holds.
+    """Return the function to register for *given*.
 
     Raises:
         UsageError: *given* cannot be called, or not by a worker.
@@ -30,68 +30,67 @@ def checked_function(given: object) -> Function:
         return checked_function(cast("staticmethod[..., object]", given).__func__)
     if isinstance(given, str):
         raise UsageError(
-            f"@queue.task({given!r}): a name is given by keyword: write @queue.task(name={given!r})"
+            f"@queue.task({given!r}): pass the name by keyword: write @queue.task(name={given!r})"
         )
     if inspect.iscoroutine(given) or inspect.isgenerator(given) or inspect.isasyncgen(given):
         name = given.__qualname__
         if inspect.iscoroutine(given):
             given.close()  # or Python would warn that it was never awaited
         raise UsageError(
-            f"queue.task was given a call of {name!r}: give it the function, without calling it"
+            f"queue.task was given a call of {name!r}: pass the function without calling it"
         )
     if isinstance(given, classmethod | partialmethod | property):
         kind = type(cast("object", given)).__name__
         raise UsageError(
-            f"queue.task was given a {kind}, which has no class yet: register it below the class, "
-            f"as in queue.task(Jobs.add), or make it a @staticmethod"
+            f"queue.task was given a {kind} whose class does not exist yet: register it below the "
+            f"class, as in queue.task(Jobs.add), or make it a @staticmethod"
         )
     if isinstance(given, type):
         raise UsageError(
-            f"queue.task was given the class {given.__qualname__!r}: give it a function, or an "
-            f"object of the class that can be called"
+            f"queue.task was given the class {given.__qualname__!r}: pass a function, or a "
+            f"callable object of the class"
         )
     if not callable(given):
-        raise UsageError(f"queue.task was given {_kind(given)}: give it a function")
+        raise UsageError(f"queue.task was given {_kind(given)}: pass a function")
     return given
 
 
 def name_for(function: Function) -> str:
-    """Return the name of a task of *function* for which none was given.
+    """Return the default name of a task, taken from *function*.
 
     Raises:
-        UsageError: It has none.
+        UsageError: *function* has no name.
     """
     name = getattr(function, "__name__", None)
     if not isinstance(name, str) or name == "<lambda>":
         what = "a lambda" if name else _kind(function)
         raise UsageError(
-            f"queue.task was given {what}, which has no name: give the task one with "
-            f"@queue.task(name='...')"
+            f"queue.task was given {what}, which has no name: set one with @queue.task(name='...')"
         )
     return name
 
 
 def refuse_unbound(task: str, function: Function, signature: inspect.Signature) -> None:
-    """Raise UsageError if *function* is a method that has no object to be called on."""
+    """Raise UsageError if *function* is a method without an object."""
     within, _, name = getattr(function, "__qualname__", "").rpartition(".")
     if not inspect.isfunction(function) or not within or within.endswith("<locals>"):
         return
     if next(iter(signature.parameters), None) in {"self", "cls"}:
         owner = within.rpartition(".")[2]
         raise UsageError(
-            f"task {task!r} is a method of {owner}, and has no object to be called on: register "
-            f"it where there is one, as in queue.task({owner}().{name}), or make it a @staticmethod"
+            f"task {task!r} is a method of {owner} without an object: register it on an object, "
+            f"as in queue.task({owner}().{name}), or make it a @staticmethod"
         )
 
 
 def signature_of(task: str, function: Function) -> inspect.Signature:
-    """Return the parameters of *function*, with annotations that may be strings.
+    """Return the signature of *function*; its annotations may be strings.
 
     Raises:
-        UsageError: They cannot be read.
+        UsageError: Python cannot tell what its parameters are.
     """
     options: dict[str, Any] = {}
-    if sys.version_info >= (3, 14):  # annotations that name what is not defined yet raise there
+    if sys.version_info >= (3, 14):  # there, annotations raise if they name something undefined
         from annotationlib import Format
 
         options["annotation_format"] = Format.FORWARDREF
@@ -99,16 +98,16 @@ def signature_of(task: str, function: Function) -> inspect.Signature:
         return inspect.signature(function, **options)
     except (ValueError, TypeError) as error:
         raise UsageError(
-            f"task {task!r}: Python does not say what its parameters are ({error}): call it in "
-            f"a function of your own, and register that"
+            f"task {task!r}: Python does not know its parameters ({error}): call it in a function "
+            f"of your own, and register that"
         ) from error
 
 
 def style_of(task: str, function: Function, returned: object) -> Style:
-    """Return how *function* gives its result; *returned* is how that is annotated.
+    """Return how *function* gives its result; *returned* is the annotation of the result.
 
     Raises:
-        UsageError: It is a generator.
+        UsageError: *function* is a generator.
     """
     code = called(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(code):
@@ -121,14 +120,14 @@ def style_of(task: str, function: Function, returned: object) -> Style:
         return "streamed"
     if _is_a(returned, Awaitable):
         return "awaited"
-    # A `def` around an async generator gives what that gives. Around an `async def` it may also
-    # run it, as with asyncio.run: it is called in a thread, and what it returns is awaited.
+    # A `def` around an async generator returns the generator. A `def` around an `async def` may
+    # also run it, as with asyncio.run: it is called in a thread, and its result is awaited.
     is_around_a_stream = inspect.isasyncgenfunction(annotated(function))
     return "streamed" if is_around_a_stream else "plain"
 
 
 def travelling(function: Function, returned: object) -> object:
-    """Return the annotation of what travels, of a function whose result is annotated *returned*."""
+    """Return the annotation of the values that are sent, if *returned* annotates the result."""
     if _is_a(returned, AsyncIterable):
         return next(iter(get_args(returned)), Any)
     code = called(function)
@@ -146,7 +145,7 @@ def called(function: Function) -> Function:
 
 
 def annotated(function: Function) -> Function:
-    """Return the function whose annotations `inspect.signature(function)` has."""
+    """Return the function whose annotations `inspect.signature(function)` shows."""
     found: Any = function
     while True:
         if inspect.ismethod(found):
@@ -161,12 +160,12 @@ def annotated(function: Function) -> Function:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a function was defined: to know it again when it is defined once more."""
+    """Where a function was defined, so that a new definition of the same one is recognized."""
 
     module: str | None
     qualname: str | None
-    code: CodeType | None  #: of the innermost function, in no decorator
-    import_spec: object  #: of its module: another after each import of that
+    code: CodeType | None  #: code of the innermost function, inside all decorators
+    import_spec: object  #: spec of its module, a new object after each import
 
     @classmethod
     def of(cls, function: Function) -> "Origin":
@@ -181,10 +180,10 @@ class Origin:
         )
 
     def is_again(self, earlier: "Origin") -> bool:
-        """Whether this is the function of *earlier*, after its source was run once more.
+        """Whether this is the function of *earlier*, after its source was executed again.
 
-        That is a cell of a notebook, an input at a prompt, or a module that was reloaded. A
-        function that is made twice by the same lines, in a loop, is two functions.
+        Sources that are executed again are notebook cells, prompt inputs and reloaded modules. If
+        the same lines create a function twice, in a loop, those are two functions.
         """
         is_same = (self.module, self.qualname) == (earlier.module, earlier.qualname)
         if not is_same or self.code is None or earlier.code is None or self.code is earlier.code:
@@ -199,18 +198,18 @@ class Origin:
 
 
 def _inner(function: Any) -> Function | None:
-    """Return what *function* calls without code of its own; None if it has code."""
+    """Return the function that *function* wraps without code of its own; None if it has code."""
     if isinstance(function, partial):
         return cast("partial[object]", function).func
     if isinstance(function, staticmethod) or inspect.ismethod(function):
         return cast("Function", function.__func__)
     if inspect.isroutine(function) or isinstance(function, type):
         return None
-    return type(function).__call__  # an object that can be called
+    return type(function).__call__  # a callable object
 
 
 def _is_wrapper(function: object) -> bool:
-    # Looked for among its own attributes: an object may claim to have any, as a Mock does.
+    # In `__dict__`, because an object such as a Mock has every attribute that it is asked for.
     return callable(getattr(function, "__dict__", {}).get("__wrapped__"))
 
 

@@ -1,4 +1,4 @@
-"""Which parameter of a function the worker fills in: the one annotated with the context's class."""
+"""The parameter that the worker fills in: the one annotated with the context's class."""
 
 import inspect
 import types
@@ -14,14 +14,14 @@ _REST = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 def context_parameter(
     task: str, signature: inspect.Signature, hints: Mapping[str, object], context: type
 ) -> tuple[str | None, int | None]:
-    """Return the name of the parameter for the context, and its place.
+    """Return the name of the context parameter and its position.
 
-    Its annotation may also be `Context | None` or `Annotated[Context, ...]`. The place is None if
-    the function takes it by name only; both are None if no parameter is for the context.
+    Its annotation may also be `Context | None` or `Annotated[Context, ...]`. The position is None
+    if the parameter is keyword-only; both are None if the function has no such parameter.
 
     Raises:
-        UsageError: Two parameters are for it, or an annotation has it where a worker cannot
-            put it.
+        UsageError: Two parameters are annotated so, or an annotation contains the context in a
+            form that a worker cannot provide.
     """
     found: list[tuple[str, int | None]] = []
     for place, parameter in enumerate(signature.parameters.values()):
@@ -33,8 +33,8 @@ def context_parameter(
             shown = f"{stars.get(parameter.kind, '')}{parameter.name}"
             raise UsageError(
                 f"task {task!r}: parameter {shown!r} is annotated {_shown(annotation)}: "
-                f"annotate one parameter {context.__name__}, and the worker fills it in; it can "
-                f"be given neither more than one nor another type"
+                f"annotate one parameter {context.__name__}, and the worker fills it in; other "
+                f"forms are not supported"
             )
         found.append((parameter.name, place if parameter.kind in _POSITIONAL else None))
     if len(found) > 1:
@@ -47,7 +47,7 @@ def context_parameter(
 
 
 def _is_context(annotation: Any, context: type) -> bool:
-    """Whether a context fits *annotation*, and nothing else but None does."""
+    """Whether *annotation* allows only a context, or a context and None."""
     annotation = _plain(annotation)
     if get_origin(annotation) in {Union, types.UnionType}:
         inner = [_plain(one) for one in get_args(annotation) if one is not type(None)]
@@ -56,8 +56,8 @@ def _is_context(annotation: Any, context: type) -> bool:
 
 
 def _mentions(annotation: Any, context: type, seen: frozenset[int] = frozenset()) -> bool:
-    """Whether *annotation* has the context's class, or one derived from it, anywhere in it."""
-    if id(annotation) in seen:  # a type that is defined by itself, as that of JSON
+    """Whether *annotation* contains the context's class, or one derived from it."""
+    if id(annotation) in seen:  # a recursive type, such as one for JSON
         return False
     seen |= {id(annotation)}
     annotation = _plain(annotation)
@@ -67,19 +67,19 @@ def _mentions(annotation: Any, context: type, seen: frozenset[int] = frozenset()
 
 
 def _plain(annotation: Any) -> Any:
-    """Return what *annotation* is another name for, or bound to."""
+    """Resolve aliases, NewTypes, Annotated and bounds of type variables in *annotation*."""
     while True:
         if get_origin(annotation) is Annotated:
-            meant: Any = get_args(annotation)[0]
+            inner: Any = get_args(annotation)[0]
         elif isinstance(annotation, TypeVar):
-            meant = annotation.__bound__
+            inner = annotation.__bound__
         elif type(annotation).__name__ == "TypeAliasType":  # `type X = ...`, from 3.12 on
-            meant = annotation.__value__
+            inner = annotation.__value__
         else:
-            meant = getattr(annotation, "__supertype__", None)  # of a NewType
-        if meant is None:
+            inner = getattr(annotation, "__supertype__", None)  # a NewType
+        if inner is None:
             return annotation
-        annotation = meant
+        annotation = inner
 
 
 def _shown(annotation: object) -> str:

@@ -1,4 +1,4 @@
-"""Writing a call of a task, of which the signature may be known."""
+"""Writing the envelope of a call, checked against the task's signature if that is known."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,22 +16,22 @@ def write_call(
     spec: "TaskSpec",
     args: Sequence[object],
     kwargs: Mapping[str, object],
-    told: Mapping[str, object],
+    fields: Mapping[str, object],
 ) -> bytes:
     """Return the envelope of a call.
 
     Args:
         spec: The task.
         args: Its positional arguments.
-        kwargs: The others.
-        told: What else workers must know of it.
+        kwargs: Its keyword arguments.
+        fields: The other fields of the envelope.
 
     Raises:
-        UsageError: The task cannot be called so.
+        UsageError: The arguments do not fit the task.
         PayloadError: An argument would not arrive as an equal value of the same type.
     """
     signature = spec.signature
-    is_flat = not kwargs  # and words and numbers alone, as most calls are
+    is_flat = not kwargs  # and if all arguments are strings and numbers, as in most calls
     for value in args:
         if type(value) not in FLAT:
             is_flat = False
@@ -39,9 +39,9 @@ def write_call(
     if signature is not None:
         args, kwargs, secrets = signature.write_arguments(args, kwargs, is_flat=is_flat)
         if secrets:
-            told = {**told, "secrets": secrets}
+            fields = {**fields, "secrets": secrets}
     try:
-        return encode_envelope(spec.head, args, kwargs, told, is_flat=is_flat)
+        return encode_envelope(spec.head, args, kwargs, fields, is_flat=is_flat)
     except PayloadError as error:
         reason = _blame(args, kwargs, signature) or f"{error}"
         raise PayloadError(f"task {spec.name!r}, {reason}") from error
@@ -50,7 +50,7 @@ def write_call(
 def _blame(
     args: Sequence[object], kwargs: Mapping[str, object], signature: "TaskSignature | None"
 ) -> str | None:
-    """Name the first argument that cannot travel, and say why."""
+    """Return the name of the first argument that cannot be written, and the reason."""
     name_of = str if signature is None else signature.name_of
     named = [*((name_of(place), value) for place, value in enumerate(args)), *kwargs.items()]
     for name, value in named:
@@ -60,6 +60,6 @@ def _blame(
         except PayloadError as error:
             advice = "annotate the parameter with its type"
             if signature is None:
-                advice = "the task is not known here, and neither is what it expects"
+                advice = "this process knows the task only by name, not what it expects"
             return f"argument {name!r}: {refusal(error, expected, advice)}"
     return None

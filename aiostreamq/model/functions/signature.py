@@ -1,4 +1,4 @@
-"""What a task's function takes, read once from its signature."""
+"""The signature of a task's function: checks calls, and converts their values."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.functions.callables import signature_of, style_of, travelling
 from aiostreamq.model.functions.context_parameter import context_parameter
 from aiostreamq.model.functions.type_hints import RETURN, Hints
-from aiostreamq.model.values.annotations import depth_of, is_open, is_plain, told
+from aiostreamq.model.values.annotations import depth_of, is_open, is_plain, shown
 from aiostreamq.model.values.codec import ValueCodec, Written
 from aiostreamq.model.values.masking import pointer
 from aiostreamq.model.values.plain_json import (
@@ -25,29 +25,30 @@ from aiostreamq.model.values.plain_json import (
 
 Arguments = Sequence[object]
 Keywords = Mapping[str, object]
-#: arguments as they can be written, and JSON Pointers to the secrets in their envelope
+#: arguments ready to be written, and JSON Pointers to the secrets in their envelope
 Call = tuple[Arguments, Keywords, Sequence[str]]
 
 _POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 
 class TaskSignature:
-    """Checks calls of one function, and carries their values over JSON."""
+    """Checks calls of one function, and converts their values to and from JSON."""
 
     def __init__(self, name: str, function: Callable[..., object], context_type: type) -> None:
-        """Read *function*; a parameter annotated *context_type* is not the caller's to give.
+        """Inspect *function*; callers do not pass a parameter annotated *context_type*.
 
         Raises:
-            UsageError: A parameter cannot be carried, or its annotation can never be looked up.
+            UsageError: A parameter's type is not supported, or its annotation can never be
+                resolved.
         """
         self._name = name
         self._function = function
-        #: the signature with the parameter for the context
+        #: the signature including the context parameter
         self.whole = signature = signature_of(name, function)
         self._hints = Hints(name, function, signature, context_type)
         #: how the function gives its result
         self.style = style_of(name, function, self._hints.found.get(RETURN))
-        #: the parameter for the context, and its place; None where it takes it by name only
+        #: name and position of the context parameter; the position is None if it is keyword-only
         self.context_name, self.context_place = context_parameter(
             name, signature, self._hints.found, context_type
         )
@@ -56,7 +57,7 @@ class TaskSignature:
         )
         kinds = [p.kind for p in self._signature.parameters.values()]
         kinds_by_name = {p.kind: p.name for p in self._signature.parameters.values()}
-        #: the parameter that takes all other names, if there is one
+        #: name of the `**kwargs` parameter, if there is one
         self._rest = kinds_by_name.get(inspect.Parameter.VAR_KEYWORD)
         self._is_simple = all(kind in _POSITIONAL for kind in kinds)
         self._most = len(kinds)
@@ -64,10 +65,10 @@ class TaskSignature:
             p.default is inspect.Parameter.empty for p in self._signature.parameters.values()
         )
         if self._hints.are_complete:
-            _ = self._restorers, self._result  # so that a missing extra shows at registration
+            _ = self._codecs, self._result  # so that a missing extra shows at registration
 
     @cached_property
-    def _restorers(self) -> dict[str, ValueCodec]:
+    def _codecs(self) -> dict[str, ValueCodec]:
         hints = self._resolved_hints
         return {
             name: ValueCodec(hints[name], f"argument {name!r} of task {self._name!r}")
@@ -91,7 +92,7 @@ class TaskSignature:
 
     @cached_property
     def _closed(self) -> dict[str, int]:
-        """The plain parameters that say all of their values, and how deep those are."""
+        """Parameters whose plain annotation describes their values fully, with its depth."""
         hints = {name: self._resolved_hints.get(name, Any) for name in self._signature.parameters}
         return {
             name: depth_of(hint)
@@ -104,7 +105,7 @@ class TaskSignature:
         return any(depth > 1 for depth in self._closed.values())
 
     def _refuse_tuples(self, args: Arguments, kwargs: Keywords) -> None:
-        """Refuse tuples as values of annotations by which they would not arrive as such."""
+        """Refuse tuples for annotations with which they would arrive as lists."""
         named = [(self.name_of(place), value) for place, value in enumerate(args)]
         for name, value in [*named, *kwargs.items()]:
             parameter = name if name in self._signature.parameters else self._rest
@@ -119,20 +120,20 @@ class TaskSignature:
         return self._resolved_hints.get(name, Any)
 
     def expected_of(self, name: str) -> str | None:
-        """What the annotation of the parameter *name* says of all its values, if it does."""
+        """Return the annotation of parameter *name* as text; None if it allows anything."""
         hint = self._hint_of(name)
-        return None if is_open(hint) else told(hint)
+        return None if is_open(hint) else shown(hint)
 
     def write_arguments(self, args: Arguments, kwargs: Keywords, *, is_flat: bool = False) -> Call:
-        """Return the arguments as `encode` can write them.
+        """Return the arguments in a form that `encode` can write.
 
-        *is_flat* says that all are words and numbers.
+        *is_flat* promises that all are strings and numbers.
 
         Raises:
-            UsageError: The function could not be called so.
-            PayloadError: An argument is not what its annotation says.
+            UsageError: The arguments do not fit the function.
+            PayloadError: An argument does not match its annotation.
         """
-        # Most calls can be seen to fit without binding them, which costs 5 µs.
+        # Binding costs 5 µs; counting the arguments is enough for most calls.
         if kwargs or not self._is_simple or not self._fewest <= len(args) <= self._most:
             self._check(args, kwargs)
         if (
@@ -145,7 +146,7 @@ class TaskSignature:
             )
         ):
             self._refuse_tuples(args, kwargs)
-        if not self._restorers:
+        if not self._codecs:
             return args, kwargs, ()
         return self._written(args, kwargs, ValueCodec.write)
 
@@ -154,9 +155,9 @@ class TaskSignature:
     ) -> Call:
         secrets: dict[int, Sequence[str]] = {}
 
-        def noted(restorer: ValueCodec, value: object) -> object:
-            written = write(restorer, value)
-            secrets[id(written.json)] = written.secrets  # the call holds on to it
+        def noted(codec: ValueCodec, value: object) -> object:
+            written = write(codec, value)
+            secrets[id(written.json)] = written.secrets  # `args` keeps it alive, so ids are unique
             return written.json
 
         args, kwargs = self._each(args, kwargs, noted)
@@ -168,61 +169,61 @@ class TaskSignature:
         return args, kwargs, found
 
     def _check(self, args: Arguments, kwargs: Keywords) -> None:
-        # Where it would fit into **names, it would take the place of the worker's.
+        # `**kwargs` would accept it, and it would replace the worker's.
         if self.context_name in kwargs and not self._takes_context_by_place_only:
             raise UsageError(
-                f"task {self._name!r} cannot be called so: the worker fills in "
+                f"invalid call of task {self._name!r}: the worker fills in "
                 f"{self.context_name!r}: leave it out"
             )
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise UsageError(f"task {self._name!r} cannot be called so: {error}") from None
+            raise UsageError(f"invalid call of task {self._name!r}: {error}") from None
 
     def write_stored(self, args: Arguments, kwargs: Keywords) -> Call:
-        """Do the same for arguments each of which is a value or the JSON of one.
+        """Do the same as `write_arguments` for arguments that are values or the JSON of values.
 
         Raises:
-            UsageError: The function could not be called so.
-            PayloadError: An argument is not what its annotation says.
+            UsageError: The arguments do not fit the function.
+            PayloadError: An argument does not match its annotation.
         """
         self._check(args, kwargs)
         return self._written(args, kwargs, _write_stored)
 
     def restore_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
-        """Return the arguments as the function's annotations want them.
+        """Return the arguments converted to the types that the function's annotations name.
 
         Raises:
             PayloadError: An argument is not of its annotated type.
         """
-        if not self._restorers:
+        if not self._codecs:
             return args, kwargs
-        return self._each(args, kwargs, lambda restorer, value: restorer.restore(value))
+        return self._each(args, kwargs, lambda codec, value: codec.restore(value))
 
     def _each(
         self, args: Arguments, kwargs: Keywords, change: Callable[[ValueCodec, object], object]
     ) -> tuple[Arguments, Keywords]:
         bound = self._signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
-            restorer = self._restorers.get(name)
-            if restorer is None:
+            codec = self._codecs.get(name)
+            if codec is None:
                 continue
             match self._signature.parameters[name].kind:
                 case inspect.Parameter.VAR_POSITIONAL:
                     values = cast("tuple[object, ...]", value)
-                    bound.arguments[name] = tuple(change(restorer, one) for one in values)
+                    bound.arguments[name] = tuple(change(codec, one) for one in values)
                 case inspect.Parameter.VAR_KEYWORD:
                     named = cast("dict[str, object]", value)
-                    bound.arguments[name] = {k: change(restorer, one) for k, one in named.items()}
+                    bound.arguments[name] = {k: change(codec, one) for k, one in named.items()}
                 case _:
-                    bound.arguments[name] = change(restorer, value)
+                    bound.arguments[name] = change(codec, value)
         return bound.args, bound.kwargs
 
     def write_result(self, value: object) -> bytes:
-        """Return what the function returned as JSON.
+        """Return the function's result as JSON.
 
         Raises:
-            PayloadError: It would not arrive as an equal value of the same type.
+            PayloadError: *value* would not arrive as an equal value of the same type.
         """
         if value is None and self._result is None:
             return b"null"
@@ -233,11 +234,11 @@ class TaskSignature:
                 return encode_flat(value)
             written = encode(value)
         except PayloadError as error:
-            expected = None if self._is_result_open else told(self._result_hint)
+            expected = None if self._is_result_open else shown(self._result_hint)
             reason = refusal(error, expected, "annotate what the task returns")
             raise PayloadError(f"the result of task {self._name!r}: {reason}") from error
         if not self._is_result_open and holds_tuple(value, self._result_depth):
-            expected, fault = told(self._result_hint), fault_in(value, allow_tuples=False)
+            expected, fault = shown(self._result_hint), fault_in(value, allow_tuples=False)
             raise PayloadError(
                 f"the result of task {self._name!r}: expected {expected}, and {fault}"
             )
@@ -252,17 +253,17 @@ class TaskSignature:
         return is_open(self._result_hint)
 
     def restore_result(self, value: object) -> object:
-        """Return the result as the function's annotation says.
+        """Return the result converted to the type that the function's annotation names.
 
         Raises:
-            PayloadError: It is not of that type.
+            PayloadError: *value* is not of that type.
         """
         return value if self._result is None else self._result.restore(value)
 
     def with_context(
         self, args: Arguments, kwargs: Keywords, context: object
     ) -> tuple[Arguments, Keywords]:
-        """Return the arguments with *context* put where the function wants it."""
+        """Return the arguments with *context* inserted at its parameter."""
         if self.context_name is None:
             return args, kwargs
         place = self.context_place
@@ -280,18 +281,18 @@ class TaskSignature:
         return self.whole.parameters[self.context_name].kind is inspect.Parameter.POSITIONAL_ONLY
 
     def name_of(self, place: int) -> str:
-        """What the positional argument at *place* is called."""
+        """Return the name of the positional argument at index *place*."""
         parameters = self._signature.parameters.values()
         names = [p.name for p in parameters if p.kind in _POSITIONAL]
         names += [p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL]
         return names[min(place, len(names) - 1)] if names else str(place)
 
 
-def _write_stored(restorer: ValueCodec, value: object) -> Written:
+def _write_stored(codec: ValueCodec, value: object) -> Written:
     if fault_in(value) is not None:
-        return restorer.write(value)
-    restored = restorer.restore(value)
+        return codec.write(value)
+    restored = codec.restore(value)
     try:
-        return restorer.write(restored)
-    except PayloadError:  # written by a release that did not ask; it can be restored
+        return codec.write(restored)
+    except PayloadError:  # written by a release that did not check; it can be restored
         return Written(orjson.Fragment(encode(value)))

@@ -1,6 +1,6 @@
-"""Which names the source of a module defines when it runs, and which for type checkers only.
+"""Which names a module defines at run time, and which only for type checkers.
 
-Read only if an annotation names something that is not there.
+The source is read only if an annotation names something undefined.
 """
 
 import ast
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType
 
-# Where a name has a scope of its own.
+# Nodes that open a scope of their own.
 _SCOPES = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda),
     *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
@@ -23,8 +23,8 @@ _SCOPES = (
 class Import:
     """An import that only type checkers see."""
 
-    module: str  #: what is imported, or what it is imported from
-    attribute: str | None  #: what of it; None is the module
+    module: str  #: the module that is imported, or imported from
+    attribute: str | None  #: the name imported from it; None is the module itself
     line: int
 
 
@@ -32,9 +32,9 @@ class Import:
 class Bindings:
     """The names of a module."""
 
-    at_run_time: set[str] = field(default_factory=set[str])  #: in the module itself
+    at_run_time: set[str] = field(default_factory=set[str])  #: at module level
     for_checkers: dict[str, Import | None] = field(default_factory=dict[str, Import | None])
-    #: by `from x import *` any name may come
+    #: whether there is a `from x import *`, which may define any name
     has_star: bool = False
 
     def is_for_checkers(self, name: str) -> bool:
@@ -42,18 +42,18 @@ class Bindings:
         return name in self.for_checkers and not self.may_define(name)
 
     def may_define(self, name: str) -> bool:
-        """Whether *name* is there once the module has run."""
+        """Whether *name* may be defined once the module has run."""
         return self.has_star or name in self.at_run_time
 
 
 def bindings_of(code: CodeType, namespace: dict[str, object]) -> Bindings | None:
-    """Return the names of the module that *code* is part of; None if its source is not there."""
+    """Return the names of the module that *code* is part of; None if its source is missing."""
     lines = linecache.getlines(code.co_filename, namespace)
     return _read("".join(lines)) if lines else None
 
 
 def is_running(namespace: dict[str, object]) -> bool:
-    """Whether the module of *namespace* still runs, so that further names may come."""
+    """Whether the module of *namespace* is still running, so that it may define more names."""
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals is namespace and frame.f_code.co_name == "<module>":
@@ -67,7 +67,7 @@ def _read(source: str) -> Bindings | None:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
-        return None  # not Python alone, as in a notebook's cell
+        return None  # not plain Python, such as a notebook cell
     reader = _Reader()
     reader.visit(tree)
     return Bindings(reader.at_run_time, reader.for_checkers, reader.has_star)
@@ -144,7 +144,7 @@ class _Reader(ast.NodeVisitor):
 
 
 def _asks_for_checkers(test: ast.expr) -> bool | None:
-    """Whether *test* is true for type checkers only, or (False) for all others only."""
+    """Whether *test* is true only for type checkers, or (False) only at run time."""
     match test:
         case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
             return True

@@ -1,8 +1,8 @@
-"""What the annotations of a function mean, each looked up as soon as it can be.
+"""The annotations of a function, each resolved as early as possible.
 
-An annotation may be a string, or hold one, that names what is defined further down in its module:
-that is looked up when the task is first used. What will never be there is refused when the task
-is registered: it is imported for type checkers only, say, or misspelt.
+An annotation may be a string, or contain one, that names something defined further down in its
+module: it is resolved when the task is first used. An annotation that can never be resolved is
+refused at registration, such as a misspelt name or one imported only for type checkers.
 """
 
 import inspect
@@ -33,21 +33,21 @@ class Hints:
     def __init__(
         self, task: str, function: Function, signature: inspect.Signature, known: type
     ) -> None:
-        """Look up what can be looked up.
+        """Resolve what can be resolved now.
 
         Args:
             task: Name of the task, for errors.
             function: The function.
             signature: Its signature.
-            known: The class of the context: found also if only type checkers import it.
+            known: The class of the context: resolved even if only type checkers import it.
 
         Raises:
-            UsageError: An annotation can never be looked up, or is invalid.
+            UsageError: An annotation can never be resolved, or is invalid.
         """
         self._task = task
         self._scope = _Scope(annotated(function), known)
-        self.found: dict[str, object] = {}  #: what is looked up
-        self._late: dict[str, object] = {}  # what is not there yet
+        self.found: dict[str, object] = {}  #: resolved annotations
+        self._late: dict[str, object] = {}  # annotations that name something not defined yet
         for name, annotation in _annotations_of(signature):
             self._look_up(name, annotation)
         if not self._late:
@@ -55,14 +55,14 @@ class Hints:
 
     @property
     def are_complete(self) -> bool:
-        """Whether all annotations are looked up."""
+        """Whether all annotations are resolved."""
         return not self._late
 
     def complete(self) -> dict[str, object]:
-        """Look up what was not there, and return all.
+        """Resolve the remaining annotations, and return all.
 
         Raises:
-            UsageError: Something is still missing.
+            UsageError: An annotation names something that is still undefined.
         """
         for name, annotation in list(self._late.items()):
             self._look_up(name, annotation)
@@ -78,7 +78,7 @@ class Hints:
         except NameError as error:
             reason = self._scope.why_never(error.name or "")
         except AttributeError as error:
-            # Modules that import each other are there before all that they define.
+            # A module that is being imported does not have all its attributes yet.
             reason = None if _is_importing(error.obj) else str(error)
         except Exception as error:  # noqa: BLE001  # an annotation may be any expression
             reason = f"{type(error).__name__}: {error}"
@@ -95,7 +95,7 @@ class Hints:
 
 
 class _Scope:
-    """Where the names in annotations of a function are looked up."""
+    """The namespace in which a function's annotations are evaluated."""
 
     def __init__(self, function: Function, known: type) -> None:
         found: Any = function
@@ -106,10 +106,10 @@ class _Scope:
         self._locals = _locals_of(found)
 
     def evaluate(self, annotation: object) -> object:
-        """Return what *annotation* means.
+        """Evaluate *annotation*.
 
         Raises:
-            Whatever the expression in it raises: NameError for what is not there.
+            Whatever the expression in it raises: NameError if a name is undefined.
         """
         while True:
             try:
@@ -125,7 +125,7 @@ class _Scope:
         return hints["it"]
 
     def why_never(self, name: str) -> str | None:
-        """Return why *name* will never be there, or None if it may come."""
+        """Return why *name* will never be defined, or None if it may be defined later."""
         bindings = self._bindings()
         if bindings is not None and bindings.is_for_checkers(name):
             return (
@@ -136,16 +136,16 @@ class _Scope:
             return None
         module = self._globals.get("__name__", "?")
         return (
-            f"there is no {name} in module {module}: define or import it there; what is defined "
-            f"inside a function must come before the task"
+            f"module {module} does not define {name}: define or import it there; if it is defined "
+            f"inside a function, define it before the task"
         )
 
     def forget(self) -> None:
-        """Let go of the local names."""
+        """Release the local names."""
         self._locals = {}
 
     def _add_ours(self, name: str) -> bool:
-        """Find *name* if it is one of this package that only type checkers import."""
+        """Resolve *name* if it belongs to this package and only type checkers import it."""
         if name in self._locals:
             return False
         bindings = self._bindings()
@@ -158,7 +158,7 @@ class _Scope:
         return self._import(name, source)
 
     def _import(self, name: str, source: Import) -> bool:
-        # Only what is loaded: an import for type checkers may lead round in a circle.
+        # Only from loaded modules: an import for type checkers may be circular.
         found: object = sys.modules.get(source.module)
         if source.attribute is not None:
             found = getattr(found, source.attribute, None)
@@ -173,14 +173,14 @@ class _Scope:
 def _annotations_of(signature: inspect.Signature) -> list[tuple[str, object]]:
     found = [(one.name, one.annotation) for one in signature.parameters.values()]
     found.append((RETURN, signature.return_annotation))
-    return [(name, told) for name, told in found if told is not inspect.Signature.empty]
+    return [(name, one) for name, one in found if one is not inspect.Signature.empty]
 
 
 def _locals_of(function: Any) -> dict[str, object]:
-    """Return the names around a function that is defined inside another, or inside a class.
+    """Return the local names around a function that is defined in a function or a class.
 
-    Those that it uses itself, and those of the calls that are under way: mostly it is registered
-    right where it is defined.
+    These are its closure, and the locals of the calls in progress, because a function is usually
+    registered where it is defined.
     """
     qualname = getattr(function, "__qualname__", "")
     if "." not in qualname or not inspect.isfunction(function):
@@ -193,7 +193,7 @@ def _locals_of(function: Any) -> dict[str, object]:
             scopes.append(frame.f_locals)
         frame = frame.f_back
     found: dict[str, object] = {}
-    for scope in reversed(scopes):  # the innermost has the last word
+    for scope in reversed(scopes):  # the innermost overrides the others
         found.update(scope)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:

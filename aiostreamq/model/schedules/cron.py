@@ -1,16 +1,16 @@
-"""When a schedule is due: cron expressions, intervals, and what changes of the clock do to them.
+"""When a schedule is due: cron expressions, intervals, and how clock changes affect them.
 
-cronsim reads the expressions and finds their local times. Which moment a local time is,
-is decided here, by the rule that calendars use (RFC 5545):
+cronsim parses the expressions and finds their local times. This module converts local times to
+moments, by the rule that calendars use (RFC 5545):
 
-- A time that the clock skips comes as long after the skip as it would have come after
-  its beginning: 02:30 is 03:30 on the day on which 02:00 is followed by 03:00.
-- A time that comes twice is the first of the two.
-- Where every hour is meant, there is nothing to decide: it goes by real time, so that
-  neither an hour more nor an hour less leaves a gap or a double.
+- A time that the clock skips is moved by the length of the skip: 02:30 becomes 03:30 on the day
+  on which 02:00 is followed by 03:00.
+- Of a time that occurs twice, the first counts.
+- An expression with times in every hour follows real time, so that a clock change leaves neither
+  a gap nor a double.
 
 There is no clock in this module: `after` is an argument. Moments are whole milliseconds since
-1970; cron expressions know seconds.
+1970; cron expressions have a resolution of seconds.
 """
 
 import re
@@ -36,38 +36,38 @@ ALIASES = {
     "@hourly": "0 * * * *",
 }
 
-# More often than this is no schedule but a stream of jobs: use a task that lasts.
+# Work that is due more often than this needs a long-running task rather than a schedule.
 SHORTEST_MS = 100
 
-# Longer than anyone plans. Times that are this far apart stay within what datetime holds.
+# Times this far apart stay within the range of datetime.
 LONGEST_DAYS = 36_525
 
 DAY_MS = 86_400_000
 
-# What comes after this year is never: datetime ends, and clocks of 64 bits do not care.
+# Later times count as never, because datetime ends at the year 9999.
 LAST_YEAR = 9990
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # local times are naive here, on purpose
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # local times are naive here
 
 _LAST_MS = round((datetime(LAST_YEAR + 1, 1, 1) - _EPOCH) / timedelta(milliseconds=1))  # noqa: DTZ001  # as above
 
-#: How a time zone is given: by its name, as a ZoneInfo, or as a fixed offset from UTC.
+#: A time zone: its name, a ZoneInfo, or a fixed offset from UTC.
 Zone = str | ZoneInfo | timezone
 
-# How a fixed offset is written: "+02:00", and with seconds where it has some.
+# A fixed offset as text: "+02:00", with seconds if it has some.
 _OFFSET = re.compile(r"([+-])([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 
 
 class ClockChange(NamedTuple):
-    """A moment from which the clock of a zone is another."""
+    """A moment at which the offset of a zone changes."""
 
     at: int  #: ms since 1970
-    before: int  #: ms that local time was ahead of UTC
-    after: int  #: ms that it is ahead from then on
+    before: int  #: offset from UTC before it, in ms
+    after: int  #: offset from UTC from then on, in ms
 
     @property
     def gain(self) -> int:
-        """Milliseconds that the clock was put forward; less than 0 where it was put back."""
+        """Milliseconds by which the clock is put forward; negative if it is put back."""
         return self.after - self.before
 
 
@@ -83,13 +83,13 @@ class Every:
     anchor: int = 0  #: ms since 1970 of one of the times
 
     def next_after(self, after: int) -> int | None:
-        """Return the first time later than *after*, or None if that is too far for a calendar."""
+        """Return the first time later than *after*, or None if it is after LAST_YEAR."""
         found = after + self.interval - (after - self.anchor) % self.interval
         return found if found < _LAST_MS else None
 
     @property
     def words(self) -> str:
-        """Say it in English."""
+        """The timing in English."""
         return f"Every {self.interval / 1000:g} s"
 
 
@@ -98,7 +98,7 @@ class Cron:
     """A cron expression in a time zone.
 
     Raises:
-        UsageError: The expression or the zone cannot be meant.
+        UsageError: The expression or the zone is invalid.
 
     >>> Cron("0 9 * * mon").next_after(0) == 4 * DAY_MS + 9 * 3600 * 1000
     True
@@ -111,27 +111,27 @@ class Cron:
     _is_hourly: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Read the expression."""
+        """Parse the expression."""
         six = _six_fields(self.expression)
         object.__setattr__(self, "_six", six)
         object.__setattr__(self, "_zone", _zone_of(self.zone))
         parsed = _parse(self.expression, six, _EPOCH)
         object.__setattr__(self, "_is_hourly", len(parsed.hours) == 24)
         if self._next_local(946_684_800_000) is None:
-            raise UsageError(f"cron {self.expression!r} names no day that ever comes")
+            raise UsageError(f"cron {self.expression!r} is never due: no such day exists")
 
     @property
     def is_hourly(self) -> bool:
-        """Whether it has times in every hour, and so goes by real time."""
+        """Whether it has times in every hour, and so follows real time."""
         return self._is_hourly
 
     @property
     def words(self) -> str:
-        """Say it in English."""
+        """The timing in English."""
         return explain(self._six)
 
     def next_after(self, after: int) -> int | None:
-        """Return the first time later than *after*, or None where there is none."""
+        """Return the first time later than *after*, or None if there is none."""
         change = self.change_between(after - DAY_MS, after)
         while True:
             found = self._next_in_segment(after, change)
@@ -141,11 +141,11 @@ class Cron:
             upcoming = self.change_between(since, found)
             if upcoming is None:
                 return found
-            # What was found lies beyond a change: look again from the change on.
+            # The time found lies after a clock change: search again from the change on.
             change, after = upcoming, upcoming.at - 1
 
     def change_between(self, after: int, until: int) -> ClockChange | None:
-        """Return the first change of the clock later than *after*, and not later than *until*."""
+        """Return the first clock change later than *after* and not later than *until*."""
         if isinstance(self._zone, timezone):
             return None
         low, offset = after, self._offset(after)
@@ -157,7 +157,7 @@ class Cron:
         return None
 
     def moved_by(self, change: ClockChange) -> int | None:
-        """Return when the first of the times comes that *change* skips or doubles, if any."""
+        """Return when the first time is due that *change* skips or repeats, or None."""
         if self._is_hourly:
             return None
         since = min(change.at, change.at + change.gain)
@@ -178,13 +178,13 @@ class Cron:
         return ClockChange(high, offset, self._offset(high))
 
     def _next_in_segment(self, after: int, change: ClockChange | None) -> int | None:
-        """The next time, if the clock that has gone since *change* went on for ever."""
+        """Return the next time if the clock never changed again after *change*."""
         start = after if change is None else max(after, change.at - 1)
         offset = self._offset(start + 1)
         if change is None or self._is_hourly:
             return self._next_moment(start, offset)
         if change.gain < 0:
-            # What comes twice was there before the change.
+            # Repeated times were already due before the change.
             return self._next_moment(max(start, change.at - change.gain - 1), offset)
         found = self._next_moment(start, offset)
         skipped = self._next_moment(start, change.before)
@@ -193,7 +193,7 @@ class Cron:
         return found
 
     def _next_moment(self, after: int, offset: int) -> int | None:
-        """The next time by a clock that is always *offset* ahead of UTC."""
+        """Return the next time by a clock that is always *offset* ms ahead of UTC."""
         local = self._next_local(after + offset)
         return None if local is None else local - offset
 
@@ -202,18 +202,18 @@ class Cron:
         try:
             found = next(_parse(self.expression, self._six, start), None)
         except OverflowError:
-            return None  # beyond what datetime holds
+            return None  # beyond the range of datetime
         if found is None or found.year > LAST_YEAR:
             return None
         return round((found - _EPOCH) / timedelta(milliseconds=1))
 
     def _offset(self, moment: int) -> int:
         offset = datetime.fromtimestamp(moment // 1000, self._zone).utcoffset()
-        assert offset is not None, "zones of the database have one"
+        assert offset is not None, "every zone of the database has an offset"
         return round(offset.total_seconds() * 1000)
 
 
-#: What says when a schedule is due.
+#: The times at which a schedule is due.
 Timing = Cron | Every
 
 
@@ -221,21 +221,21 @@ def interval_of(every: Duration) -> int:
     """Return *every* in milliseconds.
 
     Raises:
-        UsageError: It is no length of time, or too short for a schedule.
+        UsageError: It is not a duration, or too short for a schedule.
     """
     interval = length_ms("every", every)
     if interval < SHORTEST_MS:
         raise UsageError(
-            f"every={every!r} is too often for a schedule: use {SHORTEST_MS} ms or more"
+            f"every={every!r} is too short for a schedule: use {SHORTEST_MS} ms or more"
         )
     return interval
 
 
 def length_ms(option: str, value: Duration) -> int:
-    """Return a length of time in a schedule in milliseconds; *option* names it in the error.
+    """Return a duration of a schedule in milliseconds; *option* names it in the error.
 
     Raises:
-        UsageError: It is no length of time, or longer than a schedule can be.
+        UsageError: It is not a duration, or too long for a schedule.
     """
     found = seconds(option, value)
     if found > LONGEST_DAYS * 86_400:
@@ -246,13 +246,13 @@ def length_ms(option: str, value: Duration) -> int:
 
 
 def zone_name(tz: Zone | None) -> str:
-    """Return how a time zone is written in a schedule.
+    """Return a time zone as text, as a schedule stores it.
 
     >>> zone_name(timezone(timedelta(hours=-3, minutes=-30)))
     '-03:30'
 
     Raises:
-        UsageError: It is no time zone that can be written.
+        UsageError: The time zone cannot be written as text.
     """
     if isinstance(tz, timezone):
         return _offset_name(tz)
@@ -261,7 +261,7 @@ def zone_name(tz: Zone | None) -> str:
     if tz is None or isinstance(tz, str):
         return tz or "UTC"
     raise UsageError(
-        f"tz={tz!r} has no name that a worker could look up: give one such as 'Europe/Madrid', "
+        f"tz={tz!r} has no name that a worker could look up: use a name such as 'Europe/Madrid', "
         f"a ZoneInfo('Europe/Madrid'), or a fixed offset such as '+02:00'"
     )
 
@@ -271,7 +271,7 @@ def _offset_name(tz: timezone) -> str:
     if not offset:
         return "UTC"
     if offset.microseconds:
-        raise UsageError(f"tz={tz!r} is not whole seconds from UTC: give such an offset")
+        raise UsageError(f"tz={tz!r} has fractions of a second: use an offset in whole seconds")
     minutes, rest = divmod(int(abs(offset).total_seconds()), 60)
     sign = "-" if offset < timedelta(0) else "+"
     written = f"{sign}{minutes // 60:02}:{minutes % 60:02}"
@@ -279,7 +279,7 @@ def _offset_name(tz: timezone) -> str:
 
 
 def upcoming(timing: Timing, after: int, count: int) -> Iterator[int]:
-    """Give the next *count* times later than *after*, or fewer where there are no more."""
+    """Yield the next *count* times later than *after*, or fewer if there are no more."""
     for _ in range(count):
         found = timing.next_after(after)
         if found is None:
@@ -289,8 +289,8 @@ def upcoming(timing: Timing, after: int, count: int) -> Iterator[int]:
 
 
 def last_until(timing: Timing, since: int, until: int) -> int:
-    """Return the last time not later than *until*; *since* is a time itself, and not later."""
-    # From ever longer ago, until one is found: what lies between is at most about twice it.
+    """Return the last time not later than *until*; *since* must be such a time."""
+    # Search from further and further back until a time is found.
     back, low = 60_000, since
     while until - back > since:
         found = timing.next_after(until - back)
@@ -304,7 +304,7 @@ def last_until(timing: Timing, since: int, until: int) -> int:
 
 
 def changes(timing: Timing, after: int, until: int) -> Iterator[ClockChange]:
-    """Give the changes of the clock in a schedule's zone, after *after* and up to *until*."""
+    """Yield the clock changes in a schedule's zone later than *after*, up to *until*."""
     if isinstance(timing, Every):
         return
     while (change := timing.change_between(after, until)) is not None:
@@ -313,7 +313,7 @@ def changes(timing: Timing, after: int, until: int) -> Iterator[ClockChange]:
 
 
 def iso(moment: int) -> str:
-    """Write *moment* in UTC, with milliseconds only where there are some.
+    """Return *moment* as text in UTC, with milliseconds only if they are not 0.
 
     >>> iso(1_500)
     '1970-01-01T00:00:01.500Z'
@@ -338,7 +338,7 @@ def _parse(expression: str, six: str, start: datetime) -> CronSim:
     try:
         return CronSim(six, start)
     except (CronSimError, ValueError) as error:
-        raise UsageError(f"cron {expression!r} cannot be meant: {error}") from None
+        raise UsageError(f"invalid cron expression {expression!r}: {error}") from None
 
 
 def _zone_of(name: str) -> tzinfo:
@@ -352,6 +352,6 @@ def _zone_of(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(
-            f"tz={name!r} is not known here: use a name such as 'Europe/Madrid', or an offset "
-            f"such as '+02:00'; where the system has no time zones, pip install tzdata"
+            f"unknown time zone tz={name!r}: use a name such as 'Europe/Madrid', or an offset "
+            f"such as '+02:00'; if the system has no time zones, pip install tzdata"
         ) from None

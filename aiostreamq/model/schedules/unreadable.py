@@ -1,14 +1,15 @@
-"""What stands for a schedule that cannot be read.
+"""A schedule that cannot be read.
 
-Apart from the schedules, which bring cronsim and time zones along: workers without any know this.
+A module of its own, because the other modules of schedules import cronsim and time zones, which a
+worker without schedules does not load.
 """
 
 from typing import NamedTuple
 
 
 class UnreadableSchedule(NamedTuple):
-    """A schedule of which what is kept makes no sense."""
+    """A schedule whose stored definition or state is invalid."""
 
     name: str
-    rev: str  #: which definition it is; empty where not even that is known
-    why: str  #: as the end of a sentence
+    rev: str  #: revision of its definition; empty if unknown
+    why: str  #: the reason, as the end of a sentence

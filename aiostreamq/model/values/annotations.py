@@ -1,4 +1,4 @@
-"""What an annotation says of its values: whether plain JSON is enough for them."""
+"""Annotations: whether plain JSON can represent their values."""
 
 import re
 import types
@@ -25,24 +25,24 @@ from typing import (
 )
 
 _SCALARS = frozenset({str, int, float, bool, type(None), None, LiteralString, NoReturn, Never})
-#: what can be gone over, and promises no more: it is carried as a list
+#: promise only iteration, so that their values are sent as lists
 _ITERABLES = frozenset({abc.Iterable, abc.Collection, abc.Container, abc.Reversible})
 _LISTS = frozenset({list, abc.Sequence, abc.MutableSequence, *_ITERABLES})
 _DICTS = frozenset({dict, abc.Mapping, abc.MutableMapping})
-# These say nothing of what is in their values.
+# Without arguments, these do not describe the items of their values.
 _OPEN = frozenset({object, Any, *_LISTS, *_DICTS})
 _OPEN_KINDS = TypeVar | ParamSpecArgs | ParamSpecKwargs | str
 
-# Names of modules, but not in a string.
+# Names of modules, except in strings.
 _MODULES = re.compile(r"""(?<!['"\w.])(?:\w+\.)+(?=[A-Za-z_]\w*(?![\w.]*['"]))""")
 
 _LITERALS = frozenset({str, int, bool, type(None)})
-# Whose marks in Annotated[...] check or change values; those of others are for people.
+# Packages whose metadata in Annotated[...] checks or changes values.
 _CHECKERS = frozenset({"annotated_types", "pydantic", "pydantic_core"})
 
 
 def is_plain(annotation: object) -> bool:
-    """Whether a value of this annotation comes out of JSON as it went in.
+    """Whether values of this annotation survive JSON unchanged.
 
     >>> is_plain(dict[str, list[int]]), is_plain(set[int])
     (True, False)
@@ -51,7 +51,7 @@ def is_plain(annotation: object) -> bool:
 
 
 def is_open(annotation: object) -> bool:
-    """Whether a plain annotation leaves unsaid of some values what they are.
+    """Whether a plain annotation leaves the type of some values open.
 
     >>> is_open(list[int]), is_open(dict[str, Any])
     (False, True)
@@ -60,7 +60,7 @@ def is_open(annotation: object) -> bool:
 
 
 def depth_of(annotation: object) -> int:
-    """How deep the lists and dicts of a plain annotation are.
+    """Return how deeply the lists and dicts of a plain annotation are nested.
 
     >>> depth_of(int), depth_of(list[dict[str, int]] | None)
     (0, 2)
@@ -69,7 +69,7 @@ def depth_of(annotation: object) -> int:
 
 
 def carrier_of(annotation: object) -> object:
-    """Return an annotation of values that are the same, and that can be restored.
+    """Return an equivalent annotation whose values can be restored.
 
     >>> carrier_of(abc.Iterable[bytes])
     list[bytes]
@@ -83,10 +83,10 @@ def carrier_of(annotation: object) -> object:
     return annotation
 
 
-def told(annotation: object) -> str:
-    """Return an annotation as people write it.
+def shown(annotation: object) -> str:
+    """Return an annotation as text, without modules.
 
-    >>> told(int), told(list[abc.Sized]), told(Annotated[int, "a.b"])
+    >>> shown(int), shown(list[abc.Sized]), shown(Annotated[int, "a.b"])
     ('int', 'list[Sized]', "Annotated[int, 'a.b']")
     """
     if isinstance(annotation, type) and not get_args(annotation):
@@ -95,7 +95,7 @@ def told(annotation: object) -> str:
 
 
 def _is_plain(annotation: object, seen: frozenset[int]) -> bool:
-    if id(annotation) in seen:  # it holds itself, and all the rest of it was looked at
+    if id(annotation) in seen:  # recursive: the rest of it is checked already
         return True
     seen |= {id(annotation)}
     if _is_one_of(annotation, _SCALARS | _OPEN) or isinstance(annotation, _OPEN_KINDS):
@@ -131,7 +131,7 @@ def _depth_of(annotation: object, seen: frozenset[int]) -> int:
 
 
 def _parts(annotation: object) -> list[object] | None:
-    """The annotations that a plain one is made of; None if it is of no kind known here."""
+    """Return the annotations that a plain one consists of; None if its kind is unknown."""
     if isinstance(annotation, NewType):
         return [cast("object", annotation.__supertype__)]
     if type(annotation).__name__ == "TypeAliasType":

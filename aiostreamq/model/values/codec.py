@@ -1,5 +1,6 @@
-"""Values of types that JSON does not have: written and restored by their annotation."""
+"""Codec for values of types that JSON does not have, based on their annotation."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, cast, get_args
@@ -7,12 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 import orjson
 
 from aiostreamq.errors import PayloadError, UsageError
-from aiostreamq.model.values.annotations import carrier_of, told
+from aiostreamq.model.grammar import with_article
+from aiostreamq.model.values.annotations import carrier_of, shown
 from aiostreamq.model.values.equality import difference, number_fault
-from aiostreamq.model.values.plain_json import a
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+# pydantic's serializer of secrets fails so for a value that is not wrapped.
+_UNWRAPPED = re.compile(r"'(str|bytes)' object has no attribute 'get_secret_value'")
+_WRAPPERS = {"str": "SecretStr", "bytes": "SecretBytes"}
 
 _OTHER_CLASSES = {"__attrs_attrs__": "attrs", "__struct_fields__": "msgspec"}
 
@@ -21,7 +26,7 @@ class Written(NamedTuple):
     """A value as JSON."""
 
     json: orjson.Fragment
-    secrets: Sequence[str] = ()  #: JSON Pointers to the secrets in it
+    secrets: Sequence[str] = ()  #: JSON Pointers to its secrets
 
 
 class ValueCodec:
@@ -31,39 +36,39 @@ class ValueCodec:
         """Prepare for *annotation*; *what* names the value in errors.
 
         Raises:
-            UsageError: pydantic is missing, or cannot carry the annotation.
+            UsageError: pydantic is missing, or does not support the annotation.
         """
         self.what = what  #: as in "argument 'when' of task 'remind'"
-        self._annotation = told(annotation)
+        self._annotation = shown(annotation)
         try:
             from pydantic import ConfigDict, TypeAdapter
         except ImportError as error:
             raise UsageError(
-                f"{what} is annotated {self._annotation}, which JSON does not have: "
-                f"install the extra that restores it, pip install 'aiostreamq[pydantic]'"
+                f"{what} is annotated {self._annotation}, which is not JSON: "
+                f"install the extra that supports it, pip install 'aiostreamq[pydantic]'"
             ) from error
         make = cast("Callable[..., TypeAdapter[tuple[object]]]", TypeAdapter)
         try:
-            # In a tuple, because only from there do the settings reach dataclasses:
-            # bytes that are no UTF-8 could not be in one otherwise.
+            # In a tuple, because only then does the config apply to dataclasses: they could not
+            # hold bytes that are not UTF-8 otherwise.
             self._adapter = make(
                 tuple[carrier_of(annotation)],  # type: ignore[misc]
                 config=ConfigDict(
                     ser_json_bytes="base64", val_json_bytes="base64", hide_input_in_errors=True
                 ),
             )
-        except Exception as error:  # also of the user's own code, which it may call
+        except Exception as error:  # pydantic may call the user's own code
             raise UsageError(
-                f"{what} is annotated {self._annotation}, which cannot travel: "
-                f"{_why_not(annotation) or _told(error)}"
+                f"{what} is annotated {self._annotation}, which cannot be sent as JSON: "
+                f"{_why_not(annotation) or _message_of(error)}"
             ) from error
 
     def write(self, value: object) -> Written:
-        """Return *value* as JSON to be put into a larger piece.
+        """Return *value* as JSON to be embedded in a larger document.
 
         Raises:
-            PayloadError: It is not what the annotation says, or would not arrive
-                as an equal value of the same type.
+            PayloadError: *value* does not match the annotation, or would not arrive as an equal
+                value of the same type.
         """
         try:
             json = self._adapter.dump_json(
@@ -95,7 +100,7 @@ class ValueCodec:
             return self._restored(value)
         except ValueError as error:
             raise PayloadError(
-                f"{self.what}: expected {self._annotation}: {_told(error)}"
+                f"{self.what}: expected {self._annotation}: {_message_of(error)}"
             ) from None
 
     def _restored(self, value: object) -> object:
@@ -103,7 +108,7 @@ class ValueCodec:
         try:
             return self._adapter.validate_json(written, by_alias=False, by_name=True)[0]
         except ValueError as by_name:
-            try:  # as a program in another language may write it, and 0.1 has
+            try:  # with aliases, as programs in other languages may write it, and as 0.1 wrote it
                 return self._adapter.validate_json(written)[0]
             except ValueError:
                 raise by_name from None
@@ -112,7 +117,7 @@ class ValueCodec:
     def _may_hold_secrets(self) -> bool:
         try:
             return "secret" in repr(self._adapter.core_schema).lower()
-        except Exception:  # noqa: BLE001  # it names classes of the user's, whose repr may raise
+        except Exception:  # noqa: BLE001  # it contains classes of the user, whose repr may raise
             return True
 
     def _with_secrets(self, value: object, whole: list[object]) -> tuple[bytes, Sequence[str]]:
@@ -123,21 +128,30 @@ class ValueCodec:
         return orjson.dumps(whole), revelation.places
 
     def _why_refused(self, value: object, error: Exception) -> str:
-        """Say what is wrong with *value*, which could not be written or restored."""
-        kind = a(type(value))
+        """Return what is wrong with *value*, which could not be written or restored."""
+        kind = with_article(type(value).__name__)
         if (fault := number_fault(value)) is not None:
             return f"expected {self._annotation}, and {fault}"
+        refused = f"expected {self._annotation}, got {kind}"
         try:
             self._adapter.validate_python((value,), strict=True)
         except ValueError as wrong:
-            return f"expected {self._annotation}, got {kind}: {_told(wrong)}"
-        except Exception as raised:  # noqa: BLE001  # of a validator of the user's
+            return f"{refused}: {_message_of(wrong)}"
+        except Exception as raised:  # noqa: BLE001  # raised by a validator of the user
             error = raised
-        return f"expected {self._annotation}, got {kind} that cannot be restored: {_told(error)}"
+        if (wrapper := _missing_wrapper(error)) is not None:
+            return f"{refused}: wrap the secret, as in {wrapper}(...)"
+        return f"{refused} that cannot be restored: {_message_of(error)}"
 
 
-def _told(error: Exception) -> str:
-    """What an error says, without the values that it is about: some of them are secret."""
+def _missing_wrapper(error: Exception) -> str | None:
+    """Return the class that a secret lacks if *error* says that one is a plain str or bytes."""
+    found = _UNWRAPPED.search(f"{error}")
+    return None if found is None else _WRAPPERS[found[1]]
+
+
+def _message_of(error: Exception) -> str:
+    """Return the message of an error without the values in it, because some are secret."""
     errors = getattr(error, "errors", None)
     if errors is None:
         is_ours = type(error).__module__.partition(".")[0] in {"pydantic", "pydantic_core"}
@@ -153,7 +167,7 @@ def _told(error: Exception) -> str:
 
 
 def _why_not(annotation: object) -> str | None:
-    """What to do about a class that pydantic does not know, if it is known here."""
+    """Return advice about a class that pydantic does not support, if there is some."""
     for inner in get_args(annotation):
         if (found := _why_not(inner)) is not None:
             return found

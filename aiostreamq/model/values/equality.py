@@ -1,4 +1,4 @@
-"""Whether a value that has travelled is the one that was sent: equal, and of the same type."""
+"""Whether a value arrives as it was sent: equal, and of the same type."""
 
 import sys
 from collections import OrderedDict, defaultdict, deque
@@ -10,8 +10,8 @@ from enum import Enum
 from functools import cached_property
 from typing import cast
 
+from aiostreamq.model.grammar import with_article
 from aiostreamq.model.values import plain_json
-from aiostreamq.model.values.plain_json import a
 
 _ATOMS = frozenset({str, bool, bytes, type(None)})
 _NUMBERS = frozenset({int, float})
@@ -23,10 +23,10 @@ _CHANGED = "", "would arrive changed"
 
 
 def difference(sent: object, arrived: object) -> str | None:
-    """Say where *arrived* is not as *sent* was, and how; None if it is the same in all parts.
+    """Return where and how *arrived* differs from *sent*; None if they are the same.
 
-    A number sent as an int counts as the same if the annotation makes a float of it, and
-    a time whatever its zone is called.
+    An int that the annotation turns into a float counts as the same, and so do times whose zones
+    only have different names.
 
     >>> difference([1, "2"], [1, 2])
     '[1] is a str and would arrive as an int'
@@ -36,7 +36,7 @@ def difference(sent: object, arrived: object) -> str | None:
 
 
 def number_fault(value: object) -> str | None:
-    """Say where *value* holds a number that JSON cannot carry; None if there is none.
+    """Return where *value* holds a number that JSON cannot represent; None if it holds none.
 
     >>> number_fault({"x": [float("nan")]})
     "['x'][0] is NaN or infinite: send a string"
@@ -71,7 +71,8 @@ def _difference(sent: object, arrived: object) -> Difference | None:
     if kind is not type(arrived):
         if kind is int and type(arrived) is float and sent == arrived:
             return None
-        return "", f"is {a(kind)} and would arrive as {a(type(arrived))}"
+        sent_as, arrived_as = with_article(kind.__name__), with_article(type(arrived).__name__)
+        return "", f"is {sent_as} and would arrive as {arrived_as}"
     if kind in _ATOMS:
         return None if sent == arrived else _CHANGED
     if kind is int and (fault := plain_json.number_fault(cast("int", sent))) is not None:
@@ -150,7 +151,7 @@ def _between_parts(sent: Parts, arrived: Parts) -> Difference | None:
 
 
 def _parts_of(value: object) -> Parts | None:
-    """What a value is made of; None of one that only `==` can compare."""
+    """Return the parts of a value; None if it can only be compared with `==`."""
     parts: Parts = {}
     if is_dataclass(value):
         for field in fields(value):
@@ -163,28 +164,28 @@ def _parts_of(value: object) -> Parts | None:
         return None
     cls = type(value)
     for name, part in getattr(value, "__dict__", {}).items():
-        # What such a property has kept is made again from the rest.
+        # Cached properties are computed again from the other parts.
         if not isinstance(getattr(cls, name, None), cached_property):
             parts[name] = part
     return parts
 
 
 def _is_model(value: object) -> bool:
-    # If the module is not loaded, no value can be one; loading it takes time.
+    # If pydantic is not loaded, no value can be a model, and importing it would take time.
     return isinstance(value, getattr(sys.modules.get("pydantic"), "BaseModel", ()))
 
 
 def _are_equal(sent: object, arrived: object) -> bool:
     try:
-        # Not a number is equal to none, and itself all the same.
+        # NaN counts as equal to NaN.
         return bool(sent == arrived) or bool(sent != sent and arrived != arrived)  # noqa: PLR0124
-    except Exception:  # noqa: BLE001  # whatever their class raises: that is not equal
+    except Exception:  # noqa: BLE001  # `__eq__` may raise anything: then they are not equal
         return False
 
 
 def _are_equal_times(sent: datetime | time, arrived: datetime | time) -> bool:
     if (sent.tzinfo is None) != (arrived.tzinfo is None) or sent.utcoffset() != arrived.utcoffset():
         return False
-    # Without the zones, as a time that a clock change repeats is equal to none of another zone.
-    # Which of two such times it is, the offset tells.
+    # Compare without the zones, because a time that a clock change repeats never equals one of
+    # another zone. The offsets are equal, so both are the same one of the two times.
     return sent == arrived or sent.replace(tzinfo=None) == arrived.replace(tzinfo=None)

@@ -1,7 +1,7 @@
-"""Secrets: they travel as they are, and whoever shows a job puts asterisks in their place.
+"""Secrets: they are sent unmasked, and replaced by asterisks when a job is shown.
 
-Where they are is said by JSON Pointers (RFC 6901) from the root of the object that
-lists them under `secrets`, as in `/args/0/password`.
+An object lists its secrets under `secrets` as JSON Pointers (RFC 6901) from its root, such as
+`/args/0/password`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,31 +11,31 @@ import orjson
 
 from aiostreamq.errors import UsageError
 
-#: what is shown in the place of a secret
+#: shown in place of a secret
 MASK = "**********"
 
 _LISTED = b'"secrets":'
 
 
 def pointer(steps: Iterable[str | int]) -> str:
-    """Write a path.
+    """Return a path as a JSON Pointer.
 
     >>> pointer(["args", 0, "a/b"])
     '/args/0/a~1b'
     """
-    words = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
-    return "".join(f"/{word}" for word in words)
+    escaped = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join(f"/{step}" for step in escaped)
 
 
 def lists_secrets(written: bytes) -> bool:
-    """Whether an object in JSON may list any: most do not, and need no second look."""
+    """Whether an object in JSON may list secrets: a cheap test, as most do not."""
     return _LISTED in written
 
 
-def mask(told: Mapping[str, object]) -> None:
-    """Put MASK in the place of each secret that *told* lists."""
-    for place in _listed(told):
-        _replace(told, place, lambda _: MASK)
+def mask(call: Mapping[str, object]) -> None:
+    """Replace each secret that *call* lists by MASK, in place."""
+    for place in _listed(call):
+        _replace(call, place, lambda _: MASK)
 
 
 def masked(written: bytes) -> bytes:
@@ -44,32 +44,32 @@ def masked(written: bytes) -> bytes:
     Raises:
         ValueError: It is not JSON.
     """
-    told: object = orjson.loads(written)
-    if isinstance(told, dict):
-        mask(cast("dict[str, object]", told))
-    return orjson.dumps(told)
+    call: object = orjson.loads(written)
+    if isinstance(call, dict):
+        mask(cast("dict[str, object]", call))
+    return orjson.dumps(call)
 
 
-def unmask(told: Mapping[str, object], original: Mapping[str, object]) -> None:
-    """Put the secrets of *original*, which lists them, where *told* has them masked.
+def unmask(call: Mapping[str, object], original: Mapping[str, object]) -> None:
+    """Replace masks in *call* by the secrets that *original* has in the same places, in place.
 
     Raises:
-        UsageError: A mask is left: which secret it stands for is not known.
+        UsageError: A mask is in another place, so that it is unknown which secret it stands for.
     """
     places = _listed(original)
     for place in places:
         secret = _at(original, place)
-        _replace(told, place, lambda now, secret=secret: secret if now == MASK else now)
-    call = [told.get("args"), told.get("kwargs")]
-    if places and _holds_mask(call, [_at(original, place) for place in places]):
+        _replace(call, place, lambda now, secret=secret: secret if now == MASK else now)
+    arguments = [call.get("args"), call.get("kwargs")]
+    if places and _holds_mask(arguments, [_at(original, place) for place in places]):
         raise UsageError(
-            f"{MASK} stands in the arguments where no secret was: "
-            f"write the secret itself, or leave the mask in the place that it had"
+            f"{MASK} is in the arguments in a place that had no secret: "
+            f"write the secret itself, or leave the mask in its original place"
         )
 
 
 def copied(value: object) -> object:
-    """Return a copy of JSON, so that what is done to it here is not done to the caller's."""
+    """Return a deep copy of JSON, so that changes do not affect the caller's value."""
     if type(value) is dict:
         return {key: copied(one) for key, one in cast("dict[str, object]", value).items()}
     if type(value) is list:
@@ -77,17 +77,17 @@ def copied(value: object) -> object:
     return value
 
 
-def list_more(told: dict[str, object], places: Sequence[str]) -> None:
-    """Have *told* list the secrets at some more places."""
+def list_more(call: dict[str, object], places: Sequence[str]) -> None:
+    """Add *places* to the secrets that *call* lists."""
     if places:
-        already = told.get("secrets")
+        already = call.get("secrets")
         listed = cast("list[object]", already) if isinstance(already, list) else []
-        told["secrets"] = [*listed, *(place for place in places if place not in listed)]
+        call["secrets"] = [*listed, *(place for place in places if place not in listed)]
 
 
-def _listed(told: Mapping[str, object]) -> list[list[str]]:
-    """The places of the secrets, as far as they can be read."""
-    places = told.get("secrets")
+def _listed(call: Mapping[str, object]) -> list[list[str]]:
+    """Return the places of the secrets as steps; unreadable ones are omitted."""
+    places = call.get("secrets")
     listed = cast("list[object]", places) if isinstance(places, list) else []
     found = [place for place in listed if isinstance(place, str) and place.startswith("/")]
     return [
@@ -96,29 +96,29 @@ def _listed(told: Mapping[str, object]) -> list[list[str]]:
     ]
 
 
-def _replace(told: object, steps: list[str], change: Callable[[object], object]) -> None:
+def _replace(value: object, steps: list[str], change: Callable[[object], object]) -> None:
     for step in steps[:-1]:
-        told = _inner(told, step)
+        value = _inner(value, step)
     last = steps[-1]
-    if isinstance(told, dict) and last in told:
-        named = cast("dict[str, object]", told)
+    if isinstance(value, dict) and last in value:
+        named = cast("dict[str, object]", value)
         named[last] = change(named[last])
-    elif isinstance(told, list) and (at := _index(last, cast("list[object]", told))) is not None:
-        placed = cast("list[object]", told)
+    elif isinstance(value, list) and (at := _index(last, cast("list[object]", value))) is not None:
+        placed = cast("list[object]", value)
         placed[at] = change(placed[at])
 
 
-def _at(told: object, steps: list[str]) -> object:
+def _at(value: object, steps: list[str]) -> object:
     for step in steps:
-        told = _inner(told, step)
-    return told
+        value = _inner(value, step)
+    return value
 
 
-def _inner(told: object, step: str) -> object:
-    if isinstance(told, dict):
-        return cast("dict[str, object]", told).get(step)
-    if isinstance(told, list):
-        placed = cast("list[object]", told)
+def _inner(value: object, step: str) -> object:
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).get(step)
+    if isinstance(value, list):
+        placed = cast("list[object]", value)
         at = _index(step, placed)
         return None if at is None else placed[at]
     return None
@@ -130,11 +130,11 @@ def _index(step: str, placed: list[object]) -> int | None:
     return int(step) if int(step) < len(placed) else None
 
 
-def _holds_mask(told: object, secrets: list[object]) -> bool:
-    if isinstance(told, str):
-        return told == MASK and MASK not in secrets
-    if isinstance(told, dict):
-        return any(_holds_mask(one, secrets) for one in cast("dict[str, object]", told).values())
-    if isinstance(told, list | tuple):
-        return any(_holds_mask(one, secrets) for one in cast("list[object]", told))
+def _holds_mask(value: object, secrets: list[object]) -> bool:
+    if isinstance(value, str):
+        return value == MASK and MASK not in secrets
+    if isinstance(value, dict):
+        return any(_holds_mask(one, secrets) for one in cast("dict[str, object]", value).values())
+    if isinstance(value, list | tuple):
+        return any(_holds_mask(one, secrets) for one in cast("list[object]", value))
     return False

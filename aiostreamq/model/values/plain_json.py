@@ -1,4 +1,4 @@
-"""Plain JSON: what travels without an annotation, and arrives as it was sent."""
+"""Plain JSON: values that need no annotation to arrive as they were sent."""
 
 import marshal
 import math
@@ -8,61 +8,62 @@ from typing import cast
 import orjson
 
 from aiostreamq.errors import PayloadError
+from aiostreamq.model.grammar import with_article
 
-# What every reader of JSON can be trusted with, and orjson writes.
+# The range of integers that orjson writes and reads.
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
 
-# With these orjson refuses what it would change: a date, a dataclass, a subclass of str.
+# These make orjson refuse values that it would change: dates, dataclasses, subclasses of str.
 _EXACT = (
     orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
-# Without the references of later versions: they cost time, and this is never read back.
+# Later versions track references, which costs time, and the result is never read.
 _MARSHAL_VERSION = 2
 _NUMBERS = frozenset({int, float})
-#: The types of words and numbers.
+#: The types that contain no others: strings, numbers, booleans and None.
 FLAT = frozenset({str, int, float, bool, type(None)})
 _NOT_JSON = ", which is not JSON"
 
 
 def encode(value: object) -> bytes:
-    """Return *value* as JSON from which an equal value of the same type is read.
+    """Return *value* as JSON that is read back as an equal value of the same type.
 
-    But for tuples, which are read as lists.
+    Tuples are the exception: they are read as lists.
 
     Raises:
-        PayloadError: It is not plain JSON.
+        PayloadError: *value* is not plain JSON.
     """
     written = encode_flat(value)
-    # orjson also writes enums and UUIDs as strings, and no option forbids it. marshal
-    # refuses all but the built-in types, in a fraction of the time of a walk.
+    # orjson also writes enums and UUIDs as strings, and no option forbids it. marshal refuses
+    # all types except built-in ones, in a fraction of the time of a walk.
     try:
-        marshal.dumps(value, _MARSHAL_VERSION)  # pyright: ignore[reportArgumentType]  # to find out
+        marshal.dumps(value, _MARSHAL_VERSION)  # pyright: ignore[reportArgumentType]  # may be refused
     except ValueError:
         _refuse_fault(value)
     return written
 
 
 def encode_flat(value: object) -> bytes:
-    """Return as JSON a list of values whose types are all `FLAT`, at half the price of `encode`.
+    """Return as JSON a list of values whose types are all `FLAT`, in half the time of `encode`.
 
     Raises:
-        PayloadError: It is not plain JSON.
+        PayloadError: *value* is not plain JSON.
     """
     try:
         written = orjson.dumps(value, None, _EXACT)
     except (TypeError, RecursionError) as error:
         raise PayloadError(fault_in(value) or f"{error}") from error
-    # orjson writes NaN and infinities as null. Looking for them only if there
-    # is a null keeps the check free for nearly all payloads.
+    # orjson writes NaN and infinities as null. Searching for them only if there is a null keeps
+    # the check free for nearly all payloads.
     if b"null" in written:
         _refuse_fault(value)
     return written
 
 
 def fault_in(value: object, *, allow_tuples: bool = True) -> str | None:
-    """Say what about *value* is not plain JSON, and where; None if all of it is.
+    """Return what is not plain JSON in *value*, and where; None if all of it is plain JSON.
 
     >>> fault_in({"at": [1, 1j]})
     "['at'][1] is a complex, which is not JSON"
@@ -70,15 +71,15 @@ def fault_in(value: object, *, allow_tuples: bool = True) -> str | None:
     try:
         return next(_faults(value, "", allow_tuples=allow_tuples), None)
     except RecursionError:
-        return "it is nested too deeply, or holds itself"
+        return "it is nested too deeply, or contains itself"
 
 
 def refusal(error: PayloadError, expected: str | None, advice: str) -> str:
-    """Say why `encode` refused a value.
+    """Return why `encode` refused a value.
 
     Args:
-        error: What it raised.
-        expected: What an annotation says of the value; None if there is none that does.
+        error: The exception that it raised.
+        expected: The annotation of the value; None if there is none, or if it allows anything.
         advice: What to do if the value is of a type that JSON does not have.
     """
     reason = str(error)
@@ -88,7 +89,7 @@ def refusal(error: PayloadError, expected: str | None, advice: str) -> str:
 
 
 def holds_tuple(value: object, depth: int) -> bool:
-    """Whether *value* is a tuple, or holds one in containers that are *depth* deep.
+    """Whether *value* is a tuple, or contains one within *depth* levels of containers.
 
     >>> holds_tuple([(1,)], 1), holds_tuple([(1,)], 2)
     (False, True)
@@ -126,7 +127,7 @@ def _faults(value: object, at: str, *, allow_tuples: bool) -> Iterator[str]:
 
 def _key_fault(key: object) -> str | None:
     if type(key) is not str:
-        return f"has {a(type(key))} as a key{_NOT_JSON}"
+        return f"has {with_article(type(key).__name__)} as a key{_NOT_JSON}"
     return None if _is_text(key) else "has a key with a lone surrogate: UTF-8 does not have it"
 
 
@@ -139,11 +140,11 @@ def _leaf_fault(value: object) -> str | None:
         return number_fault(cast("int | float", value))
     if value is None or kind is bool or kind is orjson.Fragment:
         return None
-    return f"is {a(kind)}{_NOT_JSON}"
+    return f"is {with_article(kind.__name__)}{_NOT_JSON}"
 
 
 def number_fault(value: float) -> str | None:
-    """Say what is wrong with an int or a float that JSON cannot carry; None if nothing is.
+    """Return what is wrong with an int or a float for JSON; None if it is valid.
 
     >>> number_fault(2**64)
     'is an int beyond 64 bits: send a string'
@@ -153,16 +154,6 @@ def number_fault(value: float) -> str | None:
     else:
         is_good, fault = math.isfinite(value), "NaN or infinite"
     return None if is_good else f"is {fault}: send a string"
-
-
-def a(kind: type) -> str:
-    """Return the name of a type with its article.
-
-    >>> a(int), a(str)
-    ('an int', 'a str')
-    """
-    name = kind.__name__
-    return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
 
 
 def _is_text(value: str) -> bool:

@@ -1,4 +1,4 @@
-"""Secrets of pydantic, which are asterisks in the JSON that pydantic writes, put into it."""
+"""Secrets of pydantic models: pydantic writes asterisks, which this replaces by the secrets."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -16,18 +16,18 @@ Steps = tuple[str | int, ...]
 
 
 class Revelation:
-    """Puts the secrets of a value where its JSON has asterisks, and lists their places."""
+    """Puts the secrets of a value in the place of the asterisks in its JSON, and lists them."""
 
     def __init__(self) -> None:
-        self.places: list[str] = []  #: JSON Pointers, in the JSON of the value
+        self.places: list[str] = []  #: JSON Pointers to the secrets in the JSON of the value
 
     def put(self, value: object, written: object, encoding: Bytes = "base64") -> object:
-        """Return *written*, which pydantic made of *value*, with its secrets.
+        """Return *written*, which pydantic wrote for *value*, with the secrets of *value*.
 
         Args:
-            value: What holds the secrets.
-            written: Its JSON, as Python has it. Lists and dicts in it are changed.
-            encoding: How bytes are written at the top.
+            value: The value with its secrets.
+            written: Its JSON as Python objects, which are changed in place.
+            encoding: The encoding of bytes at the top level.
         """
         return self._put(value, written, (), encoding)
 
@@ -35,7 +35,7 @@ class Revelation:
         if isinstance(value, SecretStr | SecretBytes | Secret):
             secret = cast("SecretStr | SecretBytes | Secret[object]", value)
             self._note(at)
-            # A serializer of the user's own may have written something else.
+            # A serializer of the user may have written something else.
             if written not in {MASK, str(secret)}:
                 return written
             return to_jsonable_python(secret.get_secret_value(), bytes_mode=encoding)
@@ -44,7 +44,7 @@ class Revelation:
             return self._put(inner.root, written, at, _encoding_of(inner, encoding))
         encoding = _encoding_of(value, encoding)
         for step, part in _pairs(value, written):
-            if step is None:  # it is written in a shape of its own
+            if step is None:  # a serializer changed the structure
                 self._put(part, None, at, encoding)
             else:
                 inside = cast("dict[str | int, object]", written)
@@ -65,7 +65,7 @@ def _encoding_of(value: object, outer: Bytes) -> Bytes:
 
 
 def _pairs(value: object, written: object) -> Iterator[tuple[str | int | None, object]]:
-    """The parts of a value, each with its place in the JSON; None if it has none of its own."""
+    """Yield the parts of a value, each with its step in the JSON; None if it has no place there."""
     if isinstance(value, Mapping):
         inner = cast("Mapping[object, object]", value)
         keys = list(cast("dict[str, object]", written)) if isinstance(written, dict) else []

@@ -76,23 +76,23 @@ def made(queue: Queue, given: object, name: str | None = None) -> Any:
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
-    (lambda: "add", r"@queue\.task\('add'\): a name .* write @queue\.task\(name='add'\)"),
-    (lambda: 3, r"was given an object of type 'int': give it a function"),
-    (call_of, r"was given a call of 'add': give it the function, without calling it"),
+    (lambda: "add", r"@queue\.task\('add'\): pass the name .* write @queue\.task\(name='add'\)"),
+    (lambda: 3, r"was given an object of type 'int': pass a function"),
+    (call_of, r"was given a call of 'add': pass the function without calling it"),
     (letters, r"was given a call of 'letters'"),
     (letters_streamed, r"was given a call of 'letters_streamed'"),
     (lambda: letters, r"task 'letters' yields: make it an `async def`"),
-    (lambda: Jobs, r"was given the class 'Jobs': give it a function"),
+    (lambda: Jobs, r"was given the class 'Jobs': pass a function"),
     (lambda: dict, r"was given the class 'dict'"),
-    (lambda: vars(Jobs)["by_class"], r"was given a classmethod, .* below the class"),
+    (lambda: vars(Jobs)["by_class"], r"was given a classmethod .* below the class"),
     (lambda: property(add_in_thread), r"was given a property"),
     (lambda: functools.partialmethod(add_in_thread, 1), r"was given a partialmethod"),
-    (lambda: Jobs.method, r"task 'method' is a method of Jobs, .* queue\.task\(Jobs\(\)\.method\)"),
+    (lambda: Jobs.method, r"task 'method' is a method of Jobs .* queue\.task\(Jobs\(\)\.method\)"),
     (lambda: lambda: None, r"was given a lambda, which has no name: .*name='\.\.\.'"),
     (lambda: functools.partial(add, 1), r"an object of type 'partial', which has no name"),
     (lambda: Queue("memory://").task(add).using(timeout=5), r"an object of type 'Enqueuer'"),
     (lambda: Queue("memory://").task(add).bind(1), r"an object of type 'Call'"),
-    (lambda: vars, r"task 'vars': Python does not say what its parameters are"),
+    (lambda: vars, r"task 'vars': Python does not know its parameters"),
 ]
 
 
@@ -245,7 +245,7 @@ def test_context(queue: Queue, annotation: Callable[[], Any], place: str) -> Non
     args, kwargs, _ = signature.write_arguments((1,), {})
     args, kwargs = signature.with_context(args, kwargs, CONTEXT)
     assert sorted([*args, *kwargs.values()], key=str) == [1, CONTEXT]
-    with pytest.raises(UsageError, match="cannot be called so"):
+    with pytest.raises(UsageError, match="invalid call of task"):
         signature.write_arguments((1,), {"ctx": 2})
 
 
@@ -357,7 +357,7 @@ def test_made_twice_by_the_same_lines(queue: Queue) -> None:
 
 def test_refused_schedule_leaves_no_task(queue: Queue) -> None:
     """A decorator that raises has done nothing: it can be mended and run again."""
-    with pytest.raises(UsageError, match="cannot be called so"):
+    with pytest.raises(UsageError, match="invalid call of task"):
         queue.every("1h")(add)
     assert not queue.tasks
     task = queue.every("1h", args=[1])(add)

@@ -31,7 +31,7 @@ from pydantic import AfterValidator, Field, Json, PositiveInt, SecretStr
 from typing_extensions import TypeAliasType
 
 from aiostreamq import PayloadError, UsageError
-from aiostreamq.model.values.annotations import carrier_of, depth_of, is_open, is_plain, told
+from aiostreamq.model.values.annotations import carrier_of, depth_of, is_open, is_plain, shown
 from aiostreamq.model.values.codec import ValueCodec
 
 UserId = NewType("UserId", int)
@@ -148,7 +148,7 @@ def test_a_type_nobody_can_carry() -> None:
     class Opaque:
         pass
 
-    with pytest.raises(UsageError, match=r"argument 'it'.*Opaque.*cannot travel"):
+    with pytest.raises(UsageError, match=r"argument 'it'.*Opaque.*cannot be sent as JSON"):
         ValueCodec(Opaque, "argument 'it'")
 
 
@@ -164,7 +164,7 @@ def test_a_type_nobody_can_carry() -> None:
 )
 def test_classes_of_others(annotation: object, reason: str) -> None:
     """They are refused, with what to use in their place."""
-    with pytest.raises(UsageError, match=f"^argument 'it' is annotated .* cannot travel: {reason}"):
+    with pytest.raises(UsageError, match=f"^argument 'it' is .* cannot be sent as JSON: {reason}"):
         ValueCodec(annotation, "argument 'it'")
 
 
@@ -205,11 +205,11 @@ def test_carriers() -> None:
     assert carrier_of(Sequence[bytes]) == Sequence[bytes]
 
 
-def test_told() -> None:
-    """Annotations are told as people write them."""
-    assert told(Point) == "Point"
-    assert told(Point | None).endswith("Point | None")
-    assert told(Literal["a"]) == "Literal['a']"
+def test_shown() -> None:
+    """Annotations are shown as people write them."""
+    assert shown(Point) == "Point"
+    assert shown(Point | None).endswith("Point | None")
+    assert shown(Literal["a"]) == "Literal['a']"
 
 
 def test_a_value_of_another_type() -> None:

@@ -187,7 +187,7 @@ def test_aliases(alias: str) -> None:
         ("* * *", "has 3 fields"),
         ("@reboot", "has 1 fields"),
         ("61 * * * *", "Bad minute"),
-        ("0 0 30 2 *", "cannot be meant"),
+        ("0 0 30 2 *", "invalid cron expression"),
         ("0 0 * * fri-mon", "Bad day-of-week"),
         ("", "has 0 fields"),
     ],

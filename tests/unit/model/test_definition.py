@@ -129,11 +129,11 @@ def test_outage_of_any_length(policy: tuple[str, int | None], late: int, timing:
         ({"overlap": "maybe"}, "overlap='maybe'"),
         ({"catch_up": "some"}, "catch_up='some'"),
         ({"catch_up": "all"}, "needs a window"),
-        ({"catch_up": "none", "window": 5}, "catch_up='none' does not"),
+        ({"catch_up": "none", "window": 5}, "catch_up='none' never does"),
         ({"max_runs": 0}, "would never run"),
-        ({"max_runs": "3"}, "max_runs='3' is no whole number"),
-        ({"start": "2026-01-01"}, "start='2026-01-01' is no moment"),
-        ({"overlp": "skip"}, "there is no rule 'overlp': use one of overlap, catch_up"),
+        ({"max_runs": "3"}, "max_runs must be an integer, got '3'"),
+        ({"start": "2026-01-01"}, "start='2026-01-01' is not a datetime"),
+        ({"overlp": "skip"}, "unknown rule 'overlp': use one of overlap, catch_up"),
         ({"jitter": "long"}, "jitter='long'"),
         ({"start": datetime(2026, 2, 1, tzinfo=UTC), "end": datetime(2026, 1, 1, tzinfo=UTC)},
          "end is before start"),
@@ -151,7 +151,7 @@ def test_cron_or_interval() -> None:
         timing_of(None, None, None, None)
     with pytest.raises(UsageError, match="one of them"):
         timing_of("@daily", 5, None, None)
-    with pytest.raises(UsageError, match="knows no time zone"):
+    with pytest.raises(UsageError, match="has no time zone"):
         timing_of(None, 5, "Europe/Madrid", None)
     assert timing_of(None, "2s", None, 500) == Every(2000, 500)
 
@@ -182,7 +182,7 @@ def test_definition_of_a_release_before() -> None:
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"v":2}', b'{"v":1,"task":"t"}'])
 def test_definition_that_is_none(raw: bytes) -> None:
     """What cannot be read is told so, and fires nothing."""
-    with pytest.raises(ValueError, match="known here"):
+    with pytest.raises(ValueError, match=r"not a valid definition|unknown version"):
         Definition.decode(raw)
 
 
@@ -202,7 +202,7 @@ def test_definition_that_could_not_be_used(wrong: dict[str, object]) -> None:
     """What would fail when its tick is due is refused when it is read."""
     definition = Definition("t", Every(5000), Rules(), '{"task":"t"}', "default", "0")
     told: dict[str, object] = orjson.loads(definition.encode())
-    with pytest.raises(ValueError, match="none that is known here"):
+    with pytest.raises(ValueError, match="not a valid definition"):
         Definition.decode(orjson.dumps({**told, **wrong}))
 
 

@@ -72,5 +72,5 @@ def test_units(count: int, unit: str) -> None:
 )
 def test_what_is_no_length_of_time(nonsense: Any) -> None:
     """It is refused, and the option and the value are named."""
-    with pytest.raises(UsageError, match=r"^result_ttl=.* is no length of time"):
+    with pytest.raises(UsageError, match=r"^result_ttl=.* is (not a|too long a) duration"):
         seconds("result_ttl", nonsense)

@@ -448,6 +448,8 @@ REFUSED: list[tuple[object, object, str]] = [
     (Trimming, Trimming(text="abc"), ".text would arrive changed"),
     (Open, Open.model_validate({"n": 1, "x": NOON}), ".x is a datetime and would arrive as a str"),
     (dict[tuple[int, int], str], {(1, 2): "a"}, ".1,2.[key]: Input should be a valid array"),
+    (SecretStr, "a", "expected SecretStr, got a str: wrap the secret, as in SecretStr(...)"),
+    (list[SecretBytes], [b"a"], "got a list: wrap the secret, as in SecretBytes(...)"),
     (Place, Place.ORIGIN, "got a Place that cannot be restored"),
     (deque[int], deque([1], maxlen=2), "it would arrive changed"),
     (defaultdict[str, int], defaultdict(lambda: 0), "it would arrive changed"),
@@ -512,7 +514,7 @@ def test_who_is_to_blame() -> None:
     ]:
         with pytest.raises(PayloadError, match=f"^(task 't', )?argument '{name}'"):
             write_call(spec, args, kwargs, {})
-    with pytest.raises(PayloadError, match=r"'1': it is a date, .*: the task is not known here"):
+    with pytest.raises(PayloadError, match=r"'1': it is a date, .* knows the task only by name"):
         write_call(TaskSpec("far"), (1, date(2024, 1, 1)), {}, {})
 
 

@@ -77,14 +77,14 @@ def test_late_reader() -> None:
 @pytest.mark.parametrize("wrong", ["", "1", "1-", "a-b", "1-2-3", "-1-2", "1-2 ", "9" * 20 + "-1"])
 def test_no_id(wrong: str) -> None:
     """What comes from outside is refused where it is no id."""
-    with pytest.raises(UsageError, match="no id of an event"):
+    with pytest.raises(UsageError, match="is not an event id"):
         Position(wrong)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan"), float("inf")])
 def test_no_fraction(fraction: float) -> None:
     """Progress is between nothing and all."""
-    with pytest.raises(UsageError, match="no fraction"):
+    with pytest.raises(UsageError, match="give the fraction"):
         encode_progress(fraction, "", {})
 
 

@@ -70,7 +70,7 @@ def test_where_tasks_run(queue: Queue) -> None:
     [
         (waits, "process", "runs on the event loop"),
         (waits, "thread", "runs on the event loop"),
-        (plain, "fork", "no executor 'fork': use 'thread' or 'process'"),
+        (plain, "fork", "unknown executor 'fork': use 'thread' or 'process'"),
         (functools.partial(plain, 1), "process", "at the top of a module"),
         (Jobs().plain, "process", "the object that this method is bound to"),
         (Jobs(), "process", "at the top of a module"),

@@ -18,11 +18,11 @@ def test_names_alone_weigh_the_same() -> None:
     ("lanes", "told"),
     [
         ([], "name at least one"),
-        ({"a": 0}, "from 1 on"),
-        ({"a": 1.5}, "from 1 on"),
-        ({"a": True}, "from 1 on"),
+        ({"a": 0}, "at least 1"),
+        ({"a": 1.5}, "at least 1"),
+        ({"a": True}, "at least 1"),
         (["returned"], "reserved"),
-        (["a b"], "not usable"),
+        (["a b"], "is invalid"),
     ],
 )
 def test_lanes_that_can_not_be(lanes: list[str], told: str) -> None:
@@ -38,7 +38,7 @@ def test_served() -> None:
     assert served(weights, ["low"]) == {"low": 1}
     with pytest.raises(UsageError, match="no lane 'hihg': it has high, low"):
         served(weights, ["hihg"])
-    with pytest.raises(UsageError, match="nothing to serve"):
+    with pytest.raises(UsageError, match="no lane to serve"):
         served(weights, [])
 
 

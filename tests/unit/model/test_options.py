@@ -13,19 +13,19 @@ from aiostreamq.model.task import TaskSpec, milliseconds
 def test_nothing_said() -> None:
     """A task runs as long as it likes, in the default lane, and its result stays an hour."""
     assert Options() == Options(timeout=None, result_ttl=3600.0, lane="default")
-    assert Options().with_words({}) == Options()
+    assert Options().merged({}) == Options()
 
 
 def test_words_are_said_over_what_there_is() -> None:
     """Only what is named changes."""
-    options = Options(timeout=5.0, lane="slow").with_words({"result_ttl": "1m"})
+    options = Options(timeout=5.0, lane="slow").merged({"result_ttl": "1m"})
     assert options == Options(timeout=5.0, result_ttl=60.0, lane="slow")
-    assert options.with_words({"timeout": None}).timeout is None
-    assert options.with_words({"timeout": timedelta(minutes=2)}).timeout == 120.0
-    assert options.with_words({"result_ttl": 0}).result_ttl == 0
-    ruled = options.with_words({"retry": Retry(5)})
-    assert ruled.retry == options.with_words({"retry": [Retry(5)]}).retry == (Retry(5),)
-    assert ruled.with_words({"retry": None}) == options
+    assert options.merged({"timeout": None}).timeout is None
+    assert options.merged({"timeout": timedelta(minutes=2)}).timeout == 120.0
+    assert options.merged({"result_ttl": 0}).result_ttl == 0
+    ruled = options.merged({"retry": Retry(5)})
+    assert ruled.retry == options.merged({"retry": [Retry(5)]}).retry == (Retry(5),)
+    assert ruled.merged({"retry": None}) == options
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_what_can_not_be_meant(words: TaskOptions) -> None:
     """It is refused, and the option is named."""
     (option,) = words
     with pytest.raises(UsageError, match=option):
-        Options().with_words(words)
+        Options().merged(words)
 
 
 @pytest.mark.parametrize("job_id", ["a", "order-7", "3:9/x?y", "größe", "x" * 256])

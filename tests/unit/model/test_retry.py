@@ -317,9 +317,9 @@ def test_verdicts(error: BaseException, said: Retry | None, attempt: int, verdic
     ("after", "why"),
     [
         (datetime(2026, 1, 1), r"^after=.* has no time zone: write datetime.now\(UTC\)"),  # noqa: DTZ001  # that is the point
-        (-1, r"^after=-1 is no length of time"),
-        ("noon", r"^after='noon' is no length of time"),
-        (None, r"^after=None is no length of time"),
+        (-1, r"^after=-1 is not a duration"),
+        ("noon", r"^after='noon' is not a duration"),
+        (None, r"^after=None is not a duration"),
     ],
 )
 def test_what_is_not_later(after: Any, why: str) -> None:
@@ -440,7 +440,10 @@ def test_no_rule_that_could_decide_is_refused(rules: list[Retry]) -> None:
     [
         ((), "holds no rule"),
         ([], "holds no rule"),
-        *((said, "is no rule: write") for said in (3, "5", {Retry(5)}, (Retry(5), 3), (None,))),
+        *(
+            (said, "is not a retry rule: write")
+            for said in (3, "5", {Retry(5)}, (Retry(5), 3), (None,))
+        ),
     ],
     ids=str,
 )
@@ -479,8 +482,8 @@ def test_when_a_job_is_due() -> None:
 @pytest.mark.parametrize("moment", ["10s", 1_767_225_600])
 def test_what_is_no_moment(moment: Any) -> None:
     """A length of time where a moment is meant is refused, and so is the reverse."""
-    with pytest.raises(UsageError, match=r"^at=.* is no moment: .* delay= takes"):
+    with pytest.raises(UsageError, match=r"^at=.* is not a datetime: .* delay= takes"):
         due_word(None, moment)
     delay: Any = datetime(2026, 1, 1, tzinfo=UTC)
-    with pytest.raises(UsageError, match=r"^delay=.* is a moment, .*: say at="):
+    with pytest.raises(UsageError, match=r"^delay=.* is a datetime, .*: use at="):
         due_word(delay, None)

@@ -111,7 +111,7 @@ def test_context_in_any_place(
 @pytest.mark.parametrize("function", [first, middle, last, keyword_only, with_names])
 def test_context_is_not_the_callers_to_give(function: Function) -> None:
     """Who enqueues can not name it."""
-    with pytest.raises(UsageError, match="'t' cannot be called so"):
+    with pytest.raises(UsageError, match="invalid call of task 't'"):
         signature_of(function).write_arguments((1, 2), {"ctx": 3})
 
 
@@ -154,7 +154,7 @@ def test_a_call_that_could_not_be(args: tuple[int, ...], kwargs: dict[str, int])
     def two(a: int, b: int = 2) -> int:
         return a + b
 
-    with pytest.raises(UsageError, match="'t' cannot be called so: "):
+    with pytest.raises(UsageError, match="invalid call of task 't': "):
         signature_of(two).write_arguments(args, kwargs)
 
 

@@ -16,7 +16,7 @@ def test_no_count(option: str, count: object) -> None:
 @pytest.mark.parametrize("option", ["lease", "loop_block_warning", "shutdown_timeout"])
 def test_no_time(option: str) -> None:
     """So is what is no length of time."""
-    with pytest.raises(UsageError, match=rf"^{option}=-1 is no length of time: give seconds"):
+    with pytest.raises(UsageError, match=rf"^{option}=-1 is not a duration: give seconds"):
         Worker(Queue("memory://"), **{option: -1})  # pyright: ignore[reportArgumentType]  # the same
 
 
