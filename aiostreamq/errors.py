@@ -1,4 +1,4 @@
-"""The exceptions of aiostreamq, grouped by who can do something about them.
+"""The exceptions of aiostreamq, grouped by the party that can act.
 
     AioStreamQError
     ├── UsageError             your code: a bad option, argument or call

@@ -1,6 +1,6 @@
 """Dead letters: records of jobs that failed for good.
 
-An entry of the dead letter stream begins with how the job ended and where it was, in this
+An entry of the dead letter stream begins with how and in which stream the job ended, in this
 order: `outcome`, `worker`, `stream`, `entry`. The fields of the job's own entry follow. Any
 program with access to Redis can write such an entry, so unreadable parts are left empty and
 nothing raises.
@@ -55,7 +55,7 @@ class DeadLetter:
     """The record of a job that failed for good.
 
     If the entry was not a job, `job_id` and `task` are empty and `fields` holds the entry.
-    What cannot be read is empty or None.
+    Unreadable parts are empty or None.
     """
 
     id: str  #: id of the letter, for `show`, `replay` and `purge`; sorts by time

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class WaiterMode(StrEnum):
-    """Who waits for a job, as the enqueue script notes it."""
+    """Whether a client waits for a job, as the enqueue script notes it."""
 
     NOBODY = "0"  #: no client waits yet
     CALLER = "1"  #: notify the caller's inbox

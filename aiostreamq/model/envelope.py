@@ -35,11 +35,11 @@ class Envelope(NamedTuple):
     task: str
     args: list[object]
     kwargs: dict[str, object]
-    timeout: float | None = None  #: seconds, 0 is no limit; None is the task's own option
+    timeout: float | None = None  #: seconds, 0 means no limit; None is the task's own option
     result_ttl: float | None = None  #: seconds; None is the task's own option
     retry: Retries = ()  #: empty is the task's own option
-    expires: float | None = None  #: ms since 1970 by which it must have started; None is no limit
-    deadline: float | None = None  #: ms since 1970 by which it must have ended; None is no limit
+    expires: float | None = None  #: ms since 1970 by which it must have started; None means no limit
+    deadline: float | None = None  #: ms since 1970 by which it must have ended; None means no limit
     scheduled_for: float | None = None  #: the tick of a schedule, ms since 1970
 
 
@@ -64,7 +64,7 @@ def encode_envelope(
     """Return one call as JSON.
 
     Args:
-        head: What `encode_head` returned for the task.
+        head: The result of `encode_head` for the task.
         args: Positional arguments, ready to be written.
         kwargs: Keyword arguments, likewise.
         overrides: Options given for this call.

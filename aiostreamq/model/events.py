@@ -2,7 +2,7 @@
 
 The events of one delivery are numbered from 1. An entry of the stream `events:<id>` holds
 those that the worker sent together, as a JSON array; its id consists of the number of the
-delivery and that of its last event. So an id tells a reader its position, what it has missed,
+delivery and that of its last event. So an id shows a reader its position, what it has missed,
 and that another delivery has begun. In the array a chunk is an array of one value, and
 everything else is an object:
 
@@ -64,7 +64,7 @@ class Lost:
     count: int  #: number of missing events
 
 
-#: What `job.events()` yields.
+#: One of the events that `job.events()` yields.
 Event = Union[Progress, Chunk[C_co], Restarted, Lost]  # noqa: UP007  # `|` takes no type variable here at run time
 
 

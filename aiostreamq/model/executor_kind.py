@@ -9,7 +9,7 @@ from aiostreamq.errors import UsageError
 #: Where a `def` task can run. An `async def` always runs on the event loop.
 Place = Literal["thread", "process"]
 
-#: What a worker may have run out of when it was sent a job.
+#: A resource that a worker may have run out of when it was sent a job.
 Spillway = Literal["thread", "process", "slot"]
 
 

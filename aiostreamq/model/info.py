@@ -1,4 +1,4 @@
-"""What `queue.info`, `queue.workers` and `queue.jobs` return."""
+"""The values that `queue.info`, `queue.workers` and `queue.jobs` return."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What recover_worker.lua puts before the lanes of a worker until all its jobs are recovered.
+# recover_worker.lua puts it before the lanes of a worker until all its jobs are recovered.
 DEAD = "dead"
 
 

@@ -16,7 +16,7 @@ DEFAULT_LANE = "default"
 DEFAULT_RESULT_TTL = 3600.0
 
 
-#: What an enqueue waits for: that Redis has the job, that a replica has it too, or that it is on
+#: The point up to which an enqueue waits: Redis has the job, a replica has it too, or it is on
 #: Redis's disk.
 Durability = Literal["memory", "replicated", "fsync"]
 
@@ -35,7 +35,7 @@ class TaskOptions(TypedDict, total=False):
 class Options:
     """The options of a task, checked and converted."""
 
-    timeout: float | None = None  #: seconds a run may take; None is no limit
+    timeout: float | None = None  #: seconds a run may take; None means no limit
     result_ttl: float = DEFAULT_RESULT_TTL  #: seconds the result is kept; 0 keeps none
     lane: str = DEFAULT_LANE  #: the stream its jobs wait in
     retry: Retries = ()  #: when a failed run is followed by another

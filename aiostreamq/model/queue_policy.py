@@ -13,7 +13,7 @@ class QueuePolicy:
     max_payload: int  #: largest size of a call or of a result, in bytes of JSON
     enqueue_timeout: float  #: seconds during which an enqueue is retried while Redis is away
     durability: Durability = "memory"  #: what an enqueue waits for by default
-    max_length: int = 0  #: jobs that a lane may hold, running ones included; 0 is no limit
+    max_length: int = 0  #: jobs that a lane may hold, running ones included; 0 means no limit
     waits_when_full: bool = False  #: whether a call waits for room, or raises QueueFull
 
     def __post_init__(self) -> None:

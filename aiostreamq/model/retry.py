@@ -154,7 +154,7 @@ class Retry:
         return cast("Callable[..., Retry]", cls)(**known)
 
 
-#: The retry rules of a task: the first that covers an exception decides; () is no retry.
+#: The retry rules of a task: the first that covers an exception decides; () means no retry.
 Retries = tuple[Retry, ...]
 
 

@@ -20,7 +20,7 @@ class TaskSpec:
     function: Callable[..., object] | None = None  #: None if only the name is known
     signature: TaskSignature | None = None  #: None if only the name is known
     is_async: bool = True
-    executor: Place = "thread"  #: where it runs, unless it is async
+    executor: Place = "thread"  #: the pool that runs it, unless it is async
     is_stream: bool = False  #: whether it is an async generator, whose values are streamed
     #: the name as JSON, for outcomes: encoded once rather than for each job
     name_json: bytes = field(init=False)
@@ -28,7 +28,7 @@ class TaskSpec:
     head: bytes = field(init=False)
     #: milliseconds that Redis keeps the result; 0 keeps none
     keep_ms: int = field(init=False)
-    #: the pool that runs it; None is the event loop
+    #: the same, or None for the event loop
     pool: Place | None = field(init=False)
 
     def __post_init__(self) -> None:

@@ -46,8 +46,7 @@ class Drop(Picklable):  # control flow rather than an error
 class GiveUp(Picklable):  # control flow rather than an error
     """Raise this inside a task to give the job up, without another attempt.
 
-    The job goes to the dead letters, where it can be inspected and replayed; awaiting it raises
-    JobDead.
+    The job goes to the dead letters, from where it can be replayed; awaiting it raises JobDead.
     """
 
     def __init__(self, reason: str = "given up by the task") -> None:

@@ -108,7 +108,7 @@ class Explanation:
         self._zone: tzinfo = UTC
         if isinstance(timing, Cron) and timing.zone != "UTC":
             self._zone = ZoneInfo(timing.zone)
-        self.words = timing.words
+        self.words = timing.in_english
         self.zone = timing.zone if isinstance(timing, Cron) else None
         count = TOLD if self._left is None else min(TOLD, self._left)
         self.next = [self._local(at) for at in definition.upcoming(now, count)]

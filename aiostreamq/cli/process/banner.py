@@ -42,7 +42,7 @@ def banner_of(queue: Queue, worker: Worker, server: str, args: argparse.Namespac
 def _schedules(declared: Mapping[str, Definition]) -> str:
     timings = {name: one.timing for name, one in declared.items()}
     args = [
-        f"{name}: {timing.words}" + (f" ({timing.zone})" if isinstance(timing, Cron) else "")
+        f"{name}: {timing.in_english}" + (f" ({timing.zone})" if isinstance(timing, Cron) else "")
         for name, timing in sorted(timings.items())
     ]
     return _listed(args, MOST_SCHEDULES, "\n")

@@ -1,4 +1,4 @@
-"""Which callables can be tasks, and how workers call them.
+"""The callables that can be tasks, and how workers call them.
 
 Nearly every callable can be a task. The others are refused at registration, with advice on what
 to write instead: found by a worker, the mistake would be a failed job.
@@ -87,7 +87,7 @@ def signature_of(task: str, function: Function) -> inspect.Signature:
     """Return the signature of *function*; its annotations may be strings.
 
     Raises:
-        UsageError: Python cannot tell what its parameters are.
+        UsageError: Python does not know its parameters.
     """
     options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):  # there, annotations raise if they name something undefined
@@ -160,7 +160,7 @@ def annotated(function: Function) -> Function:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a function was defined, so that a new definition of the same one is recognized."""
+    """The place of a function's definition, by which a new definition of it is recognized."""
 
     module: str | None
     qualname: str | None

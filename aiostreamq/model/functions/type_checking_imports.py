@@ -1,4 +1,4 @@
-"""Which names a module defines at run time, and which only for type checkers.
+"""The names that a module defines at run time, and those only for type checkers.
 
 The source is read only if an annotation names something undefined.
 """

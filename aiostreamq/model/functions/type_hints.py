@@ -109,7 +109,7 @@ class _Scope:
         """Evaluate *annotation*.
 
         Raises:
-            Whatever the expression in it raises: NameError if a name is undefined.
+            Exception: Any that its expression raises; NameError if a name is undefined.
         """
         while True:
             try:
@@ -180,7 +180,7 @@ def _locals_of(function: Any) -> dict[str, object]:
     """Return the local names around a function that is defined in a function or a class.
 
     These are its closure, and the locals of the calls in progress, because a function is usually
-    registered where it is defined.
+    registered next to its definition.
     """
     qualname = getattr(function, "__qualname__", "")
     if "." not in qualname or not inspect.isfunction(function):

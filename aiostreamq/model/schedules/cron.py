@@ -88,7 +88,7 @@ class Every:
         return found if found < _LAST_MS else None
 
     @property
-    def words(self) -> str:
+    def in_english(self) -> str:
         """The timing in English."""
         return f"Every {self.interval / 1000:g} s"
 
@@ -126,7 +126,7 @@ class Cron:
         return self._is_hourly
 
     @property
-    def words(self) -> str:
+    def in_english(self) -> str:
         """The timing in English."""
         return explain(self._six)
 

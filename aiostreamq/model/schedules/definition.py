@@ -28,11 +28,11 @@ from aiostreamq.model.schedules.cron import (
     zone_name,
 )
 
-#: What happens to a tick while the job of the previous tick has not ended: it is enqueued anyway,
+#: The fate of a tick while the job of the previous tick has not ended: it is enqueued anyway,
 #: skipped, held until then (one tick), or enqueued and the old job is cancelled.
 Overlap = Literal["allow", "skip", "buffer_one", "cancel_old"]
 
-#: Which missed ticks are enqueued after an outage: none, the latest, or all.
+#: The missed ticks that are enqueued after an outage: none, the latest, or all.
 CatchUp = Literal["none", "latest", "all"]
 
 # A tick that is fired up to this many ms late counts as on time: workers were restarted, or busy.
@@ -190,7 +190,7 @@ class Definition:
         try:
             fields = orjson.loads(raw)
             if fields["v"] != 1:
-                raise ValueError(f"of the unknown version {fields['v']!r}")
+                raise ValueError(f"a definition of unknown version {fields['v']!r}")
             timing: Timing
             if "cron" in fields:
                 timing = Cron(_text(fields, "cron"), _text(fields, "tz"))

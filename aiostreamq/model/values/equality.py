@@ -18,7 +18,7 @@ _NUMBERS = frozenset({int, float})
 _MISSING = object()
 
 Parts = dict[str, object]
-Difference = tuple[str, str]  # where it is, and what it is
+Difference = tuple[str, str]  # the place, and the fault
 _CHANGED = "", "would arrive changed"
 
 

@@ -80,7 +80,7 @@ def refusal(error: PayloadError, expected: str | None, advice: str) -> str:
     Args:
         error: The exception that it raised.
         expected: The annotation of the value; None if there is none, or if it allows anything.
-        advice: What to do if the value is of a type that JSON does not have.
+        advice: The remedy if the value is of a type that JSON does not have.
     """
     reason = str(error)
     if not reason.endswith(_NOT_JSON):

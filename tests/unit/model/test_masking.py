@@ -63,5 +63,5 @@ def test_unmask() -> None:
 @pytest.mark.parametrize("args", [[MASK], [{"x": MASK}], [["a", MASK]]])
 def test_mask_in_another_place(args: list[object]) -> None:
     """A mask in a place without a secret is refused: it stands for nothing."""
-    with pytest.raises(UsageError, match="where no secret was"):
+    with pytest.raises(UsageError, match="in a place that had no secret"):
         unmask({"args": args, "kwargs": {}}, call(*SECRETS))

@@ -228,7 +228,7 @@ REFUSED = {
         @queue.task
         async def f(day: Soon) -> None: ...
     """,
-    "argument 'day' is annotated .*: there is no own in module": """
+    "argument 'day' is annotated .*: module .* does not define own": """
         def register():
             def own():
                 raise NameError("own error", name="own")
