@@ -8,11 +8,18 @@ from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.client.registration import register as register_task
 from aiostreamq.client.task import AsyncTask, C_co, Call, Enqueuer, P, StreamTask, SyncTask, Task
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.executor_kind import Place
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import checked_lanes
-from aiostreamq.model.options import DEFAULT_LANE, Durability, TaskOptions, checked_durability
-from aiostreamq.model.queue_policy import QueuePolicy, checked_max_length, checked_when_full
+from aiostreamq.model.options import (
+    DEFAULT_LANE,
+    Durability,
+    QueuePolicy,
+    TaskOptions,
+    checked_durability,
+    checked_max_length,
+    checked_when_full,
+)
+from aiostreamq.model.task import Place
 
 if TYPE_CHECKING:
     from types import TracebackType

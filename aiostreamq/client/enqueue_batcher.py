@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine, Sequence
 
-    from aiostreamq.model.queue_policy import QueuePolicy
+    from aiostreamq.model.options import QueuePolicy
     from aiostreamq.store.broker import Broker
 
 Item = TypeVar("Item", Submission, DelayedSubmission)

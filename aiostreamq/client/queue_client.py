@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.info import JobInfo, QueueInfo, WorkerInfo
     from aiostreamq.model.lanes import Lanes
+    from aiostreamq.model.options import QueuePolicy
     from aiostreamq.model.outcome import JobState
     from aiostreamq.model.pauses import Pause
-    from aiostreamq.model.queue_policy import QueuePolicy
     from aiostreamq.store.cancellation import Cancellation
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server

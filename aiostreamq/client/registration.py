@@ -6,7 +6,6 @@ from aiostreamq.client.context import Context
 from aiostreamq.client.task import AsyncTask, StreamTask, SyncTask, Task
 from aiostreamq.errors import UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.executor_kind import Place, checked_executor
 from aiostreamq.model.functions.callables import (
     Function,
     Origin,
@@ -17,7 +16,7 @@ from aiostreamq.model.functions.callables import (
 from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.options import Options, TaskOptions
-from aiostreamq.model.task import TaskSpec
+from aiostreamq.model.task import Place, TaskSpec, checked_executor
 from aiostreamq.model.unknown_options import unknown_option
 
 if TYPE_CHECKING:

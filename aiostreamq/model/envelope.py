@@ -38,8 +38,8 @@ class Envelope(NamedTuple):
     timeout: float | None = None  #: seconds, 0 means no limit; None is the task's own option
     result_ttl: float | None = None  #: seconds; None is the task's own option
     retry: Retries = ()  #: empty is the task's own option
-    expires: float | None = None  #: ms since 1970 by which it must have started; None means no limit
-    deadline: float | None = None  #: ms since 1970 by which it must have ended; None means no limit
+    expires: float | None = None  #: latest start, ms since 1970; None means no limit
+    deadline: float | None = None  #: latest end, ms since 1970; None means no limit
     scheduled_for: float | None = None  #: the tick of a schedule, ms since 1970
 
 

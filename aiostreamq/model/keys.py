@@ -5,15 +5,18 @@ access all of its keys. Scripts append ids and names to the prefixes that they a
 """
 
 import re
+from typing import Literal
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.executor_kind import Spillway
 
 # The consumer group of every stream. Public: autoscalers read its lag.
 GROUP = "aiostreamq"
 
 # Not a lane: jobs that were requeued or recovered wait here and are read first.
 RETURNED = "returned"
+
+#: A resource that a worker may have run out of when it was sent a job.
+Spillway = Literal["thread", "process", "slot"]
 
 # Not lanes either: they hold jobs that a worker was sent when it had no thread, process or slot
 # of its own free for them. Only workers that have one free read them.

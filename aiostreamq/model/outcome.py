@@ -28,8 +28,10 @@ from aiostreamq.errors import (
     JobExpired,
     JobFailed,
     JobTimeout,
+    Picklable,
     UsageError,
 )
+from aiostreamq.model.exception_names import Kinds
 
 # Characters; the reason may quote what another program wrote.
 LONGEST_REASON = 500
@@ -82,6 +84,19 @@ class Failure:
     type: str
     message: str
     traceback: str
+
+
+class RemoteException(Picklable):
+    """A stand-in for an exception that was raised in another process.
+
+    The exception itself is not sent: it may hold values that cannot be pickled, and the worker
+    may lack its class. Retry rules are compared with its names.
+    """
+
+    def __init__(self, kinds: Kinds, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.kinds = kinds  #: names of its class, for `Retry`
+        self.failure = failure  #: its description, for the outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from aiostreamq.model.exception_names import (
     lineage,
     name_of,
 )
-from aiostreamq.model.remote_exception import RemoteException
+from aiostreamq.model.outcome import RemoteException
 from aiostreamq.model.unknown_options import unknown_option
 
 # Doubling a base of 1 s exceeds 18 hours at attempt 17. A larger exponent would only risk

@@ -1,14 +1,19 @@
 """A task: its name and options, and its function if that is known."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import orjson
 
+from aiostreamq.errors import UsageError
 from aiostreamq.model.envelope import encode_head
-from aiostreamq.model.executor_kind import Place
 from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.options import Options
+
+#: Where a `def` task can run. An `async def` always runs on the event loop.
+Place = Literal["thread", "process"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +52,45 @@ LONGEST = 3e9
 def milliseconds(seconds: float) -> int:
     """Return *seconds* in ms for a Redis expiry; only 0 becomes 0."""
     return max(1, int(min(seconds, LONGEST) * 1000)) if seconds else 0
+
+
+def checked_executor(
+    name: str, executor: Place | None, function: Callable[..., object], *, is_async: bool
+) -> Place:
+    """Return where the function of task *name* runs; None is a thread.
+
+    Raises:
+        UsageError: The function cannot run there.
+    """
+    if executor is None:
+        return "thread"
+    if executor not in get_args(Place):
+        raise UsageError(f"task {name!r}: unknown executor {executor!r}: use 'thread' or 'process'")
+    if is_async:
+        raise UsageError(
+            f"task {name!r} is an `async def` and runs on the event loop: leave "
+            f"executor={executor!r} out, or make it a `def`"
+        )
+    if executor == "process":
+        _refuse_unimportable(name, function)
+    return executor
+
+
+def _refuse_unimportable(name: str, function: Callable[..., object]) -> None:
+    if inspect.ismethod(function) and not isinstance(function.__self__, type):
+        raise UsageError(
+            f"task {name!r}: a process cannot access the object that this method is bound to: "
+            f"create the object in a `def` at the top of a module, and register that"
+        )
+    module = getattr(function, "__module__", None)
+    qualname = getattr(function, "__qualname__", None)
+    if not module or not qualname or "<" in qualname:
+        raise UsageError(
+            f"task {name!r}: a process finds its function by importing it: define it with "
+            f"`def` at the top of a module, not inside a function"
+        )
+    if module == "__main__":
+        raise UsageError(
+            f"task {name!r}: a process cannot import it from the program that was started "
+            f"(__main__): move it into a module that the program imports"
+        )

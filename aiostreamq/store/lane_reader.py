@@ -9,7 +9,7 @@ from aiostreamq.store.deliveries import Read
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from aiostreamq.model.executor_kind import Spillway
+    from aiostreamq.model.keys import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Argument, Link, Reply
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from aiostreamq.client.queue_client import QueueClient
-    from aiostreamq.model.executor_kind import Place
+    from aiostreamq.model.task import Place
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.control_stream import Word
 

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence, Sized
 
     from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
-    from aiostreamq.model.executor_kind import Spillway
+    from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import TaskSpec
 
 

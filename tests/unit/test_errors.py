@@ -23,8 +23,7 @@ from aiostreamq import (
     WaitTimeout,
 )
 from aiostreamq.model.exception_names import Kinds
-from aiostreamq.model.outcome import Failure
-from aiostreamq.model.remote_exception import RemoteException
+from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.store.connection.link import CommandError, LinkLost
 
 EXPORTED = [

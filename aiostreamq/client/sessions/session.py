@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.job import Home
     from aiostreamq.client.task import Using
     from aiostreamq.model.keys import Keys
-    from aiostreamq.model.options import Durability
-    from aiostreamq.model.queue_policy import QueuePolicy
+    from aiostreamq.model.options import Durability, QueuePolicy
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server

@@ -21,7 +21,7 @@ from aiostreamq.store.workers import reader_role
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from aiostreamq.model.executor_kind import Spillway
+    from aiostreamq.model.keys import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import LaneReader

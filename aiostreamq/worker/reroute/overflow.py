@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.client.task import Task
-    from aiostreamq.model.executor_kind import Place, Spillway
+    from aiostreamq.model.keys import Spillway
+    from aiostreamq.model.task import Place
     from aiostreamq.store.control_stream import Word
     from aiostreamq.worker.run.pool import Pool
 

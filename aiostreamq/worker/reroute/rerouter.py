@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.executor_kind import Spillway
+    from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.broker import Broker
     from aiostreamq.worker.ports import Halts, Shelf

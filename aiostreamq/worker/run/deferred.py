@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.executor_kind import Place
+    from aiostreamq.model.task import Place
     from aiostreamq.worker.run.pool import Pool
     from aiostreamq.worker.run.slots import Slots
 

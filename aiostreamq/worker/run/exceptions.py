@@ -12,8 +12,7 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from aiostreamq.model.outcome import Failure
-from aiostreamq.model.remote_exception import RemoteException
+from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.untrusted import name_of, text_of
 
 # What calls a task: this package, and the standard library's pool of threads.

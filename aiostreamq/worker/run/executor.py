@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.executor_kind import Place
+    from aiostreamq.model.task import Place
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.worker.ports import Outcomes, Reroutes, SuspectGate
     from aiostreamq.worker.run.backlog import Progress

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aiostreamq.logs import get_logger
-from aiostreamq.model.remote_exception import RemoteException
+from aiostreamq.model.outcome import RemoteException
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.executor_kind import Place
+    from aiostreamq.model.task import Place
 
 logger = get_logger("aiostreamq.worker")
 

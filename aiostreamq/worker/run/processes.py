@@ -24,8 +24,7 @@ from aiostreamq.errors import ProcessDied
 from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict
 from aiostreamq.model.exception_names import Kinds
-from aiostreamq.model.outcome import Failure
-from aiostreamq.model.remote_exception import RemoteException
+from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.signals import no_fork
 from aiostreamq.worker.logs.setup import current_setup
 from aiostreamq.worker.run import process_main as child_program

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.client.current_job import Key
-    from aiostreamq.model.executor_kind import Place
+    from aiostreamq.model.task import Place
     from aiostreamq.worker.run.pool import Pool
     from aiostreamq.worker.run.run import Run
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
-    from aiostreamq.model.executor_kind import Spillway
+    from aiostreamq.model.keys import Spillway
     from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.store.deliveries import Read

@@ -25,7 +25,7 @@ from tests.chaos.histories.whereabouts import state_of
 from tests.support.store import HOUR_MS
 
 if TYPE_CHECKING:
-    from aiostreamq.model.executor_kind import Spillway
+    from aiostreamq.model.keys import Spillway
     from aiostreamq.store.deliveries import Read
     from tests.chaos.histories.stepped_worker import SteppedWorker
 

@@ -3,8 +3,7 @@
 import pytest
 
 from aiostreamq import Queue, UsageError
-from aiostreamq.model.options import Options
-from aiostreamq.model.queue_policy import checked_max_length, checked_when_full
+from aiostreamq.model.options import Options, checked_max_length, checked_when_full
 
 
 def test_nothing_said() -> None:

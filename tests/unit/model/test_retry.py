@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from aiostreamq import Drop, JobCancelled, Retry, RetryLater, UsageError
 from aiostreamq.model.duration import due_word, expiry_word
 from aiostreamq.model.exception_names import kinds_of
-from aiostreamq.model.outcome import Failure
-from aiostreamq.model.remote_exception import RemoteException
+from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.model.retry import checked_retries, retries_to_wire
 from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
 

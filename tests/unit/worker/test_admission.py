@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import RetryRequest, Settlement
-    from aiostreamq.model.executor_kind import Place, Spillway
-    from aiostreamq.model.task import TaskSpec
+    from aiostreamq.model.keys import Spillway
+    from aiostreamq.model.task import Place, TaskSpec
     from aiostreamq.store.connection.clock import ServerClock
 
 #: Numbers of streams: of requeued jobs, of the only lane, of overflow.

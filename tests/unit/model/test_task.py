@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from aiostreamq import Context, Queue, UsageError
-from aiostreamq.model.executor_kind import Place
+from aiostreamq.model.task import Place
 
 
 def plain(n: int) -> int:
