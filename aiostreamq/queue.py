@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Protocol, Unpack
 
-    from aiostreamq.model.schedules.cron import Zone
     from aiostreamq.model.schedules.definition import ScheduleRules
+    from aiostreamq.model.schedules.zones import Zone
     from aiostreamq.store.connection.address import RedisSource
     from aiostreamq.store.connection.connector import Connector
 

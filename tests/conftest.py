@@ -50,8 +50,8 @@ MAY_BLOCK = (
         "each script is read once in a process, 1 ms in all",
     ),
     (
-        "aiostreamq/model/schedules/cron.py",
-        "_zone_of",
+        "aiostreamq/model/schedules/zones.py",
+        "zone_of",
         "a time zone is one small file, read once in a process",
     ),
     ("redis/utils.py", "get_lib_version", "redis-py looks for its own version; a few stats"),

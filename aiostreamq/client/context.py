@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from aiostreamq.errors import PayloadError
@@ -140,8 +140,3 @@ class Context:
                 f"{self.queue.max_payload:,}: say where the data is, or raise Queue(max_payload=)"
             )
         return report
-
-
-def moment(ms: float | None) -> datetime | None:
-    """Return milliseconds since 1970 as a time in UTC."""
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)

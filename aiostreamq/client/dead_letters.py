@@ -11,18 +11,17 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.dead_letters import (
     DeadLetter,
     DeadLetterFilter,
-    earlier,
-    id_before,
-    is_letter_id,
-    keeps_result,
-    lane_to_replay_in,
-    last_id_of,
-    write_history,
-    write_replay,
 )
 from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
+from aiostreamq.model.replay import (
+    keeps_result,
+    lane_to_replay_in,
+    write_history,
+    write_replay,
+)
+from aiostreamq.model.stream_ids import earlier, id_before, is_stream_id, last_id_of
 from aiostreamq.store.dead_letters import (
     LETTERS_LIMIT,
     PAGE,
@@ -216,7 +215,7 @@ class DeadLetters:
             if newer_than is not None:
                 oldest = f"{max(0, now - round(seconds('newer_than', newer_than) * 1000))}-0"
         if (before := which.get("before")) is not None:
-            if not is_letter_id(before):
+            if not is_stream_id(before):
                 raise UsageError(
                     f"before={before!r} is no id of a dead letter, as in 1764000000000-0"
                 )
@@ -233,7 +232,7 @@ class DeadLetters:
             if not isinstance(cast("object", one), str):
                 raise UsageError(f"{one!r} is no id of a letter or a job: those are strings")
         store = self._store()
-        found = {one: await store.find(one) for one in ids if is_letter_id(one)}
+        found = {one: await store.find(one) for one in ids if is_stream_id(one)}
         missing = {one for one in ids if found.get(one) is None}
         if missing:
             async with aclosing(store.newest_first(Span())) as pages:

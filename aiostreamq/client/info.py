@@ -13,12 +13,12 @@ from aiostreamq.model.info import (
     QueueInfo,
     TaskInfo,
     WorkerInfo,
-    moment,
     parse_worker,
 )
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.pauses import among, pauses_of
 from aiostreamq.model.stats import STATS_MINUTES, Ends, percentile, read_stats
+from aiostreamq.model.time import moment
 from aiostreamq.store.inspect.snapshot import Snapshots
 
 if TYPE_CHECKING:

@@ -10,12 +10,14 @@ from aiostreamq.client.outcomes import enqueued_at, look_at_ended
 from aiostreamq.client.task import name_of
 from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.info import JobInfo, call_of, moment, time_of
+from aiostreamq.model.info import JobInfo, call_of, time_of
 from aiostreamq.model.keys import RESERVED
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import JobState, states_of
 from aiostreamq.model.pauses import has_pause
 from aiostreamq.model.stats import read_recent
+from aiostreamq.model.stored import number
+from aiostreamq.model.time import moment
 from aiostreamq.store.dead_letters import DeadLetterStore, Span
 from aiostreamq.store.inspect.snapshot import Snapshots
 
@@ -223,8 +225,8 @@ def _of_entry(
         since,
         lane,
         worker,
-        attempt=_number(fields.get(b"a"), 1),
-        delivery=_number(fields.get(b"n"), 0),
+        attempt=number(fields.get(b"a"), 1),
+        delivery=number(fields.get(b"n"), 0),
         args=args,
         kwargs=kwargs,
     )
@@ -239,12 +241,8 @@ def _of_hash(job_id: str, due_ms: int, fields: Mapping[bytes, bytes]) -> JobInfo
         None,
         fields.get(b"s", DEFAULT_LANE.encode()).decode(errors="replace"),
         due=moment(due_ms),
-        attempt=_number(fields.get(b"a"), 1),
-        delivery=_number(fields.get(b"n"), 0),
+        attempt=number(fields.get(b"a"), 1),
+        delivery=number(fields.get(b"n"), 0),
         args=args,
         kwargs=kwargs,
     )
-
-
-def _number(written: bytes | None, default: int) -> int:
-    return int(written) if written and written.isdigit() else default

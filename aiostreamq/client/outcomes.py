@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiostreamq.client.ids import made_ms
 from aiostreamq.errors import JobError
-from aiostreamq.model.info import JobInfo, moment, time_of
+from aiostreamq.model.info import JobInfo, time_of
 from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
 from aiostreamq.model.stats import read_recent
+from aiostreamq.model.time import moment
 from aiostreamq.store.dead_letters import DeadLetterStore, Span
 from aiostreamq.store.inspect.snapshot import Snapshots
 

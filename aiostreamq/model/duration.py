@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from math import isfinite
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.time import milliseconds_since_1970
 
 #: Seconds, "250ms", "10s", "5m", "2h", "1d", or a timedelta.
 Duration = float | int | str | timedelta
@@ -106,4 +107,4 @@ def moment_ms(option: str, at: datetime) -> int:
             f"{option}={at!r} has no time zone: write datetime.now(UTC) or "
             f"datetime(..., tzinfo=ZoneInfo('Europe/Madrid'))"
         )
-    return round(at.timestamp() * 1000)
+    return milliseconds_since_1970(at)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 
 import orjson
@@ -11,6 +11,7 @@ from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.lease import is_dead
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.pauses import Pause
+from aiostreamq.model.time import moment
 from aiostreamq.model.values.masking import lists_secrets, masked
 from aiostreamq.model.worker_state import WorkerState
 
@@ -139,14 +140,6 @@ class JobInfo:
     dead_letter: str = (
         ""  #: id of its dead letter, for `queue.dead_letters`; empty if there is none
     )
-
-
-def moment(ms: float) -> datetime:
-    """Return the time that is *ms* milliseconds after 1970."""
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC)
-    except (OverflowError, ValueError, OSError):
-        return datetime.max.replace(tzinfo=UTC)
 
 
 def time_of(entry: str) -> datetime:

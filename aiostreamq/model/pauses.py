@@ -6,10 +6,11 @@ Its fields are "task:<name>" and "lane:<name>", the values are the end of the pa
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import checked_name
+from aiostreamq.model.time import moment
 
 TASK, LANE = "task:", "lane:"
 
@@ -68,7 +69,7 @@ def pauses_of(pauses: Mapping[str, int]) -> list[Pause]:
     """Return pauses, given by field with their end in ms since 1970; tasks first, by name."""
     found: list[Pause] = []
     for field in sorted(pauses, key=lambda field: (not field.startswith(TASK), field)):
-        until = datetime.fromtimestamp(pauses[field] / 1000, UTC) if pauses[field] else None
+        until = moment(pauses[field]) if pauses[field] else None
         if field.startswith(TASK):
             found.append(Pause(task=field.removeprefix(TASK), until=until))
         else:

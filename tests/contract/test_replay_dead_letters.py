@@ -5,7 +5,8 @@ from typing import cast
 import orjson
 import pytest
 
-from aiostreamq.model.dead_letters import DeadLetter, write_history
+from aiostreamq.model.dead_letters import DeadLetter
+from aiostreamq.model.replay import write_history
 from aiostreamq.model.delivery import (
     DelayedSubmission,
     Delivery,

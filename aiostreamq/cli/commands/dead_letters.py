@@ -149,7 +149,7 @@ def _purge(queue: "Queue", args: argparse.Namespace) -> int:
 
 
 def _up_to_now(queue: "Queue", words: "DeadLetterFilters") -> "DeadLetterFilters":
-    from aiostreamq.model.dead_letters import earlier, id_after
+    from aiostreamq.model.stream_ids import earlier, id_after
 
     newest = _ask(queue, lambda letters: letters.list(limit=1))
     end = id_after(newest[0].id) if newest else "0-1"

@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from aiostreamq.client.context import moment
 from aiostreamq.client.schedules.schedule import Schedule
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.schedules.cron import DAY_MS, ClockChange, Cron, changes
 from aiostreamq.model.schedules.definition import Definition
 from aiostreamq.model.terminal_text import ascii_json, visible
+from aiostreamq.model.time import moment_or_none
 from aiostreamq.model.values.masking import masked
 
 # How many ticks are told.
@@ -126,9 +126,9 @@ class Explanation:
             lines.append(f"In the time of {self.zone}.")
         rules = self._definition.rules
         if rules.start is not None:
-            lines.append(f"Not before {_utc(moment(rules.start))} (UTC).")
+            lines.append(f"Not before {_utc(moment_or_none(rules.start))} (UTC).")
         if rules.end is not None:
-            lines.append(f"Not after {_utc(moment(rules.end))} (UTC).")
+            lines.append(f"Not after {_utc(moment_or_none(rules.end))} (UTC).")
         if self._left is not None:
             lines.append(f"No more than {counted(self._left, 'time')}.")
         upcoming = "It is paused. Resumed now, next:" if self.is_paused else "Next:"

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from aiostreamq.client.context import moment
 from aiostreamq.errors import UsageError
 from aiostreamq.model.pauses import has_pause
 from aiostreamq.model.schedules.cron import Cron
 from aiostreamq.model.schedules.definition import CatchUp, Definition, Overlap
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
+from aiostreamq.model.time import milliseconds_since_1970, moment, moment_or_none
 
 if TYPE_CHECKING:
     from aiostreamq.store.schedules import State
@@ -48,9 +48,9 @@ class Schedule:
         """Return the next ticks, *count* of them or fewer where it ends before."""
         if self.next is None:
             return []
-        before = round(self.next.timestamp() * 1000) - 1
+        before = milliseconds_since_1970(self.next) - 1
         left = count if self.max_runs is None else min(count, self.max_runs - self.runs)
-        return [cast("datetime", moment(at)) for at in self.definition.upcoming(before, left)]
+        return [moment(at) for at in self.definition.upcoming(before, left)]
 
 
 def definition_of(found: "State | UnreadableSchedule") -> tuple["State", Definition]:
@@ -115,16 +115,16 @@ def _schedule(state: "State", definition: Definition, paused: Mapping[str, int])
         catch_up=rules.catch_up,
         window=None if rules.window is None else rules.window / 1000,
         jitter=rules.jitter / 1000,
-        start=moment(rules.start),
-        end=moment(rules.end),
+        start=moment_or_none(rules.start),
+        end=moment_or_none(rules.end),
         max_runs=rules.max_runs,
         lane=definition.lane,
         is_paused=state.is_paused,
         are_jobs_paused=has_pause(paused, definition.task, definition.lane),
         is_declared=state.is_code,
-        declared_at=moment(state.seen),
-        next=moment(state.at),
-        last=moment(state.last_at),
+        declared_at=moment_or_none(state.seen),
+        next=moment_or_none(state.at),
+        last=moment_or_none(state.last_at),
         last_job_id=state.last or None,
         runs=state.runs,
         skipped=state.skipped,

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from aiostreamq.client.job import Job
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.duration import Duration
-    from aiostreamq.model.schedules.cron import Timing, Zone
+    from aiostreamq.model.schedules.cron import Timing
     from aiostreamq.model.schedules.unreadable import UnreadableSchedule
+    from aiostreamq.model.schedules.zones import Zone
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.schedules import ScheduleStore, State
 

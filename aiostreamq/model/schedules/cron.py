@@ -13,18 +13,17 @@ There is no clock in this module: `after` is an argument. Moments are whole mill
 1970; cron expressions have a resolution of seconds.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 from cronsim.explain import explain
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.schedules.zones import zone_of
 
 ALIASES = {
     "@yearly": "0 0 1 1 *",
@@ -50,12 +49,6 @@ LAST_YEAR = 9990
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # local times are naive here
 
 _LAST_MS = round((datetime(LAST_YEAR + 1, 1, 1) - _EPOCH) / timedelta(milliseconds=1))  # noqa: DTZ001  # as above
-
-#: A time zone: its name, a ZoneInfo, or a fixed offset from UTC.
-Zone = str | ZoneInfo | timezone
-
-# A fixed offset as text: "+02:00", with seconds if it has some.
-_OFFSET = re.compile(r"([+-])([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 
 
 class ClockChange(NamedTuple):
@@ -114,7 +107,7 @@ class Cron:
         """Parse the expression."""
         six = _six_fields(self.expression)
         object.__setattr__(self, "_six", six)
-        object.__setattr__(self, "_zone", _zone_of(self.zone))
+        object.__setattr__(self, "_zone", zone_of(self.zone))
         parsed = _parse(self.expression, six, _EPOCH)
         object.__setattr__(self, "_is_hourly", len(parsed.hours) == 24)
         if self._next_local(946_684_800_000) is None:
@@ -245,39 +238,6 @@ def length_ms(option: str, value: Duration) -> int:
     return round(found * 1000)
 
 
-def zone_name(tz: Zone | None) -> str:
-    """Return a time zone as text, as a schedule stores it.
-
-    >>> zone_name(timezone(timedelta(hours=-3, minutes=-30)))
-    '-03:30'
-
-    Raises:
-        UsageError: The time zone cannot be written as text.
-    """
-    if isinstance(tz, timezone):
-        return _offset_name(tz)
-    if isinstance(tz, ZoneInfo) and tz.key:
-        return tz.key
-    if tz is None or isinstance(tz, str):
-        return tz or "UTC"
-    raise UsageError(
-        f"tz={tz!r} has no name that a worker could look up: use a name such as 'Europe/Madrid', "
-        f"a ZoneInfo('Europe/Madrid'), or a fixed offset such as '+02:00'"
-    )
-
-
-def _offset_name(tz: timezone) -> str:
-    offset = tz.utcoffset(None)
-    if not offset:
-        return "UTC"
-    if offset.microseconds:
-        raise UsageError(f"tz={tz!r} has fractions of a second: use an offset in whole seconds")
-    minutes, rest = divmod(int(abs(offset).total_seconds()), 60)
-    sign = "-" if offset < timedelta(0) else "+"
-    written = f"{sign}{minutes // 60:02}:{minutes % 60:02}"
-    return f"{written}:{rest:02}" if rest else written
-
-
 def upcoming(timing: Timing, after: int, count: int) -> Iterator[int]:
     """Yield the next *count* times later than *after*, or fewer if there are no more."""
     for _ in range(count):
@@ -339,19 +299,3 @@ def _parse(expression: str, six: str, start: datetime) -> CronSim:
         return CronSim(six, start)
     except (CronSimError, ValueError) as error:
         raise UsageError(f"invalid cron expression {expression!r}: {error}") from None
-
-
-def _zone_of(name: str) -> tzinfo:
-    if name == "UTC":
-        return UTC  # needs no file
-    if (written := _OFFSET.fullmatch(name)) is not None:
-        sign, hours, minutes, rest = written.groups(default="0")
-        offset = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(rest))
-        return timezone(-offset if sign == "-" else offset)
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(
-            f"unknown time zone tz={name!r}: use a name such as 'Europe/Madrid', or an offset "
-            f"such as '+02:00'; if the system has no time zones, pip install tzdata"
-        ) from None

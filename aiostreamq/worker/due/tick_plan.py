@@ -6,7 +6,8 @@ time zones it is half a megabyte of a worker.
 
 from typing import TYPE_CHECKING
 
-from aiostreamq.model.schedules.definition import Definition, Step, job_id, steps
+from aiostreamq.model.schedules.catch_up import Step, steps
+from aiostreamq.model.schedules.definition import Definition, job_id
 from aiostreamq.store.schedules import Tick
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING, Any, cast
 
-from aiostreamq.client.context import Context, StopFlag, moment
+from aiostreamq.client.context import Context, StopFlag
 from aiostreamq.client.task import Task
 from aiostreamq.errors import PayloadError, UsageError
+from aiostreamq.model.time import moment_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -122,8 +123,8 @@ class Invoker:
             delivery.number,
             self._queue,
             self._worker,
-            moment(run.envelope.scheduled_for),
-            moment(run.envelope.deadline),
+            moment_or_none(run.envelope.scheduled_for),
+            moment_or_none(run.envelope.deadline),
             run.flag,
             voice,
         )

@@ -235,7 +235,8 @@ def find_function(
 
 def context_of(task: str, about: dict[str, Any]) -> "Context":
     """Return what a task can know of its job here, where there is no connection."""
-    from aiostreamq.client.context import Context, moment
+    from aiostreamq.client.context import Context
+    from aiostreamq.model.time import moment_or_none
 
     return Context(
         about["job_id"],
@@ -244,8 +245,8 @@ def context_of(task: str, about: dict[str, Any]) -> "Context":
         about["delivery"],
         cast("QueueClient", NoQueue(task)),
         about["worker"],
-        moment(about["scheduled_for"]),
-        moment(about["deadline"]),
+        moment_or_none(about["scheduled_for"]),
+        moment_or_none(about["deadline"]),
     )
 
 

@@ -21,8 +21,8 @@ from aiostreamq.model.schedules.cron import (
     iso,
     last_until,
     upcoming,
-    zone_name,
 )
+from aiostreamq.model.schedules.zones import zone_name
 
 MINUTE = 60_000
 

@@ -8,19 +8,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiostreamq.model.dead_letters import (
-    HISTORY_LENGTH,
     DeadLetter,
     DeadLetterFilter,
-    earlier,
-    id_after,
-    id_before,
+    parse_letter,
+)
+from aiostreamq.model.outcome import Failure, JobState, encode_ended
+from aiostreamq.model.replay import (
+    HISTORY_LENGTH,
     keeps_result,
     lane_to_replay_in,
-    parse_letter,
     write_history,
     write_replay,
 )
-from aiostreamq.model.outcome import Failure, JobState, encode_ended
+from aiostreamq.model.stream_ids import earlier, id_after, id_before
 
 DIED_MS = 1_764_000_000_123
 FAILED = encode_ended("size", 2, JobState.FAILED, Failure("app.Odd", "no tea", "Traceback"))

@@ -12,16 +12,13 @@ from hypothesis import strategies as st
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.envelope import decode_envelope
+from aiostreamq.model.schedules.catch_up import CHAIN, GRACE_MS, Step, steps
 from aiostreamq.model.schedules.cron import Cron, Every
 from aiostreamq.model.schedules.definition import (
-    CHAIN,
-    GRACE_MS,
     Definition,
     Rules,
     ScheduleRules,
-    Step,
     job_id,
-    steps,
     timing_of,
 )
 

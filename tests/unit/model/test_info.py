@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aiostreamq.model.info import call_of, moment, time_of
+from aiostreamq.model.info import call_of, time_of
+from aiostreamq.model.time import moment
 
 
 def test_moment() -> None:
