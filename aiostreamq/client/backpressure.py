@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import QueueUnavailable
 from aiostreamq.model.delivery import Submission
-from aiostreamq.store.replies import IdWas, Refusals
+from aiostreamq.store.enqueue import IdWas, Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

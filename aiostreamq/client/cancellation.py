@@ -17,8 +17,8 @@ from aiostreamq.store.cancellation import Cancellation
 if TYPE_CHECKING:
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.duration import Duration
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.cancellation import FoundJob
+    from aiostreamq.store.queue import QueueStore
 
 # Where a job can be that has not ended.
 OPEN = (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
@@ -72,7 +72,7 @@ class OpenJobFilter:
 
 
 async def cancel_many(
-    broker: "Broker", tasks: Collection[str], wanted: OpenJobFilter
+    broker: "QueueStore", tasks: Collection[str], wanted: OpenJobFilter
 ) -> dict[JobState, int]:
     """Cancel what is *wanted*; *tasks* are those that jobs may be parked for."""
     await broker.open()

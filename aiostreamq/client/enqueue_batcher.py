@@ -6,16 +6,16 @@ from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.client.backpressure import Backpressure
 from aiostreamq.errors import EnqueueNotConfirmed, QueueFull
 from aiostreamq.model.delivery import DelayedSubmission, Submission
-from aiostreamq.store.broker import ENQUEUE_LIMIT
 from aiostreamq.store.delayed import DelayedJobs
-from aiostreamq.store.replies import IdWas, Refusals
+from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas, Refusals, Submissions
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine, Sequence
 
     from aiostreamq.model.options import QueuePolicy
-    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.durability import ConfirmedRunner
+    from aiostreamq.store.queue import QueueStore
 
 Item = TypeVar("Item", Submission, DelayedSubmission)
 Waiting = tuple[Item, "asyncio.Future[IdWas]"]
@@ -24,16 +24,25 @@ Waiting = tuple[Item, "asyncio.Future[IdWas]"]
 class EnqueueBatcher:
     """The way in of jobs, over one connection."""
 
-    def __init__(self, broker: "Broker", inbox: str, policy: "QueuePolicy") -> None:
+    def __init__(
+        self,
+        broker: "QueueStore",
+        inbox: str,
+        policy: "QueuePolicy",
+        confirmed: "ConfirmedRunner | None" = None,
+    ) -> None:
         """Open one.
 
         Args:
             broker: What the jobs go through.
             inbox: Of this process.
             policy: How many may be in a lane, how long to try, and so on.
+            confirmed: Waits until the jobs are in a second place; None waits for nothing.
         """
-        self.broker = broker
-        self._schedule = DelayedJobs(broker)
+        self.confirmed = confirmed
+        self._broker = broker
+        self._submissions = Submissions(broker, confirmed)
+        self._delayed = DelayedJobs(broker, confirmed)
         self._inbox = inbox
         self._policy = policy
         self._timeout = policy.enqueue_timeout
@@ -65,15 +74,15 @@ class EnqueueBatcher:
     async def send_later(self, jobs: "Sequence[DelayedSubmission]") -> Refusals:
         """Keep jobs for later."""
         link = self._link()
-        taken = await self._schedule.delay(jobs, self._inbox, self._timeout)
+        taken = await self._delayed.delay(jobs, self._inbox, self._timeout)
         return Refusals(taken, set(), self._link() == link)
 
     def full(self, job: Submission, *, enqueued: int = 0) -> QueueFull:
         """The error for a job that found no room."""
-        lane = self.broker.stream_names[job[1] - 1]
+        lane = self._broker.stream_names[job[1] - 1]
         most = self._policy.max_length
         return QueueFull(
-            f"lane {lane!r} of queue {self.broker.keys.queue!r} is full (max_length={most}): "
+            f"lane {lane!r} of queue {self._broker.keys.queue!r} is full (max_length={most}): "
             f"workers are behind; try later, start more of them, or use when_full='wait'",
             lane=lane,
             max_length=most,
@@ -82,16 +91,17 @@ class EnqueueBatcher:
 
     def _link(self) -> int:
         """Which connection is used; over the next one, what had arrived may be sent again."""
-        return max(1, self.broker.connection_count)  # the first is opened when it is used
+        # The first is opened when it is used.
+        return max(1, (self.confirmed or self._broker).connection_count)
 
     async def _send(self, jobs: "Sequence[Submission]") -> Refusals:
         link = self._link()
-        taken = await self.broker.enqueue(jobs, self._inbox, self._timeout)
+        taken = await self._submissions.enqueue(jobs, self._inbox, self._timeout)
         return Refusals(taken, set(), self._link() == link)
 
     async def _send_bounded(self, jobs: "Sequence[Submission]") -> Refusals:
         link, most = self._link(), self._policy.max_length
-        found = await self.broker.enqueue_within(most, jobs, self._inbox, self._timeout)
+        found = await self._submissions.enqueue_within(most, jobs, self._inbox, self._timeout)
         return found._replace(is_certain=self._link() == link)
 
     async def _put(self, batch: "list[Waiting[Submission]]") -> None:

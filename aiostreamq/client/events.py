@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from aiostreamq.model.events import Entry
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.events import Place
+    from aiostreamq.store.queue import QueueStore
 
 # Milliseconds. The end of a read is also when an idle process finds out that its
 # connection has died; events do not wait for it.
@@ -78,7 +78,7 @@ class FollowedJob:
 class EventFollower:
     """Reads what jobs say, for all who follow any in this process."""
 
-    def __init__(self, broker: "Broker") -> None:
+    def __init__(self, broker: "QueueStore") -> None:
         self._broker = broker
         self._streams = EventStreams(broker)
         self._line = ReconnectingLink(

@@ -22,13 +22,13 @@ from aiostreamq.model.time import moment
 from aiostreamq.store.inspect.snapshot import Snapshots
 
 if TYPE_CHECKING:
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.inspect.snapshot import LaneView, View
+    from aiostreamq.store.queue import QueueStore
 
 _MINUTE_MS = 60_000
 
 
-async def look(broker: "Broker", window: Duration) -> QueueInfo:
+async def look(broker: "QueueStore", window: Duration) -> QueueInfo:
     """How a queue stands; see `QueueClient.info`."""
     span = seconds("window", window)
     if not 1 <= span <= (STATS_MINUTES - 1) * 60:
@@ -117,7 +117,7 @@ def _latency(buckets: Mapping[int, int]) -> Latency | None:
     return Latency(sum(buckets.values()), p50, p95, p99)
 
 
-async def look_at_workers(broker: "Broker") -> list[WorkerInfo]:
+async def look_at_workers(broker: "QueueStore") -> list[WorkerInfo]:
     """Who works on a queue; see `QueueClient.workers`."""
     snapshots = Snapshots(broker)
     now_ms = await snapshots.now_ms()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.events import Event, Lost, Position, Restarted
     from aiostreamq.model.info import JobInfo
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.replies import IdWas
+    from aiostreamq.store.enqueue import IdWas
 
 C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -223,7 +223,10 @@ class Job(Generic[R_co]):
 
         Cancelling is safe.
         """
-        return self._state_in(await self._home.sessions.current_for_job().broker.status(self.id))
+        from aiostreamq.store.results import Results
+
+        results = Results(self._home.sessions.current_for_job().broker)
+        return self._state_in(await results.job_state(self.id))
 
     def _state_in(self, found: bytes | None) -> JobState:
         if found is None:

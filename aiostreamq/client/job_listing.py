@@ -20,13 +20,14 @@ from aiostreamq.model.stored import number
 from aiostreamq.model.time import moment
 from aiostreamq.store.dead_letters import DeadLetterStore, Span
 from aiostreamq.store.inspect.snapshot import Snapshots
+from aiostreamq.store.results import Results
 
 if TYPE_CHECKING:
     from aiostreamq.client.sessions.session import Session
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.inspect.snapshot import Fields
+    from aiostreamq.store.queue import QueueStore
 
     SpecOf = Callable[[str], TaskSpec | None]  # what is known here of a task
 
@@ -91,7 +92,7 @@ async def _start_ms(snapshots: Snapshots, since: "Duration | datetime | None") -
 
 
 def _ways(
-    broker: "Broker", snapshots: Snapshots, states: set[JobState], start_ms: int
+    broker: "QueueStore", snapshots: Snapshots, states: set[JobState], start_ms: int
 ) -> Iterable[Jobs]:
     """Where the jobs of some states are found."""
     lanes = broker.stream_names
@@ -132,7 +133,7 @@ async def _delayed(snapshots: Snapshots) -> Jobs:
             yield _of_hash(job_id, due_ms, fields)
 
 
-async def _parked(broker: "Broker", snapshots: Snapshots) -> Jobs:
+async def _parked(broker: "QueueStore", snapshots: Snapshots) -> Jobs:
     for task in await snapshots.parked_tasks():
         async with aclosing(snapshots.entries(broker.keys.parked_for(task), "0")) as entries:
             async for entry in entries:
@@ -140,7 +141,7 @@ async def _parked(broker: "Broker", snapshots: Snapshots) -> Jobs:
 
 
 async def _ended(
-    broker: "Broker", snapshots: Snapshots, states: set[JobState], start_ms: int
+    broker: "QueueStore", snapshots: Snapshots, states: set[JobState], start_ms: int
 ) -> Jobs:
     recent = snapshots.entries(broker.keys.recent, str(start_ms), newest_first=True)
     async with aclosing(recent) as entries:
@@ -151,7 +152,7 @@ async def _ended(
                     yield JobInfo(ended.id, ended.task, ended.state, since, run_seconds=ended.ran)
 
 
-async def _dead(broker: "Broker", start_ms: int) -> Jobs:
+async def _dead(broker: "QueueStore", start_ms: int) -> Jobs:
     span = Span(oldest=f"{start_ms}-0")
     async with aclosing(DeadLetterStore(broker).newest_first(span)) as pages:
         async for page in pages:
@@ -172,9 +173,9 @@ async def _dead(broker: "Broker", start_ms: int) -> Jobs:
                     )
 
 
-async def look_at_job(broker: "Broker", job_id: str, spec_of: "SpecOf") -> JobInfo:
+async def look_at_job(broker: "QueueStore", job_id: str, spec_of: "SpecOf") -> JobInfo:
     """How one job stands; see `Job.info`."""
-    found = await broker.status(job_id)
+    found = await Results(broker).job_state(job_id)
     if found is None:
         raise JobNotFound(job_id=job_id)
     if found.startswith(b"{"):
@@ -188,7 +189,7 @@ async def look_at_job(broker: "Broker", job_id: str, spec_of: "SpecOf") -> JobIn
 
 
 async def _where_it_is(
-    broker: "Broker", snapshots: Snapshots, job_id: str, state: JobState
+    broker: "QueueStore", snapshots: Snapshots, job_id: str, state: JobState
 ) -> JobInfo:
     fields = await snapshots.job(job_id)
     if state is JobState.DELAYED:

@@ -20,7 +20,7 @@ from aiostreamq.store.inspect.snapshot import Snapshots
 
 if TYPE_CHECKING:
     from aiostreamq.model.dead_letters import DeadLetter
-    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.queue import QueueStore
 
 # How much later than the letter a worker may have told that the job ended.
 COUNTED_WITHIN = timedelta(minutes=1)
@@ -41,7 +41,7 @@ class _End(NamedTuple):
     ran: float | None  #: seconds, about
 
 
-async def look_at_ended(broker: "Broker", job_id: str, told: bytes) -> JobInfo:
+async def look_at_ended(broker: "QueueStore", job_id: str, told: bytes) -> JobInfo:
     """What is known of a job whose outcome is *told*.
 
     Raises:

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from aiostreamq.model.options import QueuePolicy
     from aiostreamq.model.outcome import JobState
     from aiostreamq.model.pauses import Pause
-    from aiostreamq.store.cancellation import Cancellation
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server
+    from aiostreamq.store.pauses import PauseStore
 
 R = TypeVar("R")
 
@@ -270,7 +270,7 @@ class QueueClient:
         from aiostreamq.client.cancellation import until_word
 
         limit = until_word(until)
-        await self._cancellation().pause(self._pause_fields(task, lane), limit)
+        await self._pauses().pause(self._pause_fields(task, lane), limit)
 
     async def resume(
         self,
@@ -282,7 +282,7 @@ class QueueClient:
 
         Raises and is cancelled as `pause`.
         """
-        return await self._cancellation().resume(self._pause_fields(task, lane)) > 0
+        return await self._pauses().resume(self._pause_fields(task, lane)) > 0
 
     async def paused(self) -> "list[Pause]":
         """Return what is paused now: tasks first, by name.
@@ -294,13 +294,13 @@ class QueueClient:
         """
         from aiostreamq.model.pauses import pauses_of
 
-        _, told = await self._cancellation().paused()
+        _, told = await self._pauses().paused()
         return pauses_of(told)
 
-    def _cancellation(self) -> "Cancellation":
-        from aiostreamq.store.cancellation import Cancellation
+    def _pauses(self) -> "PauseStore":
+        from aiostreamq.store.pauses import PauseStore
 
-        return Cancellation(self.session().broker)
+        return PauseStore(self.session().broker)
 
     def _pause_fields(
         self, task: "Enqueuer[..., object] | str | None", lane: str | None

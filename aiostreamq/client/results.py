@@ -28,8 +28,8 @@ from aiostreamq.errors import (
     WaitTimeout,
 )
 from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
-from aiostreamq.store.broker import SUBSCRIBE_LIMIT, Broker, Subscription
 from aiostreamq.store.connection.reconnecting import ReconnectingLink
+from aiostreamq.store.results import SUBSCRIBE_LIMIT, Results, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.events import EventFollower
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connection.link import Link
+    from aiostreamq.store.queue import QueueStore
 
 # Seconds. One BLPOP lasts so long; its end is also when an idle process finds
 # out that its connection has died.
@@ -80,12 +81,13 @@ class Ticket:
 class ResultWaiter:
     """The inbox of one process, and all who wait on it."""
 
-    def __init__(self, broker: Broker, spec_of: "Callable[[str], TaskSpec | None]") -> None:
+    def __init__(self, broker: "QueueStore", spec_of: "Callable[[str], TaskSpec | None]") -> None:
         self.spec_of = spec_of  #: what is known of a task, to restore its results
         self.inbox = secrets.token_hex(8)
         #: tasks whose jobs have been awaited here: the next ones are announced with their enqueue
         self.awaited_tasks: set[str] = set()
         self._broker = broker
+        self._results = Results(broker)
         self._inbox_key = broker.keys.inbox(self.inbox)
         self._line = ReconnectingLink(broker.connector, "inbox", reply_timeout=BLOCK + 5)
         self._tickets: WeakValueDictionary[str, Ticket] = WeakValueDictionary()
@@ -109,7 +111,7 @@ class ResultWaiter:
         return self._follower
 
     @property
-    def broker(self) -> Broker:
+    def broker(self) -> "QueueStore":
         """Where the jobs are."""
         return self._broker
 
@@ -295,7 +297,7 @@ class ResultWaiter:
 
     async def _subscribe(self, tickets: list[Ticket]) -> None:
         try:
-            found = await self._broker.subscribe(self.inbox, [t.job_id for t in tickets])
+            found = await self._results.subscribe(self.inbox, [t.job_id for t in tickets])
         except BrokerError as error:
             for ticket in tickets:
                 ticket.is_announced = False
@@ -321,7 +323,7 @@ class ResultWaiter:
         echo = secrets.token_hex(4)
         self._unknown[echo] = tickets
         try:
-            await self._broker.echo(self.inbox, echo)
+            await self._results.ping(self.inbox, echo)
         except BrokerError as error:
             for ticket in self._unknown.pop(echo, ()):
                 ticket.fail(error)

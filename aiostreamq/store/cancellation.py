@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP
-from aiostreamq.model.pauses import holding
-from aiostreamq.store.deliveries import pairs_of
 from aiostreamq.store.inspect.stream_info import last_delivered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Argument
+    from aiostreamq.store.queue import QueueStore
 
 # How many jobs a call cancels: some 2 ms of Redis.
 CANCEL_LIMIT = 100
@@ -39,10 +37,9 @@ class FoundJob(NamedTuple):
 class Cancellation:
     """What can be said about jobs that are on their way."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
-        self._keys = broker.keys
-        self._of_pauses = [self._keys.paused, self._keys.control]
+    def __init__(self, queue: "QueueStore") -> None:
+        self._queue = queue
+        self._keys = queue.keys
 
     async def cancel(
         self, job_ids: "Sequence[str]", states: "Iterable[str]" = ()
@@ -58,7 +55,7 @@ class Cancellation:
         for start in range(0, len(job_ids), CANCEL_LIMIT):
             arguments: list[Argument] = [GROUP, self._keys.prefix, KEEP_CANCELLED_MS]
             arguments += [" ".join(states), *job_ids[start : start + CANCEL_LIMIT]]
-            found = await self._broker.run("cancel", keys, arguments)
+            found = await self._queue.run("cancel", keys, arguments)
             answers += cast("list[bytes | None]", found)
         return answers
 
@@ -66,7 +63,7 @@ class Cancellation:
         """Which of some jobs that have not ended are to be cancelled."""
         if not job_ids:
             return set()
-        scores = await self._broker.call("ZMSCORE", self._keys.cancelled, *job_ids)
+        scores = await self._queue.call("ZMSCORE", self._keys.cancelled, *job_ids)
         found = zip(job_ids, cast("list[bytes | None]", scores), strict=True)
         return {job_id for job_id, asked in found if asked is not None}
 
@@ -87,7 +84,7 @@ class Cancellation:
                     yield page
         if not {"queued", "running"} & set(states):
             return
-        for stream in self._broker.streams:
+        for stream in self._queue.streams:
             last = await self._last_delivered(stream)
             first = "-" if "running" in states else f"({last}"
             end = "+" if "queued" in states else last
@@ -98,7 +95,7 @@ class Cancellation:
         # By score, and not by place: what is cancelled is gone from it.
         after, passed = "-inf", 0
         while True:
-            told = await self._broker.call(
+            told = await self._queue.call(
                 "ZRANGEBYSCORE", self._keys.delayed, after, "+inf", "WITHSCORES",
                 "LIMIT", passed, PAGE,
             )  # fmt: skip
@@ -107,7 +104,7 @@ class Cancellation:
             if not ids:
                 return
             envelopes = await asyncio.gather(
-                *(self._broker.call("HGET", self._keys.job(job_id), "p") for job_id in ids)
+                *(self._queue.call("HGET", self._keys.job(job_id), "p") for job_id in ids)
             )
             found = zip(ids, cast("list[bytes | None]", envelopes), strict=True)
             yield [FoundJob(job_id, one, 0) for job_id, one in found if one is not None]
@@ -121,14 +118,14 @@ class Cancellation:
 
     async def _left(self, ids: "Sequence[str]") -> int:
         """How many of some delayed jobs are so still."""
-        scores = await self._broker.call("ZMSCORE", self._keys.delayed, *ids)
+        scores = await self._queue.call("ZMSCORE", self._keys.delayed, *ids)
         return sum(score is not None for score in cast("list[bytes | None]", scores))
 
     async def _in_stream(
         self, stream: str, first: str, end: str
     ) -> "AsyncGenerator[list[FoundJob], None]":
         while True:
-            told = await self._broker.call("XRANGE", stream, first, end, "COUNT", PAGE)
+            told = await self._queue.call("XRANGE", stream, first, end, "COUNT", PAGE)
             entries = cast("list[tuple[bytes, list[bytes]]]", told)
             yield [_found(entry, fields) for entry, fields in entries if is_job(fields)]
             if len(entries) < PAGE:
@@ -136,25 +133,7 @@ class Cancellation:
             first = f"({entries[-1][0].decode()}"
 
     async def _last_delivered(self, stream: str) -> str:
-        return last_delivered(await self._broker.call("XINFO", "GROUPS", stream))
-
-    async def pause(self, words: "Sequence[str]", until: str) -> int:
-        """Pause tasks and lanes, written as `pause_fields` does; returns how many were not.
-
-        *until* is '0', or written like an expiry.
-        """
-        return cast("int", await self._broker.run("pause", self._of_pauses, [until, *words]))
-
-    async def resume(self, words: "Sequence[str]") -> int:
-        """Let them go on; returns how many were paused."""
-        return cast("int", await self._broker.run("resume", self._of_pauses, words))
-
-    async def paused(self) -> tuple[int, dict[str, int]]:
-        """The time, and what is paused until when, both in ms; 0 is until it is resumed."""
-        found = await self._broker.run("list_pauses", self._of_pauses, [])
-        now_ms, *told = cast("tuple[int, *tuple[bytes, ...]]", found)
-        self._broker.clock.set(now_ms)
-        return now_ms, holding(pairs_of(told), now_ms)
+        return last_delivered(await self._queue.call("XINFO", "GROUPS", stream))
 
     def entries_in(self, word: "Mapping[str, str]") -> list[tuple[int, bytes]]:
         """The entries that a word names, as (place of the stream, entry)."""
@@ -162,7 +141,7 @@ class Cancellation:
         found: list[tuple[int, bytes]] = []
         for lane, entry in zip(told[::2], told[1::2], strict=False):
             with suppress(UsageError):  # a lane of others, with the same queue
-                found.append((self._broker.place_of(lane), entry.encode()))
+                found.append((self._queue.place_of(lane), entry.encode()))
         return found
 
 

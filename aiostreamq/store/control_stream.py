@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.store.deliveries import pairs_of
+from aiostreamq.store.queue import pairs_of
 
 if TYPE_CHECKING:
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Link
+    from aiostreamq.store.queue import QueueStore
 
 #: The scripts keep at least 1,000 entries. So where a read brings fewer than this many, none was
 #: dropped before it was read.
@@ -20,13 +20,13 @@ Word = Mapping[str, str]
 class ControlStream:
     """The control stream of one queue, as a worker hears it. Scripts write it."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
-        self._key = broker.keys.control
+    def __init__(self, queue: "QueueStore") -> None:
+        self._queue = queue
+        self._key = queue.keys.control
 
     async def end(self) -> str:
         """Where the stream ends now."""
-        found = await self._broker.call("XREVRANGE", self._key, "+", "-", "COUNT", 1)
+        found = await self._queue.call("XREVRANGE", self._key, "+", "-", "COUNT", 1)
         entries = cast("list[list[bytes]]", found)
         return entries[0][0].decode() if entries else "0"
 

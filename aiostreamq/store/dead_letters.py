@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from aiostreamq.model.dead_letters import DeadLetter
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Argument, Reply
+    from aiostreamq.store.queue import QueueStore
 
 # How many letters are read at once, whatever is looked for: each may have
 # 16 KiB of traceback.
@@ -18,6 +18,15 @@ PAGE = 500
 
 # How many letters a call changes: some 2 ms of Redis.
 LETTERS_LIMIT = 100
+
+# About how many dead letters are kept, and for how long: a month is longer than every holiday
+# and every monthly run, and an older job is hardly worth running again.
+MAX_DEAD = 100_000
+MAX_DEAD_AGE_MS = 30 * 24 * 3600 * 1000
+
+# How long the outcome of a job is kept that was given up. The option of its own is in
+# the envelope, which the scripts do not read.
+KEEP_DEAD_MS = 24 * 3600 * 1000
 
 
 class Span(NamedTuple):
@@ -49,15 +58,15 @@ class Replayed(IntEnum):
 class DeadLetterStore:
     """What can be done to the dead letters of one queue."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
-        self._dead = broker.keys.dead
+    def __init__(self, queue: "QueueStore") -> None:
+        self._queue = queue
+        self._dead = queue.keys.dead
 
     async def now_ms(self) -> int:
         """Milliseconds since 1970, by Redis's clock, as the ids of letters are."""
-        await self._broker.open()
-        await self._broker.clock.refresh()
-        return self._broker.clock.now_ms()
+        await self._queue.open()
+        await self._queue.clock.refresh()
+        return self._queue.clock.now_ms()
 
     async def count(self) -> int:
         """How many letters there are."""
@@ -103,21 +112,21 @@ class DeadLetterStore:
 
     async def replay(self, revivals: "Sequence[Replay]") -> list[Replayed]:
         """Let the jobs of at most LETTERS_LIMIT letters run again."""
-        arguments: list[Argument] = [self._broker.keys.prefix]
+        arguments: list[Argument] = [self._queue.keys.prefix]
         for revival in revivals:
             arguments += revival._replace(stream=revival.stream + 1)
-        keys = [self._dead, *self._broker.streams]
-        answers = await self._broker.run("replay_dead_letters", keys, arguments)
+        keys = [self._dead, *self._queue.streams]
+        answers = await self._queue.run("replay_dead_letters", keys, arguments)
         return [Replayed(answer) for answer in cast("list[int]", answers)]
 
     async def purge(self, letter_ids: "Sequence[str]") -> int:
         """Throw at most LETTERS_LIMIT letters away; returns how many there were."""
-        return cast("int", await self._broker.run("delete_dead_letters", [self._dead], letter_ids))
+        return cast("int", await self._queue.run("delete_dead_letters", [self._dead], letter_ids))
 
     async def _ask(self, *command: "Argument") -> "Reply":
         # Opened first, as that gives up where there is no Redis at all.
-        await self._broker.open()
-        return await self._broker.call(*command)
+        await self._queue.open()
+        return await self._queue.call(*command)
 
 
 def _letters(reply: "Reply") -> "list[DeadLetter]":

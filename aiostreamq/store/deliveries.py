@@ -1,20 +1,42 @@
-"""Reading from streams: what Redis answers, as deliveries."""
+"""Deliveries: how workers read them, and how they end or go to others."""
 
+import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from aiostreamq.model.delivery import Delivery
+from aiostreamq import clock
+from aiostreamq.model.delivery import Delivery, RetryRequest
+from aiostreamq.model.keys import GROUP, RETURNED
+from aiostreamq.model.pauses import holding
+from aiostreamq.model.stats import tally_of
+from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD
+from aiostreamq.store.queue import pairs_of
+from aiostreamq.store.results import INBOX_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from aiostreamq.model.delivery import Settlement
     from aiostreamq.store.connection.link import Argument, Link, Reply
+    from aiostreamq.store.queue import QueueStore
 
+# How many deliveries one call ends or moves: some 2 ms of Redis.
+SETTLE_LIMIT = 250
 
-# The fields of our own entries are a handful. Lua could not hand on thousands.
+# The id of a job that has ended stays taken this long even if its result is not kept, so that
+# an enqueue that is repeated after a lost reply still finds it taken.
+ID_MS = 60_000
+
+# A longer outcome is not copied into the inboxes of those who wait for it.
+NOTICE_BYTES = 4096
+
+# More than any worker ever holds: twice its concurrency, and what one read brings.
+MAX_HELD = 100_000
+
+# Our own entries have a handful of fields. Lua cannot pass on thousands.
 MOST_FIELDS = 64
 
-# Digits of a count that Lua, whose numbers are floats, still counts exactly.
+# Digits of a count that Lua still counts exactly: its numbers are floats.
 MOST_DIGITS = 15
 
 _Streams = list[tuple[bytes, list[tuple[bytes, "list[bytes] | None"]]]]
@@ -25,31 +47,209 @@ class Read:
     """What one read brought."""
 
     deliveries: list[Delivery] = field(default_factory=list[Delivery])
-    #: entries that are no jobs, as (place of the stream, entry)
+    #: entries that are not jobs, as (place of the stream, entry)
     unreadable: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
-    #: those among the deliveries whose jobs were cancelled: not to be run
+    #: those of the deliveries whose jobs were cancelled, and must not run
     cancelled: "Sequence[Delivery]" = ()
-    #: what was paused when they were delivered, with its end in ms, 0 for none; None is unknown
+    #: what was paused when they were delivered, with its end in ms or 0; None is unknown
     paused: "Mapping[str, int] | None" = field(default=None, compare=False)
 
 
-def pairs_of(told: "Sequence[bytes]") -> dict[str, str]:
-    """A hash, or the fields of an entry, as Redis tells it. Strangers may write what is no text."""
-    texts = [part.decode(errors="replace") for part in told]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
+class Settled(NamedTuple):
+    """What became of a batch of outcomes."""
+
+    refused: "list[Delivery]"  #: other workers have their jobs by now
+    #: those that have ended with the batch. A job that ended as cancelled before its worker
+    #: sent the outcome is in neither list: it was counted then
+    ended: "Sequence[Settlement]"
 
 
-async def call_both(
+class Deliveries:
+    """The deliveries of one queue."""
+
+    def __init__(self, queue: "QueueStore") -> None:
+        self._queue = queue
+        self._keys = queue.keys
+        self._streams = queue.streams
+        self._streams_and_dead = [*queue.streams, queue.keys.dead]
+
+    async def read(
+        self,
+        link: "Link",
+        consumer: str,
+        count: int,
+        block_ms: int | None,
+        streams: "Sequence[str] | None" = None,
+    ) -> Read:
+        """Read what is new, at most *count* entries of each stream.
+
+        Args:
+            link: A connection of the caller's own: the read may block it.
+            consumer: The worker that gets the deliveries.
+            count: How many to read of each stream.
+            block_ms: Milliseconds to wait for something; None does not wait.
+            streams: The keys of the streams to read; None is all of the queue.
+        """
+        streams = self._streams if streams is None else streams
+        block = () if block_ms is None else ("BLOCK", block_ms)
+        new = (">",) * len(streams)
+        command: tuple[Argument, ...] = (
+            "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, *block,
+            "STREAMS", *streams, *new,
+        )  # fmt: skip
+        then = ("EXISTS", self._keys.cancelled, self._keys.paused)
+        in_order = self._queue.connector.is_in_memory
+        reply, has_stops = await _call_both(link, command, then, in_order=in_order)
+        read = self.parse(reply)
+        read.paused = {}
+        if has_stops:
+            await self.note_stops(link, read)
+        return read
+
+    async def note_stops(self, link: "Link", read: Read) -> None:
+        """Note in *read* what was cancelled or paused before it was delivered."""
+        reply = await link.call("HGETALL", self._keys.paused)
+        paused = pairs_of(cast("list[bytes]", reply))
+        read.paused = holding(paused, self._queue.clock.now_ms())
+        ids = [delivery.job_id for delivery in read.deliveries]
+        if ids:
+            scores = await link.call("ZMSCORE", self._keys.cancelled, *ids)
+            found = zip(read.deliveries, cast("list[Reply]", scores), strict=True)
+            read.cancelled = [one for one, score in found if score is not None]
+
+    def parse(self, reply: "Reply") -> Read:
+        """Read the reply of XREADGROUP, or of a script that answers in its form."""
+        return parse_read(reply, self._queue.stream_places)
+
+    async def read_own(self, link: "Link", consumer: str, count: int) -> Read:
+        """Read again what *consumer* was sent and has not ended, oldest first."""
+        oldest = ("0",) * len(self._streams)
+        reply = await link.call(
+            "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count,
+            "STREAMS", *self._streams, *oldest,
+        )  # fmt: skip
+        read = self.parse(reply)
+        await self.note_stops(link, read)
+        return read
+
+    async def read_all_own(self, consumer: str) -> "list[Delivery]":
+        """Read again all that *consumer* has not ended, over the queue's own connection."""
+        read = await self._queue.persist(
+            lambda link: self.read_own(link, consumer, MAX_HELD), deadline=2
+        )
+        return read.deliveries
+
+    async def pending_own(
+        self, link: "Link", consumer: str, count: int
+    ) -> "set[tuple[int, bytes]]":
+        """Return what *consumer* was sent and has not ended, as (place of the stream, entry).
+
+        At most *count* of each stream, oldest first, and without the payloads.
+        """
+        replies = await asyncio.gather(
+            *(
+                link.call("XPENDING", stream, GROUP, "-", "+", count, consumer)
+                for stream in self._streams
+            )
+        )
+        return {
+            (place, cast("bytes", entry))
+            for place, reply in enumerate(replies, start=1)
+            for entry, *_ in cast("list[list[Reply]]", reply)
+        }
+
+    async def settle(self, batch: "Sequence[Settlement]", worker: str) -> Settled:
+        """End deliveries of *worker*, SETTLE_LIMIT at most. Repeats until Redis answers."""
+        jobs: list[Argument] = []
+        for delivery, keep_ms, outcome, is_dead, _, _ in batch:
+            jobs += delivery[:4]  # stream, entry, job id, number
+            jobs += (keep_ms, outcome, 1 if is_dead else 0)
+        arguments: list[Argument] = [GROUP, self._keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
+        arguments += (worker, MAX_DEAD, *jobs)
+        reply = await self._queue.run("settle", self._streams_and_dead, arguments)
+        return _settled_of(batch, cast("list[int]", reply))
+
+    async def record_stats(self, batch: "Sequence[Settlement]", worker: str, number: int) -> None:
+        """Count how jobs have ended, for the statistics. Repeats until Redis answers.
+
+        Args:
+            batch: SETTLE_LIMIT at most.
+            worker: The worker that reports; it makes one call at a time.
+            number: Differs from that of the worker's last call.
+        """
+        tally = tally_of(batch, self._queue.clock.now_ms(), clock.monotonic())
+        if not tally.kinds:
+            return
+        keys = [self._keys.recent, self._keys.counted(worker)]
+        await self._queue.run("record_stats", keys, [self._keys.prefix, number, *tally])
+
+    async def requeue(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> int:
+        """Put deliveries that have not ended into *lane*; return how many were still ours."""
+        requeued = 0
+        for start in range(0, len(deliveries), SETTLE_LIMIT):
+            some = deliveries[start : start + SETTLE_LIMIT]
+            arguments: list[Argument] = [GROUP, self._keys.prefix, self._queue.place_of(lane)]
+            for delivery in some:
+                arguments += (delivery.stream, delivery.entry)
+            done = cast("int", await self._queue.run("requeue", self._streams, arguments))
+            if done < len(some):
+                # Ended, or with others, or their entries were deleted: those need their payloads.
+                kept = await self.requeue_deleted([RetryRequest(one, 0) for one in some])
+                done += len(some) - len(kept)
+            requeued += done
+        return requeued
+
+    async def requeue_deleted(self, batch: "Sequence[RetryRequest]") -> "list[int]":
+        """Requeue jobs whose entries were deleted while a worker had them: only it knows them.
+
+        Args:
+            batch: SETTLE_LIMIT at most, each with the attempt that comes next.
+
+        Returns:
+            The places (from 0) of those whose entries exist, or that have ended.
+        """
+        arguments: list[Argument] = [self._keys.prefix]
+        for delivery, delay_ms in batch:
+            arguments += delivery[:4]  # stream, entry, job id, number
+            arguments += (delivery.attempt, delay_ms, delivery.envelope)
+        keys = [self._keys.delayed, self._keys.control, *self._streams]
+        places = cast("list[int]", await self._queue.run("requeue_deleted", keys, arguments))
+        return [place - 1 for place in places]
+
+    async def dead_letter_unreadable(
+        self, entries: "Sequence[tuple[int, bytes]]", outcome: bytes, worker: str
+    ) -> int:
+        """Move entries that cannot be read to the dead letters; return how many.
+
+        The job of such an entry ends with the outcome.
+
+        Args:
+            entries: Entries that *worker* was sent, as (place of the stream, entry).
+            outcome: JSON that says what is wrong with them.
+            worker: The worker that found them.
+        """
+        keys = [self._keys.dead, *self._streams]
+        moved = 0
+        for start in range(0, len(entries), SETTLE_LIMIT):
+            arguments: list[Argument] = [GROUP, self._keys.prefix, outcome, worker, MAX_DEAD]
+            arguments += [KEEP_DEAD_MS, INBOX_MS]
+            for place, entry in entries[start : start + SETTLE_LIMIT]:
+                arguments += (place + 1, entry)
+            moved += cast("int", await self._queue.run("dead_letter_unreadable", keys, arguments))
+        return moved
+
+
+async def _call_both(
     link: "Link",
     command: "tuple[Argument, ...]",
     then: "tuple[Argument, ...]",
     *,
     in_order: bool,
 ) -> "tuple[Reply, Reply]":
-    """Send *command*, which may block, and *then* on its heels: no round trip more.
+    """Send *command*, which may block, and *then* right after it, in one round trip.
 
-    Redis carries *then* out after *command*, however long that blocks. What does not
-    (memory://) has *in_order* set, and is sent it afterwards.
+    Redis runs *then* after *command*, however long that blocks. For a server that does not
+    (memory://) *in_order* is set, and *then* is sent after the reply.
     """
     first = link.call(*command)
     if in_order:
@@ -58,7 +258,7 @@ async def call_both(
     try:
         return await first, await second
     except BaseException:
-        # Nobody will ask for it any more, be it an answer or the same trouble.
+        # The second future is not awaited any more: mark its exception as retrieved.
         if not second.cancelled() and not second.cancel():
             second.exception()
         raise
@@ -68,7 +268,7 @@ def parse_read(reply: "Reply", places: "Mapping[bytes, int]") -> Read:
     """Turn the reply of XREADGROUP into deliveries.
 
     Args:
-        reply: As it came; None where there was nothing.
+        reply: The reply; None if there was nothing.
         places: The place (from 1) of each stream by its key.
     """
     read = Read()
@@ -85,7 +285,7 @@ def parse_read(reply: "Reply", places: "Mapping[bytes, int]") -> Read:
 def _delivery(place: int, entry: bytes, fields: "list[bytes] | None") -> Delivery:
     if fields is None:
         raise ValueError("the entry was deleted while it was pending")
-    # As enqueue.lua writes them; what follows is rare.
+    # In the order in which enqueue.lua writes them; more fields are rare.
     id_name, job_id, n_name, number, job_name, envelope, *more = fields
     if (id_name, n_name, job_name) != (b"id", b"n", b"job") or len(more) > MOST_FIELDS:
         raise ValueError("these are not the fields of a job")
@@ -97,8 +297,19 @@ def _delivery(place: int, entry: bytes, fields: "list[bytes] | None") -> Deliver
     return Delivery(place, entry, job_id.decode(), n, envelope, attempt, deaths)
 
 
-def _count(written: bytes) -> int:
-    # What int() takes beyond digits is no number to the scripts.
-    if not written.isdigit() or len(written) > MOST_DIGITS or written.startswith(b"0"):
-        raise ValueError("this is no count")
-    return int(written)
+def _count(text: bytes) -> int:
+    # int() takes more than digits, the scripts do not.
+    if not text.isdigit() or len(text) > MOST_DIGITS or text.startswith(b"0"):
+        raise ValueError("this is not a count")
+    return int(text)
+
+
+def _settled_of(batch: "Sequence[Settlement]", places: "Sequence[int]") -> Settled:
+    """Read the reply of settle.lua."""
+    if not places:
+        return Settled([], batch)
+    others = set(map(abs, places))
+    return Settled(
+        [batch[place - 1].delivery for place in places if place > 0],
+        [one for place, one in enumerate(batch, start=1) if place not in others],
+    )

@@ -7,8 +7,8 @@ from aiostreamq.model.events import Emission, Entry
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Argument, Link, Reply
+    from aiostreamq.store.queue import QueueStore
 
 # How many jobs one call may speak for.
 EMIT_LIMIT = 100
@@ -19,16 +19,16 @@ Place = tuple[int, int]  # of an entry, see `Entry.place`
 class EventStreams:
     """The streams `events:<id>` of one queue."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
+    def __init__(self, queue: "QueueStore") -> None:
+        self._queue = queue
 
     async def emit(self, batch: "Sequence[Emission]") -> "list[int]":
         """Keep what jobs say; returns the places (from 0) of those that were refused."""
-        arguments: list[Argument] = [self._broker.keys.prefix]
+        arguments: list[Argument] = [self._queue.keys.prefix]
         for delivery, last, floor, keep_ms, task, events in batch:
             arguments += (delivery.job_id, delivery.stream, delivery.entry, delivery.number)
             arguments += (last, floor, keep_ms, task, events)
-        refused = await self._broker.run("append_events", self._broker.streams, arguments)
+        refused = await self._queue.run("append_events", self._queue.streams, arguments)
         return [place - 1 for place in cast("list[int]", refused)]
 
     async def wait(
@@ -42,18 +42,18 @@ class EventStreams:
             count: Entries of each job at most.
             block_ms: Milliseconds to wait.
         """
-        keys = [self._broker.keys.events(job_id) for job_id in after]
+        keys = [self._queue.keys.events(job_id) for job_id in after]
         ids = [f"{number}-{last}" for number, last in after.values()]
         reply = await link.call("XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", *keys, *ids)
-        skip = len(self._broker.keys.events(""))
+        skip = len(self._queue.keys.events(""))
         streams = cast("list[tuple[bytes, Reply]]", reply or [])
         return {key.decode()[skip:]: _entries(entries) for key, entries in streams}
 
     async def after(self, job_id: str, place: Place, count: int) -> "list[Entry]":
         """What a job has said after the entry at *place*, at most *count* entries."""
         number, last = place
-        key = self._broker.keys.events(job_id)
-        reply = await self._broker.call("XRANGE", key, f"({number}-{last}", "+", "COUNT", count)
+        key = self._queue.keys.events(job_id)
+        reply = await self._queue.call("XRANGE", key, f"({number}-{last}", "+", "COUNT", count)
         return _entries(reply)
 
 

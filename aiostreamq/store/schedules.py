@@ -10,8 +10,8 @@ from aiostreamq.store.connection.link import CommandError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Argument
+    from aiostreamq.store.queue import QueueStore
 
 # How many schedules, or ticks of them, one call handles: some 2 ms of Redis.
 TICK_LIMIT = 100
@@ -89,13 +89,13 @@ _FIELDS = ("rev", "at", "held", "paused", "code", "runs", "skipped", "last", "la
 class ScheduleStore:
     """The schedules of one queue."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
-        self._prefix = broker.keys.prefix
-        self._schedules = broker.keys.schedules
-        self._due = broker.keys.schedule_due
-        self._due_code = broker.keys.schedule_due_code
-        self._control = broker.keys.control
+    def __init__(self, queue: "QueueStore") -> None:
+        self._queue = queue
+        self._prefix = queue.keys.prefix
+        self._schedules = queue.keys.schedules
+        self._due = queue.keys.schedule_due
+        self._due_code = queue.keys.schedule_due_code
+        self._control = queue.keys.control
 
     async def put(
         self, name: str, definition: bytes, due: int | None, deadline: float, *, replace: bool
@@ -103,7 +103,7 @@ class ScheduleStore:
         """Keep a schedule; returns 1, 0 where it is there (or not there), -1 where code has it."""
         keys = [self._schedules, self._due, self._control]
         arguments = [self._prefix, name, definition, _written(due), int(replace)]
-        return cast("int", await self._broker.run("put_schedule", keys, arguments, deadline))
+        return cast("int", await self._queue.run("put_schedule", keys, arguments, deadline))
 
     async def declare(
         self, declared: "Sequence[tuple[str, bytes, int | None]]", *, look: bool = False
@@ -120,7 +120,7 @@ class ScheduleStore:
             for name, definition, due in declared[start : start + DECLARE_LIMIT]:
                 arguments += (name, definition, _written(due))
             answers += cast(
-                "list[int]", await self._broker.run("declare_schedules", keys, arguments)
+                "list[int]", await self._queue.run("declare_schedules", keys, arguments)
             )
         return answers
 
@@ -131,9 +131,9 @@ class ScheduleStore:
         """
         keys = [self._schedules, self._due, self._due_code]
         arguments = [self._prefix, passed, TICK_LIMIT, HELD_LOOK_MS, *declared]
-        found = await self._broker.run("due_schedules", keys, arguments)
+        found = await self._queue.run("due_schedules", keys, arguments)
         wait_ms, now_ms, left, *told = cast("list[int]", found)
-        self._broker.clock.set(now_ms)
+        self._queue.clock.set(now_ms)
         rows = [_due(told[start : start + 9]) for start in range(0, len(told), 9)]
         return Page(
             [one for one in rows if isinstance(one, Due)],
@@ -147,7 +147,7 @@ class ScheduleStore:
 
         That is the id of a job where this has to be cancelled first.
         """
-        keys = [self._due, self._due_code, self._broker.keys.delayed, self._control]
+        keys = [self._due, self._due_code, self._queue.keys.delayed, self._control]
         answers: list[int | str] = []
         for begin in range(0, len(ticks), TICK_LIMIT):
             arguments: list[Argument] = [self._prefix]
@@ -158,7 +158,7 @@ class ScheduleStore:
                     tick.mark, tick.start, f"{tick.overlap} {tick.max_runs}", tick.envelope,
                 )  # fmt: skip
             told = cast(
-                "list[int | bytes]", await self._broker.run("fire_schedules", keys, arguments)
+                "list[int | bytes]", await self._queue.run("fire_schedules", keys, arguments)
             )
             answers += (one if isinstance(one, int) else one.decode() for one in told)
         return answers
@@ -173,20 +173,18 @@ class ScheduleStore:
 
     async def _hold(self, arguments: "list[Argument]", deadline: float) -> int:
         keys = [self._due, self._due_code, self._control]
-        answer = await self._broker.run(
-            "pause_schedule", keys, [self._prefix, *arguments], deadline
-        )
+        answer = await self._queue.run("pause_schedule", keys, [self._prefix, *arguments], deadline)
         return cast("int", answer)
 
     async def remove(self, name: str, deadline: float | None, *, unseen_ms: int = 0) -> bool:
         """Forget a schedule, or only one that no code has declared for *unseen_ms*."""
         keys = [self._schedules, self._due, self._due_code]
         arguments = [self._prefix, name, unseen_ms]
-        return await self._broker.run("delete_schedule", keys, arguments, deadline) == 1
+        return await self._queue.run("delete_schedule", keys, arguments, deadline) == 1
 
     async def all(self, deadline: float | None = None) -> list[State | UnreadableSchedule]:
         """All schedules, by their names."""
-        found = await self._broker.call("HGETALL", self._schedules, deadline=deadline)
+        found = await self._queue.call("HGETALL", self._schedules, deadline=deadline)
         flat = cast("list[bytes]", found)
         pairs = sorted(zip(flat[::2], flat[1::2], strict=True))
         told = (self._state(name, definition, deadline) for name, definition in pairs)
@@ -196,7 +194,7 @@ class ScheduleStore:
         self, name: str, deadline: float | None = None
     ) -> State | UnreadableSchedule | None:
         """One schedule, or None."""
-        found = await self._broker.call("HGET", self._schedules, name, deadline=deadline)
+        found = await self._queue.call("HGET", self._schedules, name, deadline=deadline)
         definition = cast("bytes | None", found)
         if definition is None:
             return None
@@ -207,7 +205,7 @@ class ScheduleStore:
     ) -> State | UnreadableSchedule:
         key = f"{self._prefix}schedule:".encode() + name
         try:
-            found = await self._broker.call("HMGET", key, *_FIELDS, deadline=deadline)
+            found = await self._queue.call("HMGET", key, *_FIELDS, deadline=deadline)
         except CommandError as error:
             if "WRONGTYPE" not in str(error):
                 raise

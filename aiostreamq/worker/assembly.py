@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.store.lane_reader import LaneReader
+from aiostreamq.store.parking import ParkedJobs
+from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.workers import WorkerRegistry
 from aiostreamq.worker.control.canceller import Canceller
 from aiostreamq.worker.control.listener import ControlListener
@@ -83,11 +86,14 @@ class Services:
         """
         self._settings = settings
         self.broker = broker = queue.session().broker
+        self.deliveries = Deliveries(broker)
         self.registry = WorkerRegistry(broker)
         delayed, cancellation = DelayedJobs(broker), Cancellation(broker)
         self.settler = Settler(broker, delayed, name, self._wake_reader)
-        self.pauses = Pauses(cancellation, self._apply_pauses)
-        self.parking = Parking(delayed, queue.tasks, self.pauses.has_task, self._wake_reader)
+        self.pauses = Pauses(PauseStore(broker), self._apply_pauses)
+        self.parking = Parking(
+            ParkedJobs(broker), queue.tasks, self.pauses.has_task, self._wake_reader
+        )
         self.rerouter = Rerouter(broker, name, settings.lanes, self.pauses, self.parking)
         self.pools = self._new_pools()
         self.threads = ThreadRunner(self.pools["thread"].most)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.queue import QueueStore
 
 logger = get_logger("aiostreamq.worker")
 
@@ -40,7 +40,7 @@ KEEP_LONGER_MS = 60_000
 class EventSender:
     """Carries what all running jobs say to Redis, a round trip for as much as there is."""
 
-    def __init__(self, broker: "Broker") -> None:
+    def __init__(self, broker: "QueueStore") -> None:
         self._streams = EventStreams(broker)
         self._loop = asyncio.get_running_loop()
         self._sending = GroupCommit[JobEventSender](self._send, EMIT_LIMIT)

@@ -192,7 +192,7 @@ class WorkerRuntime:
         """Return what Redis has sent to this worker that never arrived."""
         held = self._services.holdings.keys()  # before Redis is asked: see Reader._read_unheld
         try:
-            own = await self._services.broker.read_all_own(self.name)
+            own = await self._services.deliveries.read_all_own(self.name)
         except AioStreamQError as error:
             logger.warning("could not look for deliveries that never arrived: %s", error)
             return []
@@ -201,10 +201,12 @@ class WorkerRuntime:
     async def _hand_back(self, deliveries: "list[Delivery]") -> None:
         if deliveries:
             logger.info("handing %s back", counted(len(deliveries), "job"))
-            await self._within_reason(self._services.broker.hand_back(deliveries), "hand jobs back")
+            await self._within_reason(
+                self._services.deliveries.requeue(deliveries), "hand jobs back"
+            )
 
     async def _leave(self) -> None:
-        await self._within_reason(self._services.broker.leave(self.name), "leave")
+        await self._within_reason(self._services.registry.deregister(self.name), "leave")
 
     async def _within_reason(self, step: "Awaitable[object]", what: str) -> None:
         """Take a step of the end. A Redis that is away does not keep the process alive."""

@@ -49,7 +49,7 @@ class Bench:
 
     async def waiting(self) -> int:
         """How many entries are in the streams."""
-        broker = self.direct.broker
+        broker = self.direct.queue
         return sum([cast("int", await self.direct.call("XLEN", s)) for s in broker.streams])
 
     async def is_blocked(self, command: str) -> bool:

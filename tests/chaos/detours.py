@@ -9,8 +9,8 @@ from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.schedules.cron import Every
 from aiostreamq.model.schedules.definition import Definition, Rules
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay
-from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.events import EventStreams
+from aiostreamq.store.parking import ParkedJobs
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from tests.chaos.bench import Bench, Call, Step
 from tests.support.store import ENVELOPE, HOUR_MS, outcome_of
@@ -25,7 +25,7 @@ async def park(bench: Bench) -> Call:
     task = f"t{delivery.job_id}"
 
     async def call() -> int:
-        await DelayedJobs(bench.spoiled.broker).park([(delivery, task)])
+        await ParkedJobs(bench.spoiled.queue).park([(delivery, task)])
         return cast("int", await bench.direct.call("XLEN", bench.direct.keys.parked_for(task)))
 
     return call
@@ -35,10 +35,10 @@ async def release(bench: Bench) -> Call:
     """A job that was set aside is back in a stream once."""
     delivery = await bench.delivered()
     task, before = f"t{delivery.job_id}", await bench.waiting()
-    await DelayedJobs(bench.direct.broker).park([(delivery, task)])
+    await ParkedJobs(bench.direct.queue).park([(delivery, task)])
 
     async def call() -> int:
-        await DelayedJobs(bench.spoiled.broker).release([task])
+        await ParkedJobs(bench.spoiled.queue).unpark([task])
         return await bench.waiting() - before + 1
 
     return call
@@ -50,7 +50,7 @@ async def bury(bench: Bench) -> Call:
 
     async def call() -> int:
         entries, reason = [(delivery.stream, delivery.entry)], encode_unreadable("no")
-        await bench.spoiled.broker.bury(entries, reason, "w")
+        await bench.spoiled.deliveries.dead_letter_unreadable(entries, reason, "w")
         return await letters(bench) - before
 
     return call
@@ -61,7 +61,7 @@ async def fail(bench: Bench) -> Call:
     delivery, before = await bench.delivered(), await letters(bench)
 
     async def call() -> int:
-        await bench.spoiled.broker.settle([failure(delivery)], "w")
+        await bench.spoiled.deliveries.settle([failure(delivery)], "w")
         return await letters(bench) - before
 
     return call
@@ -70,17 +70,17 @@ async def fail(bench: Bench) -> Call:
 async def replay(bench: Bench) -> Call:
     """A job that failed is there once more, and its letter is gone."""
     delivery = await bench.delivered()
-    await bench.direct.broker.settle([failure(delivery)], "w")
+    await bench.direct.deliveries.settle([failure(delivery)], "w")
     ((letter, _),) = cast(
         "list[tuple[bytes, object]]",
         await bench.direct.call("XREVRANGE", bench.direct.keys.dead, "+", "-", "COUNT", 1),
     )
-    stream = bench.direct.broker.place_of("default")
+    stream = bench.direct.queue.place_of("default")
     revival = Replay(letter.decode(), delivery.job_id, stream, WaiterMode.NOBODY, ENVELOPE, b"[]")
     waiting, dead = await bench.waiting(), await letters(bench)
 
     async def call() -> int:
-        await DeadLetterStore(bench.spoiled.broker).replay([revival])
+        await DeadLetterStore(bench.spoiled.queue).replay([revival])
         assert await letters(bench) == dead - 1
         return await bench.waiting() - waiting
 
@@ -90,14 +90,14 @@ async def replay(bench: Bench) -> Call:
 async def reap(bench: Bench) -> Call:
     """What a dead worker had is there for another, once."""
     name = f"gone{bench.new_id()}"
-    await bench.direct.roster.join(name, LEASE_MS)
-    job, roster = bench.new_id(), bench.spoiled.roster
+    await bench.direct.workers.join(name, LEASE_MS)
+    job, roster = bench.new_id(), bench.spoiled.workers
     await bench.direct.enqueue(job)
     assert [one.job_id for one in await bench.direct.read(name)] == [job]
-    beat = (await bench.direct.roster.census(LEASE_MS, thorough=False))[name]
+    beat = (await bench.direct.workers.list_workers(LEASE_MS, thorough=False))[name]
 
     async def call() -> int:
-        while (await roster.reap(name, beat, MAX_WORKER_DEATHS)).finished == 0:
+        while (await roster.recover(name, beat, MAX_WORKER_DEATHS)).finished == 0:
             pass
         return [(one.job_id, one.number) for one in await bench.direct.read()].count((job, 2))
 
@@ -109,7 +109,7 @@ async def mark(bench: Bench) -> Call:
     delivery = await bench.delivered()
 
     async def call() -> int:
-        assert await bench.spoiled.roster.mark(delivery)
+        assert await bench.spoiled.workers.note_suspect_run(delivery)
         key = bench.direct.keys.job(delivery.job_id)
         return int(await bench.direct.call("HGET", key, "x") == b"%d" % delivery.number)
 
@@ -119,12 +119,12 @@ async def mark(bench: Bench) -> Call:
 async def leave(bench: Bench) -> Call:
     """A worker that leaves is forgotten."""
     name, direct = f"last{bench.new_id()}", bench.direct
-    await direct.roster.join(name, LEASE_MS)
+    await direct.workers.join(name, LEASE_MS)
     stream = direct.keys.stream("default")
     await direct.call("XGROUP", "CREATECONSUMER", stream, GROUP, name)
 
     async def call() -> int:
-        await bench.spoiled.broker.leave(name)
+        await bench.spoiled.workers.deregister(name)
         is_known = await direct.call("HEXISTS", direct.keys.workers, name)
         return int(not is_known and name not in await direct.consumers())
 
@@ -137,7 +137,7 @@ async def emit(bench: Bench) -> Call:
 
     async def call() -> int:
         said = Emission(delivery, 1, 0, HOUR_MS, "size", b"[[1]]")
-        assert await EventStreams(bench.spoiled.broker).emit([said]) == []
+        assert await EventStreams(bench.spoiled.queue).emit([said]) == []
         return len(await bench.direct.stream_at(bench.direct.keys.events(delivery.job_id)))
 
     return call
@@ -147,7 +147,7 @@ async def tick(bench: Bench) -> Call:
     """A tick of a schedule is one job."""
     job, before = bench.new_id(), await bench.waiting()
     definition = Definition("size", Every(1_000), Rules(), '{"task":"size"}', "default", "0")
-    table = ScheduleStore(bench.direct.broker)
+    table = ScheduleStore(bench.direct.queue)
     assert await table.put(job, definition.encode(), 5_000, 5, replace=False) == 1
     state = await table.get(job)
     assert state is not None
@@ -157,7 +157,7 @@ async def tick(bench: Bench) -> Call:
     )  # fmt: skip
 
     async def call() -> int:
-        await ScheduleStore(bench.spoiled.broker).fire([one])
+        await ScheduleStore(bench.spoiled.queue).fire([one])
         return await bench.waiting() - before
 
     return call

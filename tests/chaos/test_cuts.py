@@ -11,10 +11,10 @@ from aiostreamq.aio.tasks import spawn
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.outcome import JobState
 from aiostreamq.model.stats import kind_of
-from aiostreamq.store.broker import Subscription
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.lane_reader import LaneReader
+from aiostreamq.store.results import Subscription
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.reroute.overflow import Overflow
 from aiostreamq.worker.run.backlog import Progress
@@ -52,7 +52,7 @@ async def delay(bench: Bench) -> Call:
 
     async def call() -> int:
         entry = (job, "default", WaiterMode.NOBODY, "+3600000", b"{}")
-        await DelayedJobs(bench.spoiled.broker).delay([entry], "me", DEADLINE)
+        await DelayedJobs(bench.spoiled.queue).delay([entry], "me", DEADLINE)
         found = await bench.direct.call("ZCARD", delayed)
         await bench.direct.call("DEL", delayed)
         return cast("int", found)
@@ -64,10 +64,10 @@ async def promote(bench: Bench) -> Call:
     """What is due is in its stream once."""
     job, before = bench.new_id(), await bench.waiting()
     entry = (job, "default", WaiterMode.NOBODY, "1", b"{}")
-    await DelayedJobs(bench.direct.broker).delay([entry], "me", DEADLINE)
+    await DelayedJobs(bench.direct.queue).delay([entry], "me", DEADLINE)
 
     async def call() -> int:
-        await DelayedJobs(bench.spoiled.broker).promote()
+        await DelayedJobs(bench.spoiled.queue).promote()
         return await bench.waiting() - before
 
     return call
@@ -78,7 +78,7 @@ async def subscribe_before(bench: Bench) -> Call:
     delivery = await bench.delivered()
 
     async def call() -> int:
-        told = await bench.spoiled.broker.subscribe("me", [delivery.job_id])
+        told = await bench.spoiled.results.subscribe("me", [delivery.job_id])
         return int(told == [Subscription.WILL_TELL])
 
     return call
@@ -90,7 +90,7 @@ async def subscribe_after(bench: Bench) -> Call:
     await bench.direct.settle(delivery)
 
     async def call() -> int:
-        told = await bench.spoiled.broker.subscribe("me", [delivery.job_id])
+        told = await bench.spoiled.results.subscribe("me", [delivery.job_id])
         return int(told == [outcome_of(delivery)])
 
     return call
@@ -118,7 +118,7 @@ async def count(bench: Bench) -> Call:
     batch = [Settlement(delivery, HOUR_MS, b"", kind=kind_of(task, JobState.DONE, None))]
 
     async def call() -> int:
-        await bench.spoiled.broker.count(batch, f"w{delivery.job_id}", 1)
+        await bench.spoiled.deliveries.record_stats(batch, f"w{delivery.job_id}", 1)
         assert [one.task for one in await recent(store)].count(task) == 1
         return (await states(store))[task, JobState.DONE]
 
@@ -134,7 +134,7 @@ async def cancel(bench: Bench) -> Call:
     await store.call("DEL", inbox)
 
     async def call() -> int:
-        await Cancellation(bench.spoiled.broker).cancel([job])
+        await Cancellation(bench.spoiled.queue).cancel([job])
         assert (await states(store))[f"t{job}", JobState.CANCELLED] == 1
         return cast("int", await store.call("LLEN", inbox))
 
@@ -148,7 +148,7 @@ async def retry(bench: Bench) -> Call:
 
     async def call() -> int:
         # Said again, it is refused as not ours any more: nothing is done twice.
-        await DelayedJobs(bench.spoiled.broker).retry([RetryRequest(delivery, 0)])
+        await DelayedJobs(bench.spoiled.queue).retry([RetryRequest(delivery, 0)])
         return await bench.waiting() - before + 1
 
     return call
@@ -160,7 +160,7 @@ async def hand_back(bench: Bench) -> Call:
     before = await bench.waiting()
 
     async def call() -> int:
-        await bench.spoiled.broker.hand_back([delivery])
+        await bench.spoiled.deliveries.requeue([delivery])
         return await bench.waiting() - before + 1
 
     return call
@@ -168,10 +168,10 @@ async def hand_back(bench: Bench) -> Call:
 
 async def renew(bench: Bench) -> Call:
     """A beat that is shown twice still is a sign of life."""
-    await bench.direct.roster.join("w", 1_000)
+    await bench.direct.workers.join("w", 1_000)
 
     async def call() -> int:
-        return int(await bench.spoiled.roster.renew("w", 1_000))
+        return int(await bench.spoiled.workers.renew("w", 1_000))
 
     return call
 
@@ -209,7 +209,7 @@ class Taken:
 async def read(bench: Bench) -> Call:
     """A job that was sent over a connection that broke is taken up once."""
     taken, worker = Taken(), f"reader{bench.new_id()}"
-    broker = bench.spoiled.broker
+    broker = bench.spoiled.queue
     intake = LaneReader(broker, {"default": 1, "slow": 1}, strict=False)
     reader = Reader(
         broker,

@@ -181,8 +181,8 @@ async def die_with_some(client: Redis, roster: WorkerRegistry) -> None:
     await client.execute_command(
         *("XREADGROUP", "GROUP", GROUP, "ghost", "COUNT", 30, "STREAMS", *streams, *new)
     )
-    beats = await roster.census(1_000, thorough=True)
-    while (await roster.reap("ghost", beats.get("ghost", ""), 1_000)).finished == 0:
+    beats = await roster.list_workers(1_000, thorough=True)
+    while (await roster.recover("ghost", beats.get("ghost", ""), 1_000)).finished == 0:
         pass
 
 

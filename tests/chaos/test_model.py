@@ -54,7 +54,7 @@ class Histories(Producers, Steering, Misfortunes):
     def begin(self, *, is_strict: bool) -> None:
         """Start with an empty queue, and workers that know nothing."""
         self.run(self.store.call("FLUSHALL"))
-        self.run(self.store.broker.set_up(self.store.link))
+        self.run(self.store.queue.create_groups(self.store.link))
         # Redis 6.2 does not, nor has every fakeredis.
         self.tells_lag = self.look().lags == dict.fromkeys(LINES, 0)
         self.is_strict = is_strict
@@ -98,13 +98,13 @@ class Histories(Producers, Steering, Misfortunes):
         for job in self.model.jobs.values():
             job.is_due = job.place == "delayed"
             await self.store.call("ZADD", delayed, "XX", LONG_AGO, job.id)
-        assert await self.steering.resume(WORDS) == self.model.pauses.resume(WORDS)
+        assert await self.pauses.resume(WORDS) == self.model.pauses.resume(WORDS)
         assert (await self.schedule.promote())[0] == self.model.promote()
-        assert await self.schedule.release(list(TASKS)) == self.model.release(TASKS)
+        assert await self.parking.unpark(list(TASKS)) == self.model.release(TASKS)
         for worker in self.workers.values():
             await self.end_all(worker, await worker.read_own())
         last = SteppedWorker(self.store, "d", self.clock, is_strict=False)
-        rest = await self.store.broker.read(self.store.link, "d", MANY, None)
+        rest = await self.store.deliveries.read(self.store.link, "d", MANY, None)
         expected = self.model.read("d", dict.fromkeys(LINES, MANY))
         assert [one.job_id for one in rest.deliveries] == [job.id for job in expected]
         await self.end_all(last, rest)

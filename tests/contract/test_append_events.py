@@ -27,7 +27,7 @@ async def ids(store: Store, job_id: str = "a") -> list[str]:
 @pytest.fixture
 def streams(store: Store) -> EventStreams:
     """What writes and reads events."""
-    return EventStreams(store.broker)
+    return EventStreams(store.queue)
 
 
 async def test_it_is_kept(store: Store, streams: EventStreams) -> None:
@@ -71,7 +71,7 @@ async def test_job_of_somebody_else(store: Store, streams: EventStreams) -> None
     """Whoever has lost the job is refused from that moment on, not from its next event."""
     old = await store.deliver("a", "w1")
     assert await streams.emit([said(old, 1)]) == []
-    await store.broker.hand_back([old])
+    await store.deliveries.requeue([old])
     assert await streams.emit([said(old, 2)]) == [0]
     (new,) = await store.read("w2")
     assert await streams.emit([said(old, 2)]) == [0]
@@ -83,7 +83,7 @@ async def test_job_of_somebody_else(store: Store, streams: EventStreams) -> None
 async def test_entry_of_the_same_id_in_another_lane(store: Store, streams: EventStreams) -> None:
     """The entry that a job names is one of one stream."""
     delivery = await store.deliver("a")
-    stranger = delivery._replace(stream=store.broker.place_of("slow"))
+    stranger = delivery._replace(stream=store.queue.place_of("slow"))
     assert await streams.emit([said(stranger, 1)]) == [0]
 
 
@@ -133,7 +133,7 @@ async def test_reading_on(store: Store, streams: EventStreams) -> None:
 async def test_redis_is_full(redis_url: str) -> None:
     """It is refused with Redis's own error, and passes when there is room."""
     async with Store(redis_url) as store:
-        streams = EventStreams(store.broker)
+        streams = EventStreams(store.queue)
         delivery = await store.deliver("a")
         await store.call("CONFIG", "SET", "maxmemory", "1")
         try:

@@ -9,9 +9,10 @@ import pytest
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.keys import GROUP, RESERVED
 from aiostreamq.model.outcome import JobState, encode_ended
-from aiostreamq.store.broker import ID_MS, Subscription
 from aiostreamq.store.cancellation import KEEP_CANCELLED_MS, Cancellation
 from aiostreamq.store.control_stream import ControlStream
+from aiostreamq.store.deliveries import ID_MS
+from aiostreamq.store.results import Subscription
 from tests.support.ends import recent, states
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
 
@@ -24,20 +25,20 @@ NAMED = b'{"task":"size","result_ttl":120}'
 
 async def cancel(store: Store, *ids: str, states: tuple[str, ...] = ()) -> list[str | None]:
     """Cancel; returns how the jobs were caught."""
-    found = await Cancellation(store.broker).cancel(ids, states)
+    found = await Cancellation(store.queue).cancel(ids, states)
     return [None if one is None else one.decode() for one in found]
 
 
 async def delay(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBODY) -> None:
     """Keep a job for later."""
     jobs = [(job_id, "slow", mark, "+99999", NAMED)]
-    await store.schedule.delay(jobs, "me", DEADLINE)
+    await store.delayed.delay(jobs, "me", DEADLINE)
 
 
 async def park(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBODY) -> None:
     """Set a job aside."""
     delivery = await store.deliver(job_id, mark=mark)
-    await store.schedule.park([(delivery, "t")])
+    await store.parking.park([(delivery, "t")])
 
 
 async def enqueue(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBODY) -> None:
@@ -92,10 +93,10 @@ async def test_waiting(store: Store, put: Put, state: str) -> None:
     (notice,) = await store.list_at(store.keys.inbox("me"))
     assert notice.startswith(b'a {"state":"cancelled"')
     assert await store.enqueue("a") == {0}
-    status = await store.broker.status("a")
+    status = await store.results.job_state("a")
     assert status is not None
     assert orjson.loads(status)["state"] == "cancelled"
-    (known,) = await store.broker.subscribe("me", ["a"])
+    (known,) = await store.results.subscribe("me", ["a"])
     assert known == status
     await assert_cancelled_once(store, "a")
 
@@ -106,8 +107,8 @@ async def test_waiting_without_result(store: Store, put: Put, state: str) -> Non
     await put(store, "a", WaiterMode.NO_RESULT)
     assert await cancel(store, "a") == [state]
     assert await outcome_at(store, "a") is None
-    assert await store.broker.status("a") == b"cancelled"
-    assert await store.broker.subscribe("me", ["a"]) == [Subscription.NO_RESULT]
+    assert await store.results.job_state("a") == b"cancelled"
+    assert await store.results.subscribe("me", ["a"]) == [Subscription.NO_RESULT]
     assert await cancel(store, "a") == ["cancelled"]
     await assert_cancelled_once(store, "a")
 
@@ -119,8 +120,8 @@ async def test_nothing_is_left(store: Store, put: Put) -> None:
     await cancel(store, "a")
     assert await key_names(store) - {"control"} == STREAMS | {"job:a", "result:a"}
     assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
-    assert await store.schedule.release(["t"]) == 0
-    assert (await store.schedule.promote())[0] == 0
+    assert await store.parking.unpark(["t"]) == 0
+    assert (await store.delayed.promote())[0] == 0
 
 
 async def test_how_long_the_outcome_is_kept(store: Store) -> None:
@@ -141,21 +142,21 @@ async def test_queued_entry_is_met(store: Store) -> None:
     await store.enqueue("before", "a", "after")
     assert await cancel(store, "a") == ["queued"]
     kept = await outcome_at(store, "a")
-    read = await store.broker.read(store.link, "w1", 10, None)
+    read = await store.deliveries.read(store.link, "w1", 10, None)
     assert [one.job_id for one in read.deliveries] == ["before", "a", "after"]
     assert [one.job_id for one in read.cancelled] == ["a"]
-    own = await store.broker.read_own(store.link, "w1", 10)
+    own = await store.deliveries.read_own(store.link, "w1", 10)
     assert [one.job_id for one in own.cancelled] == ["a"]
     before, thrown_away, after = ends_of(*read.deliveries)
     for _ in range(2):  # the reply may be lost
-        settled = await store.broker.settle([before, thrown_away, after], "w1")
+        settled = await store.deliveries.settle([before, thrown_away, after], "w1")
         assert settled == ([], [before, after])
     assert await outcome_at(store, "a") == kept
     await assert_cancelled_once(store, "a")
     ended = {f"result:{job_id}" for job_id in ("before", "a", "after")}
     assert await key_names(store) == STREAMS | ended | {"job:a"}
     assert ID_MS - 5_000 < await store.pttl(store.keys.job("a")) <= ID_MS
-    assert not (await store.broker.read(store.link, "w1", 10, None)).cancelled
+    assert not (await store.deliveries.read(store.link, "w1", 10, None)).cancelled
 
 
 async def test_lag_stays_known(store: Store) -> None:
@@ -174,21 +175,23 @@ async def test_lag_stays_known(store: Store) -> None:
 async def test_running(store: Store) -> None:
     """Its worker is told; what it makes of it is the job's end."""
     delivery = await store.deliver("a", mark=WaiterMode.CALLER)
-    end = await ControlStream(store.broker).end()
+    end = await ControlStream(store.queue).end()
     assert await cancel(store, "a") == ["running"]
-    assert await store.broker.status("a") == b"running"
+    assert await store.results.job_state("a") == b"running"
     assert await outcome_at(store, "a") is None
-    control = ControlStream(store.broker)
+    control = ControlStream(store.queue)
     _, (word,) = await control.listen(store.link, end, 1000)
     assert word["say"] == "cancel"
-    assert Cancellation(store.broker).entries_in(word) == [(delivery.stream, delivery.entry)]
-    assert await Cancellation(store.broker).cancelled_among(["a", "b"]) == {"a"}
+    assert Cancellation(store.queue).entries_in(word) == [(delivery.stream, delivery.entry)]
+    assert await Cancellation(store.queue).cancelled_among(["a", "b"]) == {"a"}
     assert await cancel(store, "a") == ["running"]
     assert await states(store) == {}, "its worker will tell how it ended"
     outcome = encode_ended("size", 1, JobState.CANCELLED)
-    assert (await store.broker.settle([Settlement(delivery, 99_000, outcome)], "w1")).refused == []
+    assert (
+        await store.deliveries.settle([Settlement(delivery, 99_000, outcome)], "w1")
+    ).refused == []
     assert await store.call("GET", store.keys.result("a")) == outcome
-    assert await Cancellation(store.broker).cancelled_among(["a", "b"]) == set()
+    assert await Cancellation(store.queue).cancelled_among(["a", "b"]) == set()
     assert await key_names(store) - {"control"} == STREAMS | {"result:a", "inbox:me"}
 
 
@@ -203,40 +206,42 @@ async def test_came_to_its_end_first(store: Store) -> None:
 
 async def test_words_of_other_lanes(store: Store) -> None:
     """A word may name lanes that this worker's queue has not got, or be nonsense."""
-    steering = Cancellation(store.broker)
+    steering = Cancellation(store.queue)
     assert steering.entries_in({"entries": "elsewhere 1-1 slow 2-2 default"}) == [(3, b"2-2")]
     assert steering.entries_in({}) == []
 
 
 async def retry_now(store: Store, one: Delivery) -> None:
     """It raised, and runs again."""
-    await store.schedule.retry([RetryRequest(one, 0)])
+    await store.delayed.retry([RetryRequest(one, 0)])
 
 
 async def retry_later(store: Store, one: Delivery) -> None:
     """The same, later."""
-    await store.schedule.retry([RetryRequest(one, 9999)])
+    await store.delayed.retry([RetryRequest(one, 9999)])
 
 
 async def hand_back(store: Store, one: Delivery) -> None:
     """Its worker stops."""
-    await store.broker.hand_back([one])
+    await store.deliveries.requeue([one])
 
 
 async def set_aside(store: Store, one: Delivery) -> None:
     """Its task is not known."""
-    await store.schedule.park([(one, "t")])
+    await store.parking.park([(one, "t")])
 
 
 async def bury(store: Store, one: Delivery) -> None:
     """It cannot be read."""
-    await store.broker.bury([(one.stream, one.entry)], b'{"state":"dead","n":0}', "w1")
+    await store.deliveries.dead_letter_unreadable(
+        [(one.stream, one.entry)], b'{"state":"dead","n":0}', "w1"
+    )
 
 
 async def reap(store: Store, _one: Delivery) -> None:
     """Its worker is dead."""
-    beats = await store.roster.census(1000, thorough=True)
-    await store.roster.reap("w1", beats["w1"], 3)
+    beats = await store.workers.list_workers(1000, thorough=True)
+    await store.workers.recover("w1", beats["w1"], 3)
 
 
 @pytest.mark.parametrize("was", ["queued", "running"])
@@ -253,7 +258,7 @@ async def test_stays_cancelled(
         await cancel(store, "a")
     await move(store, delivery)
     await assert_cancelled_once(store, "a")
-    assert (await store.broker.settle(ends_of(delivery), "w1")).ended == []
+    assert (await store.deliveries.settle(ends_of(delivery), "w1")).ended == []
     assert (await outcome_at(store, "a") or {})["state"] == "cancelled"
     assert len(await store.list_at(store.keys.inbox("me"))) == 1
     for name in ("stream:returned", "stream:default", "parked:t"):
@@ -296,12 +301,12 @@ async def test_only_in_some_states(store: Store) -> None:
     ids = ("later", "parked", "runs", "waits")
     states = ["delayed", "parked", "running", "queued"]
     assert await cancel(store, *ids, states=("none",)) == states
-    assert [(await store.broker.status(one) or b"").decode() for one in ids] == states
+    assert [(await store.results.job_state(one) or b"").decode() for one in ids] == states
     assert await store.call("EXISTS", store.keys.cancelled) == 0
     assert await cancel(store, *ids, states=("queued", "delayed")) == states
     assert await outcome_at(store, "waits")
     assert await outcome_at(store, "later")
-    assert await store.broker.status("parked") == b"parked"
+    assert await store.results.job_state("parked") == b"parked"
     assert await store.call("ZCARD", store.keys.cancelled) == 1
 
 
@@ -331,19 +336,19 @@ async def test_letter_of_the_same_id(store: Store) -> None:
     """A dead letter is not replayed while a cancelled entry of that id is on its way."""
     (delivery,) = [await store.deliver("a")]
     outcome = encode_ended("size", 1, JobState.DEAD)
-    await store.broker.settle([Settlement(delivery, 99_000, outcome, is_dead=True)], "w1")
+    await store.deliveries.settle([Settlement(delivery, 99_000, outcome, is_dead=True)], "w1")
     await store.call("DEL", store.keys.result("a"))
     await store.enqueue("a")
     await cancel(store, "a")
     await store.call("DEL", store.keys.result("a"))
-    keys = [store.keys.dead, *store.broker.streams]
+    keys = [store.keys.dead, *store.queue.streams]
     ((letter, _),) = cast(
         "list[tuple[bytes, Reply]]", await store.call("XRANGE", store.keys.dead, "-", "+")
     )
     arguments = [store.keys.prefix, letter, "a", 3, "0", ENVELOPE, b"[]"]
-    assert await store.broker.run("replay_dead_letters", keys, arguments) == [-1]
+    assert await store.queue.run("replay_dead_letters", keys, arguments) == [-1]
     await store.settle(*await store.read())
-    assert await store.broker.run("replay_dead_letters", keys, arguments) == [1]
+    assert await store.queue.run("replay_dead_letters", keys, arguments) == [1]
     (again,) = await store.read()
     assert await store.settle(again) == []
     assert await store.call("GET", store.keys.result("a")) == outcome_of(again)

@@ -24,7 +24,7 @@ from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
 from aiostreamq.store.events import EventStreams
 from aiostreamq.store.inspect.snapshot import Snapshots
 from aiostreamq.store.lane_reader import LaneReader
-from aiostreamq.store.requeue_deleted import restore
+from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from aiostreamq.store.scripts import SCRIPTS, Script
 from tests.support.cluster import Cluster
@@ -54,22 +54,19 @@ class Recorded(Exception):  # no error: it ends an act before the script is call
 
 async def fill(store: Store) -> list[Act]:
     """Put jobs of every kind into a queue; returns a step for each script, in their order."""
-    broker, roster, schedule = store.broker, store.roster, store.schedule
-    steering, timetable, graveyard = (
-        Cancellation(broker),
-        ScheduleStore(broker),
-        DeadLetterStore(broker),
-    )
+    broker, roster, schedule = store.queue, store.workers, store.delayed
+    cancellation, pauses = Cancellation(broker), PauseStore(broker)
+    timetable, graveyard = ScheduleStore(broker), DeadLetterStore(broker)
     await roster.join("w1", 1_000, ["default"])
     await roster.join("w2", 1_000, ["default"])
     await store.enqueue("a", "b", "dead", "parked", mark=WaiterMode.CALLER)
     a, b, dead, parked = await store.read()
-    await broker.settle([Settlement(dead, HOUR_MS, FAILED, is_dead=True)], "w1")
-    await schedule.park([(parked, "t")])
+    await store.deliveries.settle([Settlement(dead, HOUR_MS, FAILED, is_dead=True)], "w1")
+    await store.parking.park([(parked, "t")])
     await store.enqueue("waits", mark=WaiterMode.CALLER)
     await schedule.delay([("late", "slow", WaiterMode.CALLER, LONG_AGO, ENVELOPE)], "me", DEADLINE)
-    await steering.cancel(["b"])
-    await steering.pause(["task:size"], "1")
+    await cancellation.cancel(["b"])
+    await pauses.pause(["task:size"], "1")
     await timetable.put("s", DEFINITION, 5000, DEADLINE, replace=False)
     (due,) = (await timetable.due([])).due
     (letter,) = [one async for page in graveyard.oldest_first(Span()) for one in page]
@@ -85,39 +82,39 @@ async def fill(store: Store) -> list[Act]:
     return [
         lambda: broker.run("create_groups", broker.streams, ["another group"]),
         lambda: store.enqueue("new", mark=WaiterMode.CALLER),
-        lambda: broker.subscribe("me", ["a", "waits"]),
-        lambda: broker.echo("me", "word"),
+        lambda: store.results.subscribe("me", ["a", "waits"]),
+        lambda: store.results.ping("me", "word"),
         lambda: store.settle(a, b),
-        lambda: broker.count([counted], "w1", 1),
-        lambda: broker.hand_back([a, b]),
-        lambda: broker.bury(entries, encode_unreadable("no"), "w1"),
-        lambda: broker.status("a"),
-        lambda: broker.leave("w2"),
+        lambda: store.deliveries.record_stats([counted], "w1", 1),
+        lambda: store.deliveries.requeue([a, b]),
+        lambda: store.deliveries.dead_letter_unreadable(entries, encode_unreadable("no"), "w1"),
+        lambda: store.results.job_state("a"),
+        lambda: roster.deregister("w2"),
         lambda: roster.renew("w1", 1_000, b"{}"),
-        lambda: roster.census(1_000, thorough=False),
-        lambda: roster.reap("w1", "0 1000 default", 3),
+        lambda: roster.list_workers(1_000, thorough=False),
+        lambda: roster.recover("w1", "0 1000 default", 3),
         lambda: LaneReader(broker, weights, strict=False).read(store.link, "w1", 9, None),
-        lambda: roster.mark(a),
+        lambda: roster.note_suspect_run(a),
         lambda: schedule.delay([new], "me", DEADLINE),
         schedule.promote,
         lambda: schedule.retry([RetryRequest(a, 0), RetryRequest(b, 0)]),
-        lambda: restore(broker, [RetryRequest(a, 0)]),
-        lambda: schedule.park([(a, "t"), (b, "t")]),
-        lambda: schedule.release(["t"]),
+        lambda: store.deliveries.requeue_deleted([RetryRequest(a, 0)]),
+        lambda: store.parking.park([(a, "t"), (b, "t")]),
+        lambda: store.parking.unpark(["t"]),
         lambda: broker.run("replication_marker", [store.keys.confirm], [HOUR_MS]),
         lambda: graveyard.replay([revival]),
         lambda: graveyard.purge([letter.id]),
         lambda: EventStreams(broker).emit([Emission(a, 1, 0, HOUR_MS, "size", b"[[1]]")]),
-        lambda: steering.cancel(["a", "waits", "late", "parked"]),
+        lambda: cancellation.cancel(["a", "waits", "late", "parked"]),
         lambda: timetable.put("new", DEFINITION, 5000, DEADLINE, replace=False),
         lambda: timetable.declare([("code", DEFINITION, 5000)]),
         lambda: timetable.due([]),
         lambda: timetable.fire([tick]),
         lambda: timetable.pause("s", DEADLINE),
         lambda: timetable.remove("s", DEADLINE),
-        lambda: steering.pause(["lane:slow"], "0"),
-        lambda: steering.resume(["task:size"]),
-        steering.paused,
+        lambda: pauses.pause(["lane:slow"], "0"),
+        lambda: pauses.resume(["task:size"]),
+        pauses.paused,
         Snapshots(broker).view,
     ]
 
@@ -137,8 +134,8 @@ async def record(store: Store, monkeypatch: pytest.MonkeyPatch) -> dict[str, Cal
         await run(*call)  # pyright: ignore[reportArgumentType]
 
     with monkeypatch.context() as patched:
-        patched.setattr(store.broker, "run", run)
-        patched.setattr(store.broker, "run_on", run_on)
+        patched.setattr(store.queue, "run", run)
+        patched.setattr(store.queue, "run_on", run_on)
         for act in acts:
             with pytest.raises(Recorded):
                 await act()
@@ -198,7 +195,7 @@ async def test_nothing_is_written(
     cluster: Cluster, name: str, store: Store, calls: dict[str, Call], stage: str
 ) -> None:
     """While the slot moves, either node refuses every script, before it has written anything."""
-    server = await store.broker.open()
+    server = await store.queue.open()
     source = store.link
     target = await Store(cluster.other_than_owner_of(name).url).connector.open_link("test")
     begin(cluster, name, calls, stage)
@@ -221,9 +218,9 @@ async def test_moved(cluster: Cluster, name: str, store: Store, calls: dict[str,
     before = cluster.owner_of(name)
     cluster.move(name)
     for script, (keys, arguments) in calls.items():
-        await store.broker.run(script, keys, arguments, DEADLINE)
+        await store.queue.run(script, keys, arguments, DEADLINE)
     assert cluster.owner_of(name) is not before
-    assert store.broker.connection_count == 2
+    assert store.queue.connection_count == 2
 
 
 @pytest.mark.parametrize("is_on_cluster", [False, True])
@@ -231,7 +228,7 @@ async def test_what_it_is_for(
     cluster: Cluster, name: str, store: Store, calls: dict[str, Call], is_on_cluster: bool
 ) -> None:
     """Without the guard a job that ends beside a cancelled one is acknowledged, and no more."""
-    server = replace(await store.broker.open(), is_cluster=is_on_cluster)
+    server = replace(await store.queue.open(), is_cluster=is_on_cluster)
     begin(cluster, name, calls, "all others moved")
     before = contents(cluster, name)
     with pytest.raises(CommandError, match="non local key"):
@@ -252,7 +249,7 @@ async def test_not_told(own_redis_server: RedisServer) -> None:
     own_redis_server.ask("ACL", "SETUSER", "some", "on", ">pw", "~*", "&*", "+@all", "-info")
     url = own_redis_server.url.replace("redis://", "redis://some:pw@")
     async with Store(url) as store:
-        server = await store.broker.open()
+        server = await store.queue.open()
         assert server.is_cluster
         delivery = await store.deliver("a")
         assert await store.settle(delivery) == []

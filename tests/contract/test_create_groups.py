@@ -18,7 +18,7 @@ async def test_again(store: Store) -> None:
     """What is there is left as it is, with all that was delivered."""
     await store.enqueue("a", "b")
     await store.read(count=1)
-    assert await store.broker.set_up(store.link) == 0
+    assert await store.queue.create_groups(store.link) == 0
     assert await store.pending() == 1
     assert [d.job_id for d in await store.read()] == ["b"]
 
@@ -27,25 +27,25 @@ async def test_one_is_missing(store: Store) -> None:
     """Only that one is made, and what came before it is read too."""
     await store.enqueue("a")
     await store.call("XGROUP", "DESTROY", store.keys.stream("default"), GROUP)
-    assert await store.broker.set_up(store.link) == 1
+    assert await store.queue.create_groups(store.link) == 1
     assert [d.job_id for d in await store.read()] == ["a"]
 
 
 async def test_two_at_once(store_url: str) -> None:
     """Two processes that start together do not disturb each other."""
     one, other = Store(store_url), Store(store_url)
-    await asyncio.gather(one.broker.open(), other.broker.open())
+    await asyncio.gather(one.queue.open(), other.queue.open())
     async with Store(store_url) as store:
         assert await store.enqueue("a") == set()
         assert len(await store.read()) == 1
-    one.broker.close()
-    other.broker.close()
+    one.queue.close()
+    other.queue.close()
 
 
 async def test_opened_by_many_at_once(store_url: str) -> None:
     """Whoever comes first opens; all get the same answer."""
     async with Store(store_url) as store:
-        found = await asyncio.gather(*(store.broker.open() for _ in range(20)))
+        found = await asyncio.gather(*(store.queue.open() for _ in range(20)))
         assert len(set(found)) == 1
 
 
@@ -54,5 +54,5 @@ async def test_two_queues(store_url: str) -> None:
     async with Store(store_url, "one") as one, Store(store_url, "other") as other:
         await one.enqueue("a")
         assert await other.read() == []
-        assert await other.broker.status("a") is None
+        assert await other.results.job_state("a") is None
         assert await other.enqueue("a") == set()

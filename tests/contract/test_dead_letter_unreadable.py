@@ -22,16 +22,16 @@ async def test_what_is_no_job(store: Store) -> None:
     """A read tells it apart, and what is read with it is not lost."""
     entry = await put_nonsense(store, "hello", "world")
     await store.enqueue("a")
-    read = await store.broker.read(store.link, "w1", 10, None)
-    assert read.unreadable == [(store.broker.place_of("default"), entry)]
+    read = await store.deliveries.read(store.link, "w1", 10, None)
+    assert read.unreadable == [(store.queue.place_of("default"), entry)]
     assert [d.job_id for d in read.deliveries] == ["a"]
 
 
 async def test_moved_with_its_reason(store: Store) -> None:
     """The entry goes to the dead letters as it was, with where it came from and why."""
     entry = cast("bytes", await put_nonsense(store, "hello", "world"))
-    read = await store.broker.read(store.link, "w1", 10, None)
-    assert await store.broker.bury(read.unreadable, REASON, "w1") == 1
+    read = await store.deliveries.read(store.link, "w1", 10, None)
+    assert await store.deliveries.dead_letter_unreadable(read.unreadable, REASON, "w1") == 1
     assert await store.stream_at(store.keys.dead) == [
         {
             "outcome": REASON.decode(),
@@ -48,9 +48,9 @@ async def test_moved_with_its_reason(store: Store) -> None:
 async def test_repeated(store: Store) -> None:
     """Burying again makes no second letter."""
     await put_nonsense(store, "hello", "world")
-    read = await store.broker.read(store.link, "w1", 10, None)
-    await store.broker.bury(read.unreadable, REASON, "w1")
-    assert await store.broker.bury(read.unreadable, REASON, "w1") == 0
+    read = await store.deliveries.read(store.link, "w1", 10, None)
+    await store.deliveries.dead_letter_unreadable(read.unreadable, REASON, "w1")
+    assert await store.deliveries.dead_letter_unreadable(read.unreadable, REASON, "w1") == 0
     assert len(await store.stream_at(store.keys.dead)) == 1
 
 
@@ -59,7 +59,12 @@ async def test_what_nobody_has(store: Store) -> None:
     await store.enqueue("a")
     (fields,) = await store.stream_at(store.keys.stream("default"))
     assert fields["id"] == "a"
-    assert await store.broker.bury([(store.broker.place_of("default"), b"1-1")], REASON, "w1") == 0
+    assert (
+        await store.deliveries.dead_letter_unreadable(
+            [(store.queue.place_of("default"), b"1-1")], REASON, "w1"
+        )
+        == 0
+    )
     assert len(await store.read()) == 1
 
 
@@ -67,10 +72,10 @@ async def test_deleted_while_pending(store: Store) -> None:
     """What was deleted under a worker is read as nothing and let go of."""
     (delivery,) = [await store.deliver("a")]
     await store.call("XDEL", store.keys.stream("default"), delivery.entry)
-    read = await store.broker.read_own(store.link, "w1", 10)
+    read = await store.deliveries.read_own(store.link, "w1", 10)
     assert read.deliveries == []
     assert [entry for _, entry in read.unreadable] == [delivery.entry]
-    assert await store.broker.bury(read.unreadable, REASON, "w1") == 0
+    assert await store.deliveries.dead_letter_unreadable(read.unreadable, REASON, "w1") == 0
     assert await store.pending() == 0
 
 
@@ -78,10 +83,12 @@ async def test_real_job(store: Store) -> None:
     """A job that nobody can read ends as dead: it is no secret, and nobody waits for ever."""
     delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     assert (
-        await store.broker.bury([(delivery.stream, delivery.entry)], encode_unreadable("why"), "w1")
+        await store.deliveries.dead_letter_unreadable(
+            [(delivery.stream, delivery.entry)], encode_unreadable("why"), "w1"
+        )
         == 1
     )
-    told = await store.broker.status("a")
+    told = await store.results.job_state("a")
     assert told is not None
     assert orjson.loads(told)["state"] == "dead"
     assert orjson.loads(told)["error"]["message"] == "why"
@@ -97,8 +104,11 @@ async def test_id_of_another(store: Store) -> None:
     delivery = await store.deliver("a")
     await put_nonsense(store, "id", "a", "n", "1", "job", "garbage")
     (forged,) = await store.read()
-    assert await store.broker.bury([(forged.stream, forged.entry)], REASON, "w1") == 1
-    assert await store.broker.status("a") == b"running"
+    assert (
+        await store.deliveries.dead_letter_unreadable([(forged.stream, forged.entry)], REASON, "w1")
+        == 1
+    )
+    assert await store.results.job_state("a") == b"running"
     assert await states(store) == {}
     assert await store.settle(delivery) == []
 
@@ -106,8 +116,8 @@ async def test_id_of_another(store: Store) -> None:
 async def test_very_many_fields(store: Store) -> None:
     """An entry of more values than Lua can hand on is cut, not left to stop every worker."""
     await put_nonsense(store, *map(str, range(20_000)))
-    read = await store.broker.read(store.link, "w1", 10, None)
-    assert await store.broker.bury(read.unreadable, REASON, "w1") == 1
+    read = await store.deliveries.read(store.link, "w1", 10, None)
+    assert await store.deliveries.dead_letter_unreadable(read.unreadable, REASON, "w1") == 1
     (letter,) = await store.stream_at(store.keys.dead)
     assert letter["0"] == "1"
     assert await store.pending() == 0

@@ -3,7 +3,8 @@
 import pytest
 
 from aiostreamq.model.delivery import WaiterMode
-from aiostreamq.store.broker import ENQUEUE_LIMIT, ID_MS
+from aiostreamq.store.deliveries import ID_MS
+from aiostreamq.store.enqueue import ENQUEUE_LIMIT
 from tests.support.store import DEADLINE, ENVELOPE, Store
 
 
@@ -54,8 +55,8 @@ async def test_the_first_is_left_as_it_is(store: Store) -> None:
     """An id that is taken changes neither lane nor payload nor marks."""
     await store.enqueue("a", mark=WaiterMode.CALLER, inbox="first")
     before = await store.hash_at(store.keys.job("a"))
-    again = ("a", store.broker.place_of("slow"), WaiterMode.NO_RESULT, b"other")
-    assert await store.broker.enqueue([again], "second", DEADLINE) == {0}
+    again = ("a", store.queue.place_of("slow"), WaiterMode.NO_RESULT, b"other")
+    assert await store.submissions.enqueue([again], "second", DEADLINE) == {0}
     assert await store.hash_at(store.keys.job("a")) == before
     assert await store.stream_at(store.keys.stream("slow")) == []
 
@@ -89,4 +90,4 @@ async def test_bytes(store: Store) -> None:
     await store.enqueue("größe-漢", envelope=payload)
     (delivery,) = await store.read()
     assert (delivery.job_id, delivery.envelope) == ("größe-漢", payload)
-    assert (delivery.number, delivery.stream) == (1, store.broker.place_of("default"))
+    assert (delivery.number, delivery.stream) == (1, store.queue.place_of("default"))

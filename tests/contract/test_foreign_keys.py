@@ -14,11 +14,12 @@ import pytest
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import JobState, encode_ended, encode_unreadable
-from aiostreamq.store.broker import Subscription
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
 from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.parking import ParkedJobs
+from aiostreamq.store.results import Subscription
 from aiostreamq.store.workers import WorkerRegistry
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
 
@@ -31,7 +32,7 @@ Act = Callable[[], Awaitable[object]]
 
 async def deliver(store: Store) -> list[Delivery]:
     """Have a worker be sent two jobs that are waited for."""
-    await WorkerRegistry(store.broker).join("w1", 1_000)
+    await WorkerRegistry(store.queue).join("w1", 1_000)
     await store.enqueue("a", "b", mark=WaiterMode.CALLER)
     return await store.read()
 
@@ -42,7 +43,7 @@ async def delay(store: Store, due: str) -> int:
         ("a", "slow", WaiterMode.CALLER, due, ENVELOPE),
         ("b", "default", WaiterMode.CALLER, due, ENVELOPE),
     ]
-    return 2 - len(await DelayedJobs(store.broker).delay(jobs, "me", DEADLINE))
+    return 2 - len(await DelayedJobs(store.queue).delay(jobs, "me", DEADLINE))
 
 
 # Each puts the jobs where the step of its name finds them, and returns that step.
@@ -58,55 +59,55 @@ async def delaying(store: Store) -> Act:  # noqa: D103
 
 async def hand_back(store: Store) -> Act:  # noqa: D103
     deliveries = await deliver(store)
-    return lambda: store.broker.hand_back(deliveries)
+    return lambda: store.deliveries.requeue(deliveries)
 
 
 async def bury(store: Store) -> Act:  # noqa: D103
     entries = [(d.stream, d.entry) for d in await deliver(store)]
-    return lambda: store.broker.bury(entries, encode_unreadable("no"), "w1")
+    return lambda: store.deliveries.dead_letter_unreadable(entries, encode_unreadable("no"), "w1")
 
 
 async def reap(store: Store) -> Act:  # noqa: D103
     await deliver(store)
-    return lambda: WorkerRegistry(store.broker).reap("w1", "0 1000", 3)
+    return lambda: WorkerRegistry(store.queue).recover("w1", "0 1000", 3)
 
 
 async def reap_poison(store: Store) -> Act:  # noqa: D103
     await deliver(store)
-    return lambda: WorkerRegistry(store.broker).reap("w1", "0 1000", 1)
+    return lambda: WorkerRegistry(store.queue).recover("w1", "0 1000", 1)
 
 
 async def retry(store: Store) -> Act:  # noqa: D103
     batch = [RetryRequest(d, 0) for d in await deliver(store)]
-    return lambda: DelayedJobs(store.broker).retry(batch)
+    return lambda: DelayedJobs(store.queue).retry(batch)
 
 
 async def retry_later(store: Store) -> Act:  # noqa: D103
     batch = [RetryRequest(d, LATER_MS) for d in await deliver(store)]
-    return lambda: DelayedJobs(store.broker).retry(batch)
+    return lambda: DelayedJobs(store.queue).retry(batch)
 
 
 async def park(store: Store) -> Act:  # noqa: D103
     batch = [(d, "t") for d in await deliver(store)]
-    return lambda: DelayedJobs(store.broker).park(batch)
+    return lambda: ParkedJobs(store.queue).park(batch)
 
 
 async def release(store: Store) -> Act:  # noqa: D103
     await (await park(store))()
-    return lambda: DelayedJobs(store.broker).release(["t"])
+    return lambda: ParkedJobs(store.queue).unpark(["t"])
 
 
 async def promote(store: Store) -> Act:  # noqa: D103
     await delay(store, LONG_AGO)
-    return DelayedJobs(store.broker).promote
+    return DelayedJobs(store.queue).promote
 
 
 async def replay(store: Store) -> Act:  # noqa: D103
     batch = [Settlement(d, HOUR_MS, FAILED, is_dead=True) for d in await deliver(store)]
-    await store.broker.settle(batch, "w1")
-    graveyard = DeadLetterStore(store.broker)
+    await store.deliveries.settle(batch, "w1")
+    graveyard = DeadLetterStore(store.queue)
     pages = [page async for page in graveyard.oldest_first(Span())]
-    place = store.broker.place_of("slow")
+    place = store.queue.place_of("slow")
     revivals = [
         Replay(letter.id, letter.job_id, place, WaiterMode.NOBODY, letter.envelope, b"[]")
         for page in pages
@@ -128,12 +129,12 @@ async def settle_shortly(store: Store) -> Act:  # noqa: D103
 async def settle_dead(store: Store) -> Act:  # noqa: D103
     a, b = await deliver(store)
     batch = [Settlement(a, HOUR_MS, FAILED, is_dead=True), Settlement(b, HOUR_MS, outcome_of(b))]
-    return lambda: store.broker.settle(batch, "w1")
+    return lambda: store.deliveries.settle(batch, "w1")
 
 
 def cancel(store: Store) -> Act:
     """Cancel both."""
-    return lambda: Cancellation(store.broker).cancel(["a", "b"])
+    return lambda: Cancellation(store.queue).cancel(["a", "b"])
 
 
 async def cancel_delayed(store: Store) -> Act:  # noqa: D103
@@ -206,7 +207,7 @@ async def spoil(store: Store, key: str) -> None:
 async def repair(store: Store, key: str) -> None:
     """Delete what was put there, as an operator would who has seen the log."""
     await store.call("DEL", store.keys.prefix + key)
-    await store.broker.set_up(store.link)
+    await store.queue.create_groups(store.link)
 
 
 async def ids_in(store: Store, key: str, start: str = "-", end: str = "+") -> set[str]:
@@ -320,13 +321,13 @@ async def test_overwritten_while_delayed(store: Store) -> None:
 
 async def test_dead_workers_stream_stops_no_other(store: Store) -> None:
     """What it had of other lanes is recovered."""
-    await WorkerRegistry(store.broker).join("w1", 1_000)
+    await WorkerRegistry(store.queue).join("w1", 1_000)
     await store.enqueue("a", lane="slow")
     await store.read()
     await spoil(store, "stream:default")
     with pytest.raises(CommandError, match="WRONGTYPE"):
-        await WorkerRegistry(store.broker).reap("w1", "0 1000", 3)
-    assert await in_stream(store, store.broker.streams[0]) == {"a"}
+        await WorkerRegistry(store.queue).recover("w1", "0 1000", 3)
+    assert await in_stream(store, store.queue.streams[0]) == {"a"}
 
 
 async def test_awaited_beside_it(store: Store) -> None:
@@ -334,5 +335,5 @@ async def test_awaited_beside_it(store: Store) -> None:
     await store.enqueue("a", "b", "c")
     await spoil(store, "job:a")
     await spoil(store, "result:b")
-    found = await store.broker.subscribe("me", ["a", "b", "c"])
+    found = await store.results.subscribe("me", ["a", "b", "c"])
     assert found == [Subscription.UNKNOWN, Subscription.WILL_TELL, Subscription.WILL_TELL]

@@ -7,9 +7,9 @@ import pytest
 from aiostreamq import BrokerError
 from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.outcome import JobState, encode_ended
-from aiostreamq.store.broker import Subscription
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
 from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.results import Subscription
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from aiostreamq.store.workers import WorkerRegistry
 from tests.support.redis_server import RedisServer
@@ -47,7 +47,7 @@ async def test_hand_back(full: tuple[Store, RedisServer]) -> None:
     store, server = full
     delivery = await store.deliver("a")
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    assert await store.broker.hand_back([delivery]) == 1
+    assert await store.deliveries.requeue([delivery]) == 1
 
 
 async def test_delay(full: tuple[Store, RedisServer]) -> None:
@@ -55,7 +55,7 @@ async def test_delay(full: tuple[Store, RedisServer]) -> None:
     store, server = full
     server.ask("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(BrokerError, match="Redis is full"):
-        await DelayedJobs(store.broker).delay(
+        await DelayedJobs(store.queue).delay(
             [("a", "default", WaiterMode.NOBODY, "1", b"{}")], "me", 5
         )
 
@@ -63,7 +63,7 @@ async def test_delay(full: tuple[Store, RedisServer]) -> None:
 async def test_tick_of_a_schedule(full: tuple[Store, RedisServer]) -> None:
     """It is refused as new jobs are, before anyone cancels the job that it is to replace."""
     store, server = full
-    table = ScheduleStore(store.broker)
+    table = ScheduleStore(store.queue)
     await table.put("s", b"{}", 5000, 5, replace=False)
     for at, overlap in ((5000, "allow"), (6000, "cancel_old")):
         [due] = (await table.due(())).due
@@ -82,7 +82,7 @@ async def test_tick_of_a_schedule(full: tuple[Store, RedisServer]) -> None:
 async def test_retry(full: tuple[Store, RedisServer]) -> None:
     """A job that is to run again does, at once or later."""
     store, server = full
-    schedule = DelayedJobs(store.broker)
+    schedule = DelayedJobs(store.queue)
     await store.enqueue("a", "b")
     a, b = await store.read()
     server.ask("CONFIG", "SET", "maxmemory", "1")
@@ -93,7 +93,7 @@ async def test_retry(full: tuple[Store, RedisServer]) -> None:
 async def test_what_is_due(full: tuple[Store, RedisServer]) -> None:
     """It is promoted: if all memory is taken by jobs for later, only that gets it free."""
     store, server = full
-    schedule = DelayedJobs(store.broker)
+    schedule = DelayedJobs(store.queue)
     await schedule.delay([("a", "default", WaiterMode.NOBODY, "1", b"{}")], "me", 5)
     server.ask("CONFIG", "SET", "maxmemory", "1")
     assert (await schedule.promote())[0] == 1
@@ -103,11 +103,10 @@ async def test_what_is_due(full: tuple[Store, RedisServer]) -> None:
 async def test_parked_jobs(full: tuple[Store, RedisServer]) -> None:
     """They are set aside, and released."""
     store, server = full
-    schedule = DelayedJobs(store.broker)
     delivery = await store.deliver("a")
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    assert await schedule.park([(delivery, "t")]) == 1
-    assert await schedule.release(["t"]) == 1
+    assert await store.parking.park([(delivery, "t")]) == 1
+    assert await store.parking.unpark(["t"]) == 1
     assert [d.job_id for d in await store.read()] == ["a"]
 
 
@@ -117,32 +116,32 @@ async def test_start(full: tuple[Store, RedisServer]) -> None:
     await store.enqueue("a")
     server.ask("CONFIG", "SET", "maxmemory", "1")
     async with Store(server.url) as other:
-        await WorkerRegistry(other.broker).join("w2", 1_000)
+        await WorkerRegistry(other.queue).join("w2", 1_000)
         assert [d.job_id for d in await other.read("w2")] == ["a"]
 
 
 async def test_beat(full: tuple[Store, RedisServer]) -> None:
     """Who lives can show it: else all would look dead when memory is free again."""
     store, server = full
-    roster = WorkerRegistry(store.broker)
+    roster = WorkerRegistry(store.queue)
     await roster.join("w1", 1_000)
     server.ask("CONFIG", "SET", "maxmemory", "1")
     assert await roster.renew("w1", 1_000)
-    assert (await roster.census(1_000, thorough=False))["w1"] == "1 1000"
+    assert (await roster.list_workers(1_000, thorough=False))["w1"] == "1 1000"
 
 
 async def test_dead_worker(full: tuple[Store, RedisServer]) -> None:
     """Its jobs are given to the living; on Redis 6.2 only when there is memory again."""
     store, server = full
-    roster = WorkerRegistry(store.broker)
+    roster = WorkerRegistry(store.queue)
     await roster.join("w1", 1_000)
     await store.deliver("a", "w1")
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    if not (await store.broker.open()).takes_script_flags:
+    if not (await store.queue.open()).takes_script_flags:
         with pytest.raises(BrokerError, match="Redis is full"):
-            await roster.reap("w1", "0 1000", 3)
+            await roster.recover("w1", "0 1000", 3)
         server.ask("CONFIG", "SET", "maxmemory", "0")
-    assert (await roster.reap("w1", "0 1000", 3)).returned == 1
+    assert (await roster.recover("w1", "0 1000", 3)).returned == 1
     assert [d.job_id for d in await store.read("w2")] == ["a"]
 
 
@@ -151,28 +150,28 @@ async def test_subscribe(full: tuple[Store, RedisServer]) -> None:
     store, server = full
     await store.enqueue("a")
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    if not (await store.broker.open()).takes_script_flags:
+    if not (await store.queue.open()).takes_script_flags:
         with pytest.raises(BrokerError, match="Redis is full"):
-            await store.broker.subscribe("me", ["a"])
+            await store.results.subscribe("me", ["a"])
         server.ask("CONFIG", "SET", "maxmemory", "0")
-    assert await store.broker.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
+    assert await store.results.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
 
 
 async def test_dead_letters(full: tuple[Store, RedisServer]) -> None:
     """A replay is refused as a new job is, and changes nothing; a purge frees memory."""
     store, server = full
-    graveyard = DeadLetterStore(store.broker)
+    graveyard = DeadLetterStore(store.queue)
     delivery = await store.deliver("a")
     failed = encode_ended("size", 1, JobState.FAILED)
-    await store.broker.settle([Settlement(delivery, HOUR_MS, failed, is_dead=True)], "w1")
+    await store.deliveries.settle([Settlement(delivery, HOUR_MS, failed, is_dead=True)], "w1")
     [[letter]] = [page async for page in graveyard.oldest_first(Span())]
-    place = store.broker.place_of("default")
+    place = store.queue.place_of("default")
     revival = Replay(letter.id, "a", place, WaiterMode.NOBODY, letter.envelope, b"[]")
     server.ask("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(BrokerError, match="Redis is full"):
         await graveyard.replay([revival])
     assert await graveyard.find(letter.id) == letter
-    assert await store.broker.status("a") == failed
+    assert await store.results.job_state("a") == failed
     assert await graveyard.purge([letter.id]) == 1
 
 
@@ -182,5 +181,5 @@ async def test_restore(full: tuple[Store, RedisServer]) -> None:
     delivery = await store.deliver("a")
     await store.call("DEL", store.keys.stream("default"))
     server.ask("CONFIG", "SET", "maxmemory", "1")
-    assert await DelayedJobs(store.broker).retry([RetryRequest(delivery, 1)]) == []
-    assert await store.broker.status("a") == b"delayed"
+    assert await DelayedJobs(store.queue).retry([RetryRequest(delivery, 1)]) == []
+    assert await store.results.job_state("a") == b"delayed"

@@ -10,9 +10,9 @@ async def put(
     store: Store, most: int, *ids: str, lane: str = "default"
 ) -> tuple[set[int], set[int]]:
     """Enqueue a job for each id, up to *most*; returns whose ids are taken, whose lanes full."""
-    place = store.broker.place_of(lane)
+    place = store.queue.place_of(lane)
     jobs: list[Submission] = [(job_id, place, WaiterMode.NOBODY, ENVELOPE) for job_id in ids]
-    refusals = await store.broker.enqueue_within(most, jobs, "me", DEADLINE)
+    refusals = await store.submissions.enqueue_within(most, jobs, "me", DEADLINE)
     return refusals.taken, refusals.full
 
 
@@ -40,12 +40,12 @@ async def test_id_that_is_taken(store: Store) -> None:
 
 async def test_each_lane_for_itself(store: Store) -> None:
     """A full lane does not keep jobs from another."""
-    default, slow = store.broker.place_of("default"), store.broker.place_of("slow")
+    default, slow = store.queue.place_of("default"), store.queue.place_of("slow")
     jobs = [
         (f"j{number}", place, WaiterMode.NOBODY, ENVELOPE)
         for number, place in enumerate([default, default, slow, slow, default])
     ]
-    refusals = await store.broker.enqueue_within(1, jobs, "me", DEADLINE)
+    refusals = await store.submissions.enqueue_within(1, jobs, "me", DEADLINE)
     assert (refusals.taken, refusals.full) == (set(), {1, 3, 4})
 
 
@@ -68,6 +68,6 @@ async def test_returned_work_is_not_refused(store: Store) -> None:
     """What was handed back is no new job, and leaves its place to one."""
     await put(store, 1, "a")
     (delivery,) = await store.read()
-    assert await store.broker.hand_back([delivery]) == 1
+    assert await store.deliveries.requeue([delivery]) == 1
     assert await put(store, 1, "b") == (set(), set())
     assert {d.job_id for d in await store.read()} == {"a", "b"}

@@ -16,7 +16,7 @@ async def test_each_is_delivered_once(store: Store) -> None:
 
 async def test_returned_work_comes_first(store: Store) -> None:
     """What was handed back is ahead of what is new."""
-    await store.broker.hand_back([await store.deliver("old")])
+    await store.deliveries.requeue([await store.deliver("old")])
     await store.enqueue("new")
     assert [d.job_id for d in await store.read("w2")] == ["old", "new"]
 
@@ -29,7 +29,7 @@ async def test_nothing_there(store: Store) -> None:
 async def test_waiting_for_work(store: Store) -> None:
     """A blocked read returns as soon as a job comes."""
     link = await store.connector.open_link("reader")
-    reading = asyncio.ensure_future(store.broker.read(link, "w1", 10, 3_600_000))
+    reading = asyncio.ensure_future(store.deliveries.read(link, "w1", 10, 3_600_000))
     await asyncio.sleep(0)
     await store.enqueue("a")
     async with asyncio.timeout(PATIENCE):
@@ -42,14 +42,14 @@ async def test_unblocked(store: Store) -> None:
     link = await store.connector.open_link("reader")
     number = await link.call("CLIENT", "ID")
     assert isinstance(number, int)
-    reading = asyncio.ensure_future(store.broker.read(link, "w1", 10, 3_600_000))
+    reading = asyncio.ensure_future(store.deliveries.read(link, "w1", 10, 3_600_000))
     async with asyncio.timeout(PATIENCE):
         while not reading.done():
-            await store.broker.unblock(number)
+            await store.queue.unblock(number)
             await asyncio.sleep(0)
     assert (await reading).deliveries == []
     await store.enqueue("a")
-    assert len((await store.broker.read(link, "w1", 10, None)).deliveries) == 1
+    assert len((await store.deliveries.read(link, "w1", 10, None)).deliveries) == 1
     link.close()
 
 
@@ -57,8 +57,8 @@ async def test_what_never_arrived(store: Store) -> None:
     """A worker can read again what it was sent, oldest first, until it has ended it."""
     await store.enqueue("a", "b", "c")
     first = await store.read("w1")
-    own = await store.broker.read_own(store.link, "w1", 10)
+    own = await store.deliveries.read_own(store.link, "w1", 10)
     assert own.deliveries == first
     await store.settle(first[0])
-    assert await store.broker.read_all_own("w1") == first[1:]
-    assert await store.broker.read_all_own("w2") == []
+    assert await store.deliveries.read_all_own("w1") == first[1:]
+    assert await store.deliveries.read_all_own("w2") == []

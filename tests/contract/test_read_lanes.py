@@ -19,14 +19,14 @@ async def fill(store: Store, **counts: int) -> None:
 
 def lanes_of(store: Store, read: Read) -> Counter[str]:
     """How many deliveries came from each lane."""
-    names = {place: key.rpartition(":")[2] for place, key in enumerate(store.broker.streams, 1)}
+    names = {place: key.rpartition(":")[2] for place, key in enumerate(store.queue.streams, 1)}
     return Counter(names[delivery.stream] for delivery in read.deliveries)
 
 
 async def test_shares(store: Store) -> None:
     """While all have work, each gets its share, in many small reads as in a large one."""
     await fill(store, slow=500, default=500)
-    intake = LaneReader(store.broker, WEIGHTS, strict=False)
+    intake = LaneReader(store.queue, WEIGHTS, strict=False)
     small = Counter[str]()
     for _ in range(100):
         small += lanes_of(store, await intake.read(store.link, "w1", 1, None))
@@ -37,7 +37,7 @@ async def test_shares(store: Store) -> None:
 async def test_leftover_goes_to_who_has_work(store: Store) -> None:
     """A lane without jobs costs nobody a slot."""
     await fill(store, slow=50, default=3)
-    intake = LaneReader(store.broker, WEIGHTS, strict=False)
+    intake = LaneReader(store.queue, WEIGHTS, strict=False)
     read = await intake.read(store.link, "w1", 40, None)
     assert lanes_of(store, read) == {"default": 3, "slow": 37}
 
@@ -45,7 +45,7 @@ async def test_leftover_goes_to_who_has_work(store: Store) -> None:
 async def test_weightier_one_comes_at_once(store: Store) -> None:
     """Behind a backlog that had everything for itself, a job of a weightier lane is the next."""
     await fill(store, slow=200)
-    intake = LaneReader(store.broker, WEIGHTS, strict=False)
+    intake = LaneReader(store.queue, WEIGHTS, strict=False)
     for _ in range(100):
         await intake.read(store.link, "w1", 1, None)
     await fill(store, default=1)
@@ -55,7 +55,7 @@ async def test_weightier_one_comes_at_once(store: Store) -> None:
 async def test_strict(store: Store) -> None:
     """On request, a lane waits until all weightier ones are empty."""
     await fill(store, slow=5, default=5)
-    intake = LaneReader(store.broker, WEIGHTS, strict=True)
+    intake = LaneReader(store.queue, WEIGHTS, strict=True)
     found = [await intake.read(store.link, "w1", 4, None) for _ in range(3)]
     assert [lanes_of(store, read) for read in found] == [
         {"default": 4},
@@ -66,9 +66,9 @@ async def test_strict(store: Store) -> None:
 
 async def test_returned_work_is_first(store: Store) -> None:
     """What has waited before does not wait again."""
-    await store.broker.hand_back([await store.deliver("again")])
+    await store.deliveries.requeue([await store.deliver("again")])
     await fill(store, default=5)
-    intake = LaneReader(store.broker, WEIGHTS, strict=False)
+    intake = LaneReader(store.queue, WEIGHTS, strict=False)
     read = await intake.read(store.link, "w1", 3, None)
     assert read.deliveries[0].job_id == "again"
     assert len(read.deliveries) == 3
@@ -78,9 +78,9 @@ async def test_returned_work_is_half_of_it(store: Store) -> None:
     """A flood of it leaves room for the lanes, and takes all where they have nothing."""
     ids = [f"again{number}" for number in range(20)]
     await store.enqueue(*ids)
-    await store.broker.hand_back(await store.read())
+    await store.deliveries.requeue(await store.read())
     await fill(store, default=6)
-    intake = LaneReader(store.broker, WEIGHTS, strict=False)
+    intake = LaneReader(store.queue, WEIGHTS, strict=False)
     found = [await intake.read(store.link, "w1", 8, None) for _ in range(3)]
     assert [lanes_of(store, read) for read in found] == [
         {"returned": 4, "default": 4},
@@ -92,7 +92,7 @@ async def test_returned_work_is_half_of_it(store: Store) -> None:
 async def test_lanes_that_are_not_served(store: Store) -> None:
     """Of one lane alone, nothing else is read."""
     await fill(store, slow=2, default=2)
-    intake = LaneReader(store.broker, {"slow": 1}, strict=False)
+    intake = LaneReader(store.queue, {"slow": 1}, strict=False)
     assert lanes_of(store, await intake.read(store.link, "w1", 9, None)) == {"slow": 2}
     assert await intake.read(store.link, "w1", 9, None) == Read()
 
@@ -104,15 +104,15 @@ async def test_one_lane_costs_nothing(store: Store, monkeypatch: pytest.MonkeyPa
         raise AssertionError(f"a script was called: {call}")
 
     await fill(store, default=3)
-    intake = LaneReader(store.broker, {"default": 1}, strict=False)
-    monkeypatch.setattr(store.broker, "run_on", refuse)
+    intake = LaneReader(store.queue, {"default": 1}, strict=False)
+    monkeypatch.setattr(store.queue, "run_on", refuse)
     assert lanes_of(store, await intake.read(store.link, "w1", 2, None)) == {"default": 2}
     assert lanes_of(store, await intake.read(store.link, "w1", 2, 1000)) == {"default": 1}
 
 
 async def test_blocked_read_is_woken(store: Store) -> None:
     """With nothing there, it waits at Redis; what comes is delivered."""
-    intake = LaneReader(store.broker, WEIGHTS, strict=False)
+    intake = LaneReader(store.queue, WEIGHTS, strict=False)
     assert await intake.read(store.link, "w1", 9, 1) == Read()
     await fill(store, slow=2)
     assert lanes_of(store, await intake.read(store.link, "w1", 9, 1000)) == {"slow": 2}
@@ -120,9 +120,9 @@ async def test_blocked_read_is_woken(store: Store) -> None:
 
 async def test_passed_on(store: Store) -> None:
     """Returned work can be given to a lane; the job is found there."""
-    await store.broker.hand_back([await store.deliver("a")])
+    await store.deliveries.requeue([await store.deliver("a")])
     (delivery,) = await store.read("w1")
-    assert await store.broker.hand_back([delivery], "slow") == 1
+    assert await store.deliveries.requeue([delivery], "slow") == 1
     (there,) = await store.stream_at(store.keys.stream("slow"))
     assert (there["id"], there["n"]) == ("a", "3")
-    assert await store.broker.status("a") == b"queued"
+    assert await store.results.job_state("a") == b"queued"

@@ -33,8 +33,8 @@ def ended(delivery: Delivery, kind: str = DONE) -> Settlement:
 
 async def settle(store: Store, batch: list[Settlement], worker: str) -> list[Delivery]:
     """End deliveries and count those that were not refused, as a worker does."""
-    settled = await store.broker.settle(batch, worker)
-    await store.broker.count(settled.ended, worker, next(CALLS))
+    settled = await store.deliveries.settle(batch, worker)
+    await store.deliveries.record_stats(settled.ended, worker, next(CALLS))
     return settled.refused
 
 
@@ -51,7 +51,7 @@ async def test_counted_once(store: Store) -> None:
         ("a", "size", JobState.DONE),
     ]
     told = await counters(store)
-    assert (await store.broker.settle(batch, "w1")).refused == []
+    assert (await store.deliveries.settle(batch, "w1")).refused == []
     assert await counters(store) == told
     assert len(await recent(store)) == 3
 
@@ -60,7 +60,7 @@ async def test_refused_is_not_counted(store: Store) -> None:
     """A job that somebody else ends is counted with that end alone."""
     await store.enqueue("a", "b", "c")
     lost, kept, failed = await store.read()
-    await store.broker.hand_back([lost])
+    await store.deliveries.requeue([lost])
     (again,) = await store.read("w2")
     batch = [ended(lost), ended(kept), ended(failed, FAILED)]
     assert await settle(store, batch, "w1") == [lost]
@@ -73,12 +73,12 @@ async def test_refused_is_not_counted(store: Store) -> None:
 async def test_count_is_repeated(store: Store) -> None:
     """A call whose reply was lost counts once, whatever others have counted meanwhile."""
     batches = [[ended(one)] for one in (await store.deliver("a"), await store.deliver("b"))]
-    await store.broker.count(batches[0], "w1", 1)
-    await store.broker.count(batches[1], "w2", 1)
-    await store.broker.count(batches[0], "w1", 1)
+    await store.deliveries.record_stats(batches[0], "w1", 1)
+    await store.deliveries.record_stats(batches[1], "w2", 1)
+    await store.deliveries.record_stats(batches[0], "w1", 1)
     assert await states(store) == {("size", "done"): 2}
     assert [one.id for one in await recent(store)] == ["a", "b"]
-    await store.broker.count(batches[0], "w1", 2)
+    await store.deliveries.record_stats(batches[0], "w1", 2)
     assert await states(store) == {("size", "done"): 3}
 
 
@@ -114,21 +114,21 @@ async def test_index_is_bounded(store: Store) -> None:
 
 async def test_poison(store: Store) -> None:
     """A job that is given up because its workers died is counted and named once, as dead."""
-    roster = WorkerRegistry(store.broker)
+    roster = WorkerRegistry(store.queue)
     await store.enqueue("a", "b")
     await roster.join("w1", 1000)
     poison, other = await store.read("w1")
-    assert await roster.reap("w1", "0 1000", 1) == (0, 2, 1)
+    assert await roster.recover("w1", "0 1000", 1) == (0, 2, 1)
     assert await states(store) == {("size", "dead"): 2}
     assert await recent(store) == [(job, "size", JobState.DEAD, None) for job in ("b", "a")]
-    assert (await roster.reap("w1", "dead", 1)).given_up == 0
+    assert (await roster.recover("w1", "dead", 1)).given_up == 0
     assert await settle(store, [ended(poison), ended(other)], "w1") == [poison, other]
     assert await states(store) == {("size", "dead"): 2}
 
 
 async def cancel(store: Store, *ids: str) -> None:
     """Cancel jobs, all of which wait."""
-    assert await Cancellation(store.broker).cancel(ids) == [b"queued"] * len(ids)
+    assert await Cancellation(store.queue).cancel(ids) == [b"queued"] * len(ids)
 
 
 async def test_cancelled_expires(store: Store) -> None:
@@ -188,7 +188,7 @@ async def test_sum_of_the_counters(store: Store, data: st.DataObject) -> None:
     Whoever ends them, in whatever batches, and however often a call is repeated.
     """
     await store.call("FLUSHALL")
-    await store.broker.set_up(store.link)
+    await store.queue.create_groups(store.link)
     ids = [f"j{place}" for place in range(12)]
     await store.enqueue(*ids)
     known = await store.read("w1")
@@ -197,14 +197,14 @@ async def test_sum_of_the_counters(store: Store, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 6))):
         if data.draw(st.booleans()):
             alive = [d for d in known if data.draw(st.booleans())]
-            await store.broker.hand_back(alive)
+            await store.deliveries.requeue(alive)
             known += await store.read("w2")
         chosen = data.draw(st.lists(st.sampled_from(known), min_size=1, unique=True, max_size=8))
         batch = [ended(one, kinds[one.job_id]) for one in chosen]
         batch = [one for one in batch if one.delivery.job_id not in over]
         refused = await settle(store, batch, "w1")
         if data.draw(st.booleans()):
-            assert (await store.broker.settle(batch, "w1")).refused == refused
+            assert (await store.deliveries.settle(batch, "w1")).refused == refused
         over.update(one.delivery.job_id for one in batch if one.delivery not in refused)
     ended_jobs = {job for job in over if await store.call("EXISTS", store.keys.result(job))}
     assert ended_jobs == set(over)

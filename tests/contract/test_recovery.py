@@ -11,10 +11,12 @@ from aiostreamq.model.delivery import Settlement, WaiterMode
 from aiostreamq.model.keys import Keys
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.outcome import encode_unreadable
-from aiostreamq.store.broker import Broker
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.store.connection.link import Reply
-from aiostreamq.store.workers import REAP_LIMIT, WorkerRegistry
+from aiostreamq.store.deliveries import Deliveries
+from aiostreamq.store.enqueue import Submissions
+from aiostreamq.store.queue import QueueStore
+from aiostreamq.store.workers import RECOVER_LIMIT, WorkerRegistry
 from tests.support.store import ENVELOPE, Store
 
 LEASE_MS = 1_000
@@ -22,67 +24,69 @@ LEASE_MS = 1_000
 
 async def test_worker_that_joined_can_renew(store: Store) -> None:
     """Each renewal changes the beat, which is all that others look at."""
-    await store.roster.join("a", LEASE_MS)
-    first = await store.roster.census(LEASE_MS, thorough=False)
-    assert await store.roster.renew("a", LEASE_MS)
-    second = await store.roster.census(LEASE_MS, thorough=False)
+    await store.workers.join("a", LEASE_MS)
+    first = await store.workers.list_workers(LEASE_MS, thorough=False)
+    assert await store.workers.renew("a", LEASE_MS)
+    second = await store.workers.list_workers(LEASE_MS, thorough=False)
     assert first == {"a": "0 1000"}
     assert second == {"a": "1 1000"}
 
 
 async def test_stranger_cannot_renew(store: Store) -> None:
     """A worker nobody has heard of is told to start afresh."""
-    assert not await store.roster.renew("a", LEASE_MS)
+    assert not await store.workers.renew("a", LEASE_MS)
 
 
 async def test_dead_workers_job_runs_elsewhere_and_its_outcome_is_refused(store: Store) -> None:
     """The delivery comes back under a higher number; the old one can settle nothing."""
-    await store.roster.join("a", LEASE_MS)
+    await store.workers.join("a", LEASE_MS)
     await store.enqueue("j")
     [old] = await store.read("a")
-    reaped = await store.roster.reap("a", "0 1000", 3)
+    reaped = await store.workers.recover("a", "0 1000", 3)
     [new] = await store.read("b")
-    late = await store.broker.settle([Settlement(old, 60_000, b'{"state":"done","n":1}')], "a")
-    in_time = await store.broker.settle([Settlement(new, 60_000, b'{"state":"done","n":2}')], "b")
+    late = await store.deliveries.settle([Settlement(old, 60_000, b'{"state":"done","n":1}')], "a")
+    in_time = await store.deliveries.settle(
+        [Settlement(new, 60_000, b'{"state":"done","n":2}')], "b"
+    )
     assert (reaped.returned, reaped.given_up, reaped.finished) == (1, 0, 1)
     assert (new.job_id, new.number, new.envelope) == ("j", 2, old.envelope)
     assert (late.refused, late.ended) == ([old], [])
     assert in_time.refused == []
-    assert orjson.loads(await store.broker.status("j") or b"")["n"] == 2
+    assert orjson.loads(await store.results.job_state("j") or b"")["n"] == 2
 
 
 async def test_worker_that_beat_meanwhile_is_left_alone(store: Store) -> None:
     """A reaper that looked too long ago does nothing."""
-    await store.roster.join("a", LEASE_MS)
+    await store.workers.join("a", LEASE_MS)
     await store.enqueue("j")
     await store.read("a")
-    await store.roster.renew("a", LEASE_MS)
-    assert (await store.roster.reap("a", "0 1000", 3)).finished == -1
+    await store.workers.renew("a", LEASE_MS)
+    assert (await store.workers.recover("a", "0 1000", 3)).finished == -1
     assert await store.read("b") == []
 
 
 async def test_reaped_worker_cannot_renew(store: Store) -> None:
     """The dead learn of it with their next beat."""
-    await store.roster.join("a", LEASE_MS)
-    await store.roster.reap("a", "0 1000", 3)
-    assert not await store.roster.renew("a", LEASE_MS)
+    await store.workers.join("a", LEASE_MS)
+    await store.workers.recover("a", "0 1000", 3)
+    assert not await store.workers.renew("a", LEASE_MS)
 
 
 async def test_poison_is_given_up(store: Store) -> None:
     """A job that was with as many dead workers as it may be ends among the dead letters."""
     await store.enqueue("j")
-    await store.broker.subscribe("box", ["j"])
+    await store.results.subscribe("box", ["j"])
     given_up: list[int] = []
     for worker in ("a", "b", "c"):
-        await store.roster.join(worker, LEASE_MS)
+        await store.workers.join(worker, LEASE_MS)
         [delivery] = await store.read(worker)
-        assert await store.roster.mark(delivery)
-        given_up.append((await store.roster.reap(worker, "0 1000", 3)).given_up)
+        assert await store.workers.note_suspect_run(delivery)
+        given_up.append((await store.workers.recover(worker, "0 1000", 3)).given_up)
     notice = cast("bytes", await store.call("LPOP", store.keys.inbox("box")))
     letters = cast("list[Reply]", await store.call("XRANGE", store.keys.dead, "-", "+"))
     assert given_up == [0, 0, 1]
     assert orjson.loads(notice.removeprefix(b"j "))["state"] == "dead"
-    assert orjson.loads(await store.broker.status("j") or b"")["error"]["type"] == "Poison"
+    assert orjson.loads(await store.results.job_state("j") or b"")["error"]["type"] == "Poison"
     fields = cast("list[list[bytes]]", letters[0])[1]
     letter = dict(zip(fields[::2], fields[1::2], strict=True))
     assert letter[b"job"] == ENVELOPE
@@ -117,11 +121,11 @@ async def test_calendar(store: Store) -> None:
 async def test_odd_victims(store: Store) -> None:
     """What strangers have written as the workers that died stops no recovery."""
     victims = f"x @7 y@z w@{'9' * 400} v@0"
-    stream = store.broker.streams[-1]
+    stream = store.queue.streams[-1]
     await store.call("XADD", stream, "*", "id", "j", "n", 3, "job", ENVELOPE, "d", victims)
-    await store.roster.join("a", LEASE_MS)
+    await store.workers.join("a", LEASE_MS)
     await store.read("a")
-    assert (await store.roster.reap("a", "0 1000", 3)).given_up == 1
+    assert (await store.workers.recover("a", "0 1000", 3)).given_up == 1
     letters = cast("list[Reply]", await store.call("XRANGE", store.keys.dead, "-", "+"))
     fields = cast("list[list[bytes]]", letters[0])[1]
     letter = dict(zip(fields[::2], fields[1::2], strict=True))
@@ -134,10 +138,10 @@ async def test_neighbour_of_poison_is_not_given_up(store: Store) -> None:
     await store.enqueue("j")
     deaths: list[int] = []
     for worker in "abcdef":
-        await store.roster.join(worker, LEASE_MS)
+        await store.workers.join(worker, LEASE_MS)
         [delivery] = await store.read(worker)
         deaths.append(delivery.deaths)
-        assert (await store.roster.reap(worker, "0 1000", 3)).returned == 1
+        assert (await store.workers.recover(worker, "0 1000", 3)).returned == 1
     assert deaths == [0, 1, 1, 1, 1, 1]
 
 
@@ -145,14 +149,14 @@ async def test_mark_of_an_earlier_delivery_does_not_count(store: Store) -> None:
     """Only what was run when its worker died counts, not what another had run before."""
     await store.enqueue("j")
     for worker in "ab":
-        await store.roster.join(worker, LEASE_MS)
+        await store.workers.join(worker, LEASE_MS)
         [delivery] = await store.read(worker)
-        assert await store.roster.mark(delivery)
-        await store.roster.reap(worker, "0 1000", 3)
+        assert await store.workers.note_suspect_run(delivery)
+        await store.workers.recover(worker, "0 1000", 3)
     for worker in "cd":
-        await store.roster.join(worker, LEASE_MS)
+        await store.workers.join(worker, LEASE_MS)
         [delivery] = await store.read(worker)
-        assert (await store.roster.reap(worker, "0 1000", 3)).given_up == 0
+        assert (await store.workers.recover(worker, "0 1000", 3)).given_up == 0
         assert delivery.deaths == 2
 
 
@@ -160,46 +164,48 @@ async def test_job_that_is_gone_is_not_marked(store: Store) -> None:
     """Marking late leaves nothing behind."""
     await store.enqueue("j")
     [delivery] = await store.read("a")
-    await store.broker.settle([Settlement(delivery, 60_000, b'{"state":"done","n":1}')], "a")
-    assert not await store.roster.mark(delivery)
+    await store.deliveries.settle([Settlement(delivery, 60_000, b'{"state":"done","n":1}')], "a")
+    assert not await store.workers.note_suspect_run(delivery)
     assert not await store.call("EXISTS", store.keys.job("j"))
 
 
 async def test_late_outcome_of_poison_is_refused(store: Store) -> None:
     """The last worker that had a job when it was given up learns that it came too late."""
     await store.enqueue("j")
-    await store.roster.join("a", LEASE_MS)
+    await store.workers.join("a", LEASE_MS)
     [delivery] = await store.read("a")
-    assert (await store.roster.reap("a", "0 1000", 1)).given_up == 1
+    assert (await store.workers.recover("a", "0 1000", 1)).given_up == 1
     late = Settlement(delivery, 60_000, b'{"state":"done","n":1}')
-    assert (await store.broker.settle([late], "a")).refused == [delivery]
-    assert orjson.loads(await store.broker.status("j") or b"")["state"] == "dead"
+    assert (await store.deliveries.settle([late], "a")).refused == [delivery]
+    assert orjson.loads(await store.results.job_state("j") or b"")["state"] == "dead"
 
 
 async def test_one_call_touches_a_bounded_number(store: Store) -> None:
     """A worker with much is recovered in several calls; nothing is lost between them."""
-    ids = [f"j{number}" for number in range(REAP_LIMIT + 10)]
-    await store.roster.join("a", LEASE_MS)
+    ids = [f"j{number}" for number in range(RECOVER_LIMIT + 10)]
+    await store.workers.join("a", LEASE_MS)
     await store.enqueue(*ids)
     assert len(await store.read("a", 1_000)) == len(ids)
-    first = await store.roster.reap("a", "0 1000", 3)
-    second = await store.roster.reap("a", "dead", 3)
-    assert (first.returned, first.finished) == (REAP_LIMIT, 0)
+    first = await store.workers.recover("a", "0 1000", 3)
+    second = await store.workers.recover("a", "dead", 3)
+    assert (first.returned, first.finished) == (RECOVER_LIMIT, 0)
     assert (second.returned, second.finished) == (10, 1)
     assert sorted(d.job_id for d in await store.read("b", 1_000)) == sorted(ids)
 
 
 async def test_lane_that_is_not_known_to_the_reaper(store_url: str, store: Store) -> None:
     """What a worker of another release had of a lane of its own is recovered with the rest."""
-    newer = Broker(connector_for(store_url), Keys("q"), [DEFAULT_LANE, "new", "empty"])
+    newer = QueueStore(connector_for(store_url), Keys("q"), [DEFAULT_LANE, "new", "empty"])
     await newer.open()
     await WorkerRegistry(newer).join("a", LEASE_MS, newer.lanes)
-    await newer.enqueue([("j", newer.place_of("new"), WaiterMode.NOBODY, b"{}")], "box", 5)
-    await newer.read(store.link, "a", 100, None)
+    await Submissions(newer).enqueue(
+        [("j", newer.place_of("new"), WaiterMode.NOBODY, b"{}")], "box", 5
+    )
+    await Deliveries(newer).read(store.link, "a", 100, None)
     await store.call("DEL", newer.keys.stream("empty"))
-    beat = (await store.roster.census(LEASE_MS, thorough=False))["a"]
+    beat = (await store.workers.list_workers(LEASE_MS, thorough=False))["a"]
     assert beat == "0 1000 default new empty"
-    assert await store.roster.reap("a", beat, 3) == (1, 0, 1)
+    assert await store.workers.recover("a", beat, 3) == (1, 0, 1)
     assert [d.job_id for d in await store.read("b")] == ["j"]
     assert await store.call("HLEN", store.keys.workers) == 0
     newer.close()
@@ -207,68 +213,70 @@ async def test_lane_that_is_not_known_to_the_reaper(store_url: str, store: Store
 
 async def test_beat_keeps_the_lanes(store: Store) -> None:
     """They are told when a worker joins, and with each beat; and of one that is being reaped."""
-    await store.roster.join("a", LEASE_MS, ["high", "low"])
-    assert await store.roster.renew("a", LEASE_MS)
-    beats = await store.roster.census(LEASE_MS, thorough=False)
+    await store.workers.join("a", LEASE_MS, ["high", "low"])
+    assert await store.workers.renew("a", LEASE_MS)
+    beats = await store.workers.list_workers(LEASE_MS, thorough=False)
     assert beats == {"a": "1 1000 high low"}
-    await store.enqueue(*(f"j{number}" for number in range(REAP_LIMIT)))
+    await store.enqueue(*(f"j{number}" for number in range(RECOVER_LIMIT)))
     await store.read("a", 1_000)
-    assert (await store.roster.reap("a", beats["a"], 3)).finished == 0
-    assert not await store.roster.renew("a", LEASE_MS)
-    assert await store.roster.census(LEASE_MS, thorough=False) == {"a": "dead high low"}
-    assert (await store.roster.reap("a", "dead high low", 3)).finished == 1
+    assert (await store.workers.recover("a", beats["a"], 3)).finished == 0
+    assert not await store.workers.renew("a", LEASE_MS)
+    assert await store.workers.list_workers(LEASE_MS, thorough=False) == {"a": "dead high low"}
+    assert (await store.workers.recover("a", "dead high low", 3)).finished == 1
 
 
 async def test_consumer_that_never_joined_is_found(store: Store) -> None:
     """What a worker read under a name that is already forgotten is not lost."""
     await store.enqueue("j")
     await store.read("ghost")
-    assert await store.roster.census(LEASE_MS, thorough=True) == {"ghost": "0 1000"}
-    assert (await store.roster.reap("ghost", "0 1000", 3)).returned == 1
+    assert await store.workers.list_workers(LEASE_MS, thorough=True) == {"ghost": "0 1000"}
+    assert (await store.workers.recover("ghost", "0 1000", 3)).returned == 1
 
 
 @pytest.mark.parametrize("thorough", [False, True])
 async def test_name_that_is_no_text_hides_nobody(store: Store, thorough: bool) -> None:
     """Whoever wrote it among the workers, the others are looked after."""
-    await store.roster.join("a", LEASE_MS)
+    await store.workers.join("a", LEASE_MS)
     await store.call("HSET", store.keys.workers, b"\xff", b"\xff")
-    assert "a" in await store.roster.census(LEASE_MS, thorough=thorough)
+    assert "a" in await store.workers.list_workers(LEASE_MS, thorough=thorough)
 
 
 async def test_worker_with_deliveries_does_not_vanish_when_it_leaves(store: Store) -> None:
     """Leaving with work in hand keeps the name, so that others find it dead."""
-    await store.roster.join("a", LEASE_MS)
+    await store.workers.join("a", LEASE_MS)
     await store.enqueue("j")
     await store.read("a")
-    await store.broker.leave("a")
-    assert "a" in await store.roster.census(LEASE_MS, thorough=False)
+    await store.workers.deregister("a")
+    assert "a" in await store.workers.list_workers(LEASE_MS, thorough=False)
 
 
 async def test_entry_of_others_is_recovered_as_it_is(store: Store) -> None:
     """An entry that is no job goes back with all its fields, for a worker to bury."""
-    stream = store.broker.streams[1]
-    await store.roster.join("a", LEASE_MS)
+    stream = store.queue.streams[1]
+    await store.workers.join("a", LEASE_MS)
     await store.call("XADD", stream, "*", "some", "thing")
     await store.read("a")
-    assert (await store.roster.reap("a", "0 1000", 3)).returned == 1
-    read = await store.broker.read(store.link, "b", 10, None)
+    assert (await store.workers.recover("a", "0 1000", 3)).returned == 1
+    read = await store.deliveries.read(store.link, "b", 10, None)
     assert len(read.unreadable) == 1
 
 
 async def test_entry_under_the_id_of_another(store: Store) -> None:
     """What a stranger wrote under the id of a job comes back, but is no word on that job."""
-    stream = store.broker.streams[1]
+    stream = store.queue.streams[1]
     await store.enqueue("j")
     [own] = await store.read("a")
     await store.call("XADD", stream, "*", "id", "j", "n", "1", "job", "garbage")
-    await store.roster.join("b", LEASE_MS)
+    await store.workers.join("b", LEASE_MS)
     await store.read("b")
-    assert (await store.roster.reap("b", "0 1000", 3)).returned == 1
+    assert (await store.workers.recover("b", "0 1000", 3)).returned == 1
     [forged] = await store.read("c")
-    await store.broker.bury([(forged.stream, forged.entry)], encode_unreadable("forged"), "c")
-    assert await store.broker.status("j") == b"running"
+    await store.deliveries.dead_letter_unreadable(
+        [(forged.stream, forged.entry)], encode_unreadable("forged"), "c"
+    )
+    assert await store.results.job_state("j") == b"running"
     done = Settlement(own, 60_000, b'{"state":"done","n":1}')
-    assert (await store.broker.settle([done], "a")).refused == []
+    assert (await store.deliveries.settle([done], "a")).refused == []
 
 
 @pytest.mark.parametrize(
@@ -281,7 +289,7 @@ async def test_entry_under_the_id_of_another(store: Store) -> None:
 )
 async def test_odd_entry_is_recovered(store: Store, fields: list[str]) -> None:
     """Very many values and numbers that are none stop nobody."""
-    await store.call("XADD", store.broker.streams[1], "*", *fields)
-    await store.roster.join("a", LEASE_MS)
+    await store.call("XADD", store.queue.streams[1], "*", *fields)
+    await store.workers.join("a", LEASE_MS)
     await store.read("a")
-    assert await store.roster.reap("a", "0 1000", 3) == (1, 0, 1)
+    assert await store.workers.recover("a", "0 1000", 3) == (1, 0, 1)

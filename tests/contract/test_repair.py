@@ -40,10 +40,10 @@ async def test_next_job(store: Store, harm: Harm) -> None:
     """Whatever is gone, the next job is enqueued, read, settled and told of."""
     await harm(store)
     await store.enqueue("a")
-    await store.broker.set_up(store.link)
+    await store.queue.create_groups(store.link)
     (delivery,) = await store.read()
     assert await store.settle(delivery) == []
-    assert await store.broker.subscribe("me", ["a"]) == [outcome_of(delivery)]
+    assert await store.results.subscribe("me", ["a"]) == [outcome_of(delivery)]
 
 
 @HARM
@@ -51,13 +51,13 @@ async def test_each_call(store: Store, harm: Harm) -> None:
     """Every call finds its way by itself."""
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: store.enqueue("a"),
-        lambda: store.broker.subscribe("me", ["a"]),
-        lambda: store.broker.status("a"),
-        lambda: store.broker.settle([], "w1"),
-        lambda: store.broker.hand_back([]),
-        lambda: store.broker.bury([], b"{}", "w1"),
-        lambda: store.broker.read_all_own("w1"),
-        lambda: store.broker.leave("w1"),
+        lambda: store.results.subscribe("me", ["a"]),
+        lambda: store.results.job_state("a"),
+        lambda: store.deliveries.settle([], "w1"),
+        lambda: store.deliveries.requeue([]),
+        lambda: store.deliveries.dead_letter_unreadable([], b"{}", "w1"),
+        lambda: store.deliveries.read_all_own("w1"),
+        lambda: store.workers.deregister("w1"),
     ]
     for call in calls:
         await harm(store)
@@ -70,7 +70,7 @@ async def test_group_destroyed_while_a_job_waits(store: Store) -> None:
     await destroy_group(store)
     with pytest.raises(CommandError, match="NOGROUP"):
         await store.read()
-    await store.broker.set_up(store.link)
+    await store.queue.create_groups(store.link)
     assert [d.job_id for d in await store.read()] == ["a"]
 
 
@@ -78,7 +78,7 @@ async def test_group_destroyed_while_a_job_runs(store: Store) -> None:
     """Its end counts while nobody else has begun; whoever had begun gets the same answer."""
     delivery = await store.deliver("a")
     await destroy_group(store)
-    await store.broker.set_up(store.link)
+    await store.queue.create_groups(store.link)
     (again,) = await store.read("w2")
     assert await store.settle(delivery) == []
     assert await store.settle(again) == []

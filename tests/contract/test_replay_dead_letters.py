@@ -6,7 +6,6 @@ import orjson
 import pytest
 
 from aiostreamq.model.dead_letters import DeadLetter
-from aiostreamq.model.replay import write_history
 from aiostreamq.model.delivery import (
     DelayedSubmission,
     Delivery,
@@ -15,8 +14,16 @@ from aiostreamq.model.delivery import (
     WaiterMode,
 )
 from aiostreamq.model.outcome import Failure, JobState, encode_ended, encode_unreadable
-from aiostreamq.store.broker import MAX_DEAD_AGE_MS, Subscription
-from aiostreamq.store.dead_letters import LETTERS_LIMIT, DeadLetterStore, Replay, Replayed, Span
+from aiostreamq.model.replay import write_history
+from aiostreamq.store.dead_letters import (
+    LETTERS_LIMIT,
+    MAX_DEAD_AGE_MS,
+    DeadLetterStore,
+    Replay,
+    Replayed,
+    Span,
+)
+from aiostreamq.store.results import Subscription
 from tests.support.store import ENVELOPE, HOUR_MS, Store
 
 LEASE_MS = 1_000
@@ -29,20 +36,22 @@ async def fail(store: Store, *deliveries: Delivery, keep_ms: int = HOUR_MS) -> N
         Settlement(d, keep_ms, encode_ended("size", d.number, JobState.FAILED, failure), True)
         for d in deliveries
     ]
-    assert (await store.broker.settle(batch, "w1")).refused == []
+    assert (await store.deliveries.settle(batch, "w1")).refused == []
 
 
 async def bury_nonsense(store: Store, *fields: str) -> None:
     """Have an entry that no worker can read among the dead letters."""
     await store.call("XADD", store.keys.stream("default"), "*", *fields)
-    read = await store.broker.read(store.link, "w1", 10, None)
+    read = await store.deliveries.read(store.link, "w1", 10, None)
     entries = read.unreadable + [(d.stream, d.entry) for d in read.deliveries]
-    assert await store.broker.bury(entries, encode_unreadable("no"), "w1") == 1
+    assert (
+        await store.deliveries.dead_letter_unreadable(entries, encode_unreadable("no"), "w1") == 1
+    )
 
 
 async def letters(store: Store) -> list[DeadLetter]:
     """Return all dead letters, oldest first."""
-    pages = [page async for page in DeadLetterStore(store.broker).oldest_first(Span())]
+    pages = [page async for page in DeadLetterStore(store.queue).oldest_first(Span())]
     return [letter for page in pages for letter in page]
 
 
@@ -50,14 +59,14 @@ def revival(
     store: Store, letter: DeadLetter, lane: str = "default", mark: WaiterMode = WaiterMode.NOBODY
 ) -> Replay:
     """Return what the script is told to replay a letter."""
-    place = store.broker.place_of(lane)
+    place = store.queue.place_of(lane)
     history = write_history(letter)
     return Replay(letter.id, letter.job_id, place, mark, letter.envelope, history)
 
 
 async def replay(store: Store, *revivals: Replay) -> list[Replayed]:
     """Call the script."""
-    return await DeadLetterStore(store.broker).replay(revivals)
+    return await DeadLetterStore(store.queue).replay(revivals)
 
 
 async def test_job_runs_again(store: Store) -> None:
@@ -66,17 +75,17 @@ async def test_job_runs_again(store: Store) -> None:
     [letter] = await letters(store)
     assert await replay(store, revival(store, letter)) == [Replayed.DONE]
     assert await letters(store) == []
-    assert await store.broker.status("a") == b"queued"
+    assert await store.results.job_state("a") == b"queued"
     assert await store.pttl(store.keys.result("a")) == -2
     assert await store.pttl(store.keys.job("a")) == -1
     assert await store.enqueue("a") == {0}, "its id is taken"
-    assert await store.broker.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
+    assert await store.results.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
     [delivery] = await store.read()
     assert (delivery.job_id, delivery.number, delivery.attempt) == ("a", 2, 1)
     assert delivery.envelope == ENVELOPE
-    assert await store.broker.status("a") == b"running"
+    assert await store.results.job_state("a") == b"running"
     assert await store.settle(delivery) == []
-    assert orjson.loads(await store.broker.status("a") or b"")["n"] == 2
+    assert orjson.loads(await store.results.job_state("a") or b"")["n"] == 2
     [notice] = await store.list_at(store.keys.inbox("me"))
     assert notice.startswith(b"a ")
 
@@ -91,7 +100,7 @@ async def test_job_whose_id_is_still_kept(store: Store, keep_ms: int) -> None:
     job = await store.hash_at(store.keys.job("a"))
     assert set(job) == ({"e"} if keep_ms else {"e", "k"})
     assert await store.pttl(store.keys.job("a")) == -1
-    assert await store.broker.status("a") == b"queued"
+    assert await store.results.job_state("a") == b"queued"
 
 
 async def test_no_result_is_kept_once_more(store: Store) -> None:
@@ -100,7 +109,7 @@ async def test_no_result_is_kept_once_more(store: Store) -> None:
     await store.call("DEL", store.keys.job("a"))
     [letter] = await letters(store)
     await replay(store, revival(store, letter, mark=WaiterMode.NO_RESULT))
-    assert await store.broker.subscribe("me", ["a"]) == [Subscription.NO_RESULT]
+    assert await store.results.subscribe("me", ["a"]) == [Subscription.NO_RESULT]
 
 
 async def test_other_lane(store: Store) -> None:
@@ -110,8 +119,8 @@ async def test_other_lane(store: Store) -> None:
     await replay(store, revival(store, letter, "slow"))
     assert (await store.hash_at(store.keys.job("a")))["s"] == "slow"
     [delivery] = await store.read()
-    assert delivery.stream == store.broker.place_of("slow")
-    assert await store.broker.status("a") == b"running"
+    assert delivery.stream == store.queue.place_of("slow")
+    assert await store.results.job_state("a") == b"running"
 
 
 async def test_repeated(store: Store) -> None:
@@ -132,7 +141,7 @@ async def test_letter_that_is_gone(store: Store) -> None:
     """Where neither letter nor job is known nothing is done."""
     await fail(store, await store.deliver("a"))
     [letter] = await letters(store)
-    assert await DeadLetterStore(store.broker).purge([letter.id]) == 1
+    assert await DeadLetterStore(store.queue).purge([letter.id]) == 1
     await store.call("DEL", store.keys.result("a"))
     assert await replay(store, revival(store, letter)) == [Replayed.GONE]
     assert await store.read() == []
@@ -146,18 +155,18 @@ async def test_id_of_another_job(store: Store, state: str) -> None:
     await store.call("DEL", store.keys.result("a"))  # as when it expires
     if state == "delayed":
         later: DelayedSubmission = ("a", "default", WaiterMode.NOBODY, "+60000", ENVELOPE)
-        await store.schedule.delay([later], "me", 5)
+        await store.delayed.delay([later], "me", 5)
     else:
         await store.enqueue("a")
     if state in {"running", "parked", "done"}:
         [delivery] = await store.read()
         if state == "parked":
-            await store.schedule.park([(delivery, "size")])
+            await store.parking.park([(delivery, "size")])
         if state == "done":
             await store.settle(delivery)
-    before = await store.broker.status("a")
+    before = await store.results.job_state("a")
     assert await replay(store, revival(store, letter)) == [Replayed.REFUSED]
-    assert await store.broker.status("a") == before
+    assert await store.results.job_state("a") == before
     assert before is not None
     assert before.startswith(b"{" if state == "done" else state.encode())
     assert await letters(store) == [letter]
@@ -190,9 +199,11 @@ async def test_call_that_no_worker_could_read(store: Store) -> None:
     """It is a job, and runs again where its call is readable by then."""
     await store.enqueue("a", envelope=b'{"v":2,"task":"size"}')
     read = await store.read()
-    await store.broker.bury([(d.stream, d.entry) for d in read], encode_unreadable("v"), "w1")
+    await store.deliveries.dead_letter_unreadable(
+        [(d.stream, d.entry) for d in read], encode_unreadable("v"), "w1"
+    )
     [letter] = await letters(store)
-    assert orjson.loads(await store.broker.status("a") or b"")["state"] == "dead"
+    assert orjson.loads(await store.results.job_state("a") or b"")["state"] == "dead"
     assert await replay(store, revival(store, letter)) == [Replayed.DONE]
     [delivery] = await store.read()
     assert (delivery.job_id, delivery.number) == ("a", 2)
@@ -226,20 +237,20 @@ async def test_history_travels(store: Store) -> None:
     await replay(store, revival(store, first))
 
     [delivery] = await store.read()
-    assert await store.schedule.retry([RetryRequest(delivery, 0)]) == []
+    assert await store.delayed.retry([RetryRequest(delivery, 0)]) == []
     [delivery] = await store.read()
-    assert await store.schedule.retry([RetryRequest(delivery, 60_000)]) == []
+    assert await store.delayed.retry([RetryRequest(delivery, 60_000)]) == []
     await store.call("ZADD", store.keys.delayed, 1_000, "a")
-    assert (await store.schedule.promote())[0] == 1
+    assert (await store.delayed.promote())[0] == 1
     assert set(await store.hash_at(store.keys.job("a"))) == {"e", "s"}
     [delivery] = await store.read()
-    assert await store.schedule.park([(delivery, "size")]) == 1
-    assert await store.schedule.release(["size"]) == 1
+    assert await store.parking.park([(delivery, "size")]) == 1
+    assert await store.parking.unpark(["size"]) == 1
     [delivery] = await store.read()
-    assert await store.broker.hand_back([delivery]) == 1
-    await store.roster.join("w1", LEASE_MS)
+    assert await store.deliveries.requeue([delivery]) == 1
+    await store.workers.join("w1", LEASE_MS)
     await store.read()
-    assert (await store.roster.reap("w1", "0 1000", 3)).returned == 1
+    assert (await store.workers.recover("w1", "0 1000", 3)).returned == 1
     [delivery] = await store.read("w2")
     assert (delivery.number, delivery.attempt) == (6, 3)
 
@@ -262,8 +273,8 @@ async def test_history_travels(store: Store) -> None:
 async def test_first_attempt_is_promoted_without_history(store: Store) -> None:
     """A job for later that has none gets none."""
     later: DelayedSubmission = ("a", "default", WaiterMode.NOBODY, "1000", ENVELOPE)
-    await store.schedule.delay([later], "me", 5)
-    await store.schedule.promote()
+    await store.delayed.delay([later], "me", 5)
+    await store.delayed.promote()
     [entry] = await store.stream_at(store.keys.stream("default"))
     assert set(entry) == {"id", "n", "job"}
 
@@ -272,7 +283,7 @@ async def test_purged(store: Store) -> None:
     """The letter is gone, what else is known of the job is left; a repeat finds nothing."""
     await fail(store, *[await store.deliver(job_id) for job_id in "ab"])
     a, b = await letters(store)
-    graveyard = DeadLetterStore(store.broker)
+    graveyard = DeadLetterStore(store.queue)
     assert await graveyard.purge([a.id, "1-1"]) == 1
     assert await graveyard.purge([a.id]) == 0
     assert await letters(store) == [b]
@@ -285,19 +296,19 @@ async def test_purge_leaves_a_new_job_of_the_id(store: Store) -> None:
     await store.call("DEL", store.keys.result("a"))
     await store.enqueue("a")
     [letter] = await letters(store)
-    await DeadLetterStore(store.broker).purge([letter.id])
-    assert await store.broker.status("a") == b"queued"
+    await DeadLetterStore(store.queue).purge([letter.id])
+    assert await store.results.job_state("a") == b"queued"
 
 
 async def test_old_letters_are_forgotten(store: Store) -> None:
     """Beyond their age they go, about; what is younger stays."""
-    now = DeadLetterStore(store.broker)
+    now = DeadLetterStore(store.queue)
     oldest = await now.now_ms() - MAX_DEAD_AGE_MS
     for number in range(250):
         await store.call("XADD", store.keys.dead, f"{oldest - 60_000}-{number + 1}", "a", "b")
     young = cast("bytes", await store.call("XADD", store.keys.dead, oldest + 60_000, "a", "b"))
-    assert await store.roster.forget_old_letters() >= 150
-    assert await store.roster.forget_old_letters() == 0
+    assert await store.workers.forget_old_letters() >= 150
+    assert await store.workers.forget_old_letters() == 0
     left = await letters(store)
     assert len(left) <= 101
     assert left[-1].id.encode() == young
@@ -305,7 +316,7 @@ async def test_old_letters_are_forgotten(store: Store) -> None:
 
 async def test_nothing_to_forget(store: Store) -> None:
     """Without letters there is no stream, and none is made."""
-    assert await store.roster.forget_old_letters() == 0
+    assert await store.workers.forget_old_letters() == 0
     assert "dead" not in await store.key_names()
 
 
@@ -316,4 +327,4 @@ async def test_result_is_kept_as_the_replay_says(store: Store, mark: WaiterMode)
     [letter] = await letters(store)
     assert await replay(store, revival(store, letter, mark=mark)) == [Replayed.DONE]
     expected = Subscription.WILL_TELL if mark is WaiterMode.NOBODY else Subscription.NO_RESULT
-    assert await store.broker.subscribe("me", ["a"]) == [expected]
+    assert await store.results.subscribe("me", ["a"]) == [expected]

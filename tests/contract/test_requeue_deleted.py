@@ -8,7 +8,6 @@ import pytest
 from aiostreamq.errors import BrokerError
 from aiostreamq.model.delivery import Delivery, RetryRequest, WaiterMode
 from aiostreamq.store.cancellation import Cancellation
-from aiostreamq.store.requeue_deleted import restore
 from tests.support.store import ENVELOPE, Store, outcome_of
 
 Act = Callable[[Store, Delivery], Awaitable[object]]
@@ -18,28 +17,28 @@ LATER_MS = 60_000
 
 async def retry(store: Store, delivery: Delivery) -> object:
     """Have the job run again at once."""
-    return await store.schedule.retry([RetryRequest(delivery, 0)])
+    return await store.delayed.retry([RetryRequest(delivery, 0)])
 
 
 async def hand_back(store: Store, delivery: Delivery) -> object:
     """Give the job to another."""
-    return await store.broker.hand_back([delivery])
+    return await store.deliveries.requeue([delivery])
 
 
 async def park(store: Store, delivery: Delivery) -> object:
     """Set the job aside."""
-    return await store.schedule.park([(delivery, "size")])
+    return await store.parking.park([(delivery, "size")])
 
 
 async def delete_stream(store: Store, delivery: Delivery) -> None:
     """Lose all that is in it, and make it anew as a worker's next read does."""
-    await store.call("DEL", store.broker.streams[delivery.stream - 1])
-    await store.broker.set_up(store.link)
+    await store.call("DEL", store.queue.streams[delivery.stream - 1])
+    await store.queue.create_groups(store.link)
 
 
 async def delete_entry(store: Store, delivery: Delivery) -> None:
     """Lose the one."""
-    await store.call("XDEL", store.broker.streams[delivery.stream - 1], delivery.entry)
+    await store.call("XDEL", store.queue.streams[delivery.stream - 1], delivery.entry)
 
 
 HARM = pytest.mark.parametrize("harm", [delete_stream, delete_entry])
@@ -48,7 +47,7 @@ ACTS = pytest.mark.parametrize(("act", "attempt"), [(retry, 2), (hand_back, 1), 
 
 async def read_again(store: Store) -> Delivery:
     """Be the next worker."""
-    await store.schedule.promote()
+    await store.delayed.promote()
     [again] = await store.read("w2")
     return again
 
@@ -66,7 +65,7 @@ async def test_next_run(
     assert (again.job_id, again.number, again.envelope) == ("a", 2, ENVELOPE)
     assert again.attempt == attempt
     assert await store.settle(again) == []
-    assert await store.broker.subscribe("me", ["a"]) == [outcome_of(again)]
+    assert await store.results.subscribe("me", ["a"]) == [outcome_of(again)]
     assert len(await store.list_at(store.keys.inbox("me"))) == 1
 
 
@@ -83,8 +82,8 @@ async def test_retry_later(store: Store) -> None:
     """The next attempt begins no sooner, and workers are told of it."""
     delivery = await store.deliver("a")
     await delete_stream(store, delivery)
-    assert await store.schedule.retry([RetryRequest(delivery, LATER_MS)]) == []
-    moved, wait = await store.schedule.promote()
+    assert await store.delayed.retry([RetryRequest(delivery, LATER_MS)]) == []
+    moved, wait = await store.delayed.promote()
     assert moved == 0
     assert wait == pytest.approx(LATER_MS / 1000, abs=1)
     assert await store.call("XLEN", store.keys.control) == 1
@@ -96,8 +95,8 @@ async def test_beside_others(store: Store) -> None:
     await store.enqueue("b", lane="slow")
     [a, b] = await store.read()
     await delete_stream(store, a)
-    assert await store.broker.hand_back([a, b]) == 2
-    await store.schedule.promote()
+    assert await store.deliveries.requeue([a, b]) == 2
+    await store.delayed.promote()
     assert {d.job_id for d in await store.read("w2")} == {"a", "b"}
 
 
@@ -108,8 +107,8 @@ async def test_all_is_flushed(store: Store, act: Act, attempt: int) -> None:
     delivery = await store.deliver("a")
     await store.call("FLUSHALL")
     await act(store, delivery)
-    await store.broker.set_up(store.link)
-    await store.schedule.promote()
+    await store.queue.create_groups(store.link)
+    await store.delayed.promote()
     assert await store.read("w2") == []
 
 
@@ -118,11 +117,11 @@ async def test_others_have_it(store: Store, act: Act, attempt: int) -> None:
     """What was recovered from a worker is not brought back by it."""
     assert attempt
     delivery = await store.deliver("a")
-    await store.broker.hand_back([delivery])
+    await store.deliveries.requeue([delivery])
     [again] = await store.read("w2")
     await delete_stream(store, delivery)
     await act(store, delivery)
-    await store.schedule.promote()
+    await store.delayed.promote()
     assert await store.read("w3") == []
     assert await store.settle(again) == []
 
@@ -131,8 +130,8 @@ async def test_waits_still(store: Store) -> None:
     """Where the group alone was deleted, Redis sends the job again: not a second one."""
     delivery = await store.deliver("a")
     await store.call("XGROUP", "DESTROY", store.keys.stream("default"), "aiostreamq")
-    await store.broker.set_up(store.link)
-    assert await store.schedule.retry([RetryRequest(delivery, 0)]) == [delivery]
+    await store.queue.create_groups(store.link)
+    assert await store.delayed.retry([RetryRequest(delivery, 0)]) == [delivery]
     assert (await read_again(store)).number == 1
 
 
@@ -140,18 +139,18 @@ async def test_ended(store: Store) -> None:
     """An end that kept nothing stays the end."""
     delivery = await store.deliver("a")
     await store.settle(delivery, keep_ms=0)
-    assert await restore(store.broker, [RetryRequest(delivery, 0)]) == [0]
-    assert (await store.schedule.promote())[0] == 0
+    assert await store.deliveries.requeue_deleted([RetryRequest(delivery, 0)]) == [0]
+    assert (await store.delayed.promote())[0] == 0
 
 
 async def test_cancelled(store: Store) -> None:
     """A job that was cancelled while it ran ends instead."""
     delivery = await store.deliver("a")
-    await Cancellation(store.broker).cancel(["a"])
+    await Cancellation(store.queue).cancel(["a"])
     await delete_stream(store, delivery)
-    assert await store.schedule.retry([RetryRequest(delivery, 0)]) == []
-    assert (await store.schedule.promote())[0] == 0
-    assert b"cancelled" in cast("bytes", await store.broker.status("a"))
+    assert await store.delayed.retry([RetryRequest(delivery, 0)]) == []
+    assert (await store.delayed.promote())[0] == 0
+    assert b"cancelled" in cast("bytes", await store.results.job_state("a"))
 
 
 async def test_foreign_key(store: Store) -> None:
@@ -160,7 +159,7 @@ async def test_foreign_key(store: Store) -> None:
     await delete_stream(store, delivery)
     await store.call("SET", store.keys.delayed, "?")
     with pytest.raises(BrokerError, match="WRONGTYPE"):
-        await restore(store.broker, [RetryRequest(delivery, 0)])
+        await store.deliveries.requeue_deleted([RetryRequest(delivery, 0)])
     await store.call("DEL", store.keys.delayed)
-    assert await restore(store.broker, [RetryRequest(delivery, 0)]) == []
+    assert await store.deliveries.requeue_deleted([RetryRequest(delivery, 0)]) == []
     assert (await read_again(store)).job_id == "a"

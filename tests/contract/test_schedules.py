@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.table = ScheduleStore(store.broker)
+        self.table = ScheduleStore(store.queue)
 
     async def put(self, name: str = "s", due: int | None = 5000, raw: bytes = RAW) -> int:
         """Make a schedule."""
@@ -280,7 +280,7 @@ async def test_jitter(scene: Scene) -> None:
     await scene.put()
     [due] = await scene.due()
     assert await scene.table.fire([tick(due, start=FAR)]) == [1]
-    assert await scene.store.broker.status(job_id("s", 5000)) == b"delayed"
+    assert await scene.store.results.job_state(job_id("s", 5000)) == b"delayed"
     assert await scene.words() == ["schedule", "wake"]
     assert [one.last_lives for one in await scene.due()] == [True]
 
@@ -482,7 +482,7 @@ async def spoil(scene: Scene, name: str) -> None:
 async def repair(scene: Scene, name: str) -> None:
     """Delete it, as an operator would who has seen the log."""
     await scene.store.call("DEL", scene.store.keys.prefix + name)
-    await scene.store.broker.set_up(scene.store.link)
+    await scene.store.queue.create_groups(scene.store.link)
 
 
 @pytest.mark.parametrize("key", ["schedules", "schedule:s", "schedule_due", "control"])
@@ -541,7 +541,7 @@ async def test_tick_without_control(scene: Scene) -> None:
     [due] = await scene.due()
     await spoil(scene, "control")
     assert await scene.table.fire([tick(due, start=FAR)]) == [1]
-    assert await scene.store.broker.status(job_id("s", 5000)) == b"delayed"
+    assert await scene.store.results.job_state(job_id("s", 5000)) == b"delayed"
 
 
 async def test_foreign_keys_stop_no_other_schedule(scene: Scene) -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.may_block("the tests start servers")
 async def condition_of(server: RedisServer) -> Condition:
     """Look a server over."""
     async with Store(server.url) as store:
-        return await examine(store.broker, await store.broker.open())
+        return await examine(store.queue, await store.queue.open())
 
 
 def old_or_not(condition: Condition) -> list[str]:
@@ -119,5 +119,5 @@ async def test_memory(caplog: pytest.LogCaptureFixture) -> None:
 async def test_old_server(redis_url: str) -> None:
     """The version that was found when the queue was opened is what is judged."""
     async with Store(redis_url) as store:
-        condition = await examine(store.broker, Server((6, 2, 14), "Redis 6.2.14"))
+        condition = await examine(store.queue, Server((6, 2, 14), "Redis 6.2.14"))
     assert any(line.startswith("Redis 6.2.14 has no script flags") for line in advice_on(condition))

@@ -6,7 +6,8 @@ import pytest
 from aiostreamq.model.delivery import Delivery, Settlement, WaiterMode
 from aiostreamq.model.keys import GROUP, RESERVED
 from aiostreamq.model.outcome import signature_of, signed
-from aiostreamq.store.broker import ID_MS, INBOX_MS, NOTICE_BYTES, SETTLE_LIMIT
+from aiostreamq.store.deliveries import ID_MS, NOTICE_BYTES, SETTLE_LIMIT
+from aiostreamq.store.results import INBOX_MS
 from tests.support.store import ENVELOPE, HOUR_MS, Store, outcome_of
 
 STREAMS = {f"stream:{name}" for name in ("default", "slow", *RESERVED)}
@@ -45,24 +46,24 @@ async def test_no_result(store: Store) -> None:
 async def test_owner(store: Store) -> None:
     """Who has a job now is known while somebody has it."""
     await store.enqueue("a")
-    assert await store.broker.owner_of("a") is None
+    assert await store.results.owner_of("a") is None
     (delivery,) = await store.read("w1")
-    assert await store.broker.owner_of("a") == "w1"
-    await store.broker.hand_back([delivery])
+    assert await store.results.owner_of("a") == "w1"
+    await store.deliveries.requeue([delivery])
     await store.read("w2")
-    assert await store.broker.owner_of("a") == "w2"
-    assert await store.broker.owner_of("unknown") is None
+    assert await store.results.owner_of("a") == "w2"
+    assert await store.results.owner_of("unknown") is None
 
 
 async def test_ender(store: Store) -> None:
     """Who has ended a job is known if the outcome says it, and is kept."""
-    assert await store.broker.ender_of("a") is None
+    assert await store.results.ender_of("a") is None
     delivery = await store.deliver("a")
     outcome = signed(outcome_of(delivery), signature_of("w1"))
-    await store.broker.settle([Settlement(delivery, HOUR_MS, outcome)], "w1")
-    assert await store.broker.ender_of("a") == "w1"
+    await store.deliveries.settle([Settlement(delivery, HOUR_MS, outcome)], "w1")
+    assert await store.results.ender_of("a") == "w1"
     await store.settle(await store.deliver("b"))
-    assert await store.broker.ender_of("b") is None
+    assert await store.results.ender_of("b") is None
 
 
 async def test_failed_for_good(store: Store) -> None:
@@ -70,8 +71,8 @@ async def test_failed_for_good(store: Store) -> None:
     delivery = await store.deliver("a")
     outcome = b'{"state":"failed","n":1}'
     settlement = Settlement(delivery, HOUR_MS, outcome, is_dead=True)
-    assert (await store.broker.settle([settlement], "w1")).refused == []
-    assert (await store.broker.settle([settlement], "w1")).refused == []
+    assert (await store.deliveries.settle([settlement], "w1")).refused == []
+    assert (await store.deliveries.settle([settlement], "w1")).refused == []
     assert await store.stream_at(store.keys.dead) == [
         {
             "outcome": outcome.decode(),
@@ -89,7 +90,7 @@ async def test_failed_for_good(store: Store) -> None:
 async def test_failed_without_result(store: Store) -> None:
     """The dead letter has the outcome even where no result is kept."""
     delivery = await store.deliver("a", mark=WaiterMode.NO_RESULT)
-    await store.broker.settle([Settlement(delivery, 0, b'{"n":1}', is_dead=True)], "w1")
+    await store.deliveries.settle([Settlement(delivery, 0, b'{"n":1}', is_dead=True)], "w1")
     (letter,) = await store.stream_at(store.keys.dead)
     assert letter["outcome"] == '{"n":1}'
     assert await store.call("EXISTS", store.keys.result("a")) == 0
@@ -127,7 +128,7 @@ async def test_another_number_without_result(store: Store, keep_ms: int) -> None
 async def test_never_delivered(store: Store) -> None:
     """An entry that no worker has can not be ended."""
     await store.enqueue("a")
-    made_up = Delivery(store.broker.place_of("default"), b"1-1", "a", 1, b"")
+    made_up = Delivery(store.queue.place_of("default"), b"1-1", "a", 1, b"")
     assert await store.settle(made_up) == [made_up]
     assert [d.job_id for d in await store.read()] == ["a"]
 
@@ -144,8 +145,8 @@ async def test_waiter_is_told(store: Store) -> None:
 async def test_several_waiters(store: Store) -> None:
     """Each inbox that asked is told once."""
     delivery = await store.deliver("a", mark=WaiterMode.CALLER)
-    await store.broker.subscribe("one", ["a"])
-    await store.broker.subscribe("other", ["a"])
+    await store.results.subscribe("one", ["a"])
+    await store.results.subscribe("other", ["a"])
     await store.settle(delivery)
     for name in ("me", "one", "other"):
         assert await store.list_at(store.keys.inbox(name)) == [b"a " + outcome_of(delivery)]
@@ -177,7 +178,7 @@ async def test_long_outcome(store: Store, over: int) -> None:
     delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     outcome = b'{"n":1,"value":"' + b"x" * (NOTICE_BYTES - 18 + over) + b'"}'
     assert len(outcome) == NOTICE_BYTES + over
-    await store.broker.settle([Settlement(delivery, HOUR_MS, outcome)], "w1")
+    await store.deliveries.settle([Settlement(delivery, HOUR_MS, outcome)], "w1")
     line = b"a" if over else b"a " + outcome
     assert await store.list_at(store.keys.inbox("me")) == [line]
     assert await store.call("GET", store.keys.result("a")) == outcome
@@ -251,12 +252,12 @@ async def test_deleted_beneath_a_running_job(store: Store, what: str, is_back: b
     else:
         await store.call("DEL", stream)
     if is_back:
-        await store.broker.set_up(store.link)
+        await store.queue.create_groups(store.link)
     assert await store.settle(delivery) == []
     assert await store.settle(delivery) == []
     assert await store.call("GET", store.keys.result("a")) == outcome_of(delivery)
     assert len(await store.list_at(store.keys.inbox("me"))) == 1
-    await store.broker.set_up(store.link)
+    await store.queue.create_groups(store.link)
     assert await store.read() == []
 
 
@@ -264,8 +265,8 @@ async def test_group_deleted_and_job_taken_over(store: Store) -> None:
     """Whoever has a later delivery is the one who may end it."""
     delivery = await store.deliver("a", "w1")
     await store.call("XGROUP", "DESTROY", store.keys.stream("default"), GROUP)
-    await store.broker.set_up(store.link)
-    await store.broker.hand_back(await store.read("w2"))
+    await store.queue.create_groups(store.link)
+    await store.deliveries.requeue(await store.read("w2"))
     (later,) = await store.read("w2")
     assert await store.settle(delivery) == [delivery]
     assert await store.settle(later) == []

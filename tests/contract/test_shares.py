@@ -29,7 +29,7 @@ class Lanes:
     def __init__(self, store: Store, weights: list[int], *, strict: bool) -> None:
         self.weights = {f"l{place}": weight for place, weight in enumerate(weights)}
         self.waiting = Counter(dict.fromkeys(self.weights, 0))
-        self._intake = LaneReader(store.broker, self.weights, strict=strict)
+        self._intake = LaneReader(store.queue, self.weights, strict=strict)
         self._store = store
         self._added = 0
 
@@ -44,7 +44,7 @@ class Lanes:
     async def read(self, count: int) -> Counter[str]:
         """Read; returns how many came of each lane. As many as there are come."""
         read = await self._intake.read(self._store.link, "w1", count, None)
-        lane_at = self._store.broker.lane_at
+        lane_at = self._store.queue.lane_at
         taken = Counter(dict.fromkeys(self.weights, 0))
         taken.update(str(lane_at(one.stream)) for one in read.deliveries)
         assert taken.total() == min(count, self.waiting.total())
@@ -69,7 +69,7 @@ def on_lanes(
     async def run() -> None:
         async with Store(url, lanes=[f"l{place}" for place in range(len(weights))]) as store:
             await store.call("FLUSHALL")
-            await store.broker.set_up(store.link)
+            await store.queue.create_groups(store.link)
             await test(Lanes(store, weights, strict=strict))
 
     asyncio.run(run())

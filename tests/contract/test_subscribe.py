@@ -3,40 +3,40 @@
 from typing import cast
 
 from aiostreamq.model.delivery import WaiterMode
-from aiostreamq.store.broker import INBOX_MS, SUBSCRIBE_LIMIT, Subscription
+from aiostreamq.store.results import INBOX_MS, SUBSCRIBE_LIMIT, Subscription
 from tests.support.store import Store, outcome_of
 
 
 async def test_one_that_goes_on(store: Store) -> None:
     """The inbox is noted, whether the job waits or runs."""
     await store.enqueue("a")
-    assert await store.broker.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
+    assert await store.results.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
     assert (await store.hash_at(store.keys.job("a")))["w"] == "me"
     await store.read()
-    assert await store.broker.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
+    assert await store.results.subscribe("me", ["a"]) == [Subscription.WILL_TELL]
 
 
 async def test_one_that_has_ended(store: Store) -> None:
     """Its outcome is the answer."""
     delivery = await store.deliver("a")
     await store.settle(delivery)
-    assert await store.broker.subscribe("me", ["a"]) == [outcome_of(delivery)]
+    assert await store.results.subscribe("me", ["a"]) == [outcome_of(delivery)]
 
 
 async def test_one_that_keeps_no_result(store: Store) -> None:
     """That is the answer while its job is known, so nobody waits in vain."""
     delivery = await store.deliver("a", mark=WaiterMode.NO_RESULT)
-    assert await store.broker.subscribe("me", ["a"]) == [Subscription.NO_RESULT]
+    assert await store.results.subscribe("me", ["a"]) == [Subscription.NO_RESULT]
     await store.settle(delivery, keep_ms=0)
-    assert await store.broker.subscribe("me", ["a"]) != [Subscription.WILL_TELL]
+    assert await store.results.subscribe("me", ["a"]) != [Subscription.WILL_TELL]
 
 
 async def test_unknown_ones(store: Store) -> None:
     """Nothing is noted about a job that is not there, or not any more."""
-    assert await store.broker.subscribe("me", ["a"]) == [Subscription.UNKNOWN]
+    assert await store.results.subscribe("me", ["a"]) == [Subscription.UNKNOWN]
     await store.settle(await store.deliver("b"), keep_ms=1000)
     await store.call("DEL", store.keys.result("b"))
-    assert await store.broker.subscribe("me", ["b"]) == [Subscription.UNKNOWN]
+    assert await store.results.subscribe("me", ["b"]) == [Subscription.UNKNOWN]
     assert await store.key_names() & {"job:a", "inbox:me"} == set()
 
 
@@ -44,9 +44,9 @@ async def test_asked_twice(store: Store) -> None:
     """Asking again changes nothing and gives the same answer."""
     await store.settle(await store.deliver("b"))
     await store.enqueue("a")
-    first = await store.broker.subscribe("me", ["a", "b", "c"])
+    first = await store.results.subscribe("me", ["a", "b", "c"])
     job = await store.hash_at(store.keys.job("a"))
-    assert await store.broker.subscribe("me", ["a", "b", "c"]) == first
+    assert await store.results.subscribe("me", ["a", "b", "c"]) == first
     assert await store.hash_at(store.keys.job("a")) == job
 
 
@@ -54,7 +54,7 @@ async def test_several_inboxes(store: Store) -> None:
     """Each that asked is noted once."""
     await store.enqueue("a", mark=WaiterMode.CALLER, inbox="producer")
     for inbox in ("one", "producer", "other", "one"):
-        assert await store.broker.subscribe(inbox, ["a"]) == [Subscription.WILL_TELL]
+        assert await store.results.subscribe(inbox, ["a"]) == [Subscription.WILL_TELL]
     assert (await store.hash_at(store.keys.job("a")))["w"].split() == ["producer", "one", "other"]
 
 
@@ -63,17 +63,17 @@ async def test_very_many_inboxes(store: Store) -> None:
     await store.enqueue("a")
     inboxes = [f"{number:016x}" for number in range(500)]
     for inbox in inboxes:
-        assert await store.broker.subscribe(inbox, ["a"]) == [Subscription.WILL_TELL]
+        assert await store.results.subscribe(inbox, ["a"]) == [Subscription.WILL_TELL]
     told = (await store.hash_at(store.keys.job("a")))["w"].split()
     assert 100 < len(told) < 130
     assert told == inboxes[-len(told) :]
-    assert await store.broker.subscribe(inboxes[0], ["a"]) == [Subscription.WILL_TELL]
+    assert await store.results.subscribe(inboxes[0], ["a"]) == [Subscription.WILL_TELL]
     told = (await store.hash_at(store.keys.job("a")))["w"].split()
     assert (told[-1], len(told)) == (inboxes[0], len(set(told)))
     (delivery,) = await store.read()
     await store.settle(delivery)
     assert await store.list_at(store.keys.inbox(inboxes[0])) == [b"a " + outcome_of(delivery)]
-    assert await store.broker.subscribe(inboxes[1], ["a"]) == [outcome_of(delivery)]
+    assert await store.results.subscribe(inboxes[1], ["a"]) == [outcome_of(delivery)]
 
 
 async def test_many_in_one_call(store: Store) -> None:
@@ -82,7 +82,7 @@ async def test_many_in_one_call(store: Store) -> None:
     await store.enqueue(*ids)
     await store.settle(*(await store.read(count=100)))
     asked = [name for pair in zip(ids, reversed(ids), strict=True) for name in pair][:500]
-    answers = await store.broker.subscribe("me", asked)
+    answers = await store.results.subscribe("me", asked)
     ended = set(ids[:100])
     for name, answer in zip(asked, answers, strict=True):
         assert isinstance(answer, bytes) == (name in ended)
@@ -94,7 +94,7 @@ async def test_echo_comes_last(store: Store) -> None:
     await store.enqueue("a", mark=WaiterMode.CALLER, inbox="me")
     (delivery,) = await store.read()
     await store.settle(delivery)
-    await store.broker.echo("me", "word")
+    await store.results.ping("me", "word")
     inbox = store.keys.inbox("me")
     first, second = cast("list[bytes]", await store.call("LRANGE", inbox, 0, -1))
     assert first == b"a " + outcome_of(delivery)

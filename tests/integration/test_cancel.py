@@ -25,6 +25,7 @@ from aiostreamq import (
 )
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.store.control_stream import ControlStream
+from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.worker.run.executor import Executor
 from tests.support import cpu_jobs
 from tests.support.jobs import block_for_file, wait_for_file
@@ -180,7 +181,7 @@ async def fetch_ahead(queue: Queue, worker: Worker) -> list[Delivery]:
     """Hand the worker what waits, as a read does that had been sent before its slot was taken."""
     broker = queue.session().broker
     link = await broker.connector.open_link("test")
-    read = await broker.read(link, worker.name, 1, None)
+    read = await Deliveries(broker).read(link, worker.name, 1, None)
     link.close()
     executor_of(worker).accept(read.deliveries, read.cancelled)
     return read.deliveries

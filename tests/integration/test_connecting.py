@@ -16,6 +16,8 @@ from aiostreamq import BrokerError, Queue, QueueUnavailable, UsageError, Worker
 from aiostreamq.store.connection import connector
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.store.connection.link import LinkLost
+from aiostreamq.store.enqueue import Submissions
+from aiostreamq.store.results import Results
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -64,9 +66,9 @@ async def test_memory() -> None:
     assert await runs(Queue("memory://"))
     async with Queue("memory://") as one, Queue("memory://") as other:
         one_broker, other_broker = one.session().broker, other.session().broker
-        await one_broker.enqueue([("a", 2, "0", b"{}")], "me", 1)
-        assert await one_broker.status("a") == b"queued"
-        assert await other_broker.status("a") is None
+        await Submissions(one_broker).enqueue([("a", 2, "0", b"{}")], "me", 1)
+        assert await Results(one_broker).job_state("a") == b"queued"
+        assert await Results(other_broker).job_state("a") is None
 
 
 @pytest.mark.parametrize("url", ["http://localhost", "localhost:6379", "", "redis://h:port"])

@@ -25,8 +25,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
-from aiostreamq.store.broker import MAX_DEAD_AGE_MS
-from aiostreamq.store.dead_letters import PAGE
+from aiostreamq.store.dead_letters import MAX_DEAD_AGE_MS, PAGE
 from aiostreamq.worker.leases import reaper
 from tests.support.waiting import be_in_time, wait_until
 

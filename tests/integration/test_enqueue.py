@@ -18,7 +18,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
-from aiostreamq.store.broker import ENQUEUE_LIMIT
+from aiostreamq.store.enqueue import ENQUEUE_LIMIT
 from tests.support.case_ids import short
 from tests.support.waiting import PATIENCE, wait_until
 

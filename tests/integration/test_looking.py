@@ -22,6 +22,7 @@ from aiostreamq import (
     __version__,
 )
 from aiostreamq.client.cancellation import OPEN
+from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.worker.settle import settler
 from tests.support.waiting import wait_until
 
@@ -230,11 +231,11 @@ async def test_jobs_of_a_paused_lane(scene: Scene) -> None:
     await scene.add.enqueue(1)
     returned = [await scene.fail.enqueue("no"), await scene.queue.enqueue("stranger")]
     link = await broker.connector.open_link("test")
-    read = await broker.read(link, "w", 10, None)
+    read = await Deliveries(broker).read(link, "w", 10, None)
     link.close()
     await scene.queue.pause(lane="slow", until="1h")
     assert await paused_ids(scene) == []
-    await broker.hand_back(read.deliveries)
+    await Deliveries(broker).requeue(read.deliveries)
     waiting = await scene.fail.enqueue("no")
     delayed = await scene.fail.using(delay=60).enqueue("no")
     elsewhere = await scene.fail.using(lane="default").enqueue("no")

@@ -9,6 +9,8 @@ import pytest
 
 from aiostreamq import Context, Job, Queue, RetryLater, Worker
 from aiostreamq.client.task import Task
+from aiostreamq.store.deliveries import Deliveries
+from aiostreamq.store.results import Results
 from tests.support.waiting import wait_until
 
 
@@ -40,10 +42,10 @@ async def robbed(queue: Queue, job: Job[int]) -> AsyncGenerator[tuple[Worker, Wo
     async with Worker(queue, concurrency=1) as zombie:
 
         async def is_owned_by(worker: Worker) -> bool:
-            return await broker.owner_of(job.id) == worker.name
+            return await Results(broker).owner_of(job.id) == worker.name
 
         await wait_until(lambda: is_owned_by(zombie), "the first to run it")
-        await broker.hand_back(await broker.read_all_own(zombie.name))
+        await Deliveries(broker).requeue(await Deliveries(broker).read_all_own(zombie.name))
         async with Worker(queue, concurrency=1) as heir:
             await wait_until(lambda: is_owned_by(heir), "the second to run it")
             yield zombie, heir
@@ -93,7 +95,7 @@ async def test_no_outcome_is_kept(
         late.may_end[1].set()
 
         async def has_ended() -> bool:
-            return await queue.session().broker.owner_of(job.id) is None
+            return await Results(queue.session().broker).owner_of(job.id) is None
 
         await wait_until(has_ended, "the second to end it")
         late.may_end[0].set()
@@ -108,4 +110,4 @@ async def test_first_delivery(queue: Queue) -> None:
     async with Worker(queue):
         job = await task.enqueue(0)
         await job
-    assert await queue.session().broker.ender_of(job.id) is None
+    assert await Results(queue.session().broker).ender_of(job.id) is None

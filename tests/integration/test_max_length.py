@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiostreamq import Call, Job, Queue, QueueFull, QueueUnavailable, Worker
-from aiostreamq.store.broker import ENQUEUE_LIMIT
+from aiostreamq.store.enqueue import ENQUEUE_LIMIT
+from aiostreamq.store.results import Results
 from tests.support.waiting import wait_until
 
 
@@ -142,7 +143,7 @@ async def test_cancelled_while_it_waits(patient: Queue, bulk: bool) -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await Worker(patient).run(burst=True)
-    assert await broker.status("late-0") is None
+    assert await Results(broker).job_state("late-0") is None
     assert await (await task.enqueue(1)).status()
 
 
@@ -158,7 +159,7 @@ async def test_closed_while_it_waits(store_url: str) -> None:
     with pytest.raises(QueueUnavailable, match="nothing was enqueued"):
         await waiting
     async with queue:
-        assert await queue.session().broker.status("late") is None
+        assert await Results(queue.session().broker).job_state("late") is None
 
 
 async def test_bulk_with_a_bad_one(strict: Queue) -> None:

@@ -13,9 +13,8 @@ from redis.asyncio import Redis
 
 from aiostreamq import Context, Job, Queue, Worker
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.broker import Broker
 from aiostreamq.store.connection.link import Link
-from aiostreamq.store.deliveries import Read
+from aiostreamq.store.deliveries import Deliveries, Read
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -84,15 +83,15 @@ async def test_another_job_is_settled_meanwhile(
     """What ends while Redis's answer is on its way is in that answer, and does not run again."""
     ran: Counter[str] = Counter()
     gate = asyncio.Event()
-    read_own = Broker.read_own
+    read_own = Deliveries.read_own
     brought: list[Read] = []
 
-    async def answer_late(self: Broker, link: Link, consumer: str, count: int) -> Read:
+    async def answer_late(self: Deliveries, link: Link, consumer: str, count: int) -> Read:
         read = await read_own(self, link, consumer, count)
         brought.append(Read(list(read.deliveries)))
         gate.set()
         assert await running == "held"
-        await self.call("PING")  # answered after the settling was, so the worker knows by now
+        await link.call("PING")  # answered after the settling was, so the worker knows by now
         return read
 
     async with Queue(redis_url) as queue:
@@ -112,7 +111,7 @@ async def test_another_job_is_settled_meanwhile(
         lost = await lose(queue, worker, "note")
         running = await hold.enqueue()
         async with worker:
-            monkeypatch.setattr(Broker, "read_own", answer_late)
+            monkeypatch.setattr(Deliveries, "read_own", answer_late)
             assert await lost.result(timeout=PATIENCE) == "note"
             monkeypatch.undo()
     assert {delivery.job_id for delivery in brought[0].deliveries} == {lost.id, running.id}

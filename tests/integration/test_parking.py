@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.parking import ParkedJobs
 from aiostreamq.worker.reroute.parking import Parking
 from tests.support.store import Store
 from tests.support.waiting import wait_until
@@ -21,13 +21,13 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 async def test_resumed_while_it_is_on_its_way(store: Store) -> None:
     """What arrives there after all was let go is let go at once, too."""
     paused = {"size"}
-    parking = Parking(DelayedJobs(store.broker), {"size"}, paused.__contains__, lambda: None)
+    parking = Parking(ParkedJobs(store.queue), {"size"}, paused.__contains__, lambda: None)
     held = await store.deliver("a")
     running = asyncio.create_task(parking.run())
     try:
         paused.clear()  # resumed: all that is parked goes on
         parking.wake()
-        await store.broker.status("a")
+        await store.results.job_state("a")
         parking.park(held, "size")  # which it was to be since before that
 
         async def is_back() -> bool:

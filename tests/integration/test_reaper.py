@@ -4,7 +4,8 @@ import pytest
 
 from aiostreamq import Queue, Worker
 from aiostreamq.store.connection.link import CommandError
-from aiostreamq.store.workers import Reaped, WorkerRegistry
+from aiostreamq.store.deliveries import Deliveries
+from aiostreamq.store.workers import Recovered, WorkerRegistry
 from tests.support.waiting import PATIENCE, wait_until
 
 LEASE_MS = 1000
@@ -15,17 +16,17 @@ async def test_one_can_not_be_recovered(
 ) -> None:
     """The others are, in the same look; that one is told of once, and tried again."""
     tries: list[str] = []
-    reap = WorkerRegistry.reap
+    reap = WorkerRegistry.recover
 
     async def reap_unless_first(
         self: WorkerRegistry, name: str, beat: str, max_worker_deaths: int
-    ) -> Reaped:
+    ) -> Recovered:
         tries.append(name)
         if name == "first" and tries.count("first") < 3:
             raise CommandError("ERR of a kind that is not known")
         return await reap(self, name, beat, max_worker_deaths)
 
-    monkeypatch.setattr(WorkerRegistry, "reap", reap_unless_first)
+    monkeypatch.setattr(WorkerRegistry, "recover", reap_unless_first)
 
     @queue.task
     async def same(n: int) -> int:
@@ -36,7 +37,7 @@ async def test_one_can_not_be_recovered(
     jobs = [await same.enqueue(n) for n in range(2)]
     for name in ("first", "second"):
         await WorkerRegistry(broker).join(name, LEASE_MS)
-        read = await broker.read(link, name, 1, None)
+        read = await Deliveries(broker).read(link, name, 1, None)
         assert len(read.deliveries) == 1
     link.close()
     async with Worker(queue, lease=LEASE_MS / 1000):

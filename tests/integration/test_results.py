@@ -18,7 +18,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.client import results
-from aiostreamq.store.broker import Broker
+from aiostreamq.store.queue import QueueStore
 from tests.support.store import Store
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -254,7 +254,7 @@ async def test_late_for_the_notices(redis_url: str, monkeypatch: pytest.MonkeyPa
     async def double(number: int) -> int:
         return 2 * number
 
-    async def is_gone(broker: Broker, job_id: str) -> bool:
+    async def is_gone(broker: QueueStore, job_id: str) -> bool:
         return not await broker.call("EXISTS", broker.keys.result(job_id))
 
     async def work() -> None:

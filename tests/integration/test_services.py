@@ -6,10 +6,11 @@ import pytest
 
 from aiostreamq import Queue, Retry, Worker
 from aiostreamq.aio import supervision
-from aiostreamq.store.broker import Broker
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.deliveries import Deliveries
+from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.schedules import ScheduleStore
 from aiostreamq.store.workers import WorkerRegistry
 from aiostreamq.worker import retry_buffer
@@ -66,7 +67,7 @@ async def queue(store_url: str) -> AsyncIterator[Queue]:
         pytest.param(ControlStream, "listen", 0, id="control"),
         pytest.param(DelayedJobs, "promote", 0, id="promoter"),
         pytest.param(Cancellation, "cancelled_among", 0, id="canceller"),
-        pytest.param(Cancellation, "paused", 1, id="pauses"),  # once while it starts
+        pytest.param(PauseStore, "paused", 1, id="pauses"),  # once while it starts
         pytest.param(DelayedJobs, "release", 0, id="parking"),
         pytest.param(ScheduleStore, "due", 0, id="ticker"),
         pytest.param(heartbeat.LoopWatchdog, "look", 0, id="guard"),
@@ -87,7 +88,7 @@ async def test_it_begins_again(
         assert await (await same.enqueue(1)).result(timeout=PATIENCE) == 1
 
 
-@pytest.mark.parametrize(("of", "method"), [(Broker, "settle"), (DelayedJobs, "retry")])
+@pytest.mark.parametrize(("of", "method"), [(Deliveries, "settle"), (DelayedJobs, "retry")])
 async def test_settling(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, of: type, method: str
 ) -> None:

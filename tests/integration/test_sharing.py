@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import BrokerError, Queue, QueueUnavailable, UsageError, Worker
-from aiostreamq.store.broker import Broker
+from aiostreamq.store.queue import QueueStore
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -245,11 +245,11 @@ async def test_failed_to_open(
 ) -> None:
     """Who fails to open does not count, and does not close under the others."""
     soon = 0.05 if ends == "refused" else PATIENCE
-    monkeypatch.setattr(Broker.open, "__defaults__", (soon,))
+    monkeypatch.setattr(QueueStore.open, "__defaults__", (soon,))
     own_redis_server.stop()
     queue = Queue(own_redis_server.url, enqueue_timeout=PATIENCE)
     task = queue.task(same)
-    monkeypatch.setattr("aiostreamq.store.broker.OPEN_TIMEOUT", PATIENCE)
+    monkeypatch.setattr("aiostreamq.store.queue.OPEN_TIMEOUT", PATIENCE)
     using = asyncio.ensure_future(task.enqueue(1))  # goes on trying
     await asyncio.sleep(0)
     session = queue.session()

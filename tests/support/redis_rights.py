@@ -37,9 +37,9 @@ SCRIPTS_OF = {
 }
 FUNCTIONS_OF = {
     "producer": "store/connection/connector store/connection/clock store/scripts client/results "
-    "client/events store/durability store/events:wait store/events:after store/broker:unblock",
+    "client/events store/durability store/events:wait store/events:after store/queue:unblock",
     "worker": "store/inspect/server_check worker/fetch/reader store/control_stream store/workers "
-    "store/broker store/inspect/snapshot:paused",
+    "store/queue store/deliveries store/results store/inspect/snapshot:paused",
     "reader": "store/connection/connector store/connection/clock store/scripts "
     "store/inspect/server_check store/inspect/snapshot store/dead_letters store/inspect/keyspace "
     "store/schedules",
@@ -95,7 +95,7 @@ def commands_in_python() -> dict[str, set[str]]:
 def _in_function(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(function):
-        # A command is the arguments of a call, or a tuple of its own; `_ask(broker, "TIME")`.
+        # A command is the arguments of a call, or a tuple of its own; `_ask(queue, "TIME")`.
         words = node.args[:3] if isinstance(node, ast.Call) else []
         words = node.elts[:2] if isinstance(node, ast.Tuple) else words
         texts = [word.value if isinstance(word, ast.Constant) else None for word in words]

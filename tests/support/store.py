@@ -1,4 +1,4 @@
-"""One queue seen from below: its scripts through a Broker, and every key as it stands."""
+"""One queue seen from below: its scripts, and every key as it stands."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, cast
 from aiostreamq.model.delivery import Delivery, Settlement, WaiterMode
 from aiostreamq.model.keys import GROUP, Keys
 from aiostreamq.model.outcome import encode_done
-from aiostreamq.store.broker import Broker
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.deliveries import Deliveries
+from aiostreamq.store.enqueue import Submissions
+from aiostreamq.store.parking import ParkedJobs
+from aiostreamq.store.queue import QueueStore
+from aiostreamq.store.results import Results
 from aiostreamq.store.workers import WorkerRegistry
 from tests.support.waiting import PATIENCE
 
@@ -44,15 +48,19 @@ class Store:
     ) -> None:
         self.keys = Keys(name)
         self.connector = connector_for(url)
-        self.broker = Broker(self.connector, self.keys, lanes)
-        self.roster = WorkerRegistry(self.broker)
-        self.schedule = DelayedJobs(self.broker)
+        self.queue = QueueStore(self.connector, self.keys, lanes)
+        self.submissions = Submissions(self.queue)
+        self.deliveries = Deliveries(self.queue)
+        self.results = Results(self.queue)
+        self.workers = WorkerRegistry(self.queue)
+        self.delayed = DelayedJobs(self.queue)
+        self.parking = ParkedJobs(self.queue)
         self._link: Link | None = None
 
     async def __aenter__(self) -> Self:
         """Connect."""
         self._link = await self.connector.open_link("test")
-        await self.broker.open()
+        await self.queue.open()
         return self
 
     async def __aexit__(
@@ -61,7 +69,7 @@ class Store:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.broker.close()
+        self.queue.close()
         self.link.close()
 
     @property
@@ -83,13 +91,13 @@ class Store:
         envelope: bytes = ENVELOPE,
     ) -> set[int]:
         """Enqueue a job for each id; returns the places of those that were taken."""
-        place = self.broker.place_of(lane)
+        place = self.queue.place_of(lane)
         jobs: list[Submission] = [(job_id, place, mark, envelope) for job_id in ids]
-        return await self.broker.enqueue(jobs, inbox, DEADLINE)
+        return await self.submissions.enqueue(jobs, inbox, DEADLINE)
 
     async def read(self, consumer: str = "w1", count: int = 100) -> list[Delivery]:
         """Read what is new as a worker does."""
-        return (await self.broker.read(self.link, consumer, count, None)).deliveries
+        return (await self.deliveries.read(self.link, consumer, count, None)).deliveries
 
     async def deliver(
         self, job_id: str, consumer: str = "w1", mark: WaiterMode = WaiterMode.NOBODY
@@ -102,7 +110,7 @@ class Store:
     async def settle(self, *deliveries: Delivery, keep_ms: int = HOUR_MS) -> list[Delivery]:
         """End deliveries with the value of their job's id; returns those that were refused."""
         ends = [Settlement(d, keep_ms, outcome_of(d) if keep_ms else b"") for d in deliveries]
-        return (await self.broker.settle(ends, "w1")).refused
+        return (await self.deliveries.settle(ends, "w1")).refused
 
     async def key_names(self) -> set[str]:
         """Return the names of all keys, without the queue's prefix."""

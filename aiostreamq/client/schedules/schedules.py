@@ -21,6 +21,7 @@ from aiostreamq.model.schedules.definition import (
     length_ms,
     timing_of,
 )
+from aiostreamq.store.enqueue import Submissions
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -213,7 +214,9 @@ class Schedules:
         job_id = f"{name}@{new_job_id()}"
         place = broker.place_of(definition.lane)
         envelope = bounded(definition.envelope_for(now, now), DEADLINE.get())
-        await broker.enqueue([(job_id, place, definition.mark, envelope)], "", self._timeout)
+        await Submissions(broker).enqueue(
+            [(job_id, place, definition.mark, envelope)], "", self._timeout
+        )
         return self._queue.job(job_id)
 
     def declare(

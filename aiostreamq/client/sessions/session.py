@@ -20,9 +20,9 @@ from aiostreamq.client.task import Call
 from aiostreamq.errors import EnqueueNotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import DelayedSubmission, Submission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
-from aiostreamq.store.broker import ENQUEUE_LIMIT, Broker
-from aiostreamq.store.durability import DurableBroker
-from aiostreamq.store.replies import IdWas
+from aiostreamq.store.durability import ConfirmedRunner
+from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
+from aiostreamq.store.queue import QueueStore
 from aiostreamq.store.schedules import ScheduleStore
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Session:
         policy: "QueuePolicy",
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.broker = Broker(connector, keys, lanes)
+        self.broker = QueueStore(connector, keys, lanes)
         self.schedules = ScheduleStore(self.broker)
         self.enqueue_timeout = policy.enqueue_timeout  #: seconds to go on trying
         self.waiter = ResultWaiter(self.broker, home.spec_of)
@@ -81,8 +81,8 @@ class Session:
             As `QueueClient.open`.
         """
         server = await self.broker.open()
-        if self._batcher.broker is not self.broker:
-            await self._batcher.broker.open()
+        if (confirmed := self._batcher.confirmed) is not None:
+            await confirmed.open()
         return server
 
     def is_here(self) -> bool:
@@ -111,7 +111,8 @@ class Session:
         """Close the connections; whoever still waits is told. Does nothing if they are closed."""
         self.broker.close()
         for batcher in self._batchers.values():
-            batcher.broker.close()
+            if batcher.confirmed is not None:
+                batcher.confirmed.close()
         self.waiter.close()
 
     async def wait_closed(self) -> None:
@@ -122,7 +123,8 @@ class Session:
         """Let go of the connections of an event loop that is gone; nobody who waits is told."""
         self.broker.close(is_loop_gone=True)
         for batcher in self._batchers.values():
-            batcher.broker.close(is_loop_gone=True)
+            if batcher.confirmed is not None:
+                batcher.confirmed.close(is_loop_gone=True)
         self.waiter.abandon()
 
     def _batcher_for(self, durability: "Durability | None") -> EnqueueBatcher:
@@ -130,10 +132,10 @@ class Session:
         durability = durability or self._policy.durability
         batcher = self._batchers.get(durability)
         if batcher is None:
-            broker = self.broker
+            confirmed = None
             if durability != "memory":
-                broker = DurableBroker(broker.connector, broker.keys, broker.lanes, durability)
-            batcher = EnqueueBatcher(broker, self.waiter.inbox, self._policy)
+                confirmed = ConfirmedRunner(self.broker, durability)
+            batcher = EnqueueBatcher(self.broker, self.waiter.inbox, self._policy, confirmed)
             self._batchers[durability] = batcher
         return batcher
 

@@ -12,8 +12,8 @@ from aiostreamq.store.inspect.stream_info import facts_of, own_group
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Reply
+    from aiostreamq.store.queue import QueueStore
 
 # How many keys one step of a scan looks at, some 0.2 ms of Redis; and how many steps there
 # are at the most, so that a Redis of a hundred million keys is not read through.
@@ -50,36 +50,36 @@ class Scanned(NamedTuple):
 class Keyspace:
     """A thorough look at one queue."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
+    def __init__(self, queue: "QueueStore") -> None:
+        self._queue = queue
 
     async def round_trips(self) -> list[float]:
         """Seconds that each of some PINGs took, shortest first."""
         took: list[float] = []
         for _ in range(PINGS):
             before = time.perf_counter()
-            await self._broker.call("PING")
+            await self._queue.call("PING")
             took.append(time.perf_counter() - before)
         return sorted(took)
 
     async def groups(self) -> list[GroupState]:
         """The groups of all streams."""
-        return [await self._group(stream) for stream in self._broker.streams]
+        return [await self._group(stream) for stream in self._queue.streams]
 
     async def _group(self, stream: str) -> GroupState:
-        length = cast("int", await self._broker.call("XLEN", stream))
+        length = cast("int", await self._queue.call("XLEN", stream))
         no_group = GroupState(stream, length, False, 0, None, False, {})
         try:
             # In this order: what is read meanwhile may be deleted, but not the other way round.
-            about = facts_of(await self._broker.call("XINFO", "STREAM", stream))
-            group = own_group(await self._broker.call("XINFO", "GROUPS", stream))
+            about = facts_of(await self._queue.call("XINFO", "STREAM", stream))
+            group = own_group(await self._queue.call("XINFO", "GROUPS", stream))
         except CommandError as error:
             if is_withheld(error):
                 raise
             return no_group
         if group is None:
             return no_group
-        pending = cast("list[Reply]", await self._broker.call("XPENDING", stream, GROUP))
+        pending = cast("list[Reply]", await self._queue.call("XPENDING", stream, GROUP))
         owners = cast("list[tuple[bytes, bytes]] | None", pending[3]) or []
         return GroupState(
             stream,
@@ -93,11 +93,11 @@ class Keyspace:
 
     async def scan(self) -> Scanned:
         """Look at the keys of the queue, in steps that let others pass between them."""
-        prefix = self._broker.keys.prefix
+        prefix = self._queue.keys.prefix
         found: set[str] = set()
         cursor, steps = b"0", 0
         while True:
-            told = await self._broker.call("SCAN", cursor, "MATCH", _literal(prefix) + "*",
+            told = await self._queue.call("SCAN", cursor, "MATCH", _literal(prefix) + "*",
                                            "COUNT", STEP)  # fmt: skip
             cursor, keys = cast("tuple[bytes, list[bytes]]", told)
             found.update(key.decode(errors="replace").removeprefix(prefix) for key in keys)
@@ -120,7 +120,7 @@ class Keyspace:
         return orphans
 
     async def _is_orphan(self, name: str) -> bool:
-        keys, call = self._broker.keys, self._broker.call
+        keys, call = self._queue.keys, self._queue.call
         key = keys.prefix + name
         if await call("PTTL", key) != -1:
             return False
@@ -137,9 +137,9 @@ class Keyspace:
         return not await call("XRANGE", keys.stream(lane), entry, entry)
 
     async def _strange_lanes(self, names: "Sequence[str]") -> list[str]:
-        prefix, call = self._broker.keys.prefix, self._broker.call
+        prefix, call = self._queue.keys.prefix, self._queue.call
         lanes = [name.removeprefix("stream:") for name in names if name.startswith("stream:")]
-        strange = [lane for lane in lanes if f"{prefix}stream:{lane}" not in self._broker.streams]
+        strange = [lane for lane in lanes if f"{prefix}stream:{lane}" not in self._queue.streams]
         return [lane for lane in strange if await call("XLEN", f"{prefix}stream:{lane}")]
 
 

@@ -14,9 +14,9 @@ from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.server import facts_of
 
 if TYPE_CHECKING:
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Argument, Reply
     from aiostreamq.store.connection.server import Server
+    from aiostreamq.store.queue import QueueStore
 
 # The first with script flags: all but new jobs can be told to pass when memory is full.
 RECOMMENDED = (7, 0)
@@ -114,24 +114,24 @@ def _on_clocks(condition: Condition) -> str | None:
     )
 
 
-async def examine(broker: "Broker", server: "Server") -> Condition:
-    """Ask the server of *broker* how it is set up.
+async def examine(queue: "QueueStore", server: "Server") -> Condition:
+    """Ask the server of *queue* how it is set up.
 
     Raises:
         QueueUnavailable: It did not answer for two seconds.
     """
     before = time.time()
-    told = cast("list[bytes] | None", await _ask(broker, "TIME"))
+    told = cast("list[bytes] | None", await _ask(queue, "TIME"))
     after = time.time()
     memory, persistence, save = await asyncio.gather(
-        _ask(broker, "INFO", "memory"),
-        _ask(broker, "INFO", "persistence"),
-        _setting(broker, "save"),
+        _ask(queue, "INFO", "memory"),
+        _ask(queue, "INFO", "persistence"),
+        _setting(queue, "save"),
     )
     facts = facts_of(cast("bytes", memory or b"") + b"\r\n" + cast("bytes", persistence or b""))
     # Each is told in two places, of which a host may hide one.
-    policy = facts.get("maxmemory_policy") or await _setting(broker, "maxmemory-policy")
-    aof = facts.get("aof_enabled") or await _setting(broker, "appendonly")
+    policy = facts.get("maxmemory_policy") or await _setting(queue, "maxmemory-policy")
+    aof = facts.get("aof_enabled") or await _setting(queue, "appendonly")
     now = float(told[0]) + float(told[1]) / 1_000_000 if told else None
     return Condition(
         server=server if server.is_told else None,
@@ -143,14 +143,14 @@ async def examine(broker: "Broker", server: "Server") -> Condition:
     )
 
 
-async def _setting(broker: "Broker", name: str) -> str | None:
+async def _setting(queue: "QueueStore", name: str) -> str | None:
     """Read one setting; a host that hides it refuses, or answers nothing."""
-    told = cast("list[bytes] | None", await _ask(broker, "CONFIG", "GET", name))
+    told = cast("list[bytes] | None", await _ask(queue, "CONFIG", "GET", name))
     return told[1].decode() if told else None
 
 
-async def _ask(broker: "Broker", *command: "Argument") -> "Reply":
+async def _ask(queue: "QueueStore", *command: "Argument") -> "Reply":
     try:
-        return await broker.call(*command, deadline=PATIENCE)
+        return await queue.call(*command, deadline=PATIENCE)
     except CommandError:
         return None  # forbidden, or not known there

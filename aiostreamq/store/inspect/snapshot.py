@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.pauses import holding
-from aiostreamq.store.deliveries import pairs_of
 from aiostreamq.store.inspect.stream_info import last_delivered
+from aiostreamq.store.queue import pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Argument, Reply
+    from aiostreamq.store.queue import QueueStore
 
 # How many jobs are read at once: each may have a payload of a megabyte.
 PAGE = 100
@@ -67,22 +67,22 @@ class Pending(NamedTuple):
 class Snapshots:
     """What there is to see of one queue."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
-        self._keys = broker.keys
+    def __init__(self, queue: "QueueStore") -> None:
+        self._queue = queue
+        self._keys = queue.keys
 
     async def view(self) -> View:
         """How many jobs there are, where, and of which tasks: one moment of all."""
-        broker, keys = self._broker, self._keys
-        told = await broker.run(
+        queue, keys = self._queue, self._keys
+        told = await queue.run(
             "queue_snapshot",
-            [keys.delayed, keys.dead, keys.parked, *broker.streams],
+            [keys.delayed, keys.dead, keys.parked, *queue.streams],
             [GROUP, keys.prefix, SAMPLE, SAMPLE_BYTES],
         )
         now_ms, delayed, due_ms, delayed_tasks, dead, dead_tasks, parked, *lanes = cast(
             "tuple[int, int, int, Reply, int, Reply, Reply, Reply]", told
         )
-        broker.clock.set(now_ms)
+        queue.clock.set(now_ms)
         return View(
             now_ms,
             delayed,
@@ -91,7 +91,7 @@ class Snapshots:
             dead,
             _tasks(dead_tasks),
             _tasks(parked),
-            [_lane(n, f) for n, f in zip(broker.stream_names, lanes, strict=True)],
+            [_lane(n, f) for n, f in zip(queue.stream_names, lanes, strict=True)],
         )
 
     async def stats(self, minutes: "Sequence[int]") -> "list[Mapping[str, str]]":
@@ -115,15 +115,15 @@ class Snapshots:
 
         What should have ended by now is not among it, and is left for others to end.
         """
-        await self._broker.open()
-        told = await self._broker.call("HGETALL", self._keys.paused, deadline=deadline)
-        return holding(pairs_of(cast("list[bytes]", told)), self._broker.clock.now_ms())
+        await self._queue.open()
+        told = await self._queue.call("HGETALL", self._keys.paused, deadline=deadline)
+        return holding(pairs_of(cast("list[bytes]", told)), self._queue.clock.now_ms())
 
     async def now_ms(self) -> int:
         """Milliseconds since 1970, by Redis's clock."""
-        await self._broker.open()
-        await self._broker.clock.refresh()
-        return self._broker.clock.now_ms()
+        await self._queue.open()
+        await self._queue.clock.refresh()
+        return self._queue.clock.now_ms()
 
     async def entries(
         self, stream: str, after: str, *, newest_first: bool = False
@@ -240,8 +240,8 @@ class Snapshots:
 
     async def _ask(self, *command: "Argument") -> "Reply":
         # Opened first, as that gives up where there is no Redis at all.
-        await self._broker.open()
-        return await self._broker.call(*command)
+        await self._queue.open()
+        return await self._queue.call(*command)
 
 
 def _lane(name: str, told: "Reply") -> LaneView:

@@ -11,9 +11,9 @@ from aiostreamq.store.control_stream import NEARLY_ALL
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.control_stream import ControlStream, Word
+    from aiostreamq.store.queue import QueueStore
 
 logger = get_logger("aiostreamq.worker")
 
@@ -32,7 +32,7 @@ class ControlListener:
 
     def __init__(
         self,
-        broker: "Broker",
+        broker: "QueueStore",
         stream: "ControlStream",
         handlers: "Mapping[str, Callable[[Word], None]]",
         missed: "Callable[[], None]",

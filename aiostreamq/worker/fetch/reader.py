@@ -15,16 +15,16 @@ from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.prefetch import Throughput, read_count
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.reconnecting import ReconnectingLink
-from aiostreamq.store.deliveries import Read
+from aiostreamq.store.deliveries import Deliveries, Read
 from aiostreamq.store.workers import reader_role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from aiostreamq.model.keys import Spillway
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import LaneReader
+    from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.ports import Holdings, Spill, Wakes, Wanted
 
 logger = get_logger("aiostreamq.worker")
@@ -89,7 +89,7 @@ class Reader:
 
     def __init__(
         self,
-        broker: "Broker",
+        broker: "QueueStore",
         intake: "LaneReader",
         consumer: str,
         executor: Runs,
@@ -111,6 +111,7 @@ class Reader:
             overflow: Says when to read what has overflowed elsewhere.
         """
         self._broker = broker
+        self._deliveries = Deliveries(broker)
         self._intake = intake
         self._consumer = consumer
         self._executor = executor
@@ -279,7 +280,7 @@ class Reader:
 
     async def _repair(self, link: "Link") -> None:
         """Make missing groups again. They begin at the oldest entry, be it one that runs here."""
-        await self._broker.set_up(link)
+        await self._broker.create_groups(link)
         self._is_doubtful = True
 
     async def _recover(self, link: "Link") -> None:
@@ -309,7 +310,7 @@ class Reader:
         else:
             # Asked for the ids first, as the payloads of all that runs could be large.
             # One settled meanwhile may look unknown here; the reading below sees to it.
-            pending = await self._broker.pending_own(link, self._consumer, self._most_own())
+            pending = await self._deliveries.pending_own(link, self._consumer, self._most_own())
             if not pending <= self._holdings.keys():
                 await self._take_up(await self._read_unheld(link))
         self._overflow.reopen()
@@ -330,7 +331,7 @@ class Reader:
           in the answer.
         """
         held = self._holdings.keys()
-        read = await self._broker.read_own(link, self._consumer, self._most_own())
+        read = await self._deliveries.read_own(link, self._consumer, self._most_own())
         read.deliveries = [d for d in read.deliveries if (d.stream, d.entry) not in held]
         read.unreadable = [one for one in read.unreadable if one not in held]
         return read
@@ -347,7 +348,7 @@ class Reader:
             "sent to this worker, but never arrived: %s", counted(len(read.deliveries), "job")
         )
         if read.deliveries and self._room() == 0:
-            await self._broker.hand_back(read.deliveries)
+            await self._deliveries.requeue(read.deliveries)
             read.deliveries = []
         await self._take(read)
 
@@ -361,7 +362,9 @@ class Reader:
             logger.error("moved to the dead letters, as not the fields of a job: %s", told)
             outcome = encode_unreadable("the fields are not those of a job")
             try:
-                await self._broker.bury(read.unreadable, outcome, self._consumer)
+                await self._deliveries.dead_letter_unreadable(
+                    read.unreadable, outcome, self._consumer
+                )
             except CommandError:
                 # They stay this worker's until it ends; its jobs can not wait for that.
                 logger.exception("stream entries that are no jobs could not be moved")

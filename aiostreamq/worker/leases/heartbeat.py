@@ -21,7 +21,7 @@ from aiostreamq.store.workers import WorkerRegistry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.queue import QueueStore
 
 logger = get_logger("aiostreamq.worker")
 
@@ -52,7 +52,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        broker: "Broker",
+        broker: "QueueStore",
         name: str,
         lease: float,
         loop_block_warning: float,
@@ -130,7 +130,7 @@ class Heartbeat:
     async def _beat(self) -> None:
         self._beat_loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
-        broker = self._broker.over_another_line(self._new_line())
+        broker = self._broker.over(self._new_line())
         beating = asyncio.ensure_future(self._renew_forever(WorkerRegistry(broker)))
         try:
             while not (beating.done() or self._is_over):

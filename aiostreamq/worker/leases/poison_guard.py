@@ -60,7 +60,7 @@ class PoisonGuard:
 
     async def _mark(self, delivery: "Delivery") -> None:
         try:
-            await self._roster.mark(delivery)
+            await self._roster.note_suspect_run(delivery)
         except BrokerError:
             logger.exception("a job that was with dead workers could not be marked, running it")
 

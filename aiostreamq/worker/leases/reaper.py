@@ -57,7 +57,7 @@ class Reaper:
             try:
                 thorough = looks % THOROUGH_EVERY == 0
                 asked = loop.time()
-                beats = await self._roster.census(self._lease_ms, thorough=thorough)
+                beats = await self._roster.list_workers(self._lease_ms, thorough=thorough)
                 if self._roster.connection_count != links or loop.time() - asked > INTERVAL:
                     # Redis was away, for the others too. Each has a whole lease to come back.
                     links = self._roster.connection_count
@@ -91,7 +91,7 @@ class Reaper:
         except CommandError as error:
             logger.warning("could not disconnect dead worker %s: %s", name, error)
         while finished == 0:
-            reaped = await self._roster.reap(name, beat, self._max_worker_deaths)
+            reaped = await self._roster.recover(name, beat, self._max_worker_deaths)
             returned, given_up = returned + reaped.returned, given_up + reaped.given_up
             finished = reaped.finished
         if finished > 0:

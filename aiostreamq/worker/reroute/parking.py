@@ -14,12 +14,12 @@ from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
-from aiostreamq.store.broker import SETTLE_LIMIT
+from aiostreamq.store.deliveries import SETTLE_LIMIT
 from aiostreamq.worker.retry_buffer import RetryBuffer
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.delayed import DelayedJobs
+    from aiostreamq.store.parking import ParkedJobs
 
 logger = get_logger("aiostreamq.worker")
 
@@ -32,7 +32,7 @@ class Parking:
 
     def __init__(
         self,
-        schedule: "DelayedJobs",
+        schedule: "ParkedJobs",
         tasks: Collection[str],
         is_paused: "Callable[[str], bool]",
         taken: "Callable[[], None]",
@@ -89,7 +89,7 @@ class Parking:
             self._woken.clear()
             try:
                 tasks = [task for task in self._tasks if self._may_run(task)]
-                released = await self._schedule.release(tasks) if tasks else 0
+                released = await self._schedule.unpark(tasks) if tasks else 0
                 if released:
                     logger.info("released %s, parked until now", counted(released, "job"))
             except AioStreamQError:

@@ -11,7 +11,7 @@ from aiostreamq.model.pauses import LANE, TASK
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiostreamq.store.cancellation import Cancellation
+    from aiostreamq.store.pauses import PauseStore
 
 logger = get_logger("aiostreamq.worker")
 
@@ -25,7 +25,7 @@ LONGEST_SLEEP = 60.0
 class Pauses:
     """What is paused, as far as this worker knows."""
 
-    def __init__(self, steering: "Cancellation", changed: "Callable[[], None]") -> None:
+    def __init__(self, steering: "PauseStore", changed: "Callable[[], None]") -> None:
         """Prepare; *changed* is called whenever something else is paused than before."""
         self.words: set[str] = set()  #: "task:<name>" and "lane:<name>"; always the same set
         self._steering = steering

@@ -7,6 +7,7 @@ from aiostreamq.aio.tasks import spawn
 from aiostreamq.logs import get_logger
 from aiostreamq.model.keys import OVERFLOW, RETURNED
 from aiostreamq.model.outcome import encode_unreadable
+from aiostreamq.store.deliveries import Deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.broker import Broker
+    from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.ports import Halts, Shelf
 
 logger = get_logger("aiostreamq.worker")
@@ -26,7 +27,7 @@ class Rerouter:
 
     def __init__(
         self,
-        broker: "Broker",
+        broker: "QueueStore",
         worker: str,
         lanes: "Collection[str]",
         pauses: "Halts",
@@ -43,6 +44,7 @@ class Rerouter:
         """
         self.paused = pauses.words  #: empty as long as nothing is
         self._broker = broker
+        self._deliveries = Deliveries(broker)
         self._worker = worker
         self._lanes = lanes
         self._pauses = pauses
@@ -80,7 +82,7 @@ class Rerouter:
     def requeue(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> None:
         """Leave jobs to other workers, who find them in *lane*."""
         entries = [(delivery.stream, delivery.entry) for delivery in deliveries]
-        self._move(entries, self._broker.hand_back(deliveries, lane))
+        self._move(entries, self._deliveries.requeue(deliveries, lane))
 
     def overflow(self, place: "Spillway", deliveries: "Sequence[Delivery]") -> None:
         """Leave jobs to workers that have a thread, a process, or a slot free."""
@@ -90,7 +92,12 @@ class Rerouter:
         """Move what is no job to the dead letters."""
         logger.error("a stream entry is no job: %s", reason, extra={"job_id": delivery.job_id})
         entries = [(delivery.stream, delivery.entry)]
-        self._move(entries, self._broker.bury(entries, encode_unreadable(reason), self._worker))
+        self._move(
+            entries,
+            self._deliveries.dead_letter_unreadable(
+                entries, encode_unreadable(reason), self._worker
+            ),
+        )
 
     async def join(self) -> None:
         """Wait until all has left that is on its way. Cancelling is safe."""

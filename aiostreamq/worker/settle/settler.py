@@ -11,14 +11,15 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import signature_of, signed
-from aiostreamq.store.broker import SETTLE_LIMIT
+from aiostreamq.store.deliveries import SETTLE_LIMIT, Deliveries
+from aiostreamq.store.results import Results
 from aiostreamq.worker.retry_buffer import RetryBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.delayed import DelayedJobs
+    from aiostreamq.store.queue import QueueStore
 
 # Seconds that the counters may be behind. Told with each lone job, they would cost a round
 # trip a seventh of its time.
@@ -31,10 +32,15 @@ class Settler:
     """Settles in batches, and keeps at it until Redis has answered."""
 
     def __init__(
-        self, broker: "Broker", schedule: "DelayedJobs", worker: str, taken: "Callable[[], None]"
+        self,
+        broker: "QueueStore",
+        schedule: "DelayedJobs",
+        worker: str,
+        taken: "Callable[[], None]",
     ) -> None:
         """Prepare; *taken* is called when what Redis had refused has been taken."""
-        self._broker = broker
+        self._deliveries = Deliveries(broker)
+        self._results = Results(broker)
         self._schedule = schedule
         self._worker = worker
         self._signature = signature_of(worker)
@@ -84,7 +90,7 @@ class Settler:
         self._refused_retrials.close()
 
     async def _settle(self, batch: list[Settlement]) -> None:
-        settled = await self._broker.settle(batch, self._worker)
+        settled = await self._deliveries.settle(batch, self._worker)
         await self._tell_done([s.delivery for s in batch], settled.refused)
         if settled.ended:
             self._note(settled.ended)
@@ -110,7 +116,7 @@ class Settler:
             for start in range(0, len(ended), SETTLE_LIMIT):
                 self._counted += 1
                 some = ended[start : start + SETTLE_LIMIT]
-                await self._broker.count(some, self._worker, self._counted)
+                await self._deliveries.record_stats(some, self._worker, self._counted)
         except AioStreamQError as error:
             told = counted(len(ended), "job")
             logger.warning("how %s ended is not in the counters: %s", told, error)
@@ -134,9 +140,9 @@ class Settler:
 
     async def _fate_of(self, job_id: str) -> str:
         with suppress(AioStreamQError):  # not worth more than being asked once
-            if owner := await self._broker.owner_of(job_id):
+            if owner := await self._results.owner_of(job_id):
                 return f"worker {owner} has it now"
             # In this order: it may end between the two.
-            if ender := await self._broker.ender_of(job_id):
+            if ender := await self._results.ender_of(job_id):
                 return f"worker {ender} has ended it"
         return "which has ended or waits for another"

@@ -12,6 +12,8 @@ from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.clock import ServerClock
 from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.parking import ParkedJobs
+from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.workers import WorkerRegistry
 from tests.chaos.histories.job import NOON
 from tests.chaos.histories.pauses import RETURNED
@@ -63,9 +65,11 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.schedule = DelayedJobs(self.store.broker)
-        self.roster = WorkerRegistry(self.store.broker)
-        self.steering = Cancellation(self.store.broker)
+        self.schedule = DelayedJobs(self.store.queue)
+        self.roster = WorkerRegistry(self.store.queue)
+        self.steering = Cancellation(self.store.queue)
+        self.pauses = PauseStore(self.store.queue)
+        self.parking = ParkedJobs(self.store.queue)
         self.model = Reference()
         self.clock = ServerClock(cast("ReconnectingLink", _NoLine()))
         self.clock.set(NOON - HOUR_MS)
@@ -105,7 +109,7 @@ class Machine(RuleBasedStateMachine):
 
     async def told_status(self, job_id: str) -> str | None:
         """What asking for a job finds."""
-        return told(await self.store.broker.status(job_id))
+        return told(await self.store.results.job_state(job_id))
 
     async def hear(self, worker: SteppedWorker) -> set[str]:
         """Have a worker ask what is paused; returns what it goes by then."""

@@ -40,7 +40,7 @@ class Misfortunes(Workers):
         self.read(worker, most, arrives=True)
         for owner, one, _ in self.hands.values() if runs else ():
             if owner == worker and self.model.mark(held(one)):
-                assert self.run(self.roster.mark(one))
+                assert self.run(self.roster.note_suspect_run(one))
         while self.recover(worker) == 0:
             self.renew(worker)  # in vain, once others have begun
         self.again = None
@@ -51,8 +51,8 @@ class Misfortunes(Workers):
         """A worker goes; one that has something left stays to be missed."""
         if not self.model.held_by(worker):
             self.model.beats.pop(worker, None)
-        self.check(lambda: self.store.broker.leave(worker), None)
-        self.repeatable(lambda: self.store.broker.leave(worker), None)
+        self.check(lambda: self.store.workers.deregister(worker), None)
+        self.repeatable(lambda: self.store.workers.deregister(worker), None)
 
     @precondition(lambda self: self.model.has_any("delayed"))
     @rule(job_id=ids)
@@ -96,9 +96,9 @@ class Misfortunes(Workers):
         for job in self.model.jobs.values():
             if job.place == "running":
                 self.model.beats.setdefault(job.owner, f"0 {LEASE_MS}")
-        beats = self.run(self.roster.census(LEASE_MS, thorough=True))
+        beats = self.run(self.roster.list_workers(LEASE_MS, thorough=True))
         assert beats == self.model.beats
         beat = "0 7" if is_late else beats.get(worker, "none")
         expected = self.model.reap(worker, beat, REAP_LIMIT, LINES)
-        self.check(lambda: self.roster.reap(worker, beat, MAX_WORKER_DEATHS), expected)
+        self.check(lambda: self.roster.recover(worker, beat, MAX_WORKER_DEATHS), expected)
         return expected[2]

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from aiostreamq.model.delivery import WaiterMode
-from aiostreamq.store.broker import Subscription
+from aiostreamq.store.results import Subscription
 from tests.chaos.histories.job import BEFORE_NOON, OVER_BY_NOON, SIZE, WEIGH, Call, Job
 from tests.chaos.histories.machine import FAR_OFF, LONG_AGO, Machine, ids, some_ids
 from tests.chaos.histories.whereabouts import state_of
@@ -52,7 +52,7 @@ class Producers(Machine):
                 self.model.jobs[job_id].is_awaited = True
 
         async def ask() -> list[str | Subscription]:
-            found = await self.store.broker.subscribe("me", job_ids)
+            found = await self.store.results.subscribe("me", job_ids)
             return [state_of(one) if isinstance(one, bytes) else one for one in found]
 
         self.check(ask, expected)

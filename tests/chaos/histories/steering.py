@@ -37,7 +37,7 @@ class Steering(Machine):
 
         def cancel() -> None:
             expected = self.model.cancel_many(task, wanted.states)
-            assert self.run(cancel_many(self.store.broker, TASKS, wanted)) == expected
+            assert self.run(cancel_many(self.store.queue, TASKS, wanted)) == expected
 
         cancel()
         self.again = cancel
@@ -46,15 +46,15 @@ class Steering(Machine):
     def pause(self, words: list[str], until: str) -> None:
         """What is said last holds."""
         fresh = self.model.pauses.pause(words, int(until))
-        self.check(lambda: self.steering.pause(words, until), fresh)
-        self.repeatable(lambda: self.steering.pause(words, until), 0)
+        self.check(lambda: self.pauses.pause(words, until), fresh)
+        self.repeatable(lambda: self.pauses.pause(words, until), 0)
 
     @precondition(lambda self: self.model.pauses.told)
     @rule(words=words)
     def resume(self, words: list[str]) -> None:
         """It holds no more."""
-        self.check(lambda: self.steering.resume(words), self.model.pauses.resume(words))
-        self.repeatable(lambda: self.steering.resume(words), 0)
+        self.check(lambda: self.pauses.resume(words), self.model.pauses.resume(words))
+        self.repeatable(lambda: self.pauses.resume(words), 0)
 
     @precondition(lambda self: self.model.pauses.holding)
     @rule(word=st.sampled_from(WORDS))
@@ -82,7 +82,7 @@ class Steering(Machine):
         expected = [self.model.cancel(job_id, wanted) for job_id in job_ids]
         caught = zip(job_ids, expected, strict=True)
         running = [job_id for job_id, state in caught if state == "running" and state in wanted]
-        control = ControlStream(self.store.broker)
+        control = ControlStream(self.store.queue)
 
         async def cancel() -> tuple[list[str | None], list[str]]:
             end = await control.end() if running else ""
@@ -96,7 +96,7 @@ class Steering(Machine):
         _, said = await control.listen(self.store.link, end, 1)
         found: list[str] = []
         for place, entry in [one for word in said for one in self.steering.entries_in(word)]:
-            stream = self.store.broker.streams[place - 1]
+            stream = self.store.queue.streams[place - 1]
             [(_, fields)] = entries_of(await self.store.call("XRANGE", stream, entry, entry))
             found.append(fields["id"])
         return found

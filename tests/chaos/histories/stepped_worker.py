@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.keys import RETURNED
 from aiostreamq.queue import Queue
-from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.lane_reader import LaneReader
+from aiostreamq.store.pauses import PauseStore
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
 from aiostreamq.worker.run.executor import Executor
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
     from aiostreamq.model.keys import Spillway
-    from aiostreamq.store.broker import Broker
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.store.deliveries import Read
+    from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.ports import Shelf
     from aiostreamq.worker.run.invoker import Invoker
     from aiostreamq.worker.run.run import Run
@@ -65,9 +65,9 @@ class SteppedWorker:
         self.name = name
         self.clock = clock  #: by which jobs expire
         self.lanes = list(WEIGHTS)  #: those that the next read is of
-        self.pauses = Pauses(Cancellation(store.broker), self._heed)
+        self.pauses = Pauses(PauseStore(store.queue), self._heed)
         self._store = store
-        self._intake = LaneReader(store.broker, WEIGHTS, strict=is_strict)
+        self._intake = LaneReader(store.queue, WEIGHTS, strict=is_strict)
 
     async def read(self, most: int) -> Read:
         """Read what is new."""
@@ -79,7 +79,7 @@ class SteppedWorker:
 
     async def read_own(self) -> Read:
         """Read again all that was sent here and has not ended."""
-        return await self._store.broker.read_own(self._store.link, self.name, MANY)
+        return await self._store.deliveries.read_own(self._store.link, self.name, MANY)
 
     async def sort(self, read: Read) -> Sorted:
         """Have the executor say which deliveries it would run."""
@@ -98,7 +98,7 @@ class SteppedWorker:
 
     def _executor(self, found: Sorted) -> Executor:
         calls = cast("Invoker", _NoCalls(found.run))
-        ways = _Ways(found, self._store.broker, self.pauses)
+        ways = _Ways(found, self._store.queue, self.pauses)
         return Executor(
             _TASKS,
             MANY,
@@ -130,7 +130,7 @@ class _Ends:
 class _Ways(Rerouter):
     """Decides as a worker's exits do, and notes where they would lead."""
 
-    def __init__(self, found: Sorted, broker: Broker, pauses: Pauses) -> None:
+    def __init__(self, found: Sorted, broker: QueueStore, pauses: Pauses) -> None:
         super().__init__(broker, "", WEIGHTS, pauses, cast("Shelf", self))
         self._found = found
 

@@ -99,7 +99,7 @@ class Workers(Machine):
 
     async def refusals(self, ends: list[Settlement], worker: str = "somebody") -> list[Delivery]:
         """End deliveries; returns what was refused."""
-        return (await self.store.broker.settle(ends, worker)).refused
+        return (await self.store.deliveries.settle(ends, worker)).refused
 
     @has_work
     @rule(at=picks, delay_ms=st.sampled_from([0, HOUR_MS]))
@@ -118,8 +118,8 @@ class Workers(Machine):
         """A worker that stops gives its jobs to others."""
         chosen = self.let_go(at)
         handed = sum(self.model.hand_back(held(one)) for one in chosen)
-        self.check(lambda: self.store.broker.hand_back(chosen), handed)
-        self.repeatable(lambda: self.store.broker.hand_back(chosen), 0)
+        self.check(lambda: self.store.deliveries.requeue(chosen), handed)
+        self.repeatable(lambda: self.store.deliveries.requeue(chosen), 0)
 
     @has_work
     @rule(at=picks, place=places)
@@ -127,8 +127,8 @@ class Workers(Machine):
         """A worker has no thread, or process, for jobs that it was sent."""
         chosen, lane = self.let_go(at), OVERFLOW[place]
         handed = sum(self.model.hand_back(held(one), lane) for one in chosen)
-        self.check(lambda: self.store.broker.hand_back(chosen, lane), handed)
-        self.repeatable(lambda: self.store.broker.hand_back(chosen, lane), 0)
+        self.check(lambda: self.store.deliveries.requeue(chosen, lane), handed)
+        self.repeatable(lambda: self.store.deliveries.requeue(chosen, lane), 0)
 
     @rule(worker=workers, most=st.integers(1, 3), place=places)
     def read_overflow(self, worker: str, most: int, place: "Spillway") -> None:
@@ -153,8 +153,8 @@ class Workers(Machine):
         """A worker takes up what it knows, and does not take for paused."""
         pauses = self.workers[worker].pauses
         tasks = [task for task in TASKS if not pauses.has_task(task)]
-        self.check(lambda: self.schedule.release(tasks), self.model.release(tasks))
-        self.repeatable(lambda: self.schedule.release(tasks), 0)
+        self.check(lambda: self.parking.unpark(tasks), self.model.release(tasks))
+        self.repeatable(lambda: self.parking.unpark(tasks), 0)
 
     @has_work
     @rule(at=picks)
@@ -163,8 +163,13 @@ class Workers(Machine):
         chosen = self.let_go(at)
         buried = sum(self.model.bury(held(one)) for one in chosen)
         entries = [key_of(one) for one in chosen]
-        self.check(lambda: self.store.broker.bury(entries, UNREADABLE, "somebody"), buried)
-        self.repeatable(lambda: self.store.broker.bury(entries, UNREADABLE, "somebody"), 0)
+        self.check(
+            lambda: self.store.deliveries.dead_letter_unreadable(entries, UNREADABLE, "somebody"),
+            buried,
+        )
+        self.repeatable(
+            lambda: self.store.deliveries.dead_letter_unreadable(entries, UNREADABLE, "somebody"), 0
+        )
 
     @has_work
     @rule(at=picks)
@@ -172,8 +177,8 @@ class Workers(Machine):
         """A worker is about to run jobs; only of those that lost one it says so."""
         for one in self.pick(at):
             if self.model.mark(held(one.delivery)):
-                self.check(lambda one=one: self.roster.mark(one.delivery), True)
-                self.repeatable(lambda one=one: self.roster.mark(one.delivery), True)
+                self.check(lambda one=one: self.roster.note_suspect_run(one.delivery), True)
+                self.repeatable(lambda one=one: self.roster.note_suspect_run(one.delivery), True)
 
     def pick(self, at: list[int]) -> list[Hand]:
         """Some of what is in somebody's hands; where nothing is, a worker reads first."""
@@ -218,14 +223,16 @@ class Workers(Machine):
             self.set_aside(sorted_out.parked)
         for one, lane in sorted_out.put_back:
             handed = int(self.model.hand_back(held(one), lane))
-            self.check(lambda one=one, lane=lane: self.store.broker.hand_back([one], lane), handed)
+            self.check(
+                lambda one=one, lane=lane: self.store.deliveries.requeue([one], lane), handed
+            )
 
     def set_aside(self, chosen: list[Delivery]) -> None:
         """Have jobs wait until their tasks are known, or go on."""
         parked = sum(self.model.park(held(one)) for one in chosen)
         batch = [(one, self.model.jobs[one.job_id].call.task) for one in chosen]
-        self.check(lambda: self.schedule.park(batch), parked)
-        self.repeatable(lambda: self.schedule.park(batch), 0)
+        self.check(lambda: self.parking.park(batch), parked)
+        self.repeatable(lambda: self.parking.park(batch), 0)
 
     def end(self, end: Settlement) -> bool:
         """Tell the account of an end; False where it is to be refused."""

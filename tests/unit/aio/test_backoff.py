@@ -1,3 +1,5 @@
+"""The growing pauses between tries."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""Sleeping until woken, or until the time is up."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""Asking an event loop from another thread whether it turns."""
+
 import asyncio
 import threading
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ class Marks:
     def __init__(self) -> None:
         self.made: list[str] = []
 
-    async def mark(self, delivery: Delivery) -> bool:
+    async def note_suspect_run(self, delivery: Delivery) -> bool:
         """Note who was marked."""
         self.made.append(delivery.job_id)
         return True

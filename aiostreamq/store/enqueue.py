@@ -1,0 +1,102 @@
+"""Putting jobs into their streams."""
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiostreamq.model.delivery import Submission
+    from aiostreamq.store.connection.link import Argument
+    from aiostreamq.store.durability import ConfirmedRunner
+    from aiostreamq.store.queue import QueueStore
+
+# How many jobs one call enqueues: some 2 ms of Redis.
+ENQUEUE_LIMIT = 500
+
+
+class IdWas(IntEnum):
+    """The state of a job's id before an enqueue; true if the enqueue put nothing in."""
+
+    FREE = 0
+    TAKEN = 1
+    DOUBTFUL = 2  #: taken, maybe by the same call: it was sent again after a lost reply
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it was so before the call."""
+        return self is not IdWas.DOUBTFUL
+
+
+class Refusals(NamedTuple):
+    """Places (from 0) of the jobs that an enqueue did not put in."""
+
+    taken: set[int]  #: their ids are taken; the jobs that have them are left alone
+    full: set[int]  #: their lanes are full
+    is_certain: bool = True  #: whether it was sent once, and so cannot have met its own jobs
+
+    def id_was(self, place: int) -> IdWas:
+        """Return how the id of the job at *place* was found."""
+        if place not in self.taken:
+            return IdWas.FREE
+        return IdWas.TAKEN if self.is_certain else IdWas.DOUBTFUL
+
+
+class Submissions:
+    """Puts jobs into the streams of one queue."""
+
+    def __init__(self, queue: "QueueStore", confirmed: "ConfirmedRunner | None" = None) -> None:
+        """Prepare.
+
+        Args:
+            queue: The queue.
+            confirmed: Runs the script and waits for its writes; None waits for nothing.
+        """
+        self._queue = queue
+        self._confirmed = confirmed
+        self._lane_streams = queue.streams[: 1 + len(queue.lanes)]
+        self._prefix = queue.keys.prefix
+
+    async def enqueue(
+        self, jobs: "Sequence[Submission]", inbox: str, deadline: float
+    ) -> "set[int]":
+        """Put *jobs* into their streams; return the places (from 0) of those whose id was taken.
+
+        Args:
+            jobs: ENQUEUE_LIMIT at most.
+            inbox: The inbox of this process, for the jobs that are awaited.
+            deadline: Seconds after which to stop trying.
+
+        Raises:
+            QueueUnavailable: *deadline* passed; each job may or may not be in.
+            EnqueueNotConfirmed: The jobs are in, but *deadline* passed before a confirmation.
+            BrokerError: Redis refused.
+        """
+        return {place - 1 for place in await self._put(jobs, inbox, deadline, 0)}
+
+    async def enqueue_within(
+        self, max_length: int, jobs: "Sequence[Submission]", inbox: str, deadline: float
+    ) -> Refusals:
+        """Put *jobs* into those of their streams that hold fewer than *max_length* jobs.
+
+        Raises:
+            As `enqueue`.
+        """
+        places = await self._put(jobs, inbox, deadline, max_length)
+        return Refusals(
+            {place - 1 for place in places if place > 0},
+            {-place - 1 for place in places if place < 0},
+        )
+
+    async def _put(
+        self, jobs: "Sequence[Submission]", inbox: str, deadline: float, max_length: int
+    ) -> "list[int]":
+        arguments: list[Argument] = [self._prefix, inbox, max_length]
+        for job in jobs:
+            arguments += job
+        keys = self._lane_streams
+        if self._confirmed is None:
+            reply = await self._queue.run("enqueue", keys, arguments, deadline)
+        else:
+            reply = await self._confirmed.run("enqueue", keys, arguments, deadline, len(jobs))
+        return cast("list[int]", reply)
