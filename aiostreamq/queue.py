@@ -174,7 +174,7 @@ class Queue(QueueClient):
             UsageError: It is not a URL. `open` checks whether it leads to a Redis.
         """
         self._url_or_client = _checked(url)
-        self.sessions.forget_place()
+        self.sessions.forget_connector()
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"

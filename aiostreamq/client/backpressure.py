@@ -1,7 +1,7 @@
-"""Waiting for room in lanes of bounded length, in the order of the calls.
+"""Backpressure: calls wait for room in lanes of bounded length, in their order.
 
-Only for `Queue(max_length=..., when_full="wait")`. Redis has nobody to wake for room,
-so it is asked again and again, with pauses that grow while there is none.
+Only for `Queue(max_length=..., when_full="wait")`. Redis does not notify clients of room in
+a lane, so the calls are retried, with pauses that grow while the lane is full.
 """
 
 import asyncio
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 Waiting = tuple[Submission, "asyncio.Future[IdWas]"]
 
-# Seconds between two tries while there is no room: what room is left unused, and
-# how often an idle producer asks.
+# Seconds between two tries while a lane is full. Room stays unused for that long at most, and
+# an idle producer asks Redis that often.
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 
 
 class Backpressure:
-    """Lets jobs into their lanes as room comes, one call at a time for each lane.
+    """The jobs that wait for room, one command at a time for each lane.
 
-    A second call under way could overtake the first, when room comes between them.
+    With two commands in flight, the second could overtake the first.
     """
 
     def __init__(
         self, send: "Callable[[Sequence[Submission]], Awaitable[Refusals]]", limit: int
     ) -> None:
-        """Open one.
+        """Create it.
 
         Args:
-            send: Puts jobs in as far as there is room.
-            limit: How many jobs one call may have.
+            send: Enqueues the jobs that find room, and returns which did not.
+            limit: The most jobs that one command may carry.
         """
         self._send = send
         self._limit = limit
@@ -46,7 +46,7 @@ class Backpressure:
         self._closing = asyncio.Event()
 
     def add(self, waiting: Waiting) -> None:
-        """Take a job in after those that came before."""
+        """Add a job after those that came before."""
         lane = waiting[0][1]
         queue = self._queues.setdefault(lane, deque())
         queue.append(waiting)
@@ -54,9 +54,9 @@ class Backpressure:
             self._running[lane] = asyncio.create_task(self._run(lane, queue))
 
     async def put(self, items: "Sequence[Submission]") -> Refusals:
-        """Take jobs in and wait until all are.
+        """Enqueue jobs and wait until all are in their lanes.
 
-        Cancelling is safe: those that still wait are not put in.
+        Cancelling is safe: the jobs that still wait are not enqueued.
         """
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[IdWas]] = [loop.create_future() for _ in items]
@@ -67,7 +67,7 @@ class Backpressure:
         return Refusals(taken, set(), IdWas.DOUBTFUL not in found)
 
     async def join(self) -> None:
-        """Send what there is once more, and give up what finds no room then."""
+        """Send the waiting jobs once more, and fail those that find no room."""
         self._closing.set()
         while self._running:
             await asyncio.wait(self._running.values())
@@ -85,19 +85,19 @@ class Backpressure:
                 if self._closing.is_set():
                     _fail(queue)
                     continue
-                # Send little where little finds room: it goes over the wire each time.
-                came_in = len(batch) - len(left)
-                size = max(1, came_in)
-                pause = FIRST_PAUSE if came_in else min(2 * pause, LONGEST_PAUSE)
+                # Send fewer jobs if few find room: each try sends them over the wire again.
+                enqueued = len(batch) - len(left)
+                size = max(1, enqueued)
+                pause = FIRST_PAUSE if enqueued else min(2 * pause, LONGEST_PAUSE)
                 await self._rest(pause)
         finally:
             del self._running[lane]
 
     async def _try(self, batch: "list[Waiting]") -> "list[Waiting]":
-        """Send a batch; returns those that found no room."""
+        """Send a batch; return the jobs that found no room."""
         try:
             refusals = await self._send([item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the callers
+        except Exception as error:  # noqa: BLE001  # whatever it is, the callers get it
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
@@ -116,7 +116,7 @@ class Backpressure:
 
 
 def _take(queue: "deque[Waiting]", size: int) -> "list[Waiting]":
-    """Take up to *size* of those whose callers still wait."""
+    """Take up to *size* jobs whose callers still wait."""
     batch: list[Waiting] = []
     while queue and len(batch) < size:
         waiting = queue.popleft()

@@ -1,4 +1,4 @@
-"""What `enqueue_many` says of what it cannot take."""
+"""The errors of `enqueue_many` for arguments that are not calls."""
 
 from collections.abc import Iterable, Mapping
 from inspect import iscoroutine
@@ -8,10 +8,10 @@ from aiostreamq.errors import UsageError
 
 
 def check_calls(calls: object) -> None:
-    """Refuse what is no collection of calls.
+    """Refuse an argument that cannot be a collection of calls.
 
     Raises:
-        UsageError: It is one call, a mapping, or nothing to iterate over.
+        UsageError: It is a single call, a mapping, or not iterable.
     """
     if isinstance(calls, Call):
         raise UsageError(
@@ -28,7 +28,7 @@ def check_calls(calls: object) -> None:
 
 
 def unbound_call(given: object) -> UsageError:
-    """Return what is told of something that is no call."""
+    """Return the error for something that is not a call."""
     what = f"this is of type {type(given).__name__}"
     use = "use task.bind(...) with the arguments of each"
     if iscoroutine(given):
@@ -40,7 +40,7 @@ def unbound_call(given: object) -> UsageError:
 
 
 def close_coroutines(given: Iterable[object]) -> None:
-    """Close the coroutines among what nobody will await, or Python would warn of each."""
+    """Close the coroutines among *given*: Python would warn that they were never awaited."""
     for one in given:
         if iscoroutine(one):
             one.close()

@@ -1,4 +1,4 @@
-"""Cancelling many jobs, found by where they are."""
+"""Bulk cancellation: find open jobs by filters and cancel them. Also the end of a pause."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from aiostreamq.store.cancellation import FoundJob
     from aiostreamq.store.queue import QueueStore
 
-# Where a job can be that has not ended.
+# The states of jobs that have not ended.
 OPEN = (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenJobFilter:
-    """Which jobs are meant."""
+    """The jobs that a bulk cancellation selects."""
 
     task: str | None
     older_than: float  #: seconds
@@ -41,16 +41,15 @@ class OpenJobFilter:
         *,
         everything: bool,
     ) -> Self:
-        """Read the filters as users give them.
+        """Check the filters as users give them.
 
         Raises:
-            UsageError: They cannot be meant.
+            UsageError: A filter is invalid, or neither or both of filters and *everything* are
+                given.
         """
-        is_said = not (task is None and older_than is None and state is None)
-        if is_said == everything:
-            raise UsageError(
-                "it is not said which jobs are meant: give filters, or everything=True for all"
-            )
+        has_filters = not (task is None and older_than is None and state is None)
+        if has_filters == everything:
+            raise UsageError("specify which jobs to cancel: filters, or everything=True for all")
         named = None if task is None else checked_name("task", name_of(task))
         age = 0.0 if older_than is None else seconds("older_than", older_than)
         states = OPEN if state is None else states_of(state, OPEN)
@@ -63,7 +62,7 @@ class OpenJobFilter:
         return cls(named, age, states)
 
     def fits(self, found: "FoundJob", now_ms: float) -> bool:
-        """Whether a job that was found is meant, as far as its state does not matter."""
+        """Return whether a job matches the filters other than its state."""
         if self.older_than:
             since = found.since_ms or made_ms(found.job_id)
             if since is None or now_ms - since <= self.older_than * 1000:
@@ -74,27 +73,33 @@ class OpenJobFilter:
 async def cancel_many(
     broker: "QueueStore", tasks: Collection[str], wanted: OpenJobFilter
 ) -> dict[JobState, int]:
-    """Cancel what is *wanted*; *tasks* are those that jobs may be parked for."""
+    """Cancel the jobs that are *wanted*; return how many were in each state.
+
+    Args:
+        broker: The broker of the queue.
+        tasks: The known tasks, for which jobs may be parked.
+        wanted: The filter.
+    """
     await broker.open()
     cancellation = Cancellation(broker)
     parked_for = tasks if wanted.task is None else [wanted.task]
-    caught = dict.fromkeys(wanted.states, 0)
+    cancelled = dict.fromkeys(wanted.states, 0)
     async for page in cancellation.open_jobs(wanted.states, parked_for):
         await broker.clock.refresh()
         now_ms = broker.clock.now_ms()
         ids = [found.job_id for found in page if wanted.fits(found, now_ms)]
         for answer in await cancellation.cancel(ids, wanted.states):
-            word = None if answer is None else answer.decode()
-            if word in caught:
-                caught[cast("JobState", word)] += 1
-    return caught
+            state = None if answer is None else answer.decode()
+            if state in cancelled:
+                cancelled[cast("JobState", state)] += 1
+    return cancelled
 
 
 def until_word(until: "Duration | datetime | None") -> str:
-    """Return when a pause ends as the script takes it; '0' for never.
+    """Return the end of a pause as the script takes it; '0' for never.
 
     Raises:
-        UsageError: It is no time, or has no time zone.
+        UsageError: *until* is not a time, or has no time zone.
     """
     if until is None:
         return "0"

@@ -1,4 +1,4 @@
-"""What a running task can know about itself, and say."""
+"""`Context`: what a running task can read about its job, and the progress it reports."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from aiostreamq.client.queue_client import QueueClient
 
 
-# By when the job that runs here must have ended, with all that it enqueues: ms since 1970 by
-# Redis's clock.
+# The time by which the current job, and every job that it enqueues, must have ended: ms since
+# 1970 by Redis's clock.
 DEADLINE: ContextVar[float | None] = ContextVar("aiostreamq_deadline", default=None)
 
 
 class StopFlag:
-    """Says from the event loop to a thread that its job is to stop."""
+    """A flag that the event loop sets to tell a thread to stop its job."""
 
     __slots__ = ("is_set",)
 
@@ -28,21 +28,21 @@ class StopFlag:
 
 
 class EventSink(Protocol):
-    """What a run speaks with."""
+    """The sender of a run's events."""
 
-    has_spoken: bool  #: whether anything was said
+    has_spoken: bool  #: whether it was given any event
 
     @property
     def is_full(self) -> bool:
-        """Whether to wait before saying more."""
+        """Whether to wait before giving it more events."""
         ...
 
     def say(self, event: bytes) -> None:
-        """Take an event along with the next batch."""
+        """Send an event with the next batch."""
         ...
 
     def say_soon(self, report: bytes) -> None:
-        """Say a report of progress, from any thread."""
+        """Send a progress report, from any thread."""
         ...
 
     async def wait_room(self) -> None:
@@ -55,88 +55,89 @@ class EventSink(Protocol):
         write: "Callable[[object], bytes]",
         max_payload: int,
     ) -> None:
-        """Say all that *chunks* yields, as *write* writes it."""
+        """Send everything that *chunks* yields, as encoded by *write*."""
         ...
 
     async def aclose(self) -> None:
-        """Say that nothing follows, and wait until Redis has all, or has refused it."""
+        """Send the end of the events, and wait until Redis has accepted or refused them all."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Handed to a task that has a parameter annotated with this class.
+    """The context of one run, passed to a task that has a parameter annotated with this class.
 
-    Together `job_id` and `delivery` name one run for ever: use them as a fencing
-    token, or `job_id` alone as an idempotency key, towards other systems.
+    `job_id` and `delivery` together identify one run for ever: use them as a fencing token
+    towards other systems, or `job_id` alone as an idempotency key.
     """
 
     job_id: str  #: id of the job
     task: str  #: name of the task
     attempt: int  #: number of this attempt, from 1: runs that raised and were retried count
     delivery: int  #: number of this delivery, from 1: each run of the job has a higher one
-    queue: "QueueClient"  #: the queue the job came from, to enqueue further jobs; not in a process
+    queue: "QueueClient"  #: the job's queue, to enqueue further jobs; not in a process
     worker: str  #: name of the worker that runs it
-    #: the time in UTC at which the schedule that it comes from had planned it; None for other jobs
+    #: the time in UTC for which its schedule planned the job; None if no schedule made it
     scheduled_for: datetime | None = None
-    #: by when the job must have ended, in UTC by Redis's clock; None where nothing was said
+    #: the time in UTC, by Redis's clock, by which the job must have ended; None if it has none
     deadline: datetime | None = None
     _stop: StopFlag = field(default_factory=StopFlag, repr=False, compare=False)
-    _voice: EventSink | None = field(default=None, repr=False, compare=False)
+    _sink: EventSink | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether this run is to stop: it was cancelled, ran out of time, or its worker stops.
+        """Whether this run must stop: it was cancelled, ran out of time, or its worker stops.
 
-        For `def` tasks, whose threads nothing can stop: look at it now and then, from
-        any thread, and return. It asks nothing of Redis. Never true in a process, which
-        is killed instead.
+        For `def` tasks, because a thread cannot be stopped from outside: check it now and
+        then, in any thread, and return if it is true. Checking it does not ask Redis. It is
+        never true in a process, which is killed instead.
         """
         return self._stop.is_set
 
     async def progress(self, /, fraction: float, message: str = "", **meta: object) -> None:
-        """Tell whoever follows the job how far it has got.
+        """Report the progress of the job to those who follow it.
 
         Args:
-            fraction: How much is done, 0 to 1.
-            message: For people.
-            **meta: Anything else that JSON can carry.
+            fraction: The share that is done, 0 to 1.
+            message: A text for people.
+            **meta: Any further values that JSON can represent.
 
         Raises:
-            UsageError: *fraction* is none, or the task runs in a process.
-            PayloadError: *meta* cannot travel, or is too long.
+            UsageError: *fraction* is not between 0 and 1, or the task runs in a process.
+            PayloadError: *meta* cannot be sent as JSON, or is too long.
 
-        Returns before Redis has it, but waits while this job has much that Redis has
-        not got yet. What Redis refuses is logged and lost: progress fails no job. Cancelling
-        is safe. Does nothing in a context that no worker has made.
+        It returns before Redis has the report, but waits if many events of this job have not
+        been sent yet. A report that Redis refuses is logged and lost: progress never fails a
+        job. Cancelling is safe. It does nothing in a context that no worker created.
         """
         report = self._report(fraction, message, meta)
-        if self._voice is not None:
-            self._voice.say(report)
-            if self._voice.is_full:
-                await self._voice.wait_room()
+        if self._sink is not None:
+            self._sink.say(report)
+            if self._sink.is_full:
+                await self._sink.wait_room()
 
     def progress_nowait(self, /, fraction: float, message: str = "", **meta: object) -> None:
-        """Say the same without waiting, from any thread: for `def` tasks.
+        """Report progress without waiting, from any thread: for `def` tasks.
 
-        While Redis has not got what was said before, a report may take the place
-        of the one before it; the last is always told.
+        While the report before has not been sent, the new one may replace it. The last
+        report is always sent.
 
         Raises:
             As `progress`.
         """
         report = self._report(fraction, message, meta)
-        if self._voice is not None:
-            self._voice.say_soon(report)
+        if self._sink is not None:
+            self._sink.say_soon(report)
 
     def _report(self, fraction: float, message: str, meta: dict[str, object]) -> bytes:
-        # Here, as few programs need it and importing aiostreamq shall be quick.
+        # Imported late: few programs need it, and importing aiostreamq must be quick.
         from aiostreamq.model.events import encode_progress
 
         report = encode_progress(fraction, message, meta)
         if len(report) > self.queue.max_payload:
             raise PayloadError(
                 f"task {self.task!r}: progress of {len(report):,} bytes is over the limit of "
-                f"{self.queue.max_payload:,}: say where the data is, or raise Queue(max_payload=)"
+                f"{self.queue.max_payload:,}: send a reference to the data, or raise "
+                f"Queue(max_payload=)"
             )
         return report

@@ -1,4 +1,4 @@
-"""Which job runs here: known to the task and to all that it calls."""
+"""The job that the calling code runs for, for the task and everything that it calls."""
 
 import logging
 from contextvars import ContextVar
@@ -13,54 +13,55 @@ class CurrentJob(NamedTuple):
     attempt: int  #: number of this attempt, from 1
 
 
-#: What a worker knows a run by: the place of its stream, and its entry.
+#: Identifies a run within a worker: the place of its stream, and its entry.
 Key = tuple[int, bytes]
 
 
 class Lender(Protocol):
-    """The slots of a worker, which runs lend while they await other jobs of its queue."""
+    """The slots of a worker, which its runs lend while they await other jobs of its queue."""
 
     queue: str  #: name of the queue
 
     def lend(self, key: Key) -> None:
-        """A run begins to await a job."""
+        """Lend the slot of a run that begins to await a job."""
         ...
 
     def take_back(self, key: Key) -> None:
-        """A run awaits one job less."""
+        """Take the slot back when the run awaits no job any more."""
         ...
 
 
-# As a plain tuple, which is made for each job: task, id and attempt, then whose slot the run has
-# and the key of the run; both None in a process, which cannot await jobs. The run itself is not
-# in it: it has the task whose context this is, and such circles cost the garbage collector.
+# A plain tuple, because one is made for each job: task, id and attempt, then the lender of the
+# run's slot and the key of the run, both None in a process, which cannot await jobs. The run
+# itself is left out: it refers to the asyncio task that owns this context, and such a reference
+# circle would be left to the garbage collector.
 _Job = tuple[str, str, int, Lender | None, Key | None]
 JOB: ContextVar[_Job | None] = ContextVar("aiostreamq_job", default=None)
 
 
 def current_job() -> CurrentJob | None:
-    """Return the job that the calling code runs for; None outside of jobs.
+    """Return the job that the calling code runs for, or None outside of jobs.
 
-    Known on the event loop, in threads and in processes of tasks, and in asyncio tasks that a
-    job starts. A `threading.Thread` of your own knows it only if it runs in a copy of the context.
+    It works on the event loop, in the threads and processes of tasks, and in asyncio tasks that
+    a job starts. A `threading.Thread` that you start must run in a copy of the context.
     """
     found = JOB.get()
     return None if found is None else CurrentJob(*found[:3])
 
 
 class JobFilter(logging.Filter):
-    """Adds `task`, `job_id` and `attempt` to each log record; lets all of them pass.
+    """A filter that adds `task`, `job_id` and `attempt` to each log record, and drops none.
 
-    For handlers of your own: in their formats the three can be named. Outside of jobs they
-    are None. What a record has already under one of these names stays.
+    Use it for your own handlers, whose formats can then name the three. Outside of jobs they
+    are None. A record's own values under these names are kept.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add what is missing; returns True."""
+        """Add what is missing; return True."""
         fields = record.__dict__
-        # The library says itself which job it means: often another than the one it runs in.
+        # The library names the job itself: it is often not the one that runs here.
         is_ours = record.name.partition(".")[0] == "aiostreamq"
-        # A filter before may have looked already, in the thread where the record was made.
+        # An earlier filter may have set it, in the thread where the record was made.
         found = fields.setdefault("aiostreamq_job", None if is_ours else current_job())
         for name, value in zip(CurrentJob._fields, found or (None, None, None), strict=True):
             fields.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""The dead letters of a queue, as users hold them: `queue.dead_letters`."""
+"""`queue.dead_letters`: list, show, replay and purge the dead letters of a queue."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -39,23 +39,23 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.dead")
 
-# Seconds of jobs that a replay at a rate sends at once.
-BEAT = 0.2
+# A replay at a rate sends the jobs of this many seconds at once.
+BATCH_SECONDS = 0.2
 
-# How many letters `list` gives where nothing else is said.
-LISTED = 100
+# How many letters `list` returns by default.
+DEFAULT_LIMIT = 100
 
 Letters = list[DeadLetter]
 
 
 class DeadLetterFilters(TypedDict, total=False):
-    """Which letters are meant; all that is said must hold."""
+    """Filters of dead letters; a letter must match all that are given."""
 
-    task: "Enqueuer[..., object] | str | None"  #: of this task
-    error: str | None  #: with this type of error, with or without its module
-    older_than: Duration | None  #: seconds ago, or longer, they died
-    newer_than: Duration | None  #: seconds ago, or less, they died
-    before: str | None  #: id of a letter: those that died before it
+    task: "Enqueuer[..., object] | str | None"  #: letters of this task
+    error: str | None  #: letters with this type of error, with or without its module
+    older_than: Duration | None  #: letters whose jobs died at least this long ago
+    newer_than: Duration | None  #: letters whose jobs died at most this long ago
+    before: str | None  #: id of a letter: the letters before it
 
 
 class DeadLetters:
@@ -67,24 +67,27 @@ class DeadLetters:
     def __repr__(self) -> str:
         return f"<DeadLetters of {self._queue.name}>"
 
-    async def list(self, *, limit: int = LISTED, **which: "Unpack[DeadLetterFilters]") -> Letters:
+    async def list(
+        self, *, limit: int = DEFAULT_LIMIT, **filters: "Unpack[DeadLetterFilters]"
+    ) -> Letters:
         """Return the newest letters, newest first.
 
         Args:
-            limit: How many at most. The next come with `before=` the id of the last.
-            **which: `task` (or its name), `error` (type name, with or without its
-                module), `older_than` and `newer_than` (seconds, "7d", a timedelta),
-                `before` (id of a letter).
+            limit: The most letters to return. For the next page, pass the id of the last
+                letter as `before=`.
+            **filters: `task` (or its name), `error` (a type name, with or without its
+                module), `older_than` and `newer_than` (seconds, "7d", or a timedelta),
+                `before` (the id of a letter).
 
         Raises:
-            UsageError: A filter or the limit cannot be meant.
+            UsageError: A filter or the limit is invalid.
             BrokerError: Redis refused.
 
         Cancelling is safe: nothing is changed.
         """
         if limit < 1:
             raise UsageError(f"limit={limit} would show nothing: use 1 or more")
-        wanted, span = await self._selection(which)
+        wanted, span = await self._selection(filters)
         letters: Letters = []
         size = min(limit, PAGE) if wanted.is_open else PAGE
         async with aclosing(self._store().newest_first(span, size)) as pages:
@@ -94,9 +97,9 @@ class DeadLetters:
                     break
         return letters[:limit]
 
-    async def count(self, **which: "Unpack[DeadLetterFilters]") -> int:
-        """Return how many letters there are; takes, raises and is cancelled as `list`."""
-        wanted, span = await self._selection(which)
+    async def count(self, **filters: "Unpack[DeadLetterFilters]") -> int:
+        """Return the number of letters. Filters, errors and cancelling are as of `list`."""
+        wanted, span = await self._selection(filters)
         store = self._store()
         if wanted.is_open and span == Span():
             return await store.count()
@@ -109,7 +112,7 @@ class DeadLetters:
         """Return one letter.
 
         Args:
-            id: Of the letter, or of its job: then its newest letter.
+            id: The id of a letter, or of a job, for its newest letter.
 
         Raises:
             JobNotFound: There is no such letter.
@@ -127,45 +130,48 @@ class DeadLetters:
         args: Sequence[object] | None = None,
         kwargs: Mapping[str, object] | None = None,
         rate: float | None = None,
-        **which: "Unpack[DeadLetterFilters]",
+        **filters: "Unpack[DeadLetterFilters]",
     ) -> int:
-        """Let jobs run again: under their ids, with all their attempts, oldest first.
+        """Enqueue the jobs of letters again, oldest first, with their ids and all attempts.
 
-        A letter stays where its id belongs to another job by now, and where it is no job.
+        A letter is kept if its job's id belongs to another job by now, or if it holds no
+        readable job.
 
         Args:
-            *ids: Of letters or of their jobs.
-            everything: All letters are meant.
-            args: Other positional arguments, for one id; None leaves those of the job.
-                Values, or their JSON as `show` has it: a mask in the place of a secret
-                stands for that secret.
-            kwargs: Other keyword arguments, likewise.
-            rate: Jobs per second at most; None is at once.
-            **which: Filters as for `list`, in place of ids.
+            *ids: The ids of letters or of their jobs.
+            everything: Replay all letters.
+            args: Other positional arguments, for one id; None keeps those of the job.
+                Values, or their JSON as `show` returns it, in which a mask stands for the
+                secret in its place.
+            kwargs: Other keyword arguments, in the same way.
+            rate: The most jobs per second; None sets no limit.
+            **filters: Filters as for `list`, in place of ids.
 
         Returns:
-            How many jobs run again.
+            The number of jobs that were enqueued again.
 
         Raises:
-            UsageError: It is not said which letters are meant, or twice; or the
-                arguments are not those of the task.
-            PayloadError: An argument cannot travel, or all together are too long.
-            JobNotFound: One of *ids* has no letter. Nothing is replayed then.
-            BrokerError: Redis refused. What came before is replayed.
+            UsageError: Ids, filters and *everything* are all missing, or more than one of them
+                is given; or the arguments do not fit the task.
+            PayloadError: An argument cannot be sent as JSON, or the call is too long.
+            JobNotFound: One of *ids* has no letter; nothing is replayed.
+            BrokerError: Redis refused. The letters before the error are replayed.
 
-        Cancelling leaves what has been sent replayed.
+        If it is cancelled, the letters that were sent are replayed.
         """
         if rate is not None and not rate > 0:
             raise UsageError(f"rate={rate} would replay nothing: use jobs per second, or None")
         if (args is not None or kwargs is not None) and len(ids) != 1:
             raise UsageError("args= and kwargs= are for one job: give exactly one id with them")
-        size = LETTERS_LIMIT if rate is None else max(1, int(min(LETTERS_LIMIT, rate * BEAT)))
+        size = (
+            LETTERS_LIMIT if rate is None else max(1, int(min(LETTERS_LIMIT, rate * BATCH_SECONDS)))
+        )
         loop = asyncio.get_running_loop()
         replayed, due = 0, loop.time()
-        async with aclosing(self._meant(ids, which, everything)) as pages:
+        async with aclosing(self._selected(ids, filters, everything)) as pages:
             async for page in pages:
                 if ids:
-                    _refuse_strangers(page)
+                    _refuse_unreadable(page)
                 revivals = [self._revival(letter, args, kwargs) for letter in page if letter.is_job]
                 for start in range(0, len(revivals), size):
                     await asyncio.sleep(due - loop.time())
@@ -175,27 +181,28 @@ class DeadLetters:
         return replayed
 
     async def purge(
-        self, *ids: str, everything: bool = False, **which: "Unpack[DeadLetterFilters]"
+        self, *ids: str, everything: bool = False, **filters: "Unpack[DeadLetterFilters]"
     ) -> int:
-        """Throw letters away, for good.
+        """Delete letters for good.
 
         Args:
-            *ids: Of letters or of their jobs.
-            everything: All letters are meant.
-            **which: Filters as for `list`, in place of ids.
+            *ids: The ids of letters or of their jobs.
+            everything: Delete all letters.
+            **filters: Filters as for `list`, in place of ids.
 
         Returns:
-            How many are gone.
+            The number of deleted letters.
 
         Raises:
-            UsageError: It is not said which letters are meant, or twice.
-            JobNotFound: One of *ids* has no letter. Nothing is purged then.
-            BrokerError: Redis refused. What came before is gone.
+            UsageError: Ids, filters and *everything* are all missing, or more than one of them
+                is given.
+            JobNotFound: One of *ids* has no letter; nothing is deleted.
+            BrokerError: Redis refused. The letters before the error are deleted.
 
-        Cancelling leaves what has been purged gone.
+        If it is cancelled, some letters may be deleted already.
         """
         store, purged = self._store(), 0
-        async with aclosing(self._meant(ids, which, everything)) as pages:
+        async with aclosing(self._selected(ids, filters, everything)) as pages:
             async for page in pages:
                 purged += await store.purge([letter.id for letter in page])
         return purged
@@ -203,34 +210,34 @@ class DeadLetters:
     def _store(self) -> DeadLetterStore:
         return DeadLetterStore(self._queue.session().broker)
 
-    async def _selection(self, which: DeadLetterFilters) -> tuple[DeadLetterFilter, Span]:
-        task = which.get("task")
+    async def _selection(self, filters: DeadLetterFilters) -> tuple[DeadLetterFilter, Span]:
+        task = filters.get("task")
         name = None if task is None else name_of(task)
         oldest, newest = "-", "+"
-        older_than, newer_than = which.get("older_than"), which.get("newer_than")
+        older_than, newer_than = filters.get("older_than"), filters.get("newer_than")
         if older_than is not None or newer_than is not None:
             now = await self._store().now_ms()
             if older_than is not None:
                 newest = last_id_of(now - round(seconds("older_than", older_than) * 1000))
             if newer_than is not None:
                 oldest = f"{max(0, now - round(seconds('newer_than', newer_than) * 1000))}-0"
-        if (before := which.get("before")) is not None:
+        if (before := filters.get("before")) is not None:
             if not is_stream_id(before):
                 raise UsageError(
-                    f"before={before!r} is no id of a dead letter, as in 1764000000000-0"
+                    f"before={before!r} is not the id of a dead letter, such as 1764000000000-0"
                 )
             newest = earlier(newest, id_before(before))
-        return DeadLetterFilter(name, which.get("error")), Span(oldest, newest)
+        return DeadLetterFilter(name, filters.get("error")), Span(oldest, newest)
 
     async def _find(self, ids: Sequence[str]) -> Letters:
-        """The letters that *ids* mean, in that order.
+        """Return the letters of *ids*, in that order.
 
         Raises:
-            JobNotFound: One of them means none.
+            JobNotFound: One of the ids has no letter.
         """
         for one in ids:
             if not isinstance(cast("object", one), str):
-                raise UsageError(f"{one!r} is no id of a letter or a job: those are strings")
+                raise UsageError(f"{one!r} is not the id of a letter or a job: give a string")
         store = self._store()
         found = {one: await store.find(one) for one in ids if is_stream_id(one)}
         missing = {one for one in ids if found.get(one) is None}
@@ -247,36 +254,35 @@ class DeadLetters:
         for one, letter in letters.items():
             if letter is None:
                 raise JobNotFound(
-                    f"queue {self._queue.name!r} has no dead letter {one!r}: it takes the id "
-                    f"of a letter or of a job, as queue.dead_letters.list() shows them",
+                    f"queue {self._queue.name!r} has no dead letter {one!r}: give the id "
+                    f"of a letter or of a job, as in queue.dead_letters.list()",
                     job_id=one,
                 )
-        # Two ids may mean the same letter.
+        # Two ids may have the same letter.
         return list({letter.id: letter for letter in letters.values() if letter}.values())
 
-    async def _meant(
-        self, ids: Sequence[str], which: DeadLetterFilters, everything: bool
+    async def _selected(
+        self, ids: Sequence[str], filters: DeadLetterFilters, everything: bool
     ) -> AsyncGenerator[Letters, None]:
-        """Give the letters that a call is about, oldest first where they are many."""
-        words = [name for name, value in which.items() if value is not None]
-        if ids and (words or everything):
-            raise UsageError("ids and filters both say which letters are meant: give one of them")
-        if not (ids or words or everything):
+        """Yield the selected letters: those of *ids* in their order, or else the oldest first."""
+        has_filters = any(value is not None for value in filters.values())
+        if ids and (has_filters or everything):
+            raise UsageError("ids and filters were both given: use one of them")
+        if not (ids or has_filters or everything):
             raise UsageError(
-                "it is not said which letters are meant: give ids or filters, "
-                "or everything=True for all of them"
+                "specify which letters: give ids or filters, or everything=True for all of them"
             )
         if ids:
             letters = await self._find(ids)
             for start in range(0, len(letters), LETTERS_LIMIT):
                 yield letters[start : start + LETTERS_LIMIT]
             return
-        wanted, span = await self._selection(which)
+        wanted, span = await self._selection(filters)
         store = self._store()
         last = await store.last_id()
         if last is None:
             return
-        # Not beyond what is there now: a job that fails again meanwhile is not meant twice.
+        # Only letters that exist now: a job that fails again during the call is not replayed twice.
         async for page in store.oldest_first(span._replace(newest=earlier(span.newest, last))):
             if chosen := [letter for letter in page if wanted.matches(letter)]:
                 yield chosen
@@ -311,7 +317,7 @@ class DeadLetters:
             call = decode_envelope(envelope)
         except Malformed as error:
             raise UsageError(
-                f"dead letter {letter.id} has a call that cannot be read ({error}): "
+                f"dead letter {letter.id} has an unreadable call ({error}): "
                 f"its arguments cannot be replaced"
             ) from error
         most = self._queue.max_payload
@@ -326,16 +332,16 @@ class DeadLetters:
         for revival, answer in zip(revivals, answers, strict=True):
             if answer is Replayed.REFUSED:
                 logger.warning(
-                    "dead letter %s stays: its job's id belongs to another job by now",
+                    "dead letter %s is kept: its job's id belongs to another job by now",
                     revival.letter,
                     extra={"job_id": revival.job_id},
                 )
         return answers.count(Replayed.DONE)
 
 
-def _refuse_strangers(letters: Letters) -> None:
+def _refuse_unreadable(letters: Letters) -> None:
     for letter in letters:
         if not letter.is_job:
             raise UsageError(
-                f"dead letter {letter.id} is no job that could run: look at it and purge it"
+                f"dead letter {letter.id} does not hold a job that can run: show it, then purge it"
             )

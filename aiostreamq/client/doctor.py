@@ -1,4 +1,4 @@
-"""What is wrong with a queue or its Redis, and what to do about it."""
+"""The diagnosis of a queue and its Redis: what is wrong, and what to do about it."""
 
 from collections.abc import Awaitable, Collection, Iterable, Iterator
 from contextlib import aclosing
@@ -27,36 +27,36 @@ if TYPE_CHECKING:
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.keys import Keys
 
-# Seconds. Within a data center a round trip takes a tenth of the first.
+# Seconds. Within a data center, a round trip takes a tenth of the first.
 SLOW_ROUND_TRIP = 0.01
 SLOWEST_ROUND_TRIP = 0.1
 
-# Seconds that a job may wait, or be late, before it is worth a word.
+# Seconds that a job may wait, or be late, before it is reported.
 LONG_WAIT = 60.0
 LATE = 10.0
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
-UNKNOWN = "unknown"  # Redis does not let us look
+UNKNOWN = "unknown"  # Redis does not let us check
 
-# What of a server costs jobs; the rest may cost them one day.
+# Server settings that lose jobs now; the others may lose them one day.
 _GRAVE = {"eviction"}
 
-# How many names a finding gives.
-_NAMED = 3
+# How many names a finding lists.
+_LISTED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found about one subject."""
+    """The finding about one subject."""
 
     subject: str
-    level: str  #: "ok", "warning", "problem", or "unknown" if Redis does not let us look
+    level: str  #: "ok", "warning", "problem", or "unknown" if Redis does not let us check
     text: str
     fix: str = ""  #: what to do; empty if there is nothing to do
 
 
 async def diagnose(queue: "QueueClient") -> list[Finding]:
-    """Look a queue and its Redis over.
+    """Examine a queue and its Redis.
 
     Raises:
         QueueUnavailable: Redis cannot be reached.
@@ -75,7 +75,7 @@ async def diagnose(queue: "QueueClient") -> list[Finding]:
 
 
 async def _try(look: Awaitable[Iterable[Finding]], *subjects: str) -> list[Finding]:
-    """Look at *subjects*; what Redis refuses to show is unknown, and nothing is said of it."""
+    """Await the findings about *subjects*, which are unknown if Redis refuses a command."""
     try:
         return [*await look]
     except CommandError as error:
@@ -86,11 +86,11 @@ def _refused(subject: str, error: CommandError) -> Finding:
     text = f"Redis refused: {error}"
     if is_withheld(error):
         return Finding(subject, UNKNOWN, text, _fix_of_unknown(right_missing(error)))
-    return Finding(subject, PROBLEM, text, "look at what is in the place of the queue's keys")
+    return Finding(subject, PROBLEM, text, "check what is stored under the queue's keys")
 
 
 def _fix_of_unknown(grant: str) -> str:
-    return f"grant the Redis user {grant}, or ask whoever runs this Redis"
+    return f"grant the Redis user {grant}, or ask the operator of this Redis"
 
 
 async def _look_at_latency(keyspace: Keyspace) -> list[Finding]:
@@ -120,7 +120,7 @@ async def _look_at_keys(keyspace: Keyspace) -> Iterable[Finding]:
 
 
 async def _uncancelled(snapshots: Snapshots, keys: "Keys") -> View:
-    """How the queue stands, where only cancelled jobs wait as if none did: no worker need come."""
+    """Return the state of the queue. A lane with only cancelled jobs counts as empty."""
     view = await snapshots.view()
     if not await snapshots.has_cancelled():
         return view
@@ -140,12 +140,12 @@ def _on_server(name: str, condition: Condition) -> Iterator[Finding]:
     unknown = unknown_subjects(condition)
     for subject, line in advice_by_subject(condition).items():
         if asked := unknown.get(subject):
-            text = f"Redis does not tell: {asked}"
+            text = f"Redis does not show: {asked}"
             yield Finding(subject, UNKNOWN, text, _fix_of_unknown("+info +config|get"))
         elif line is None:
             yield Finding(subject, OK, name if subject == "version" else "as it should be")
         else:
-            # What is wrong, a colon, and what to do.
+            # A line is what is wrong, a colon, and what to do.
             text, _, fix = line.rpartition(": ")
             yield Finding(subject, PROBLEM if subject in _GRAVE else WARNING, text, fix)
 
@@ -155,9 +155,9 @@ def on_latency(took: list[float]) -> Finding:
     median, longest = took[len(took) // 2], took[-1]
     text = f"a round trip takes {median * 1000:.2f} ms, the longest {longest * 1000:.2f} ms"
     if median > SLOW_ROUND_TRIP:
-        return Finding("latency", WARNING, text, "run the workers nearer to Redis")
+        return Finding("latency", WARNING, text, "run the workers closer to Redis")
     if longest > SLOWEST_ROUND_TRIP:
-        fix = "look for what keeps Redis busy with SLOWLOG GET and LATENCY DOCTOR"
+        fix = "find out what keeps Redis busy, with SLOWLOG GET and LATENCY DOCTOR"
         return Finding("latency", WARNING, text, fix)
     return Finding("latency", OK, text)
 
@@ -165,8 +165,8 @@ def on_latency(took: list[float]) -> Finding:
 def _on_groups(groups: list[GroupState], beats: "Mapping[str, str]") -> Iterator[Finding]:
     missing = [one.stream for one in groups if not one.has_group]
     if missing:
-        fix = "open the queue once more, or start a worker: that makes it again"
-        yield Finding("groups", PROBLEM, f"{_named(missing)} has no group", fix)
+        fix = "open the queue again, or start a worker: both create the group"
+        yield Finding("groups", PROBLEM, f"{_listed(missing)} has no group", fix)
     stray = {
         owner: count
         for one in groups
@@ -175,12 +175,12 @@ def _on_groups(groups: list[GroupState], beats: "Mapping[str, str]") -> Iterator
     }
     if stray:
         text = (
-            f"{sum(stray.values())} deliveries are with workers that are gone: {_named([*stray])}"
+            f"{sum(stray.values())} deliveries belong to workers that are gone: {_listed([*stray])}"
         )
-        fix = "a running worker recovers them within two leases: start one, and look again"
+        fix = "a running worker recovers them within two leases: start one, and check again"
         yield Finding("groups", WARNING, text, fix)
     if not missing and not stray:
-        yield Finding("groups", OK, "every delivery is with a worker that lives")
+        yield Finding("groups", OK, "every delivery belongs to a live worker")
     yield _on_lag([one for one in groups if one.has_group and one.tells_lag])
 
 
@@ -188,21 +188,21 @@ def _on_lag(groups: list[GroupState]) -> Finding:
     unknown = [one.stream for one in groups if one.lag is None]
     wrong = [one.stream for one in groups if one.lag not in (None, one.length - one.pending)]
     if unknown:
-        text = f"the lag of {_named(unknown)} is not known"
-        fix = "entries were deleted unread; it is known again when all that waits has been read"
+        text = f"the lag of {_listed(unknown)} is unknown"
+        fix = "entries were deleted unread; it is known again once all waiting jobs have been read"
         return Finding("lag", WARNING, text, fix)
     if wrong:
-        text = f"the lag of {_named(wrong)} is not the number of waiting jobs, and will not be"
+        text = f"the lag of {_listed(wrong)} is not the number of waiting jobs, and stays wrong"
         fix = (
-            "no job is concerned, but let nothing scale by it: take XLEN less XPENDING, as "
-            "`aiostreamq info` does (Redis 7.0 loses count at a restart from an append-only file)"
+            "no job is affected, but do not scale by the lag: use XLEN minus XPENDING, as "
+            "`aiostreamq info` does (Redis 7.0 miscounts after a restart from an append-only file)"
         )
         return Finding("lag", WARNING, text, fix)
     return Finding("lag", OK, "the lag of the groups is the number of waiting jobs")
 
 
 def on_work(view: View, living: int, paused: Collection[Pause]) -> Iterator[Finding]:
-    """Judge whether what waits is worked on; what is *paused* waits on purpose."""
+    """Judge whether the waiting jobs are being worked on; *paused* ones wait on purpose."""
     tasks, names = {pause.task for pause in paused}, {pause.lane for pause in paused}
     lanes = [lane for lane in view.lanes if lane.name not in names]
     waiting = sum(lane.waiting for lane in lanes)
@@ -211,7 +211,7 @@ def on_work(view: View, living: int, paused: Collection[Pause]) -> Iterator[Find
     oldest = (view.now_ms - min(starts)) / 1000 if starts else 0.0
     late = (view.now_ms - view.due_ms) / 1000 if view.due_ms >= 0 else 0.0
     if waiting and not living:
-        text = f"{waits} and no worker lives"
+        text = f"{waits} and no worker is alive"
         yield Finding("work", PROBLEM, text, "start one: aiostreamq run")
     elif oldest > LONG_WAIT:
         text = f"{waits}, the first for {oldest:.0f} s"
@@ -224,9 +224,9 @@ def on_work(view: View, living: int, paused: Collection[Pause]) -> Iterator[Find
         yield Finding("work", OK, f"{waits}, {counting(living, 'worker', 'live')}")
     parked = {t: count for t, count in view.parked_tasks.items() if count and t not in tasks}
     if parked:
-        names = _named([*parked])
+        names = _listed([*parked])
         are_parked = counting(sum(parked.values()), "job", "are parked")
-        text = f"{are_parked}, of tasks no worker knows: {names}"
+        text = f"{are_parked}, of tasks unknown to every worker: {names}"
         yield Finding("parked", WARNING, text, "start a worker that knows them")
     else:
         yield Finding("parked", OK, "every task is known to a worker")
@@ -234,7 +234,7 @@ def on_work(view: View, living: int, paused: Collection[Pause]) -> Iterator[Find
 
 def _on_schedules(errors: list[UsageError]) -> Iterator[Finding]:
     for error in errors:
-        # What is wrong, a colon, and what to do.
+        # The error is what is wrong, a colon, and what to do.
         text, _, fix = str(error).rpartition(": ")
         yield Finding("schedules", PROBLEM, text, fix)
     if not errors:
@@ -243,20 +243,20 @@ def _on_schedules(errors: list[UsageError]) -> Iterator[Finding]:
 
 def _on_keys(scanned: Scanned) -> Iterator[Finding]:
     if scanned.lanes:
-        text = f"there is work in lanes that this queue does not have: {_named(scanned.lanes)}"
+        text = f"jobs wait in lanes that this queue does not have: {_listed(scanned.lanes)}"
         fix = "name them in Queue(lanes=[...]), so that workers read them"
         yield Finding("lanes", PROBLEM, text, fix)
     else:
-        yield Finding("lanes", OK, "every lane with work is the queue's own")
-    seen = f"{scanned.keys} keys" + ("" if scanned.is_whole else ", not all that there are")
+        yield Finding("lanes", OK, "jobs wait only in lanes of the queue")
+    seen = f"{scanned.keys} keys" + ("" if scanned.is_whole else " (not all keys were scanned)")
     if scanned.orphans:
-        text = f"{len(scanned.orphans)} of {seen} belong to nothing: {_named(scanned.orphans)}"
-        fix = "a job: its id stays taken; DEL the key, and enqueue the job again if it is missed"
+        text = f"{len(scanned.orphans)} of {seen} belong to nothing: {_listed(scanned.orphans)}"
+        fix = "the id of an orphaned job stays taken: DEL the key, then enqueue the job again"
         yield Finding("keys", WARNING, text, fix)
     else:
         yield Finding("keys", OK, f"none of {seen} is orphaned")
 
 
-def _named(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _listed(names: list[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

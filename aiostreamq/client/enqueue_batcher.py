@@ -1,4 +1,4 @@
-"""How jobs of one durability get into Redis: together, and as far as there is room."""
+"""Batches of enqueues: concurrent calls of one durability travel to Redis together."""
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +22,7 @@ Waiting = tuple[Item, "asyncio.Future[IdWas]"]
 
 
 class EnqueueBatcher:
-    """The way in of jobs, over one connection."""
+    """Enqueues the jobs of one durability, in batches over one connection."""
 
     def __init__(
         self,
@@ -31,12 +31,12 @@ class EnqueueBatcher:
         policy: "QueuePolicy",
         confirmed: "ConfirmedRunner | None" = None,
     ) -> None:
-        """Open one.
+        """Create it.
 
         Args:
-            broker: What the jobs go through.
-            inbox: Of this process.
-            policy: How many may be in a lane, how long to try, and so on.
+            broker: The queue to enqueue into.
+            inbox: The inbox of this process.
+            policy: The limits of the queue: jobs in a lane, seconds to retry, and so on.
             confirmed: Waits until the jobs are in a second place; None waits for nothing.
         """
         self.confirmed = confirmed
@@ -61,9 +61,9 @@ class EnqueueBatcher:
         await self.later.join()
 
     async def send(self, jobs: "Sequence[Submission]") -> Refusals:
-        """Put jobs in; where calls wait for room, none is refused for want of it.
+        """Enqueue jobs; if the queue waits for room, none is refused for lack of it.
 
-        Cancelling leaves open which are in, but none is put in later.
+        If this is cancelled, the jobs may or may not be enqueued, but none will be later.
         """
         if self.backpressure is not None:
             return await self.backpressure.put(jobs)
@@ -72,13 +72,13 @@ class EnqueueBatcher:
         return await self._send(jobs)
 
     async def send_later(self, jobs: "Sequence[DelayedSubmission]") -> Refusals:
-        """Keep jobs for later."""
+        """Enqueue delayed jobs."""
         link = self._link()
         taken = await self._delayed.delay(jobs, self._inbox, self._timeout)
         return Refusals(taken, set(), self._link() == link)
 
     def full(self, job: Submission, *, enqueued: int = 0) -> QueueFull:
-        """The error for a job that found no room."""
+        """Return the error for a job that found no room."""
         lane = self._broker.stream_names[job[1] - 1]
         most = self._policy.max_length
         return QueueFull(
@@ -90,8 +90,8 @@ class EnqueueBatcher:
         )
 
     def _link(self) -> int:
-        """Which connection is used; over the next one, what had arrived may be sent again."""
-        # The first is opened when it is used.
+        """Return the number of the connection in use. After a change, a job may be sent twice."""
+        # The first one opens at its first use.
         return max(1, (self.confirmed or self._broker).connection_count)
 
     async def _send(self, jobs: "Sequence[Submission]") -> Refusals:
@@ -105,15 +105,15 @@ class EnqueueBatcher:
         return found._replace(is_certain=self._link() == link)
 
     async def _put(self, batch: "list[Waiting[Submission]]") -> None:
-        await _tell_all(batch, self._send([item for item, _ in batch]))
+        await _resolve(batch, self._send([item for item, _ in batch]))
 
     async def _put_later(self, batch: "list[Waiting[DelayedSubmission]]") -> None:
-        await _tell_all(batch, self.send_later([item for item, _ in batch]))
+        await _resolve(batch, self.send_later([item for item, _ in batch]))
 
     async def _put_bounded(self, batch: "list[Waiting[Submission]]") -> None:
-        await _tell_all(batch, self._put_as_far_as_it_goes(batch))
+        await _resolve(batch, self._put_within_room(batch))
 
-    async def _put_as_far_as_it_goes(self, batch: "list[Waiting[Submission]]") -> Refusals:
+    async def _put_within_room(self, batch: "list[Waiting[Submission]]") -> Refusals:
         refusals = await self._send_bounded([item for item, _ in batch])
         for place in refusals.full:
             item, future = batch[place]
@@ -122,11 +122,11 @@ class EnqueueBatcher:
         return refusals
 
 
-async def _tell_all(batch: "list[Waiting[Item]]", sending: "Coroutine[Any, Any, Refusals]") -> None:
-    """Tell everyone in *batch* what came of *sending* it."""
+async def _resolve(batch: "list[Waiting[Item]]", sending: "Coroutine[Any, Any, Refusals]") -> None:
+    """Await *sending*, and give each future of *batch* its result or error."""
     try:
         refusals = await sending
-    except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the callers
+    except Exception as error:  # noqa: BLE001  # whatever it is, the callers get it
         for item, future in batch:
             if not future.done():
                 future.set_exception(error_for(item, error))
@@ -138,9 +138,9 @@ async def _tell_all(batch: "list[Waiting[Item]]", sending: "Coroutine[Any, Any, 
 
 
 def error_for(item: Item, error: Exception) -> Exception:
-    """The error as the caller of one job shall see it."""
+    """Return the error for the caller of one job of a batch that failed."""
     if not isinstance(error, EnqueueNotConfirmed):
         return error
-    told = EnqueueNotConfirmed(str(error), job_ids=(item[0],))
-    told.__cause__ = error
-    return told
+    own = EnqueueNotConfirmed(str(error), job_ids=(item[0],))
+    own.__cause__ = error
+    return own

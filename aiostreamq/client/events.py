@@ -1,8 +1,8 @@
-"""Following what jobs say: one blocking read for all that a process follows.
+"""Followed job events: one blocking read for all jobs that a process follows.
 
-Each follower has a buffer. The read asks for the jobs whose buffers have room, from where
-each has got to, so that a connection that breaks costs nothing: the next read asks the
-same. When a job is to be read that the present read has not asked for, that one is ended.
+Each followed job has a buffer. A read asks for the jobs whose buffers have room, from the last
+entry that each has. So a broken connection loses nothing: the next read asks for the same
+entries. If a job must be read that the current read does not ask for, that read is interrupted.
 """
 
 import asyncio
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
     from aiostreamq.store.events import Place
     from aiostreamq.store.queue import QueueStore
 
-# Milliseconds. The end of a read is also when an idle process finds out that its
-# connection has died; events do not wait for it.
+# Milliseconds that a read blocks. At its end, an idle process also notices that its
+# connection has died. Events end a read at once.
 BLOCK_MS = 5000
 
-# Seconds beyond the block before the connection is taken for dead.
+# Seconds after the block until the connection counts as dead.
 MARGIN = 5.0
 
-# Seconds between asking for the end of a read, which may not have arrived there yet.
+# Seconds between two attempts to interrupt a read, which Redis may not have received yet.
 UNBLOCK_AGAIN = 0.005
 
-# Entries of a job that one read brings at most; each may have some 100 KiB. A buffer
-# with half as many has no room: those who are slow do not end the read for each entry.
+# The most entries of a job that one read returns; each may have some 100 KiB. A buffer that
+# is half full has no room, so that a slow consumer does not interrupt the read for each entry.
 ENTRIES = 16
 
 
 class FollowedJob:
-    """One who follows a job."""
+    """One iteration over the events of a job."""
 
     __slots__ = ("_news", "entries", "error", "job_id", "place")
 
     def __init__(self, job_id: str, place: "Place") -> None:
         self.job_id = job_id
-        self.place = place  #: of the entry that was put in last
-        self.entries: deque[Entry] = deque()  #: not yet taken
-        self.error: Exception | None = None  #: why no more will come
+        self.place = place  #: the place of the last entry that was put in
+        self.entries: deque[Entry] = deque()  #: the entries that were not consumed yet
+        self.error: Exception | None = None  #: the reason why no more will come
         self._news: asyncio.Future[None] | None = None
 
     @property
     def has_room(self) -> bool:
-        """Whether to read on."""
+        """Whether to read more entries."""
         return len(self.entries) < ENTRIES // 2
 
     def put(self, entries: "list[Entry]") -> None:
-        """Take what is new of *entries*."""
+        """Add those of *entries* that are new."""
         for entry in entries:
             if entry.place > self.place:
                 self.place = entry.place
@@ -62,7 +62,7 @@ class FollowedJob:
         self.wake()
 
     def wake(self, _: object = None) -> None:
-        """Have whoever follows look again."""
+        """Make the iteration look again."""
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
@@ -76,33 +76,33 @@ class FollowedJob:
 
 
 class EventFollower:
-    """Reads what jobs say, for all who follow any in this process."""
+    """Reads job events for all iterations in this process."""
 
     def __init__(self, broker: "QueueStore") -> None:
         self._broker = broker
         self._streams = EventStreams(broker)
-        self._line = ReconnectingLink(
+        self._connection = ReconnectingLink(
             broker.connector, "events", reply_timeout=BLOCK_MS / 1000 + MARGIN
         )
         self._followings: set[FollowedJob] = set()
         self._reading: asyncio.Task[None] | None = None
         self._unblocking: asyncio.Task[None] | None = None
-        self._work = asyncio.Event()  # there may be something to read
-        self._link: Link | None = None  # the one that was read from last
+        self._work = asyncio.Event()  # set if there may be something to read
+        self._link: Link | None = None  # the link of the last read
         self._client_id = 0
-        self._is_blocked = False  # a read is on its way
-        self._is_stale = False  # it does not ask for all that is wanted
+        self._is_blocked = False  # whether a read is in flight
+        self._is_stale = False  # whether the current read misses a job that must be read
         self._is_closed = False
 
     async def follow(
         self, job_id: str, place: "Place", ending: "asyncio.Task[object]"
     ) -> "AsyncGenerator[Entry, None]":
-        """Give what a job says after the entry at *place*, until it has ended and all is read.
+        """Yield the entries of a job after *place*, until it has ended and all were read.
 
         Args:
-            job_id: Of the job.
-            place: Of the entry that was read last.
-            ending: Is done when the job has ended.
+            job_id: The job's id.
+            place: The place of the last entry that was read.
+            ending: Done when the job has ended.
 
         Raises:
             BrokerError: Redis refused, or the queue was closed.
@@ -110,7 +110,7 @@ class EventFollower:
         following = FollowedJob(job_id, place)
         ending.add_done_callback(following.wake)
         self._followings.add(following)
-        self._rouse()
+        self._wake()
         try:
             while not ending.done() or following.entries:
                 if not following.entries:
@@ -121,41 +121,41 @@ class EventFollower:
                 had_room = following.has_room
                 yield following.entries.popleft()
                 if not had_room and following.has_room:
-                    self._rouse()
+                    self._wake()
         finally:
             ending.remove_done_callback(following.wake)
             self._followings.discard(following)
         if _was_closed(ending):
             return
-        # All that it has said was in Redis before its end.
+        # All its entries were in Redis before its end.
         while rest := await self._streams.after(job_id, following.place, ENTRIES):
             for entry in rest:
                 following.place = entry.place
                 yield entry
 
     def close(self) -> None:
-        """Read no more; whoever still follows gets QueueUnavailable."""
+        """Stop reading; current iterations get QueueUnavailable."""
         self._is_closed = True
-        self._line.close()
+        self._connection.close()
         for task in self._tasks():
             task.cancel()
         self._fail(QueueUnavailable("the queue was closed while a job was followed"))
 
     async def wait_closed(self) -> None:
-        """Wait until nothing goes on after `close`."""
+        """Wait until everything has stopped after `close`."""
         if ending := self._tasks():
             await asyncio.wait(ending)
 
     def abandon(self) -> None:
-        """Let go of the connection of an event loop that does not run."""
+        """Drop the connection of an event loop that is not running."""
         self._is_closed = True
-        self._line.abandon()
+        self._connection.abandon()
 
     def _tasks(self) -> "list[asyncio.Task[None]]":
         return [task for task in (self._reading, self._unblocking) if task is not None]
 
-    def _rouse(self) -> None:
-        """See to it that the next read asks for all that is wanted, and comes soon."""
+    def _wake(self) -> None:
+        """Start a read soon that asks for every job with room."""
         self._is_stale = True
         self._work.set()
         if self._is_closed:
@@ -169,18 +169,18 @@ class EventFollower:
         try:
             while True:
                 await self._work.wait()
-                asked, said = await self._line.persist(self._read_once)
+                asked, entries = await self._connection.persist(self._read_once)
                 for following in self._followings:
                     job_id = following.job_id
-                    # One who has come since may be further back than what was asked for.
-                    if job_id in said and following.place >= asked[job_id]:
-                        following.put(said[job_id])
-        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to who follows
+                    # An iteration that began since may need earlier entries than were asked for.
+                    if job_id in entries and following.place >= asked[job_id]:
+                        following.put(entries[job_id])
+        except Exception as error:  # noqa: BLE001  # whatever it is, the iterations get it
             self._reading = None
             self._fail(error)
 
     async def _read_once(self, link: "Link") -> "tuple[dict[str, Place], dict[str, list[Entry]]]":
-        """Return from where was asked, by job, and what was said after it."""
+        """Return the places that the read began after, and the entries after them, by job."""
         if link is not self._link:
             self._client_id = int(str(await link.call("CLIENT", "ID")))
             self._link = link
@@ -204,7 +204,7 @@ class EventFollower:
                 await self._broker.unblock(self._client_id)
                 await asyncio.sleep(UNBLOCK_AGAIN)
         except BrokerError:
-            pass  # the read has its own connection, and its own end
+            pass  # the read has a connection of its own, and ends by itself
         finally:
             self._unblocking = None
 

@@ -1,21 +1,21 @@
-"""Job ids: unique without asking anybody, and sorted by time.
+"""Job ids: unique without coordination, and sorted by time.
 
-Short, because each id stands twice in Redis while its job waits.
+They are short, because Redis holds each id twice while its job waits.
 """
 
 import base64
 import os
 import time
 
-# Randomness is drawn for many ids at once: a system call each would cost more
-# than all the rest of making an id.
+# Random bytes are drawn for many ids at once: a system call for each would cost more
+# than the rest of making an id.
 _DRAWN_AT_ONCE = 768
 _RANDOM_DIGITS = 11  # of 6 bits each
 _TIME_DIGITS = 11  # of 4 bits each
 
 
 class _Ids:
-    """Makes ids from the time and randomness drawn ahead of its use."""
+    """Makes ids from the time and from random digits that were drawn ahead."""
 
     def __init__(self) -> None:
         self.forget()
@@ -40,22 +40,22 @@ class _Ids:
 
 
 def _random_digits(count: int) -> str:
-    # Letters and digits only: two of the 64 digits stand for two values each.
+    # Letters and digits only: two of them stand for two of the 64 values each.
     return base64.b64encode(os.urandom(count * 3 // 4), b"xy").decode()
 
 
 _ids = _Ids()
 if hasattr(os, "register_at_fork"):
-    # A child that went on with its parent's randomness would make its parent's ids.
+    # A child that used its parent's random digits would make its parent's ids.
     os.register_at_fork(after_in_child=_ids.forget)
 
-#: Returns 22 letters and digits: milliseconds as 11 hex digits, then 65 random bits. Not
-#: guessable from other ids, so that one can be shown to the user whose job it is.
+#: Return 22 letters and digits: milliseconds as 11 hex digits, then 65 random bits. An id cannot
+#: be guessed from other ids, so it may be shown to the user whose job it is.
 new_job_id = _ids.next
 
 
 def made_ms(job_id: str) -> int | None:
-    """Milliseconds since 1970 when an id of our own making was made; None for others."""
+    """Return when a generated id was made, in ms since 1970; None for other ids."""
     if len(job_id) != _TIME_DIGITS + _RANDOM_DIGITS:
         return None
     try:

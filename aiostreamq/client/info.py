@@ -1,4 +1,4 @@
-"""Looking into a queue: how it stands, and who works on it."""
+"""The state of a queue and of its workers: `queue.info()` and `queue.workers()`."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -29,13 +29,13 @@ _MINUTE_MS = 60_000
 
 
 async def look(broker: "QueueStore", window: Duration) -> QueueInfo:
-    """How a queue stands; see `QueueClient.info`."""
+    """Return the state of a queue; see `QueueClient.info`."""
     span = seconds("window", window)
     if not 1 <= span <= (STATS_MINUTES - 1) * 60:
         raise UsageError(f"window={window!r}: use 1 second to {STATS_MINUTES - 1} minutes")
     snapshots = Snapshots(broker)
     view = await snapshots.view()
-    # Whole minutes: those that the window has begun in, and what there is of this one.
+    # Whole minutes: from the one in which the window begins up to the current one.
     first = (view.now_ms - int(span * 1000)) // _MINUTE_MS
     minutes = range(first, view.now_ms // _MINUTE_MS + 1)
     ends = read_stats(await snapshots.stats(minutes))
@@ -74,10 +74,10 @@ def _lane(lane: "LaneView", now_ms: int) -> LaneInfo:
 
 
 def _tasks(view: "View", ends: Mapping[str, Ends], counted: float) -> Iterable[TaskInfo]:
-    waiting = _Reckoning((lane.waiting, lane.waiting_tasks) for lane in view.lanes)
-    running = _Reckoning((lane.running, lane.running_tasks) for lane in view.lanes)
-    delayed = _Reckoning([(view.delayed, view.delayed_tasks)])
-    dead = _Reckoning([(view.dead, view.dead_tasks)])
+    waiting = _Estimate((lane.waiting, lane.waiting_tasks) for lane in view.lanes)
+    running = _Estimate((lane.running, lane.running_tasks) for lane in view.lanes)
+    delayed = _Estimate([(view.delayed, view.delayed_tasks)])
+    dead = _Estimate([(view.dead, view.dead_tasks)])
     all_counts = (waiting, running, delayed, dead)
     named = set[str](view.parked_tasks).union(ends, *(one.counts for one in all_counts))
     for name in sorted(named - {""}):
@@ -97,8 +97,8 @@ def _tasks(view: "View", ends: Mapping[str, Ends], counted: float) -> Iterable[T
         )
 
 
-class _Reckoning:
-    """How many jobs there are of each task, by samples of some wholes."""
+class _Estimate:
+    """The number of jobs of each task, estimated from samples."""
 
     def __init__(self, samples: Iterable[tuple[int, Mapping[str, int]]]) -> None:
         self.counts: Counter[str] = Counter()
@@ -118,12 +118,12 @@ def _latency(buckets: Mapping[int, int]) -> Latency | None:
 
 
 async def look_at_workers(broker: "QueueStore") -> list[WorkerInfo]:
-    """Who works on a queue; see `QueueClient.workers`."""
+    """Return the workers of a queue; see `QueueClient.workers`."""
     snapshots = Snapshots(broker)
     now_ms = await snapshots.now_ms()
-    told = await snapshots.workers()
+    registered = await snapshots.workers()
     paused = await snapshots.paused()
-    workers = [parse_worker(name, beat, about, now_ms) for name, beat, about in told]
+    workers = [parse_worker(name, beat, about, now_ms) for name, beat, about in registered]
     return [_with_pauses(one, paused) for one in sorted(workers, key=lambda one: one.name)]
 
 

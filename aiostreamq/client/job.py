@@ -28,27 +28,27 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Home(Protocol):
-    """What the handle of a job needs of the queue."""
+    """What the handle of a job needs of its queue."""
 
     @property
     def sessions(self) -> "SessionRegistry":
-        """Who uses it."""
+        """The sessions of the queue."""
         ...
 
     def spec_of(self, name: str) -> "TaskSpec | None":
-        """What is known here of the task of a name."""
+        """Return the spec of the task *name*, or None if it is not registered here."""
         ...
 
 
 class Job(Generic[R_co]):
     """One enqueued call of a task.
 
-    Awaiting it waits for its end and gives what the task returned. Many may
-    await the same job, here or in other processes, as often as they like.
+    Awaiting a job waits until it ends and returns the task's return value. A job can be
+    awaited any number of times, by several tasks and processes at once.
 
-    It is used in the event loop in which the queue is open, or in a later one when that has
-    ended. While the queue is open in another one, which runs, it raises UsageError. After the
-    queue was closed it raises QueueUnavailable, until the queue is open again.
+    Use it in the event loop in which the queue is open, or in a later one once that has
+    ended. It raises UsageError while the queue is open in another event loop that is running,
+    and QueueUnavailable after the queue was closed, until it is open again.
     """
 
     __slots__ = ("_home", "_keeps_result", "_ticket", "id", "is_new")
@@ -66,9 +66,9 @@ class Job(Generic[R_co]):
         self._home = home
         self._ticket = ticket
         self._keeps_result = keeps_result
-        #: whether this enqueue made the job: False if its id was taken, and the job is the one
-        #: that has it; None if that is not known: of `queue.job(id)`, and of an id that was taken
-        #: when Redis was asked a second time, as the connection had broken
+        #: whether this enqueue created the job: False if another job had its id already, and this
+        #: is that job. None if it is not known: for `queue.job(id)`, and for an id that was taken
+        #: when the enqueue was sent a second time because the connection had broken
         self.is_new = is_new
 
     def __repr__(self) -> str:
@@ -78,7 +78,7 @@ class Job(Generic[R_co]):
         return self.result().__await__()
 
     async def result(self, timeout: Duration | None = None) -> R_co:
-        """Wait for the job to end and return what the task returned.
+        """Wait until the job ends and return what the task returned.
 
         Args:
             timeout: Seconds (or "10s", or a timedelta) to wait; None waits until it ends.
@@ -89,11 +89,11 @@ class Job(Generic[R_co]):
             JobCancelled: The job was cancelled before it ended.
             JobNotFound: There is no such job, or its result has expired.
             ResultNotKept: The job keeps no result.
-            JobError: What is kept as its outcome can not be read here.
-            WaitTimeout: *timeout* passed first. The job goes on.
-            QueueUnavailable: The queue was closed meanwhile.
+            JobError: The stored outcome cannot be read by this release.
+            WaitTimeout: *timeout* passed first. The job continues.
+            QueueUnavailable: The queue was closed during the wait.
 
-        Cancelling is safe: nothing is consumed, a later call gets the same answer.
+        Cancelling is safe: a later call gets the same result.
         """
         limit = None if timeout is None else seconds("timeout", timeout)
         outcome = await self._outcome(limit)
@@ -109,7 +109,7 @@ class Job(Generic[R_co]):
             raise ResultNotKept
         ticket = self._ticket
         if ticket is not None and ticket.outcome is not None:
-            waiter = ticket.waiter  # there is nothing to ask for, in whatever event loop
+            waiter = ticket.waiter  # the outcome is known: any event loop will do
         else:
             waiter = self._home.sessions.current_for_job().waiter
             if ticket is None or ticket.waiter is not waiter:
@@ -119,27 +119,27 @@ class Job(Generic[R_co]):
         return outcome
 
     def events(self, after: str | None = None) -> "AsyncGenerator[Event[object], None]":
-        """Follow what the job says, from the first that is kept to its end.
+        """Follow the events of the job, from the first that is kept to the job's end.
 
-        Gives, in order, a `Progress` for each report, and for a streaming task a
-        `Chunk` for each value; `Restarted` where the job runs again, after which all
-        comes anew; and `Lost` where events were dropped before they were read here. A
-        job that says nothing just ends.
+        Yields, in order, a `Progress` for each report, and for a streaming task a
+        `Chunk` for each value; `Restarted` if the job runs again, after which its events
+        start over; and `Lost` if events were dropped before they were read here. For a
+        job without events it only waits for the end.
 
         Args:
-            after: The `id` of an event, to go on behind it: here, after a connection was
-                lost, or in another process.
+            after: The `id` of an event: continue after it, following a lost connection, or
+                in another process.
 
         Raises:
-            UsageError: *after* is no such id.
-            PayloadError: A chunk is not of the type that the task names.
+            UsageError: *after* is not an id of an event.
+            PayloadError: A chunk does not have the type that the task declares.
             BrokerError: Redis refused.
 
         After the last event it raises what awaiting the job would: `JobFailed`, `ResultNotKept`
-        and so on. Cancelling is safe: nothing is consumed. Who stops early should close it,
-        with `contextlib.aclosing`.
+        and so on. Cancelling is safe: events can be read again. Close the iterator if you stop
+        early, with `contextlib.aclosing`.
         """
-        # Here, as few programs need it and importing aiostreamq shall be quick.
+        # Imported late: few programs need it, and importing aiostreamq must be quick.
         from aiostreamq.model.events import Position
 
         return self._events(Position(after))
@@ -159,18 +159,18 @@ class Job(Generic[R_co]):
         finally:
             ending.cancel()
             if ending.done() and not ending.cancelled():
-                ending.exception()  # so that asyncio does not miss whoever looks at it
+                ending.exception()  # retrieved, or asyncio would log that it never was
         if (error := outcome.error(self.id)) is not None:
             raise error
 
     async def __aiter__(self) -> "AsyncIterator[object]":
-        """Give the values of the chunks as the job yields them.
+        """Yield the values of the chunks as the job produces them.
 
         Raises:
-            JobRestarted: The job runs again; iterating anew gives all from the start.
+            JobRestarted: The job runs again; a new iteration begins at its first chunk.
             EventsLost: Chunks were dropped before they were read here.
 
-        Else as `events`.
+        Otherwise as `events`.
         """
         events = self.events()
         async with aclosing(events):
@@ -181,23 +181,23 @@ class Job(Generic[R_co]):
                     raise _broken(self.id, event)
 
     async def cancel(self) -> JobState:
-        """End the job, wherever it is; return the state that it was in.
+        """Cancel the job in any state; return the state that it was in.
 
-        One that waits (`QUEUED`, `DELAYED`, `PARKED`) has ended when this returns, and is
-        never started. One that is `RUNNING` is stopped by its worker at once: a
-        coroutine is cancelled and has five seconds to clean up, a process is killed, a
-        thread sees `Context.is_cancelled`. It ends as cancelled, unless it comes
-        to its end first. Should its worker die, it is not run again.
+        A waiting job (`QUEUED`, `DELAYED`, `PARKED`) has ended when this returns, and
+        never starts. A `RUNNING` job is stopped by its worker at once: a coroutine is
+        cancelled and has five seconds to clean up, a process is killed, a thread sees
+        `Context.is_cancelled`. It ends as cancelled, unless it completes first. If its
+        worker dies, it is not run again.
 
-        Whoever awaits the job gets JobCancelled. One that has ended stays as it is, and
-        the state in which it ended is returned.
+        Code that awaits the job gets JobCancelled. A job that has ended does not change,
+        and its final state is returned.
 
         Raises:
             JobNotFound: There is no such job, or its result has expired.
-            JobError: It has ended, and its outcome cannot be read here.
+            JobError: The job has ended, and this release cannot read its outcome.
             BrokerError: Redis refused.
 
-        Cancelling leaves open whether the job was cancelled; doing it again is safe.
+        If this call is cancelled, the job may or may not be; calling it again is safe.
         """
         from aiostreamq.store.cancellation import Cancellation
 
@@ -207,15 +207,15 @@ class Job(Generic[R_co]):
         return self._state_in(found)
 
     def note_id(self, waiter: "ResultWaiter", id_was: "IdWas") -> None:
-        """Note how the id of the caller's own was found when the job was enqueued."""
+        """Note whether the id that the caller chose was free when the job was enqueued."""
         if id_was:
             self.is_new = False if id_was.is_certain else None
         else:
-            # It is used for a new job: what was known of an older one does not count.
+            # This is a new job: what was known of an older one with its id does not count.
             self._ticket = waiter.new_ticket(self.id)
 
     async def status(self) -> JobState:
-        """Return where the job stands now.
+        """Return the current state of the job.
 
         Raises:
             JobNotFound: There is no such job, or its result has expired.
@@ -239,16 +239,16 @@ class Job(Generic[R_co]):
         return JobState(found.decode())
 
     async def info(self) -> "JobInfo":
-        """Return what is known of the job: its task, where it stands, who has it, its arguments.
+        """Return what is known about the job: its task, state, worker, arguments and so on.
 
         Raises:
             JobNotFound: There is no such job, or its result has expired.
-            JobError: What is kept as its outcome can not be read here.
+            JobError: The stored outcome cannot be read by this release.
             BrokerError: Redis refused.
 
         Cancelling is safe.
         """
-        # Imported with the first use: few programs look.
+        # Imported at the first use: few programs need it.
         from aiostreamq.client.job_listing import look_at_job
 
         return await look_at_job(
@@ -257,18 +257,18 @@ class Job(Generic[R_co]):
 
 
 class StreamJob(Job[None], Generic[C_co]):
-    """A job of a streaming task: an async iterator of what it yields. Awaiting it gives None."""
+    """A job of a streaming task: an async iterator of its values. Awaiting it returns None."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
 
         def events(self, after: str | None = None) -> "AsyncGenerator[Event[C_co], None]":
-            """Follow what the job says."""
+            """Follow the events of the job."""
             ...
 
         def __aiter__(self) -> "AsyncIterator[C_co]":
-            """Give the values of the chunks."""
+            """Yield the values of the chunks."""
             ...
 
 

@@ -1,4 +1,4 @@
-"""Which jobs there are in a queue, and how one of them stands."""
+"""The jobs of a queue, listed by state, and what is known about one of them."""
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from aiostreamq.store.inspect.snapshot import Fields
     from aiostreamq.store.queue import QueueStore
 
-    SpecOf = Callable[[str], TaskSpec | None]  # what is known here of a task
+    SpecOf = Callable[[str], TaskSpec | None]  # finds the spec of a task that is registered here
 
 Jobs = AsyncGenerator[JobInfo, None]
 
-# Those that have not ended, in the order in which they are listed.
+# The states of jobs that have not ended, in the order of the listing.
 _LIVE = (JobState.RUNNING, JobState.QUEUED, JobState.DELAYED, JobState.PARKED)
 
-# Those that a pause concerns: what runs goes on.
+# The states to which a pause applies: running jobs continue.
 _WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
 
 
@@ -47,27 +47,27 @@ async def list_jobs(
     since: "Duration | datetime | None",
     spec_of: "SpecOf",
 ) -> Jobs:
-    """Which jobs there are; see `QueueClient.jobs`."""
+    """Iterate over the jobs of a queue; see `QueueClient.jobs`."""
     states = _states(state)
     name = None if task is None else name_of(task)
     broker = session_of().broker
     snapshots = Snapshots(broker)
     start_ms = await _start_ms(snapshots, since)
     paused: Mapping[str, int] = await snapshots.paused() if states & _WAITING else {}
-    for jobs in _ways(broker, snapshots, states, start_ms):
+    for jobs in _sources(broker, snapshots, states, start_ms):
         async with aclosing(jobs):
             async for job in jobs:
                 is_early = job.state_since is not None and job.state_since < moment(start_ms)
                 if not is_early and (name is None or job.task == name):
-                    told = replace(job, enqueued_at=enqueued_at(job.id))
-                    yield _with_pause(told, paused, spec_of)
+                    dated = replace(job, enqueued_at=enqueued_at(job.id))
+                    yield _with_pause(dated, paused, spec_of)
 
 
 def _with_pause(job: JobInfo, paused: Mapping[str, int], spec_of: "SpecOf") -> JobInfo:
     if not paused or job.state not in _WAITING:
         return job
     lane = job.lane
-    if lane in RESERVED:  # as workers see it, which put a job back into the lane of its task
+    if lane in RESERVED:  # workers put such a job back into the lane of its task
         spec = spec_of(job.task)
         lane = None if spec is None else spec.options.lane
     return replace(job, is_paused=True) if has_pause(paused, job.task, lane) else job
@@ -84,17 +84,15 @@ async def _start_ms(snapshots: Snapshots, since: "Duration | datetime | None") -
         return 0
     if isinstance(since, datetime):
         if since.tzinfo is None:
-            raise UsageError(
-                f"since={since!r} says no time zone: use datetime.now(UTC) or the like"
-            )
+            raise UsageError(f"since={since!r} has no time zone: use datetime.now(UTC) or the like")
         return max(0, int(since.timestamp() * 1000))
     return max(0, await snapshots.now_ms() - int(seconds("since", since) * 1000))
 
 
-def _ways(
+def _sources(
     broker: "QueueStore", snapshots: Snapshots, states: set[JobState], start_ms: int
 ) -> Iterable[Jobs]:
-    """Where the jobs of some states are found."""
+    """Yield an iterator over the jobs of each place that holds jobs in *states*."""
     lanes = broker.stream_names
     if JobState.RUNNING in states:
         for lane in lanes:
@@ -174,7 +172,7 @@ async def _dead(broker: "QueueStore", start_ms: int) -> Jobs:
 
 
 async def look_at_job(broker: "QueueStore", job_id: str, spec_of: "SpecOf") -> JobInfo:
-    """How one job stands; see `Job.info`."""
+    """Return what is known about one job; see `Job.info`."""
     found = await Results(broker).job_state(job_id)
     if found is None:
         raise JobNotFound(job_id=job_id)
@@ -210,7 +208,7 @@ async def _where_it_is(
             return _of_entry(entry, JobState.RUNNING, lane, since, owner.worker)
         if entry is not None:
             return _of_entry(entry, JobState.QUEUED, lane, time_of(at))
-    # Ended without a result, or gone on to something else between two questions.
+    # It has ended without a result, or changed its state between two commands.
     return JobInfo(job_id, "", state, None)
 
 

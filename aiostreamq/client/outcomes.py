@@ -1,7 +1,7 @@
-"""What is known of a job that has ended: its outcome, and what Redis keeps beside it.
+"""What is known about a job that has ended: its outcome, and what Redis keeps besides.
 
-A job that ended leaves no timeline. When it ended is told by the lists of what ended lately, as
-long as it is among those; one that failed has left a dead letter, with its last run.
+A job leaves no timeline. The time of its end is in the list of recently ended jobs, as long
+as the job is in it. A failed job also leaves a dead letter with its last run.
 """
 
 from contextlib import aclosing
@@ -22,38 +22,38 @@ if TYPE_CHECKING:
     from aiostreamq.model.dead_letters import DeadLetter
     from aiostreamq.store.queue import QueueStore
 
-# How much later than the letter a worker may have told that the job ended.
+# The longest time between the dead letter of a job and the entry for its end.
 COUNTED_WITHIN = timedelta(minutes=1)
 
-# How many letters are looked through for one whose time is not known.
+# How many letters are searched for a job if the time of its end is unknown.
 MOST_LETTERS = 10_000
 
-# The ids of our own making begin with a time, and others may look like them: no job is from
+# Generated ids begin with a time, and ids chosen by users may look like them: no job is from
 # before 2017, or from after 2100.
 _TIMES_MS = range(1_500_000_000_000, 4_100_000_000_000)
 
-# After these there is no letter.
-_WELL = {JobState.DONE, JobState.CANCELLED, JobState.DROPPED, JobState.EXPIRED}
+# Jobs that end in these states leave no letter.
+_WITHOUT_LETTER = {JobState.DONE, JobState.CANCELLED, JobState.DROPPED, JobState.EXPIRED}
 
 
 class _End(NamedTuple):
     at: datetime
-    ran: float | None  #: seconds, about
+    run_seconds: float | None  #: approximate
 
 
-async def look_at_ended(broker: "QueueStore", job_id: str, told: bytes) -> JobInfo:
-    """What is known of a job whose outcome is *told*.
+async def look_at_ended(broker: "QueueStore", job_id: str, written: bytes) -> JobInfo:
+    """Return what is known about a job, given its outcome as JSON.
 
     Raises:
-        JobError: The outcome can not be read here.
+        JobError: This release cannot read the outcome.
     """
     try:
-        outcome: Outcome = decode_outcome(told)
+        outcome: Outcome = decode_outcome(written)
     except Unreadable as error:
         raise JobError(UNREADABLE, job_id=job_id) from error
     end = await _end_of(Snapshots(broker), job_id)
     letter = None
-    if outcome.state not in _WELL:
+    if outcome.state not in _WITHOUT_LETTER:
         letter = await _letter_of(DeadLetterStore(broker), job_id, end and end.at)
     return _joined(job_id, outcome, end, letter)
 
@@ -68,7 +68,7 @@ def _joined(
         outcome.task,
         outcome.state,
         ended_at,
-        run_seconds=end.ran if end else None,
+        run_seconds=end.run_seconds if end else None,
         error=f"{failure.type}: {failure.message}" if failure else "",
         traceback=failure.traceback if failure else "",
         enqueued_at=enqueued_at(job_id),
@@ -93,16 +93,16 @@ def _joined(
 
 
 def enqueued_at(job_id: str) -> datetime | None:
-    """When a job was enqueued, as its id tells; None if it is one of the caller's own."""
+    """Return when a job was enqueued, read from its id; None if a user chose the id."""
     at_ms = made_ms(job_id)
     return moment(at_ms) if at_ms is not None and at_ms in _TIMES_MS else None
 
 
 async def _end_of(snapshots: Snapshots, job_id: str) -> _End | None:
-    """When a job ended, and how long it ran, if it is among those that ended lately."""
+    """Return when a job ended and how long it ran, or None if it is not a recent one."""
     async with aclosing(snapshots.recent()) as entries:
         async for entry in entries:
-            # Read only if it is worth it: an entry may name hundreds of jobs.
+            # Parsed only if the id is in it: an entry may list hundreds of jobs.
             if job_id.encode() not in entry.fields.get(b"ids", b""):
                 continue
             for ended in read_recent(entry.fields):

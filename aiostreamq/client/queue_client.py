@@ -1,4 +1,4 @@
-"""Sending jobs."""
+"""`QueueClient`: everything that a queue offers except registering tasks."""
 
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# Seconds that rates and latencies look back where nothing is said.
+# Seconds that rates and latencies look back by default.
 WINDOW = 300.0
 
 
 class QueueClient:
-    """Enqueues jobs and finds them again. `Queue` adds the tasks of its own."""
+    """A queue without tasks of its own: enqueues jobs, finds them and looks into the queue."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class QueueClient:
         self.weights = lanes.weights  #: of the lanes, by their names
         self.strict_priority = lanes.strict_priority  #: whether a lane waits for all weightier ones
         self.lanes = tuple(lanes.weights)
-        self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks by name
+        self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks, by name
         self.max_payload = policy.max_payload
         self._policy = policy
         self._keys = Keys(name)
@@ -63,63 +63,63 @@ class QueueClient:
         self._schedules: Schedules | None = None
 
     async def open(self) -> "Server":
-        """Connect, and make the queue's streams where they are missing.
+        """Connect, and create the queue's streams if they are missing.
 
-        Every `open` counts as one user, and needs one `aclose`: the last one closes. The first
-        use opens a queue that nobody has opened, and counts as one user too.
+        Each `open` counts as one user and needs one `aclose`; the last `aclose` closes. The
+        first use of a queue that is not open opens it, and counts as one user too.
 
         Returns:
-            Which server this is.
+            The name and version of the server.
 
         Raises:
             QueueUnavailable: Redis cannot be reached.
-            UnsupportedServer: This Redis is too old, or can not do what durability="fsync" needs.
-            UsageError: The queue is already open in another event loop that runs, or asks for
-                a durability that `memory://` has not got.
+            UnsupportedServer: This Redis is too old, or does not support durability="fsync".
+            UsageError: The queue is open in another event loop that is running, or needs
+                a durability that `memory://` does not support.
 
-        If it fails or is cancelled, it does not count.
+        An `open` that fails or is cancelled does not count.
         """
         return await self.sessions.open()
 
     async def aclose(self) -> None:
         """End one use of the queue; the last one closes the connections.
 
-        While others have it open, or a worker runs on it, this returns at once. Otherwise it
-        sends what is still under way and closes. A call that still waits for room in its lane
-        is given up, and not enqueued. Whoever awaits a job gets QueueUnavailable. The queue can
-        be opened again. On a queue that is not open this does nothing.
+        This returns at once if others have the queue open, or a worker runs on it. Otherwise it
+        sends the calls in progress and closes. A call that still waits for room in its lane
+        is not enqueued. Code that awaits a job gets QueueUnavailable. The queue can be opened
+        again. If the queue is not open, this does nothing.
 
         Raises:
-            UsageError: The queue is open in another event loop that runs.
+            UsageError: The queue is open in another event loop that is running.
 
-        Cancelling closes at once: what is still under way may or may not be enqueued.
+        Cancelling closes at once: the calls in progress may or may not be enqueued.
         """
         await self.sessions.close()
 
     def session(self) -> "Session":
-        """The open connections, made where there are none.
+        """Return the session of the running event loop, and create it if there is none.
 
         Raises:
-            UsageError: They belong to another event loop, which runs.
+            UsageError: The queue is open in another event loop that is running.
         """
         return self.sessions.current()
 
     def _new_lifetime(self, connector: "Connector") -> "SessionLifetime":
-        # Imported with the first use, as its loop and its connections are made.
+        # Imported at the first use, when the connections are made.
         from aiostreamq.client.sessions.lifetime import SessionLifetime
         from aiostreamq.client.sessions.session import Session
 
         return SessionLifetime(Session(connector, self._keys, self.lanes, self, self._policy))
 
     def named(self, name: str) -> Enqueuer[..., object]:
-        """Return what enqueues the task of a name, whether or not it is registered here.
+        """Return an enqueuer for the task *name*, which need not be registered here.
 
-        Options go with it: `queue.named("resize").using(id="a", delay="10s").enqueue(...)`. Of a
-        task that is not registered here arguments are not checked, and `lane`, `retry` and the
-        like are only what is said with `using`.
+        It takes options: `queue.named("resize").using(id="a", delay="10s").enqueue(...)`. If the
+        task is not registered here, its arguments are not checked, and `lane`, `retry` and the
+        like are those given with `using` or the defaults.
 
         Raises:
-            UsageError: It is no name of a task.
+            UsageError: *name* is not a valid task name.
         """
         task = self.tasks.get(checked_name("task", name))
         if task is not None:
@@ -136,12 +136,12 @@ class QueueClient:
     ) -> Job[R]: ...
     @overload
     async def enqueue(self, task: str, /, *args: object, **kwargs: object) -> Job[object]: ...
-    async def enqueue(  # pyright: ignore[reportInconsistentOverload]  # P is not taken for "..."
+    async def enqueue(  # pyright: ignore[reportInconsistentOverload]  # P does not match "..."
         self, task: Enqueuer[..., object] | str, /, *args: object, **kwargs: object
     ) -> Job[object]:
-        """Enqueue a call of *task*, a Task of this queue or the name of any.
+        """Enqueue a call of *task*: a Task of this queue, or the name of any task.
 
-        Raises, returns and is cancelled as `Task.enqueue`.
+        Returns, raises and can be cancelled as `Task.enqueue`.
         """
         if isinstance(task, str):
             task = self.named(task)
@@ -165,34 +165,34 @@ class QueueClient:
     ) -> "list[Any]":
         """Enqueue many calls of this queue's tasks, made with `task.bind(...)`, in their order.
 
-        They go out in chunks as *calls* gives them, so it can be endless in
-        length without being held in memory at once; the jobs are held.
+        The calls are read from *calls* and sent in chunks, so a long iterable is never held in
+        memory as a whole. The returned jobs are.
 
         Raises:
-            As `Task.enqueue`. What came before the error is enqueued; QueueFull
-                says in `enqueued` how many of the calls that are.
+            As `Task.enqueue`. The calls before the error are enqueued; `QueueFull.enqueued`
+                is their number.
 
-        Cancelling leaves what has been sent enqueued. Calls that wait for room in
-        their lane are given up.
+        Cancelling leaves the chunks enqueued that were sent. Calls that wait for room in
+        their lane are not enqueued.
         """
         return await self.session().submit_many(calls)
 
     def job(self, job_id: str) -> Job[object]:
-        """Return the handle of a job by its id, whoever enqueued it.
+        """Return the handle of the job with this id, from any process.
 
-        Asks nothing of Redis, and needs no event loop until the handle is used.
+        Redis is not asked, and no event loop is needed until the handle is used.
 
         Raises:
-            UsageError: No job can have this id.
+            UsageError: The id is invalid.
         """
         self.sessions.note_use()
         return Job(checked_job_id(job_id), self)
 
     @property
     def schedules(self) -> "Schedules":
-        """What is enqueued again and again: to make, list, pause, trigger and delete."""
+        """The queue's schedules: create, list, pause, trigger and delete them."""
         if self._schedules is None:
-            # Imported with the first use: it brings cronsim and the time zones.
+            # Imported at the first use: it imports cronsim and the time zones.
             from aiostreamq.client.schedules.schedules import Schedules
 
             self._schedules = Schedules(self)
@@ -200,13 +200,13 @@ class QueueClient:
 
     @property
     def has_schedules(self) -> bool:
-        """Whether the schedules of this queue were ever spoken of here. Imports nothing."""
+        """Whether `schedules` was ever used in this process. Imports nothing."""
         return self._schedules is not None
 
     @property
     def dead_letters(self) -> "DeadLetters":
-        """The dead letters: jobs that failed for good, to list, show, replay and purge."""
-        # Imported with the first use: few programs look at them.
+        """The queue's dead letters, which are jobs that failed for good: list, replay and purge."""
+        # Imported at the first use: few programs need it.
         from aiostreamq.client.dead_letters import DeadLetters
 
         return DeadLetters(self)
@@ -219,24 +219,25 @@ class QueueClient:
         state: "JobState | Iterable[JobState] | None" = None,
         everything: bool = False,
     ) -> "dict[JobState, int]":
-        """Cancel all jobs that have not ended and fit; return how many were caught in each state.
+        """Cancel all jobs that match and have not ended; return how many were in each state.
 
         Args:
-            task: Only of this task, given as a Task or by its name.
-            older_than: Seconds (or "10s", or a timedelta): only of jobs that have been where they
-                wait or run for longer. The age of a delayed job is told by its id: those with an
-                `id` of their own are left alone then.
-            state: Only in this state, or one of these: `QUEUED`, `DELAYED`, `PARKED`, `RUNNING`.
-            everything: Say this instead of a filter to mean all jobs.
+            task: Only jobs of this task, given as a Task or by its name.
+            older_than: Only jobs that have been in their state for longer than this, in seconds
+                (or "10s", or a timedelta). The age of a delayed job is read from its id: delayed
+                jobs whose `id` you chose never match.
+            state: Only jobs in this state, or one of these: `QUEUED`, `DELAYED`, `PARKED`,
+                `RUNNING`.
+            everything: Give this in place of a filter to cancel all jobs.
 
-        Jobs that are parked for a task which this queue does not know are found only
-        where *task* names it. What moves meanwhile may be missed; do it again to be sure.
+        Jobs that are parked for a task unknown to this queue are found only if *task* names it.
+        A job that changes its state during the call may be missed: call it again to be sure.
 
         Raises:
-            UsageError: Nothing is said, or what cannot be meant.
+            UsageError: Neither a filter nor *everything* is given, or both, or a filter is invalid.
             BrokerError: Redis refused.
 
-        Cancelling leaves open how many were cancelled; doing it again is safe.
+        Cancelling stops after an unknown number of jobs; calling it again is safe.
         """
         from aiostreamq.client.cancellation import OpenJobFilter, cancel_many
 
@@ -250,22 +251,23 @@ class QueueClient:
         lane: str | None = None,
         until: "Duration | datetime | None" = None,
     ) -> None:
-        """Have the jobs of a task, or of a lane, wait from now on, with all workers.
+        """Pause a task or a lane: all workers stop starting its jobs.
 
-        What runs goes on. Jobs may still be enqueued. It stays so when workers and
-        programs are restarted; paused once more, what is said last holds.
+        Running jobs continue, and jobs can still be enqueued. The pause survives restarts of
+        workers and programs. A second pause replaces the first.
 
         Args:
             task: A Task, or its name.
             lane: The name of a lane.
-            until: Seconds from now (or "10m", or a timedelta), or a datetime with a time
-                zone, by Redis's clock: it goes on by itself then. None waits for `resume`.
+            until: When the pause ends by itself: seconds from now (or "10m", or a timedelta), or
+                a datetime with a time zone, by Redis's clock. None waits for `resume`.
 
         Raises:
-            UsageError: Neither is said, the queue has no such lane, or *until* has no time zone.
+            UsageError: Neither or both of *task* and *lane* are given, the queue does not have
+                the lane, or *until* has no time zone.
             BrokerError: Redis refused.
 
-        Cancelling leaves open whether it is paused; doing it again is safe.
+        If it is cancelled, the pause may or may not be set; calling it again is safe.
         """
         from aiostreamq.client.cancellation import until_word
 
@@ -278,14 +280,14 @@ class QueueClient:
         task: "Enqueuer[..., object] | str | None" = None,
         lane: str | None = None,
     ) -> bool:
-        """Let the jobs of a task, or of a lane, go on; return whether any of it was paused.
+        """Resume a task or a lane; return whether it was paused.
 
-        Raises and is cancelled as `pause`.
+        Raises and can be cancelled as `pause`.
         """
         return await self._pauses().resume(self._pause_fields(task, lane)) > 0
 
     async def paused(self) -> "list[Pause]":
-        """Return what is paused now: tasks first, by name.
+        """Return the current pauses: tasks first, then lanes, by name.
 
         Raises:
             BrokerError: Redis refused.
@@ -294,8 +296,8 @@ class QueueClient:
         """
         from aiostreamq.model.pauses import pauses_of
 
-        _, told = await self._pauses().paused()
-        return pauses_of(told)
+        _, paused = await self._pauses().paused()
+        return pauses_of(paused)
 
     def _pauses(self) -> "PauseStore":
         from aiostreamq.store.pauses import PauseStore
@@ -308,22 +310,21 @@ class QueueClient:
         from aiostreamq.model.pauses import pause_fields
 
         if lane is not None:
-            self.session().broker.place_of(
-                checked_lane(lane)
-            )  # or nobody would ever notice the mistake
+            # A pause of an unknown lane would have no effect, and the mistake would go unnoticed.
+            self.session().broker.place_of(checked_lane(lane))
         return pause_fields(None if task is None else name_of(task), lane)
 
     async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
-        """Return how the queue stands: its lanes, its tasks, what ended lately and how fast.
+        """Return the state of the queue: its lanes and tasks, with recent rates and latencies.
 
-        How many jobs a task has is reckoned from a sample where there are many.
+        If there are many jobs, the number of jobs of a task is estimated from a sample.
 
         Args:
             window: Seconds (or "15m", or a timedelta) that rates and latencies look back,
                 up to 179 minutes; rounded up to whole minutes.
 
         Raises:
-            UsageError: The window cannot be meant.
+            UsageError: The window is invalid.
             QueueUnavailable: Redis cannot be reached.
             BrokerError: Redis refused.
 
@@ -334,7 +335,7 @@ class QueueClient:
         return await look(self.session().broker, window)
 
     async def workers(self) -> "list[WorkerInfo]":
-        """Return who works on the queue, and what they run: as each told with its last beat.
+        """Return the workers of the queue and what they run, as of their last heartbeats.
 
         Raises:
             QueueUnavailable: Redis cannot be reached.
@@ -353,21 +354,21 @@ class QueueClient:
         task: "Enqueuer[..., object] | str | None" = None,
         since: "Duration | datetime | None" = None,
     ) -> "AsyncGenerator[JobInfo, None]":
-        """Give jobs, as `async for job in queue.jobs(state="failed")`, read as they are asked for.
+        """Iterate over jobs, as in `async for job in queue.jobs(state="failed")`.
 
-        First those that run, then those that wait in lanes, are delayed or parked, each the
-        oldest first; then those that ended lately, the newest first. Jobs move on meanwhile:
-        one may be given twice, or not at all.
+        Running jobs come first, then queued, delayed and parked ones, each oldest first; then
+        those that ended recently, newest first. Pages are read as you iterate, and jobs change
+        their states in between: one may come twice, or not at all.
 
         Args:
             state: A JobState or several; None is all of them.
-            task: Only of this task, given as a Task or by its name.
-            since: Only those that came into their state so many seconds ago (or "10m", or a
-                timedelta) or less, or after a datetime. When a delayed job became one is
-                not known: those are all given.
+            task: Only jobs of this task, given as a Task or by its name.
+            since: Only jobs that entered their state at most this long ago, in seconds (or "10m",
+                or a timedelta), or after a datetime. It does not apply to delayed jobs: when
+                they became delayed is not known.
 
         Raises:
-            UsageError: A state or a time cannot be meant.
+            UsageError: A state or a time is invalid.
             QueueUnavailable: Redis cannot be reached.
             BrokerError: Redis refused.
 
@@ -378,6 +379,6 @@ class QueueClient:
         return list_jobs(self.session, state, task, since, self.spec_of)
 
     def spec_of(self, name: str) -> TaskSpec | None:
-        """What is known here of the task of a name."""
+        """Return the spec of the task *name*, or None if it is not registered here."""
         task = self.tasks.get(name)
         return None if task is None else task.spec

@@ -1,4 +1,4 @@
-"""Making tasks of functions: what `@queue.task` does."""
+"""Registration: `@queue.task` turns a function into a task."""
 
 from typing import TYPE_CHECKING
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq")
 
-#: All that `@queue.task(...)` takes.
+#: The options of `@queue.task(...)`.
 TASK_OPTIONS = ("name", "executor", *TaskOptions.__annotations__)
 
 
 def function_of(given: object) -> Function:
-    """Return the function to be registered: of a task, of whatever queue, it is the task's own.
+    """Return the function to register. If a task is given, of any queue, it is that task's.
 
     Raises:
-        UsageError: It cannot be a task.
+        UsageError: *given* cannot be a task.
     """
     while isinstance(given, Task):
         given = given.__wrapped__
@@ -44,18 +44,18 @@ def register(
     given: object,
     name: str | None,
     executor: Place | None,
-    words: TaskOptions,
+    given_options: TaskOptions,
 ) -> Task[..., object]:
-    """Make a task of *queue* of what `@queue.task` was given.
+    """Register what `@queue.task` was given as a task of *queue*.
 
     Raises:
         UsageError: It cannot be a task, its name is taken, or an option is invalid.
     """
     function = function_of(given)
     called = checked_name("task", name or name_for(function))
-    if unknown := words.keys() - TaskOptions.__annotations__.keys():
+    if unknown := given_options.keys() - TaskOptions.__annotations__.keys():
         raise unknown_option("@queue.task", min(unknown), TASK_OPTIONS)
-    options = Options().merged(words)
+    options = Options().merged(given_options)
     if options.lane not in queue.lanes:
         raise UsageError(
             f"task {called!r} is for lane {options.lane!r}, which queue {queue.name!r} does "
@@ -75,14 +75,14 @@ def register(
 
 
 def _check_again(queue: "QueueClient", task: Task[..., object], earlier: Task[..., object]) -> None:
-    """Raise UsageError unless *task* is *earlier* after a change of its source."""
+    """Raise UsageError unless *task* is a new version of *earlier*, from changed source."""
     origin, before = Origin.of(task.__wrapped__), earlier.origin
     if not origin.is_again(before):
         raise UsageError(
-            f"queue {queue.name!r} has a task {task.name!r} already, which is defined at {before}: "
+            f"queue {queue.name!r} already has a task {task.name!r}, defined at {before}: "
             f"give the one at {origin} another name with @queue.task(name=...)"
         )
-    logger.info("task %r is defined again, and replaces the one before", task.name)
+    logger.info("task %r is defined again and replaces the earlier definition", task.name)
 
 
 def _kind_of(spec: TaskSpec) -> "type[Task[..., object]]":

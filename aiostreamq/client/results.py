@@ -1,14 +1,14 @@
-"""Waiting for outcomes: one blocking read for all jobs a process awaits.
+"""Awaited outcomes: one blocking read for all jobs that a process awaits.
 
-The outcome of a job is kept under `result:<id>`; what comes through the inbox
-is a hint, usually with the outcome in it. A hint can be lost, as BLPOP hands out
-what it may not be able to deliver. So whenever the connection was lost, and now
-and then anyway, everything that is waited for is looked up again: the same
-`subscribe` that asked for the hints answers with what has ended meanwhile.
+The outcome of a job is stored under `result:<id>`. What comes through the inbox is a
+hint, usually with the outcome in it. A hint can be lost, because BLPOP removes an item
+that it may fail to deliver. So everything that is awaited is looked up again after
+each loss of the connection, and regularly: the same `subscribe` that asks for hints
+returns the outcomes of jobs that have already ended.
 
-Where a job is not known, its end may still be among the hints that have not been
-read: a busy process can be so late that the outcome has expired. So it is not given
-up before all has been read that came earlier, which an echo through the inbox tells.
+If a job is unknown to Redis, its end may still be among the hints that were not read
+yet: in a busy process, the outcome may expire before its hint is read. So the job
+is given up only after all earlier hints were read, which an echo through the inbox shows.
 """
 
 import asyncio
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.queue import QueueStore
 
-# Seconds. One BLPOP lasts so long; its end is also when an idle process finds
-# out that its connection has died.
+# Seconds that one BLPOP blocks. At its end, an idle process also notices that its
+# connection has died.
 BLOCK = 5
 
-# Seconds between looking everything up again. Only lost hints wait for it.
+# Seconds between two look-ups of everything that is awaited. Only lost hints wait for it.
 SWEEP = 10.0
 
 
 class Ticket:
-    """One job that somebody in this process may wait for."""
+    """One job that this process may await."""
 
     __slots__ = (
         *("__weakref__", "futures", "is_announced", "is_certain", "job_id", "outcome", "waiter"),
@@ -57,14 +57,14 @@ class Ticket:
 
     def __init__(self, job_id: str, waiter: "ResultWaiter", *, is_announced: bool = False) -> None:
         self.job_id = job_id
-        self.waiter = waiter  #: who will be told of the end
-        self.is_announced = is_announced  #: whether our inbox will be told of its end
+        self.waiter = waiter  #: the waiter that receives its outcome
+        self.is_announced = is_announced  #: whether its outcome will come through our inbox
         self.outcome: bytes | None = None  #: JSON, once the job has ended
-        self.is_certain = False  #: whether the outcome is what is kept, and not a hint
-        self.futures: list[asyncio.Future[bytes]] = []  #: of those who wait now
+        self.is_certain = False  #: whether the outcome was looked up, and is not just a hint
+        self.futures: list[asyncio.Future[bytes]] = []  #: one for each current wait
 
     def resolve(self, outcome: bytes, *, is_certain: bool) -> None:
-        """The job has ended."""
+        """Hand the outcome to all current waits."""
         self.outcome = outcome
         self.is_certain = is_certain
         for future in self.futures:
@@ -72,38 +72,38 @@ class Ticket:
                 future.set_result(outcome)
 
     def fail(self, error: Exception) -> None:
-        """There is nothing to wait for."""
+        """Fail all current waits."""
         for future in self.futures:
             if not future.done():
                 future.set_exception(error)
 
 
 class ResultWaiter:
-    """The inbox of one process, and all who wait on it."""
+    """The inbox of one process, and the waits for outcomes from it."""
 
     def __init__(self, broker: "QueueStore", spec_of: "Callable[[str], TaskSpec | None]") -> None:
-        self.spec_of = spec_of  #: what is known of a task, to restore its results
+        self.spec_of = spec_of  #: finds a task's spec, to restore its results
         self.inbox = secrets.token_hex(8)
-        #: tasks whose jobs have been awaited here: the next ones are announced with their enqueue
+        #: tasks whose jobs were awaited here: their next jobs are announced at their enqueue
         self.awaited_tasks: set[str] = set()
         self._broker = broker
         self._results = Results(broker)
         self._inbox_key = broker.keys.inbox(self.inbox)
-        self._line = ReconnectingLink(broker.connector, "inbox", reply_timeout=BLOCK + 5)
+        self._connection = ReconnectingLink(broker.connector, "inbox", reply_timeout=BLOCK + 5)
         self._tickets: WeakValueDictionary[str, Ticket] = WeakValueDictionary()
-        # Not by their ids: an id that is used again has a ticket for each of its jobs.
+        # Not keyed by id: an id that is used again has a ticket for each of its jobs.
         self._awaited: set[Ticket] = set()
         self._subscriptions = GroupCommit[Ticket](self._subscribe, SUBSCRIBE_LIMIT)
         self._listening: OwnTask[None] | None = None
-        self._link: Link | None = None  # the one that was listened on last
-        self._unknown: dict[str, list[Ticket]] = {}  # by the echo that decides about them
+        self._link: Link | None = None  # the link of the last read
+        self._unknown: dict[str, list[Ticket]] = {}  # by the echo after which they are given up
         self._swept = 0.0  # loop time
         self._is_closed = False
         self._follower: EventFollower | None = None
 
     @property
     def follower(self) -> "EventFollower":
-        """Who reads what jobs say; made when first asked for."""
+        """The reader of job events, created at the first use."""
         if self._follower is None:
             from aiostreamq.client.events import EventFollower
 
@@ -112,13 +112,13 @@ class ResultWaiter:
 
     @property
     def broker(self) -> "QueueStore":
-        """Where the jobs are."""
+        """The broker of the jobs."""
         return self._broker
 
     def ticket(self, job_id: str) -> Ticket:
-        """The ticket of a job, shared by all who wait for its end.
+        """Return the ticket of a job, which all waits for its outcome share.
 
-        Where the end is known already there is a new one: the job may have been replayed.
+        If its outcome is known already, this is a new ticket: the job may have been replayed.
         """
         ticket = self._tickets.get(job_id)
         if ticket is None or ticket.outcome is not None:
@@ -126,30 +126,30 @@ class ResultWaiter:
         return ticket
 
     def restorer_of(self, task: str) -> "Callable[[object], object]":
-        """What makes values of the chunks of *task*."""
+        """Return the function that restores the chunks of *task* from JSON."""
         spec = self.spec_of(task)
         if spec is None or spec.signature is None or not spec.is_stream:
             return _as_it_is
         return spec.signature.restore_result
 
     def new_ticket(self, job_id: str, *, is_announced: bool = False) -> Ticket:
-        """The ticket of a job that is new, whether or not its id is.
+        """Return a ticket for a new job, whose id may have been used before.
 
         Args:
-            job_id: Of the job.
-            is_announced: Whether it is enqueued with our inbox as its waiter.
+            job_id: The job's id.
+            is_announced: Whether the job is enqueued with our inbox as its waiter.
         """
         ticket = self._tickets[job_id] = Ticket(job_id, self, is_announced=is_announced)
         return ticket
 
     async def outcome(self, ticket: Ticket, timeout: float | None = None) -> Outcome:
-        """Wait for the outcome of a job, for *timeout* seconds or until it ends.
+        """Wait for the outcome of a job, at most *timeout* seconds.
 
         Raises:
             WaitTimeout: *timeout* passed first.
-            JobNotFound: There is no such job (any more).
-            JobError: Its outcome cannot be read here.
-            ResultNotKept: It keeps none.
+            JobNotFound: The job does not exist, or not any more.
+            JobError: This release cannot read its outcome.
+            ResultNotKept: The job keeps no result.
             QueueUnavailable: The queue was closed.
 
         Cancelling is safe: only this wait ends.
@@ -168,7 +168,7 @@ class ResultWaiter:
             try:
                 return decode_outcome(raw)
             except Unreadable as error:
-                # Came as a hint, it is looked up; kept so, there is nothing else.
+                # A hint is looked up. If the stored outcome is unreadable, there is no other.
                 if not self._doubt(ticket, raw):
                     raise JobError(UNREADABLE, job_id=ticket.job_id) from error
 
@@ -199,16 +199,17 @@ class ResultWaiter:
                 self._awaited.discard(ticket)
 
     def _lending(self) -> "tuple[Lender, Key] | None":
-        """Whose slot is not needed while a job of this queue is awaited."""
+        """Return the lender and key of the run that awaits a job here, or None if there is none."""
         job = JOB.get()
         if job is None or job[3] is None or job[4] is None:
             return None
         return (job[3], job[4]) if job[3].queue == self._broker.keys.queue else None
 
     def _doubt(self, ticket: Ticket, outcome: bytes) -> bool:
-        """Forget an outcome that makes no sense, so that the next wait looks it up.
+        """Forget an unreadable outcome, so that the next wait looks it up.
 
-        Returns False where it is what is kept.
+        Returns:
+            False if it is the stored outcome, which another look-up would not change.
         """
         if ticket.outcome is outcome:
             if ticket.is_certain:
@@ -218,9 +219,9 @@ class ResultWaiter:
         return True
 
     def close(self) -> None:
-        """Stop listening; whoever still waits gets QueueUnavailable."""
+        """Stop listening; current waits get QueueUnavailable."""
         self._is_closed = True
-        self._line.close()
+        self._connection.close()
         if self._listening is not None:
             self._listening.end()
         self._fail_all(QueueUnavailable("the queue was closed while its result was awaited"))
@@ -228,16 +229,16 @@ class ResultWaiter:
             self._follower.close()
 
     async def wait_closed(self) -> None:
-        """Wait until nothing goes on after `close`."""
+        """Wait until everything has stopped after `close`."""
         if self._follower is not None:
             await self._follower.wait_closed()
         if self._listening is not None:
             await asyncio.wait([self._listening])
 
     def abandon(self) -> None:
-        """Let go of the connections of an event loop that does not run."""
+        """Drop the connections of an event loop that is not running."""
         self._is_closed = True
-        self._line.abandon()
+        self._connection.abandon()
         if self._follower is not None:
             self._follower.abandon()
 
@@ -245,13 +246,13 @@ class ResultWaiter:
         loop = asyncio.get_running_loop()
         try:
             while True:
-                notices = await self._line.persist(self._pop)
+                notices = await self._connection.persist(self._pop)
                 if notices is not None:
                     self._take(notices)
                 if loop.time() - self._swept > SWEEP:
                     self._sweep()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to who waits
-            # Refused for good, or closed: nobody will be told any more.
+        except Exception as error:  # noqa: BLE001  # whatever it is, the waits get it
+            # Redis refused, or the queue was closed: no outcome will come any more.
             self._listening = None
             self._fail_all(error)
 
@@ -270,13 +271,13 @@ class ResultWaiter:
             if not job_id:
                 self._give_up(outcome.decode(errors="replace"))
                 continue
-            # Whatever a stranger pushes here: no id of ours looks like it.
+            # Another program may push anything here: it will match no id of ours.
             ticket = tickets.get(job_id.decode(errors="replace"))
             if ticket is None:
-                continue  # nobody holds this job any more
+                continue  # no handle of this job is left
             if outcome:
                 ticket.resolve(outcome, is_certain=False)
-            else:  # too long to come along: fetch it
+            else:  # the outcome was too long for a hint: fetch it
                 self._subscriptions.add(ticket)
 
     def _give_up(self, echo: str) -> None:
@@ -285,7 +286,7 @@ class ResultWaiter:
                 ticket.fail(JobNotFound(job_id=ticket.job_id))
 
     def _mistrust_announcements(self) -> None:
-        self._unknown.clear()  # its echo may be lost: the sweep asks again
+        self._unknown.clear()  # their echoes may be lost: the sweep asks again
         for ticket in list(self._tickets.values()):
             ticket.is_announced = ticket in self._awaited
         self._sweep()

@@ -22,30 +22,31 @@ if TYPE_CHECKING:
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.task import TaskSpec
 
-P = ParamSpec("P")  # how it is enqueued
-C = ParamSpec("C")  # how it is called: with the context, where it takes one
+P = ParamSpec("P")  # the parameters to enqueue it with
+C = ParamSpec("C")  # the parameters to call it with: those and the context, if it takes one
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)  # what a streaming task yields
 
 
-# What `.using(...)` takes beside the options of the task.
-_OF_JOBS = ("id", "delay", "at", "expires", "deadline")
+# What `.using(...)` takes besides the options of the task.
+_JOB_OPTIONS = ("id", "delay", "at", "expires", "deadline")
 
 
 @dataclass(frozen=True, slots=True)
 class Using:
-    """What was said in `.using(...)` about the next jobs."""
+    """The options of the next jobs, as given with `.using(...)`."""
 
     options: Options
     id: str | None = None  #: the job's id; None makes one
-    told: dict[str, object] = field(default_factory=dict[str, object])  #: what workers must hear of
+    #: envelope fields for the worker
+    fields: dict[str, object] = field(default_factory=dict[str, object])
     due: str | None = None  #: as the delay script takes it; None is now
     expires: str | None = None  #: written like `due`; None is never
-    deadline: str | None = None  #: the same
+    deadline: str | None = None  #: written like `due`; None is never
 
     @property
     def needs_time(self) -> bool:
-        """Whether it has a moment that may be reckoned from the enqueue."""
+        """Whether it has a moment that may be relative to the enqueue."""
         return self.expires is not None or self.deadline is not None
 
     def merged(
@@ -54,21 +55,21 @@ class Using:
         due: str | None,
         expires: str | None,
         deadline: str | None,
-        words: TaskOptions,
+        given: TaskOptions,
     ) -> "Using":
-        """Return this with *words* said over it."""
-        options = self.options.merged(words, _OF_JOBS)
-        told = dict(self.told)
-        if "timeout" in words:
-            told["timeout"] = options.timeout or 0  # 0: none, also where the task has one
-        if "result_ttl" in words:
-            told["result_ttl"] = options.result_ttl
-        if "retry" in words:
-            told["retry"] = retries_to_wire(options.retry)
+        """Return these options with those that are given in their place."""
+        options = self.options.merged(given, _JOB_OPTIONS)
+        fields = dict(self.fields)
+        if "timeout" in given:
+            fields["timeout"] = options.timeout or 0  # 0 is none, even if the task has one
+        if "result_ttl" in given:
+            fields["result_ttl"] = options.result_ttl
+        if "retry" in given:
+            fields["retry"] = retries_to_wire(options.retry)
         return Using(
             options,
             self.id if job_id is None else checked_job_id(job_id),
-            told,
+            fields,
             self.due if due is None else due,
             self.expires if expires is None else expires,
             self.deadline if deadline is None else deadline,
@@ -93,15 +94,15 @@ class StreamCall(Call[None], Generic[C_co]):
 
 
 class Submitter(Protocol):
-    """What a task needs to be enqueued."""
+    """What a task needs of its queue to be enqueued."""
 
     def session(self) -> "Session":
-        """The session of the event loop that runs."""
+        """Return the session of the running event loop."""
         ...
 
 
 class Enqueuer(Generic[P, R_co]):
-    """Something whose calls can be enqueued: a task, or a task with options said."""
+    """A task, or a task with options for its next jobs: something whose calls can be enqueued."""
 
     def __init__(self, spec: "TaskSpec", submitter: Submitter, using: Using) -> None:
         self.spec = spec
@@ -115,18 +116,18 @@ class Enqueuer(Generic[P, R_co]):
             The job. It is in Redis when this returns.
 
         Raises:
-            UsageError: The task cannot be called so, its lane is unknown, or the queue is open
-                in another event loop that runs.
-            PayloadError: An argument cannot travel, or all together are too long.
-            QueueUnavailable: Redis could not be reached within the queue's deadline.
-            EnqueueNotConfirmed: The job is in Redis, but not where `durability` wants it.
-            QueueFull: The lane holds `max_length` jobs, and the queue does not wait.
+            UsageError: The arguments do not fit the task, its lane is unknown, or the queue is
+                open in another event loop that is running.
+            PayloadError: An argument cannot be sent as JSON, or the call is too long.
+            QueueUnavailable: Redis could not be reached within the queue's `enqueue_timeout`.
+            EnqueueNotConfirmed: The job is in Redis, but not confirmed as `durability` asks.
+            QueueFull: The lane holds `max_length` jobs, and the queue does not wait for room.
             BrokerError: Redis refused.
 
         Cancelling is safe for the queue, but the job may or may not have been
-        enqueued; give it an id with `.using(id=...)` to enqueue it again without doubt.
+        enqueued; with an id from `.using(id=...)` it can be enqueued again safely.
         A call that waits for room in its lane is not enqueued when it is cancelled,
-        unless room came in that very moment.
+        unless it found room at that very moment.
         """
         # All in this coroutine: one more inside it would cost each enqueue 0.1 µs.
         session, using = self._submitter.session(), self._using
@@ -136,7 +137,7 @@ class Enqueuer(Generic[P, R_co]):
         id_was = await entering
         if using.id is not None:
             job.note_id(session.waiter, id_was)
-        return job  # pyright: ignore[reportReturnType]  # no cast: it costs each enqueue something
+        return job  # pyright: ignore[reportReturnType]  # a cast would cost time on each enqueue
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """Return the call with these arguments, for `queue.enqueue_many`."""
@@ -150,30 +151,30 @@ class Enqueuer(Generic[P, R_co]):
         at: "datetime | None" = None,
         expires: "Duration | datetime | None" = None,
         deadline: "Duration | datetime | None" = None,
-        **words: "Unpack[TaskOptions]",
+        **options: "Unpack[TaskOptions]",
     ) -> "Enqueuer[P, R_co]":
-        """Return the same with options for the next jobs.
+        """Return the same task with options for the next jobs.
 
         Args:
-            id: The job's id. An id that is taken enqueues nothing: the job
-                that has it is returned.
+            id: The job's id. If a job has this id already, nothing is enqueued, and
+                that job is returned.
             delay: Seconds (or "10s", or a timedelta) until the job may start, by
                 Redis's clock.
             at: When the job may start: a datetime with a time zone.
-            expires: Seconds from the enqueue, or a datetime with a time zone, by
-                Redis's clock: a job that has not been started by then never is, and
+            expires: When the job expires unless it has started: seconds from the enqueue, or a
+                datetime with a time zone, by Redis's clock. An expired job never starts, and
                 ends with JobExpired.
-            deadline: The same for its end, and for those of all jobs that it enqueues while it
-                runs, and so on: what is past it is not started and ends with JobExpired, what
-                runs then is stopped as by a timeout, with no further attempt. The
-                earliest of several holds.
-            **words: Any option of `@queue.task`, over the task's own.
+            deadline: When the job must have ended, given like *expires*. It also holds for all
+                jobs that the job enqueues while it runs, and for theirs. Past the deadline, a job
+                that has not started ends with JobExpired, and a running one is stopped as by a
+                timeout, without a further attempt. The earliest of several deadlines holds.
+            **options: Any option of `@queue.task`, in place of the task's own.
 
         Raises:
-            UsageError: An option has a value that cannot be meant.
+            UsageError: An option has an invalid value.
         """
         due, ends = due_word(delay, at), expiry_word(deadline, "deadline")
-        using = self._using.merged(id, due, expiry_word(expires), ends, words)
+        using = self._using.merged(id, due, expiry_word(expires), ends, options)
         return self._with(using)
 
     def _with(self, using: Using) -> "Enqueuer[P, R_co]":
@@ -181,7 +182,7 @@ class Enqueuer(Generic[P, R_co]):
 
 
 class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
-    """Something whose calls are jobs that stream."""
+    """A streaming task, or one with options for its next jobs."""
 
     def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> StreamCall[C_co]:
         """Return the call with these arguments, for `queue.enqueue_many`."""
@@ -204,9 +205,9 @@ class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
             at: "datetime | None" = None,
             expires: "Duration | datetime | None" = None,
             deadline: "Duration | datetime | None" = None,
-            **words: "Unpack[TaskOptions]",
+            **options: "Unpack[TaskOptions]",
         ) -> "StreamEnqueuer[P, C_co]":
-            """Return the same with options for the next jobs."""
+            """Return the same task with options for the next jobs."""
             ...
 
 
@@ -214,7 +215,7 @@ def name_of(task: Enqueuer[..., object] | str) -> str:
     """Return the name of *task*, given as a Task or by its name.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: *task* is neither.
     """
     if isinstance(task, str):
         return task
@@ -225,18 +226,18 @@ def name_of(task: Enqueuer[..., object] | str) -> str:
 
 
 def no_task(task: object) -> UsageError:
-    """Return what is told of something that is no task: mostly the function of one."""
-    # Not its repr, which may hold arguments.
+    """Return the error for something that is not a task: mostly the function of one."""
+    # The message must not have its repr, which may contain arguments.
     if iscoroutine(task):
         task.close()  # or Python warns that it was never awaited
         return UsageError(
-            f"this is a coroutine of {task.__qualname__}, and no task: give the task itself, and "
-            f"its arguments behind it, as in queue.enqueue(task, 1)"
+            f"this is a coroutine of {task.__qualname__}, not a task: give the task itself, "
+            f"followed by its arguments, as in queue.enqueue(task, 1)"
         )
     if isinstance(task, Call):
         name = cast("Call[object]", task).spec.name
         return UsageError(
-            f"this is a call of task {name!r}, and no task: use queue.enqueue_many([call]), or "
+            f"this is a call of task {name!r}, not a task: use queue.enqueue_many([call]), or "
             f"queue.enqueue({name}, ...) with its arguments"
         )
     if callable(task) and not isinstance(task, type):
@@ -244,15 +245,15 @@ def no_task(task: object) -> UsageError:
     else:
         named = f"this {getattr(task, '__name__', None) or type(task).__name__}"
     return UsageError(
-        f"{named} is no task: give what @queue.task has made of its function, or its name"
+        f"{named} is not a task: give what @queue.task returned, or the name of a task"
     )
 
 
 class Task(Enqueuer[P, R_co]):
-    """A registered function. Calling it just runs it; `.enqueue` has a worker run it.
+    """A registered function. Calling it runs it here; `.enqueue` makes a worker run it.
 
     It has the function's name, docstring and annotations. Other attributes of the function can
-    be read from it as well, unless the task has one of that name: `task.__wrapped__` is the
+    be read from it too, unless the task has one of the same name. `task.__wrapped__` is the
     function itself.
     """
 
@@ -262,15 +263,15 @@ class Task(Enqueuer[P, R_co]):
     def __init__(self, spec: "TaskSpec", submitter: Submitter) -> None:
         super().__init__(spec, submitter, Using(spec.options))
         self._function = cast("Callable[..., Any]", spec.function)
-        self.__name__ = spec.name  # for a partial or an object, which have none
+        self.__name__ = spec.name  # for partials and callable objects, which have none
         self.origin = Origin.of(self._function)  #: where it was defined; not public
-        # Not the function's own attributes: one of them could be called `spec`.
+        # Without the function's own attributes: one of them could be called `spec`.
         update_wrapper(cast("Callable[..., Any]", self), self._function, updated=())
 
-    if not TYPE_CHECKING:  # a type checker shall report `task.enqeue`
+    if not TYPE_CHECKING:  # so that a type checker reports `task.enqeue`
 
         def __getattr__(self, name: str) -> object:
-            # A copy that is being made has no attributes yet, not even `_function`.
+            # While a copy is being made it has no attributes yet, not even `_function`.
             function = self.__dict__.get("_function")
             if function is not None and not name.startswith("__"):
                 with suppress(AttributeError):
@@ -280,7 +281,7 @@ class Task(Enqueuer[P, R_co]):
 
     @property
     def name(self) -> str:
-        """What the task is called in the queue."""
+        """The task's name in the queue."""
         return self.spec.name
 
     def __repr__(self) -> str:
@@ -291,27 +292,27 @@ class AsyncTask(Task[P, R_co], Generic[C, P, R_co]):
     """A task made from an `async def`."""
 
     async def __call__(self, /, *args: C.args, **kwargs: C.kwargs) -> R_co:
-        """Run the function here and now, without the queue."""
+        """Call the function directly, without the queue."""
         return await self._function(*args, **kwargs)
 
-    # What `inspect` looks for in a function, so that `inspect.iscoroutinefunction(task)` is true.
-    # Web frameworks ask it of what they are given to run, and mock of what it replaces.
+    # What `inspect` looks for in a function: `inspect.iscoroutinefunction(task)` must be true for
+    # web frameworks, which check what they are given to run, and mock, which checks its targets.
     __code__ = __call__.__code__
     __defaults__ = None
     __kwdefaults__ = None
 
 
 class SyncTask(Task[P, R_co], Generic[C, P, R_co]):
-    """A task made from a `def`; workers run it in a thread or in a process."""
+    """A task made from a `def`; workers run it in a thread or a process."""
 
     def __call__(self, /, *args: C.args, **kwargs: C.kwargs) -> R_co:
-        """Run the function here and now, without the queue."""
+        """Call the function directly, without the queue."""
         return self._function(*args, **kwargs)
 
 
 class StreamTask(Task[P, None], StreamEnqueuer[P, C_co], Generic[C, P, C_co]):
-    """A task made from an async generator, whose jobs stream what it yields."""
+    """A task made from an async generator; its jobs stream the values that it yields."""
 
     def __call__(self, /, *args: C.args, **kwargs: C.kwargs) -> AsyncGenerator[C_co, None]:
-        """Run the function here and now, without the queue."""
+        """Call the function directly, without the queue."""
         return self._function(*args, **kwargs)

@@ -80,7 +80,7 @@ async def test_a_command_is_refused(server: RedisServer, command: str) -> None:
     for one in found.values():
         if one.level == "unknown":
             assert one.text.startswith("Redis ")
-            assert "ask whoever runs this Redis" in one.fix
+            assert "ask the operator of this Redis" in one.fix
             assert command.partition("|")[0] in one.fix or "ACL LOG" in one.fix
 
 

@@ -158,7 +158,7 @@ async def test_many_without_a_list(queue: Queue) -> None:
 @pytest.mark.parametrize("odd", [len, None, 7], ids=short)
 async def test_what_is_no_task(queue: Queue, odd: object) -> None:
     """It is refused with what to give instead."""
-    with pytest.raises(UsageError, match=r"is no task: give what @queue\.task has made"):
+    with pytest.raises(UsageError, match=r"is not a task: give what @queue\.task returned"):
         await queue.enqueue(cast("Task[..., object]", odd), 1)
 
 
@@ -172,9 +172,9 @@ async def test_what_is_no_task_where_one_is_named(queue: Queue) -> None:
         queue.schedules.create("odd", odd, every="1h"),
     ]
     for one in asked:
-        with pytest.raises(UsageError, match=r"is no task: give what @queue\.task has made"):
+        with pytest.raises(UsageError, match=r"is not a task: give what @queue\.task returned"):
             await one
-    with pytest.raises(UsageError, match=r"is no task: give what @queue\.task has made"):
+    with pytest.raises(UsageError, match=r"is not a task: give what @queue\.task returned"):
         [job async for job in queue.jobs(task=odd)]
 
 
@@ -320,7 +320,7 @@ async def test_same_name_twice(queue: Queue) -> None:
     @queue.task
     async def same() -> None: ...
 
-    with pytest.raises(UsageError, match=r"has a task 'same' already"):
+    with pytest.raises(UsageError, match=r"already has a task 'same'"):
         queue.task(name="same")(lambda: None)
     assert queue.tasks["same"] is same
 
@@ -356,7 +356,7 @@ async def test_task_of_another_queue(store_url: str, queue: Queue, way: str) -> 
             enqueuing = queue.enqueue(foreign, 1)
         else:
             enqueuing = queue.enqueue_many([mine.using(id="b").bind(1), foreign.bind(1)])
-        with pytest.raises(UsageError, match="'same' is not one of queue 'default'"):
+        with pytest.raises(UsageError, match="'same' belongs to another queue than 'default'"):
             await enqueuing
         for job in (other.job("a"), queue.job("a")):
             with pytest.raises(JobNotFound):

@@ -184,7 +184,7 @@ async def test_mistakes(shop: Shop) -> None:
             await queue.pause(task="one", until=datetime(2030, 1, 1))  # noqa: DTZ001  # the mistake
         with pytest.raises(UsageError, match="until=0 would pause nothing"):
             await queue.pause(task="one", until=0)
-        with pytest.raises(UsageError, match="it is not said which jobs"):
+        with pytest.raises(UsageError, match="specify which jobs"):
             await queue.cancel_many()
         with pytest.raises(UsageError, match="only jobs that have not ended"):
             await queue.cancel_many(state=JobState.DONE)

@@ -109,7 +109,7 @@ async def test_mistakes_in_code_are_told_where_they_are(queue: Queue) -> None:
     with pytest.raises(UsageError, match="Bad minute"):
         queue.cron("99 * * * *", args=["a"])(greet)
     queue.cron("@daily", args=["a"])(greet)
-    with pytest.raises(UsageError, match="has a schedule 'greet' already"):
+    with pytest.raises(UsageError, match="already has a schedule 'greet'"):
         queue.cron("@hourly", args=["a"])(greet)
 
 

@@ -285,7 +285,11 @@ def _on_calls() -> list[Case]:
     return [
         many("a coroutine", lambda s: [s.task.enqueue(1)], bind),
         many("coroutines", lambda s: [s.task.enqueue(n) for n in range(1100)], bind),
-        many("after calls", lambda s: [s.stranger.bind(), s.task.enqueue(1)], "not one of queue"),
+        many(
+            "after calls",
+            lambda s: [s.stranger.bind(), s.task.enqueue(1)],
+            "belongs to another queue",
+        ),
         many("generated", lambda s: (s.task.enqueue(n) for n in range(3)), bind),
         many("one coroutine", lambda s: s.task.enqueue(1), bind),
         many("async", lambda s: chunks_of(s.task.enqueue(1)), bind),
@@ -302,14 +306,14 @@ def _on_calls() -> list[Case]:
         many("tuples", lambda s: [(s.task, 1)], "type tuple"),
         many("a function", lambda _: [plain], "type function"),
         many("a job", lambda s: [s.queue.job("a")], "type Job"),
-        many("strangers", lambda s: [s.stranger.bind(1)], "not one of queue"),
-        one("a function", lambda _: plain, "function 'plain' is no task"),
+        many("strangers", lambda s: [s.stranger.bind(1)], "belongs to another queue"),
+        one("a function", lambda _: plain, "function 'plain' is not a task"),
         one("a call", lambda s: s.task.bind("hunter2"), "call of task 'add'.*enqueue_many"),
         one("a coroutine", lambda s: s.task.enqueue(1), "coroutine.*give the task itself"),
         one("a run", lambda s: s.task(1), "coroutine.*give the task itself"),
-        one("a job", lambda s: s.queue.job("a"), "this Job is no task"),
-        one("a class", lambda _: int, "this int is no task"),
-        one("a stranger", lambda s: s.stranger, "not one of queue"),
+        one("a job", lambda s: s.queue.job("a"), "this Job is not a task"),
+        one("a class", lambda _: int, "this int is not a task"),
+        one("a stranger", lambda s: s.stranger, "belongs to another queue"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""One schedule, as users see it."""
+"""`Schedule`: one schedule as users see it, and the reading of stored ones."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One schedule as it stands. Times are in UTC."""
+    """The current state of one schedule. Times are in UTC."""
 
     name: str
     task: str  #: name of the task
-    cron: str | None  #: the expression; None where it goes by `every`
-    every: float | None  #: seconds between two ticks; None where it goes by `cron`
-    tz: str  #: name of the time zone that `cron` is meant in
+    cron: str | None  #: the expression; None if it has an interval
+    every: float | None  #: seconds between two ticks; None if it has a cron expression
+    tz: str  #: name of the time zone of `cron`
     overlap: Overlap
     catch_up: CatchUp
-    window: float | None  #: seconds; what was missed longer ago is not made up for
-    jitter: float  #: seconds by which a job may be started later than planned
-    start: datetime | None  #: no tick before
-    end: datetime | None  #: no tick after
-    max_runs: int | None  #: how many ticks are enqueued at most
-    lane: str  #: of its jobs
+    window: float | None  #: seconds; ticks that were missed longer ago are not made up for
+    jitter: float  #: the most seconds by which a job may start later than planned
+    start: datetime | None  #: no ticks before this time
+    end: datetime | None  #: no ticks after this time
+    max_runs: int | None  #: the most ticks that are enqueued
+    lane: str  #: the lane of its jobs
     is_paused: bool
-    are_jobs_paused: bool  #: its task or its lane is: its jobs wait, whether it is or not
-    is_declared: bool  #: code declares it; else it was made at run time
-    declared_at: datetime | None  #: when a worker whose code declares it said so last
-    next: datetime | None  #: the next tick; None where it is paused or over
+    are_jobs_paused: bool  #: whether its task or lane is paused, so that its jobs wait
+    is_declared: bool  #: whether code declares it; otherwise it was created at run time
+    declared_at: datetime | None  #: when a worker last declared it from its code
+    next: datetime | None  #: the next tick; None if it is paused or over
     last: datetime | None  #: the last tick that was enqueued
-    last_job_id: str | None  #: the job of that
+    last_job_id: str | None  #: id of the job of the last tick
     runs: int  #: how many ticks were enqueued
-    skipped: int  #: how many were left out because of `overlap`
-    definition: Definition  #: all of it, as it is kept; not part of the public face
+    skipped: int  #: how many ticks were skipped because of `overlap`
+    definition: Definition  #: the stored definition; not part of the public API
 
     def upcoming(self, count: int = 5) -> list[datetime]:
-        """Return the next ticks, *count* of them or fewer where it ends before."""
+        """Return the next *count* ticks, or fewer if the schedule ends before."""
         if self.next is None:
             return []
         before = milliseconds_since_1970(self.next) - 1
@@ -54,10 +54,10 @@ class Schedule:
 
 
 def definition_of(found: "State | UnreadableSchedule") -> tuple["State", Definition]:
-    """Return what is known of a schedule, and what it says.
+    """Return the state and the definition of a stored schedule.
 
     Raises:
-        UsageError: It makes no sense, or none that is known here.
+        UsageError: It is damaged, or of a newer release.
     """
     if isinstance(found, UnreadableSchedule):
         raise _unreadable(found.name, found.why)
@@ -70,22 +70,22 @@ def definition_of(found: "State | UnreadableSchedule") -> tuple["State", Definit
 
 
 def schedule_of(found: "State | UnreadableSchedule", paused: Mapping[str, int]) -> Schedule:
-    """Return a schedule as it stands, beside what is *paused*.
+    """Return a stored schedule for users, given the current pauses of tasks and lanes.
 
     Raises:
-        UsageError: It makes no sense, or none that is known here.
+        UsageError: It is damaged, or of a newer release.
     """
     state, definition = definition_of(found)
     try:
         return _schedule(state, definition, paused)
-    except (ValueError, OverflowError, OSError) as error:  # a time that no calendar has
+    except (ValueError, OverflowError, OSError) as error:  # a time outside the calendar
         raise _unreadable(state.name, str(error)) from error
 
 
 def read_all(
     found: "Iterable[State | UnreadableSchedule]", paused: Mapping[str, int]
 ) -> tuple[list[Schedule], list[UsageError]]:
-    """Return schedules as they stand, and what is wrong with the others."""
+    """Return the stored schedules that can be read, and the errors of the others."""
     schedules: list[Schedule] = []
     errors: list[UsageError] = []
     for one in found:
@@ -97,9 +97,7 @@ def read_all(
 
 
 def _unreadable(name: str, why: str) -> UsageError:
-    return UsageError(
-        f"schedule {name!r} makes no sense as it is kept, {why}: delete it, and make it again"
-    )
+    return UsageError(f"schedule {name!r} is damaged, {why}: delete it, and create it again")
 
 
 def _schedule(state: "State", definition: Definition, paused: Mapping[str, int]) -> Schedule:

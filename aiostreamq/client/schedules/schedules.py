@@ -1,4 +1,4 @@
-"""The schedules of a queue, as users hold them: `queue.schedules`."""
+"""`queue.schedules`: create, change, list, trigger and declare the schedules of a queue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.schedules")
 
-# How often a change is tried that meets another one.
+# How many times a change is tried if other changes get in its way.
 TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A schedule that code declares; its arguments are written when a worker starts."""
+    """A schedule that code declares; its arguments are encoded when a worker starts."""
 
     call: Call[object]
     timing: "Timing"
@@ -51,7 +51,7 @@ class Declaration:
 
 
 class Schedules:
-    """The schedules of a queue: what is enqueued again and again."""
+    """The schedules of a queue, which enqueue jobs again and again."""
 
     def __init__(self, queue: "QueueClient") -> None:
         self._queue = queue
@@ -72,32 +72,33 @@ class Schedules:
         tz: "Zone | None" = None,
         **rules: "Unpack[ScheduleRules]",
     ) -> Schedule:
-        """Make a schedule, kept in Redis until it is deleted.
+        """Create a schedule, which stays in Redis until it is deleted.
 
         Args:
-            name: Of the schedule.
-            call: What is enqueued: `task.bind(...)`, a task, or a task's name. Of
-                `task.using(...)`, `expires` and `deadline` count from when each tick is enqueued
-                (with `jitter`, from when its job may start); a `deadline` that is a datetime is
-                the same for all. The deadline of a job that makes a schedule is not handed on.
-            args: For a task or a name: its positional arguments.
-            kwargs: For a task or a name: the others.
-            cron: When, as minute, hour, day, month and day of the week; with seconds
-                before them; or an alias such as "@daily".
-            every: Or seconds (or "30s", or a timedelta) from one tick to the next, counted
+            name: The schedule's name.
+            call: What to enqueue: `task.bind(...)`, a task, or a task's name. With
+                `task.using(...)`, `expires` and `deadline` count from the enqueue of each tick
+                (with `jitter`, from when its job may start); a `deadline` given as a datetime is
+                the same for all ticks. A schedule does not inherit the deadline of the job that
+                creates it.
+            args: The positional arguments, if *call* is a task or a name.
+            kwargs: The keyword arguments, if *call* is a task or a name.
+            cron: The times as minute, hour, day, month and day of the week, optionally with
+                seconds before them; or an alias such as "@daily". Give *cron* or *every*.
+            every: Seconds (or "30s", or a timedelta) from one tick to the next, counted
                 from `start`, or from 1970.
             tz: The time zone of `cron`, such as "Europe/Madrid" or ZoneInfo("Europe/Madrid"), or
                 a fixed offset, such as "+02:00" or datetime.timezone.utc; UTC by default.
             **rules: `overlap` ("allow", "skip", "buffer_one", "cancel_old"), `catch_up`
-                ("none", "latest", "all") with its `window`, `jitter`, `start` and `end` (meant
-                in UTC where they have no zone), `max_runs`.
+                ("none", "latest", "all") with its `window`, `jitter`, `start` and `end` (in UTC
+                if they have no time zone), `max_runs`.
 
         Raises:
-            UsageError: The name is taken, or something cannot be meant.
-            PayloadError: An argument cannot travel.
+            UsageError: The name is taken, or an argument is invalid.
+            PayloadError: An argument cannot be sent as JSON.
             BrokerError: Redis refused or could not be reached.
 
-        Cancelling leaves open whether it is made. The same call again says so.
+        If it is cancelled, the schedule may or may not exist. The same call can be repeated.
         """
         declaration = self._declaration(call, args, kwargs, cron, every, tz, Rules.of(rules))
         await self._put(name, declaration, replaces=False)
@@ -115,24 +116,25 @@ class Schedules:
         tz: "Zone | None" = None,
         **rules: "Unpack[ScheduleRules]",
     ) -> Schedule:
-        """Have a schedule be another from now on. What was counted stays, and so does a pause.
+        """Replace the definition of a schedule. Its counters stay, and so does a pause.
 
-        Args, raises and cancelling: as `create`; UsageError where there is none of the name.
+        Arguments, errors and cancelling are as of `create`, except that it raises UsageError if
+        there is no such schedule.
         """
         declaration = self._declaration(call, args, kwargs, cron, every, tz, Rules.of(rules))
         await self._put(name, declaration, replaces=True)
         return await self.get(name)
 
     async def pause(self, name: str) -> bool:
-        """Enqueue no more ticks; True where it was not paused before.
+        """Stop enqueueing ticks; return False if the schedule was already paused.
 
-        Jobs that are enqueued already run.
+        Jobs that are already enqueued run.
 
         Raises:
             UsageError: There is no such schedule.
             BrokerError: Redis refused or could not be reached.
 
-        Cancelling leaves open whether it is paused.
+        If it is cancelled, the schedule may or may not be paused.
         """
         answer = await self._store().pause(name, self._timeout)
         if answer < 0:
@@ -140,9 +142,9 @@ class Schedules:
         return answer == 1
 
     async def resume(self, name: str) -> bool:
-        """Go on; True where it was paused. What was due meanwhile is left out.
+        """Resume a schedule; return whether it was paused. Ticks of the pause are skipped.
 
-        Raises, and is cancelled, as `pause`.
+        Raises and can be cancelled as `pause`.
         """
         for _ in range(TRIES):
             state, definition = definition_of(await self._found(name))
@@ -153,25 +155,26 @@ class Schedules:
                 raise self._unknown(name)
             if answer >= 0:
                 return answer == 1
-        raise BrokerError(f"schedule {name!r} is changed all the time: try again")
+        raise BrokerError(f"schedule {name!r} was changed by others at every try: try again")
 
     async def delete(self, name: str) -> bool:
-        """Forget a schedule; True where there was one. Its jobs are left as they are.
+        """Delete a schedule; return whether it existed. Its jobs do not change.
 
-        One that code declares comes back within about a minute, unless that code is gone.
+        A schedule that code declares comes back within about a minute, unless no worker has
+        that code any more.
 
         Raises:
             BrokerError: Redis refused or could not be reached.
 
-        Cancelling leaves open whether it is deleted.
+        If it is cancelled, the schedule may or may not be deleted.
         """
         return await self._store().remove(name, self._timeout)
 
     async def list(self) -> "list[Schedule]":
-        """Return all schedules, by their names.
+        """Return all schedules, sorted by name.
 
-        One that can not be read, as it is damaged or of a newer release, is left out, and
-        a warning in the log says which and why.
+        A schedule that is damaged or of a newer release is left out, with a warning in the
+        log.
 
         Raises:
             BrokerError: Redis refused or could not be reached.
@@ -181,14 +184,14 @@ class Schedules:
         found, paused = await self._store().all(self._timeout), await self._paused()
         schedules, errors = read_all(found, paused)
         for error in errors:
-            logger.warning("left out of the list: %s", error)
+            logger.warning("left out of the list of schedules: %s", error)
         return schedules
 
     async def get(self, name: str) -> Schedule:
         """Return one schedule.
 
         Raises:
-            UsageError: There is no such schedule, or it can not be read.
+            UsageError: There is no such schedule, or it cannot be read.
             BrokerError: Redis refused or could not be reached.
 
         Cancelling is safe.
@@ -196,17 +199,18 @@ class Schedules:
         return schedule_of(await self._found(name), await self._paused())
 
     async def trigger(self, name: str) -> "Job[object]":
-        """Enqueue a job of the schedule now, paused or not, and return it.
+        """Enqueue a job of the schedule now, even if it is paused, and return the job.
 
-        It is no tick: it is not counted, delays no tick, and knows no overlap. Its
-        `scheduled_for` is the present. Triggered by a job that has a deadline, it has that too.
+        This is not a tick: it does not count, does not delay ticks, and ignores `overlap`. The
+        job's `scheduled_for` is the current time. If a job with a deadline triggers it, the
+        deadline applies to the new job too.
 
         Raises:
-            UsageError: There is no such schedule, it can not be read, or the queue here has
-                not got its lane.
+            UsageError: There is no such schedule, it cannot be read, or this queue does not
+                have its lane.
             BrokerError: Redis refused or could not be reached.
 
-        Cancelling leaves open whether it is enqueued.
+        If it is cancelled, the job may or may not be enqueued.
         """
         _, definition = definition_of(await self._found(name))
         broker = self._queue.session().broker
@@ -231,19 +235,19 @@ class Schedules:
         tz: "Zone | None" = None,
         rules: ScheduleRules,
     ) -> None:
-        """Note a schedule of the code, for the workers that run it.
+        """Add a schedule that code declares, for the workers that run this code.
 
         Raises:
-            UsageError: The name is taken in this code, or something cannot be meant.
+            UsageError: The name is already declared, or an argument is invalid.
         """
         called = checked_name("schedule", name or task.spec.name)
         if called in self._declared and not self._is_replaced(self._declared[called].call.spec):
             raise UsageError(
-                f"queue {self._queue.name!r} has a schedule {called!r} already: give one of them "
+                f"queue {self._queue.name!r} already has a schedule {called!r}: give one of them "
                 f"another name with name='...'"
             )
-        settled = Rules.of(rules)
-        self._declared[called] = self._declaration(task, args, kwargs, cron, every, tz, settled)
+        checked = Rules.of(rules)
+        self._declared[called] = self._declaration(task, args, kwargs, cron, every, tz, checked)
 
     def check(
         self,
@@ -253,21 +257,21 @@ class Schedules:
         tz: "Zone | None" = None,
         rules: ScheduleRules,
     ) -> None:
-        """Check what a decorator says before it gets its function.
+        """Check the arguments of a decorator before it gets its function.
 
         Raises:
-            UsageError: Something is invalid.
+            UsageError: An argument is invalid.
         """
         timing_of(cron, every, tz, Rules.of(rules).start)
 
     def _is_replaced(self, spec: "TaskSpec") -> bool:
-        """Whether the task of *spec* was defined again since: its schedule is, too, then."""
+        """Return whether the task of *spec* was defined again since, and so is its schedule."""
         task = self._queue.tasks.get(spec.name)
         return spec.function is not None and task is not None and task.spec is not spec
 
     @property
     def declared(self) -> dict[str, Definition]:
-        """The schedules of the code, with their arguments written."""
+        """The schedules that code declares, with encoded arguments."""
         return {name: self._definition(one) for name, one in self._declared.items()}
 
     def _declaration(
@@ -285,26 +289,32 @@ class Schedules:
         if isinstance(call, Enqueuer):
             call = call.bind(*args, **(kwargs or {}))
         elif args or kwargs:
-            raise UsageError("the arguments are in task.bind(...) already: leave args= out")
+            raise UsageError(
+                "task.bind(...) already has the arguments: leave out args= and kwargs="
+            )
         if not isinstance(call, Call):  # pyright: ignore[reportUnnecessaryIsInstance]  # a function
             raise no_task(call)
         using = call.using
         if using.id is not None or using.due is not None:
-            raise UsageError("id=, delay= and at= are for one job: a schedule makes many")
+            raise UsageError(
+                "id=, delay= and at= are for a single job, and a schedule enqueues many: "
+                "leave them out"
+            )
         if using.expires is not None and not using.expires.startswith("+"):
-            raise UsageError("expires= of a schedule is a length of time, such as '10m'")
-        for option, word in (("expires", using.expires), ("deadline", using.deadline)):
-            length_ms(option, (_length(word) or 0) / 1000)
-        write_call(call.spec, call.args, call.kwargs, {})  # refused here, and not by the worker
+            raise UsageError("expires= of a schedule must be a duration, such as '10m'")
+        for option, moment in (("expires", using.expires), ("deadline", using.deadline)):
+            length_ms(option, (_delay_ms(moment) or 0) / 1000)
+        # Refuse bad arguments here, and not in the worker.
+        write_call(call.spec, call.args, call.kwargs, {})
         return Declaration(call, timing_of(cron, every, tz, rules.start), rules)
 
     def _definition(self, declaration: Declaration) -> Definition:
         call = declaration.call
         options, deadline = call.using.options, call.using.deadline
-        told = dict(call.using.told)
+        fields = dict(call.using.fields)
         if deadline is not None and not deadline.startswith("+"):
-            told["deadline"] = int(deadline)
-        envelope = self._queue.session().write(call.spec, call.args, call.kwargs, told)
+            fields["deadline"] = int(deadline)
+        envelope = self._queue.session().write(call.spec, call.args, call.kwargs, fields)
         return Definition(
             task=call.spec.name,
             timing=declaration.timing,
@@ -312,14 +322,14 @@ class Schedules:
             envelope=envelope.decode(),
             lane=options.lane,
             mark=WaiterMode.NO_RESULT if options.result_ttl == 0 else WaiterMode.NOBODY,
-            expires=_length(call.using.expires),
-            deadline=_length(deadline),
+            expires=_delay_ms(call.using.expires),
+            deadline=_delay_ms(deadline),
         )
 
     async def _put(self, name: str, declaration: Declaration, *, replaces: bool) -> None:
         called = checked_name("schedule", name)
         session = self._queue.session()
-        # All that can be refused is, before anything is in Redis.
+        # Check everything before anything is in Redis.
         definition = self._definition(declaration)
         session.broker.place_of(definition.lane)
         await session.open()
@@ -338,7 +348,7 @@ class Schedules:
             raise self._unknown(name)
         if answer == 0:
             raise UsageError(
-                f"there is a schedule {name!r} already, and it is another: use "
+                f"a different schedule {name!r} already exists: use "
                 f"queue.schedules.replace(...), or another name"
             )
 
@@ -349,7 +359,7 @@ class Schedules:
         return found
 
     async def _paused(self) -> Mapping[str, int]:
-        # Here, so that to declare a schedule imports nothing that can wait.
+        # Imported late, so that declaring a schedule does not import asyncio.
         from aiostreamq.store.inspect.snapshot import Snapshots
 
         return await Snapshots(self._queue.session().broker).paused(self._timeout)
@@ -370,6 +380,6 @@ class Schedules:
         return self._queue.session().enqueue_timeout
 
 
-def _length(word: str | None) -> int | None:
-    """The ms of a length of time; None where *word* is none, or a time."""
-    return int(word) if word is not None and word.startswith("+") else None
+def _delay_ms(moment: str | None) -> int | None:
+    """Return the ms of a relative moment, such as "+1500"; None for others."""
+    return int(moment) if moment is not None and moment.startswith("+") else None

@@ -1,6 +1,6 @@
-"""How long a session is open: who uses it, and how it ends.
+"""The lifetime of a session: its users, and its end.
 
-Apart from the rest of the session, which knows jobs and nothing of this.
+Separate from the session itself, which knows about jobs and not about its users.
 """
 
 import asyncio
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.sessions.session import Session
 
-# What belongs to the process that this one was forked from. It is kept for ever, because asyncio
-# would tidy up behind it in what both processes share.
+# Sessions of the process that this one was forked from. They are kept for ever: if they were
+# collected, asyncio would close what both processes share.
 _inherited: "list[SessionLifetime]" = []
 
 
 class SessionLifetime:
-    """The time of one session, in one event loop of one process."""
+    """The lifetime of one session, in one event loop of one process."""
 
     def __init__(self, session: "Session") -> None:
         self.session = session
-        self.opened = 0  #: how often it was opened, less how often it was closed
-        self.workers = 0  #: how many run on it
-        self.is_used_unopened = False  #: whether its first use was one without `open`
+        self.opened = 0  #: the number of `open` calls that have no `aclose` yet
+        self.workers = 0  #: the number of workers that run on it
+        self.is_used_unopened = False  #: whether it was used without `open`, and not closed since
         self._process = os.getpid()
         self._ended = asyncio.Event()
-        self._watch: AsyncGenerator[None, None] | None = None  # until the event loop ends
+        self._watch: AsyncGenerator[None, None] | None = None  # closed with the event loop
 
     @property
     def has_users(self) -> bool:
-        """Whether anybody is left."""
+        """Whether it has a user left."""
         return self.opened > 0 or self.workers > 0 or self.is_used_unopened
 
     def end_use(self) -> None:
-        """Somebody closes the queue: who opened it, or else who used it without."""
+        """Remove one user: one that called `open`, or else the one that used it without."""
         if self.opened > 0:
             self.opened -= 1
         else:
@@ -44,11 +44,11 @@ class SessionLifetime:
 
     @property
     def is_loop_running(self) -> bool:
-        """Whether the event loop runs, in whatever thread of this process."""
+        """Whether the event loop is running, in any thread of this process."""
         return self._process == os.getpid() and self.session.loop.is_running()
 
     def end_with_loop(self, then: "Callable[[], None]") -> None:
-        """End when the event loop does, if `asyncio.run` or the like ends it; call *then* too."""
+        """Close when `asyncio.run` or the like ends the event loop; call *then* first."""
 
         def end() -> None:
             self._watch = None
@@ -74,15 +74,15 @@ class SessionLifetime:
                 self._ended.set()
 
     async def wait_ended(self) -> None:
-        """Wait for `end`, which somebody else has called. Cancelling is safe."""
+        """Wait for an `end` that another task has called. Cancelling is safe."""
         await self._ended.wait()
 
     def abandon(self) -> None:
-        """Let go of the connections from outside of their event loop, which does not run."""
+        """Drop the connections from outside their event loop, which is not running."""
         if self._process != os.getpid():
             _inherited.append(self)
         elif not self.session.loop.is_closed():
-            # It only rests: whoever waits there is told when it goes on.
+            # The loop may run again: code that waits there must get its error then.
             self.session.loop.call_soon_threadsafe(self._close_now)
             return
         self.session.abandon()
@@ -96,7 +96,7 @@ class SessionLifetime:
 
 
 async def _until_loop_ends(then: "Callable[[], object]") -> "AsyncGenerator[None, None]":
-    """Call *then* when this is closed: an event loop closes its generators before it ends."""
+    """Call *then* when this generator is closed: an event loop closes its generators at its end."""
     try:
         yield
     finally:

@@ -1,16 +1,16 @@
-"""Which session a queue has: one at a time, for one event loop, while anybody uses it.
+"""The current session of a queue: one at a time, for one event loop, while it has users.
 
 Rules of this file:
 
 - Users are counted. Each `open` or `async with` is one until its `aclose`. A first use without
-  either is one more. A worker is one while it runs, and only its own end takes that away. When
-  the last user has gone, the session ends.
-- A session that ends is set aside first: who comes while it ends gets another one.
+  either is one more. A worker is one while it runs, and only its own end removes it. The
+  session ends with its last user.
+- A session is replaced before it ends: a use that comes during its end gets a new one.
 - A session never outlives its event loop. If the loop ends properly, the session ends with it;
-  if the loop was just left, the next use finds that out. Neither is a close: a nameless
-  `memory://` keeps its jobs. The users of the old loop do not count in the next one.
+  if the loop was abandoned, the next use notices. Neither counts as a close: a `memory://`
+  without a name keeps its jobs. The users of the old loop do not count in the next one.
 
-Apart from the session itself, so that importing aiostreamq loads nothing that can wait.
+Separate from the session itself, so that importing aiostreamq does not import asyncio.
 """
 
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SessionRegistry:
-    """The session of a queue, from its first use to its last."""
+    """The sessions of a queue, one after the other."""
 
     def __init__(
         self,
@@ -38,24 +38,24 @@ class SessionRegistry:
         """Prepare; nothing is opened yet.
 
         Args:
-            name: Of the queue, for errors.
-            connect: Makes the connector.
-            make: Makes a session for the event loop that runs, and its lifetime.
+            name: The queue's name, for errors.
+            connect: Creates the connector.
+            make: Creates a session for the running event loop, with its lifetime.
         """
         self._name = name
         self._connect = connect
         self._make = make
         self._connector: Connector | None = None
-        self._current: Session | None = None  # of the lifetime below
+        self._current: Session | None = None  # the session of the lifetime below
         self._lifetime: SessionLifetime | None = None
         self._ending: set[SessionLifetime] = set()
-        self._was_closed = False  # and nobody has used the queue since
+        self._was_closed = False  # and not used since
 
     def current(self) -> "Session":
-        """The session of the event loop that runs, made if there is none.
+        """Return the session of the running event loop, and create it if there is none.
 
         Raises:
-            UsageError: The queue is open in another event loop that runs.
+            UsageError: The queue is open in another event loop that is running.
         """
         session = self._current
         if session is not None and session.is_here():
@@ -65,11 +65,11 @@ class SessionRegistry:
         return lifetime.session
 
     def current_for_job(self) -> "Session":
-        """The same for the handle of a job, which does not open what was closed.
+        """Return the same for the handle of a job, which does not reopen a closed queue.
 
         Raises:
             UsageError: As `current`.
-            QueueUnavailable: The queue was closed, and is not open again.
+            QueueUnavailable: The queue was closed and not opened again.
         """
         if self._current is None and self._was_closed:
             raise QueueUnavailable(
@@ -78,7 +78,7 @@ class SessionRegistry:
         return self.current()
 
     async def open(self) -> "Server":
-        """Connect, as one more user. If that fails or is cancelled, there is none more.
+        """Connect, as one more user. The user does not count if this fails or is cancelled.
 
         Raises:
             As `QueueClient.open`.
@@ -93,10 +93,10 @@ class SessionRegistry:
             raise
 
     async def close(self) -> None:
-        """Take one user away; end the session if that was the last.
+        """Remove one user; end the session if it was the last.
 
         Raises:
-            UsageError: The queue is open in another event loop that runs.
+            UsageError: The queue is open in another event loop that is running.
         """
         lifetime = self._here()
         if lifetime is None:
@@ -107,7 +107,7 @@ class SessionRegistry:
         await self._end_if_unused(lifetime)
 
     async def close_for_all(self) -> None:
-        """End the session whoever uses it: the program ends."""
+        """End the session even if it has users, because the program ends."""
         lifetime = self._here()
         if lifetime is not None:
             lifetime.opened = lifetime.workers = 0
@@ -115,7 +115,7 @@ class SessionRegistry:
             await self._end_if_unused(lifetime)
 
     async def hold(self) -> "tuple[SessionLifetime, Server]":
-        """Connect, as a worker: the session stays until `release`, whoever closes the queue.
+        """Connect, as a worker: the session stays open until `release`.
 
         Raises:
             As `open`.
@@ -130,23 +130,23 @@ class SessionRegistry:
             raise
 
     async def release(self, lifetime: "SessionLifetime") -> None:
-        """A worker has ended; the last user ends the session. Cancelling closes it at once."""
+        """Remove a worker; end the session if it was the last user. Cancelling closes at once."""
         lifetime.workers -= 1
         await self._end_if_unused(lifetime)
 
-    def forget_place(self) -> None:
-        """Connect anew from the next session on, and to where the queue leads then."""
+    def forget_connector(self) -> None:
+        """Create a new connector for the next session."""
         self._connector = None
 
     def note_use(self) -> None:
-        """Somebody uses the queue again, or will."""
+        """Note that the queue is used again, or will be."""
         self._was_closed = False
 
     def _here(self) -> "SessionLifetime | None":
-        """The lifetime in the event loop that runs, if there is one; a dead loop's is given up.
+        """Return the lifetime in the running event loop, or None; abandon that of an ended loop.
 
         Raises:
-            UsageError: There is one in another event loop, which runs.
+            UsageError: There is one in another event loop that is running.
         """
         lifetime = self._lifetime
         if lifetime is None or lifetime.session.is_here():
@@ -166,7 +166,7 @@ class SessionRegistry:
         connector = self._connector or self._connect()
         lifetime = self._make(connector)
         if (first := self._here()) is not None:
-            return first  # another thread was quicker, and its event loop has ended since
+            return first  # another thread was faster, and its event loop has ended since
         self._connector = connector
         self._lifetime, self._current = lifetime, lifetime.session
         self._was_closed = False

@@ -38,16 +38,16 @@ R = TypeVar("R")
 
 _Prepared = tuple[Submission | DelayedSubmission, Job[object]]
 
-# Chunks of enqueue_many that may be on their way at once: while Redis works on
-# one, the next is being written here.
-CHUNKS_UNDER_WAY = 3
+# Chunks of enqueue_many that may be in flight at once: while Redis works on
+# one, the next is encoded here.
+CHUNKS_IN_FLIGHT = 3
 
-# The same where they are to be confirmed, which may take a second for all together.
+# The same for chunks that wait for a confirmation, which may take a second for all together.
 CHUNKS_UNCONFIRMED = 40
 
 
 class Session:
-    """What an open queue holds: connections, and the loop they belong to."""
+    """The connections of an open queue, and the event loop that they belong to."""
 
     def __init__(
         self,
@@ -60,22 +60,22 @@ class Session:
         self.loop = asyncio.get_running_loop()
         self.broker = QueueStore(connector, keys, lanes)
         self.schedules = ScheduleStore(self.broker)
-        self.enqueue_timeout = policy.enqueue_timeout  #: seconds to go on trying
+        self.enqueue_timeout = policy.enqueue_timeout  #: seconds to retry
         self.waiter = ResultWaiter(self.broker, home.spec_of)
         self._home = home
         self._policy = policy
         self._max_payload = policy.max_payload
         self._batchers: dict[Durability, EnqueueBatcher] = {}
         self._batcher = self._batcher_for(policy.durability)
-        self._chunks_under_way = CHUNKS_UNDER_WAY
+        self._chunks_in_flight = CHUNKS_IN_FLIGHT
         if policy.durability != "memory":
-            self._chunks_under_way = CHUNKS_UNCONFIRMED
-        # Where there may be no room for all, what goes in shall be the first of them.
+            self._chunks_in_flight = CHUNKS_UNCONFIRMED
+        # If a lane is full, the jobs that go in must be the first ones.
         if policy.max_length:
-            self._chunks_under_way = 1
+            self._chunks_in_flight = 1
 
     async def open(self) -> "Server":
-        """Connect, and look whether the server can do what the queue asks for.
+        """Connect, and check that the server supports what the queue needs.
 
         Raises:
             As `QueueClient.open`.
@@ -86,19 +86,19 @@ class Session:
         return server
 
     def is_here(self) -> bool:
-        """Whether this belongs to the event loop that runs."""
+        """Return whether this belongs to the running event loop."""
         return self.loop is asyncio.get_running_loop()
 
     def check_own(self, spec: "TaskSpec") -> "TaskSpec":
-        """Return *spec*, of a task of this queue, or of one that is known by its name alone.
+        """Return *spec*, the spec of a task of this queue or of a task known only by name.
 
         Raises:
-            UsageError: It is another queue's.
+            UsageError: It belongs to another queue.
         """
         if spec.function is not None and self._home.spec_of(spec.name) is not spec:
             raise UsageError(
-                f"task {spec.name!r} is not one of queue {self.broker.keys.queue!r}: use its own "
-                f"queue, or its name where the workers of this one know a task of that name"
+                f"task {spec.name!r} belongs to another queue than {self.broker.keys.queue!r}: "
+                f"use its own queue, or give its name if the workers of this queue know the task"
             )
         return spec
 
@@ -108,7 +108,7 @@ class Session:
             await batcher.join()
 
     def close_now(self) -> None:
-        """Close the connections; whoever still waits is told. Does nothing if they are closed."""
+        """Close the connections; waiting code gets QueueUnavailable. Does nothing if closed."""
         self.broker.close()
         for batcher in self._batchers.values():
             if batcher.confirmed is not None:
@@ -116,11 +116,11 @@ class Session:
         self.waiter.close()
 
     async def wait_closed(self) -> None:
-        """Wait until nothing goes on after `close_now`."""
+        """Wait until everything has stopped after `close_now`."""
         await self.waiter.wait_closed()
 
     def abandon(self) -> None:
-        """Let go of the connections of an event loop that is gone; nobody who waits is told."""
+        """Drop the connections of an event loop that has ended; waiting code is not notified."""
         self.broker.close(is_loop_gone=True)
         for batcher in self._batchers.values():
             if batcher.confirmed is not None:
@@ -128,7 +128,7 @@ class Session:
         self.waiter.abandon()
 
     def _batcher_for(self, durability: "Durability | None") -> EnqueueBatcher:
-        """The way in for jobs of a durability; None is the queue's own."""
+        """Return the batcher for jobs of a durability; None is the queue's own."""
         durability = durability or self._policy.durability
         batcher = self._batchers.get(durability)
         if batcher is None:
@@ -140,7 +140,7 @@ class Session:
         return batcher
 
     async def know_time(self) -> None:
-        """See to it that moments can be reckoned from the present, by Redis's clock."""
+        """Make sure that Redis's time is known, so that moments can be computed from it."""
         await self.broker.clock.refresh(self.enqueue_timeout)
 
     def put(
@@ -150,10 +150,11 @@ class Session:
         args: "Sequence[object]",
         kwargs: "dict[str, object]",
     ) -> "tuple[Job[object], asyncio.Future[IdWas]]":
-        """Enqueue one call, together with all others that come in the same moment.
+        """Enqueue one call, together with all others that are made at the same time.
 
         Returns:
-            The job, and what tells once it is in how its id was found.
+            The job, and a future that is done when the job is in Redis. Its result says
+            whether the id was free.
         """
         item, job = self._prepare(spec, using, args, kwargs)
         future: asyncio.Future[IdWas] = self.loop.create_future()
@@ -172,7 +173,7 @@ class Session:
     ) -> "list[Job[R]]":
         """Enqueue calls chunk by chunk, in their order."""
         jobs: list[Job[R]] = []
-        under_way: deque[asyncio.Task[None]] = deque()
+        in_flight: deque[asyncio.Task[None]] = deque()
         clock = self.broker.clock
         refused: UsageError | None = None
         try:
@@ -180,10 +181,10 @@ class Session:
                 if not clock.is_good and any(map(_needs_time, chunk)):
                     await clock.refresh(self.enqueue_timeout)
                 prepared, refused = self._prepare_chunk(chunk)
-                if len(under_way) == self._chunks_under_way:
-                    await under_way.popleft()
+                if len(in_flight) == self._chunks_in_flight:
+                    await in_flight.popleft()
                 putting = self._put_chunk(chunk, prepared, len(jobs))
-                under_way.append(asyncio.create_task(putting))
+                in_flight.append(asyncio.create_task(putting))
                 jobs += cast("list[Job[R]]", [job for _, job in prepared])
                 if refused is not None:
                     close_coroutines(calls if isinstance(calls, Sequence) else chunk)
@@ -191,12 +192,12 @@ class Session:
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             if self._policy.waits_when_full:  # for room, maybe for ever
-                for putting in under_way:
+                for putting in in_flight:
                     putting.cancel()
             raise
         finally:
-            # Also after an error: what was handed to Redis is seen to its end.
-            ended = await asyncio.gather(*under_way, return_exceptions=True)
+            # After an error, too, wait for the chunks that were sent.
+            ended = await asyncio.gather(*in_flight, return_exceptions=True)
         for failed in (*ended, refused):
             if failed is not None:
                 raise failed
@@ -209,7 +210,7 @@ class Session:
         args: Sequence[object],
         kwargs: "dict[str, object]",
     ) -> "_Prepared":
-        envelope = write_call(spec, args, kwargs, self._told(using))
+        envelope = write_call(spec, args, kwargs, self._fields(using))
         if len(envelope) > self._max_payload:
             raise self._too_long(spec, envelope)
         options = using.options
@@ -232,15 +233,15 @@ class Session:
         spec: "TaskSpec",
         args: "Sequence[object]",
         kwargs: "dict[str, object]",
-        told: "dict[str, object]",
+        fields: "dict[str, object]",
     ) -> bytes:
-        """Write the envelope of a call, with what else workers must be *told* of it.
+        """Return the envelope of a call, with further *fields* for the worker.
 
         Raises:
-            UsageError: The task cannot be called so.
-            PayloadError: An argument cannot travel, or all together are too long.
+            UsageError: The arguments do not fit the task.
+            PayloadError: An argument cannot be sent as JSON, or the call is too long.
         """
-        envelope = write_call(spec, args, kwargs, told)
+        envelope = write_call(spec, args, kwargs, fields)
         if len(envelope) > self._max_payload:
             raise self._too_long(spec, envelope)
         return envelope
@@ -251,33 +252,30 @@ class Session:
             f"{self._max_payload:,}: send a reference to the data, or raise Queue(max_payload=)"
         )
 
-    def _told(self, using: "Using") -> "dict[str, object]":
-        """What workers must hear of *using*."""
+    def _fields(self, using: "Using") -> "dict[str, object]":
+        """Return the envelope fields of *using*, with its moments by Redis's clock."""
         inherited, expires, deadline = DEADLINE.get(), using.expires, using.deadline
         if expires is deadline is inherited is None:
-            return using.told
-        told = dict(using.told)
+            return using.fields
+        fields = dict(using.fields)
         if expires is not None:
-            told["expires"] = self._moment(expires)
+            fields["expires"] = self._moment_ms(expires)
         if deadline is not None and inherited is not None:
-            told["deadline"] = min(self._moment(deadline), inherited)
+            fields["deadline"] = min(self._moment_ms(deadline), inherited)
         elif deadline is not None:
-            told["deadline"] = self._moment(deadline)
+            fields["deadline"] = self._moment_ms(deadline)
         elif inherited is not None:
-            told["deadline"] = inherited
-        return told
+            fields["deadline"] = inherited
+        return fields
 
-    def _moment(self, word: str) -> int:
-        since = self.broker.clock.now_ms() if word.startswith("+") else 0
-        return since + int(word)
+    def _moment_ms(self, moment: str) -> int:
+        since = self.broker.clock.now_ms() if moment.startswith("+") else 0
+        return since + int(moment)
 
     def _prepare_chunk(
         self, chunk: "Sequence[Call[object]]"
     ) -> "tuple[list[_Prepared], UsageError | None]":
-        """Prepare calls up to the first that is refused, and give that refusal.
-
-        What came before it counts.
-        """
+        """Prepare calls up to the first that is refused; return them, and its error."""
         prepared: list[_Prepared] = []
         checked: TaskSpec | None = None
         try:
@@ -297,10 +295,10 @@ class Session:
     async def _put_chunk(
         self, chunk: "Sequence[Call[object]]", prepared: "list[_Prepared]", before: int
     ) -> None:
-        """Send what is prepared of a chunk, that has *before* calls before it.
+        """Send the prepared calls of a chunk, which comes after *before* other calls.
 
         Raises:
-            QueueFull: There was no room for all; what found room is in.
+            QueueFull: There was not enough room; the jobs that found room are enqueued.
         """
         ways: list[tuple[Durability | None, bool]]
         ways = [

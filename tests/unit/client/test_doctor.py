@@ -25,7 +25,7 @@ def work(seen: View, living: int = 1, *paused: Pause) -> dict[str, Finding]:
 def test_work_that_nobody_does() -> None:
     """It needs a worker."""
     found = work(view(lane("a", 2, 1)), 0)["work"]
-    assert (found.level, found.text) == (PROBLEM, "2 jobs wait and no worker lives")
+    assert (found.level, found.text) == (PROBLEM, "2 jobs wait and no worker is alive")
     assert "aiostreamq run" in found.fix
 
 
@@ -57,7 +57,7 @@ def test_parked_work() -> None:
     seen = view(parked={"a": 2, "b": 1, "c": 0})
     found = work(seen, 1, Pause(task="b"))["parked"]
     assert found.level == WARNING
-    assert found.text == "2 jobs are parked, of tasks no worker knows: a"
+    assert found.text == "2 jobs are parked, of tasks unknown to every worker: a"
     assert "worker that knows" in found.fix
     assert work(seen, 1, Pause(task="b"), Pause(task="a"))["parked"].level == OK
 
@@ -66,7 +66,7 @@ def test_latency() -> None:
     """All are slow, or one is: each has its own remedy."""
     assert on_latency([0.001] * 20).level == OK
     far = on_latency([0.02] * 20)
-    assert (far.level, far.fix) == (WARNING, "run the workers nearer to Redis")
+    assert (far.level, far.fix) == (WARNING, "run the workers closer to Redis")
     busy = on_latency([*[0.001] * 19, 0.2])
     assert busy.level == WARNING
     assert "SLOWLOG GET" in busy.fix

@@ -310,7 +310,7 @@ def test_defined_again_at_a_prompt(queue: Queue, name: str, filename: str, decor
     new = queue.every("2h", args=[1, 2])(run_cell(second, name, filename))
     assert queue.tasks == {"f": new}
     assert new is not old
-    with pytest.raises(UsageError, match="has a schedule 'f' already"):
+    with pytest.raises(UsageError, match="already has a schedule 'f'"):
         queue.every("3h", args=[1])(new)
 
 
@@ -351,7 +351,7 @@ def test_made_twice_by_the_same_lines(queue: Queue) -> None:
     loop = "def make():\n    async def f() -> None: ...\n    return f\nf = [make(), make()]"
     first, second = run_cell(loop, "__main__", "<stdin>")
     queue.task(first)
-    with pytest.raises(UsageError, match="has a task 'f' already"):
+    with pytest.raises(UsageError, match="already has a task 'f'"):
         queue.task(second)
 
 
