@@ -3,10 +3,11 @@
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
+from aiostreamq.client.call import Call, StreamCall
 from aiostreamq.client.context import Context
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.queue_client import QueueClient
-from aiostreamq.client.task import Call, StreamCall, StreamTask, Task
+from aiostreamq.client.task import StreamTask, Task
 from aiostreamq.errors import (
     AioStreamQError,
     BrokerError,

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
 
+from aiostreamq.client.call import C_co, Call
 from aiostreamq.client.context import Context
 from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.client.registration import register as register_task
-from aiostreamq.client.task import AsyncTask, C_co, Call, Enqueuer, P, StreamTask, SyncTask, Task
+from aiostreamq.client.task import AsyncTask, Enqueuer, P, StreamTask, SyncTask, Task
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import checked_lanes
@@ -174,7 +175,7 @@ class Queue(QueueClient):
             UsageError: It is not a URL. `open` checks whether it leads to a Redis.
         """
         self._url_or_client = _checked(url)
-        self.sessions.forget_connector()
+        self._core.sessions.forget_connector()
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"

@@ -8,6 +8,7 @@ import argparse
 from typing import TYPE_CHECKING, TypeVar, cast, get_origin
 
 from aiostreamq.cli.output import complain
+from aiostreamq.client.core import core_of
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
 
     async def opened() -> T:
         async with queue:
-            if await queue.session().open() is MEMORY:
+            if await core_of(queue).session().open() is MEMORY:
                 raise UsageError(
                     f"queue {queue.name!r} is in the memory:// of each process that opens it, and "
                     f"empty here: say where Redis is, with --url or AIOSTREAMQ_URL"

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from inspect import iscoroutine
 
-from aiostreamq.client.task import Call, Enqueuer
+from aiostreamq.client.call import Call
+from aiostreamq.client.task import Enqueuer
 from aiostreamq.errors import UsageError
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Self, cast
 
 from aiostreamq.client.ids import made_ms
-from aiostreamq.client.task import name_of
+from aiostreamq.client.task_names import name_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import expiry_word, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
@@ -15,7 +15,7 @@ from aiostreamq.model.outcome import JobState, states_of
 from aiostreamq.store.cancellation import Cancellation
 
 if TYPE_CHECKING:
-    from aiostreamq.client.task import Enqueuer
+    from aiostreamq.client.task_names import HasSpec
     from aiostreamq.model.duration import Duration
     from aiostreamq.store.cancellation import FoundJob
     from aiostreamq.store.queue import QueueStore
@@ -35,7 +35,7 @@ class OpenJobFilter:
     @classmethod
     def of(
         cls,
-        task: "Enqueuer[..., object] | str | None",
+        task: "HasSpec | str | None",
         older_than: "Duration | None",
         state: JobState | Iterable[JobState] | None,
         *,

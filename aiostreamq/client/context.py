@@ -1,6 +1,5 @@
 """`Context`: what a running task can read about its job, and the progress it reports."""
 
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -11,11 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from aiostreamq.client.queue_client import QueueClient
-
-
-# The time by which the current job, and every job that it enqueues, must have ended: ms since
-# 1970 by Redis's clock.
-DEADLINE: ContextVar[float | None] = ContextVar("aiostreamq_deadline", default=None)
 
 
 class StopFlag:

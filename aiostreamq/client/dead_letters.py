@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from aiostreamq.client.task import name_of
+from aiostreamq.client.task_names import name_of
 from aiostreamq.errors import JobNotFound, PayloadError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.dead_letters import (
@@ -34,7 +34,7 @@ from aiostreamq.store.dead_letters import (
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.client.ports import QueueHandle
     from aiostreamq.client.task import Enqueuer
 
 logger = get_logger("aiostreamq.dead")
@@ -61,7 +61,7 @@ class DeadLetterFilters(TypedDict, total=False):
 class DeadLetters:
     """The dead letters of a queue: jobs that failed for good."""
 
-    def __init__(self, queue: "QueueClient") -> None:
+    def __init__(self, queue: "QueueHandle") -> None:
         self._queue = queue
 
     def __repr__(self) -> str:
@@ -293,8 +293,7 @@ class DeadLetters:
         args: Sequence[object] | None,
         kwargs: Mapping[str, object] | None,
     ) -> Replay:
-        broker, task = self._queue.session().broker, self._queue.tasks.get(letter.task)
-        spec = None if task is None else task.spec
+        broker, spec = self._queue.session().broker, self._queue.spec_of(letter.task)
         signature = None if spec is None else spec.signature
         write = None if signature is None else signature.write_stored
         envelope = write_replay(letter, args, kwargs, write)

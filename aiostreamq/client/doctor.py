@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiostreamq.client.core import core_of
 from aiostreamq.client.schedules.schedule import read_all
 from aiostreamq.errors import UsageError
 from aiostreamq.model.grammar import counting
@@ -62,8 +63,8 @@ async def diagnose(queue: "QueueClient") -> list[Finding]:
         QueueUnavailable: Redis cannot be reached.
         BrokerError: Redis does not let the queue be opened.
     """
-    broker = queue.session().broker
-    server = await queue.session().open()
+    broker = core_of(queue).session().broker
+    server = await core_of(queue).session().open()
     keyspace, snapshots = Keyspace(broker), Snapshots(broker)
     findings = [*_on_server(server.name, await examine(broker, server))]
     findings += await _try(_look_at_latency(keyspace), "latency")
@@ -104,13 +105,13 @@ async def _look_at_groups(keyspace: Keyspace, snapshots: Snapshots) -> Iterable[
 
 
 async def _look_at_work(queue: "QueueClient", snapshots: Snapshots) -> Iterable[Finding]:
-    view = await _uncancelled(snapshots, queue.session().broker.keys)
+    view = await _uncancelled(snapshots, core_of(queue).session().broker.keys)
     living = sum(not is_dead(beat) for _, beat, _ in await snapshots.workers())
     return on_work(view, living, await queue.paused())
 
 
 async def _look_at_schedules(queue: "QueueClient", snapshots: Snapshots) -> Iterable[Finding]:
-    found = await queue.session().schedules.all()
+    found = await core_of(queue).session().schedules.all()
     _, errors = read_all(found, await snapshots.paused())
     return _on_schedules(errors)
 

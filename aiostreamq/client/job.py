@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from aiostreamq.errors import (
     EventsLost,
@@ -16,28 +16,14 @@ from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
+    from aiostreamq.client.ports import JobHome
     from aiostreamq.client.results import ResultWaiter, Ticket
-    from aiostreamq.client.sessions.registry import SessionRegistry
     from aiostreamq.model.events import Event, Lost, Position, Restarted
     from aiostreamq.model.info import JobInfo
-    from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.enqueue import IdWas
 
 C_co = TypeVar("C_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
-
-
-class Home(Protocol):
-    """What the handle of a job needs of its queue."""
-
-    @property
-    def sessions(self) -> "SessionRegistry":
-        """The sessions of the queue."""
-        ...
-
-    def spec_of(self, name: str) -> "TaskSpec | None":
-        """Return the spec of the task *name*, or None if it is not registered here."""
-        ...
 
 
 class Job(Generic[R_co]):
@@ -56,7 +42,7 @@ class Job(Generic[R_co]):
     def __init__(
         self,
         job_id: str,
-        home: Home,
+        home: "JobHome",
         ticket: "Ticket | None" = None,
         *,
         keeps_result: bool = True,
@@ -111,7 +97,7 @@ class Job(Generic[R_co]):
         if ticket is not None and ticket.outcome is not None:
             waiter = ticket.waiter  # the outcome is known: any event loop will do
         else:
-            waiter = self._home.sessions.current_for_job().waiter
+            waiter = self._home.session_for_job().waiter
             if ticket is None or ticket.waiter is not waiter:
                 ticket = self._ticket = waiter.ticket(self.id)
         outcome = await waiter.outcome(ticket, limit)
@@ -147,7 +133,7 @@ class Job(Generic[R_co]):
     async def _events(self, position: "Position") -> "AsyncGenerator[Event[object], None]":
         import asyncio  # for the same reason
 
-        waiter = self._home.sessions.current_for_job().waiter
+        waiter = self._home.session_for_job().waiter
         ending = asyncio.create_task(self._outcome(), name=f"aiostreamq:end:{self.id}")
         following = waiter.follower.follow(self.id, (position.number, position.seq), ending)
         try:
@@ -201,9 +187,7 @@ class Job(Generic[R_co]):
         """
         from aiostreamq.store.cancellation import Cancellation
 
-        (found,) = await Cancellation(self._home.sessions.current_for_job().broker).cancel(
-            [self.id]
-        )
+        (found,) = await Cancellation(self._home.session_for_job().broker).cancel([self.id])
         return self._state_in(found)
 
     def note_id(self, waiter: "ResultWaiter", id_was: "IdWas") -> None:
@@ -225,7 +209,7 @@ class Job(Generic[R_co]):
         """
         from aiostreamq.store.results import Results
 
-        results = Results(self._home.sessions.current_for_job().broker)
+        results = Results(self._home.session_for_job().broker)
         return self._state_in(await results.job_state(self.id))
 
     def _state_in(self, found: bytes | None) -> JobState:
@@ -251,9 +235,7 @@ class Job(Generic[R_co]):
         # Imported at the first use: few programs need it.
         from aiostreamq.client.job_listing import look_at_job
 
-        return await look_at_job(
-            self._home.sessions.current_for_job().broker, self.id, self._home.spec_of
-        )
+        return await look_at_job(self._home.session_for_job().broker, self.id, self._home.spec_of)
 
 
 class StreamJob(Job[None], Generic[C_co]):

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.outcomes import enqueued_at, look_at_ended
-from aiostreamq.client.task import name_of
+from aiostreamq.client.task_names import name_of
 from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.info import JobInfo, call_of, time_of
@@ -23,8 +23,8 @@ from aiostreamq.store.inspect.snapshot import Snapshots
 from aiostreamq.store.results import Results
 
 if TYPE_CHECKING:
-    from aiostreamq.client.sessions.session import Session
-    from aiostreamq.client.task import Enqueuer
+    from aiostreamq.client.ports import OpenSession
+    from aiostreamq.client.task_names import HasSpec
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.inspect.snapshot import Fields
     from aiostreamq.store.queue import QueueStore
@@ -41,9 +41,9 @@ _WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
 
 
 async def list_jobs(
-    session_of: "Callable[[], Session]",
+    session_of: "Callable[[], OpenSession]",
     state: "JobState | str | Collection[JobState | str] | None",
-    task: "Enqueuer[..., object] | str | None",
+    task: "HasSpec | str | None",
     since: "Duration | datetime | None",
     spec_of: "SpecOf",
 ) -> Jobs:

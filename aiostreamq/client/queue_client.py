@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
+from aiostreamq.client.core import QueueCore
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.sessions.registry import SessionRegistry
-from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer, Using, name_of, no_task
-from aiostreamq.model.keys import Keys, checked_name
-from aiostreamq.model.options import Options, checked_job_id, checked_lane
-from aiostreamq.model.task import TaskSpec
+from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer
+from aiostreamq.client.task_names import name_of, no_task
+from aiostreamq.model.options import checked_job_id, checked_lane
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.dead_letters import DeadLetters
     from aiostreamq.client.schedules.schedules import Schedules
-    from aiostreamq.client.sessions.lifetime import SessionLifetime
-    from aiostreamq.client.sessions.session import Session
-    from aiostreamq.client.task import Call, StreamCall, Task
+    from aiostreamq.client.task import Call, StreamCall
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.info import JobInfo, QueueInfo, WorkerInfo
     from aiostreamq.model.lanes import Lanes
@@ -51,16 +48,11 @@ class QueueClient:
         lanes: "Lanes",
         policy: "QueuePolicy",
     ) -> None:
+        self._core = QueueCore(connect, name, lanes, policy)
         self.name = name
-        self.weights = lanes.weights  #: of the lanes, by their names
-        self.strict_priority = lanes.strict_priority  #: whether a lane waits for all weightier ones
         self.lanes = tuple(lanes.weights)
-        self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks, by name
-        self.max_payload = policy.max_payload
-        self._policy = policy
-        self._keys = Keys(name)
-        self.sessions = SessionRegistry(name, connect, self._new_lifetime)  #: who uses the queue
-        self._schedules: Schedules | None = None
+        self.tasks = self._core.tasks  #: the registered tasks, by name
+        self.max_payload = policy.max_payload  #: the longest JSON of a call, in bytes
 
     async def open(self) -> "Server":
         """Connect, and create the queue's streams if they are missing.
@@ -79,7 +71,7 @@ class QueueClient:
 
         An `open` that fails or is cancelled does not count.
         """
-        return await self.sessions.open()
+        return await self._core.sessions.open()
 
     async def aclose(self) -> None:
         """End one use of the queue; the last one closes the connections.
@@ -94,22 +86,7 @@ class QueueClient:
 
         Cancelling closes at once: the calls in progress may or may not be enqueued.
         """
-        await self.sessions.close()
-
-    def session(self) -> "Session":
-        """Return the session of the running event loop, and create it if there is none.
-
-        Raises:
-            UsageError: The queue is open in another event loop that is running.
-        """
-        return self.sessions.current()
-
-    def _new_lifetime(self, connector: "Connector") -> "SessionLifetime":
-        # Imported at the first use, when the connections are made.
-        from aiostreamq.client.sessions.lifetime import SessionLifetime
-        from aiostreamq.client.sessions.session import Session
-
-        return SessionLifetime(Session(connector, self._keys, self.lanes, self, self._policy))
+        await self._core.sessions.close()
 
     def named(self, name: str) -> Enqueuer[..., object]:
         """Return an enqueuer for the task *name*, which need not be registered here.
@@ -121,10 +98,7 @@ class QueueClient:
         Raises:
             UsageError: *name* is not a valid task name.
         """
-        task = self.tasks.get(checked_name("task", name))
-        if task is not None:
-            return task
-        return Enqueuer(TaskSpec(name), self, Using(Options()))
+        return self._core.named(name)
 
     @overload
     async def enqueue(
@@ -148,8 +122,8 @@ class QueueClient:
         elif not isinstance(cast("object", task), Enqueuer):
             raise no_task(task)
         call = task.bind(*args, **kwargs)
-        self.session().check_own(call.spec)
-        own = Enqueuer[..., object](call.spec, self, call.using)
+        self._core.session().check_own(call.spec)
+        own = Enqueuer[..., object](call.spec, self._core, call.using)
         return await own.enqueue(*call.args, **call.kwargs)
 
     @overload
@@ -175,7 +149,7 @@ class QueueClient:
         Cancelling leaves the chunks enqueued that were sent. Calls that wait for room in
         their lane are not enqueued.
         """
-        return await self.session().submit_many(calls)
+        return await self._core.session().submit_many(calls)
 
     def job(self, job_id: str) -> Job[object]:
         """Return the handle of the job with this id, from any process.
@@ -185,23 +159,13 @@ class QueueClient:
         Raises:
             UsageError: The id is invalid.
         """
-        self.sessions.note_use()
-        return Job(checked_job_id(job_id), self)
+        self._core.sessions.note_use()
+        return Job(checked_job_id(job_id), self._core)
 
     @property
     def schedules(self) -> "Schedules":
         """The queue's schedules: create, list, pause, trigger and delete them."""
-        if self._schedules is None:
-            # Imported at the first use: it imports cronsim and the time zones.
-            from aiostreamq.client.schedules.schedules import Schedules
-
-            self._schedules = Schedules(self)
-        return self._schedules
-
-    @property
-    def has_schedules(self) -> bool:
-        """Whether `schedules` was ever used in this process. Imports nothing."""
-        return self._schedules is not None
+        return self._core.schedules
 
     @property
     def dead_letters(self) -> "DeadLetters":
@@ -209,7 +173,7 @@ class QueueClient:
         # Imported at the first use: few programs need it.
         from aiostreamq.client.dead_letters import DeadLetters
 
-        return DeadLetters(self)
+        return DeadLetters(self._core)
 
     async def cancel_many(
         self,
@@ -242,7 +206,7 @@ class QueueClient:
         from aiostreamq.client.cancellation import OpenJobFilter, cancel_many
 
         wanted = OpenJobFilter.of(task, older_than, state, everything=everything)
-        return await cancel_many(self.session().broker, self.tasks, wanted)
+        return await cancel_many(self._core.session().broker, self.tasks, wanted)
 
     async def pause(
         self,
@@ -302,7 +266,7 @@ class QueueClient:
     def _pauses(self) -> "PauseStore":
         from aiostreamq.store.pauses import PauseStore
 
-        return PauseStore(self.session().broker)
+        return PauseStore(self._core.session().broker)
 
     def _pause_fields(
         self, task: "Enqueuer[..., object] | str | None", lane: str | None
@@ -311,7 +275,7 @@ class QueueClient:
 
         if lane is not None:
             # A pause of an unknown lane would have no effect, and the mistake would go unnoticed.
-            self.session().broker.place_of(checked_lane(lane))
+            self._core.session().broker.place_of(checked_lane(lane))
         return pause_fields(None if task is None else name_of(task), lane)
 
     async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
@@ -332,7 +296,7 @@ class QueueClient:
         """
         from aiostreamq.client.info import look
 
-        return await look(self.session().broker, window)
+        return await look(self._core.session().broker, window)
 
     async def workers(self) -> "list[WorkerInfo]":
         """Return the workers of the queue and what they run, as of their last heartbeats.
@@ -345,7 +309,7 @@ class QueueClient:
         """
         from aiostreamq.client.info import look_at_workers
 
-        return await look_at_workers(self.session().broker)
+        return await look_at_workers(self._core.session().broker)
 
     def jobs(
         self,
@@ -376,9 +340,4 @@ class QueueClient:
         """
         from aiostreamq.client.job_listing import list_jobs
 
-        return list_jobs(self.session, state, task, since, self.spec_of)
-
-    def spec_of(self, name: str) -> TaskSpec | None:
-        """Return the spec of the task *name*, or None if it is not registered here."""
-        task = self.tasks.get(name)
-        return None if task is None else task.spec
+        return list_jobs(self._core.session, state, task, since, self._core.spec_of)

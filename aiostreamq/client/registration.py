@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.context import Context
+from aiostreamq.client.core import core_of
 from aiostreamq.client.task import AsyncTask, StreamTask, SyncTask, Task
 from aiostreamq.errors import UsageError
 from aiostreamq.logs import get_logger
@@ -66,7 +67,7 @@ def register(
     is_async, is_stream = signature.style == "awaited", signature.style == "streamed"
     place = checked_executor(called, executor, function, is_async=is_async or is_stream)
     spec = TaskSpec(called, options, function, signature, is_async, place, is_stream)
-    task = _kind_of(spec)(spec, queue)
+    task = _kind_of(spec)(spec, core_of(queue))
     earlier = queue.tasks.get(called)
     if earlier is not None:
         _check_again(queue, task, earlier)

@@ -2,101 +2,57 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import update_wrapper
-from inspect import iscoroutine
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, cast
 
-from aiostreamq.errors import UsageError
+from aiostreamq.client.call import C_co, Call, R_co, StreamCall, Using
 from aiostreamq.model.duration import due_word, expiry_word
 from aiostreamq.model.functions.callables import Origin
-from aiostreamq.model.options import Options, TaskOptions, checked_job_id
-from aiostreamq.model.retry import retries_to_wire
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
     from datetime import datetime
     from typing import Unpack
 
     from aiostreamq.client.job import Job, StreamJob
-    from aiostreamq.client.sessions.session import Session
+    from aiostreamq.client.results import ResultWaiter
     from aiostreamq.model.duration import Duration
+    from aiostreamq.model.options import TaskOptions
     from aiostreamq.model.task import TaskSpec
+    from aiostreamq.store.enqueue import IdWas
 
 P = ParamSpec("P")  # the parameters to enqueue it with
 C = ParamSpec("C")  # the parameters to call it with: those and the context, if it takes one
-R_co = TypeVar("R_co", covariant=True)
-C_co = TypeVar("C_co", covariant=True)  # what a streaming task yields
 
 
-# What `.using(...)` takes besides the options of the task.
-_JOB_OPTIONS = ("id", "delay", "at", "expires", "deadline")
-
-
-@dataclass(frozen=True, slots=True)
-class Using:
-    """The options of the next jobs, as given with `.using(...)`."""
-
-    options: Options
-    id: str | None = None  #: the job's id; None makes one
-    #: envelope fields for the worker
-    fields: dict[str, object] = field(default_factory=dict[str, object])
-    due: str | None = None  #: as the delay script takes it; None is now
-    expires: str | None = None  #: written like `due`; None is never
-    deadline: str | None = None  #: written like `due`; None is never
+class EnqueuingSession(Protocol):
+    """What a task needs of a session to be enqueued."""
 
     @property
-    def needs_time(self) -> bool:
-        """Whether it has a moment that may be relative to the enqueue."""
-        return self.expires is not None or self.deadline is not None
+    def waiter(self) -> "ResultWaiter":
+        """The waiter for the results of its jobs."""
+        ...
 
-    def merged(
+    async def know_time(self) -> None:
+        """Make sure that Redis's time is known."""
+        ...
+
+    def put(
         self,
-        job_id: str | None,
-        due: str | None,
-        expires: str | None,
-        deadline: str | None,
-        given: TaskOptions,
-    ) -> "Using":
-        """Return these options with those that are given in their place."""
-        options = self.options.merged(given, _JOB_OPTIONS)
-        fields = dict(self.fields)
-        if "timeout" in given:
-            fields["timeout"] = options.timeout or 0  # 0 is none, even if the task has one
-        if "result_ttl" in given:
-            fields["result_ttl"] = options.result_ttl
-        if "retry" in given:
-            fields["retry"] = retries_to_wire(options.retry)
-        return Using(
-            options,
-            self.id if job_id is None else checked_job_id(job_id),
-            fields,
-            self.due if due is None else due,
-            self.expires if expires is None else expires,
-            self.deadline if deadline is None else deadline,
-        )
-
-
-# Not frozen: that would triple the cost of making one, and bulk makes thousands.
-@dataclass(slots=True)
-class Call(Generic[R_co]):
-    """A call of a task, ready for `queue.enqueue_many`."""
-
-    spec: "TaskSpec"
-    using: Using
-    args: tuple[object, ...]
-    kwargs: dict[str, object]
-
-
-class StreamCall(Call[None], Generic[C_co]):
-    """A call of a streaming task."""
-
-    __slots__ = ()
+        spec: "TaskSpec",
+        using: Using,
+        args: "Sequence[object]",
+        kwargs: dict[str, object],
+    ) -> "tuple[Job[object], asyncio.Future[IdWas]]":
+        """Enqueue one call; return the job, and a future that is done when Redis has it."""
+        ...
 
 
 class Submitter(Protocol):
     """What a task needs of its queue to be enqueued."""
 
-    def session(self) -> "Session":
+    def session(self) -> EnqueuingSession:
         """Return the session of the running event loop."""
         ...
 
@@ -209,44 +165,6 @@ class StreamEnqueuer(Enqueuer[P, None], Generic[P, C_co]):
         ) -> "StreamEnqueuer[P, C_co]":
             """Return the same task with options for the next jobs."""
             ...
-
-
-def name_of(task: Enqueuer[..., object] | str) -> str:
-    """Return the name of *task*, given as a Task or by its name.
-
-    Raises:
-        UsageError: *task* is neither.
-    """
-    if isinstance(task, str):
-        return task
-    try:
-        return task.spec.name
-    except AttributeError:
-        raise no_task(task) from None
-
-
-def no_task(task: object) -> UsageError:
-    """Return the error for something that is not a task: mostly the function of one."""
-    # The message must not have its repr, which may contain arguments.
-    if iscoroutine(task):
-        task.close()  # or Python warns that it was never awaited
-        return UsageError(
-            f"this is a coroutine of {task.__qualname__}, not a task: give the task itself, "
-            f"followed by its arguments, as in queue.enqueue(task, 1)"
-        )
-    if isinstance(task, Call):
-        name = cast("Call[object]", task).spec.name
-        return UsageError(
-            f"this is a call of task {name!r}, not a task: use queue.enqueue_many([call]), or "
-            f"queue.enqueue({name}, ...) with its arguments"
-        )
-    if callable(task) and not isinstance(task, type):
-        named = f"function {getattr(task, '__name__', type(task).__name__)!r}"
-    else:
-        named = f"this {getattr(task, '__name__', None) or type(task).__name__}"
-    return UsageError(
-        f"{named} is not a task: give what @queue.task returned, or the name of a task"
-    )
 
 
 class Task(Enqueuer[P, R_co]):

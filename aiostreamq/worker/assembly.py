@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiostreamq.client.core import core_of
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.delayed import DelayedJobs
@@ -85,7 +86,7 @@ class Services:
             is_ending: Returns whether the worker is about to end, for any reason.
         """
         self._settings = settings
-        self.broker = broker = queue.session().broker
+        self.broker = broker = core_of(queue).session().broker
         self.deliveries = Deliveries(broker)
         self.registry = WorkerRegistry(broker)
         delayed, cancellation = DelayedJobs(broker), Cancellation(broker)
@@ -104,7 +105,7 @@ class Services:
         self.executor = self._new_executor(queue, name, is_ending)
         self.holdings = Holdings(self.executor, self.settler, self.rerouter, self.parking)
         self.canceller = Canceller(cancellation, self.executor)
-        self.lanes = LaneReader(broker, settings.lanes, strict=queue.strict_priority)
+        self.lanes = LaneReader(broker, settings.lanes, strict=core_of(queue).lanes.strict_priority)
         self.reader = self._new_reader(name)
         self.promoter = Promoter(delayed)
         self.ticker = _new_ticker(queue, cancellation)
@@ -229,6 +230,6 @@ class Services:
 
 
 def _new_ticker(queue: "QueueClient", cancellation: Cancellation) -> Ticker:
-    declared = queue.schedules.declared if queue.has_schedules else {}
-    session = queue.session()
+    declared = queue.schedules.declared if core_of(queue).has_schedules else {}
+    session = core_of(queue).session()
     return Ticker(session.schedules, session.broker.clock, declared, cancellation.cancel)

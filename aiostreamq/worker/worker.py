@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from aiostreamq.aio.tasks import OwnTask, spawn
+from aiostreamq.client.core import core_of
 from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
@@ -112,7 +113,7 @@ class Worker:
         _check_count("max_worker_deaths", max_worker_deaths)
         self.queue = queue
         self.concurrency = concurrency
-        weights = served(queue.weights, lanes)
+        weights = served(core_of(queue).lanes.weights, lanes)
         self.lanes = tuple(weights)  #: those that are served
         self._called = checked_name("worker", name or f"{socket.gethostname()}-{os.getpid()}")
         self.name = self._new_name()  #: unique to this start
@@ -245,13 +246,13 @@ class Worker:
         if self._stop_asked:
             self._stopped.set()
         try:
-            tenure, server = await self.queue.sessions.hold()
+            tenure, server = await core_of(self.queue).sessions.hold()
             try:
                 await self._check(server)
                 runtime = WorkerRuntime(self.queue, self.name, self._settings)
                 await runtime.start(burst=burst)
             except BaseException:
-                await self.queue.sessions.release(tenure)
+                await core_of(self.queue).sessions.release(tenure)
                 raise
         except BaseException:
             self._has_failed = True
@@ -264,7 +265,7 @@ class Worker:
 
     async def _check(self, server: "Server") -> None:
         """Warn of what about *server* would cost jobs one day."""
-        broker = self.queue.session().broker
+        broker = core_of(self.queue).session().broker
         if broker.connector.is_in_memory:
             return  # everybody knows what becomes of memory
         try:
@@ -282,7 +283,7 @@ class Worker:
             await self._work(runtime, burst=burst)
         finally:
             self._abort_runtime()  # before its connections may go
-            await self.queue.sessions.release(tenure)
+            await core_of(self.queue).sessions.release(tenure)
 
     async def _work(self, runtime: WorkerRuntime, *, burst: bool) -> None:
         try:

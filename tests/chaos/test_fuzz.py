@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from aiostreamq import Job, JobError, Queue, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.workers import WorkerRegistry
 from tests.chaos import garbage
@@ -118,7 +119,7 @@ async def test_stream_entries(
             jobs += fresh
             usurped.append(await queue.enqueue("echo", 0))
             await write_entries(client, rng, fresh, usurped[-1])
-            await die_with_some(client, WorkerRegistry(queue.session().broker))
+            await die_with_some(client, WorkerRegistry(core_of(queue).session().broker))
         assert await asyncio.wait_for(asyncio.gather(*jobs), 60) == list(range(len(jobs)))
         # Whoever writes a good call under the id of a job has it answered. But it is answered.
         ends = await asyncio.wait_for(asyncio.gather(*usurped, return_exceptions=True), 60)
@@ -140,7 +141,7 @@ async def test_notices(queue: Queue, client: Redis, rng: random.Random, watch: W
     """Who awaits gets the outcome that is kept, whatever came through the inbox before."""
     jobs = [await queue.enqueue("echo", number) for number in range(200)]
     awaits = [asyncio.ensure_future(job.result()) for job in jobs]
-    inbox = f"{PREFIX}inbox:{queue.session().waiter.inbox}"
+    inbox = f"{PREFIX}inbox:{core_of(queue).session().waiter.inbox}"
     ids = [job.id.encode() for job in jobs]
     for _ in range(NOTICES // BATCH):
         async with client.pipeline(transaction=False) as pipeline:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aiostreamq import GiveUp, Job, JobError, JobInfo, JobNotFound, JobState, Queue, Retry, Worker
+from aiostreamq.client.core import core_of
 
 SOON = timedelta(minutes=5)
 
@@ -78,7 +79,7 @@ async def test_not_among_what_ended_lately(queue: Queue) -> None:
     """The letter is found without it."""
     job = await queue.enqueue("fail", "no")
     await run(queue, job)
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     await broker.call("DEL", broker.keys.recent)
     info = await job.info()
     assert info.dead_letter

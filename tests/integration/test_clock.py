@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import Job, Queue, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.store.connection import clock
 from tests.support.proxy import Proxy
 from tests.support.waiting import PATIENCE, wait_until
@@ -36,7 +37,7 @@ async def in_bulk(queue: Queue) -> Job[object]:
 
 def step(queue: Queue) -> None:
     """Let it be as if Redis's clock had been put forward since it told this producer the time."""
-    known = queue.session().broker.clock
+    known = core_of(queue).session().broker.clock
     known.set(known.now_ms() - STEP * 1000)
 
 
@@ -79,7 +80,7 @@ async def test_first_job_of_a_machine_that_is_late(
     with monkeypatch.context() as patched:
         patched.setattr(time, "time", lambda: late)
         queue = Queue(store_url)
-        queue.session()
+        core_of(queue).session()
     job = await with_expiry(queue)
     assert await job.result(timeout=PATIENCE) == 1
     await queue.aclose()
@@ -93,7 +94,7 @@ async def test_connection_is_another(proxy: Proxy, *, is_used: bool) -> None:
     async with Queue(proxy.url) as queue:
         step(queue)
         proxy.cut()
-        known = queue.session().broker.clock
+        known = core_of(queue).session().broker.clock
         await wait_until(lambda: not known.is_good, "the producer to notice")
         if is_used:
             await queue.enqueue("one")
@@ -119,7 +120,7 @@ async def test_asked_once_for_all_of_a_moment(proxy: Proxy, client: Redis) -> No
     async with Queue(proxy.url) as queue:
         before = await times_asked(client)
         proxy.cut()
-        known = queue.session().broker.clock
+        known = core_of(queue).session().broker.clock
         await wait_until(lambda: not known.is_good, "the producer to notice")
         await asyncio.gather(*(with_expiry(queue) for _ in range(100)))
         assert await times_asked(client) == before + 1

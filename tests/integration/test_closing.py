@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import BrokerError, Job, Queue, UsageError
+from aiostreamq.client.core import core_of
 from aiostreamq.client.results import ResultWaiter
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
@@ -33,14 +34,14 @@ def test_opening_failed() -> None:
 async def test_opening_failed_elsewhere(redis_url: str) -> None:
     """Where the queue was open already, it stays so."""
     async with Queue(redis_url) as queue:
-        session = queue.session()
+        session = core_of(queue).session()
 
         def enter_in_another_loop() -> None:
             with pytest.raises(UsageError, match="another event loop"):
                 asyncio.run(queue.__aenter__())
 
         await asyncio.to_thread(enter_in_another_loop)
-        assert queue.session() is session
+        assert core_of(queue).session() is session
         assert await queue.dead_letters.count() == 0
 
 
@@ -103,9 +104,13 @@ async def test_listening_fails(monkeypatch: pytest.MonkeyPatch, redis_url: str) 
         monkeypatch.setattr(ResultWaiter, "_pop", usual)
         awaiting = asyncio.ensure_future(job.result(timeout=PATIENCE))
         await asyncio.sleep(0)
-        await queue.session().broker.call(
-            "RPUSH",
-            queue.session().broker.keys.inbox(queue.session().waiter.inbox),
-            f'{job.id} {{"state":"done","n":1,"value":7}}',
+        await (
+            core_of(queue)
+            .session()
+            .broker.call(
+                "RPUSH",
+                core_of(queue).session().broker.keys.inbox(core_of(queue).session().waiter.inbox),
+                f'{job.id} {{"state":"done","n":1,"value":7}}',
+            )
         )
         assert await awaiting == 7

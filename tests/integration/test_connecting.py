@@ -13,6 +13,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from aiostreamq import BrokerError, Queue, QueueUnavailable, UsageError, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.store.connection import connector
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.store.connection.link import LinkLost
@@ -65,7 +66,7 @@ async def test_memory() -> None:
     """`memory://` needs no server; without a name it is the queue's own."""
     assert await runs(Queue("memory://"))
     async with Queue("memory://") as one, Queue("memory://") as other:
-        one_broker, other_broker = one.session().broker, other.session().broker
+        one_broker, other_broker = core_of(one).session().broker, core_of(other).session().broker
         await Submissions(one_broker).enqueue([("a", 2, "0", b"{}")], "me", 1)
         assert await Results(one_broker).job_state("a") == b"queued"
         assert await Results(other_broker).job_state("a") is None

@@ -25,6 +25,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
+from aiostreamq.client.core import core_of
 from aiostreamq.store.dead_letters import MAX_DEAD_AGE_MS, PAGE
 from aiostreamq.worker.leases import reaper
 from tests.support.waiting import be_in_time, wait_until
@@ -173,7 +174,7 @@ async def test_filters(queue: Queue) -> None:
 
 async def test_old_ones(queue: Queue) -> None:
     """Age is what the letter's id says, by Redis's clock."""
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     await broker.open()
     hour_ago = broker.clock.now_ms() - 3_600_000
     await broker.call("XADD", broker.keys.dead, f"{hour_ago}-7", "hello", "world")
@@ -186,7 +187,7 @@ async def test_old_ones(queue: Queue) -> None:
 async def test_too_old_ones(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any worker drops them."""
     monkeypatch.setattr(reaper, "THOROUGH_EVERY", 1)
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     await broker.open()
     too_old = broker.clock.now_ms() - MAX_DEAD_AGE_MS - 60_000
     for number in range(1, 251):
@@ -315,7 +316,7 @@ async def test_expiry_is_over(queue: Queue) -> None:
 
     async with Worker(queue):
         job, soon = await be_in_time(fail_in_time)
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     letter = await queue.dead_letters.show(job.id)
     assert b"expires" in letter.envelope
     expired = letter.died_at.timestamp() * 1000 + soon * 1000
@@ -329,7 +330,7 @@ async def test_expiry_is_over(queue: Queue) -> None:
 async def test_what_is_no_job(queue: Queue) -> None:
     """It is listed and purged; replaying it is refused, and it is no part of a replay of many."""
     size, _ = register(queue)
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     await broker.open()
     await broker.call("XADD", broker.keys.stream("default"), "*", b"\xff\x00", b"\xfe")
     await size.enqueue("bad")
@@ -338,7 +339,7 @@ async def test_what_is_no_job(queue: Queue) -> None:
     [stranger] = await queue.dead_letters.list(error="Unreadable")
     assert stranger.fields == ((b"\xff\x00", b"\xfe"),)
     assert (stranger.job_id, stranger.args, stranger.is_job) == ("", None, False)
-    with pytest.raises(UsageError, match="no job that could run"):
+    with pytest.raises(UsageError, match="does not hold a job"):
         await queue.dead_letters.replay(stranger.id)
     assert await queue.dead_letters.replay(everything=True) == 1
     assert await queue.dead_letters.list() == [stranger]
@@ -352,11 +353,11 @@ async def test_id_that_is_used_again(queue: Queue, caplog: pytest.LogCaptureFixt
         job = await size.using(id="a", result_ttl="1ms").enqueue("bad")
         await wait_until(lambda: has_letters(queue, 1), "the letter")
         letter = await queue.dead_letters.show("a")
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     await broker.call("DEL", broker.keys.job("a"), broker.keys.result("a"))
     await size.using(id="a").enqueue("good")
     assert await queue.dead_letters.replay("a") == 0
-    assert f"dead letter {letter.id} stays" in caplog.text
+    assert f"dead letter {letter.id} is kept" in caplog.text
     async with Worker(queue):
         assert await queue.job(job.id) == 4
 
@@ -366,7 +367,7 @@ async def test_no_result_is_kept_again(queue: Queue) -> None:
     size, _ = register(queue)
     job = await size.using(result_ttl=0).enqueue("bad")
     await Worker(queue).run(burst=True)
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     await broker.call("DEL", broker.keys.job(job.id))
     assert await queue.dead_letters.replay(job.id, args=["good"]) == 1
     assert await broker.call("HGET", broker.keys.job(job.id), "k") == b"0"

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from aiostreamq import Context, JobExpired, JobTimeout, Queue, Retry, RetryLater, UsageError, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.model.envelope import decode_envelope
 from tests.support import cpu_jobs
 from tests.support.waiting import PATIENCE, be_in_time
@@ -14,7 +15,7 @@ from tests.support.waiting import PATIENCE, be_in_time
 
 async def deadlines_of_delayed(queue: Queue) -> list[float | None]:
     """The deadlines of what waits for later."""
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     found: list[float | None] = []
     for one in cast("list[bytes]", await broker.call("ZRANGE", broker.keys.delayed, 0, -1)):
         envelope = await broker.call("HGET", broker.keys.job(one.decode()), "p")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aiostreamq import Queue, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.store.workers import WorkerRegistry
 from aiostreamq.worker.leases import heartbeat
 from aiostreamq.worker.leases.heartbeat import Heartbeat
@@ -25,7 +26,7 @@ async def queue(redis_url: str) -> AsyncIterator[Queue]:
 
 async def heart_of(queue: Queue, about: Callable[[], bytes]) -> Heartbeat:
     """Return the heart of a worker that has joined, not started yet."""
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     await WorkerRegistry(broker).join("beating", int(LEASE * 1000))
     return Heartbeat(broker, "beating", LEASE, 1.0, lambda: None, about)
 

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from aiostreamq import Queue, UsageError, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.workers import WorkerRegistry
 from tests.support.waiting import PATIENCE
@@ -109,7 +110,7 @@ async def test_lane_of_a_dead_worker(store_url: str) -> None:
             return "recovered"
 
         job = await newer.enqueue("size")
-        broker = newer.session().broker
+        broker = core_of(newer).session().broker
         await WorkerRegistry(broker).join("dead", 1_000, newer.lanes)
         command = ("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", broker.keys.stream("new"), ">")
         assert await broker.call(*command)

@@ -24,6 +24,7 @@ from aiostreamq import (
     RetryLater,
     Worker,
 )
+from aiostreamq.client.core import core_of
 from tests.support.waiting import PATIENCE, be_in_time
 
 AT_ONCE = Retry(3, base=0)
@@ -162,7 +163,7 @@ async def test_task_gives_up(queue: Queue) -> None:
         with pytest.raises(JobDead, match="the account is gone"):
             await job
         assert await job.status() is JobState.DEAD
-        broker = queue.session().broker
+        broker = core_of(queue).session().broker
         letters = await broker.call("XRANGE", broker.keys.dead, "-", "+")
         ((_, fields),) = cast("list[tuple[bytes, list[bytes]]]", letters)
         assert worker.name.encode() in fields
@@ -276,7 +277,7 @@ async def test_stream_is_deleted_beneath_a_job(queue: Queue) -> None:
     async with Worker(queue):
         job = await flaky.enqueue(7)
         await begun.wait()
-        broker = queue.session().broker
+        broker = core_of(queue).session().broker
         await broker.call("DEL", broker.keys.stream("default"))
         gate.set()
         assert await job.result(timeout=PATIENCE) == 7

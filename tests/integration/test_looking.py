@@ -22,6 +22,7 @@ from aiostreamq import (
     __version__,
 )
 from aiostreamq.client.cancellation import OPEN
+from aiostreamq.client.core import core_of
 from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.worker.settle import settler
 from tests.support.waiting import wait_until
@@ -227,7 +228,7 @@ async def test_jobs_of_a_paused_task(scene: Scene) -> None:
 
 async def test_jobs_of_a_paused_lane(scene: Scene) -> None:
     """So do those of a paused lane, but for what runs; and those that go back to it."""
-    broker = scene.queue.session().broker
+    broker = core_of(scene.queue).session().broker
     await scene.add.enqueue(1)
     returned = [await scene.fail.enqueue("no"), await scene.queue.enqueue("stranger")]
     link = await broker.connector.open_link("test")

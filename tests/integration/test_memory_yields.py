@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from aiostreamq import Queue, UsageError, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.errors import AioStreamQError
 
 queue = Queue("memory://yields")
@@ -45,7 +46,7 @@ CALLS: dict[str, Callable[[], Awaitable[object]]] = {
     "pause": lambda: queue.pause(task="other"),
     "paused": queue.paused,
     "schedules": queue.schedules.list,
-    "an error": lambda: queue.session().broker.call("INCRBY", "aiostreamq:text", "x"),
+    "an error": lambda: core_of(queue).session().broker.call("INCRBY", "aiostreamq:text", "x"),
 }
 
 
@@ -53,7 +54,7 @@ CALLS: dict[str, Callable[[], Awaitable[object]]] = {
 async def test_others_get_their_turn(call: str) -> None:
     """For each call there is a turn at least."""
     async with queue:
-        await queue.session().broker.call("SET", "aiostreamq:text", "no number")
+        await core_of(queue).session().broker.call("SET", "aiostreamq:text", "no number")
         with suppress(AioStreamQError):
             await same.using(id="known").enqueue(1)
         turns = 0

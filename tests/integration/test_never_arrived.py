@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import Context, Job, Queue, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.connection.link import Link
 from aiostreamq.store.deliveries import Deliveries, Read
@@ -25,7 +26,7 @@ STREAM = "aiostreamq:{default}:stream:default"
 async def lose(queue: Queue, worker: Worker, task: str) -> Job[object]:
     """Enqueue a job and have it sent to nowhere, under the name of a worker that is not reading."""
     job = await queue.enqueue(task)
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     command = ("XREADGROUP", "GROUP", GROUP, worker.name, "COUNT", 1, "STREAMS", STREAM, ">")
     assert await broker.call(*command)
     return job

@@ -3,6 +3,7 @@
 import pytest
 
 from aiostreamq import Queue, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.store.workers import Recovered, WorkerRegistry
@@ -32,7 +33,7 @@ async def test_one_can_not_be_recovered(
     async def same(n: int) -> int:
         return n
 
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     link = await broker.connector.open_link("test")
     jobs = [await same.enqueue(n) for n in range(2)]
     for name in ("first", "second"):

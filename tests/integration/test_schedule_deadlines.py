@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq import Context, Queue, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.model.envelope import decode_envelope
 from tests.support.waiting import wait_until
 
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 
 async def definition_of(queue: Queue, name: str) -> bytes:
     """What is kept of a schedule."""
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     return cast("bytes", await broker.call("HGET", broker.keys.schedules, name))
 
 
 async def deadline_of(queue: Queue, job: Job[object]) -> float | None:
     """By when a job that waits must have ended, ms since 1970."""
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     entry = await broker.call("HGET", broker.keys.job(job.id), "e")
     stream = broker.keys.stream("default")
     found = await broker.call("XRANGE", stream, cast("bytes", entry), cast("bytes", entry))
@@ -56,7 +57,7 @@ async def test_code_says_the_same_at_each_start(queue: Queue) -> None:
     queue.schedules.declare("report", limited, (), None, cron="@daily", rules={})
     async with Worker(queue):
         first = await definition_of(queue, "report")
-    clock = queue.session().broker.clock
+    clock = core_of(queue).session().broker.clock
     before = clock.now_ms()
     await wait_until(lambda: clock.now_ms() > before + 1, "another time to reckon from")
     async with Worker(queue):

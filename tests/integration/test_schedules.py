@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from aiostreamq import Context, JobCancelled, JobState, Queue, UsageError, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.worker.due.ticker import Ticker
 from tests.support.waiting import wait_until
@@ -88,9 +89,9 @@ async def test_options_said_of_what_is_scheduled(queue: Queue) -> None:
     assert queue.every("100ms", args=["with options"])(soon) is soon
     call = soon.bind("bound")
     assert queue.every("100ms", name="bound")(call) is call
-    with pytest.raises(UsageError, match=r"in task\.bind"):
+    with pytest.raises(UsageError, match=r"task\.bind"):
         queue.cron("@daily", name="both", args=[1])(call)
-    with pytest.raises(UsageError, match="for one job: a schedule makes many"):
+    with pytest.raises(UsageError, match="for a single job, and a schedule enqueues many"):
         queue.cron("@daily", name="once")(say.using(id="a"))
     async with Worker(queue):
         await wait_until(lambda: len(seen) == 2, "a tick of each")
@@ -237,7 +238,7 @@ async def test_jitter_puts_jobs_off(queue: Queue) -> None:
     @queue.every("200ms", jitter="150ms")
     async def spread(context: Context) -> None:
         assert context.scheduled_for is not None
-        now = queue.session().broker.clock.now_ms()
+        now = core_of(queue).session().broker.clock.now_ms()
         late.append(now - context.scheduled_for.timestamp() * 1000)
 
     async with Worker(queue):
@@ -355,7 +356,7 @@ async def test_options_that_are_for_one_job(queue: Queue) -> None:
     @queue.task
     async def nothing() -> None: ...
 
-    with pytest.raises(UsageError, match="a schedule makes many"):
+    with pytest.raises(UsageError, match="a schedule enqueues many"):
         await queue.schedules.create("a", nothing.using(id="x"), cron="@daily")
     at = datetime.now(UTC) + timedelta(days=1)
     with pytest.raises(UsageError, match="length of time"):
@@ -388,7 +389,7 @@ async def test_old_job_makes_way(queue: Queue) -> None:
         assert cancelled[:3] == running[:3]
     # Nobody runs it now: what waits makes way too.
     await queue.schedules.create("waits", "nobody", every="100ms", overlap="cancel_old")
-    session = queue.session()
+    session = core_of(queue).session()
     ticker = Ticker(
         session.schedules, session.broker.clock, {}, Cancellation(session.broker).cancel
     )
@@ -405,7 +406,7 @@ async def test_old_job_makes_way(queue: Queue) -> None:
 
 async def due_since(queue: Queue, name: str, seconds: float) -> None:
     """Let it be as if a schedule's next tick had been due that long ago, and looked at now."""
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     at = broker.clock.now_ms() - int(seconds * 1000)
     keys = broker.keys
     await broker.call("HSET", keys.schedule(name), "at", at)
@@ -458,7 +459,7 @@ async def test_definition_of_a_version_to_come(
     queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What this worker does not understand is left to newer ones, and told once."""
-    session = queue.session()
+    session = core_of(queue).session()
     await session.open()
     await session.schedules.put("a", b'{"v":2}', 5000, 5, replace=False)
     seen: list[int] = []
@@ -474,7 +475,7 @@ async def test_definition_of_a_version_to_come(
 
 async def spoil_definition(queue: Queue, name: str) -> None:
     """Let a schedule say what nobody can mean."""
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     raw = await broker.call("HGET", broker.keys.schedules, name)
     told = orjson.loads(cast("bytes", raw)) | {"every": 0}
     await broker.call("HSET", broker.keys.schedules, name, orjson.dumps(told))

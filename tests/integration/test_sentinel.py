@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.asyncio.sentinel import Sentinel
 
 from aiostreamq import Queue, UsageError, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.store.connection.connector import connector_for
 from tests.support.sentinels import SERVICE, Sentinels
 from tests.support.waiting import PATIENCE, wait_until
@@ -71,4 +72,4 @@ def test_replicas_are_no_place_for_jobs() -> None:
     """A client that leads to replicas is refused, with what to write instead."""
     replicas = Sentinel([("127.0.0.1", 1)]).slave_for(SERVICE)
     with pytest.raises(UsageError, match="master_for"):
-        Queue(replicas).session()
+        core_of(Queue(replicas)).session()

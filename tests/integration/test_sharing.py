@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiostreamq import BrokerError, Queue, QueueUnavailable, UsageError, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.store.queue import QueueStore
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
@@ -47,7 +48,7 @@ class Scene:
             case "stop":
                 await self.workers.pop().aclose()
             case "end":  # of the program
-                await self.queue.sessions.close_for_all()
+                await core_of(self.queue).sessions.close_for_all()
             case _:
                 raise AssertionError(step)
 
@@ -105,10 +106,10 @@ async def test_users_are_counted(store_url: str, steps: str) -> None:
     scene = Scene(store_url)
     first, *others = steps.split()
     await scene.act(first)
-    session = scene.queue.session()
+    session = core_of(scene.queue).session()
     for step in others:
         await scene.act(step)
-    assert (scene.queue.session() is session) is STEPS[steps]
+    assert (core_of(scene.queue).session() is session) is STEPS[steps]
     assert await (await scene.task.enqueue(7)).status() in {"queued", "running", "done"}
     while scene.workers:
         await scene.act("stop")
@@ -214,7 +215,7 @@ async def test_opened_while_it_closes(own_redis_server: RedisServer) -> None:
     queue = Queue(own_redis_server.url)
     task = queue.task(same)
     await queue.open()
-    old = queue.session()
+    old = core_of(queue).session()
     own_redis_server.ask("CLIENT", "PAUSE", "60000", "WRITE")
     under_way = asyncio.ensure_future(task.enqueue(1))
     await asyncio.sleep(0)
@@ -226,7 +227,7 @@ async def test_opened_while_it_closes(own_redis_server: RedisServer) -> None:
     await asyncio.gather(*closing)
     await under_way
     await entering
-    assert queue.session() is not old
+    assert core_of(queue).session() is not old
     assert await (await task.enqueue(2)).status() == "queued"
     await queue.aclose()
 
@@ -252,7 +253,7 @@ async def test_failed_to_open(
     monkeypatch.setattr("aiostreamq.store.queue.OPEN_TIMEOUT", PATIENCE)
     using = asyncio.ensure_future(task.enqueue(1))  # goes on trying
     await asyncio.sleep(0)
-    session = queue.session()
+    session = core_of(queue).session()
     if ends == "refused":
         with pytest.raises(BrokerError):
             await FAILURES[how](queue)
@@ -260,12 +261,12 @@ async def test_failed_to_open(
         with anyio.move_on_after(0.01) as scope:
             await FAILURES[how](queue)
         assert scope.cancelled_caught
-    assert queue.session() is session
+    assert core_of(queue).session() is session
     own_redis_server.start()
     job = await asyncio.wait_for(using, PATIENCE)
     assert await job.status() == "queued"
     await queue.aclose()
-    assert queue.session() is not session
+    assert core_of(queue).session() is not session
     await queue.aclose()
 
 

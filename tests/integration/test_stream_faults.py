@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiostreamq import Chunk, Context, Event, Job, JobFailed, Queue, Restarted, Worker
+from aiostreamq.client.core import core_of
 from aiostreamq.store.results import Results
 from aiostreamq.worker import events
 from tests.integration import stream_app
@@ -73,7 +74,7 @@ async def test_worker_is_killed(redis_url: str) -> None:
 
 async def owner_of(job: Job[object]) -> str:
     """The name of the worker that runs a job."""
-    return await Results(stream_app.queue.session().broker).owner_of(job.id) or ""
+    return await Results(core_of(stream_app.queue).session().broker).owner_of(job.id) or ""
 
 
 async def test_redis_restarts() -> None:

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from aiostreamq import BrokerError, JobState, Queue, Worker, WorkerState
+from aiostreamq.client.core import core_of
 from aiostreamq.store.schedules import ScheduleStore
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -229,7 +230,7 @@ async def test_while_it_starts(
 
 async def test_can_not_start(queue: Queue) -> None:
     """A worker that Redis refuses has stopped, and is none of the workers."""
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     await broker.call("SET", broker.keys.paused, "of another program")
     worker = Worker(queue, lease=LEASE)
     with pytest.raises(BrokerError, match="WRONGTYPE"):
@@ -240,7 +241,7 @@ async def test_can_not_start(queue: Queue) -> None:
 
 async def names(queue: Queue) -> list[str]:
     """The workers that Redis knows of."""
-    broker = queue.session().broker
+    broker = core_of(queue).session().broker
     found = await broker.call("HKEYS", broker.keys.workers)
     assert isinstance(found, list)
     return [name.decode() for name in found if isinstance(name, bytes)]

@@ -19,6 +19,7 @@ import redis.asyncio
 import redis.asyncio.cluster
 
 from aiostreamq import Queue, UsageError, Worker
+from aiostreamq.client.core import core_of
 from tests.support.redis_server import RedisServer
 
 
@@ -199,7 +200,7 @@ def _on_names() -> list[Case]:
         ),
         *(_with("job", n, lambda s, n: s.queue.job(n), "job id") for n in no_strings),
         *(
-            _with("dead", n, lambda s, n: s.queue.dead_letters.show(n), "no id of a")
+            _with("dead", n, lambda s, n: s.queue.dead_letters.show(n), "not the id of a")
             for n in no_strings
         ),
     ]
@@ -285,11 +286,7 @@ def _on_calls() -> list[Case]:
     return [
         many("a coroutine", lambda s: [s.task.enqueue(1)], bind),
         many("coroutines", lambda s: [s.task.enqueue(n) for n in range(1100)], bind),
-        many(
-            "after calls",
-            lambda s: [s.stranger.bind(), s.task.enqueue(1)],
-            "belongs to another queue",
-        ),
+        many("after calls", lambda s: [s.stranger.bind(), s.task.enqueue(1)], "another queue"),
         many("generated", lambda s: (s.task.enqueue(n) for n in range(3)), bind),
         many("one coroutine", lambda s: s.task.enqueue(1), bind),
         many("async", lambda s: chunks_of(s.task.enqueue(1)), bind),
@@ -326,9 +323,9 @@ async def scene(store_url: str) -> AsyncIterator[Scene]:
 
 async def left_behind(queue: Queue) -> set[object]:
     """Return what there is in the store: keys, and connections that are open."""
-    call = queue.session().broker.call
+    call = core_of(queue).session().broker.call
     keys = cast("list[bytes]", await call("KEYS", "*"))
-    if queue.session().broker.connector.is_in_memory:
+    if core_of(queue).session().broker.connector.is_in_memory:
         return set(keys)
     clients = cast("bytes", await call("CLIENT", "LIST"))
     return {*keys, *(line.split()[0] for line in clients.splitlines())}
@@ -388,7 +385,10 @@ async def test_what_else_is_taken(redis_server: RedisServer, kind: str) -> None:
     where = TAKEN[kind](redis_server.url)
     async with Queue(where, name="elsewhere") as queue:
         assert (await queue.enqueue("add")).is_new
-        assert await queue.session().broker.call("CLIENT", "GETNAME") == b"aiostreamq:commands"
+        assert (
+            await core_of(queue).session().broker.call("CLIENT", "GETNAME")
+            == b"aiostreamq:commands"
+        )
     if isinstance(where, redis.asyncio.Redis):
         assert await where.ping()
         await where.aclose()

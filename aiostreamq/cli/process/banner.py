@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from aiostreamq import __version__
 from aiostreamq.cli.option_sources import settings_of
+from aiostreamq.client.core import core_of
 from aiostreamq.model.schedules.cron import Cron
 from aiostreamq.model.schedules.definition import Definition
 from aiostreamq.model.terminal_text import visible
@@ -20,7 +21,7 @@ _INDENT = "  "
 
 def banner_of(queue: Queue, worker: Worker, server: str, args: argparse.Namespace) -> str:
     """Return what runs here, and with which settings."""
-    address = queue.session().broker.connector.address
+    address = core_of(queue).session().broker.connector.address
     name = worker.name if args.workers == 1 else f"{args.workers} processes"
     settings = settings_of(args, {"concurrency": worker.concurrency, "loop": args.loop})
     facts = {
@@ -28,7 +29,7 @@ def banner_of(queue: Queue, worker: Worker, server: str, args: argparse.Namespac
         "worker": f"{name}, concurrency {worker.concurrency}",
         f"tasks ({len(queue.tasks)})": _listed(sorted(queue.tasks), MOST_TASKS, ", "),
     }
-    if queue.has_schedules and (declared := queue.schedules.declared):
+    if core_of(queue).has_schedules and (declared := queue.schedules.declared):
         facts[f"schedules ({len(declared)})"] = _schedules(declared)
     facts["settings"] = settings
     width = max(map(len, facts)) + len(_INDENT)

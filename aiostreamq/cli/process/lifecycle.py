@@ -24,6 +24,7 @@ from aiostreamq.cli.process.signal_echo import Signals
 from aiostreamq.cli.process.state_reporter import StateReporter
 from aiostreamq.cli.process.supervisor_link import Order, SupervisorLink
 from aiostreamq.cli.process.systemd import notify_systemd
+from aiostreamq.client.core import core_of
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
@@ -171,7 +172,7 @@ async def _serve(queue: Queue, worker: Worker, role: Role, args: argparse.Namesp
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
-            await queue.sessions.close_for_all()
+            await core_of(queue).sessions.close_for_all()
     return 0 if is_orderly else 1
 
 

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.context import DEADLINE
+from aiostreamq.client.call import Call
+from aiostreamq.client.deadline import DEADLINE
 from aiostreamq.client.ids import new_job_id
+from aiostreamq.client.job import Job
 from aiostreamq.client.schedules.schedule import Schedule, definition_of, read_all, schedule_of
-from aiostreamq.client.task import Call, Enqueuer, no_task
+from aiostreamq.client.task import Enqueuer
+from aiostreamq.client.task_names import no_task
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import WaiterMode
@@ -24,16 +27,23 @@ from aiostreamq.model.schedules.definition import (
 from aiostreamq.store.enqueue import Submissions
 
 if TYPE_CHECKING:
-    from typing import Unpack
+    from typing import Protocol, Unpack
 
-    from aiostreamq.client.job import Job
-    from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.client.ports import QueueHandle
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.schedules.cron import Timing
     from aiostreamq.model.schedules.unreadable import UnreadableSchedule
     from aiostreamq.model.schedules.zones import Zone
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.schedules import ScheduleStore, State
+
+    class ScheduleHome(QueueHandle, Protocol):
+        """What schedules need of their queue."""
+
+        def named(self, name: str) -> Enqueuer[..., object]:
+            """Return an enqueuer for the task *name*."""
+            ...
+
 
 logger = get_logger("aiostreamq.schedules")
 
@@ -53,7 +63,7 @@ class Declaration:
 class Schedules:
     """The schedules of a queue, which enqueue jobs again and again."""
 
-    def __init__(self, queue: "QueueClient") -> None:
+    def __init__(self, queue: "ScheduleHome") -> None:
         self._queue = queue
         self._declared: dict[str, Declaration] = {}
 
@@ -221,7 +231,7 @@ class Schedules:
         await Submissions(broker).enqueue(
             [(job_id, place, definition.mark, envelope)], "", self._timeout
         )
-        return self._queue.job(job_id)
+        return Job(job_id, self._queue)
 
     def declare(
         self,
@@ -266,8 +276,8 @@ class Schedules:
 
     def _is_replaced(self, spec: "TaskSpec") -> bool:
         """Return whether the task of *spec* was defined again since, and so is its schedule."""
-        task = self._queue.tasks.get(spec.name)
-        return spec.function is not None and task is not None and task.spec is not spec
+        now = self._queue.spec_of(spec.name)
+        return spec.function is not None and now is not None and now is not spec
 
     @property
     def declared(self) -> dict[str, Definition]:

@@ -11,12 +11,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.client.bulk_errors import check_calls, close_coroutines, unbound_call
-from aiostreamq.client.context import DEADLINE
+from aiostreamq.client.call import Call
+from aiostreamq.client.deadline import DEADLINE
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher, Waiting
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.results import ResultWaiter
-from aiostreamq.client.task import Call
 from aiostreamq.errors import EnqueueNotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import DelayedSubmission, Submission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
@@ -26,8 +26,8 @@ from aiostreamq.store.queue import QueueStore
 from aiostreamq.store.schedules import ScheduleStore
 
 if TYPE_CHECKING:
-    from aiostreamq.client.job import Home
-    from aiostreamq.client.task import Using
+    from aiostreamq.client.call import Using
+    from aiostreamq.client.ports import JobHome
     from aiostreamq.model.keys import Keys
     from aiostreamq.model.options import Durability, QueuePolicy
     from aiostreamq.model.task import TaskSpec
@@ -54,7 +54,7 @@ class Session:
         connector: "Connector",
         keys: "Keys",
         lanes: "Sequence[str]",
-        home: "Home",
+        home: "JobHome",
         policy: "QueuePolicy",
     ) -> None:
         self.loop = asyncio.get_running_loop()

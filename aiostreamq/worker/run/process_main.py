@@ -168,8 +168,8 @@ def run(request: bytes, begin: "Callable[[], None]") -> bytes:
     """Call the function that a request names, and *begin* just before; returns the answer."""
     import orjson
 
-    from aiostreamq.client.context import DEADLINE
     from aiostreamq.client.current_job import JOB
+    from aiostreamq.client.deadline import DEADLINE
 
     try:
         told = json.loads(request)

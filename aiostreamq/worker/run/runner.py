@@ -13,8 +13,8 @@ from aiostreamq import clock
 from aiostreamq.aio.deadlines import Deadlines
 from aiostreamq.aio.eager import start_task
 from aiostreamq.aio.tasks import JobTask, leave_behind
-from aiostreamq.client.context import DEADLINE
 from aiostreamq.client.current_job import JOB
+from aiostreamq.client.deadline import DEADLINE
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import RetryRequest
 from aiostreamq.model.outcome import JobState, encode_done

@@ -1,0 +1,77 @@
+"""Calls of tasks, with the options of their jobs: what an enqueue takes."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from aiostreamq.model.options import Options, TaskOptions, checked_job_id
+from aiostreamq.model.retry import retries_to_wire
+
+if TYPE_CHECKING:
+    from aiostreamq.model.task import TaskSpec
+
+R_co = TypeVar("R_co", covariant=True)
+C_co = TypeVar("C_co", covariant=True)  # what a streaming task yields
+
+# What `.using(...)` takes besides the options of the task.
+_JOB_OPTIONS = ("id", "delay", "at", "expires", "deadline")
+
+
+@dataclass(frozen=True, slots=True)
+class Using:
+    """The options of the next jobs, as given with `.using(...)`."""
+
+    options: Options
+    id: str | None = None  #: the job's id; None makes one
+    #: envelope fields for the worker
+    fields: dict[str, object] = field(default_factory=dict[str, object])
+    due: str | None = None  #: as the delay script takes it; None is now
+    expires: str | None = None  #: written like `due`; None is never
+    deadline: str | None = None  #: written like `due`; None is never
+
+    @property
+    def needs_time(self) -> bool:
+        """Whether it has a moment that may be relative to the enqueue."""
+        return self.expires is not None or self.deadline is not None
+
+    def merged(
+        self,
+        job_id: str | None,
+        due: str | None,
+        expires: str | None,
+        deadline: str | None,
+        given: TaskOptions,
+    ) -> "Using":
+        """Return these options with those that are given in their place."""
+        options = self.options.merged(given, _JOB_OPTIONS)
+        fields = dict(self.fields)
+        if "timeout" in given:
+            fields["timeout"] = options.timeout or 0  # 0 is none, even if the task has one
+        if "result_ttl" in given:
+            fields["result_ttl"] = options.result_ttl
+        if "retry" in given:
+            fields["retry"] = retries_to_wire(options.retry)
+        return Using(
+            options,
+            self.id if job_id is None else checked_job_id(job_id),
+            fields,
+            self.due if due is None else due,
+            self.expires if expires is None else expires,
+            self.deadline if deadline is None else deadline,
+        )
+
+
+# Not frozen: that would triple the cost of making one, and bulk makes thousands.
+@dataclass(slots=True)
+class Call(Generic[R_co]):
+    """A call of a task, ready for `queue.enqueue_many`."""
+
+    spec: "TaskSpec"
+    using: Using
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+
+
+class StreamCall(Call[None], Generic[C_co]):
+    """A call of a streaming task."""
+
+    __slots__ = ()

@@ -1,0 +1,112 @@
+"""`QueueCore`: what a queue holds, for the package itself.
+
+Users see it through `Queue` and `QueueClient`, whose `_core` it is. Workers and the command line
+get it with `core_of(queue)`.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from aiostreamq.client.call import Using
+from aiostreamq.client.sessions.registry import SessionRegistry
+from aiostreamq.client.task import Enqueuer
+from aiostreamq.model.keys import Keys, checked_name
+from aiostreamq.model.options import Options
+from aiostreamq.model.task import TaskSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiostreamq.client.schedules.schedules import Schedules
+    from aiostreamq.client.sessions.lifetime import SessionLifetime
+    from aiostreamq.client.sessions.session import Session
+    from aiostreamq.client.task import Task
+    from aiostreamq.model.lanes import Lanes
+    from aiostreamq.model.options import QueuePolicy
+    from aiostreamq.store.connection.connector import Connector
+
+
+class QueueCore:
+    """The name, lanes, limits, tasks, schedules and sessions of one queue."""
+
+    def __init__(
+        self,
+        connect: "Callable[[], Connector]",
+        name: str,
+        lanes: "Lanes",
+        policy: "QueuePolicy",
+    ) -> None:
+        self.name = name
+        self.lanes = lanes
+        self.policy = policy
+        self.max_payload = policy.max_payload  #: bytes
+        self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks, by name
+        self.sessions = SessionRegistry(name, connect, self._new_lifetime)
+        self._schedules: Schedules | None = None
+
+    def session(self) -> "Session":
+        """Return the session of the running event loop, and create it if there is none.
+
+        Raises:
+            UsageError: The queue is open in another event loop that is running.
+        """
+        return self.sessions.current()
+
+    def session_for_job(self) -> "Session":
+        """Return the same for the handle of a job, which does not reopen a closed queue.
+
+        Raises:
+            UsageError: As `session`.
+            QueueUnavailable: The queue was closed and not opened again.
+        """
+        return self.sessions.current_for_job()
+
+    def spec_of(self, name: str) -> TaskSpec | None:
+        """Return the spec of the task *name*, or None if it is not registered here."""
+        task = self.tasks.get(name)
+        return None if task is None else task.spec
+
+    def named(self, name: str) -> Enqueuer[..., object]:
+        """Return an enqueuer for the task *name*, which need not be registered here.
+
+        Raises:
+            UsageError: *name* is not a valid task name.
+        """
+        task = self.tasks.get(checked_name("task", name))
+        if task is not None:
+            return task
+        return Enqueuer(TaskSpec(name), self, Using(Options()))
+
+    @property
+    def schedules(self) -> "Schedules":
+        """The queue's schedules."""
+        if self._schedules is None:
+            # Imported at the first use: it imports cronsim and the time zones.
+            from aiostreamq.client.schedules.schedules import Schedules
+
+            self._schedules = Schedules(self)
+        return self._schedules
+
+    @property
+    def has_schedules(self) -> bool:
+        """Whether `schedules` was ever used in this process. Imports nothing."""
+        return self._schedules is not None
+
+    def _new_lifetime(self, connector: "Connector") -> "SessionLifetime":
+        # Imported at the first use, when the connections are made.
+        from aiostreamq.client.sessions.lifetime import SessionLifetime
+        from aiostreamq.client.sessions.session import Session
+
+        return SessionLifetime(
+            Session(connector, Keys(self.name), tuple(self.lanes.weights), self, self.policy)
+        )
+
+
+class HasCore(Protocol):
+    """A `QueueClient`, which this module does not import."""
+
+    _core: QueueCore
+
+
+def core_of(queue: HasCore) -> QueueCore:
+    """Return what *queue* holds. For the package itself: users need nothing of it."""
+    return queue._core  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the one place
