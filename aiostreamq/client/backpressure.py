@@ -5,10 +5,11 @@ a lane, so the calls are retried, with pauses that grow while the lane is full.
 """
 
 import asyncio
-import random
 from collections import deque
 from typing import TYPE_CHECKING
 
+from aiostreamq.aio.backoff import Backoff
+from aiostreamq.aio.wakeup import wait_for_event
 from aiostreamq.errors import QueueUnavailable
 from aiostreamq.model.delivery import Submission
 from aiostreamq.store.enqueue import IdWas, Refusals
@@ -74,13 +75,14 @@ class Backpressure:
         self._closing.clear()
 
     async def _run(self, lane: int, queue: "deque[Waiting]") -> None:
-        pause, size = FIRST_PAUSE, self._limit
+        backoff, size = Backoff(FIRST_PAUSE, LONGEST_PAUSE), self._limit
         try:
             while batch := _take(queue, size):
                 left = await self._try(batch)
                 queue.extendleft(reversed(left))
                 if not left:
-                    pause, size = FIRST_PAUSE, min(2 * size, self._limit)
+                    backoff.reset()
+                    size = min(2 * size, self._limit)
                     continue
                 if self._closing.is_set():
                     _fail(queue)
@@ -88,8 +90,9 @@ class Backpressure:
                 # Send fewer jobs if few find room: each try sends them over the wire again.
                 enqueued = len(batch) - len(left)
                 size = max(1, enqueued)
-                pause = FIRST_PAUSE if enqueued else min(2 * pause, LONGEST_PAUSE)
-                await self._rest(pause)
+                if enqueued:
+                    backoff.reset()
+                await wait_for_event(self._closing, backoff.next())
         finally:
             del self._running[lane]
 
@@ -106,13 +109,6 @@ class Backpressure:
             if place not in refusals.full and not future.done():
                 future.set_result(refusals.id_was(place))
         return [batch[place] for place in sorted(refusals.full)]
-
-    async def _rest(self, pause: float) -> None:
-        try:
-            async with asyncio.timeout(pause * (0.5 + random.random())):
-                await self._closing.wait()
-        except TimeoutError:
-            pass
 
 
 def _take(queue: "deque[Waiting]", size: int) -> "list[Waiting]":

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypedDict, cast
 
+from aiostreamq import clock
 from aiostreamq.client.task_names import name_of
 from aiostreamq.errors import JobNotFound, PayloadError, UsageError
 from aiostreamq.logs import get_logger
@@ -166,18 +167,17 @@ class DeadLetters:
         size = (
             LETTERS_LIMIT if rate is None else max(1, int(min(LETTERS_LIMIT, rate * BATCH_SECONDS)))
         )
-        loop = asyncio.get_running_loop()
-        replayed, due = 0, loop.time()
+        replayed, due = 0, clock.monotonic()
         async with aclosing(self._selected(ids, filters, everything)) as pages:
             async for page in pages:
                 if ids:
                     _refuse_unreadable(page)
                 revivals = [self._revival(letter, args, kwargs) for letter in page if letter.is_job]
                 for start in range(0, len(revivals), size):
-                    await asyncio.sleep(due - loop.time())
+                    await asyncio.sleep(due - clock.monotonic())
                     batch = revivals[start : start + size]
                     replayed += await self._replay(batch)
-                    due = max(due, loop.time()) + (len(batch) / rate if rate else 0)
+                    due = max(due, clock.monotonic()) + (len(batch) / rate if rate else 0)
         return replayed
 
     async def purge(

@@ -5,7 +5,8 @@ They are short, because Redis holds each id twice while its job waits.
 
 import base64
 import os
-import time
+
+from aiostreamq import clock
 
 # Random bytes are drawn for many ids at once: a system call for each would cost more
 # than the rest of making an id.
@@ -27,7 +28,7 @@ class _Ids:
         self._prefix = ""
 
     def next(self) -> str:
-        millisecond = time.time_ns() // 1_000_000
+        millisecond = int(clock.wall() * 1000)
         if millisecond != self._millisecond:
             self._millisecond = millisecond
             self._prefix = f"{millisecond:011x}"

@@ -16,6 +16,7 @@ import secrets
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
+from aiostreamq import clock
 from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.client.current_job import JOB
@@ -97,7 +98,7 @@ class ResultWaiter:
         self._listening: OwnTask[None] | None = None
         self._link: Link | None = None  # the link of the last read
         self._unknown: dict[str, list[Ticket]] = {}  # by the echo after which they are given up
-        self._swept = 0.0  # loop time
+        self._swept = 0.0  # by the monotonic clock
         self._is_closed = False
         self._follower: EventFollower | None = None
 
@@ -184,7 +185,7 @@ class ResultWaiter:
             ticket.is_announced = True
             self._subscriptions.add(ticket)
         if self._listening is None:
-            self._swept = asyncio.get_running_loop().time()
+            self._swept = clock.monotonic()
             self._listening = spawn(self._listen(), "aiostreamq:inbox")
         lending = self._lending()
         try:
@@ -243,13 +244,12 @@ class ResultWaiter:
             self._follower.abandon()
 
     async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 notices = await self._connection.persist(self._pop)
                 if notices is not None:
                     self._take(notices)
-                if loop.time() - self._swept > SWEEP:
+                if clock.monotonic() - self._swept > SWEEP:
                     self._sweep()
         except Exception as error:  # noqa: BLE001  # whatever it is, the waits get it
             # Redis refused, or the queue was closed: no outcome will come any more.
@@ -292,7 +292,7 @@ class ResultWaiter:
         self._sweep()
 
     def _sweep(self) -> None:
-        self._swept = asyncio.get_running_loop().time()
+        self._swept = clock.monotonic()
         for ticket in self._awaited:
             self._subscriptions.add(ticket)
 
