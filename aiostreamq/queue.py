@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.schedules.definition import ScheduleRules
     from aiostreamq.model.schedules.zones import Zone
+    from aiostreamq.model.telemetry import Listener
     from aiostreamq.store.connection.address import RedisSource
     from aiostreamq.store.connection.connector import Connector
 
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 T = TypeVar("T", bound=Enqueuer[..., Any] | Call[Any])
+ListenerT = TypeVar("ListenerT", bound="Listener")
 
 # Bytes. Redis runs one command at a time, so a payload of megabytes makes all other
 # clients wait. Send a reference to larger data.
@@ -176,6 +178,24 @@ class Queue(QueueClient):
         """
         self._url_or_client = _checked(url)
         self._core.sessions.forget_connector()
+
+    def on_event(self, listener: "ListenerT") -> "ListenerT":
+        """Call a function with each event of this queue in this process, from now on.
+
+        May be used as a decorator. The function is called in a thread of its own, with one of
+        the classes of `aiostreamq.telemetry`. What it raises is logged.
+
+        Args:
+            listener: The function. Workers of this queue object call it too.
+
+        Returns:
+            The function.
+
+        Raises:
+            UsageError: It cannot be called, or is a coroutine function.
+        """
+        self._core.listeners.add(listener)
+        return listener
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"

@@ -16,12 +16,14 @@ from aiostreamq.model.task import TaskSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.client.sessions.session import Session
     from aiostreamq.client.task import Task
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.options import QueuePolicy
+    from aiostreamq.model.telemetry import TelemetryEvent
     from aiostreamq.store.connection.connector import Connector
 
 
@@ -42,6 +44,7 @@ class QueueCore:
         self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks, by name
         self.sessions = SessionRegistry(name, connect, self._new_lifetime)
         self._schedules: Schedules | None = None
+        self._listeners: Listeners[TelemetryEvent] | None = None
 
     def session(self) -> "Session":
         """Return the session of the running event loop, and create it if there is none.
@@ -91,13 +94,25 @@ class QueueCore:
         """Whether `schedules` was ever used in this process. Imports nothing."""
         return self._schedules is not None
 
+    @property
+    def listeners(self) -> "Listeners[TelemetryEvent]":
+        """The functions that get the events of this queue."""
+        if self._listeners is None:
+            from aiostreamq.aio.listeners import Listeners
+
+            self._listeners = Listeners()
+        return self._listeners
+
     def _new_lifetime(self, connector: "Connector") -> "SessionLifetime":
         # Imported at the first use, when the connections are made.
         from aiostreamq.client.sessions.lifetime import SessionLifetime
         from aiostreamq.client.sessions.session import Session
+        from aiostreamq.client.telemetry import QueueTelemetry
 
+        telemetry = QueueTelemetry(self.listeners, self.name, connector)
+        lanes = tuple(self.lanes.weights)
         return SessionLifetime(
-            Session(connector, Keys(self.name), tuple(self.lanes.weights), self, self.policy)
+            Session(connector, Keys(self.name), lanes, self, self.policy, telemetry)
         )
 
 

@@ -19,7 +19,7 @@ from aiostreamq.worker.due.ticker import Ticker
 from aiostreamq.worker.events import EventSender
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.holdings import Holdings
-from aiostreamq.worker.leases.heartbeat import Heartbeat
+from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
 from aiostreamq.worker.leases.poison_guard import PoisonGuard
 from aiostreamq.worker.leases.reaper import Reaper
 from aiostreamq.worker.leases.status_report import StatusReport
@@ -33,12 +33,15 @@ from aiostreamq.worker.run.pool import Pool
 from aiostreamq.worker.run.processes import ProcessPool
 from aiostreamq.worker.run.threads import ThreadRunner
 from aiostreamq.worker.settle.settler import Settler
+from aiostreamq.worker.telemetry import WorkerListeners
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.task import Place
+    from aiostreamq.model.telemetry import TelemetryEvent
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.control_stream import Word
 
@@ -71,6 +74,7 @@ class Services:
         name: str,
         settings: WorkerSettings,
         *,
+        listeners: "Listeners[TelemetryEvent]",
         lost: "Callable[[], None]",
         state: "Callable[[], WorkerState]",
         is_ending: "Callable[[], bool]",
@@ -81,19 +85,25 @@ class Services:
             queue: The queue, connected.
             name: The name of this incarnation.
             settings: How it works.
+            listeners: Get the events of the worker.
             lost: Called when other workers have taken this one for dead.
             state: Returns the state to report. Called from any thread.
             is_ending: Returns whether the worker is about to end, for any reason.
         """
         self._settings = settings
         self.broker = broker = core_of(queue).session().broker
+        self.listeners = WorkerListeners(listeners, queue.name, name)
         self.deliveries = Deliveries(broker)
         self.registry = WorkerRegistry(broker)
         delayed, cancellation = DelayedJobs(broker), Cancellation(broker)
-        self.settler = Settler(broker, delayed, name, self._wake_reader)
+        self.settler = Settler(broker, delayed, name, self._wake_reader, self.listeners)
         self.pauses = Pauses(PauseStore(broker), self._apply_pauses)
         self.parking = Parking(
-            ParkedJobs(broker), queue.tasks, self.pauses.has_task, self._wake_reader
+            ParkedJobs(broker),
+            queue.tasks,
+            self.pauses.has_task,
+            self._wake_reader,
+            self.listeners,
         )
         self.rerouter = Rerouter(broker, name, settings.lanes, self.pauses, self.parking)
         self.pools = self._new_pools()
@@ -113,7 +123,9 @@ class Services:
             broker, ControlStream(broker), self._control_handlers(), self.wake
         )
         lease_ms = int(settings.lease * 1000)
-        self.reaper = Reaper(self.registry, name, lease_ms, settings.max_worker_deaths)
+        self.reaper = Reaper(
+            self.registry, name, lease_ms, settings.max_worker_deaths, self.listeners
+        )
         self.heartbeat = self._new_heartbeat(queue, name, lost, state)
 
     def loops(self) -> "Mapping[str, Callable[[], Awaitable[None]]]":
@@ -165,6 +177,7 @@ class Services:
             PoisonGuard(self.registry, settings.max_worker_deaths, self._refill),
             self.overflow.wake,
             is_ending,
+            self.listeners,
             logs_jobs=settings.log_jobs,
         )
 
@@ -197,9 +210,8 @@ class Services:
             state,
             lambda: self.pools["thread"].stuck,
         )
-        return Heartbeat(
-            self.broker, name, settings.lease, settings.loop_block_warning, lost, report.encode
-        )
+        reporter = BlockReporter(settings.loop_block_warning, self.listeners)
+        return Heartbeat(self.broker, name, settings.lease, reporter, lost, report.encode)
 
     def _control_handlers(self) -> "Mapping[str, Callable[[Word], None]]":
         """Return what takes each kind of message to all workers."""

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
+    from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.telemetry import TelemetryEvent
 
 logger = get_logger("aiostreamq.worker")
 
@@ -34,7 +36,13 @@ class WorkerRuntime:
     arrives late under the old one stays refused.
     """
 
-    def __init__(self, queue: "QueueClient", name: str, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        queue: "QueueClient",
+        name: str,
+        settings: WorkerSettings,
+        listeners: "Listeners[TelemetryEvent]",
+    ) -> None:
         self.name = name
         self._settings = settings
         self._is_draining = False
@@ -45,6 +53,7 @@ class WorkerRuntime:
             queue,
             name,
             settings,
+            listeners=listeners,
             lost=self._lost.set,
             state=lambda: self.state,
             is_ending=lambda: self._reading.cancelling() > 0,

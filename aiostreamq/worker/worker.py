@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
+from aiostreamq.aio.listeners import Listeners
 from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.client.core import core_of
 from aiostreamq.client.queue_client import QueueClient
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiostreamq.client.sessions.lifetime import SessionLifetime
+    from aiostreamq.model.telemetry import Listener
     from aiostreamq.store.connection.server import Server
 
 logger = get_logger("aiostreamq.worker")
@@ -45,8 +47,11 @@ SHORTEST_LEASE = 1.0
 
 MAX_WORKER_DEATHS = 3
 
-# Seconds. Everything else in the process stands still meanwhile.
+# Seconds. Everything else in the process stands still while the loop is blocked.
 LOOP_BLOCK_WARNING = 1.0
+
+# Seconds that listeners get to take the last events of a worker that ends.
+LAST_EVENTS = 1.0
 
 
 class Worker:
@@ -77,6 +82,7 @@ class Worker:
         loop_block_warning: Duration = LOOP_BLOCK_WARNING,
         shutdown_timeout: Duration = SHUTDOWN_TIMEOUT,
         log_jobs: bool = False,
+        listeners: Iterable["Listener"] = (),
     ) -> None:
         """Describe a worker; nothing connects yet.
 
@@ -102,9 +108,11 @@ class Worker:
                 worker stops. What still runs then is cancelled and handed back.
             log_jobs: Log a line when a job starts and one when it is done. Jobs that fail or
                 run again are logged anyway.
+            listeners: Functions that get the events of this worker, as `aiostreamq.telemetry`
+                lists them. They are called in a thread of their own.
 
         Raises:
-            UsageError: A number or the name cannot be meant.
+            UsageError: A number or the name is invalid, or a listener is a coroutine function.
         """
         _check_queue(queue)
         _check_count("concurrency", concurrency)
@@ -133,6 +141,7 @@ class Worker:
                 f"lease={lease!r} would let a hiccup of the network cost a worker its jobs: "
                 f"use {SHORTEST_LEASE:g} s or more"
             )
+        self._listeners = Listeners(core_of(queue).listeners, listeners)
         self._stop_asked = False
         self._is_aborting = False
         self._has_failed = False  # to start
@@ -249,7 +258,7 @@ class Worker:
             tenure, server = await core_of(self.queue).sessions.hold()
             try:
                 await self._check(server)
-                runtime = WorkerRuntime(self.queue, self.name, self._settings)
+                runtime = WorkerRuntime(self.queue, self.name, self._settings, self._listeners)
                 await runtime.start(burst=burst)
             except BaseException:
                 await core_of(self.queue).sessions.release(tenure)
@@ -284,6 +293,8 @@ class Worker:
         finally:
             self._abort_runtime()  # before its connections may go
             await core_of(self.queue).sessions.release(tenure)
+            if self._listeners.is_heard and not self._is_aborting:
+                await self._listeners.flush(LAST_EVENTS)
 
     async def _work(self, runtime: WorkerRuntime, *, burst: bool) -> None:
         try:
@@ -291,7 +302,7 @@ class Worker:
                 # Under a new name: what comes late to the old one stays refused.
                 self.name = self._new_name()
                 before = runtime.finished
-                runtime = WorkerRuntime(self.queue, self.name, self._settings)
+                runtime = WorkerRuntime(self.queue, self.name, self._settings, self._listeners)
                 await runtime.start(burst=burst)
                 self._finished_before += before
                 self._runtime = runtime

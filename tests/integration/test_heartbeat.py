@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aiostreamq import Queue, Worker
+from aiostreamq.aio.listeners import Listeners
 from aiostreamq.client.core import core_of
 from aiostreamq.store.workers import WorkerRegistry
 from aiostreamq.worker.leases import heartbeat
-from aiostreamq.worker.leases.heartbeat import Heartbeat
+from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
+from aiostreamq.worker.telemetry import WorkerListeners
 from tests.support.waiting import PATIENCE, wait_until
 
 LEASE = 1.0
@@ -28,7 +30,8 @@ async def heart_of(queue: Queue, about: Callable[[], bytes]) -> Heartbeat:
     """Return the heart of a worker that has joined, not started yet."""
     broker = core_of(queue).session().broker
     await WorkerRegistry(broker).join("beating", int(LEASE * 1000))
-    return Heartbeat(broker, "beating", LEASE, 1.0, lambda: None, about)
+    listeners = WorkerListeners(Listeners(), queue.name, "beating")
+    return Heartbeat(broker, "beating", LEASE, BlockReporter(1.0, listeners), lambda: None, about)
 
 
 def beats_no_more() -> bool:

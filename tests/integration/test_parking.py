@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from aiostreamq.aio.listeners import Listeners
 from aiostreamq.store.parking import ParkedJobs
 from aiostreamq.worker.reroute.parking import Parking
+from aiostreamq.worker.telemetry import WorkerListeners
 from tests.support.store import Store
 from tests.support.waiting import wait_until
 
@@ -21,7 +23,10 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 async def test_resumed_while_it_is_on_its_way(store: Store) -> None:
     """What arrives there after all was let go is let go at once, too."""
     paused = {"size"}
-    parking = Parking(ParkedJobs(store.queue), {"size"}, paused.__contains__, lambda: None)
+    listeners = WorkerListeners(Listeners(), "any", "any")
+    parking = Parking(
+        ParkedJobs(store.queue), {"size"}, paused.__contains__, lambda: None, listeners
+    )
     held = await store.deliver("a")
     running = asyncio.create_task(parking.run())
     try:

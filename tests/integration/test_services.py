@@ -50,7 +50,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not wait."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(retry_buffer, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(heartbeat, "LOOK", 0.01)
+    monkeypatch.setattr(heartbeat, "CHECK_INTERVAL", 0.01)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def queue(store_url: str) -> AsyncIterator[Queue]:
         pytest.param(PauseStore, "paused", 1, id="pauses"),  # once while it starts
         pytest.param(DelayedJobs, "release", 0, id="parking"),
         pytest.param(ScheduleStore, "due", 0, id="ticker"),
-        pytest.param(heartbeat.LoopWatchdog, "look", 0, id="guard"),
+        pytest.param(heartbeat.BlockReporter, "check", 0, id="guard"),
     ],
 )
 async def test_it_begins_again(

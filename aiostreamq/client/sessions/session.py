@@ -28,6 +28,7 @@ from aiostreamq.store.schedules import ScheduleStore
 if TYPE_CHECKING:
     from aiostreamq.client.call import Using
     from aiostreamq.client.ports import JobHome
+    from aiostreamq.client.telemetry import QueueTelemetry
     from aiostreamq.model.keys import Keys
     from aiostreamq.model.options import Durability, QueuePolicy
     from aiostreamq.model.task import TaskSpec
@@ -56,6 +57,7 @@ class Session:
         lanes: "Sequence[str]",
         home: "JobHome",
         policy: "QueuePolicy",
+        telemetry: "QueueTelemetry",
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.broker = QueueStore(connector, keys, lanes)
@@ -63,6 +65,8 @@ class Session:
         self.enqueue_timeout = policy.enqueue_timeout  #: seconds to retry
         self.waiter = ResultWaiter(self.broker, home.spec_of)
         self._home = home
+        self._telemetry = telemetry
+        self._listeners = telemetry.listeners
         self._policy = policy
         self._max_payload = policy.max_payload
         self._batchers: dict[Durability, EnqueueBatcher] = {}
@@ -166,6 +170,9 @@ class Session:
             batcher.now.add((item, future))  # pyright: ignore[reportArgumentType]
         else:
             batcher.later.add(cast("Waiting[DelayedSubmission]", (item, future)))
+        if self._listeners.is_heard:
+            lane = using.options.lane
+            self._telemetry.report_when_done(future, spec.name, job.id, lane)
         return job, future
 
     async def submit_many(
@@ -324,6 +331,9 @@ class Session:
         for at, (_, job) in enumerate(prepared):
             if chunk[at].using.id is not None:
                 job.note_id(self.waiter, taken.get(at, IdWas.FREE))
+            if self._listeners.is_heard and at not in full:
+                lane, id_was = chunk[at].using.options.lane, taken.get(at, IdWas.FREE)
+                self._telemetry.report_enqueued(id_was, chunk[at].spec.name, job.id, lane)
         if full:
             first = min(full)
             raise full[first].full(cast("Submission", prepared[first][0]), enqueued=before + first)

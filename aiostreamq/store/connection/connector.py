@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -50,6 +51,11 @@ _CODES = {
 }
 
 
+#: Called with the role of a connection and the error when it is lost; and when it is regained
+#: with None and the seconds that this took.
+OnOutage = Callable[[str, Exception | None, float], None]
+
+
 class Connector(Protocol):
     """Opens links to one server."""
 
@@ -57,6 +63,8 @@ class Connector(Protocol):
     def is_in_memory(self) -> bool:
         """Whether the server is part of this process."""
         ...
+
+    on_outage: "OnOutage | None"
 
     @property
     def address(self) -> str:
@@ -88,6 +96,8 @@ class Connector(Protocol):
 
 class RedisConnector:
     """Opens links with a pool's way of connecting, but not its way of talking."""
+
+    on_outage: "OnOutage | None" = None
 
     is_in_memory = False
 
@@ -190,6 +200,7 @@ class MemoryConnector:
 
     is_in_memory = True
     address = "in this process"
+    on_outage: "OnOutage | None" = None
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server

@@ -144,7 +144,7 @@ class ReconnectingLink:
                 link = await self.link()
                 done = await attempt(link)
             except (LinkLost, CommandError) as error:
-                outage = outage or _Outage(self._longest_pause)
+                outage = outage or _Outage(self._longest_pause, self._role, self._connector)
                 await self._handle(error, outage, repair)
             else:
                 if outage is not None:
@@ -184,7 +184,9 @@ class ReconnectingLink:
 class _Outage:
     """A series of tries that fail."""
 
-    def __init__(self, longest_pause: float) -> None:
+    def __init__(self, longest_pause: float, role: str, connector: Connector) -> None:
+        self._role = role
+        self._connector = connector
         self.backoff = Backoff(FIRST_PAUSE, longest_pause)
         self._started = clock.monotonic()
         self._is_logged = False
@@ -194,7 +196,14 @@ class _Outage:
         if not self._is_logged:
             self._is_logged = True
             logger.warning("Redis is not responding, retrying: %s", error)
+            self._report(error, 0.0)
 
     def log_end(self) -> None:
         """Log how long the outage lasted."""
-        logger.warning("Redis responds again after %.2f s", clock.monotonic() - self._started)
+        seconds = clock.monotonic() - self._started
+        logger.warning("Redis responds again after %.2f s", seconds)
+        self._report(None, seconds)
+
+    def _report(self, error: Exception | None, seconds: float) -> None:
+        if self._connector.on_outage is not None:
+            self._connector.on_outage(self._role, error, seconds)

@@ -1,20 +1,21 @@
-"""Showing that this worker lives, from a thread that no job can block.
+"""The sign of life of a worker, from a thread that no job can block.
 
-The thread has an event loop and a connection of its own. Twice a second it also
-asks the worker's loop for a sign: a job that blocks the loop is reported with
-its stack, and one that blocks it for very long costs the worker its lease.
+The thread has an event loop and a connection of its own. Twice a second it also asks the worker's
+loop for a sign of life: a job that blocks the loop is reported with its stack, and one that blocks
+it for very long costs the worker its lease.
 """
 
 import asyncio
-import sys
 import threading
-import time
-import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aiostreamq import clock
 from aiostreamq.aio.tasks import spawn
+from aiostreamq.aio.wakeup import Wakeup, wait_for_event
+from aiostreamq.aio.watchdog import LoopWatchdog
 from aiostreamq.logs import get_logger
+from aiostreamq.model.telemetry import LoopBlocked
 from aiostreamq.store.connection.reconnecting import LONGEST_PAUSE, ReconnectingLink
 from aiostreamq.store.workers import WorkerRegistry
 
@@ -22,100 +23,95 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiostreamq.store.queue import QueueStore
+    from aiostreamq.worker.telemetry import WorkerListeners
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds between two looks at the worker's loop. Each wakes it: idle workers
-# should cost nothing to speak of.
-LOOK = 0.5
+# Seconds between two checks of the worker's loop. Each wakes it: idle workers should cost next to
+# nothing.
+CHECK_INTERVAL = 0.5
 
 # A lease is renewed three times over, so that two beats may be lost.
 BEATS_A_LEASE = 3
 
-# Parts of a lease: how long a connection may stay silent until another is tried, and how
-# long to pause between tries while Redis is away. With the third that passes between two
-# beats, either must leave time to show a sign of life before the lease is over.
+# Fractions of a lease: how long a connection may stay silent until another is tried, and how
+# long to pause between tries while Redis is away. Together with the third that passes between two
+# beats, either must leave time to renew the lease before it is over.
 SILENCE = 1 / 2
 PAUSE = 1 / 4
 
-# A loop that has been blocked for so many leases will not come back: let others
-# have its jobs.
+# A loop that has been blocked for this many leases will not come back: other workers get its jobs.
 PATIENCE_LEASES = 10
 
-# Seconds to wait for the end of the thread, which takes milliseconds. One that hangs, in a name
-# server that does not answer say, must not keep the worker from leaving.
+# Seconds to wait for the end of the thread, which takes milliseconds. A thread that hangs, for
+# example in a name server that does not answer, must not keep the worker from leaving.
 END_TIME = 5.0
 
 
 class Heartbeat:
-    """Renews one worker's lease until it is stopped or has been taken for dead."""
+    """Renews one worker's lease until it is closed or the worker has been taken for dead."""
 
     def __init__(
         self,
         broker: "QueueStore",
         name: str,
         lease: float,
-        loop_block_warning: float,
+        block_reporter: "BlockReporter",
         lost: "Callable[[], None]",
-        about: "Callable[[], bytes]" = bytes,
+        status: "Callable[[], bytes]" = bytes,
     ) -> None:
         """Prepare to beat.
 
         Args:
             broker: The queue; the thread opens a connection of its own to it.
-            name: Of the worker, which has joined already.
+            name: The name of the worker, which has joined already.
             lease: Seconds after the last beat until others take the worker's jobs.
-            loop_block_warning: Seconds the loop may be blocked before that is reported.
-            lost: Called in the worker's loop when it has been taken for dead.
-            about: Gives what the worker tells of itself; called in the thread.
+            block_reporter: Checks the worker's loop.
+            lost: Called in the worker's loop when the worker has been taken for dead.
+            status: Returns the worker's report about itself; called in the thread.
         """
-        self.heard = time.monotonic()  #: when Redis last answered; the worker has just joined
+        self.heard = clock.monotonic()  #: when Redis last answered; the worker has just joined
         self._broker = broker
         self._name = name
         self._lease = lease
         self._lost = lost
-        self._about = about
+        self._status = status
         self._loop = asyncio.get_running_loop()
-        self._guard = LoopWatchdog(self._loop, loop_block_warning)
+        self._reporter = block_reporter
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
-        # Of the thread, or of the worker where there is no thread.
+        # The loop that beats: that of the thread, or the worker's if there is no thread.
         self._beat_loop = self._loop
-        self._is_over = False  # told to end, maybe before there was a loop to tell
-        self._woken: asyncio.Event | None = None  # in that loop: look whether it is over
+        self._is_closed = False  # maybe before there was a loop to wake
+        self._wakeup: Wakeup | None = None  # in that loop: look whether it is closed
         self._ended = asyncio.Event()
 
     def start(self) -> None:
-        """Begin beating."""
+        """Begin to beat."""
         if self._broker.connector.is_in_memory:
-            # Nobody outside this process could take its jobs, and the store in
-            # memory is not for two threads.
+            # Nothing outside this process could take its jobs, and the store in memory is not
+            # for two threads.
             self._task = spawn(self._beat(), "aiostreamq:beat")
             return
         self._thread = threading.Thread(target=self._run, name="aiostreamq:beat", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Beat no more, and wait for nothing: what is on its way is the last."""
-        self._is_over = True
-        if self._woken is not None:
-            self._tell(self._beat_loop, self._woken.set)
+        """Beat no more, and wait for nothing: the beat on its way is the last."""
+        self._is_closed = True
+        if self._wakeup is not None:
+            _call_in(self._beat_loop, self._wakeup.wake)
 
     async def aclose(self) -> None:
         """Beat no more, and wait until that is certain, or for some seconds. May be repeated."""
         self.close()
         if self._task is not None:
             await asyncio.wait([self._task])
-        if self._thread is None:
-            return
-        try:
-            # Not by joining it: that would need one of the threads that the program has for
-            # blocking calls, and those may all be taken.
-            async with asyncio.timeout(END_TIME):
-                await self._ended.wait()
-        except TimeoutError:
-            logger.error(  # noqa: TRY400  # the traceback would say nothing more
-                "the heartbeat of worker %s has not ended within %g s and is left to itself: "
+        # Joining the thread would need one of the threads that the program has for blocking
+        # calls, and those may all be taken.
+        if self._thread is not None and not await wait_for_event(self._ended, END_TIME):
+            logger.error(
+                "the heartbeat of worker %s has not ended within %g s and is abandoned: "
                 "is there a name server that does not answer?",
                 self._name,
                 END_TIME,
@@ -125,31 +121,29 @@ class Heartbeat:
         try:
             asyncio.run(self._beat())
         finally:
-            self._tell(self._loop, self._ended.set)
+            _call_in(self._loop, self._ended.set)
 
     async def _beat(self) -> None:
         self._beat_loop = asyncio.get_running_loop()
-        self._woken = asyncio.Event()
-        broker = self._broker.over(self._new_line())
+        self._wakeup = Wakeup()
+        broker = self._broker.over(self._new_link())
         beating = asyncio.ensure_future(self._renew_forever(WorkerRegistry(broker)))
         try:
-            while not (beating.done() or self._is_over):
-                self._look_at_loop()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK):
-                        await self._woken.wait()
+            while not (beating.done() or self._is_closed):
+                self._check_loop()
+                await self._wakeup.wait(CHECK_INTERVAL)
         finally:
             beating.cancel()
             await asyncio.wait([beating])
             broker.close()
 
-    def _look_at_loop(self) -> None:
+    def _check_loop(self) -> None:
         try:
-            self._guard.look(self._beat_loop.time())
+            self._reporter.check()
         except Exception:  # as below: only a report would be missing
-            logger.exception("the worker's event loop could not be looked at, trying on")
+            logger.exception("the worker's event loop could not be checked, retrying")
 
-    def _new_line(self) -> ReconnectingLink:
+    def _new_link(self) -> ReconnectingLink:
         lease = self._lease
         return ReconnectingLink(
             self._broker.connector,
@@ -158,64 +152,60 @@ class Heartbeat:
             longest_pause=min(LONGEST_PAUSE, lease * PAUSE),
         )
 
-    async def _renew_forever(self, roster: WorkerRegistry) -> None:
+    async def _renew_forever(self, registry: WorkerRegistry) -> None:
         """Renew the lease until the worker has been taken for dead."""
+        patience = PATIENCE_LEASES * self._lease
         while True:
-            if self._guard.blocked_for(self._beat_loop.time()) < PATIENCE_LEASES * self._lease:
+            if self._reporter.blocked_for() < patience:
                 try:
-                    lease_ms, about = int(self._lease * 1000), self._about()
-                    if not await roster.renew(self._name, lease_ms, about):
-                        self._tell(self._loop, self._lost)
+                    lease_ms, status = int(self._lease * 1000), self._status()
+                    if not await registry.renew(self._name, lease_ms, status):
+                        _call_in(self._loop, self._lost)
                         return
-                    self.heard = time.monotonic()
-                except Exception:  # whatever it is: to stop costs the worker all that it runs
-                    logger.exception("the lease could not be renewed, trying on")
+                    self.heard = clock.monotonic()
+                except Exception:  # whatever it is: to stop would cost the worker all its jobs
+                    logger.exception("the lease could not be renewed, retrying")
             await asyncio.sleep(self._lease / BEATS_A_LEASE)
 
-    @staticmethod
-    def _tell(loop: asyncio.AbstractEventLoop, what: "Callable[[], None]") -> None:
-        with suppress(RuntimeError):  # that loop has ended: there is nobody left to tell
-            loop.call_soon_threadsafe(what)
 
+class BlockReporter:
+    """Reports what blocks the event loop of a worker. Made in that loop, used in another thread."""
 
-class LoopWatchdog:
-    """Watches from outside whether an event loop still turns."""
+    def __init__(self, warn_after: float, listeners: "WorkerListeners") -> None:
+        """Prepare; a loop is reported once it has been blocked for *warn_after* seconds."""
+        self._watchdog = LoopWatchdog(asyncio.get_running_loop())
+        self._warn_after = warn_after
+        self._listeners = listeners
+        self._is_reported = False
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, loop_block_warning: float) -> None:
-        self._watched = loop
-        self._watched_thread = threading.get_ident()
-        self._loop_block_warning = loop_block_warning
-        self._asked: float | None = None  # when a sign was asked for that has not come
-        self._is_told = False
-
-    def look(self, now: float) -> None:
-        """Ask for a sign; report where the last one has been long in coming."""
-        if self._asked is None:
-            if self._is_told:
-                self._is_told = False
+    def check(self) -> None:
+        """Report the loop if its last sign of life is long ago; else ask for the next one."""
+        seconds = self._watchdog.blocked_for()
+        if self._watchdog.ask():
+            if self._is_reported:
+                self._is_reported = False
                 logger.warning("the event loop turns again")
-            self._asked = now
-            with suppress(RuntimeError):  # the loop has ended
-                self._watched.call_soon_threadsafe(self._answer)
-        elif not self._is_told and now - self._asked >= self._loop_block_warning:
-            self._is_told = True
-            self._report(now - self._asked)
+        elif not self._is_reported and seconds >= self._warn_after:
+            self._is_reported = True
+            self._report(seconds)
 
-    def blocked_for(self, now: float) -> float:
-        """Seconds that the loop has not turned, as far as is known."""
-        return 0.0 if self._asked is None else now - self._asked
-
-    def _answer(self) -> None:
-        self._asked = None
+    def blocked_for(self) -> float:
+        """Return for how many seconds the loop has given no sign of life that was asked for."""
+        return self._watchdog.blocked_for()
 
     def _report(self, seconds: float) -> None:
-        frame = sys._current_frames().get(self._watched_thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented, and the only way
-        stack = "".join(traceback.format_stack(frame)) if frame is not None else "(no stack)\n"
-        running = asyncio.current_task(self._watched)
+        blocker, stack = self._watchdog.running_task(), self._watchdog.stack()
+        if self._listeners.is_heard:
+            self._listeners.report(LoopBlocked, seconds, blocker, stack)
         logger.warning(
-            "the event loop has been blocked for %.1f s by %s: move what blocks into a `def` task "
-            "or a thread. It is at:\n%s",
+            "the event loop has been blocked for %.1f s by %s: move the blocking call into a "
+            "`def` task or a thread. It is at:\n%s",
             seconds,
-            running.get_name() if running is not None else "a callback",
+            blocker,
             stack,
         )
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, function: "Callable[[], None]") -> None:
+    with suppress(RuntimeError):  # that loop is closed: nothing there needs the call
+        loop.call_soon_threadsafe(function)

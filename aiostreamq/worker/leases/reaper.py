@@ -12,10 +12,12 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.lease import LeaseWatch
+from aiostreamq.model.telemetry import JobsRecovered
 from aiostreamq.store.connection.link import CommandError
 
 if TYPE_CHECKING:
     from aiostreamq.store.workers import WorkerRegistry
+    from aiostreamq.worker.telemetry import WorkerListeners
 
 logger = get_logger("aiostreamq.worker")
 
@@ -36,12 +38,18 @@ class Reaper:
     """Watches the other workers of a queue."""
 
     def __init__(
-        self, roster: "WorkerRegistry", name: str, lease_ms: int, max_worker_deaths: int
+        self,
+        roster: "WorkerRegistry",
+        name: str,
+        lease_ms: int,
+        max_worker_deaths: int,
+        listeners: "WorkerListeners",
     ) -> None:
         self._roster = roster
         self._name = name
         self._lease_ms = lease_ms
         self._max_worker_deaths = max_worker_deaths
+        self._listeners = listeners
         self._interval = min(INTERVAL, lease_ms / 1000 * PART_OF_LEASE)
         self._sightings = LeaseWatch(self._interval)
         self._stuck: set[str] = set()  # those whose jobs can not be recovered, as was told
@@ -94,6 +102,8 @@ class Reaper:
             reaped = await self._roster.recover(name, beat, self._max_worker_deaths)
             returned, given_up = returned + reaped.returned, given_up + reaped.given_up
             finished = reaped.finished
+        if self._listeners.is_heard and (finished > 0 or given_up):
+            self._listeners.report(JobsRecovered, name, returned, given_up)
         if finished > 0:
             told = counted(returned, "job")
             logger.warning("worker %s is dead: recovered %s of it", name, told)

@@ -14,12 +14,14 @@ from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
+from aiostreamq.model.telemetry import JobParked
 from aiostreamq.store.deliveries import SETTLE_LIMIT
 from aiostreamq.worker.retry_buffer import RetryBuffer
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.store.parking import ParkedJobs
+    from aiostreamq.worker.telemetry import WorkerListeners
 
 logger = get_logger("aiostreamq.worker")
 
@@ -35,7 +37,8 @@ class Parking:
         schedule: "ParkedJobs",
         tasks: Collection[str],
         is_paused: "Callable[[str], bool]",
-        taken: "Callable[[], None]",
+        accepted: "Callable[[], None]",
+        listeners: "WorkerListeners",
     ) -> None:
         """Prepare.
 
@@ -43,13 +46,17 @@ class Parking:
             schedule: Of the queue.
             tasks: The names known here, looked at again each time.
             is_paused: Says of which of them the jobs are left where they are.
-            taken: Called when what Redis had refused to set aside has been taken.
+            accepted: Called when Redis has accepted all that it had refused to set aside.
+            listeners: Take the jobs that are parked.
         """
         self._schedule = schedule
         self._tasks = tasks
         self._is_paused = is_paused
+        self._listeners = listeners
         self._woken = asyncio.Event()
-        self._refused = RetryBuffer[tuple["Delivery", str]]("jobs to be parked", self._park, taken)
+        self._refused = RetryBuffer[tuple["Delivery", str]](
+            "jobs to be parked", self._park, accepted
+        )
         self._commit = GroupCommit[tuple["Delivery", str]](self._refused.send, SETTLE_LIMIT)
         self._told: set[str] = set()
         #: on their way to be set aside, or refused there, as (place of the stream, entry)
@@ -64,6 +71,8 @@ class Parking:
             )
         self.unparked.add((delivery.stream, delivery.entry))
         self._commit.add((delivery, task))
+        if self._listeners.is_heard:
+            self._listeners.report(JobParked, task, delivery.job_id)
 
     def wake(self) -> None:
         """Look now: a task may not be paused any more."""

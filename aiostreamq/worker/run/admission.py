@@ -12,6 +12,7 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.worker.run.backlog import CancelMarks
 from aiostreamq.worker.run.run import WHY_UNRUN, Run, end_unrun, log_fields, state_unrun
+from aiostreamq.worker.run.run_reports import report_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from aiostreamq.worker.run.deferred import DeferredStarts
     from aiostreamq.worker.run.pool import Pool
     from aiostreamq.worker.run.slots import Slots
+    from aiostreamq.worker.telemetry import WorkerListeners
 
 logger = get_logger("aiostreamq.worker")
 
@@ -54,6 +56,7 @@ class Admission:
         rerouter: "Reroutes",
         settler: "Outcomes",
         clock: "ServerClock",
+        listeners: "WorkerListeners",
     ) -> None:
         """Prepare to decide.
 
@@ -66,6 +69,7 @@ class Admission:
             rerouter: Takes jobs that may not run here.
             settler: Takes the end of jobs that end without a run.
             clock: The clock that expiry times refer to.
+            listeners: Take the ends of jobs that end without a run.
         """
         self.cancel_marks = CancelMarks()  #: jobs that were cancelled before they arrived
         self._tasks: Mapping[str, Task[..., object]] = queue.tasks
@@ -78,6 +82,7 @@ class Admission:
         self._paused = rerouter.paused
         self._settle = settler.settle
         self._clock = clock
+        self._listeners = listeners
         self._checks: tuple[Callable[[Run], Disposition | None], ...] = (
             self._check_lane,
             self._check_pauses,
@@ -140,6 +145,8 @@ class Admission:
             return None
         self._settle(end_unrun(run, state))
         logger.info("job %s", WHY_UNRUN[state], extra=log_fields(run))
+        if self._listeners.is_heard:
+            report_end(self._listeners, run, state, self._clock.now_ms())
         return Disposition.ENDED
 
     def _check_room(self, run: Run) -> Disposition | None:

@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
+from aiostreamq.model.telemetry import JobDelivered
 from aiostreamq.worker.run.admission import Admission
 from aiostreamq.worker.run.backlog import Backlog
 from aiostreamq.worker.run.deferred import DeferredStarts
@@ -13,7 +14,7 @@ from aiostreamq.worker.run.slots import Slots
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.delivery import Delivery
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from aiostreamq.worker.run.backlog import Progress
     from aiostreamq.worker.run.invoker import Invoker
     from aiostreamq.worker.run.pool import Pool
+    from aiostreamq.worker.telemetry import WorkerListeners
 
 
 class Executor:
@@ -43,6 +45,7 @@ class Executor:
         suspects: "SuspectGate",
         freed: "Callable[[], None]",
         is_ending: "Callable[[], bool]",
+        listeners: "WorkerListeners",
         *,
         logs_jobs: bool = False,
     ) -> None:
@@ -60,6 +63,7 @@ class Executor:
                 else may start.
             freed: Called if jobs may start that await others.
             is_ending: Returns whether the worker is about to end, for any reason.
+            listeners: Take the events of jobs.
             logs_jobs: Whether to log the start of each job, and its success.
         """
         self.running: dict[tuple[int, bytes], Run] = {}  #: by stream and entry
@@ -73,6 +77,7 @@ class Executor:
         self._pools = pools
         self._rerouter = rerouter
         self._suspects = suspects
+        self._listeners = listeners
         self._admission = Admission(
             queue,
             self.running,
@@ -82,6 +87,7 @@ class Executor:
             rerouter,
             settler,
             server_clock,
+            listeners,
         )
         self._runner = Runner(
             self.running,
@@ -92,6 +98,7 @@ class Executor:
             suspects,
             server_clock,
             is_ending,
+            listeners,
             logs_jobs=logs_jobs,
         )
 
@@ -126,10 +133,13 @@ class Executor:
         return self._suspects.is_closed
 
     def accept(
-        self, deliveries: "Iterable[Delivery]", cancelled: "Iterable[Delivery]" = ()
+        self, deliveries: "Collection[Delivery]", cancelled: "Iterable[Delivery]" = ()
     ) -> None:
         """Take deliveries over. They start in this order, except those that are *cancelled*."""
         self.fresh.extend(deliveries)
+        if self._listeners.is_heard:
+            for one in deliveries:
+                self._listeners.report(JobDelivered, one.job_id, one.attempt, one.number)
         for delivery in cancelled:
             self.cancel(delivery.stream, delivery.entry)
         self.fill()

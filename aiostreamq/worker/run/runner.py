@@ -22,6 +22,12 @@ from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.run.backlog import Progress
 from aiostreamq.worker.run.conclusion import ended, failed, judged
 from aiostreamq.worker.run.run import Run, Stop, end_of, log_fields
+from aiostreamq.worker.run.run_reports import (
+    report_end,
+    report_hand_back,
+    report_retry,
+    report_start,
+)
 from aiostreamq.worker.run.threads import Raised
 
 if TYPE_CHECKING:
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
     from aiostreamq.worker.ports import Outcomes, Refills, SuspectGate, SuspectRun
     from aiostreamq.worker.run.invoker import Invoker
     from aiostreamq.worker.run.slots import Slots
+    from aiostreamq.worker.telemetry import WorkerListeners
 
 logger = get_logger("aiostreamq.worker")
 
@@ -55,6 +62,7 @@ class Runner:
         suspects: "SuspectGate",
         server_clock: "ServerClock",
         is_ending: "Callable[[], bool]",
+        listeners: "WorkerListeners",
         *,
         logs_jobs: bool,
     ) -> None:
@@ -69,6 +77,7 @@ class Runner:
             suspects: Decides when a job may run that was with workers that died.
             server_clock: The clock that deadlines refer to.
             is_ending: Returns whether the worker is about to end, for any reason.
+            listeners: Take the events of runs.
             logs_jobs: Whether to log the start of each job, and its success.
         """
         self.progress = Progress()  #: wakes its waiters when a job ends
@@ -83,6 +92,7 @@ class Runner:
         self._suspects = suspects
         self._clock = server_clock
         self._is_ending = is_ending
+        self._listeners = listeners
         self._logs_jobs = logs_jobs
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines[Run](self._expire)
@@ -102,6 +112,8 @@ class Runner:
             variables.run(DEADLINE.set, envelope.deadline)  # for the jobs that it enqueues
             left = (envelope.deadline - self._clock.now_ms()) / 1000
             self._deadlines.add(run, max(0.0, left))
+        if self._listeners.is_heard:
+            report_start(self._listeners, run)
         name = f"job:{envelope.task}:{delivery.job_id}"
         running = self._run(run)
         run.task = start_task(running, self._loop, name=name, context=variables, kind=JobTask)
@@ -171,7 +183,7 @@ class Runner:
         except BaseException as fault:
             logger.critical("the end of a job failed, a bug", exc_info=fault, extra=log_fields(run))
             if not run.is_over:
-                self._finish(run, *failed(run, error or fault))
+                self._finish(run, *failed(run, error or fault), error or fault)
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
         if run.is_over:
@@ -182,6 +194,8 @@ class Runner:
         spec, number = run.spec, run.delivery.number
         if run.stop is Stop.SHUTDOWN and error is not None:
             self._finish(run, None)
+            if self._listeners.is_heard:
+                report_hand_back(self._listeners, run)
         elif run.stop is Stop.REQUEST and value is None:
             self._finish(run, *ended(run, JobState.CANCELLED))
         elif run.stop is Stop.TIMEOUT:
@@ -205,10 +219,18 @@ class Runner:
         if isinstance(end, RetryRequest):
             self._finish(run, None)
             self._retry(end)
+            if self._listeners.is_heard:
+                report_retry(self._listeners, run, end, clock.monotonic() - run.began, error)
         else:
-            self._finish(run, *end)
+            self._finish(run, *end, error)
 
-    def _finish(self, run: Run, outcome: bytes | None, state: JobState | None = None) -> None:
+    def _finish(
+        self,
+        run: Run,
+        outcome: bytes | None,
+        state: JobState | None = None,
+        error: BaseException | None = None,
+    ) -> None:
         """End a run. No outcome means that its job has not ended, no state that it returned."""
         run.is_over = True
         del self._running[run.key]
@@ -222,6 +244,9 @@ class Runner:
             self._slots.forget(run.key, run)
         if run.pool is not None:
             run.pool.release(run.thread, run.spec.name, run.delivery.job_id)
+        if outcome is not None and self._listeners.is_heard:
+            now_ms, ran = self._clock.now_ms(), self.now - run.began
+            report_end(self._listeners, run, state, now_ms, ran=ran, error=error)
         executor = self._executor
         if not executor.is_filling and (executor.fresh or executor.backlog):
             executor.fill()

@@ -11,6 +11,7 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import signature_of, signed
+from aiostreamq.model.telemetry import OutcomeRefused
 from aiostreamq.store.deliveries import SETTLE_LIMIT, Deliveries
 from aiostreamq.store.results import Results
 from aiostreamq.worker.retry_buffer import RetryBuffer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.store.delayed import DelayedJobs
     from aiostreamq.store.queue import QueueStore
+    from aiostreamq.worker.telemetry import WorkerListeners
 
 # Seconds that the counters may be behind. Told with each lone job, they would cost a round
 # trip a seventh of its time.
@@ -34,18 +36,28 @@ class Settler:
     def __init__(
         self,
         broker: "QueueStore",
-        schedule: "DelayedJobs",
+        delayed: "DelayedJobs",
         worker: str,
-        taken: "Callable[[], None]",
+        accepted: "Callable[[], None]",
+        listeners: "WorkerListeners",
     ) -> None:
-        """Prepare; *taken* is called when what Redis had refused has been taken."""
+        """Prepare to settle.
+
+        Args:
+            broker: The queue.
+            delayed: Takes the jobs to be retried.
+            worker: The name of the worker.
+            accepted: Called when Redis has accepted all that it had refused.
+            listeners: Take the outcomes that are refused because the job was lost.
+        """
         self._deliveries = Deliveries(broker)
         self._results = Results(broker)
-        self._schedule = schedule
+        self._delayed = delayed
         self._worker = worker
+        self._listeners = listeners
         self._signature = signature_of(worker)
-        self._refused_ends = RetryBuffer[Settlement]("outcomes", self._settle, taken)
-        self._refused_retrials = RetryBuffer[RetryRequest]("retries", self._send_again, taken)
+        self._refused_ends = RetryBuffer[Settlement]("outcomes", self._settle, accepted)
+        self._refused_retrials = RetryBuffer[RetryRequest]("retries", self._send_again, accepted)
         self._ends = GroupCommit[Settlement](self._refused_ends.send, SETTLE_LIMIT)
         self._retrials = GroupCommit[RetryRequest](self._refused_retrials.send, SETTLE_LIMIT)
         self._counts = GroupCommit[list[Settlement]](self._count, SETTLE_LIMIT)
@@ -122,7 +134,7 @@ class Settler:
             logger.warning("how %s ended is not in the counters: %s", told, error)
 
     async def _send_again(self, batch: list[RetryRequest]) -> None:
-        await self._tell_done([r.delivery for r in batch], await self._schedule.retry(batch))
+        await self._tell_done([r.delivery for r in batch], await self._delayed.retry(batch))
 
     async def _tell_done(self, batch: list[Delivery], lost: list[Delivery]) -> None:
         if lost:
@@ -131,6 +143,8 @@ class Settler:
 
     async def _report_lost(self, lost: list[Delivery]) -> None:
         for delivery in lost:
+            if self._listeners.is_heard:
+                self._listeners.report(OutcomeRefused, delivery.job_id, delivery.attempt)
             logger.warning(
                 "outcome refused: worker %s had lost the job, %s",
                 self._worker,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from aiostreamq.aio.listeners import Listeners
 from aiostreamq.model.keys import RETURNED
 from aiostreamq.queue import Queue
 from aiostreamq.store.lane_reader import LaneReader
@@ -16,6 +17,7 @@ from aiostreamq.store.pauses import PauseStore
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
 from aiostreamq.worker.run.executor import Executor
+from aiostreamq.worker.telemetry import WorkerListeners
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.whereabouts import state_of
 
@@ -110,6 +112,7 @@ class SteppedWorker:
             _NoSuspects(),
             lambda: None,
             lambda: False,
+            WorkerListeners(Listeners(), _TASKS.name, self.name),
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from aiostreamq.aio.listeners import Listeners
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.queue import Queue
 from aiostreamq.worker.run.admission import Admission, Disposition
@@ -18,6 +19,7 @@ from aiostreamq.worker.run.deferred import DeferredStarts
 from aiostreamq.worker.run.pool import Pool
 from aiostreamq.worker.run.run import Run
 from aiostreamq.worker.run.slots import Slots
+from aiostreamq.worker.telemetry import WorkerListeners
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +98,7 @@ class Scene:
             self.around,
             self.around,
             cast("ServerClock", self.around),
+            WorkerListeners(Listeners(), queue.name, "worker"),
         )
 
     def admit(

@@ -1,0 +1,160 @@
+"""What happens to jobs, connections and workers, as listeners get it.
+
+One class for each kind of event. Fields may be added later, at the end.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiostreamq.model.outcome import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnqueued:
+    """This process has enqueued a job. A call that finds its id taken does not count."""
+
+    queue: str
+    task: str
+    job_id: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobDelivered:
+    """A worker was sent a job. It starts when a slot is free."""
+
+    queue: str
+    worker: str
+    job_id: str
+    attempt: int  #: from 1
+    delivery: int  #: from 1; more than the attempt if the job was returned or recovered
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """A worker starts to run a job."""
+
+    queue: str
+    worker: str
+    task: str
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A job has ended, for good. It was not started if it was cancelled before, or expired."""
+
+    queue: str
+    worker: str
+    task: str
+    job_id: str
+    attempt: int
+    state: JobState
+    waited_seconds: float  #: from when it was ready to be run until it started or ended unrun
+    ran_seconds: float  #: 0 if it was not started
+    error: BaseException | None  #: what it raised, also a Drop or GiveUp
+
+
+@dataclass(frozen=True, slots=True)
+class JobRetried:
+    """A run has failed, and the job will be run again."""
+
+    queue: str
+    worker: str
+    task: str
+    job_id: str
+    attempt: int  #: the one that has failed
+    after_seconds: float  #: until the next one
+    ran_seconds: float
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class JobHandedBack:
+    """A run was cut short because its worker stops. Another worker will run the job again."""
+
+    queue: str
+    worker: str
+    task: str
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobParked:
+    """A job waits for a worker that knows its task, or for its task to be resumed."""
+
+    queue: str
+    worker: str
+    task: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRefused:
+    """Redis refused the outcome of a job: its worker had been taken for dead."""
+
+    queue: str
+    worker: str
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobsRecovered:
+    """A worker has found another one dead, and has put its jobs back into the queue."""
+
+    queue: str
+    worker: str  #: the one that found it
+    dead_worker: str
+    jobs: int  #: how many will be run again
+    given_up: int  #: how many have too many worker deaths, and went to the dead letters
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """Redis does not respond on a connection, which is retried until it does."""
+
+    queue: str
+    connection: str  #: its purpose
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRegained:
+    """Redis responds again."""
+
+    queue: str
+    connection: str
+    after_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBlocked:
+    """Something has blocked the event loop of a worker for longer than `loop_block_warning`."""
+
+    queue: str
+    worker: str
+    seconds: float  #: so far
+    blocker: str  #: name of the asyncio task, "job:<task>:<job id>" if it is a job
+    stack: str  #: where its thread was
+
+
+TelemetryEvent = (
+    JobEnqueued
+    | JobDelivered
+    | JobStarted
+    | JobEnded
+    | JobRetried
+    | JobHandedBack
+    | JobParked
+    | OutcomeRefused
+    | JobsRecovered
+    | ConnectionLost
+    | ConnectionRegained
+    | LoopBlocked
+)
+
+#: Called with each event. What it returns is ignored.
+Listener = Callable[[TelemetryEvent], object]

@@ -1,0 +1,32 @@
+"""The events of one worker incarnation, for listeners."""
+
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+from aiostreamq.aio.listeners import Listeners
+from aiostreamq.model.telemetry import TelemetryEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+
+
+class WorkerListeners(Listeners[TelemetryEvent]):
+    """The listeners of one incarnation, and what its events have in common.
+
+    Check `is_heard` before calling `report`: so that telemetry costs nothing without a listener.
+    """
+
+    def __init__(self, parent: Listeners[TelemetryEvent], queue: str, worker: str) -> None:
+        super().__init__(parent)
+        self._queue = queue
+        self._worker = worker
+
+    def report(
+        self,
+        kind: "Callable[Concatenate[str, str, P], TelemetryEvent]",
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Emit an event of a *kind*; the fields are those after queue and worker."""
+        self.emit(kind(self._queue, self._worker, *args, **kwargs))
