@@ -1,6 +1,6 @@
-"""Options with a value: what cannot be meant is refused at once, by the option's name.
+"""Readers of option values. Each refuses an invalid value and names the option.
 
-A reader takes the option, for its errors, and what was written.
+A reader takes the option, for its errors, and the text that was written.
 """
 
 import argparse
@@ -21,21 +21,21 @@ def add_value(
     meaning: str,
     **more: str | int | None,
 ) -> None:
-    """Let a command take *option*, whose value *read* reads.
+    """Add *option*, whose value *read* reads.
 
-    A default that is a string is read too: one from the environment is refused as
+    A default that is a string is read too, so that a default from the environment is checked as
     if it had been typed.
     """
     parser.add_argument(option, type=partial(read, option), help=meaning, **more)  # pyright: ignore[reportArgumentType]  # default or metavar
 
 
 def text(_option: str, written: str) -> str:
-    """Return it as it is."""
+    """Return the text unchanged."""
     return written
 
 
 def whole(option: str, written: str, least: int = 1, most: int | None = None) -> int:
-    """Return a whole number from *least* to *most*.
+    """Return an integer from *least* to *most*.
 
     >>> whole("--workers", "4")
     4
@@ -51,7 +51,7 @@ def whole(option: str, written: str, least: int = 1, most: int | None = None) ->
 
 
 def port(option: str, written: str) -> int:
-    """Return a port of TCP, or 0 for any that is free.
+    """Return a TCP port, or 0 for any free one.
 
     >>> port("--health-port", "8080")
     8080
@@ -60,7 +60,7 @@ def port(option: str, written: str) -> int:
 
 
 def duration(option: str, written: str, least: float = 0.0) -> float:
-    """Return a length of time in seconds, *least* or more.
+    """Return a duration in seconds, *least* or more.
 
     >>> duration("--lease", "5m")
     300.0
@@ -69,7 +69,8 @@ def duration(option: str, written: str, least: float = 0.0) -> float:
         found = seconds(option, _number(written))
     except UsageError:
         raise UsageError(
-            f"{option} {written!r} is no length of time: give seconds, or as in 10s, 5m, 2h"
+            f"{option} {written!r}: invalid duration; give seconds, or a number with a unit as "
+            f"in 10s, 5m or 2h"
         ) from None
     if found < least:
         raise UsageError(f"{option} {written!r} is too short: give {least:g} s or more")
@@ -89,7 +90,7 @@ def rate(option: str, written: str) -> float:
 
 
 def choice(option: str, written: str, choices: tuple[str, ...]) -> str:
-    """Return it where it is one of *choices*.
+    """Return the text if it is one of *choices*.
 
     >>> choice("--loop", "uvloop", ("asyncio", "uvloop"))
     'uvloop'

@@ -1,12 +1,13 @@
-"""What the commands share that ask a queue something and print the answer.
+"""The queue that a command is about: its options, and the connection to it.
 
-Nothing but argparse is imported on top: the parser of every command is made
-before it is known which one was meant.
+Only argparse is imported at the top, because the parsers of all commands are built before it is
+known which command runs.
 """
 
 import argparse
-from typing import TYPE_CHECKING, TypeVar, cast, get_origin
+from typing import TYPE_CHECKING, TypeVar
 
+from aiostreamq.cli.option_sources import sourced
 from aiostreamq.cli.output import complain
 from aiostreamq.client.core import core_of
 from aiostreamq.errors import UsageError
@@ -20,58 +21,71 @@ T = TypeVar("T")
 
 
 def add_target(parser: argparse.ArgumentParser, url: str | None, **more: str) -> None:
-    """Let a command be args which queue it is about; *url* is the default of --url.
+    """Add the arguments that name a queue.
 
-    *more* are arguments that follow the queue, by name, and what they are.
+    Args:
+        parser: The parser of the command.
+        url: The default of --url.
+        **more: Arguments after the queue, by name, with their help.
     """
-    parser.add_argument("target", help="where the queue is: package.module:name")
+    parser.add_argument("target", help="the queue, as package.module:name")
     for name, meaning in more.items():
         parser.add_argument(name, help=meaning)
-    parser.add_argument("--url", default=url, help="the Redis to use, over the queue's own")
+    parser.add_argument("--url", default=url, help="the Redis to use instead of the queue's own")
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
-    """Let a command be args which modules register tasks, if the queue's own does not."""
+    """Add --import, for tasks that are not registered in the module of the queue."""
     parser.add_argument(
         "--import",
         dest="imports",
         action="append",
         metavar="MODULE",
-        help="a module that registers tasks, as in app.tasks; can be given again",
+        help="a module that registers tasks, such as app.tasks; may be repeated",
     )
 
 
 def add_json(parser: argparse.ArgumentParser, form: str) -> None:
-    """Let a command answer in JSON."""
-    parser.add_argument("--json", action="store_true", help=f"as JSON, {form}")
+    """Add --json; *form* says what is printed then."""
+    parser.add_argument("--json", action="store_true", help=f"print JSON: {form}")
 
 
 def queue_of(args: argparse.Namespace) -> "Queue":
-    """Return the queue that was *args* on the command line.
+    """Return the queue that the command line names.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no such queue, or the URL is invalid.
     """
     from aiostreamq.cli.target import load_queue
 
     queue = load_queue(args.target, modules_of(args))
     if args.url:
-        queue.use_url(args.url)
+        _use_url(queue, args.url)
     return queue
 
 
+def _use_url(queue: "Queue", url: str) -> None:
+    from aiostreamq.store.connection.address import checked_source
+
+    try:
+        checked_source(str(url))  # not only when the queue opens, to name the variable
+    except UsageError as error:
+        raise sourced(error, url) from None
+    queue.use_url(str(url))
+
+
 def modules_of(args: argparse.Namespace) -> list[str]:
-    """Return the modules that --import or its variable names."""
+    """Return the modules in --import or its variable."""
     import os
 
-    named = getattr(args, "imports", None) or [os.environ.get("AIOSTREAMQ_IMPORT", "")]
-    return [name.strip() for one in named for name in one.split(",") if name.strip()]
+    values = getattr(args, "imports", None) or [os.environ.get("AIOSTREAMQ_IMPORT", "")]
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
-def hint_at_task(queue: "Queue", args: argparse.Namespace) -> None:
-    """Say where the queue here has no task of the name that was *args*: it may be misspelt.
+def warn_of_unknown_task(queue: "Queue", args: argparse.Namespace) -> None:
+    """Warn if the task name given on the command line is unknown here: it may be misspelt.
 
-    Only a hint: workers of another release may know it.
+    This is only a warning, because workers of another release may know the task.
     """
     if args.task and args.task not in queue.tasks:
         known = ", ".join(sorted(queue.tasks)) or "none"
@@ -79,10 +93,10 @@ def hint_at_task(queue: "Queue", args: argparse.Namespace) -> None:
 
 
 def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
-    """Open the queue, ask, and close it.
+    """Open the queue, await the answer to *question*, and close the queue.
 
     Raises:
-        UsageError: It is in memory, where the process that has it is the only one.
+        UsageError: The queue is on memory://, which other processes cannot reach.
     """
     import asyncio
 
@@ -92,28 +106,9 @@ def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
         async with queue:
             if await core_of(queue).session().open() is MEMORY:
                 raise UsageError(
-                    f"queue {queue.name!r} is in the memory:// of each process that opens it, and "
-                    f"empty here: say where Redis is, with --url or AIOSTREAMQ_URL"
+                    f"queue {queue.name!r} is on memory://, which each process has for itself, and "
+                    f"is empty here: give the URL of a Redis with --url or AIOSTREAMQ_URL"
                 )
             return await question(queue)
 
     return asyncio.run(opened())
-
-
-def parsed_json(option: str, written: str, kind: type[T]) -> T:
-    """Read an argument that is JSON: an array or an object, as *kind* says.
-
-    Raises:
-        UsageError: It is something else.
-    """
-    import json
-
-    plain_kind = get_origin(kind) or kind
-    try:
-        value = json.loads(written)
-    except ValueError as error:
-        raise UsageError(f"{option} {written!r} is no JSON: {error}") from error
-    if not isinstance(value, plain_kind):
-        which = "an array, as in [1, 2]" if plain_kind is list else 'an object, as in {"tenant": 7}'
-        raise UsageError(f"{option} {written!r}: it must be {which}")
-    return cast("T", value)

@@ -13,10 +13,11 @@ from aiostreamq.model.dead_letters import DeadLetter
 
 
 def edit_arguments(letter: DeadLetter) -> tuple[list[object], dict[str, object]]:
-    """Have the arguments of *letter* edited as JSON; returns what became of them.
+    """Open the arguments of *letter* in the editor, as JSON, and return the edited ones.
 
     Raises:
-        UsageError: The editor failed, or left something that is not meant.
+        UsageError: The letter has no readable arguments, the editor failed, or it left something
+            invalid.
     """
     if letter.args is None or letter.kwargs is None:
         raise UsageError(f"dead letter {letter.id} has no arguments that could be edited")
@@ -45,14 +46,14 @@ def _run_editor(path: Path) -> None:
 
 def _read(path: Path) -> tuple[list[object], dict[str, object]]:
     try:
-        told: object = json.loads(path.read_text(encoding="utf-8"))
+        edited: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"what was edited is no JSON ({error}): nothing was changed") from error
-    call = cast("dict[str, object]", told) if isinstance(told, dict) else {}
+        raise UsageError(f"the edited file is not JSON ({error}): nothing was changed") from error
+    call = cast("dict[str, object]", edited) if isinstance(edited, dict) else {}
     args, kwargs = call.get("args"), call.get("kwargs")
     if set(call) != {"args", "kwargs"} or type(args) is not list or type(kwargs) is not dict:
         raise UsageError(
-            'write an object of an array "args" and an object "kwargs", and no more: '
+            'write an object with an array "args", an object "kwargs" and nothing else: '
             "nothing was changed"
         )
     return cast("list[object]", args), cast("dict[str, object]", kwargs)

@@ -1,4 +1,4 @@
-"""Logging as the command line sets it up."""
+"""The logging of the command line."""
 
 import argparse
 
@@ -9,18 +9,17 @@ __all__ = ["JsonFormatter", "TextFormatter", "set_up_for", "set_up_logging"]
 
 
 def set_up_for(args: argparse.Namespace, *, imports_app: bool) -> None:
-    """Send log lines to stderr as was *args*.
+    """Set logging up as the options of `aiostreamq run` ask for.
 
-    A process that does not import the app, as the supervisor, has nothing of the app's to
-    leave it to.
+    A process that does not import the app, such as the supervisor, cannot leave logging to it.
 
     Raises:
         UsageError: There is no such level, or no such file.
     """
-    is_told = "log_level" in args.sources
-    setup = LogSetup(args.log_level, args.log_format, args.log_config, is_told)
+    is_level_given = "log_level" in args.sources
+    setup = LogSetup(args.log_level, args.log_format, args.log_config, is_level_given)
     if not imports_app:
-        begin(setup)  # what is wrong is said once, and not by each worker
+        begin(setup)  # so that an error is printed once, and not by each worker
         setup = LogSetup(args.log_level, args.log_format)
     begin(setup)
 

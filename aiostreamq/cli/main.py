@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,9 +17,9 @@ from aiostreamq.cli.commands.jobs import add_jobs, jobs
 from aiostreamq.cli.commands.pause import add_pause, add_resume, pause, resume
 from aiostreamq.cli.commands.schedules import add_schedules, schedules
 from aiostreamq.cli.connect import add_import
+from aiostreamq.cli.option_sources import add_flag, from_variable
 from aiostreamq.cli.option_sources import add_sourced as _add
-from aiostreamq.cli.option_sources import variable_of
-from aiostreamq.cli.output import complain, give_up_unwritable, open_missing
+from aiostreamq.cli.output import complain, discard_unwritable, open_missing
 from aiostreamq.cli.process.recycling import size
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.worker import (
@@ -37,7 +36,7 @@ from aiostreamq.worker.worker import (
 LOOPS = ("auto", "asyncio", "uvloop")
 LOG_FORMATS = ("text", "json")
 
-# What is asked of a queue, in the order in which --help tells it.
+# The commands about a queue, in the order of --help.
 _ADDS = (
     add_info,
     add_jobs,
@@ -55,26 +54,26 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "workers": workers,
     "enqueue": enqueue,
     "dead-letters": dead,
-    "dead": dead,  # for short
+    "dead": dead,  # short for dead-letters
     "pause": pause,
     "resume": resume,
     "schedules": schedules,
     "doctor": doctor,
 }
 
-# What says that the standard output takes nothing.
+# The errors of a standard output that cannot be written.
 _UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
 
-# Probes come from outside: from the node, not from within the container. Who has
-# asked for the port wants them to get through, and it tells no secret.
+# Probes come from outside the container, from the node. --health-port asks for them, and the
+# answers hold no secret.
 HEALTH_HOST = "0.0.0.0"  # noqa: S104  # on purpose, see above
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 for an orderly end, 2 for wrong usage."""
+    """Run the command line and return the exit code: 0 for an orderly end, 2 for wrong usage."""
     open_missing()
     try:
-        return _obey(list(sys.argv[1:] if arguments is None else arguments))
+        return _run_command(list(sys.argv[1:] if arguments is None else arguments))
     except UsageError as error:
         complain(f"aiostreamq: {error}")
         return 2
@@ -82,25 +81,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"aiostreamq: {error}")
         return 1
     finally:
-        give_up_unwritable()
+        discard_unwritable()
 
 
-def _obey(given: Sequence[str]) -> int:
+def _run_command(arguments: Sequence[str]) -> int:
     parser = _parser()
-    args = parser.parse_args(given)
+    args = parser.parse_args(arguments)
     if args.command == "run":
-        # Imported here so that --help and mistakes answer at once.
+        # Imported here, so that --help and mistakes are answered at once.
         from aiostreamq.cli.process.run import run
 
-        return run(args, given)
+        return run(args, arguments)
     if args.command not in _COMMANDS:
         parser.print_help()
         return 2
     try:
         code = _COMMANDS[args.command](args)
-        sys.stdout.flush()  # here, where it is caught
+        sys.stdout.flush()  # inside of the try, to catch its error
     except BrokenPipeError:
-        return 0  # whoever reads what is printed has had enough, as `head` has
+        return 0  # the reader of the output, such as `head`, has closed it
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
@@ -110,7 +109,7 @@ def _obey(given: Sequence[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with the command line without what it may hold of passwords."""
+    """A parser whose errors hold no passwords of the command line."""
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and *message*, and exit with 2."""
@@ -126,12 +125,12 @@ def _parser() -> argparse.ArgumentParser:
         "--version",
         action="version",
         version=f"aiostreamq {__version__}",
-        help="say which version this is",
+        help="print the version",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands.add_parser)
     for add in _ADDS:
-        add(commands.add_parser, os.environ.get(variable_of("--url")) or None)
+        add(commands.add_parser, from_variable("--url"))
     return parser
 
 
@@ -139,80 +138,82 @@ def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     run = add_parser(
         "run",
         help="run the jobs of a queue",
-        description="Run the jobs of a queue until SIGINT or SIGTERM; the first drains, "
-        "the second leaves at once. Every option with a value can be given as "
-        "AIOSTREAMQ_<OPTION> too.",
+        description="Run the jobs of a queue until SIGINT or SIGTERM. The first signal drains: "
+        "running jobs may finish. The second leaves at once. Every option can be set as "
+        "AIOSTREAMQ_<OPTION> too, a flag with 1.",
     )
-    run.add_argument("target", help="where the queue is: package.module:name")
+    run.add_argument("target", help="the queue, as package.module:name")
     add_import(run)
     _add_numbers(run)
     _add_supervision(run)
-    run.add_argument("--burst", action="store_true", help="end when no job is left")
-    _add(run, "--url", text, None, "the Redis to use, over the queue's own")
-    _add(run, "--name", text, None, "what to call this worker in logs")
+    add_flag(run, "--burst", "exit when no job is left")
+    _add(run, "--url", text, None, "the Redis to use instead of the queue's own")
+    _add(run, "--name", text, None, "the name of this worker in logs")
     _add_times(run)
     _add_health(run)
-    _add_choice(run, "--loop", LOOPS, "the event loop; auto takes uvloop where it is installed")
+    _add_choice(run, "--loop", LOOPS, "the event loop; auto is uvloop if it is installed")
     _add_logs(run)
 
 
 def _add_logs(run: argparse.ArgumentParser) -> None:
     levels = "debug, info, warning or error (default: %(default)s)"
     _add(run, "--log-level", text, "info", levels)
-    _add_choice(run, "--log-format", LOG_FORMATS, "how log lines look (default: %(default)s)")
+    _add_choice(run, "--log-format", LOG_FORMATS, "the format of log lines (default: %(default)s)")
     _add(
         run,
         "--log-config",
         text,
         None,
-        "none: leave logging to the app; or a file, for logging.config (default: log to stderr "
-        "unless the app does)",
+        "none to leave logging to the app, or a file for logging.config (default: log to stderr "
+        "unless the app sets logging up)",
         metavar="{none,FILE}",
     )
-    run.add_argument(
-        "--log-jobs", action="store_true", help="log when each job starts, and when it is done"
-    )
+    add_flag(run, "--log-jobs", "log the start and the end of each job")
 
 
 def _add_numbers(run: argparse.ArgumentParser) -> None:
-    _add(run, "--concurrency", whole, "100", "how many jobs run at once (default: %(default)s)")
-    _add(run, "--lanes", text, None, "the lanes to serve, with commas between (default: all)")
+    _add(run, "--concurrency", whole, "100", "how many jobs run at a time (default: %(default)s)")
+    _add(run, "--lanes", text, None, "the lanes to serve, separated by commas (default: all)")
     _add(
         run,
         "--threads",
         whole,
         f"{THREADS}",
-        "how many jobs of `def` tasks run at once in threads (default: %(default)s)",
+        "how many jobs of `def` tasks run at a time in threads (default: %(default)s)",
     )
     _add(
         run,
         "--processes",
         whole,
         f"{PROCESSES}",
-        "how many jobs of executor='process' tasks run at once (default: one a core)",
+        "how many jobs of executor='process' tasks run at a time (default: one per core)",
     )
     _add(
         run,
         "--max-worker-deaths",
         whole,
         f"{MAX_WORKER_DEATHS}",
-        "a job that was with so many workers when they died is given up (default: %(default)s)",
+        "give a job up after this many workers died while they had it (default: %(default)s)",
     )
 
 
 def _add_supervision(run: argparse.ArgumentParser) -> None:
     _add(run, "--workers", whole, "1", "how many worker processes to keep (default: %(default)s)")
-    _add(run, "--max-jobs", whole, None, "replace a worker process after about so many jobs")
+    _add(run, "--max-jobs", whole, None, "replace a worker process after about this many jobs")
     _add(
-        run, "--max-rss", size, None, "replace a worker process that takes more memory, as in 512mb"
+        run,
+        "--max-rss",
+        size,
+        None,
+        "replace a worker process that takes more memory: 512mb",
     )
-    run.add_argument(
+    add_flag(
+        run,
         "--reload",
-        action="store_true",
-        help="for development: restart when Python files under the current directory change",
+        "for development: restart when Python files under the current directory change",
     )
-    # How a supervisor tells a worker that it is one: the number of an open socket.
-    run.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
+    # The number of an open socket, by which a supervisor starts its workers.
+    run.add_argument("--supervisor-link", type=int, help=argparse.SUPPRESS)
 
 
 def _add_times(run: argparse.ArgumentParser) -> None:
@@ -221,21 +222,21 @@ def _add_times(run: argparse.ArgumentParser) -> None:
         "--lease",
         partial(duration, least=SHORTEST_LEASE),
         f"{LEASE:g}",
-        "seconds without a sign of life after which other workers take over (default: %(default)s)",
+        "seconds of silence after which others take a worker's jobs (default: %(default)s)",
     )
     _add(
         run,
         "--shutdown-timeout",
         duration,
         f"{SHUTDOWN_TIMEOUT:g}",
-        "seconds that running jobs get to end in on SIGTERM (default: %(default)s)",
+        "seconds that running jobs may take to finish after SIGTERM (default: %(default)s)",
     )
     _add(
         run,
         "--loop-block-warning",
         duration,
         f"{LOOP_BLOCK_WARNING:g}",
-        "seconds that a job may block the event loop before that is logged (default: %(default)s)",
+        "seconds that a job may block the event loop before a warning (default: %(default)s)",
     )
 
 
@@ -245,14 +246,14 @@ def _add_health(run: argparse.ArgumentParser) -> None:
         "--health-port",
         port,
         None,
-        "answer /live and /ready over HTTP at this port (default: do not; 0: any free one)",
+        "answer /live and /ready over HTTP at this port; 0: any free one (default: no port)",
     )
     _add(
         run,
         "--health-host",
         text,
         HEALTH_HOST,
-        "the address to answer them at (default: %(default)s)",
+        "the address of that port (default: %(default)s)",
     )
 
 

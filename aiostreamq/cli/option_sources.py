@@ -1,7 +1,7 @@
-"""Where each setting of `aiostreamq run` comes from: the command line, a variable, or neither.
+"""The source of each setting of `aiostreamq run`: the command line, a variable, or the default.
 
-An option wins over its variable, and the variable over the default. An empty variable counts
-as not set: what starts containers gives variables without a value an empty one.
+An option wins over its variable, and the variable over the default. An empty variable counts as
+not set, because container tools set variables without a value to an empty string.
 """
 
 import argparse
@@ -12,13 +12,16 @@ from typing import Any
 from aiostreamq.cli.process.recycling import megabytes
 from aiostreamq.errors import UsageError
 
-# Told in any case, the others if they are not as by default.
+# Always shown. The others are shown if they do not have their default.
 _MAIN = ("lease", "shutdown_timeout")
 _DURATIONS = {"lease", "shutdown_timeout", "loop_block_warning"}
 
+_ON = {"1", "true", "yes", "on"}
+_OFF = {"0", "false", "no", "off"}
 
-class _FromVariable(str):
-    """The value of an option, out of its variable."""
+
+class FromVariable(str):
+    """The value of an option that comes from its environment variable."""
 
     __slots__ = ("variable",)
 
@@ -35,9 +38,9 @@ class _Store(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        """Take the value."""
+        """Take the value; a flag has none and becomes true."""
         del parser, option_string
-        setattr(namespace, self.dest, values)
+        setattr(namespace, self.dest, values if self.nargs is None else True)
         namespace.sources[self.dest] = self.option_strings[0]
 
 
@@ -50,32 +53,71 @@ def add_sourced(
     *,
     metavar: str | None = None,
 ) -> None:
-    """Let a command take *option*, whose value can come from the environment too.
+    """Add *option*, whose value may come from the environment too.
 
-    `args.sources` names for each that does not have its default where its value comes from.
+    `args.sources` has the source of each option that does not have its default.
     """
+    found = _noted_variable(parser, option)
+    parser.add_argument(
+        option,
+        type=_named(read, option),
+        action=_Store,
+        default=default if found is None else found,
+        help=meaning,
+        metavar=metavar,
+    )
+
+
+def add_flag(parser: argparse.ArgumentParser, option: str, meaning: str) -> None:
+    """Add *option*, which has no value. Its variable is 1 or 0, true or false, yes or no."""
+    found = _noted_variable(parser, option)
+    default = False if found is None else found
+    read = _named(_read_flag, option)
+    parser.add_argument(option, type=read, action=_Store, nargs=0, default=default, help=meaning)
+
+
+def _noted_variable(parser: argparse.ArgumentParser, option: str) -> FromVariable | None:
     sources: dict[str, str] | None = parser.get_default("sources")
     if sources is None:
         sources = {}
         parser.set_defaults(sources=sources)
-    found: str | None = default
-    variable = variable_of(option)
-    if os.environ.get(variable):
-        found = _FromVariable(os.environ[variable])
-        found.variable = variable
-        sources[option.removeprefix("--").replace("-", "_")] = variable
+    found = from_variable(option)
+    if found is not None:
+        sources[option.removeprefix("--").replace("-", "_")] = found.variable
+    return found
 
+
+def _named(read: Callable[[str, str], object], option: str) -> Callable[[str], object]:
     def read_named(written: str) -> object:
         try:
             return read(option, written)
         except UsageError as error:
-            if isinstance(written, _FromVariable):
-                raise UsageError(f"{error} (from {written.variable})") from None
-            raise
+            raise sourced(error, written) from None
 
-    parser.add_argument(
-        option, type=read_named, action=_Store, default=found, help=meaning, metavar=metavar
-    )
+    return read_named
+
+
+def _read_flag(option: str, written: str) -> bool:
+    if written.lower() not in _ON | _OFF:
+        raise UsageError(f"{option} {written!r}: give 1 or 0")
+    return written.lower() in _ON
+
+
+def from_variable(option: str) -> FromVariable | None:
+    """Return the value of the variable of *option*, or None if it is not set or empty."""
+    variable = variable_of(option)
+    if not os.environ.get(variable):
+        return None
+    found = FromVariable(os.environ[variable])
+    found.variable = variable
+    return found
+
+
+def sourced(error: UsageError, written: object) -> UsageError:
+    """Return *error* about the value *written* with the variable that it came from, if any."""
+    if isinstance(written, FromVariable):
+        return UsageError(f"{error} (from {written.variable})")
+    return error
 
 
 def variable_of(option: str) -> str:
@@ -87,14 +129,14 @@ def variable_of(option: str) -> str:
     return "AIOSTREAMQ_" + option.removeprefix("--").replace("-", "_").upper()
 
 
-def settings_of(args: argparse.Namespace, others: Mapping[str, object]) -> str:
-    """Say which settings are in force, and where those come from that are no defaults.
+def settings_of(args: argparse.Namespace, computed: Mapping[str, object]) -> str:
+    """Return the settings in force, each with its source.
 
-    *others* are what the command line has become, over what was *args*.
+    *computed* are settings that the worker has decided, such as the event loop; they come first.
     """
     sources: dict[str, str] = args.sources
-    values = {**vars(args), **others}
-    names = [*others, *_MAIN, *sorted(set(sources) - set(_MAIN) - set(others))]
+    values = {**vars(args), **computed}
+    names = [*computed, *_MAIN, *sorted(set(sources) - set(_MAIN) - set(computed))]
     return ", ".join(
         f"{name.replace('_', ' ')}{_value(name, values[name])} ({sources.get(name, 'default')})"
         for name in names
@@ -103,7 +145,9 @@ def settings_of(args: argparse.Namespace, others: Mapping[str, object]) -> str:
 
 def _value(name: str, value: object) -> str:
     if name == "url":
-        return ""  # the server is args without its password
+        return ""  # the banner shows the server, without its password
+    if isinstance(value, bool):
+        return "" if value else " off"
     if name in _DURATIONS:
         return f" {value:g} s"
     if name == "max_rss" and isinstance(value, int):

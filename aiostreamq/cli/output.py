@@ -1,7 +1,7 @@
-"""What is printed, and what becomes of it where it cannot be written.
+"""Printing, also to outputs that are closed or cannot be written.
 
-Text may come from jobs, errors and users: whatever it holds, it cannot steer the terminal. A
-worker outlives its stderr: a terminal that is gone, a full disk, a collector that has died.
+Text may come from jobs, errors and users, and must not control the terminal. A worker outlives
+its stderr: a terminal that is gone, a full disk, a log collector that has died.
 """
 
 import os
@@ -24,8 +24,8 @@ T = TypeVar("T")
 def open_missing() -> None:
     """Open the null device for each of the three standard streams that is closed.
 
-    Else the next file or connection would get its number, and what a library or a child
-    writes to "stderr" would go there.
+    Otherwise the next file or connection would get its number, and a library or child process
+    would write its "stderr" there.
     """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
@@ -36,7 +36,7 @@ def open_missing() -> None:
             setattr(sys, name, stream)
     stdout: object = sys.stdout
     if isinstance(stdout, TextIOWrapper):
-        # As stderr does: letters that the terminal does not have are no reason to fail.
+        # As stderr does, so that letters that the terminal does not have cause no error.
         stdout.reconfigure(errors="backslashreplace")
 
 
@@ -44,19 +44,19 @@ def say(text: str) -> None:
     """Print *text* to stdout.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: stdout cannot be written.
     """
     print(visible_lines(text))
 
 
 def complain(text: str) -> None:
-    """Print *text* to stderr. If that cannot be, nobody is told."""
+    """Print *text* to stderr. Do nothing if that fails."""
     with suppress(OSError, ValueError):
         print(visible_lines(without_passwords(text)), file=sys.stderr, flush=True)
 
 
-def give_up_unwritable() -> None:
-    """Drop what could not be written, or Python would end with an exit code of its own for it."""
+def discard_unwritable() -> None:
+    """Discard text that could not be written: Python would exit with a code of its own for it."""
     for fd, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()
@@ -65,7 +65,7 @@ def give_up_unwritable() -> None:
             os.dup2(null, fd)
             os.close(null)
         except ValueError:
-            pass  # it is closed
+            pass  # closed
 
 
 def print_json(value: object) -> None:
@@ -81,7 +81,7 @@ def json_line(value: object) -> str:
 
 
 def print_table(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:
-    """Print rows under heads: with rich on a terminal where it is installed, else plainly."""
+    """Print a table: with rich on a terminal if it is installed, otherwise as plain text."""
     rows = [[visible(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and _print_with_rich(heads, rows):
         return
@@ -101,17 +101,17 @@ def print_listing(
     limit: int | None = None,
     more: "Callable[[T], str] | None" = None,
 ) -> None:
-    """Print what a command lists: a line of JSON for each, or a table.
+    """Print the rows that a command lists: a line of JSON for each, or a table.
 
     Args:
-        rows: One more than *limit*, if there are more.
+        rows: The rows; one more than *limit* if there are more.
         heads: The heads of the table.
         as_row: Returns the cells of one row.
         as_json: Returns one row as a line of JSON.
         is_json: Whether JSON is asked for.
-        none: What stderr gets if there are none.
+        none: The line on stderr if there are no rows.
         limit: How many to print; None for all.
-        more: Returns the option with which to see more, given the last row that is printed.
+        more: Takes the last row printed; returns the option that shows more rows.
     """
     shown = rows[:limit]
     if is_json:
@@ -141,14 +141,14 @@ def _print_with_rich(heads: "Sequence[str]", rows: "Sequence[Sequence[str]]") ->
 
 
 def pause_line(pause: "Pause") -> str:
-    """Say what is paused, and until when."""
+    """Return a line about a pause: the task or lane, and its end."""
     what = f"task {pause.task}" if pause.task else f"lane {pause.lane}"
     until = f"{pause.until:%Y-%m-%d %H:%M:%S} UTC" if pause.until else "it is resumed"
     return visible(f"{what} is paused until {until}")
 
 
 def ago(seconds: float | None) -> str:
-    """Return a length of time for people."""
+    """Return a duration for people."""
     if seconds is None:
         return "-"
     if seconds < 1:

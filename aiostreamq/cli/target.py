@@ -1,4 +1,4 @@
-"""Finding the queue that `package.module:name` means."""
+"""Loading the queue that `package.module:name` names."""
 
 import importlib
 import sys
@@ -17,15 +17,17 @@ def load_queue(target: str, modules: Iterable[str] = ()) -> Queue:
     """Import the queue named by *target*, and *modules* that register tasks of it.
 
     Raises:
-        UsageError: There is none, or no such module; the message says what was tried.
+        UsageError: There is no such queue or module.
     """
     if "://" in target:
         raise UsageError(
-            "the target is a URL: name the queue as package.module:name, and give --url the URL"
+            "the target is a URL: give the queue as package.module:name, and the URL with --url"
         )
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
-        raise UsageError(f"{target!r} names no queue: write package.module:name, as in app:queue")
+        raise UsageError(
+            f"{target!r} does not name a queue: write package.module:name, as in app:queue"
+        )
     _refuse_path(module_name, f":{path}")
     _find_in_current_directory()
     module = _import(module_name)
@@ -42,14 +44,14 @@ def load_queue(target: str, modules: Iterable[str] = ()) -> Queue:
 
 
 def _find_in_current_directory() -> None:
-    # First what is imported late: a redis.py of the user's must not stand in for redis-py.
+    # redis-py is imported late, and a redis.py of the user's must not take its place.
     import_client()
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 
 
 def _refuse_path(name: str, rest: str) -> None:
-    """Refuse the path of a file where the name of a module is meant, and say what that is."""
+    """Refuse the path of a file, and suggest the name of its module."""
     is_file = name.endswith(".py") and not Path(name.replace(".", "/") + ".py").exists()
     if not (is_file or "/" in name or "\\" in name or name.startswith(".")):
         return
@@ -61,7 +63,7 @@ def _refuse_path(name: str, rest: str) -> None:
     except ValueError:
         start, parts = f"change to the folder {file.parent} and ", (file.name,)
     module = ".".join(parts).removesuffix(".py") or "package.module"
-    raise UsageError(f"{name!r} is the path of a file: {start}write the module, {module}{rest}")
+    raise UsageError(f"{name!r} is the path of a file: {start}give the module, {module}{rest}")
 
 
 def _import(name: str) -> ModuleType:
@@ -69,9 +71,9 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise  # the module is there; something that it imports is not
+            raise  # the module exists; one that it imports does not
         raise UsageError(
-            f"there is no module {error.name!r}: looked in {Path.cwd()} and the Python path"
+            f"there is no module {error.name!r}: looked in {Path.cwd()} and on the Python path"
         ) from None
 
 
@@ -80,10 +82,10 @@ def _attribute(found: object, name: str, module: ModuleType) -> object:
         return getattr(found, name)
     except AttributeError:
         near = get_close_matches(name, dir(found), n=1)
-        hint = _queues_hint(found) or (f": did you mean {near[0]!r}?" if near else "")
-        raise UsageError(
-            f"module {module.__name__!r} has no {name!r}{hint or _shadow_hint(module)}"
-        ) from None
+        similar = f": did you mean {near[0]!r}?" if near else ""
+        # First of all, that it is another module than the one in the current directory.
+        hint = _shadow_hint(module) or _queues_hint(found) or similar
+        raise UsageError(f"module {module.__name__!r} has no {name!r}{hint}") from None
 
 
 def _queues_hint(module: object) -> str:
@@ -94,9 +96,9 @@ def _queues_hint(module: object) -> str:
 
 
 def _shadow_hint(module: ModuleType) -> str:
-    """Say that the file in the current directory is not the one that was imported."""
+    """Return a hint if the file in the current directory is not the one that was imported."""
     file = Path.cwd() / f"{module.__name__.replace('.', '/')}.py"
     imported = getattr(module, "__file__", None)
     if not file.exists() or imported is None or Path(imported).resolve() == file.resolve():
         return ""
-    return f": it is {imported}, which has the name of the file {file.name} here: rename that"
+    return f": it is {imported}, not the file {file.name} here: rename your file"

@@ -86,15 +86,18 @@ async def test_second_signal(redis_url: str, tmp_path: Path, task: str) -> None:
 
 
 async def test_json_logs(redis_url: str) -> None:
-    """Every line after the banner is a JSON object."""
+    """Every line is a JSON object, the banner included."""
     async with Queue(redis_url, name="jobs") as queue:
         await queue.enqueue("fail", "no tea")
         await queue.enqueue("no.such.task")
         async with worker_program(redis_url, "--burst", "--log-format", "json") as worker:
             assert await worker.wait_end() == 0
-    lines = [line for line in worker.lines if line.startswith("{")]
-    assert len(worker.lines) - len(lines) == 5, "the banner"
-    logged = [json.loads(line) for line in lines]
+    logged = [json.loads(line) for line in worker.lines]
+    banner = logged[0]
+    assert banner["message"].startswith("aiostreamq ")
+    assert (banner["queue"], banner["processes"]) == ("jobs", 1)
+    assert {"fail", "add"} <= set(banner["tasks"])
+    assert "lease 15 s (default)" in banner["settings"]
     assert all({"at", "level", "logger", "message"} <= set(one) for one in logged)
     failed = next(one for one in logged if one.get("task") == "fail")
     assert failed["attempt"] == 1
@@ -135,7 +138,7 @@ async def test_empty_variables(redis_url: str, monkeypatch: pytest.MonkeyPatch) 
         (
             "LOOP_BLOCK_WARNING",
             "a bit",
-            "--loop-block-warning 'a bit' is no length of time: give seconds",
+            "--loop-block-warning 'a bit': invalid duration; give seconds",
         ),
         ("LEASE", "0.1", "--lease '0.1' is too short: give 1 s or more"),
     ],
@@ -160,14 +163,14 @@ async def test_mistake_in_the_environment(
         (("run", "tests.support.jobs:queu"), "its queues are queue"),
         (("run", "tests.support.jobs:VERSION"), "is a str, not a Queue: its queues are queue"),
         (("run", "tests.support.jobs:add"), "is an AsyncTask, not a Queue: its queues are queue"),
-        (("run", "./tests/support/jobs:queue"), "write the module, tests.support.jobs:queue"),
-        (("run", "tests/support/jobs.py:queue"), "write the module, tests.support.jobs:queue"),
+        (("run", "./tests/support/jobs:queue"), "give the module, tests.support.jobs:queue"),
+        (("run", "tests/support/jobs.py:queue"), "give the module, tests.support.jobs:queue"),
         (("run", str(ROOT / "tests/support/jobs.py:queue")), "tests.support.jobs:queue"),
-        (("run", "conftest.py:queue"), "write the module, conftest:queue"),
-        (("run", ".tests.support.jobs:queue"), "write the module, tests.support.jobs:queue"),
+        (("run", "conftest.py:queue"), "give the module, conftest:queue"),
+        (("run", ".tests.support.jobs:queue"), "give the module, tests.support.jobs:queue"),
         (
             ("run", "/nowhere/app.py:queue"),
-            "change to the folder /nowhere and write the module, app:",
+            "change to the folder /nowhere and give the module, app:",
         ),
         (("run", "redis://localhost:6379"), "the target is a URL"),
         (("run", "tests.support.jobs:queue", "--import", "tests.support.jbos"), "no module"),
@@ -199,11 +202,11 @@ async def test_mistakes(arguments: tuple[str, ...], told: str) -> None:
 
 
 async def test_memory() -> None:
-    """A worker to which nobody can enqueue says so."""
+    """A worker on memory:// warns that other programs cannot enqueue."""
     async with worker_program("memory://", "--burst") as worker:
         assert await worker.wait_end() == 0
     assert worker.printed.count("WARNING") == 1
-    assert "what other programs enqueue does not come here" in worker.printed
+    assert "other programs cannot enqueue here" in worker.printed
 
 
 async def test_version() -> None:

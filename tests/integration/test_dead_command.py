@@ -174,7 +174,7 @@ async def test_edited_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("path.write_text('{')", "what was edited is no JSON"),
+        ("path.write_text('{')", "the edited file is not JSON"),
         ('path.write_text(\'{"args": {}, "kwargs": {}}\')', "write an object"),
         ('path.write_text(\'{"args": [], "kwargs": {}}\')', "missing a required argument: 'name'"),
         ('path.write_text(\'{"args": ["a", "soon"], "kwargs": {}}\')', "argument 'at'"),
@@ -209,12 +209,12 @@ async def test_purge_asks() -> None:
         await fail("nobody", "nobody2")
         code, told = await answer("\n", "purge", "--all")
         assert code == 1
-        assert "Destroy 3 dead letters of queue 'dead'?" in told
-        assert "nothing was destroyed" in told
+        assert "Delete 3 dead letters of queue 'dead'?" in told
+        assert "nothing was deleted" in told
         assert await queue.dead_letters.count() == 3
         code, told = await answer("y\n", "purge", "--error", "ValueError")
         assert (code, await queue.dead_letters.count()) == (0, 1)
-        assert "Destroy 2 dead letters" in told
+        assert "Delete 2 dead letters" in told
         assert "purged 2 dead letters" in told
         code, told = await answer("yes\n", "purge", "job-ship")
         assert (code, await queue.dead_letters.count()) == (0, 0)
@@ -234,7 +234,7 @@ async def test_purge_asks() -> None:
         (("replay", "--all", "--edit"), 2, "give exactly one id"),
         (("replay", "--all", "--rate", "0"), 2, "--rate '0': give"),
         (("ls", "--limit", "0"), 2, "--limit '0'"),
-        (("ls", "--older-than", "long"), 2, "no length of time"),
+        (("ls", "--older-than", "long"), 2, "invalid duration"),
     ],
 )
 async def test_mistakes(words: tuple[str, ...], code: int, told: str) -> None:

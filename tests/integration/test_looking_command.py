@@ -175,7 +175,7 @@ async def test_more_jobs() -> None:
     ("words", "complaint"),
     [
         (["enqueue", "add", "--args", "1"], "must be an array"),
-        (["enqueue", "add", "--args", "["], "is no JSON"),
+        (["enqueue", "add", "--args", "["], "is not JSON"),
         (["enqueue", "add", "--kwargs", "[]"], "must be an object"),
         (["enqueue", "unknown"], "has no task 'unknown'; it has: add, fail"),
         (["enqueue", "add", "--args", '["x", 2, 3]'], "too many positional arguments"),

@@ -54,7 +54,7 @@ async def test_life_of_a_schedule() -> None:
     assert json.loads(await ask("trigger", "sums", "--json"))["id"].startswith("sums@")
     found = json.loads(await ask("show", "sums", "--json"))
     assert (found["runs"], found["is_paused"], len(found["upcoming"])) == (0, False, 3)
-    assert await ask("rm", "sums") == "removed sums"
+    assert await ask("rm", "sums") == "deleted sums"
     assert "no schedule 'sums'" in await ask("rm", "sums", code=2)
 
 
@@ -98,8 +98,8 @@ async def test_explain() -> None:
     told = await ask("explain", "--cron", "30 2 * * *", "--tz", "Europe/Madrid")
     assert told.startswith("At 02:30 every day.\nIn the time of Europe/Madrid.")
     assert told.count("02:30:00 CE") + told.count("03:30:00 CEST") == 5
-    assert "from 02:00 to 03:00; what the clock skips comes that much later, the first" in told
-    assert "from 03:00 to 02:00; what comes twice is due the first time only" in told
+    assert "from 02:00 to 03:00; skipped ticks come that much later, the first" in told
+    assert "from 03:00 to 02:00; repeated ticks fire the first time only" in told
     hourly = json.loads(
         await ask("explain", "--cron", "@hourly", "--tz", "Europe/Madrid", "--json")
     )
@@ -116,7 +116,7 @@ async def test_explain_what_the_clock_leaves_alone() -> None:
     told = await ask("explain", "--cron", "30 3 * * *", "--tz", "Europe/Madrid")
     assert told.count("nothing is due in the time that is concerned") == 2
     told = await ask("explain", "--cron", "30 2,3 * * *", "--tz", "Europe/Madrid")
-    assert "what the clock skips comes that much later, the first at 03:30" in told
+    assert "skipped ticks come that much later, the first at 03:30" in told
 
 
 async def test_explain_one_that_there_is() -> None:
@@ -137,11 +137,11 @@ async def test_explain_one_that_there_is() -> None:
     ("words", "complaint"),
     [
         (["show", "x"], "no schedule 'x'"),
-        (["explain"], "explain what?"),
+        (["explain"], "nothing to explain"),
         (["explain", "--cron", "* *"], "has 2 fields"),
-        (["create", "x", "add", "--every", "5", "--args", "{"], "--args '{' is no JSON"),
-        (["create", "x", "add", "--every", "5", "--kwargs", "[]"], "it must be an object"),
-        (["create", "x", "add", "--every", "5", "--start", "soon"], "is no time"),
+        (["create", "x", "add", "--every", "5", "--args", "{"], "--args '{' is not JSON"),
+        (["create", "x", "add", "--every", "5", "--kwargs", "[]"], "must be an object"),
+        (["create", "x", "add", "--every", "5", "--start", "soon"], "invalid time"),
         (["create", "x", "add", "--every", "5"], "missing a required argument"),
     ],
 )

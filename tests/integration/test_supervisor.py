@@ -131,7 +131,7 @@ async def test_crash_loop(
 
 
 @pytest.mark.parametrize(
-    ("seize", "blocker"), [(False, "job:block_once:"), (True, "what lets no thread run")]
+    ("seize", "blocker"), [(False, "job:block_once:"), (True, "code that lets no thread run")]
 )
 async def test_worker_that_is_blocked_for_good(
     url: str, ledger: Path, seize: bool, blocker: str
@@ -223,7 +223,7 @@ async def test_worker_that_is_told_to_end(url: str, ledger: Path) -> None:
         workers = await wait_ready(program, 2)
         os.kill(workers[0], signal.SIGTERM)
         await wait_ready(program, 3)
-        assert pids(program, "has drained and ended unasked") == [workers[0]]
+        assert pids(program, "has drained and ended by itself") == [workers[0]]
         program.send_signal(signal.SIGTERM)
         assert await program.wait_end() == 0
     assert "ERROR" not in program.printed
@@ -348,7 +348,7 @@ async def test_state_of_all(url: str, tmp_path: Path, monkeypatch: pytest.Monkey
             os.kill(workers[0], signal.SIGTERM)  # one that drains does not make the others less
             assert (await ask(port, "/ready")).status == 200
             program.send_signal(signal.SIGTERM)
-            await program.wait_for_line("draining: running jobs get to end; once more")
+            await program.wait_for_line("draining: running jobs may finish; signal again")
             assert (await ask(port, "/ready")).told["status"] == "draining"
             assert await job in workers
             assert await program.wait_end() == 0
@@ -421,9 +421,9 @@ async def test_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (("--workers", "0"), "--workers '0': give a whole number, 1 or more"),
         (("--max-jobs", "0"), "--max-jobs '0': give a whole number, 1 or more"),
-        (("--max-rss", "512"), "--max-rss '512' is no size"),
-        (("--max-rss", "1mb"), "before its first job: it needs more than that"),
-        (("--reload", "--burst"), "--reload never ends, --burst does"),
+        (("--max-rss", "512"), "--max-rss '512': invalid size"),
+        (("--max-rss", "1mb"), "before its first job; give more than that"),
+        (("--reload", "--burst"), "--reload and --burst exclude each other"),
         (("--workers", "3", "--concurrency", "0"), "--concurrency '0': give"),
         (("--workers", "3", "--url", "memory://"), "a memory:// queue lives in one process"),
     ],

@@ -115,10 +115,10 @@ async def test_nobody_listens(address: str, caplog: pytest.LogCaptureFixture) ->
     worker = Told()
     worker.state = WorkerState.READY
     async with notify_systemd(worker):
-        await wait_until(lambda: "cannot tell systemd" in caplog.text, "the warning")
+        await wait_until(lambda: "cannot notify systemd" in caplog.text, "the warning")
         with NotifySocket(address) as heard:
             await wait_until(lambda: heard.count("READY=1") == 1, "it to be told")
-    assert caplog.text.count("cannot tell systemd") <= 2  # once more after the listener has gone
+    assert caplog.text.count("cannot notify systemd") <= 2  # once more after the listener has gone
 
 
 async def test_without_systemd(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,4 @@
-"""`aiostreamq jobs cancel`.
-
-Nothing but argparse is imported on top: the parser of every command is made
-before it is known which one was meant.
-"""
+"""`aiostreamq jobs cancel`."""
 
 import argparse
 from typing import TYPE_CHECKING, TypeVar
@@ -20,41 +16,41 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Of jobs that have not ended.
+# The states of jobs that have not ended.
 STATES = ("delayed", "parked", "queued", "running")
 
 
 def add_cancel(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the action to those of `aiostreamq jobs`."""
+    """Add `cancel` to the actions of `aiostreamq jobs`."""
     cancel = add_parser(
-        "cancel", help="cancel jobs", description="Cancel jobs, by their ids or by filters."
+        "cancel", help="cancel jobs", description="Cancel jobs by their ids or by filters."
     )
     add_target(cancel, url)
-    cancel.add_argument("ids", nargs="*", metavar="id", help="of jobs")
-    cancel.add_argument("--task", help="only of this task")
-    longer = "only if they wait or run for longer, as in 1h"
+    cancel.add_argument("ids", nargs="*", metavar="id", help="the id of a job")
+    cancel.add_argument("--task", help="only jobs of this task")
+    longer = "only jobs that have waited or run for longer than this, as in 1h"
     add_value(cancel, "--older-than", duration, longer, metavar="TIME")
     cancel.add_argument(
-        "--state", action="append", choices=STATES, help="only in this state; can be given again"
+        "--state", action="append", choices=STATES, help="only jobs in this state; may be repeated"
     )
-    cancel.add_argument("--all", action="store_true", help="all that have not ended")
-    add_json(cancel, "one object an id; of filters one object, with how many of each state")
+    cancel.add_argument("--all", action="store_true", help="all jobs that have not ended")
+    add_json(cancel, "an object for each id; with filters, the number of jobs by state")
 
 
 def cancel(args: argparse.Namespace) -> int:
-    """Cancel what was *args* on the command line; returns the exit code."""
+    """Run `aiostreamq jobs cancel` and return the exit code."""
     is_filtered = args.all or _has_filter(args)
     if bool(args.ids) == is_filtered:
-        raise UsageError("it is not said which jobs are meant: give ids, or filters, or --all")
-    return _cancel(args) if args.ids else _cancel_many(args)
+        raise UsageError("no jobs are selected: give ids, filters or --all")
+    return _cancel_ids(args) if args.ids else _cancel_many(args)
 
 
 def _has_filter(args: argparse.Namespace) -> bool:
     return bool(args.task or args.state) or args.older_than is not None
 
 
-def _cancel(args: argparse.Namespace) -> int:
-    async def cancel(queue: "Queue") -> "list[JobState | None]":
+def _cancel_ids(args: argparse.Namespace) -> int:
+    async def cancel_each(queue: "Queue") -> "list[JobState | None]":
         found: list[JobState | None] = []
         for job_id in args.ids:
             try:
@@ -63,7 +59,7 @@ def _cancel(args: argparse.Namespace) -> int:
                 found.append(None)
         return found
 
-    states = ask(queue_of(args), cancel)
+    states = ask(queue_of(args), cancel_each)
     for job_id, state in zip(args.ids, states, strict=True):
         if args.json:
             print_json({"id": job_id, "state": state})
@@ -79,7 +75,7 @@ def _cancel(args: argparse.Namespace) -> int:
 def _cancel_many(args: argparse.Namespace) -> int:
     from aiostreamq.model.outcome import JobState
 
-    caught = ask(
+    cancelled = ask(
         queue_of(args),
         lambda queue: queue.cancel_many(
             task=args.task,
@@ -89,8 +85,8 @@ def _cancel_many(args: argparse.Namespace) -> int:
         ),
     )
     if args.json:
-        print_json(caught)
+        print_json(cancelled)
         return 0
-    for state, count in caught.items():
+    for state, count in cancelled.items():
         say(f"{state}: {count}")
     return 0

@@ -1,11 +1,10 @@
-"""`aiostreamq doctor`: what is wrong with a queue or its Redis, with the fix."""
+"""`aiostreamq doctor`: problems of a queue or its Redis, each with a fix."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
-from aiostreamq.cli.output import print_json
+from aiostreamq.cli.output import complain, print_json
 from aiostreamq.model.terminal_text import visible
 
 if TYPE_CHECKING:
@@ -15,21 +14,21 @@ _SIGNS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL", "unknown": "?   "}
 
 
 def add_doctor(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    """Add the command; *url* is the default of --url."""
     doctor = add_parser(
         "doctor",
-        help="find out what is wrong",
-        description="Look a queue and its Redis over, and say what to do about what is wrong. "
-        "Looks at all keys in small steps (SCAN), up to about a million. The exit code is 1 if "
-        "something is wrong that costs jobs. What Redis does not show is unknown, and does "
-        "not change it.",
+        help="find problems of a queue and its Redis",
+        description="Check a queue and its Redis, and print a fix for each problem. Reads all keys "
+        "in small steps (SCAN), up to about a million. The exit code is 1 if there is a problem "
+        "that may lose jobs. Settings that Redis does not show are unknown, and do not change "
+        "the exit code.",
     )
     add_target(doctor, url)
-    add_json(doctor, "one object a finding")
+    add_json(doctor, "an object for each finding")
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Do what was *args* on the command line; returns the exit code."""
+    """Run `aiostreamq doctor` and return the exit code."""
     from aiostreamq.client.doctor import PROBLEM, UNKNOWN, diagnose
 
     findings = ask(queue_of(args), diagnose)
@@ -42,6 +41,5 @@ def doctor(args: argparse.Namespace) -> int:
             print(f"{'':<19}-> {visible(finding.fix)}")
     unknown = [finding.subject for finding in findings if finding.level == UNKNOWN]
     if unknown:
-        told_of = f"of {len(findings)} subjects, unknown: {', '.join(unknown)}"
-        print(told_of, file=sys.stderr)
+        complain(f"of {len(findings)} subjects, unknown: {', '.join(unknown)}")
     return int(any(finding.level == PROBLEM for finding in findings))

@@ -1,4 +1,4 @@
-"""`aiostreamq info` and `aiostreamq workers`: how a queue stands, and who works on it."""
+"""`aiostreamq info` and `aiostreamq workers`: the counts of a queue, and its workers."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.info import Latency, QueueInfo, TaskInfo, WorkerInfo
     from aiostreamq.queue import Queue
 
-# Seconds between two looks of --watch.
+# Seconds between two updates of --watch: the default, and the least.
 EVERY = "2"
 SHORTEST = 0.1
 
@@ -23,37 +23,37 @@ _CLEAR = "\x1b[H\x1b[2J"
 
 
 def add_info(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    """Add the command; *url* is the default of --url."""
     info = add_parser(
         "info",
-        help="show how a queue stands",
+        help="show the counts of a queue",
         description="Show how many jobs wait, run, are delayed, parked or dead, by lane and by "
-        "task, and how many ended lately and how fast.",
+        "task, and how many ended recently and how fast.",
     )
     add_target(info, url)
-    lately = "what is lately (default: %(default)s)"
-    add_value(info, "--window", duration, lately, metavar="TIME", default="5m")
-    info.add_argument("--watch", action="store_true", help="show it again and again, until Ctrl-C")
-    often = "how often that is (default: %(default)s)"
+    recently = "the period of rates and latencies (default: %(default)s)"
+    add_value(info, "--window", duration, recently, metavar="TIME", default="5m")
+    info.add_argument("--watch", action="store_true", help="update until Ctrl-C")
+    often = "the time between updates (default: %(default)s)"
     read_every = partial(duration, least=SHORTEST)
     add_value(info, "--every", read_every, often, metavar="TIME", default=EVERY)
-    add_json(info, "one object each time")
+    add_json(info, "an object for each update")
 
 
 def add_workers(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    """Add the command; *url* is the default of --url."""
     workers = add_parser(
         "workers",
-        help="show who works on a queue",
-        description="Show the workers of a queue and what they run, as each args with its last "
-        "beat: three times a lease, and once while it is idle.",
+        help="show the workers of a queue",
+        description="Show the workers of a queue and the jobs that they run, as of the last "
+        "heartbeat of each: three times per lease, once per lease while it is idle.",
     )
     add_target(workers, url)
-    add_json(workers, "one object a worker")
+    add_json(workers, "an object for each worker")
 
 
 def info(args: argparse.Namespace) -> int:
-    """Do what was *args* on the command line; returns the exit code."""
+    """Run `aiostreamq info` and return the exit code."""
     queue = queue_of(args)
 
     async def show(queue: "Queue") -> None:
@@ -75,7 +75,7 @@ def info(args: argparse.Namespace) -> int:
 
 
 def workers(args: argparse.Namespace) -> int:
-    """Do what was *args* on the command line; returns the exit code."""
+    """Run `aiostreamq workers` and return the exit code."""
     found = ask(queue_of(args), lambda queue: queue.workers())
     if args.json:
         for worker in found:

@@ -1,4 +1,4 @@
-"""`aiostreamq jobs`: list jobs, look at one, wait for its result, cancel some."""
+"""`aiostreamq jobs`: list jobs, show one, wait for its result, cancel some."""
 
 import argparse
 from contextlib import aclosing
@@ -18,57 +18,55 @@ if TYPE_CHECKING:
     from aiostreamq.model.info import JobInfo
     from aiostreamq.queue import Queue
 
-# How many jobs `ls` lists where nothing is said.
+# The default of --limit.
 LISTED = 100
 
-# Seconds that reading the result of a job may take that has ended already.
-ENDED_PATIENCE = 10.0
+# Seconds to read the result of a job that has ended.
+READ_TIMEOUT = 10.0
 
 _LIVE = {"queued", "running", "delayed", "parked"}
 
 
 def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    """Add the command; *url* is the default of --url."""
     jobs = add_parser(
-        "jobs", help="list, show and cancel jobs", description="Look at jobs, or cancel them."
+        "jobs", help="list, show and cancel jobs", description="List, show and cancel jobs."
     )
     actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
     ls = actions.add_parser(
         "ls",
         help="list jobs",
-        description="List jobs: those that run, that wait, that are delayed or parked, and those "
-        "that ended lately, the newest first.",
+        description="List the jobs that run, wait, are delayed or parked, and those that ended "
+        "recently, the newest first.",
     )
     add_target(ls, url)
     ls.add_argument(
-        "--state", action="append", help="only in this state, as in failed; may be said again"
+        "--state", action="append", help="only jobs in this state, such as failed; may be repeated"
     )
-    ls.add_argument("--task", help="only of this task")
-    since = "only if in its state for no longer, as in 10m"
+    ls.add_argument("--task", help="only jobs of this task")
+    since = "only jobs that came into their state within this time, as in 10m"
     add_value(ls, "--since", duration, since, metavar="TIME")
-    add_value(ls, "--limit", whole, "how many (default: %(default)s)", default=LISTED)
-    add_json(ls, "one object a job")
-    show = actions.add_parser(
-        "show", help="show all of one", description="Show what is known of a job."
-    )
+    add_value(ls, "--limit", whole, "how many at most (default: %(default)s)", default=LISTED)
+    add_json(ls, "an object for each job")
+    show = actions.add_parser("show", help="show a job in full", description="Show a job in full.")
     add_target(show, url)
-    show.add_argument("id", help="of the job")
-    add_json(show, "one object")
+    show.add_argument("id", help="the id of the job")
+    add_json(show, "an object")
     result = actions.add_parser(
         "result",
-        help="print the result of one",
-        description="Print what a job returned, as JSON; where it failed, why, with exit code 1.",
+        help="print the result of a job",
+        description="Print the result of a job as JSON, or its error with exit code 1.",
     )
     add_target(result, url)
-    result.add_argument("id", help="of the job")
-    wait = "how long to wait for it (default: %(default)s)"
+    result.add_argument("id", help="the id of the job")
+    wait = "how long to wait for the end of the job (default: %(default)s)"
     add_value(result, "--wait", duration, wait, metavar="TIME", default="0")
-    add_json(result, "one object that tells how it ended")
+    add_json(result, "an object with the value, or with error and message")
     add_cancel(actions.add_parser, url)
 
 
 def jobs(args: argparse.Namespace) -> int:
-    """Do what was *args* on the command line; returns the exit code."""
+    """Run an action of `aiostreamq jobs` and return the exit code."""
     if args.action == "cancel":
         return cancel(args)
     actions = {"ls": _ls, "show": _show, "result": _result}
@@ -76,7 +74,7 @@ def jobs(args: argparse.Namespace) -> int:
 
 
 def _ls(queue: "Queue", args: argparse.Namespace) -> int:
-    async def some(queue: "Queue") -> "list[JobInfo]":
+    async def newest(queue: "Queue") -> "list[JobInfo]":
         found: list[JobInfo] = []
         since = args.since
         async with aclosing(queue.jobs(state=args.state, task=args.task, since=since)) as listed:
@@ -86,7 +84,7 @@ def _ls(queue: "Queue", args: argparse.Namespace) -> int:
                     break
         return found
 
-    found = ask(queue, some)
+    found = ask(queue, newest)
     print_listing(
         found,
         heads=("JOB", "TASK", "STATE", "SINCE (UTC)", "LANE", "RUNS", "WORKER"),
@@ -151,13 +149,13 @@ def _result(queue: "Queue", args: argparse.Namespace) -> int:
         job = queue.job(args.id)
         if not args.wait and await job.status() in _LIVE:
             raise WaitTimeout
-        return await job.result(timeout=args.wait or ENDED_PATIENCE)
+        return await job.result(timeout=args.wait or READ_TIMEOUT)
 
     try:
         value = ask(queue, wait)
     except WaitTimeout:
         raise UsageError(
-            f"job {args.id!r} has not ended: give --wait, or look at it with `jobs show`"
+            f"job {args.id!r} has not ended: wait with --wait, or see its state with `jobs show`"
         ) from None
     except JobError as error:
         if not args.json or isinstance(error, JobNotFound):

@@ -1,20 +1,17 @@
-"""`aiostreamq schedules`: look at schedules, make them, pause them, fire them by hand.
-
-Nothing but argparse is imported on top: the parser of every command is made
-before it is known which one was meant.
-"""
+"""`aiostreamq schedules`: list, explain, create, pause and trigger schedules."""
 
 import argparse
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from aiostreamq import clock
 from aiostreamq.cli.arguments import add_value, duration, whole
+from aiostreamq.cli.call_arguments import add_call_arguments, call_arguments
 from aiostreamq.cli.connect import (
     add_json,
     add_target,
     ask,
-    hint_at_task,
-    parsed_json,
     queue_of,
+    warn_of_unknown_task,
 )
 from aiostreamq.cli.output import print_json, print_listing, say
 from aiostreamq.errors import UsageError
@@ -30,59 +27,63 @@ T = TypeVar("T")
 
 
 def add_schedules(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command to those of `aiostreamq`; *url* is the default of --url."""
+    """Add the command; *url* is the default of --url."""
     schedules = add_parser(
         "schedules",
-        help="look at schedules, make them, pause them",
-        description="Look at the schedules of a queue, make them, pause them, fire them by hand.",
+        help="list, explain, create, pause and trigger schedules",
+        description="List, explain, create, pause and trigger the schedules of a queue.",
     )
     actions = schedules.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_looking(actions.add_parser, url)
+    _add_queries(actions.add_parser, url)
     create = actions.add_parser(
-        "create", help="make or change one", description="Make a schedule, or change one."
+        "create", help="create a schedule", description="Create a schedule, or replace one."
     )
-    add_target(create, url, name="of the schedule")
-    create.add_argument("task", help="name of the task")
+    add_target(create, url, name="the name of the schedule")
+    create.add_argument("task", help="the name of the task")
     _add_timing(create)
     _add_rules(create)
-    create.add_argument("--replace", action="store_true", help="change the one that there is")
-    add_json(create, "one object a schedule")
-    does = "enqueue one job of it now"
+    create.add_argument("--replace", action="store_true", help="replace the schedule of this name")
+    add_json(create, "an object for each schedule")
+    does = "enqueue a job of a schedule now"
     trigger = actions.add_parser("trigger", help=does, description=does)
-    add_target(trigger, url, name="of the schedule")
-    add_json(trigger, "one object with the id of the job")
-    words = {
-        "pause": "fire it no more",
-        "resume": "fire it again",
-        "rm": "forget it",
+    add_target(trigger, url, name="the name of the schedule")
+    add_json(trigger, "an object with the id of the job")
+    others = {
+        "pause": "pause a schedule",
+        "resume": "resume a schedule",
+        "rm": "delete a schedule",
     }
-    for action, does in words.items():
+    for action, does in others.items():
         add_target(
-            actions.add_parser(action, help=does, description=does), url, name="of the schedule"
+            actions.add_parser(action, help=does, description=does),
+            url,
+            name="the name of the schedule",
         )
 
 
-def _add_looking(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    ls = add_parser("ls", help="list all", description="List all schedules of a queue.")
+def _add_queries(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+    ls = add_parser("ls", help="list all schedules", description="List all schedules of a queue.")
     add_target(ls, url)
-    add_json(ls, "one object a schedule")
-    show = add_parser("show", help="show one in full", description="Show a schedule in full.")
-    add_target(show, url, name="of the schedule")
-    add_json(show, "one object a schedule")
+    add_json(ls, "an object for each schedule")
+    show = add_parser(
+        "show", help="show a schedule in full", description="Show a schedule in full."
+    )
+    add_target(show, url, name="the name of the schedule")
+    add_json(show, "an object for each schedule")
     explain = add_parser(
         "explain",
-        help="say in words when one is due",
-        description="Say in words when a schedule is due, when next, and what becomes of it when "
-        "the clocks change. With --cron or --every, of one that is not made yet.",
+        help="explain in English when a schedule is due",
+        description="Explain in English when a schedule is due, when next, and what happens when "
+        "the clocks change. With --cron or --every, explain a schedule before it is created.",
     )
     add_target(explain, url)
-    explain.add_argument("name", nargs="?", help="of the schedule")
+    explain.add_argument("name", nargs="?", help="the name of the schedule")
     _add_timing(explain)
-    add_json(explain, "one object a schedule")
+    add_json(explain, "an object for each schedule")
 
 
 def schedules(args: argparse.Namespace) -> int:
-    """Do what was *args* on the command line; returns the exit code."""
+    """Run an action of `aiostreamq schedules` and return the exit code."""
     actions = {
         "ls": _ls,
         "show": _show,
@@ -97,20 +98,21 @@ def schedules(args: argparse.Namespace) -> int:
 
 
 def _add_timing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cron", help="when: an expression of 5 or 6 fields, or @daily and so on")
-    add_value(parser, "--every", duration, "or an interval, as in 30s", metavar="TIME")
+    parser.add_argument("--cron", help="a cron expression of 5 or 6 fields, or @daily and the like")
+    add_value(parser, "--every", duration, "an interval instead, as in 30s", metavar="TIME")
     parser.add_argument("--tz", metavar="ZONE", help="the time zone of --cron (default: UTC)")
-    parser.add_argument("--start", metavar="WHEN", help="no tick before: ISO 8601, UTC by default")
-    parser.add_argument("--end", metavar="WHEN", help="no tick after: ISO 8601, UTC by default")
+    parser.add_argument(
+        "--start", metavar="WHEN", help="the earliest tick: ISO 8601, UTC by default"
+    )
+    parser.add_argument("--end", metavar="WHEN", help="the latest tick: ISO 8601, UTC by default")
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--args", metavar="JSON", help="positional arguments, as an array")
-    parser.add_argument("--kwargs", metavar="JSON", help="keyword arguments, as an object")
+    add_call_arguments(parser)
     parser.add_argument("--overlap", help="allow, skip, buffer_one or cancel_old (default: allow)")
     parser.add_argument("--catch-up", help="none, latest or all (default: latest)")
     add_value(parser, "--window", duration, "how far back to catch up, as in 1h", metavar="TIME")
-    add_value(parser, "--jitter", duration, "start each job later, by up to this", metavar="TIME")
+    add_value(parser, "--jitter", duration, "delay each job at random, up to this", metavar="TIME")
     add_value(parser, "--max-runs", whole, "how many ticks at most")
 
 
@@ -138,18 +140,17 @@ def _show(queue: "Queue", args: argparse.Namespace) -> int:
 
 
 def _explain(queue: "Queue", args: argparse.Namespace) -> int:
-    import time
 
     from aiostreamq.cli.format.schedules import Explanation
     from aiostreamq.model.schedules.definition import Definition, Rules, timing_of
 
     if (args.name is None) == (args.cron is None and args.every is None):
-        raise UsageError("explain what? give the name of a schedule, or --cron, or --every")
+        raise UsageError("nothing to explain: give the name of a schedule, --cron or --every")
     if args.name is not None and (args.tz or args.start or args.end):
         raise UsageError(
             "--tz, --start and --end are for --cron or --every: a schedule has its own"
         )
-    now = round(time.time() * 1000)
+    now = round(clock.wall() * 1000)
     if args.name is None:
         rules = Rules.of({"start": _moment(args.start), "end": _moment(args.end)})
         timing = timing_of(args.cron, args.every, args.tz, rules.start)
@@ -173,25 +174,27 @@ def _create(queue: "Queue", args: argparse.Namespace) -> int:
         "end": _moment(args.end),
         "max_runs": args.max_runs,
     }
-    words = cast("dict[str, str]", {name: word for name, word in rules.items() if word is not None})
+    given = cast("dict[str, str]", {k: rule for k, rule in rules.items() if rule is not None})
 
-    def make(schedules: "Schedules") -> "Awaitable[object]":
-        put = schedules.replace if args.replace else schedules.create
-        return put(
+    positional, keywords = call_arguments(args)
+
+    def put(schedules: "Schedules") -> "Awaitable[object]":
+        method = schedules.replace if args.replace else schedules.create
+        return method(
             args.name,
             args.task,
-            args=parsed_json("--args", args.args or "[]", list[object]),
-            kwargs=parsed_json("--kwargs", args.kwargs or "{}", dict[str, object]),
+            args=positional,
+            kwargs=keywords,
             cron=args.cron,
             every=args.every,
             tz=args.tz,
-            **words,  # pyright: ignore[reportArgumentType]  # Rules.of says what is wrong with them
+            **given,  # pyright: ignore[reportArgumentType]  # Rules.of checks them
         )
 
-    _ask(queue, make)
-    made = _ask(queue, lambda schedules: schedules.get(args.name))
-    say(as_json(made) if args.json else as_page(made))
-    hint_at_task(queue, args)
+    _ask(queue, put)
+    stored = _ask(queue, lambda schedules: schedules.get(args.name))
+    say(as_json(stored) if args.json else as_page(stored))
+    warn_of_unknown_task(queue, args)
     return 0
 
 
@@ -203,7 +206,7 @@ def _trigger(queue: "Queue", args: argparse.Namespace) -> int:
 
 def _pause(queue: "Queue", args: argparse.Namespace) -> int:
     was_on = _ask(queue, lambda schedules: schedules.pause(args.name))
-    say(f"paused {args.name}" if was_on else f"{args.name} was paused already")
+    say(f"paused {args.name}" if was_on else f"{args.name} was already paused")
     return 0
 
 
@@ -216,7 +219,7 @@ def _resume(queue: "Queue", args: argparse.Namespace) -> int:
 def _rm(queue: "Queue", args: argparse.Namespace) -> int:
     if not _ask(queue, lambda schedules: schedules.delete(args.name)):
         raise UsageError(f"queue {queue.name!r} has no schedule {args.name!r}")
-    say(f"removed {args.name}")
+    say(f"deleted {args.name}")
     return 0
 
 
@@ -225,11 +228,11 @@ def _ask(queue: "Queue", question: "Callable[[Schedules], Awaitable[T]]") -> T:
 
 
 def _moment(written: str | None) -> "datetime | None":
-    from datetime import datetime as parser  # the name is taken by what type checkers read
+    from datetime import datetime as parser  # type checkers import the name itself
 
     if written is None:
         return None
     try:
         return parser.fromisoformat(written)
     except ValueError:
-        raise UsageError(f"{written!r} is no time: write 2026-12-24T18:00+01:00") from None
+        raise UsageError(f"{written!r}: invalid time; write 2026-12-24T18:00+01:00") from None

@@ -1,4 +1,4 @@
-"""How dead letters look on a terminal. Whatever they hold, it cannot steer the terminal."""
+"""Dead letters as text and JSON. Their content cannot control the terminal."""
 
 import json
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from datetime import datetime
 from aiostreamq.model.dead_letters import DeadLetter, PastFailure
 from aiostreamq.model.terminal_text import visible
 
-# Characters of an error's message in a table: more would hardly fit beside the ids.
+# Characters of an error's message in a table. More would not fit beside the ids.
 MESSAGE = 60
 
 HEADS = ("LETTER", "DIED (UTC)", "TASK", "STATE", "RUNS", "JOB", "ERROR")
 
 
 def as_json(letter: DeadLetter) -> str:
-    """Return one line that holds all of *letter*."""
-    told = {
+    """Return *letter* as one line of JSON."""
+    fields = {
         "id": letter.id,
         "job_id": letter.job_id,
         "task": letter.task,
@@ -36,11 +36,11 @@ def as_json(letter: DeadLetter) -> str:
         "history": [_past(failure) for failure in letter.history],
         "fields": [[_text(name), _text(value)] for name, value in letter.fields],
     }
-    return json.dumps(told)
+    return json.dumps(fields)
 
 
 def as_page(letter: DeadLetter) -> str:
-    """Return all of *letter*, for people."""
+    """Return *letter* in full, for people."""
     lines = [f"{name:<11} {value}" for name, value in _facts(letter) if value]
     if letter.history:
         lines += ["history"]
@@ -79,7 +79,7 @@ def _facts(letter: DeadLetter) -> Iterator[tuple[str, str]]:
 
 
 def as_row(letter: DeadLetter) -> tuple[str, ...]:
-    """Return a letter as a row of a table, under HEADS."""
+    """Return the row of a table for a letter, under HEADS."""
     return (
         letter.id,
         _time(letter.died_at),

@@ -1,4 +1,4 @@
-"""Schedules for people and for programs: as a table, as a page, in words, as JSON."""
+"""Schedules as a table, as a page, as an explanation in English, and as JSON."""
 
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from aiostreamq import clock
 from aiostreamq.client.schedules.schedule import Schedule
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.schedules.cron import DAY_MS, ClockChange, Cron, changes
@@ -15,14 +16,14 @@ from aiostreamq.model.terminal_text import ascii_json, visible
 from aiostreamq.model.time import moment_or_none
 from aiostreamq.model.values.masking import masked
 
-# How many ticks are told.
-TOLD = 5
+# How many of the next ticks are shown.
+SHOWN = 5
 
-# How far ahead it is looked for changes of the clock: both of a year, and some days.
+# How far ahead the changes of the clock are shown: a year and some days, so both of a year.
 AHEAD_MS = 370 * DAY_MS
 
-# Workers say each minute which schedules their code declares. One that none has declared for
-# so long is not fired: its code is gone, or no worker runs.
+# Workers declare the schedules of their code each minute. A schedule that was not declared for
+# this long is not fired: its code is gone, or no worker runs.
 UNSEEN = timedelta(minutes=3)
 
 COLUMNS = ("name", "task", "when", "next", "last", "runs", "state")
@@ -30,13 +31,13 @@ COLUMNS = ("name", "task", "when", "next", "last", "runs", "state")
 
 def as_json(schedule: Schedule) -> str:
     """Return a schedule as one line of JSON."""
-    told = {one.name: getattr(schedule, one.name) for one in fields(schedule)}
-    del told["definition"]
-    return ascii_json(orjson.dumps({**told, "upcoming": schedule.upcoming(TOLD)}).decode())
+    values = {field.name: getattr(schedule, field.name) for field in fields(schedule)}
+    del values["definition"]
+    return ascii_json(orjson.dumps({**values, "upcoming": schedule.upcoming(SHOWN)}).decode())
 
 
 def as_row(schedule: Schedule) -> tuple[str, ...]:
-    """Return a schedule as a row of a table, under COLUMNS."""
+    """Return the row of a table for a schedule, under COLUMNS."""
     return (
         schedule.name,
         schedule.task,
@@ -56,7 +57,7 @@ def _when(schedule: Schedule) -> str:
 
 def _state(schedule: Schedule) -> str:
     declared = schedule.declared_at
-    if declared is not None and datetime.now(UTC) - declared > UNSEEN:
+    if declared is not None and datetime.fromtimestamp(clock.wall(), UTC) - declared > UNSEEN:
         return "in no worker's code"
     if schedule.next is None and not schedule.is_paused:
         return "over"
@@ -65,10 +66,10 @@ def _state(schedule: Schedule) -> str:
 
 
 def as_page(schedule: Schedule) -> str:
-    """Return all about a schedule, a line each."""
+    """Return a schedule in full, a line for each fact."""
     definition = schedule.definition
     call = orjson.loads(masked(definition.envelope.encode()))
-    told = {
+    facts = {
         "name": schedule.name,
         "task": schedule.task,
         "args": orjson.dumps(call.get("args", [])).decode(),
@@ -90,17 +91,17 @@ def as_page(schedule: Schedule) -> str:
         "last job": schedule.last_job_id,
         "next": _utc(schedule.next),
     }
-    lines = [f"{name:10}{word}" for name, word in told.items() if word is not None]
+    lines = [f"{name:10}{fact}" for name, fact in facts.items() if fact is not None]
     return "\n".join(map(visible, lines))
 
 
 class Explanation:
-    """When a schedule is due, in words."""
+    """An explanation in English of when a schedule is due."""
 
     def __init__(self, definition: Definition, now: int, schedule: Schedule | None = None) -> None:
-        """Reckon from *now*; *schedule* is how it stands, of one that there is."""
+        """Explain from *now* (ms) on; *schedule* is its present state, if it has been created."""
         self._definition = definition
-        self._left: int | None = None  # ticks that it has
+        self._left: int | None = None  # ticks that remain; None: no limit
         if schedule is not None and schedule.max_runs is not None:
             self._left = max(0, schedule.max_runs - schedule.runs)
         self.is_paused = schedule is not None and schedule.is_paused
@@ -108,20 +109,20 @@ class Explanation:
         self._zone: tzinfo = UTC
         if isinstance(timing, Cron) and timing.zone != "UTC":
             self._zone = ZoneInfo(timing.zone)
-        self.words = timing.in_english
+        self.in_english = timing.in_english
         self.zone = timing.zone if isinstance(timing, Cron) else None
-        count = TOLD if self._left is None else min(TOLD, self._left)
+        count = SHOWN if self._left is None else min(SHOWN, self._left)
         self.next = [self._local(at) for at in definition.upcoming(now, count)]
         found = changes(timing, now, now + AHEAD_MS)
         self.clock_changes = [self._note(change) for change in found]
 
     def as_text(self) -> str:
-        """Return it for people."""
-        lines = [f"{self.words}."]
+        """Return the explanation for people."""
+        lines = [f"{self.in_english}."]
         if self.zone is None:
-            lines.append("By real time: no clock change concerns it.")
+            lines.append("By elapsed time: clock changes do not matter.")
         elif self.zone == "UTC":
-            lines.append("In UTC, as no other time zone is given: no clock change concerns it.")
+            lines.append("In UTC, as no other time zone is given: clock changes do not matter.")
         else:
             lines.append(f"In the time of {self.zone}.")
         rules = self._definition.rules
@@ -139,31 +140,31 @@ class Explanation:
         return "\n".join(lines)
 
     def as_json(self) -> str:
-        """Return it for programs."""
-        told = {
-            "words": self.words,
+        """Return the explanation for programs."""
+        fields = {
+            "words": self.in_english,
             "tz": self.zone or "UTC",
             "is_paused": self.is_paused,
             "next": [at.isoformat() for at in self.next],
             "clock_changes": self.clock_changes,
         }
-        return ascii_json(orjson.dumps(told).decode())
+        return ascii_json(orjson.dumps(fields).decode())
 
     def _note(self, change: ClockChange) -> str:
-        """What becomes of the schedule at one change of the clock."""
+        """Return what happens to the schedule at one change of the clock."""
         old = datetime.fromtimestamp((change.at + change.before) / 1000, UTC)
         new = datetime.fromtimestamp((change.at + change.after) / 1000, UTC)
-        told = f"{old:%Y-%m-%d}: the clock goes from {old:%H:%M} to {new:%H:%M}; "
+        start = f"{old:%Y-%m-%d}: the clock goes from {old:%H:%M} to {new:%H:%M}; "
         cron = cast("Cron", self._timing)
         if cron.is_hourly:
-            return told + "it goes on by real time, no tick more or less"
+            return start + "the schedule follows elapsed time, no tick more or less"
         at = cron.moved_by(change)
         if at is None or self._definition.next_after(at - 1) != at:
-            return told + "nothing is due in the time that is concerned"
+            return start + "nothing is due in that time"
         first = self._local(at)
         if change.gain > 0:
-            return told + f"what the clock skips comes that much later, the first at {first:%H:%M}"
-        return told + f"what comes twice is due the first time only, the first at {first:%H:%M}"
+            return start + f"skipped ticks come that much later, the first at {first:%H:%M}"
+        return start + f"repeated ticks fire the first time only, the first at {first:%H:%M}"
 
     def _local(self, at: int) -> datetime:
         return datetime.fromtimestamp(at / 1000, self._zone)

@@ -4,27 +4,27 @@ import asyncio
 import json
 import signal
 import socket
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
+from aiostreamq import clock
 from aiostreamq.cli.process.supervisor_link import QUESTION, Event, Order
 from aiostreamq.logs import get_logger
 from aiostreamq.model.worker_state import WorkerState
 
 logger = get_logger("aiostreamq.cli")
 
-# Seconds after its end in which the last that a process said is read. It is there
-# already; only a process that it has forked could keep the socket open.
-LAST_WORDS = 1.0
+# Seconds to read the last events of a process after its end. They have been sent by then; only
+# a process that it has forked could keep the socket open.
+LAST_EVENTS = 1.0
 
-# Seconds between two questions whether a process's event loop turns.
+# Seconds between two questions whether the event loop of a process turns.
 ASK = 1.0
 
-#: Takes the number of the worker's end of the lifeline, an open socket; gives the
-#: program that is to be started with it, and its arguments.
+#: Takes the number of an open socket, the worker's end of the link; returns the program to
+#: start with it, and its arguments.
 Command = Callable[[int], Sequence[str]]
 
 
@@ -32,13 +32,13 @@ Command = Callable[[int], Sequence[str]]
 class Ending:
     """How a process ended.
 
-    >>> str(Ending(-9, is_orderly=False, worked=2.5))
+    >>> str(Ending(-9, is_orderly=False, ready_seconds=2.5))
     'was killed by SIGKILL'
     """
 
-    code: int | None  #: its exit code, minus the signal that killed it; None: it never started
-    is_orderly: bool  #: it drained, or had no job left, and said so
-    worked: float  #: seconds that it was ready for jobs
+    code: int | None  #: the exit code, or minus the signal that killed it; None: never started
+    is_orderly: bool  #: it drained or ran out of jobs, and sent that
+    ready_seconds: float  #: how long it was ready for jobs
 
     def __str__(self) -> str:
         match self.code:
@@ -53,7 +53,10 @@ class Ending:
 
 
 class WorkerProcess:
-    """One process, from its start to its end."""
+    """One process, from its start to its end.
+
+    It has 14 attributes: the two ends of a socket, two timers, and what the process has sent.
+    """
 
     def __init__(
         self, slot: int, command: Command, blocked_after: float, stuck_after: float
@@ -61,57 +64,60 @@ class WorkerProcess:
         """Describe the process for *slot*.
 
         Args:
-            slot: Its number, for people.
-            command: Starts it.
+            slot: The number of its place, from 1, for log lines.
+            command: Returns the command that starts it.
             blocked_after: Seconds without a turn of its event loop after which it is not ready.
             stuck_after: Seconds without a turn of its event loop after which it is killed.
         """
         self.pid: int | None = None  #: None until it is started
-        self._told = WorkerState.STARTING  # what it is doing, as it says
+        self._reported = WorkerState.STARTING  # its last event about its state
         self._slot = slot
         self._command = command
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._process: asyncio.subprocess.Process | None = None
         self._ready_at: float | None = None
-        self._is_over = False
+        self._is_finished = False
         self._killing: asyncio.TimerHandle | None = None
         self._blocked_after = blocked_after
         self._stuck_after = stuck_after
         self._asking: asyncio.TimerHandle | None = None  # once it is ready
         self._unanswered = 0  # questions since its loop last turned
-        self._blocker = ""  # what it has told that blocks its loop
+        self._blocker = ""  # the task that blocks its loop, as its thread reports
 
     def __str__(self) -> str:
         return f"worker {self._slot} (process {self.pid})"
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has got so far as to take jobs."""
+        """Whether it has begun to take jobs."""
         return self._ready_at is not None
 
     @property
     def state(self) -> WorkerState:
-        """What it is doing: as it has told, unless it cannot tell any more."""
-        takes_jobs = self._told in {WorkerState.READY, WorkerState.STUCK, WorkerState.CUT_OFF}
+        """The state that it reported last, or BLOCKED if it no longer answers."""
+        takes_jobs = self._reported in {WorkerState.READY, WorkerState.STUCK, WorkerState.CUT_OFF}
         if takes_jobs and self._silence > self._blocked_after:
             return WorkerState.BLOCKED
-        return self._told
+        return self._reported
 
     @property
     def _silence(self) -> float:
-        """Seconds that its event loop has not turned, as far as is known."""
-        # Counted in questions, not by a clock: who has stopped and continued the supervisor
+        """Seconds since its event loop is known to have turned."""
+        # Counted in questions, not by a clock: a signal that stopped the supervisor for a while
         # has stopped its workers too.
         return self._unanswered * ASK
 
     async def live(self, on_event: Callable[[Event, str], None]) -> Ending:
-        """Start the process and stay with it to its end; *on_event* takes what it tells."""
+        """Start the process, wait for its end, and return how it ended.
+
+        *on_event* is called with each event that it sends, and its detail.
+        """
         try:
             await self._start()
         except OSError as error:
-            logger.error("worker %d could not be started: %s", self._slot, error)  # noqa: TRY400  # the traceback would say nothing more
-            return Ending(None, is_orderly=False, worked=0.0)
+            logger.error("worker %d could not be started: %s", self._slot, error)  # noqa: TRY400  # the traceback would add nothing
+            return Ending(None, is_orderly=False, ready_seconds=0.0)
         finally:
             self._theirs.close()
         try:
@@ -120,7 +126,7 @@ class WorkerProcess:
             self._ours.close()
 
     def order(self, order: Order, patience: float | None = None) -> None:
-        """Send *order*; what still lives after *patience* seconds is killed, None waits on."""
+        """Send *order*, and kill the process after *patience* seconds; None never kills it."""
         self._send(order)
         if self._killing is not None:
             self._killing.cancel()
@@ -140,13 +146,14 @@ class WorkerProcess:
         for timer in (self._killing, self._asking):
             if timer is not None:
                 timer.cancel()
-        worked = 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
-        await asyncio.wait([listening], timeout=LAST_WORDS)
+        ready_seconds = 0.0 if self._ready_at is None else clock.monotonic() - self._ready_at
+        await asyncio.wait([listening], timeout=LAST_EVENTS)
         if not listening.done():
             listening.cancel()
         elif error := listening.exception():
             raise error
-        return Ending(code, is_orderly=self._is_over and code == 0, worked=worked)
+        is_orderly = self._is_finished and code == 0
+        return Ending(code, is_orderly=is_orderly, ready_seconds=ready_seconds)
 
     async def _listen(self, on_event: Callable[[Event, str], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -155,29 +162,30 @@ class WorkerProcess:
             while received := await loop.sock_recv(self._ours, 65536):
                 *lines, unread = (unread + received).split(b"\n")
                 for line in lines:
-                    told = cast("dict[str, str]", json.loads(line))
-                    self._take(cast("Event", told["event"]), told["told"], on_event)
+                    message = cast("dict[str, str]", json.loads(line))
+                    event, detail = cast("Event", message["event"]), message["detail"]
+                    self._note(event, detail)
+                    on_event(event, detail)
 
-    def _take(self, event: Event, told: str, on_event: Callable[[Event, str], None]) -> None:
+    def _note(self, event: Event, detail: str) -> None:
         if event == "ready":
-            self._ready_at = time.monotonic()
-            self._told = WorkerState.READY
+            self._ready_at = clock.monotonic()
+            self._reported = WorkerState.READY
             self._ask()
         elif event == "turns":
             self._unanswered, self._blocker = 0, ""
         elif event == "blocked":
-            self._blocker = told
+            self._blocker = detail
         elif event == "state":
-            self._told = WorkerState(told)
-        elif event == "over":
-            self._is_over = True
-        on_event(event, told)
+            self._reported = WorkerState(detail)
+        elif event == "finished":
+            self._is_finished = True
 
     def _ask(self) -> None:
-        """Ask whether its event loop turns; kill it where that has not been so for too long."""
+        """Ask whether its event loop turns, and kill it if there has been no answer for long."""
         silence = self._silence
         if silence >= self._stuck_after:
-            blocker = self._blocker or "what lets no thread run, or it was stopped"
+            blocker = self._blocker or "code that lets no thread run, or a stopped process"
             self._kill(f"has not turned its event loop for {silence:.0f} s (blocked by {blocker})")
             return
         self._unanswered += 1

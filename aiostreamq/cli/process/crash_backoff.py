@@ -1,16 +1,16 @@
-"""When a worker process that crashed starts again, and when that is given up."""
+"""When a worker process that crashed starts again, and when its supervisor gives up."""
 
 from dataclasses import dataclass
 
 from aiostreamq.model.retry import Retry
 
-# Seconds of work that tell a crash from a crash loop. Less than the default lease of
-# 15 s: a job that kills its process comes back after each lease, until it is given up.
-# That is no reason to give the workers up.
+# Seconds of work below which a crash may be part of a crash loop. Less than the default lease
+# of 15 s: a job that kills its process comes back once per lease, until it is given up, and
+# must not look like a crash loop.
 SOON = 10.0
 
-# So many crashes in a row, each soon, are a loop. One job may cost three processes
-# where the lease is short (max_worker_deaths), so it must be more than that.
+# This many crashes in a row, each soon, are a crash loop. With a short lease one job may crash
+# max_worker_deaths (3) processes, so it must be more than that.
 CRASHES = 5
 
 # With jitter, so that processes that crashed together do not come back together.
@@ -22,19 +22,19 @@ class CrashBackoff:
     """The crashes of one slot.
 
     >>> crashes = CrashBackoff()
-    >>> [crashes.pause_after(worked=1.0, draw=1.0) for _ in range(5)]
+    >>> [crashes.pause_after(ready_seconds=1.0, draw=1.0) for _ in range(5)]
     [0.5, 1.0, 2.0, 4.0, None]
     """
 
-    in_a_row: int = 0  #: how many followed each other soon
+    in_a_row: int = 0  #: how many came soon after one another
 
-    def pause_after(self, worked: float, draw: float) -> float | None:
-        """Count a crash; returns the seconds before the next start, None in a crash loop.
+    def pause_after(self, ready_seconds: float, draw: float) -> float | None:
+        """Count a crash, and return the seconds before the next start, or None in a crash loop.
 
-        *worked* is for how many seconds the process had worked, 0 if it never did.
+        *ready_seconds* is how long the process had been ready for jobs, 0 if it never was.
         *draw* is the caller's random number in [0, 1].
         """
-        self.in_a_row = self.in_a_row + 1 if worked < SOON else 1
+        self.in_a_row = self.in_a_row + 1 if ready_seconds < SOON else 1
         if self.in_a_row >= CRASHES:
             return None
         return PAUSES.pause(self.in_a_row, draw)

@@ -1,4 +1,4 @@
-"""The event loop of a worker process: no task ends it, and none keeps it from ending."""
+"""The event loop of a worker process. Tasks can neither end it nor keep it from ending."""
 
 import asyncio
 import os
@@ -16,22 +16,22 @@ T = TypeVar("T")
 
 logger = get_logger("aiostreamq.cli")
 
-# Seconds that each step may take in which tasks can have a say when the process ends.
-LAST_WORDS = 5.0
+# Seconds for each step at the end of the process in which code of tasks may run.
+END_STEP = 5.0
 
-# Seconds between two looks whether the handlers of signals are still the worker's.
-LOOK_AT_HANDLERS = 0.5
+# Seconds between two checks that the signal handlers are still the worker's.
+CHECK_HANDLERS = 0.5
 
 
-# Nothing at run time: it comes before the methods of whatever loop it is mixed into.
+# A mix-in for any loop: its methods come before those of the loop.
 _Loop = asyncio.BaseEventLoop if TYPE_CHECKING else object
 
 
 class _Steadfast(_Loop):
-    """Goes on when code of a task stops it, or raises what would end a program."""
+    """A loop that keeps running when a task stops it, or raises what would end a program."""
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
-        """Run until *future* is done, and not before."""
+        """Run until *future* is done, whatever tasks do."""
         running = asyncio.ensure_future(cast("Awaitable[T]", future), loop=self)
         while True:
             try:
@@ -40,27 +40,27 @@ class _Steadfast(_Loop):
                 if is_ctrl_c(error) or running.done():
                     raise
                 name = name_of(type(error))
-                logger.error("%s was raised in the event loop: it goes on", name)  # noqa: TRY400
+                logger.error("%s was raised in the event loop, which keeps running", name)  # noqa: TRY400
             except RuntimeError:
                 if running.done():
                     raise
-                logger.error("a task has stopped the event loop: it goes on")  # noqa: TRY400
+                logger.error("a task has stopped the event loop, which keeps running")  # noqa: TRY400
 
     async def shutdown_asyncgens(self) -> None:
-        """Close generators that were left, as far as they close within some seconds."""
-        await _give_time(super().shutdown_asyncgens())
+        """Close the generators that are left, for some seconds at most."""
+        await _wait_briefly_for(super().shutdown_asyncgens())
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002
-        """Let the threads end of `asyncio.to_thread`, as far as they do within some seconds."""
-        await _give_time(super().shutdown_default_executor())
+        """Wait for the threads of `asyncio.to_thread`, for some seconds at most."""
+        await _wait_briefly_for(super().shutdown_default_executor())
 
 
 class SteadfastLoop(_Steadfast, asyncio.SelectorEventLoop):
-    """The loop of asyncio."""
+    """The loop of asyncio, with these properties."""
 
 
 def new_loop(*, use_uvloop: bool) -> asyncio.AbstractEventLoop:
-    """Return such a loop, whose first task is one of ours."""
+    """Return such a loop. Its first task is one of ours."""
     if use_uvloop:
         import uvloop
 
@@ -79,32 +79,32 @@ def new_loop(*, use_uvloop: bool) -> asyncio.AbstractEventLoop:
     return loop
 
 
-class Handlers:
-    """Keeps the signal handlers that are in force, whatever tasks set for themselves."""
+class HandlerGuard:
+    """Puts the present signal handlers back when a task has replaced them."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._handlers = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+        self._handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
         self._wakeup = signal.set_wakeup_fd(-1)
-        self._look()
+        self._check()
 
     def close(self) -> None:
-        """Keep them no more."""
+        """Stop guarding."""
         self._next.cancel()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        for sign, handler in self._handlers.items():
-            if signal.getsignal(sign) is not handler:
-                logger.warning("a task has taken the handler of %s: it is put back", sign.name)
-                signal.signal(sign, handler)
-        self._next = self._loop.call_later(LOOK_AT_HANDLERS, self._look)
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is not handler:
+                logger.warning("a task has replaced the handler of %s: restored", number.name)
+                signal.signal(number, handler)
+        self._next = self._loop.call_later(CHECK_HANDLERS, self._check)
 
 
 async def end_strays() -> int:
-    """Cancel all tasks but the one that calls this; returns how many do not heed it.
+    """Cancel all tasks but the current one, and return how many ignore it.
 
-    Those are left to themselves: nothing waits for them any more.
+    Those are left behind: nothing waits for them.
     """
     strays = asyncio.all_tasks() - {cast("asyncio.Task[Any]", asyncio.current_task())}
     for stray in strays:
@@ -112,19 +112,19 @@ async def end_strays() -> int:
             stray.cancel()
     left = set[asyncio.Task[Any]]()
     if strays:
-        _, left = await asyncio.wait(strays, timeout=LAST_WORDS)
+        _, left = await asyncio.wait(strays, timeout=END_STEP)
     for stray in left:
         leave_behind(stray)
     return len(left)
 
 
 def hide_all() -> None:
-    """Hide all tasks that run now from what will run, but for the one that calls this."""
+    """Hide all present tasks but the current one from tasks that start later."""
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         hide(task)
 
 
-async def _give_time(step: Awaitable[object]) -> None:
+async def _wait_briefly_for(step: Awaitable[object]) -> None:
     stepping = asyncio.ensure_future(step)
-    if not (await asyncio.wait([stepping], timeout=LAST_WORDS))[0]:
+    if not (await asyncio.wait([stepping], timeout=END_STEP))[0]:
         leave_behind(cast("asyncio.Task[Any]", stepping))

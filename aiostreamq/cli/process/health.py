@@ -1,14 +1,14 @@
-"""`--health-port`: two questions that a process manager may ask over HTTP.
+"""`--health-port`: HTTP probes of a process manager.
 
 Rules of this file:
 
-- `/live` is answered by the event loop that runs the jobs, and asks nothing of
-  anybody. So a loop that is blocked for good does not answer, and that is the
-  answer: restart it. A Redis that is away is no reason to.
-- `/ready` says whether the worker takes jobs. It asks nothing of Redis either: a
-  probe must not wait for what it reports on.
-- Whoever connects gets one answer, a few kilobytes to ask it in, and a few
-  seconds. What is asked changes nothing, and the answers tell nothing of the jobs.
+- `/live` is answered by the event loop that runs the jobs, without asking anything else. A loop
+  that is blocked for good does not answer, and a process manager restarts it. Redis being away
+  does not count against it.
+- `/ready` reports whether the worker takes jobs. It does not ask Redis either: a probe must not
+  wait for the server that it reports on.
+- A client gets one answer, a few kilobytes for its request, and a few seconds. A request changes
+  nothing, and an answer holds nothing about jobs.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ logger = get_logger("aiostreamq.cli")
 # Bytes. Probes send a line and some headers.
 LONGEST_REQUEST = 8192
 
-# Seconds from connecting to having the answer.
+# Seconds from the connection to the end of the answer.
 PATIENCE = 5.0
 
-# More than any number of probes; whoever connects on top of those is turned away.
+# Connections at a time, more than probes ever need. Further ones are closed at once.
 MOST_CONNECTIONS = 64
 
 _WHY_NOT_READY = {
-    WorkerState.STARTING: "the worker has not begun to take jobs",
+    WorkerState.STARTING: "the worker has not started to take jobs",
     WorkerState.CUT_OFF: "Redis has not answered for a whole lease",
-    WorkerState.STUCK: "all threads are stuck: no `def` task can run, others do",
+    WorkerState.STUCK: "all threads are stuck: `def` tasks cannot run, `async def` tasks can",
     WorkerState.BLOCKED: "a task has blocked the event loop for a whole lease",
     WorkerState.DRAINING: "the worker is draining: it takes no more jobs",
     WorkerState.STOPPED: "the worker has ended",
@@ -44,17 +44,17 @@ _WHY_NOT_READY = {
 
 @asynccontextmanager
 async def serve_health(worker: HasState, host: str, port: int) -> AsyncGenerator[int]:
-    """Answer `/live` and `/ready` for *worker* while the block runs; gives the port.
+    """Answer `/live` and `/ready` for *worker* while the block runs, and yield the port.
 
     Args:
-        worker: Whose state is told. It need not have been started.
+        worker: The worker to report on, started or not.
         host: The address to listen at.
-        port: 0 takes any that is free.
+        port: The port to listen at; 0 for any free one.
 
     Raises:
-        UsageError: The address cannot be listened at.
+        UsageError: The address or port cannot be used.
 
-    Cancelling ends the listening and the answers under way.
+    Cancelling closes the port and the answers under way.
     """
     answers = _Answers(worker)
     try:
@@ -73,7 +73,7 @@ async def serve_health(worker: HasState, host: str, port: int) -> AsyncGenerator
 
 
 class _Answers:
-    """The connections that are open, each with its one answer."""
+    """The open connections, each with its one answer."""
 
     def __init__(self, worker: HasState) -> None:
         self._worker = worker
@@ -93,11 +93,11 @@ class _Answers:
                     await self._answer(reader, writer)
         finally:
             del self._open[task]
-            # What is written has been sent, or its reader does not read: nothing to wait for.
+            # The answer has been sent, or the client does not read it: nothing to wait for.
             writer.close()
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Abort the answers under way, and wait for their end."""
         # Not cancelled: Python 3.11 reports a cancelled answer as an error.
         for writer in self._open.values():
             writer.transport.abort()
@@ -108,27 +108,26 @@ class _Answers:
         try:
             request = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
-            return  # it left without having asked
+            return  # the client left without a request
         except asyncio.LimitOverrunError:
             status, body = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, None
             method = "GET"
         else:
-            method, status, body = self._judge(request)
+            method, status, body = self._answer_to(request)
         writer.write(_response(status, body or {"status": status.phrase}, method))
         await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
-        # Closed with bytes unread, the connection would be reset, and the answer
-        # with it.
+        # A connection that is closed with bytes unread is reset, and its answer is lost.
         while await reader.read(LONGEST_REQUEST):
             pass
 
-    def _judge(self, request: bytes) -> tuple[str, HTTPStatus, dict[str, str] | None]:
-        """The method of a request, and what to answer; no body is the usual one of the status."""
-        words = request.partition(b"\r\n")[0].decode("latin-1").split(" ")
-        if len(words) != 3 or not words[2].startswith("HTTP/1."):
+    def _answer_to(self, request: bytes) -> tuple[str, HTTPStatus, dict[str, str] | None]:
+        """Return the method of a request, and the answer; None is the usual body of a status."""
+        line = request.partition(b"\r\n")[0].decode("latin-1").split(" ")
+        if len(line) != 3 or not line[2].startswith("HTTP/1."):
             return "GET", HTTPStatus.BAD_REQUEST, None
-        method, target, _ = words
+        method, target, _ = line
         path = target.partition("?")[0]
         if path not in {"/live", "/ready"}:
             return method, HTTPStatus.NOT_FOUND, None
@@ -142,8 +141,8 @@ class _Answers:
 def _readiness(state: WorkerState) -> tuple[HTTPStatus, dict[str, str]]:
     if state is WorkerState.READY:
         return HTTPStatus.OK, {"status": state.value}
-    told = {"status": state.value, "reason": _WHY_NOT_READY[state]}
-    return HTTPStatus.SERVICE_UNAVAILABLE, told
+    body = {"status": state.value, "reason": _WHY_NOT_READY[state]}
+    return HTTPStatus.SERVICE_UNAVAILABLE, body
 
 
 def _response(status: HTTPStatus, body: dict[str, str], method: str) -> bytes:
@@ -157,8 +156,8 @@ def _response(status: HTTPStatus, body: dict[str, str], method: str) -> bytes:
     ]
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         head.append("Allow: GET, HEAD")
-    written = "\r\n".join([*head, "", ""]).encode()
-    return written if method == "HEAD" else written + content
+    headers = "\r\n".join([*head, "", ""]).encode()
+    return headers if method == "HEAD" else headers + content
 
 
 def _in_url(host: str) -> str:

@@ -17,10 +17,16 @@ import anyio
 from aiostreamq.cli.connect import queue_of
 from aiostreamq.cli.output import complain
 from aiostreamq.cli.process.banner import banner_of
-from aiostreamq.cli.process.event_loop import LAST_WORDS, Handlers, end_strays, hide_all, new_loop
+from aiostreamq.cli.process.event_loop import (
+    END_STEP,
+    HandlerGuard,
+    end_strays,
+    hide_all,
+    new_loop,
+)
 from aiostreamq.cli.process.health import serve_health
 from aiostreamq.cli.process.recycling import RecyclingLimits, own_limits
-from aiostreamq.cli.process.signal_echo import Signals
+from aiostreamq.cli.process.signal_echo import SignalEchoFilter
 from aiostreamq.cli.process.state_reporter import StateReporter
 from aiostreamq.cli.process.supervisor_link import Order, SupervisorLink
 from aiostreamq.cli.process.systemd import notify_systemd
@@ -46,34 +52,76 @@ NO_PROCESSES_IN_MEMORY = (
     "and --reload need a Redis"
 )
 
-
 ALONE_IN_MEMORY = (
-    "a memory:// queue lives in this process alone: what other programs enqueue does not come "
-    "here. Say where Redis is, with --url or AIOSTREAMQ_URL"
+    "a memory:// queue lives in this process alone, and other programs cannot enqueue here: "
+    "give the URL of a Redis with --url or AIOSTREAMQ_URL"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What this process is."""
+    """The place of this process among others."""
 
-    workers: int  #: how many such there are
+    workers: int  #: how many worker processes there are
     limits: RecyclingLimits
-    lifeline: SupervisorLink | None  #: None without a supervisor
+    link: SupervisorLink | None  #: None without a supervisor
 
 
-def work(args: argparse.Namespace, limits: RecyclingLimits, lifeline: SupervisorLink | None) -> int:
-    """Be a worker, alone or on the *lifeline* of a supervisor."""
+def run_worker(
+    args: argparse.Namespace, limits: RecyclingLimits, link: SupervisorLink | None
+) -> int:
+    """Run one worker in this process and return the exit code.
+
+    Args:
+        args: The options of `aiostreamq run`.
+        limits: How much the process may do before it is replaced.
+        link: The supervisor's socket; None without a supervisor.
+
+    Raises:
+        AioStreamQError: The options are wrong, or Redis cannot be used.
+    """
     use_uvloop = _wants_uvloop(args.loop)
+    args.loop = "uvloop" if use_uvloop else "asyncio"
     queue = queue_of(args)
     complete()
+    _check_tasks(queue, args.target)
+    worker = _make_worker(queue, args)
+    role = Role(args.workers, limits, link)
+    code = 1
+    try:
+        code = anyio.run(
+            _serve_alone,
+            queue,
+            worker,
+            role,
+            args,
+            backend_options={"loop_factory": partial(new_loop, use_uvloop=use_uvloop)},
+        )
+    except BaseExceptionGroup as group:
+        # The task group wraps the one error that names the fault.
+        ours = group.subgroup(AioStreamQError)
+        if ours is None:
+            raise
+        raise ours.exceptions[0] from None
+    finally:
+        _exit_after(END_STEP, code)
+    if link is not None and code == 0:
+        link.send("finished")
+    _leave_threads(code)
+    return code
+
+
+def _check_tasks(queue: Queue, target: str) -> None:
     if not queue.tasks:
         raise UsageError(
-            f"queue {queue.name!r} in {args.target} has no tasks: they are registered when their "
-            f"modules are imported. Name those, as in --import app.tasks, or import them in "
-            f"{args.target.partition(':')[0]}"
+            f"queue {queue.name!r} in {target} has no tasks: they are registered when their "
+            f"modules are imported. Name those modules, as in --import app.tasks, or import "
+            f"them in {target.partition(':')[0]}"
         )
-    worker = Worker(
+
+
+def _make_worker(queue: Queue, args: argparse.Namespace) -> Worker:
+    return Worker(
         queue,
         concurrency=args.concurrency,
         lanes=_lanes(args.lanes),
@@ -86,43 +134,23 @@ def work(args: argparse.Namespace, limits: RecyclingLimits, lifeline: Supervisor
         shutdown_timeout=args.shutdown_timeout,
         log_jobs=args.log_jobs,
     )
-    args.loop = "uvloop" if use_uvloop else "asyncio"
-    role = Role(args.workers, limits, lifeline)
-    loop_factory = partial(new_loop, use_uvloop=use_uvloop)
-    code = 1
-    try:
-        code = anyio.run(
-            _serve_alone, queue, worker, role, args, backend_options={"loop_factory": loop_factory}
-        )
-    except BaseExceptionGroup as group:
-        # What the task group wraps: there is one cause, and it names the fault.
-        ours = group.subgroup(AioStreamQError)
-        if ours is None:
-            raise
-        raise ours.exceptions[0] from None
-    finally:
-        _end_within(LAST_WORDS, code)
-    if lifeline is not None and code == 0:
-        lifeline.tell("over")
-    _leave_threads(code)
-    return code
 
 
 def _leave_threads(code: int) -> None:
-    """End the process where `def` tasks still run: Python would wait for them for ever."""
+    """End the process if `def` tasks still run: Python would wait for them for ever."""
     stuck = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
     if stuck:
         threads = counted(len(stuck), "thread")
-        logger.warning("leaving %s behind; what runs there will be run again", threads)
+        logger.warning("leaving %s behind; the jobs there will be run again", threads)
         logging.shutdown()
         os._exit(code)
 
 
-def _end_within(seconds: float, code: int) -> None:
-    """End the process if it has not ended by itself after so many *seconds*.
+def _exit_after(seconds: float, code: int) -> None:
+    """End the process after *seconds*, if it has not ended by then.
 
-    Python waits at its end for threads and child processes that tasks have left, and for what
-    their modules do at exit.
+    At its end Python waits for threads and child processes that tasks have left, and for the
+    exit handlers of their modules.
     """
 
     def end() -> None:
@@ -134,27 +162,27 @@ def _end_within(seconds: float, code: int) -> None:
 
 
 async def _serve_alone(queue: Queue, worker: Worker, role: Role, args: argparse.Namespace) -> int:
-    """Work until the end, and end what tasks have left in the event loop."""
+    """Work until the end, and cancel the tasks that are left in the event loop."""
     try:
         return await _serve(queue, worker, role, args)
     finally:
         if left := await end_strays():
-            logger.warning("leaving %d coroutines behind that do not heed being cancelled", left)
+            logger.warning("leaving %d coroutines behind that ignore being cancelled", left)
 
 
 async def _serve(queue: Queue, worker: Worker, role: Role, args: argparse.Namespace) -> int:
-    """Work until the end; returns the exit code: 1 where the end was not orderly."""
+    """Work until the end, and return the exit code: 1 if the end was not orderly."""
     is_orderly = False
     try:
-        async with anyio.create_task_group() as tasks, AsyncExitStack() as watched:
+        async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
             # First, so that a signal during the start drains like any other.
-            await tasks.start(_heed_signals, worker, role, tasks.cancel_scope)
-            if role.lifeline is None:
-                await show_state(watched, worker, args)
+            await tasks.start(_obey_signals, worker, role, tasks.cancel_scope)
+            if role.link is None:
+                await show_state(stack, worker, args)
             server = await queue.open()
             banner = banner_of(queue, worker, server.name, args)
             hide_all()
-            if role.lifeline is None:
+            if role.link is None:
                 complain(banner)
                 if server is MEMORY:
                     logger.warning(ALONE_IN_MEMORY)
@@ -162,12 +190,12 @@ async def _serve(queue: Queue, worker: Worker, role: Role, args: argparse.Namesp
             else:
                 if server is MEMORY:
                     raise UsageError(NO_PROCESSES_IN_MEMORY)
-                reporter = StateReporter(worker, own_limits(role.limits), role.lifeline, banner)
+                reporter = StateReporter(worker, own_limits(role.limits), role.link, banner)
                 await tasks.start(reporter.run)
                 hide_all()
                 await worker.run(burst=args.burst)
                 if args.burst:
-                    reporter.tell_ready()  # it may be through before anybody has looked
+                    reporter.report_ready()  # it may be through before the reporter has looked
             is_orderly = True
             tasks.cancel_scope.cancel()
     finally:
@@ -176,28 +204,28 @@ async def _serve(queue: Queue, worker: Worker, role: Role, args: argparse.Namesp
     return 0 if is_orderly else 1
 
 
-async def _heed_signals(
+async def _obey_signals(
     worker: Worker, role: Role, everything: "CancelScope", *, task_status: "TaskStatus[None]"
 ) -> None:
-    end = End(worker, everything)
+    shutdown = Shutdown(worker, everything)
     receiver = anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
-    with receiver as signals, closing(Handlers()):
-        if role.lifeline is not None:
-            role.lifeline.bind(end.obey)
+    with receiver as signals, closing(HandlerGuard()):
+        if role.link is not None:
+            role.link.bind(shutdown.obey)
         task_status.started()
-        heard = Signals()
-        async for sign in signals:
-            if not heard.is_news(sign):
+        echoes = SignalEchoFilter()
+        async for number in signals:
+            if not echoes.is_news(number):
                 continue
-            # The same signal may have gone to a supervisor, which then says when to leave.
-            if role.lifeline is None and end.has_begun:
-                end.obey("leave")
+            # The same signal may have gone to a supervisor, which then sends "abort".
+            if role.link is None and shutdown.has_begun:
+                shutdown.obey("abort")
                 return
-            end.obey("drain", "" if role.lifeline else "; once more to leave at once")
+            shutdown.obey("stop", "" if role.link else "; signal again to leave at once")
 
 
-class End:
-    """How a worker comes to its end."""
+class Shutdown:
+    """The end of a worker, by orders. The same order twice changes nothing."""
 
     def __init__(self, worker: Worker, everything: "CancelScope") -> None:
         self.has_begun = False
@@ -205,30 +233,33 @@ class End:
         self._everything = everything
 
     def obey(self, order: Order, hint: str = "") -> None:
-        """Do as args; the same order twice changes nothing. *hint* is for the log."""
-        if order == "leave":
+        """Carry out *order*; *hint* is added to the log line."""
+        if order == "abort":
             self._worker.abort()
             self._everything.cancel()
             return
         if not self.has_begun:
-            args = {"worker": self._worker.name}
-            logger.info("draining: running jobs get to end%s", hint, extra=args)
+            log_fields = {"worker": self._worker.name}
+            logger.info("draining: running jobs may finish%s", hint, extra=log_fields)
         self.has_begun = True
-        if order == "retire":
+        if order == "drain":
             self._worker.drain()
         else:
             self._worker.stop()
 
 
-async def show_state(watched: AsyncExitStack, of: HasState, args: argparse.Namespace) -> None:
-    """Tell systemd and probes how it goes: before anything is asked of Redis, to the very end."""
-    await watched.enter_async_context(notify_systemd(of))
+async def show_state(stack: AsyncExitStack, of: HasState, args: argparse.Namespace) -> None:
+    """Notify systemd and answer probes until *stack* is closed.
+
+    To be called before anything is asked of Redis, so that its absence is shown.
+    """
+    await stack.enter_async_context(notify_systemd(of))
     if args.health_port is not None:
-        await watched.enter_async_context(serve_health(of, args.health_host, args.health_port))
+        await stack.enter_async_context(serve_health(of, args.health_host, args.health_port))
 
 
-def _lanes(args: str | None) -> list[str] | None:
-    return None if args is None else [name.strip() for name in args.split(",")]
+def _lanes(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",")]
 
 
 def _wants_uvloop(loop: str) -> bool:

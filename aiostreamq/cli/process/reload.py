@@ -1,4 +1,4 @@
-"""Noticing that code has changed, for `--reload`."""
+"""Watching the code for changes, for `--reload`."""
 
 import importlib.util
 import logging
@@ -9,7 +9,7 @@ from aiostreamq.errors import UsageError
 
 
 def check_reload() -> None:
-    """Refuse `--reload` where it cannot work.
+    """Check that `--reload` can work.
 
     Raises:
         UsageError: The extra that it needs is not installed.
@@ -21,13 +21,13 @@ def check_reload() -> None:
 async def watch_code(folder: Path, on_change: Callable[[list[str]], None]) -> None:
     """Call *on_change* with the names of Python files under *folder* as they change.
 
-    Ends only by being cancelled, which is safe.
+    Ends only when it is cancelled, which is safe.
     """
     from watchfiles import (
         PythonFilter,
         awatch,  # pyright: ignore[reportUnknownVariableType]  # it names a type of trio's too
     )
 
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts what is named here
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # our line names the files
     async for changes in awatch(folder, watch_filter=PythonFilter()):
         on_change(sorted({str(Path(path).relative_to(folder)) for _, path in changes}))

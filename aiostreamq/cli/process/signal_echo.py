@@ -1,31 +1,33 @@
-"""Which signals mean what has been said already."""
+"""The difference between a second signal and an echo of the first."""
 
-import time
 from collections.abc import Callable
 
-# Seconds. Who stops a process may send SIGINT and SIGTERM at once: a shell and what runs it, a
-# terminal and a wrapper. A person who sends a signal once more takes longer, or sends the same.
+from aiostreamq import clock
+
+# Seconds. A shell and the program that runs it, or a terminal and a wrapper, may send SIGINT and
+# SIGTERM at once. A person who sends a second signal takes longer, or sends the same again.
 MOMENT = 0.5
 
 
-class Signals:
-    """Counts what is meant.
+class SignalEchoFilter:
+    """Recognizes a signal that repeats the first one.
 
-    >>> signals = Signals(clock=lambda: 7.0)
-    >>> [signals.is_news(sign) for sign in (2, 15, 15)]
+    >>> signals = SignalEchoFilter(now=lambda: 7.0)
+    >>> [signals.is_news(number) for number in (2, 15, 15)]
     [True, False, True]
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, now: Callable[[], float] | None = None) -> None:
+        """*now* returns seconds that only grow; None takes the clock of this process."""
+        self._now = now or clock.monotonic
         self._seen = set[int]()
         self._began: float | None = None  # when the first came
 
-    def is_news(self, sign: int) -> bool:
-        """Whether a signal is more than the echo of the first: another kind of it, at once."""
-        now = self._clock()
+    def is_news(self, number: int) -> bool:
+        """Whether a signal is more than an echo: a signal of another kind, at once."""
+        now = self._now()
         if self._began is None:
             self._began = now
-        is_echo = bool(self._seen) and sign not in self._seen and now - self._began < MOMENT
-        self._seen.add(sign)
+        is_echo = bool(self._seen) and number not in self._seen and now - self._began < MOMENT
+        self._seen.add(number)
         return not is_echo

@@ -1,4 +1,4 @@
-"""Reporting how a worker does to its supervisor."""
+"""The worker's reports to its supervisor."""
 
 from typing import TYPE_CHECKING
 
@@ -12,51 +12,50 @@ from aiostreamq.worker.worker import Worker
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
-# Seconds between two looks at how much a worker has done, which cost it some
-# microseconds each.
+# Seconds between two looks at a worker. Each costs it a few microseconds.
 LOOK_AGAIN = 0.1
 
 
 class StateReporter:
-    """Tells the supervisor how a worker does."""
+    """Reports a worker's state, and when another process should take its place."""
 
     def __init__(
-        self, worker: Worker, limits: RecyclingLimits, lifeline: SupervisorLink, banner: str
+        self, worker: Worker, limits: RecyclingLimits, link: SupervisorLink, banner: str
     ) -> None:
         self._worker = worker
         self._limits = limits
-        self._lifeline = lifeline
+        self._link = link
         self._banner = banner
-        self._told = WorkerState.STARTING
-        self._has_told_ready = False
-        self._has_asked = False
+        self._reported = WorkerState.STARTING
+        self._has_reported_ready = False
+        self._has_asked = False  # to be replaced
 
     async def run(self, *, task_status: "TaskStatus[None]") -> None:
-        """Look again and again; ends by being cancelled."""
+        """Look again and again, until cancelled."""
         task_status.started()
         while True:
             self.look()
             await anyio.sleep(LOOK_AGAIN)
 
-    def tell_ready(self) -> None:
-        """Tell that the worker has begun to take jobs, unless that has been args."""
-        if not self._has_told_ready:
-            self._has_told_ready = True
-            self._lifeline.tell("ready", self._banner)
-            self._told = WorkerState.READY
+    def report_ready(self) -> None:
+        """Report that the worker has begun to take jobs, the first time this is called."""
+        if not self._has_reported_ready:
+            self._has_reported_ready = True
+            self._link.send("ready", self._banner)
+            self._reported = WorkerState.READY
 
     def look(self) -> None:
-        """Tell what has changed since the last look."""
+        """Report each change since the last look."""
         state = self._worker.state
         if state is WorkerState.READY:
-            self.tell_ready()
-        # It is ready again in a moment, under another name, or has never been.
-        if state not in {self._told, WorkerState.STARTING}:
-            self._told = state
-            self._lifeline.tell("state", state)
+            self.report_ready()
+        # A worker that takes a new name is STARTING for a moment, which is not worth a report.
+        if state not in {self._reported, WorkerState.STARTING}:
+            self._reported = state
+            self._link.send("state", state)
         why = self._limits.reason_to_end(self._worker.finished, resident_bytes())
         if state is WorkerState.STUCK:
             why = "all its threads are stuck in jobs that were given up"
         if why is not None and not self._has_asked:
-            self._has_asked = True  # the work goes on until the replacement is ready
-            self._lifeline.tell("replace", why)
+            self._has_asked = True  # it works until the replacement is ready
+            self._link.send("replace", why)

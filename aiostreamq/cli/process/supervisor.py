@@ -1,9 +1,9 @@
-"""Keeping worker processes: a number of slots, and in each a process that works.
+"""Keeping worker processes: a number of slots, with a process in each.
 
-What happens comes as calls, one at a time, in one event loop: a process tells
-something (`_on_event`), a process ends (`_on_end`), a signal comes (`_on_signal`), code
-changes (`_on_change`). Each decides at once and waits for nothing. The supervisor
-imports nothing of the user's, so that it neither grows nor crashes with it.
+All happens in calls, one at a time, in one event loop: a process sends an event (`_on_event`),
+a process ends (`_on_end`), a signal comes (`_on_signal`), code changes (`_on_change`). Each
+decides at once and waits for nothing. The supervisor imports no code of the user's, so that it
+neither grows nor crashes with it.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from aiostreamq.cli.output import complain
 from aiostreamq.cli.process.child import Command, Ending, WorkerProcess
 from aiostreamq.cli.process.crash_backoff import SOON, CrashBackoff
 from aiostreamq.cli.process.reload import watch_code
-from aiostreamq.cli.process.signal_echo import Signals
+from aiostreamq.cli.process.signal_echo import SignalEchoFilter
 from aiostreamq.cli.process.supervisor_link import Event
 from aiostreamq.logs import get_logger
 from aiostreamq.model.worker_state import WorkerState
 
 logger = get_logger("aiostreamq.cli")
 
-# Seconds that a process may take to leave at once.
-LEAVE_TIME = 5.0
+# Seconds that a process may take to abort before it is killed.
+ABORT_TIME = 5.0
 
 WRONG_USAGE = 2  # the exit code for it
 
-# What the supervisor is, if one of its workers is so.
+# The state of the supervisor is the first of these that one of its workers has.
 _BEST_FIRST = (WorkerState.READY, WorkerState.STUCK, WorkerState.CUT_OFF, WorkerState.BLOCKED)
 
 
@@ -40,23 +40,24 @@ class Slot:
 
     def __init__(self, number: int) -> None:
         self.number = number  #: from 1
-        self.child: WorkerProcess | None = (
-            None  #: who works; None between a crash and the next start
-        )
-        self.heir: WorkerProcess | None = None  #: who is being started to take its place
+        self.child: WorkerProcess | None = None  #: None between a crash and the next start
+        self.replacement: WorkerProcess | None = None  #: takes the place of child when it is ready
         self.crashes = CrashBackoff()
-        self.restart: asyncio.TimerHandle | None = None  #: while a start is put off
-        self.is_done = False  #: with a burst: no job is left
+        self.restart: asyncio.TimerHandle | None = None  #: the next start, after a crash
+        self.is_done = False  #: with --burst: no job is left
 
-    def call_off(self) -> None:
-        """Forget a start that was put off."""
+    def cancel_restart(self) -> None:
+        """Cancel a start that waits for the pause after a crash."""
         if self.restart is not None:
             self.restart.cancel()
             self.restart = None
 
 
 class Supervisor:
-    """Keeps so many worker processes until it is told to end, or all have no job left."""
+    """Keeps a number of worker processes until a signal ends it, or a burst is through.
+
+    It has 14 attributes: six settings, the slots, and how far the end has come.
+    """
 
     def __init__(
         self,
@@ -69,16 +70,17 @@ class Supervisor:
         is_burst: bool = False,
         watched: Path | None = None,
     ) -> None:
-        """Prepare; no process is started yet.
+        """Prepare. `run` starts the processes.
 
         Args:
-            command: Starts a worker.
-            workers: How many to keep.
-            patience: Seconds that one may take to drain before it is killed.
-            blocked_after: Seconds without a turn of its event loop after which one is not ready.
-            stuck_after: Seconds without a turn of its event loop after which one is killed.
-            is_burst: A worker that ends in good order has found no job left.
-            watched: The folder whose Python files restart all when they change.
+            command: Returns the command that starts a worker.
+            workers: How many worker processes to keep.
+            patience: Seconds that a worker may take to drain before it is killed.
+            blocked_after: Seconds without a turn of its event loop after which a worker is not
+                ready.
+            stuck_after: Seconds without a turn of its event loop after which a worker is killed.
+            is_burst: Whether an orderly end of a worker means that no job is left.
+            watched: The folder in which a change of a Python file restarts all workers.
         """
         self._command = command
         self._patience = patience
@@ -87,18 +89,18 @@ class Supervisor:
         self._is_burst = is_burst
         self._watched = watched
         self._slots = [Slot(number) for number in range(1, workers + 1)]
-        self._children: set[WorkerProcess] = set()  # all that live, those too that drain
-        self._has_begun = False  # a first worker was ready, since the last change of code
+        self._children: set[WorkerProcess] = set()  # all that live, draining ones included
+        self._has_begun = False  # a worker was ready since the last change of code
         self._is_stopping = False
-        self._is_leaving = False
-        self._signals = Signals()
+        self._is_aborting = False
+        self._signals = SignalEchoFilter()
         self._code = 0
         self._over = asyncio.Event()
         self._tasks: asyncio.TaskGroup
 
     @property
     def state(self) -> WorkerState:
-        """What the workers are doing: they take jobs as long as one of them does."""
+        """The state of the workers together: READY as long as one of them is."""
         if self._over.is_set():
             return WorkerState.STOPPED
         if self._is_stopping:
@@ -110,45 +112,45 @@ class Supervisor:
         return WorkerState.STARTING
 
     async def run(self) -> int:
-        """Keep the workers to the end; returns the exit code."""
+        """Keep the workers until the end, and return the exit code."""
         loop = asyncio.get_running_loop()
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(sign, self._on_signal, sign)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
         async with AsyncExitStack() as stack:
             self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
             if self._watched is not None:
                 watching = self._tasks.create_task(watch_code(self._watched, self._on_change))
                 stack.callback(watching.cancel)
-            # The others wait for the first: what is wrong with all is said once.
+            # The others wait for the first, so that an error that all would have is printed once.
             self._fill(self._slots[0])
             await self._over.wait()
         return self._code
 
-    def _on_event(self, slot: Slot, child: WorkerProcess, event: Event, told: str) -> None:
+    def _on_event(self, slot: Slot, child: WorkerProcess, event: Event, detail: str) -> None:
         match event:
             case "ready":
-                self._on_ready(slot, child, told)
+                self._on_ready(slot, child, detail)
             case "replace":
                 if slot.child is child and not self._is_stopping:
-                    logger.info("%s is replaced: %s", child, told)
-                    slot.heir = self._start(slot)
-            case "state" | "over" | "turns" | "blocked":
-                pass  # the child notes it
+                    logger.info("%s is replaced: %s", child, detail)
+                    slot.replacement = self._start(slot)
+            case "state" | "finished" | "turns" | "blocked":
+                pass  # WorkerProcess has noted it
             case _:
                 assert_never(event)
 
     def _on_ready(self, slot: Slot, child: WorkerProcess, banner: str) -> None:
         if not self._has_begun:
-            # Not earlier: what cannot work at all says nothing but why.
+            # Not earlier: a worker that cannot start at all prints nothing but its error.
             complain(banner)
             logger.info("supervisor (process %d), workers: %d", os.getpid(), len(self._slots))
         logger.info("%s is ready", child)
         if self._is_stopping:
             return
-        if child is slot.heir:
+        if child is slot.replacement:
             if slot.child is not None:
-                slot.child.order("retire")
-            slot.child, slot.heir = child, None
+                slot.child.order("drain")
+            slot.child, slot.replacement = child, None
         if not self._has_begun:
             self._has_begun = True
             for other in self._slots:
@@ -156,31 +158,31 @@ class Supervisor:
                     self._fill(other)
 
     def _on_end(self, slot: Slot, child: WorkerProcess, ending: Ending) -> None:
-        if self._is_stopping or child not in {slot.child, slot.heir}:
-            self._see_off(child, ending)
+        if self._is_stopping or child not in {slot.child, slot.replacement}:
+            self._log_end(child, ending)
         elif not ending.is_orderly:
             self._on_crash(slot, child, ending)
-        elif self._is_burst and child is slot.child and slot.heir is None:
+        elif self._is_burst and child is slot.child and slot.replacement is None:
             logger.info("%s has ended: no job is left", child)
             slot.child = None
             slot.is_done = True
-            slot.call_off()
+            slot.cancel_restart()
         else:
-            logger.info("%s has drained and ended unasked; another takes its place", child)
+            logger.info("%s has drained and ended by itself; another takes its place", child)
             if self._vacate(slot, child):
                 self._fill(slot)
 
     def _on_crash(self, slot: Slot, child: WorkerProcess, ending: Ending) -> None:
         is_missed = self._vacate(slot, child)
-        pause = slot.crashes.pause_after(ending.worked, random.random())
+        pause = slot.crashes.pause_after(ending.ready_seconds, random.random())
         if self._watched is not None and (pause is None or not child.is_ready):
             logger.error("%s %s; it starts again when code changes", child, ending)
         elif ending.code == WRONG_USAGE and not self._has_begun:
-            self._stop(WRONG_USAGE)  # it has said what is wrong, and will not get better
+            self._stop(WRONG_USAGE)  # the worker has printed why; a new start would not help
         elif pause is None:
             logger.critical(
-                "%s %s: crash number %d in a row, each before %.0f s of work. Giving up; what "
-                "it said before tells why. The other workers drain",
+                "%s %s: crash number %d in a row, each within %.0f s of work. Giving up: see the "
+                "lines above for the cause. The other workers drain",
                 child,
                 ending,
                 slot.crashes.in_a_row,
@@ -188,24 +190,24 @@ class Supervisor:
             )
             self._stop(1)
         else:
-            lost = "; what it ran will be run again" if child.is_ready else ""
+            lost = "; its jobs will be run again" if child.is_ready else ""
             logger.error("%s %s%s. Another starts in %.1f s", child, ending, lost, pause)
             if is_missed and slot.restart is None:
                 loop = asyncio.get_running_loop()
                 slot.restart = loop.call_later(pause, self._fill, slot)
 
-    def _on_signal(self, sign: int) -> None:
-        if not self._signals.is_news(sign):
+    def _on_signal(self, number: int) -> None:
+        if not self._signals.is_news(number):
             return
         if not self._is_stopping:
-            logger.info("draining: running jobs get to end; once more to leave at once")
+            logger.info("draining: running jobs may finish; signal again to leave at once")
             self._stop(0)
-        elif not self._is_leaving:
-            logger.warning("leaving at once; what still runs will be run again")
-            self._is_leaving = True
+        elif not self._is_aborting:
+            logger.warning("leaving at once; running jobs will be run again")
+            self._is_aborting = True
             self._code = self._code or 1
             for child in self._children:
-                child.order("leave", LEAVE_TIME)
+                child.order("abort", ABORT_TIME)
 
     def _on_change(self, files: list[str]) -> None:
         if self._is_stopping:
@@ -213,28 +215,28 @@ class Supervisor:
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""
         logger.info("%s%s changed: starting again", ", ".join(files[:3]), more)
         for slot in self._slots:
-            slot.call_off()
-            slot.child = slot.heir = None
+            slot.cancel_restart()
+            slot.child = slot.replacement = None
             slot.crashes = CrashBackoff()
         for child in self._children:
-            child.order("drain", self._patience)
+            child.order("stop", self._patience)
         self._has_begun = False
         self._fill(self._slots[0])
 
     def _fill(self, slot: Slot) -> None:
-        """Start what is missing: who works, or who is to take its place."""
-        slot.call_off()
+        """Start the child that is missing, or the replacement of the child that is there."""
+        slot.cancel_restart()
         if slot.child is None:
             slot.child = self._start(slot)
-        elif slot.heir is None:
-            slot.heir = self._start(slot)
+        elif slot.replacement is None:
+            slot.replacement = self._start(slot)
 
     def _vacate(self, slot: Slot, child: WorkerProcess) -> bool:
-        """Take *child*, which has ended, out of its slot; True where somebody is missing now."""
-        if child is slot.heir:
-            slot.heir = None
+        """Take *child*, which has ended, out of its slot; return whether a process is missing."""
+        if child is slot.replacement:
+            slot.replacement = None
             return True
-        slot.child, slot.heir = slot.heir, None
+        slot.child, slot.replacement = slot.replacement, None
         return slot.child is None
 
     def _start(self, slot: Slot) -> WorkerProcess:
@@ -250,24 +252,24 @@ class Supervisor:
         if not self._children and (self._is_stopping or all(s.is_done for s in self._slots)):
             self._over.set()
 
-    def _see_off(self, child: WorkerProcess, ending: Ending) -> None:
-        """Note the end of a process that was to end."""
+    def _log_end(self, child: WorkerProcess, ending: Ending) -> None:
+        """Log the end of a process that had to end."""
         if ending.is_orderly:
             logger.info("%s has drained and ended", child)
         elif not child.is_ready:
-            logger.info("%s %s before it had begun", child, ending)
+            logger.info("%s %s before it was ready", child, ending)
         else:
             logger.error("%s %s before it had drained", child, ending)
             if self._is_stopping:
                 self._code = self._code or 1
 
     def _stop(self, code: int) -> None:
-        """Have all drain; then the supervisor ends with *code*."""
+        """Stop all workers; when they have ended, the supervisor ends with *code*."""
         self._is_stopping = True
         self._code = code
         for slot in self._slots:
-            slot.call_off()
+            slot.cancel_restart()
         for child in self._children:
-            child.order("drain", self._patience)
+            child.order("stop", self._patience)
         if not self._children:
             self._over.set()

@@ -1,11 +1,10 @@
-"""What ties a worker process to its supervisor, seen from the worker.
+"""The link between a worker process and its supervisor, at the worker's end.
 
-A socket between the two. The supervisor sends orders, one a line; the worker
-sends events, one JSON object a line. Whoever dies closes its side, however it
-died, and the other knows.
+A socket between the two. The supervisor sends orders, one a line; the worker sends events, one
+JSON object a line. A process that dies closes its end, however it died, and the other notices.
 
-Orders do not travel as signals: a terminal or a service manager may send a signal
-to all processes at once, and the same one twice would mean to leave at once.
+Orders do not travel as signals: a terminal or a service manager may send a signal to all
+processes at once, and a second one means to abort.
 """
 
 import asyncio
@@ -28,71 +27,74 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.cli")
 
-# To retire is to drain without a limit of time: nobody waits for the process to end.
-Order = Literal["retire", "drain", "leave"]
-Event = Literal["ready", "state", "replace", "over", "turns", "blocked"]
+# Named after the methods of Worker. Only "drain" has no time limit: nothing waits for the
+# process to end, as its replacement is at work.
+Order = Literal["drain", "stop", "abort"]
+Event = Literal["ready", "state", "replace", "finished", "turns", "blocked"]
 
-# No order but a question: whether the event loop turns. The loop itself answers that it
-# does. Where the last question still waits for that, a thread answers what blocks it.
+# Asks whether the event loop turns. The loop itself answers "turns". If it has not answered the
+# last question yet, a thread answers "blocked", and by what.
 QUESTION = "turns?"
 
-# Seconds beyond the shutdown timeout that a draining process may take for what
-# comes then: cancelled jobs clean up, the last outcomes go to Redis. Each of
-# these steps is bounded, to less than this together.
+# Seconds beyond the shutdown timeout that a draining process may take for the steps after it:
+# cancelled jobs clean up, the last outcomes go to Redis. The limits of these steps together are
+# less than this.
 GRACE = 40.0
 
 
 class SupervisorLink:
-    """The worker's end. From now on a signal means to drain, as the supervisor's end does."""
+    """The worker's end. While it is open, a signal drains, as does the end of the supervisor."""
 
     def __init__(self, fd: int, patience: float) -> None:
         """Take over the socket *fd*; *patience* is how many seconds draining may take."""
-        os.set_inheritable(fd, False)  # processes that tasks start have no part in it
+        os.set_inheritable(fd, False)  # child processes of tasks must not keep it open
         self._socket = socket.socket(fileno=fd)
         in_children(lambda: os.close(self._socket.detach()))
         self._patience = patience
-        self._is_draining = False  # ordered before there was anybody to obey
+        self._must_stop = False  # an order came before `bind`
         self._obey: Callable[[Order], None] = self._note
-        self._telling = threading.Lock()  # the loop and the thread below both tell
-        self._loop: asyncio.AbstractEventLoop | None = None  # None until there is one
+        self._sending = threading.Lock()  # the loop and the thread below both send
+        self._loop: asyncio.AbstractEventLoop | None = None  # None until `bind`
         self._is_asked = False  # the loop, and it has not answered yet
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, self._on_signal)
-        # A thread, because it must see the supervisor's end also while modules are
-        # imported or a job blocks the event loop.
-        threading.Thread(target=self._listen, name="aiostreamq:lifeline", daemon=True).start()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        # A thread, so that the end of the supervisor is noticed while modules are imported or
+        # a job blocks the event loop.
+        threading.Thread(
+            target=self._listen, name="aiostreamq:supervisor-link", daemon=True
+        ).start()
 
-    def tell(self, event: Event, told: str = "") -> None:
-        """Tell the supervisor; nothing happens where it is gone."""
-        line = json.dumps({"event": event, "told": told}) + "\n"
-        with self._telling, suppress(OSError):
+    def send(self, event: Event, detail: str = "") -> None:
+        """Send an event to the supervisor. Do nothing if it is gone."""
+        line = json.dumps({"event": event, "detail": detail}) + "\n"
+        with self._sending, suppress(OSError):
             self._socket.sendall(line.encode())
 
     def bind(self, obey: Callable[[Order], None]) -> None:
-        """Have orders obeyed in the running loop, with those that have come already."""
+        """Call *obey* in the running loop for each order, those that came earlier included."""
         self._loop = loop = asyncio.get_running_loop()
 
-        def pass_on(order: Order) -> None:
+        def obey_in_loop(order: Order) -> None:
             with suppress(RuntimeError):  # the loop is closed: the process is about to end
                 loop.call_soon_threadsafe(obey, order)
 
-        self._obey = pass_on
-        # What came before was noted before, or is noticed twice, which does no harm.
-        if self._is_draining:
-            obey("drain")
+        self._obey = obey_in_loop
+        # An order that comes right now may be obeyed twice, which is harmless.
+        if self._must_stop:
+            obey("stop")
 
     def _on_signal(self, _number: int, _frame: "FrameType | None") -> None:
-        self._obey("drain")
+        self._obey("stop")
 
     def _note(self, _: Order) -> None:
-        self._is_draining = True
+        self._must_stop = True
 
     def _ask_loop(self) -> None:
         if self._loop is None:
             return
         if self._is_asked:
             running = asyncio.current_task(self._loop)
-            self.tell("blocked", "a callback" if running is None else running.get_name())
+            self.send("blocked", "a callback" if running is None else running.get_name())
             return
         self._is_asked = True
         with suppress(RuntimeError):  # the loop is closed
@@ -100,7 +102,7 @@ class SupervisorLink:
 
     def _answer(self) -> None:
         self._is_asked = False
-        self.tell("turns")
+        self.send("turns")
 
     def _listen(self) -> None:
         with suppress(OSError), self._socket.makefile() as orders:
@@ -110,9 +112,9 @@ class SupervisorLink:
                 else:
                     self._obey(cast("Order", line.strip()))
         logger.warning("the supervisor is gone: draining")
-        self._obey("drain")
-        # Nobody is left who would end a process that does not drain.
+        self._obey("stop")
+        # The supervisor would have ended a process that does not drain.
         time.sleep(self._patience)
-        logger.error("not drained within %.0f s: leaving", self._patience)
+        logger.error("not drained within %.0f s: exiting", self._patience)
         logging.shutdown()
         os._exit(1)

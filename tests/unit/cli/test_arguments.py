@@ -37,8 +37,8 @@ def test_time(written: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("written", ["-1", "-5s", "nan", "inf", "soon", ""])
 def test_no_time(written: str) -> None:
-    """What is no length of time is refused with the option and examples."""
-    with pytest.raises(UsageError, match=rf"^--lease '{written}' is no length.* as in 10s"):
+    """An invalid duration is refused with the option and examples."""
+    with pytest.raises(UsageError, match=rf"^--lease '{written}': invalid duration.* as in 10s"):
         duration("--lease", written)
 
 

@@ -52,11 +52,11 @@ def test_visual_comes_first(editor: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("path.write_text('{')", "no JSON"),
-        ("path.write_text('')", "no JSON"),
-        ("path.write_bytes(b'\\xff')", "no JSON"),
-        ("path.write_text('[' * 100_000)", "no JSON"),
-        ("path.unlink()", "no JSON"),
+        ("path.write_text('{')", "is not JSON"),
+        ("path.write_text('')", "is not JSON"),
+        ("path.write_bytes(b'\\xff')", "is not JSON"),
+        ("path.write_text('[' * 100_000)", "is not JSON"),
+        ("path.unlink()", "is not JSON"),
         ("path.write_text('[1]')", "write an object"),
         ("""path.write_text('{"args": []}')""", "write an object"),
         ("""path.write_text('{"args": {}, "kwargs": {}}')""", "write an object"),
@@ -83,4 +83,4 @@ def test_editor_that_is_none(editor_word: str, monkeypatch: pytest.MonkeyPatch) 
 def test_arguments_that_cannot_be_read(editor: Path) -> None:
     """There is nothing to edit."""
     with pytest.raises(UsageError, match="no arguments"):
-        edit_arguments(letter(b"no JSON"))
+        edit_arguments(letter(b"is not JSON"))

@@ -28,7 +28,7 @@ def test_size(written: str, count: int) -> None:
 @pytest.mark.parametrize("written", ["", "512", "mb", "-1mb", "1tb", "1 m b"])
 def test_no_size(written: str) -> None:
     """What has no unit, or is none, is refused with an example."""
-    with pytest.raises(UsageError, match=r"--max-rss .* is no size: write it as in 512mb"):
+    with pytest.raises(UsageError, match=r"--max-rss .*: invalid size; give .* as in 512mb"):
         size("--max-rss", written)
 
 

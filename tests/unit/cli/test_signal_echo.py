@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aiostreamq.cli.process.signal_echo import MOMENT, Signals
+from aiostreamq.cli.process.signal_echo import MOMENT, SignalEchoFilter
 
 INT, TERM = signal.SIGINT, signal.SIGTERM
 
@@ -32,5 +32,5 @@ def clock_of(times: list[float]) -> Callable[[], float]:
 )
 def test_signals(came: list[tuple[int, float]], news: list[bool]) -> None:
     """One of the other kind is the echo of the first if it comes at once; all else is news."""
-    signals = Signals(clock_of([at for _, at in came]))
+    signals = SignalEchoFilter(clock_of([at for _, at in came]))
     assert [signals.is_news(sign) for sign, _ in came] == news

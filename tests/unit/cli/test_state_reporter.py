@@ -1,4 +1,4 @@
-"""What a supervised worker tells its supervisor of itself."""
+"""The reports of a supervised worker to its supervisor."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from aiostreamq.cli.process.state_reporter import StateReporter
 from aiostreamq.cli.process.supervisor_link import SupervisorLink
 
 
-class Told:
-    """What a lifeline was given."""
+class FakeLink:
+    """Keeps the events that a worker sends."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def tell(self, event: str, _: str = "") -> None:
-        """Note what is told."""
+    def send(self, event: str, _: str = "") -> None:
+        """Keep an event."""
         self.events.append(event)
 
 
@@ -47,16 +47,16 @@ class Passing(Worker):
     ],
     ids=lambda states: "-".join(states) or "none",
 )
-def test_ready_is_told_once(states: tuple[WorkerState, ...]) -> None:
-    """However few of its states were seen: the supervisor starts the others then."""
-    told = Told()
+def test_ready_is_reported_once(states: tuple[WorkerState, ...]) -> None:
+    """Whatever states were seen: the supervisor starts the other workers with this report."""
+    link = FakeLink()
     reporter = StateReporter(
         Passing(*states),
         RecyclingLimits(None, None),
-        cast("SupervisorLink", told),
+        cast("SupervisorLink", link),
         "the first lines",
     )
     for _ in states:
         reporter.look()
-    reporter.tell_ready()
-    assert told.events.count("ready") == 1
+    reporter.report_ready()
+    assert link.events.count("ready") == 1
