@@ -8,6 +8,8 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from aiostreamq.queue import Queue
+
 T = TypeVar("T")
 
 
@@ -21,15 +23,23 @@ def add_call_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def call_arguments(args: argparse.Namespace) -> "tuple[Sequence[object], Mapping[str, object]]":
-    """Return the positional and the keyword arguments.
+def call_arguments(
+    args: argparse.Namespace, queue: "Queue"
+) -> "tuple[Sequence[object], Mapping[str, object]]":
+    """Return the positional and the keyword arguments for the task in *args*.
+
+    If *queue* has the task here, they are checked and converted by its annotations, so that a
+    date can be given as a string. Otherwise they are the JSON.
 
     Raises:
-        UsageError: --args is not an array, or --kwargs is not an object.
+        UsageError: --args is not an array, --kwargs is not an object, or they do not fit the task.
     """
     positional = _parsed("--args", args.args, list[object])
     keywords = _parsed("--kwargs", args.kwargs, dict[str, object])
-    return positional, keywords
+    task = queue.tasks.get(args.task)
+    if task is None or task.spec.signature is None:
+        return positional, keywords
+    return task.spec.signature.read_arguments(positional, keywords)
 
 
 def _parsed(option: str, written: str, kind: type[T]) -> T:

@@ -162,6 +162,13 @@ async def test_paused() -> None:
         assert told["paused"] == [{**lane, "task": "add", "lane": None}, lane]
 
 
+async def test_arguments_have_the_types_of_the_task() -> None:
+    """A date is given as a string, and arrives as a date."""
+    (job_id,) = await ask("enqueue", "weekday", "--args", '["2024-02-29"]')
+    await burst()
+    assert await ask("jobs", "result", job_id) == ["4"]
+
+
 async def test_more_jobs() -> None:
     """A list that was cut short says so."""
     for number in range(3):
@@ -177,11 +184,16 @@ async def test_more_jobs() -> None:
         (["enqueue", "add", "--args", "1"], "must be an array"),
         (["enqueue", "add", "--args", "["], "is not JSON"),
         (["enqueue", "add", "--kwargs", "[]"], "must be an object"),
-        (["enqueue", "unknown"], "has no task 'unknown'; it has: add, fail"),
+        (["enqueue", "unknown"], "has no task 'unknown'; it has: add, fail, weekday"),
         (["enqueue", "add", "--args", '["x", 2, 3]'], "too many positional arguments"),
+        (["enqueue", "add", "--args", '["x"]'], "argument 'a' of task 'add': expected int"),
+        (
+            ["enqueue", "weekday", "--args", '["soon"]'],
+            "argument 'day' of task 'weekday'",
+        ),
         (["jobs", "ls", "--limit", "0"], "--limit '0': give"),
         (["jobs", "ls", "--state", "finished"], "is unknown: use"),
-        (["enqueue", "add", "--args", "[1]", "--url", "memory://"], "empty here: say where Redis"),
+        (["enqueue", "add", "--args", "[1]", "--url", "memory://"], "empty here: give the URL"),
         (["info", "--window", "0"], "window"),
         (["info", "--watch", "--every", "0"], "--every '0' is too short: give 0.1 s or more"),
     ],

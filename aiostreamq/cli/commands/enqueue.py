@@ -12,8 +12,6 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiostreamq.queue import Queue
-
 
 def add_enqueue(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
     """Add the command; *url* is the default of --url."""
@@ -32,18 +30,16 @@ def add_enqueue(add_parser: "Callable[..., argparse.ArgumentParser]", url: str |
 
 def enqueue(args: argparse.Namespace) -> int:
     """Run `aiostreamq enqueue` and return the exit code."""
-    positional, keywords = call_arguments(args)
+    queue = queue_of(args)
+    task = queue.tasks.get(args.task)
+    if task is None:
+        known = ", ".join(sorted(queue.tasks)) or "none"
+        raise UsageError(f"queue {queue.name!r} has no task {args.task!r}; it has: {known}")
+    positional, keywords = call_arguments(args, queue)
     given = {"id": args.id, "lane": args.lane, "delay": args.delay}
     options = {name: value for name, value in given.items() if value is not None}
 
-    async def enqueue_one(queue: "Queue") -> str:
-        task = queue.tasks.get(args.task)
-        if task is None:
-            known = ", ".join(sorted(queue.tasks)) or "none"
-            raise UsageError(f"queue {queue.name!r} has no task {args.task!r}; it has: {known}")
-        job = await task.using(**options).enqueue(*positional, **keywords)
-        return job.id
-
-    job_id = ask(queue_of(args), enqueue_one)
-    print_json({"id": job_id}) if args.json else say(job_id)
+    call = task.using(**options)
+    job = ask(queue, lambda _: call.enqueue(*positional, **keywords))
+    print_json({"id": job.id}) if args.json else say(job.id)
     return 0

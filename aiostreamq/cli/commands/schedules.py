@@ -176,7 +176,7 @@ def _create(queue: "Queue", args: argparse.Namespace) -> int:
     }
     given = cast("dict[str, str]", {k: rule for k, rule in rules.items() if rule is not None})
 
-    positional, keywords = call_arguments(args)
+    positional, keywords = call_arguments(args, queue)
 
     def put(schedules: "Schedules") -> "Awaitable[object]":
         method = schedules.replace if args.replace else schedules.create

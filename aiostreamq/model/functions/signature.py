@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, cast
 
@@ -200,12 +201,37 @@ class TaskSignature:
             return args, kwargs
         return self._each(args, kwargs, lambda codec, value: codec.restore(value))
 
+    def read_arguments(self, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
+        """Do the same as `restore_arguments` for JSON that a person has written.
+
+        Plain annotations are checked too, if pydantic is installed: "7" for an int becomes 7.
+
+        Raises:
+            UsageError: The arguments do not fit the function.
+            PayloadError: An argument is not of its annotated type.
+        """
+        self._check(args, kwargs)
+        return self._each(args, kwargs, ValueCodec.restore, self._all_codecs)
+
+    @cached_property
+    def _all_codecs(self) -> dict[str, ValueCodec]:
+        codecs = dict(self._codecs)
+        for name in self._signature.parameters.keys() & self._resolved_hints.keys() - codecs.keys():
+            with suppress(UsageError):  # pydantic is missing or cannot do it: it stays unchecked
+                what = f"argument {name!r} of task {self._name!r}"
+                codecs[name] = ValueCodec(self._resolved_hints[name], what)
+        return codecs
+
     def _each(
-        self, args: Arguments, kwargs: Keywords, change: Callable[[ValueCodec, object], object]
+        self,
+        args: Arguments,
+        kwargs: Keywords,
+        change: Callable[[ValueCodec, object], object],
+        codecs: Mapping[str, ValueCodec] | None = None,
     ) -> tuple[Arguments, Keywords]:
         bound = self._signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
-            codec = self._codecs.get(name)
+            codec = (self._codecs if codecs is None else codecs).get(name)
             if codec is None:
                 continue
             match self._signature.parameters[name].kind:

@@ -195,3 +195,17 @@ def test_a_value_not_of_its_annotation() -> None:
 
     with pytest.raises(PayloadError, match="argument 'on' of task 't'"):
         signature_of(remind).write_arguments(("ada", "tomorrow"), {})
+
+
+def test_json_of_a_person_is_converted_by_every_annotation() -> None:
+    """A date comes from a string, and a plain int is checked too."""
+
+    def remind(on: date, times: int, note: object = None) -> None: ...
+
+    signature = signature_of(remind)
+    args, kwargs = signature.read_arguments(["2024-02-29", "3"], {"note": [1]})
+    assert (list(args), dict(kwargs)) == ([date(2024, 2, 29), 3, [1]], {})
+    with pytest.raises(PayloadError, match="argument 'times' of task 't': expected int"):
+        signature.read_arguments(["2024-02-29", "often"], {})
+    with pytest.raises(UsageError, match="missing a required argument: 'times'"):
+        signature.read_arguments(["2024-02-29"], {})
