@@ -111,9 +111,13 @@ async def test_environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> N
     """Options may come from the environment."""
     monkeypatch.setenv("AIOSTREAMQ_CONCURRENCY", "3")
     monkeypatch.setenv("AIOSTREAMQ_URL", redis_url)
-    async with Program("-m", "aiostreamq", "run", "tests.support.jobs:queue", "--burst") as worker:
+    monkeypatch.setenv("AIOSTREAMQ_BURST", "1")
+    monkeypatch.setenv("AIOSTREAMQ_LOG_JOBS", "no")
+    async with Program("-m", "aiostreamq", "run", "tests.support.jobs:queue") as worker:
         assert await worker.wait_end() == 0
     assert "concurrency 3" in worker.printed
+    assert "burst (AIOSTREAMQ_BURST)" in worker.printed
+    assert "log jobs off (AIOSTREAMQ_LOG_JOBS)" in worker.printed
     assert "concurrency 3 (AIOSTREAMQ_CONCURRENCY)" in worker.printed
     assert "url (AIOSTREAMQ_URL)" in worker.printed
 
@@ -141,6 +145,7 @@ async def test_empty_variables(redis_url: str, monkeypatch: pytest.MonkeyPatch) 
             "--loop-block-warning 'a bit': invalid duration; give seconds",
         ),
         ("LEASE", "0.1", "--lease '0.1' is too short: give 1 s or more"),
+        ("BURST", "maybe", "--burst 'maybe': give 1 or 0"),
     ],
 )
 async def test_mistake_in_the_environment(
@@ -153,6 +158,18 @@ async def test_mistake_in_the_environment(
     assert told in worker.printed
     assert f"(from AIOSTREAMQ_{variable})" in worker.printed
     assert "Traceback" not in worker.printed
+
+
+@pytest.mark.parametrize("command", ["run", "info"])
+async def test_invalid_url_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """The error names the variable, whatever the command is."""
+    monkeypatch.setenv("AIOSTREAMQ_URL", "localhost:6379")
+    async with Program("-m", "aiostreamq", command, "tests.support.jobs:queue") as program:
+        assert await program.wait_end() == 2
+    assert "(from AIOSTREAMQ_URL)" in program.printed
+    assert "Traceback" not in program.printed
 
 
 @pytest.mark.parametrize(

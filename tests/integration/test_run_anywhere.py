@@ -113,7 +113,7 @@ async def test_queue_in_a_file_that_python_has(redis_url: str, tmp_path: Path) -
     (tmp_path / "queue.py").write_text(APP)
     code, printed = await end_of(await start(tmp_path, COMMAND, "run", "queue:jobs"))
     assert code == 2
-    assert "the name of the file queue.py here: rename that" in printed
+    assert "not the file queue.py here: rename your file" in printed
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,17 @@ def test_no_queue_at_all(write_module: Write) -> None:
         load_queue(f"{write_module('VERSION = 1')}:VERSIN")
 
 
+def test_file_hidden_by_the_standard_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint is to rename the file, not a similar name in the other module."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "queue.py").write_text(SOURCE)
+    with pytest.raises(UsageError, match=r"not the file queue\.py here: rename your file$"):
+        load_queue("queue:queue")
+
+
 def test_something_else(write_module: Write) -> None:
     """What is no queue is named for what it is."""
     with pytest.raises(UsageError, match="is a str, not a Queue"):
