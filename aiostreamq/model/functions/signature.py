@@ -211,7 +211,14 @@ class TaskSignature:
             PayloadError: An argument is not of its annotated type.
         """
         self._check(args, kwargs)
-        return self._each(args, kwargs, ValueCodec.restore, self._all_codecs)
+
+        def read(name: str, value: object) -> object:
+            known = name if name in self._signature.parameters else self._rest
+            codec = self._all_codecs.get(known) if known is not None else None
+            return value if codec is None else codec.restore(value)
+
+        read_args = [read(self.name_of(place), value) for place, value in enumerate(args)]
+        return read_args, {name: read(name, value) for name, value in kwargs.items()}
 
     @cached_property
     def _all_codecs(self) -> dict[str, ValueCodec]:
@@ -223,15 +230,11 @@ class TaskSignature:
         return codecs
 
     def _each(
-        self,
-        args: Arguments,
-        kwargs: Keywords,
-        change: Callable[[ValueCodec, object], object],
-        codecs: Mapping[str, ValueCodec] | None = None,
+        self, args: Arguments, kwargs: Keywords, change: Callable[[ValueCodec, object], object]
     ) -> tuple[Arguments, Keywords]:
         bound = self._signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
-            codec = (self._codecs if codecs is None else codecs).get(name)
+            codec = self._codecs.get(name)
             if codec is None:
                 continue
             match self._signature.parameters[name].kind:
