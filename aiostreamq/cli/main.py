@@ -89,7 +89,7 @@ def _run_command(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     if args.command == "run":
         # Imported here, so that --help and mistakes are answered at once.
-        from aiostreamq.cli.process.run import run
+        from aiostreamq.cli.process.run_command import run
 
         return run(args, arguments)
     if args.command not in _COMMANDS:
