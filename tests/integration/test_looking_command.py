@@ -156,7 +156,7 @@ async def test_paused() -> None:
         await wait_until(has_told, "the first beat")
         _, row = await ask("workers")
         assert " default (paused) " in row
-        assert row.endswith("add (paused), fail")
+        assert row.endswith("add (paused), fail, weekday")
         (told,) = await ask_json("workers")
         lane = {"task": None, "lane": "default", "until": None}
         assert told["paused"] == [{**lane, "task": "add", "lane": None}, lane]
