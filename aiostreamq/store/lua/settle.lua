@@ -27,50 +27,66 @@
 local FIRST, EACH = 8, 7
 local group, prefix = ARGV[1], ARGV[2]
 local id_ms, notice_bytes, inbox_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local worker, max_dead, dead = ARGV[6], ARGV[7], KEYS[#KEYS]
-local not_ended, ended_jobs, notices = {}, {}, {}
-local entries = {}
+local dead = KEYS[#KEYS]
 local are_cancelled = are_any_cancelled(prefix)
-local trouble, no_letters
-
-local function place_of(at)
-  return (at - FIRST) / EACH + 1
-end
-
--- Whether this very delivery has ended the job before: the reply was lost then.
-local function is_mine(job, result, n)
-  local outcome = redis.pcall('GET', result)
-  if type(outcome) == 'string' then
-    local is_json, told = pcall(cjson.decode, outcome)
-    return is_json and type(told) == 'table' and tostring(told['n']) == n
-  end
-  return redis.pcall('HGET', job, 'ended') == n
-end
+local not_ended, entries, ended_jobs, notices = {}, {}, {}, {}
+local trouble, no_letters -- errors
 
 local function notify(waiters, id, outcome)
-  local line = id
-  if string.len(outcome) <= notice_bytes then
-    line = id .. ' ' .. outcome
-  end
+  local notice = string.len(outcome) <= notice_bytes and id .. ' ' .. outcome or id
   for inbox in string.gmatch(waiters, '%S+') do
     local lines = notices[inbox]
     if lines then
-      lines[#lines + 1] = line
+      lines[#lines + 1] = notice
     else
-      notices[inbox] = { line }
+      notices[inbox] = { notice }
     end
   end
 end
 
-local function bury(stream, entry, outcome)
+local function keep_letter(stream, entry, outcome)
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   if found then
-    redis.call('XADD', dead, 'MAXLEN', '~', max_dead, '*',
-      'outcome', outcome, 'worker', worker, 'stream', stream, 'entry', entry, unpack(found[2]))
+    redis.call('XADD', dead, 'MAXLEN', '~', ARGV[7], '*', 'outcome', outcome, 'worker', ARGV[6],
+      'stream', stream, 'entry', entry, unpack(found[2]))
   end
 end
 
--- Asked first: after acknowledging, the error would lose the job.
+-- The delivery ends its job.
+local function end_job(id, n, keep_ms, outcome)
+  local job = prefix .. 'job:' .. id
+  if keep_ms > 0 then
+    redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
+    local waiters = redis.pcall('HGET', job, 'w')
+    if type(waiters) == 'string' then
+      notify(waiters, id, outcome)
+    end
+  end
+  if keep_ms >= id_ms then
+    ended_jobs[#ended_jobs + 1] = job
+  else
+    redis.pcall('HSET', job, 'ended', n)
+    redis.call('PEXPIRE', job, id_ms)
+  end
+end
+
+-- The delivery has left its worker before. Returns how that is answered: nothing if this very
+-- delivery has ended the job, as only the reply was lost then.
+local function come_late(place, id, n)
+  local job = prefix .. 'job:' .. id
+  if redis.pcall('HGET', job, 'c') == 'ended' then
+    return -place
+  end
+  local ended_by = redis.pcall('HGET', job, 'ended')
+  local outcome = redis.pcall('GET', prefix .. 'result:' .. id)
+  if type(outcome) == 'string' then
+    local is_json, ended = pcall(cjson.decode, outcome)
+    ended_by = is_json and type(ended) == 'table' and tostring(ended.n)
+  end
+  return ended_by ~= n and place or nil
+end
+
+-- Asked first: after a delivery has left, the error would lose its job.
 for at = FIRST + 6, #ARGV, EACH do
   if ARGV[at] == '1' then
     local length = redis.pcall('XLEN', dead)
@@ -81,48 +97,28 @@ end
 
 for at = FIRST, #ARGV, EACH do
   local stream, entry, id, n = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local job, result = prefix .. 'job:' .. id, prefix .. 'result:' .. id
-  -- The fence. An entry belongs to one worker for ever, so only its owner's
-  -- first answer finds it pending. It is also what lets the writes below pass
-  -- when memory is full: a script that has written once is not stopped.
-  -- Without it, the delivery is still present if its group or its stream was deleted beneath it:
-  -- what takes a job from a worker gives the job another entry first.
-  local acked = ARGV[at + 6] == '1' and no_letters or leave(stream, group, entry)
-  if acked == 1 or acked == 0 and is_present(prefix, id, stream, entry) then
-    local outcome, keep_ms = ARGV[at + 5], tonumber(ARGV[at + 4])
-    local done = entries[stream]
-    if done then
-      done[#done + 1] = entry
-    else
-      entries[stream] = { entry }
-    end
+  local place, is_dead = (at - FIRST) / EACH + 1, ARGV[at + 6] == '1'
+  -- This write is also what lets the later ones pass when memory is full: a script that has
+  -- written is not stopped.
+  local left = is_dead and no_letters or leave(stream, group, entry)
+  -- A delivery that is pending nowhere can still be present: its group or its stream was deleted
+  -- beneath its worker. What takes a job from a worker gives the job another entry first.
+  if left == 1 or left == 0 and is_present(prefix, id, stream, entry) then
+    local done = entries[stream] or {}
+    done[#done + 1], entries[stream] = entry, done
     if are_cancelled and meet_cancelled(prefix, id, stream, entry) == 'ended' then
       let_expire(prefix, id)
-      not_ended[#not_ended + 1] = -place_of(at)
+      not_ended[#not_ended + 1] = -place
     else
-      if ARGV[at + 6] == '1' then
-        bury(stream, entry, outcome)
+      if is_dead then
+        keep_letter(stream, entry, ARGV[at + 5])
       end
-      if keep_ms > 0 then
-        redis.call('SET', result, outcome, 'PX', keep_ms)
-        local waiters = redis.pcall('HGET', job, 'w')
-        if type(waiters) == 'string' then
-          notify(waiters, id, outcome)
-        end
-      end
-      if keep_ms >= id_ms then
-        ended_jobs[#ended_jobs + 1] = job
-      else
-        redis.pcall('HSET', job, 'ended', n)
-        redis.call('PEXPIRE', job, id_ms)
-      end
+      end_job(id, n, tonumber(ARGV[at + 4]), ARGV[at + 5])
     end
-  elseif acked ~= 0 then
-    trouble = acked -- an error: told when what has been begun is done
-  elseif redis.pcall('HGET', job, 'c') == 'ended' then
-    not_ended[#not_ended + 1] = -place_of(at)
-  elseif not is_mine(job, result, n) then
-    not_ended[#not_ended + 1] = place_of(at)
+  elseif left == 0 then
+    not_ended[#not_ended + 1] = come_late(place, id, n)
+  else
+    trouble = left -- raised when what has been begun is done
   end
 end
 
