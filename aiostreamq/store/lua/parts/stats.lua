@@ -43,10 +43,11 @@ local function task_in(envelope)
   return task or ''
 end
 
-local ends = { kinds = {}, count_of = {}, place_of = {}, codes = {}, ids = {}, characters = 0 }
+local ends -- made with the first, as most calls note none
 
 -- Notes that a job has ended without a run that could be asked.
 local function note_end(id, task, state)
+  ends = ends or { kinds = {}, count_of = {}, place_of = {}, codes = {}, ids = {}, characters = 0 }
   local kind = task .. '|' .. state .. '|-'
   if not ends.place_of[kind] then
     ends.place_of[kind], ends.count_of[kind] = #ends.kinds, 0
@@ -64,7 +65,7 @@ end
 -- Counts what was noted. Last in its script, and whatever a stranger has put under these
 -- keys: the jobs have ended, and nobody shall be told that this failed.
 local function count_noted_ends(prefix)
-  if #ends.kinds == 0 then
+  if not ends then
     return
   end
   local told = {}
