@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
@@ -21,6 +22,27 @@ DECLARE_LIMIT = 200
 
 # Milliseconds between looks whether a job has ended that a held tick waits for.
 HELD_LOOK_MS = 500
+
+
+class Declared(IntEnum):
+    """What declare_schedules.lua found of a schedule."""
+
+    SAME = 0  #: it was there as declared
+    NEW = 1
+    CHANGED = 2  #: it was another until now
+    TAKEN = 3  #: the name is that of a schedule made at run time, which stays as it is
+    ABSENT = 4  #: it is not there, and was only looked for
+
+
+class Fired(IntEnum):
+    """What fire_schedules.lua has done about a tick."""
+
+    NOTHING = 0  #: another worker was first, or the schedule has changed
+    ENQUEUED = 1
+    SKIPPED = 2  #: the last job has not ended
+    HELD = 3  #: until the last job ends
+    THERE_ALREADY = 4  #: its job was
+    LEFT_OUT = 5  #: it was missed, or is one too many
 
 
 class Due(NamedTuple):
@@ -110,8 +132,7 @@ class ScheduleStore:
     ) -> list[int]:
         """Say what a worker's code declares, as (name, definition, next tick).
 
-        With *look* only that it still does, and nothing is changed. Returns for each: 0 it was
-        there, 1 it is new, 2 it was another, 3 the name is taken, 4 it is not there.
+        With *look* only that it still does, and nothing is changed. Returns a `Declared` for each.
         """
         keys = [self._schedules, self._due_code, self._control]
         answers: list[int] = []
@@ -143,9 +164,9 @@ class ScheduleStore:
         )
 
     async def fire(self, ticks: "Sequence[Tick]") -> list[int | str]:
-        """Do what is to be done about ticks; returns for each what fire_schedules.lua says.
+        """Do what is to be done about ticks; returns a `Fired` for each.
 
-        That is the id of a job where this has to be cancelled first.
+        Or the id of a job that has to be cancelled first.
         """
         keys = [self._due, self._due_code, self._queue.keys.delayed, self._control]
         answers: list[int | str] = []

@@ -22,6 +22,7 @@ local prefix, look = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local rev = time[1] .. '.' .. time[2] -- of no other definition, not even of one that was forgotten
+local SAME, NEW, CHANGED, TAKEN, ABSENT = 0, 1, 2, 3, 4
 local answers, has_changed = {}, false
 
 -- Raise here where they are something else: later would leave half a schedule.
@@ -32,15 +33,15 @@ for at = 3, #ARGV, 3 do
   local name, definition, due = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local state = prefix .. 'schedule:' .. name
   local known = redis.call('HGET', schedules, name)
-  local answer = 0
+  local answer = SAME
   redis.call('HLEN', state) -- the same
   if known and not redis.call('HGET', state, 'code') then
-    answer = 3
+    answer = TAKEN
   elseif look == '1' and not known then
-    answer = 4
+    answer = ABSENT
   else
     if look ~= '1' and known ~= definition then
-      answer = known and 2 or 1
+      answer = known and CHANGED or NEW
       has_changed = true
       define(schedules, due_names, name, state, definition, rev, due)
     end

@@ -28,22 +28,23 @@ local wait = math.huge
 local listed = {}
 
 local function list(name)
-  local state = redis.pcall('HMGET', prefix .. 'schedule:' .. name,
-    'rev', 'at', 'held', 'last', 'runs', 'skipped', 'paused')
-  local definition = redis.call('HGET', schedules, name)
-  local at, held, last = state[2] or '', state[3] or '', state[4] or ''
-  if state[7] then
+  local state = load_schedule(prefix .. 'schedule:' .. name)
+  if state.is_paused then
     return
   end
-  local lives = last ~= '' and is_open(prefix, last) and 1 or 0
+  local at, held, last = state.at or '', state.held or '', state.last or ''
+  local lives = last ~= '' and is_open(prefix, last)
   local following = at == '' and math.huge or tonumber(at) or now
-  if lives == 1 and held ~= '' and following > now then
+  if lives and held ~= '' and following > now then
     wait = math.min(wait, look_ms, following - now)
     return
   end
-  local told = { name, state[1] or '', at, held, last, state[5] or '', state[6] or '', lives, definition or '' }
-  for _, one in ipairs(told) do
-    listed[#listed + 1] = one
+  local row = {
+    name, state.rev or '', at, held, last, state.runs or '', state.skipped or '', lives and 1 or 0,
+    redis.call('HGET', schedules, name) or '',
+  }
+  for _, value in ipairs(row) do
+    listed[#listed + 1] = value
   end
 end
 
@@ -70,7 +71,7 @@ if first then
 end
 local left = math.max(0, place - passed - limit)
 local answer = { wait == math.huge and -1 or math.ceil(wait), now, left }
-for _, told in ipairs(listed) do
-  answer[#answer + 1] = told
+for _, value in ipairs(listed) do
+  answer[#answer + 1] = value
 end
 return answer

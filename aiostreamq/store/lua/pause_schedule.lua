@@ -15,20 +15,21 @@
 
 local state = ARGV[1] .. 'schedule:' .. ARGV[2]
 local name, rev, due, paused = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local known = redis.call('HMGET', state, 'rev', 'paused', 'code')
-local due_names = known[3] and KEYS[2] or KEYS[1]
+local known = load_schedule(state)
+local due_names = known.is_code and KEYS[2] or KEYS[1]
 
 -- Raise here where they are something else: later would leave half a schedule.
+redis.call('HLEN', state)
 redis.call('ZCARD', due_names)
 redis.call('XLEN', KEYS[3])
 
-if not known[1] then
+if not known.rev then
   return -1
 end
-if rev ~= '' and known[1] ~= rev then
+if rev ~= '' and known.rev ~= rev then
   return -2
 end
-if (known[2] or '0') == paused then
+if known.is_paused == (paused == '1') then
   return 0
 end
 if paused == '1' then

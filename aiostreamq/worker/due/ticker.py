@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
-from aiostreamq.store.schedules import TICK_LIMIT, Tick
+from aiostreamq.store.schedules import TICK_LIMIT, Declared, Fired, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -43,9 +43,6 @@ DECLARE_AGAIN = 60.0
 # A schedule that no code has declared for so many ms is forgotten: long enough for an
 # application that is down for some days to come back and catch up.
 LEFTOVER_MS = 7 * 24 * 3600 * 1000
-
-# What fire_schedules.lua answers.
-SKIPPED, MISSED = 2, 5
 
 
 class Ticker:
@@ -175,10 +172,10 @@ class Ticker:
 
     def _report(self, ticks: list[Tick], answers: list[int | str]) -> None:
         for tick, answer in zip(ticks, answers, strict=True):
-            if answer == SKIPPED:
+            if answer == Fired.SKIPPED:
                 logger.info("schedule %r: the last job runs on, %s is left out",
                             tick.name, tick.job_id)  # fmt: skip
-            elif answer == MISSED:
+            elif answer == Fired.LEFT_OUT:
                 logger.warning("schedule %r: missed ticks from %s on are left out",
                                tick.name, tick.job_id)  # fmt: skip
 
@@ -193,11 +190,14 @@ class Ticker:
         answers = await self._timetable.declare(told, look=self._has_declared)
         if self._has_declared:
             # Only where Redis has lost it: what a newer worker has changed stays changed.
-            lost = [one for one, answer in zip(told, answers, strict=True) if answer == 4]
+            lost = [one for one, answer in zip(told, answers, strict=True)
+                    if answer == Declared.ABSENT]  # fmt: skip
             await self._timetable.declare(lost)
         else:
             self._names = tuple(
-                name for name, answer in zip(declared, answers, strict=True) if answer != 3
+                name
+                for name, answer in zip(declared, answers, strict=True)
+                if answer != Declared.TAKEN
             )
             for name in declared.keys() - set(self._names):
                 logger.error(
@@ -205,7 +205,8 @@ class Ticker:
                     "time; delete that, or name this otherwise",
                     name,
                 )
-            new = {name for name, answer in zip(declared, answers, strict=True) if answer == 1}
+            new = {name for name, answer in zip(declared, answers, strict=True)
+                   if answer == Declared.NEW}  # fmt: skip
             await self._look_for_leftovers(declared, new)
         self._has_declared = True
         # At random, so that a fleet does not do it as one.

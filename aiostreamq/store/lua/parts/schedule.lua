@@ -1,4 +1,21 @@
--- schedule.lua: a part of every script that gives a schedule its definition.
+-- schedule.lua: a part of every script that reads the state of a schedule or gives it a definition.
+
+-- Returns the state of a schedule by names; false for each field that it does not have. If another
+-- program has put something else in its place, it has none.
+local function load_schedule(key)
+  local known = redis.pcall('HMGET', key,
+    'rev', 'at', 'held', 'last', 'runs', 'skipped', 'paused', 'code')
+  return {
+    rev = known[1],
+    at = known[2], -- the tick that is planned
+    held = known[3], -- a tick that waits for the end of the last job
+    last = known[4], -- id of the last tick's job
+    runs = known[5],
+    skipped = known[6],
+    is_paused = known[7] and true or false,
+    is_code = known[8] and true or false, -- code declares it
+  }
+end
 
 -- How many ticks a definition allows; any number where it does not say, or cannot be read.
 local function max_runs_of(definition)
@@ -10,12 +27,12 @@ end
 -- Keeps the definition, and plans its first tick; what was planned by the old one is void.
 -- No tick is planned of a schedule that is paused, or that has had as many as it may.
 local function define(schedules, due_names, name, state, definition, rev, due)
-  local known = redis.call('HMGET', state, 'paused', 'runs')
+  local known = load_schedule(state)
   redis.call('HSET', schedules, name, definition)
   redis.call('HSET', state, 'rev', rev)
   redis.call('HDEL', state, 'at', 'held')
   redis.call('ZREM', due_names, name)
-  if due ~= '' and not known[1] and (tonumber(known[2]) or 0) < max_runs_of(definition) then
+  if due ~= '' and not known.is_paused and (tonumber(known.runs) or 0) < max_runs_of(definition) then
     redis.call('HSET', state, 'at', due)
     redis.call('ZADD', due_names, due, name)
   end
