@@ -77,39 +77,46 @@ _PASS_WHEN_FULL = frozenset(
 
 # What ends a delivery, or moves it, asks first whose it is, and must not bring a cancelled
 # job back to life; and what ends a job has it counted.
-_ENDING = ("parts/stats", "parts/job", "parts/cancelled", "parts/ending")
-_LEAVING = (*_ENDING, "parts/leave", "parts/entry", "parts/take_back")
-_STATE = ("parts/job", "parts/job_state")
+_ENDING = ("stats", "job", "cancelled", "ending")
+_LEAVING = (*_ENDING, "leave", "entry", "take_back", "check")
+_DELAYED = ("time", "control", "delayed")
+_STATE = ("job", "job_state")
 _PARTS = {
-    "append_events": ("parts/job",),
-    "cancel": (*_ENDING, "parts/job_state", "parts/entry"),
+    "append_events": ("job",),
+    "cancel": (*_ENDING, "job_state", "entry", "time", "control", "check", "parked"),
     "dead_letter_unreadable": _LEAVING,
-    "declare_schedules": ("parts/schedule",),
-    "delay": ("parts/put_new", "parts/delayed"),
-    "due_schedules": (*_STATE, "parts/schedule"),
-    "enqueue": ("parts/put_new",),
-    "fire_schedules": (*_STATE, "parts/schedule", "parts/put_new", "parts/delayed"),
+    "declare_schedules": ("time", "control", "check", "schedule"),
+    "delay": ("put_new", *_DELAYED),
+    "delete_schedule": ("time",),
+    "due_schedules": (*_STATE, "schedule", "time"),
+    "enqueue": ("put_new",),
+    "fire_schedules": (*_STATE, "schedule", "put_new", "check", *_DELAYED),
     "job_state": _STATE,
-    "park": _LEAVING,
-    "pause_schedule": ("parts/schedule",),
-    "promote": ("parts/put_again", "parts/delayed"),
-    "put_schedule": ("parts/schedule",),
-    "record_stats": ("parts/stats",),
-    "recover_worker": (*_LEAVING, "parts/put_again", "parts/moment"),
-    "replay_dead_letters": (*_STATE, "parts/put_again"),
-    "requeue": (*_LEAVING, "parts/put_again"),
-    "requeue_deleted": (*_ENDING, "parts/delayed"),
-    "retry": (*_LEAVING, "parts/put_again", "parts/delayed"),
-    "settle": ("parts/job", "parts/cancelled", "parts/leave"),
+    "list_pauses": ("time", "control", "check"),
+    "park": (*_LEAVING, "parked"),
+    "pause": ("time", "control", "check"),
+    "pause_schedule": ("control", "check", "schedule"),
+    "promote": ("put_again", *_DELAYED),
+    "put_schedule": ("time", "control", "check", "schedule"),
+    "queue_snapshot": ("time",),
+    "record_stats": ("stats",),
+    "recover_worker": (*_LEAVING, "put_again", "time", "moment"),
+    "replay_dead_letters": (*_STATE, "put_again"),
+    "requeue": (*_LEAVING, "put_again", "control"),
+    "requeue_deleted": (*_ENDING, *_DELAYED),
+    "resume": ("control", "check"),
+    "retry": (*_LEAVING, "put_again", *_DELAYED),
+    "settle": ("job", "cancelled", "leave"),
     "subscribe": _STATE,
-    "unpark": ("parts/job", "parts/entry", "parts/put_again"),
+    "unpark": ("job", "entry", "put_again", "check", "parked"),
 }
 
 
 @cache
 def _source(name: str, *, on_cluster: bool) -> str:
     guard = ("parts/guard",) if on_cluster else ()
-    return "\n".join(map(_file, (*guard, *_PARTS.get(name, ()), name)))
+    parts = (f"parts/{part}" for part in _PARTS.get(name, ()))
+    return "\n".join(map(_file, (*guard, *parts, name)))
 
 
 def _file(name: str) -> str:

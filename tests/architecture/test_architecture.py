@@ -141,6 +141,21 @@ def test_script_states_its_contract(path: Path) -> None:
     assert not missing
 
 
+#: Commands that one part sends for all scripts: what has to be done with them has one place.
+ONE_PLACE = {
+    "TIME": {"time.lua"},
+    "XACK": {"leave.lua", "create_groups.lua"},  # that one only tries whether it may
+}
+
+
+@pytest.mark.parametrize("command", ONE_PLACE)
+def test_command_has_one_place(command: str) -> None:
+    """No other script sends it, nor any other part."""
+    sent = re.compile(rf"call\(\s*'{command}'")
+    found = {path.name for path in PACKAGE.rglob("*.lua") if sent.search(path.read_text())}
+    assert found == ONE_PLACE[command]
+
+
 def test_all_is_what_exists() -> None:
     """`__all__` names what the package has, and all that it has."""
     public = {

@@ -18,13 +18,11 @@
 
 local delayed, control, cancelled = KEYS[1], KEYS[2], KEYS[3]
 local group, prefix, usual_ms, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = read_clock()
 local answers, running = {}, {}
 
--- Raise here where they are something else: later would be too late.
-redis.call('XLEN', control)
-redis.call('ZCARD', cancelled)
+check_stream(control)
+check_sorted_set(cancelled)
 
 -- A longer one is not read for the sake of one number.
 local LONGEST_ENVELOPE = 65536
@@ -63,12 +61,9 @@ local function cancel_parked(id, job)
   local entry, task = string.match(job.parked_at, '^(%S+) (.*)$')
   local parked = prefix .. 'parked:' .. task
   local found = redis.call('XRANGE', parked, entry, entry)[1]
-  redis.call('SCARD', prefix .. 'parked') -- the same
+  are_any_parked(prefix)
   redis.call('XDEL', parked, entry)
-  if redis.call('XLEN', parked) == 0 then
-    redis.call('DEL', parked)
-    redis.call('SREM', prefix .. 'parked', task)
-  end
+  forget_if_empty(prefix, task)
   end_now(id, job, found and fields_by_name(found[2]).job)
 end
 
@@ -116,8 +111,7 @@ for at = 5, #ARGV do
   answers[at - 4] = cancel(ARGV[at])
 end
 if #running > 0 then
-  redis.call('XADD', control, 'MAXLEN', '~', 1000, '*',
-    'say', 'cancel', 'entries', table.concat(running, ' '))
+  send_to_workers(control, 'cancel', 'entries', table.concat(running, ' '))
 end
 
 -- Of the oldest, those whose entry is gone without anyone having met it.

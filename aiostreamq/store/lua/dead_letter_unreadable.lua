@@ -20,7 +20,7 @@ local dead, group, prefix, outcome, worker = KEYS[1], ARGV[1], ARGV[2], ARGV[3],
 local max_dead, keep_ms, inbox_ms = ARGV[5], ARGV[6], ARGV[7]
 local buried = 0
 local are_cancelled = are_any_cancelled(prefix)
-redis.call('XLEN', dead) -- raises here where it is no stream: later would be too late
+check_stream(dead)
 
 -- Lua can hand on some 8,000 values at once, and a stranger may write more.
 local MOST_VALUES = 1000

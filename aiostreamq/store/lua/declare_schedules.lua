@@ -19,22 +19,19 @@
 
 local schedules, due_names, control = KEYS[1], KEYS[2], KEYS[3]
 local prefix, look = ARGV[1], ARGV[2]
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local rev = time[1] .. '.' .. time[2] -- of no other definition, not even of one that was forgotten
+local now, rev = read_clock() -- a rev that no definition has had, not even one that was deleted
 local SAME, NEW, CHANGED, TAKEN, ABSENT = 0, 1, 2, 3, 4
 local answers, has_changed = {}, false
 
--- Raise here where they are something else: later would leave half a schedule.
-redis.call('ZCARD', due_names)
-redis.call('XLEN', control)
+check_sorted_set(due_names)
+check_stream(control)
 
 for at = 3, #ARGV, 3 do
   local name, definition, due = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local state = prefix .. 'schedule:' .. name
   local known = redis.call('HGET', schedules, name)
   local answer = SAME
-  redis.call('HLEN', state) -- the same
+  check_schedule(state)
   if known and not redis.call('HGET', state, 'code') then
     answer = TAKEN
   elseif look == '1' and not known then
@@ -51,6 +48,6 @@ for at = 3, #ARGV, 3 do
 end
 
 if has_changed then
-  redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'schedule')
+  send_to_workers(control, 'schedule')
 end
 return answers

@@ -17,8 +17,7 @@
 
 local delayed, control = KEYS[1], KEYS[2]
 local prefix, inbox = ARGV[1], ARGV[2]
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = read_clock()
 local first = first_due(delayed)
 local taken = {}
 

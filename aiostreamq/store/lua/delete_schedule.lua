@@ -13,10 +13,8 @@ local name, unseen_ms = ARGV[2], tonumber(ARGV[3])
 local state = ARGV[1] .. 'schedule:' .. name
 
 if unseen_ms > 0 then
-  local time = redis.call('TIME')
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   local seen = redis.call('HGET', state, 'seen')
-  if not seen or now - tonumber(seen) < unseen_ms then
+  if not seen or read_clock() - tonumber(seen) < unseen_ms then
     return 0
   end
 end

@@ -22,8 +22,7 @@
 local schedules, due_names, due_code = KEYS[1], KEYS[2], KEYS[3]
 local prefix = ARGV[1]
 local passed, limit, look_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = read_clock()
 local wait = math.huge
 local listed = {}
 

@@ -36,9 +36,8 @@ local FIRST, EACH = 2, 12
 local prefix, delayed, control = ARGV[1], KEYS[3], KEYS[4]
 local answers, trouble = {}, nil
 
--- Raise here where they are something else: later would be too late.
-redis.call('ZCARD', KEYS[1])
-redis.call('ZCARD', KEYS[2])
+check_sorted_set(KEYS[1])
+check_sorted_set(KEYS[2])
 local first = first_due(delayed)
 
 local function read_tick(at)

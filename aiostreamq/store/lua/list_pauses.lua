@@ -8,10 +8,9 @@
 -- goes on. Cost O(what is paused).
 
 local paused, control = KEYS[1], KEYS[2]
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = read_clock()
 local found, has_ended = { now }, false
-redis.call('XLEN', control) -- raises here where it is no stream: nobody would hear of it
+check_stream(control)
 
 local told = redis.call('HGETALL', paused)
 for at = 1, #told, 2 do
@@ -25,6 +24,6 @@ for at = 1, #told, 2 do
   end
 end
 if has_ended then
-  redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'pause')
+  send_to_workers(control, 'pause')
 end
 return found

@@ -13,7 +13,7 @@
 local group, prefix = ARGV[1], ARGV[2]
 local parked = 0
 local are_cancelled = are_any_cancelled(prefix)
-redis.call('SCARD', prefix .. 'parked') -- raises here where it is no set: later would be too late
+are_any_parked(prefix) -- raises before the first write if it cannot be asked
 
 local function put_aside(stream, entry, values, task)
   local job = prefix .. 'job:' .. values[ID]
@@ -27,7 +27,7 @@ end
 
 for at = 3, #ARGV, 3 do
   local stream, entry, task = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2]
-  redis.call('XLEN', prefix .. 'parked:' .. task) -- the same
+  check_stream(prefix .. 'parked:' .. task)
   local values, has_ended = take_back(prefix, stream, group, entry, are_cancelled)
   if values and not has_ended then
     put_aside(stream, entry, values, task)

@@ -9,15 +9,13 @@
 
 local paused, control, limit = KEYS[1], KEYS[2], ARGV[1]
 local fresh = 0
-redis.call('XLEN', control) -- raises here where it is no stream: nobody would hear of it
+check_stream(control)
 
 if string.sub(limit, 1, 1) == '+' then
-  local time = redis.call('TIME')
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  limit = string.format('%.0f', now + tonumber(limit))
+  limit = string.format('%.0f', read_clock() + tonumber(limit))
 end
 for at = 2, #ARGV do
   fresh = fresh + redis.call('HSET', paused, ARGV[at], limit)
 end
-redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'pause')
+send_to_workers(control, 'pause')
 return fresh

@@ -13,15 +13,15 @@
 -- been changed since it was seen. What would have been due during a pause is left out.
 -- Cost O(log schedules).
 
+local control = KEYS[3]
 local state = ARGV[1] .. 'schedule:' .. ARGV[2]
 local name, rev, due, paused = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local known = load_schedule(state)
 local due_names = known.is_code and KEYS[2] or KEYS[1]
 
--- Raise here where they are something else: later would leave half a schedule.
-redis.call('HLEN', state)
-redis.call('ZCARD', due_names)
-redis.call('XLEN', KEYS[3])
+check_schedule(state)
+check_sorted_set(due_names)
+check_stream(control)
 
 if not known.rev then
   return -1
@@ -43,5 +43,5 @@ if due ~= '' then
   redis.call('HSET', state, 'at', due)
   redis.call('ZADD', due_names, due, name)
 end
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'say', 'schedule')
+send_to_workers(control, 'schedule')
 return 1

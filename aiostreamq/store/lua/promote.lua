@@ -9,8 +9,7 @@
 -- call it at once. Raises where a lane is no stream: its jobs stay, the others have gone. Cost O(moved log delayed), about 10 microseconds each.
 
 local delayed, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = read_clock()
 
 local moved, trouble = 0, nil
 local streams = {}

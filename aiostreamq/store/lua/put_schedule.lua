@@ -19,10 +19,9 @@ local name, definition, due = ARGV[2], ARGV[3], ARGV[4]
 local state = ARGV[1] .. 'schedule:' .. name
 local known = redis.call('HGET', schedules, name)
 
--- Raise here where they are something else: later would leave half a schedule.
-redis.call('HLEN', state)
-redis.call('ZCARD', due_names)
-redis.call('XLEN', control)
+check_schedule(state)
+check_sorted_set(due_names)
+check_stream(control)
 
 if known and redis.call('HGET', state, 'code') then
   return -1
@@ -35,8 +34,7 @@ elseif known then
   return known == definition and 1 or 0
 end
 
-local time = redis.call('TIME')
-local rev = time[1] .. '.' .. time[2] -- of no other definition, not even of one that was forgotten
+local _, rev = read_clock() -- no definition has had it, not even one that was deleted
 define(schedules, due_names, name, state, definition, rev, due)
-redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'schedule')
+send_to_workers(control, 'schedule')
 return 1

@@ -109,10 +109,9 @@ local function group_of(stream)
   return 0, '0-0'
 end
 
-local time = redis.call('TIME')
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 local answer = {
-  time[1] * 1000 + math.floor(time[2] / 1000),
+  (read_clock()),
   redis.call('ZCARD', KEYS[1]),
   first[2] and math.floor(tonumber(first[2])) or -1,
   delayed_tasks(),

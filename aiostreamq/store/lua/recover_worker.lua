@@ -27,8 +27,7 @@ local group, prefix, name, seen = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local limit, max_worker_deaths = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_dead, keep_ms, inbox_ms = ARGV[7], ARGV[8], ARGV[9]
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = read_clock()
 
 local beat = redis.call('HGET', workers, name)
 local is_marked = beat and string.find(beat, '^dead')
@@ -37,9 +36,8 @@ if beat ~= seen and not is_marked then
 end
 local are_cancelled = are_any_cancelled(prefix)
 
--- Raise here where they are no streams: later would be too late.
-redis.call('XLEN', dead)
-redis.call('XLEN', returned)
+check_stream(dead)
+check_stream(returned)
 if not is_marked then
   -- Its lanes stay with it, for whoever goes on with this.
   redis.call('HSET', workers, name, 'dead' .. (string.match(beat, '^%S+ %S+(.*)$') or ''))

@@ -16,7 +16,7 @@ local group, prefix, goal = ARGV[1], ARGV[2], KEYS[tonumber(ARGV[3])]
 local lane = string.sub(goal, string.len(prefix .. 'stream:') + 1)
 local handed = 0
 local are_cancelled = are_any_cancelled(prefix)
-redis.call('XLEN', goal) -- raises here where it is no stream: later would be too late
+check_stream(goal)
 
 local function put_back(stream, entry, values)
   values[N] = string.format('%d', tonumber(values[N]) + 1)
@@ -33,8 +33,7 @@ for at = 4, #ARGV, 2 do
   handed = handed + (values and 1 or 0)
 end
 if handed > 0 and string.find(lane, '^overflow:') then
-  -- Only a hint: they look now and then.
-  redis.pcall('XADD', prefix .. 'control', 'MAXLEN', '~', 1000, '*', 'say', lane)
+  hint_to_workers(prefix .. 'control', lane)
 end
 count_noted_ends(prefix)
 return handed

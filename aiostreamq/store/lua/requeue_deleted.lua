@@ -22,8 +22,7 @@
 local delayed, control = KEYS[1], KEYS[2]
 local FIRST, EACH = 2, 7
 local prefix = ARGV[1]
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = read_clock()
 local refused = {}
 local are_cancelled = are_any_cancelled(prefix)
 local first = first_due(delayed)

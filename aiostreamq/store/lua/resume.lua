@@ -7,9 +7,9 @@
 -- Returns how many of them were paused. Cost O(what).
 
 local paused, control = KEYS[1], KEYS[2]
-redis.call('XLEN', control) -- raises here where it is no stream: nobody would hear of it
+check_stream(control)
 
 local ended = redis.call('HDEL', paused, unpack(ARGV))
 -- Also where none was: somebody may have missed the word of the first time.
-redis.call('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'pause')
+send_to_workers(control, 'pause')
 return ended

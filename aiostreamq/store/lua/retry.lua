@@ -23,12 +23,11 @@
 local delayed, control, returned = KEYS[1], KEYS[2], KEYS[3]
 local FIRST, EACH = 3, 6
 local group, prefix = ARGV[1], ARGV[2]
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = read_clock()
 local first = first_due(delayed)
 local refused = {}
 local are_cancelled = are_any_cancelled(prefix)
-redis.call('XLEN', returned) -- raises here where it is no stream: later would be too late
+check_stream(returned)
 
 local function put_back(stream, entry, fields, delay_ms)
   local job = prefix .. 'job:' .. fields.id

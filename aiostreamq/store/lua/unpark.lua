@@ -11,9 +11,8 @@
 local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local moved = 0
 
--- Raise here where they are something else: later would be too late.
-redis.call('XLEN', returned)
-if redis.call('SCARD', prefix .. 'parked') == 0 then
+check_stream(returned)
+if not are_any_parked(prefix) then
   return 0 -- as nearly always: each idle worker asks this every ten seconds, for all its tasks
 end
 
@@ -33,9 +32,6 @@ for at = 3, #ARGV do
     end
     moved = moved + 1
   end
-  if redis.call('XLEN', parked) == 0 then
-    redis.call('DEL', parked)
-    redis.call('SREM', prefix .. 'parked', ARGV[at])
-  end
+  forget_if_empty(prefix, ARGV[at])
 end
 return moved

@@ -37,9 +37,9 @@ local function kept_of(job)
 end
 
 -- Wakes the workers if a job that was kept here is due before all others. first: what first_due
--- returned before. Only a hint, as they look now and then.
+-- returned before.
 local function wake_if_earlier(control, first)
   if earliest < first then
-    redis.pcall('XADD', control, 'MAXLEN', '~', 1000, '*', 'say', 'wake')
+    hint_to_workers(control, 'wake')
   end
 end

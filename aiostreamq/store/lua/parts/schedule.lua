@@ -17,6 +17,12 @@ local function load_schedule(key)
   }
 end
 
+-- Raises if another program has put something else in the place of a schedule's state: to be asked
+-- before the first write, as later would leave half a schedule.
+local function check_schedule(key)
+  redis.call('HLEN', key)
+end
+
 -- How many ticks a definition allows; any number where it does not say, or cannot be read.
 local function max_runs_of(definition)
   local is_json, told = pcall(cjson.decode, definition)
