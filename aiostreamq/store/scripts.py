@@ -1,10 +1,23 @@
-"""The Lua scripts: the protocol of the queue, read from `lua/`."""
+"""The Lua scripts: the protocol of the queue, read from `lua/`.
+
+A script, or a part, names the parts that it uses on a line of its header, and a script names the
+flags that it runs with:
+
+    -- uses: job stats
+    -- flags: allow-oom
+
+The flag lets a script run when Redis is out of memory. All that frees memory needs it, and all
+that shows that a worker lives; only what brings new jobs may fail then. Without it a script still
+runs if its first write needs no memory, such as an XACK.
+"""
 
 import asyncio
+import re
+from collections.abc import Iterator
 from functools import cache
 from hashlib import sha1
 from pkgutil import get_data
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.store.connection.link import Argument, CommandError, Link, Reply
 
@@ -52,76 +65,38 @@ SCRIPTS = (
     "queue_snapshot",
 )
 
-# All but taking new jobs must pass when memory is full, or what frees it would stop: jobs
-# that are due or recovered have to run, and whoever lives must be able to show it.
-_PASS_WHEN_FULL = frozenset(
-    {
-        "create_groups",
-        "settle",
-        "requeue",
-        "dead_letter_unreadable",
-        "note_suspect_run",
-        "renew_lease",
-        "recover_worker",
-        "read_lanes",
-        "promote",
-        "unpark",
-        "subscribe",
-        "ping_inbox",
-        "cancel",
-        "resume",
-        "list_pauses",
-    }
-)
+_USES = re.compile(r"^-- uses: (.+)$", re.MULTILINE)
+_FLAGS = re.compile(r"^-- flags: (.+)$", re.MULTILINE)
 
 
-# What ends a delivery, or moves it, asks first whose it is, and must not bring a cancelled
-# job back to life; and what ends a job has it counted.
-_ENDING = ("stats", "job", "cancelled", "ending")
-_LEAVING = (*_ENDING, "leave", "entry", "take_back", "check")
-_DELAYED = ("time", "control", "delayed")
-_STATE = ("job", "job_state")
-_PARTS = {
-    "append_events": ("job",),
-    "cancel": (*_ENDING, "job_state", "entry", "time", "control", "check", "parked"),
-    "dead_letter_unreadable": _LEAVING,
-    "declare_schedules": ("time", "control", "check", "schedule"),
-    "delay": ("put_new", *_DELAYED),
-    "delete_schedule": ("time",),
-    "due_schedules": (*_STATE, "schedule", "time"),
-    "enqueue": ("put_new",),
-    "fire_schedules": (*_STATE, "schedule", "put_new", "check", *_DELAYED),
-    "job_state": _STATE,
-    "list_pauses": ("time", "control", "check"),
-    "park": (*_LEAVING, "parked"),
-    "pause": ("time", "control", "check"),
-    "pause_schedule": ("control", "check", "schedule"),
-    "promote": ("put_again", *_DELAYED),
-    "put_schedule": ("time", "control", "check", "schedule"),
-    "queue_snapshot": ("time",),
-    "record_stats": ("stats",),
-    "recover_worker": (*_LEAVING, "put_again", "time", "moment"),
-    "replay_dead_letters": (*_STATE, "put_again"),
-    "requeue": (*_LEAVING, "put_again", "control"),
-    "requeue_deleted": (*_ENDING, *_DELAYED),
-    "resume": ("control", "check"),
-    "retry": (*_LEAVING, "put_again", *_DELAYED),
-    "settle": ("job", "cancelled", "leave"),
-    "subscribe": _STATE,
-    "unpark": ("job", "entry", "put_again", "check", "parked"),
-}
+class _File(NamedTuple):
+    """A script or a part, and what its header says."""
+
+    text: str
+    uses: tuple[str, ...]
+    flags: str
+
+
+@cache
+def _file(name: str) -> _File:
+    # Not importlib.resources: that would be a fifth of the import of aiostreamq.
+    text = cast("bytes", get_data("aiostreamq.store", f"lua/{name}.lua")).decode()
+    uses, flags = _USES.search(text), _FLAGS.search(text)
+    parts = tuple(f"parts/{part}" for part in uses[1].split()) if uses else ()
+    return _File(text, parts, flags[1] if flags else "")
+
+
+def _in_order(name: str) -> Iterator[str]:
+    """Yield the parts of a script, each after those that it uses itself, and then the script."""
+    for part in _file(name).uses:
+        yield from _in_order(part)
+    yield name
 
 
 @cache
 def _source(name: str, *, on_cluster: bool) -> str:
     guard = ("parts/guard",) if on_cluster else ()
-    parts = (f"parts/{part}" for part in _PARTS.get(name, ()))
-    return "\n".join(map(_file, (*guard, *parts, name)))
-
-
-def _file(name: str) -> str:
-    # Not importlib.resources: that would be a fifth of the import of aiostreamq.
-    return cast("bytes", get_data("aiostreamq.store", f"lua/{name}.lua")).decode()
+    return "\n".join(_file(one).text for one in dict.fromkeys((*guard, *_in_order(name))))
 
 
 class Script:
@@ -131,16 +106,16 @@ class Script:
 
     def __init__(self, name: str, server: "Server") -> None:
         self.name = name
-        # The line of flags is Redis 7's; 6.2 takes it for a syntax error.
-        flags = name in _PASS_WHEN_FULL and server.takes_script_flags
+        # Redis 7 reads a line of flags; 6.2 takes it for a syntax error.
+        flags = _file(name).flags if server.takes_script_flags else ""
         source = _source(name, on_cluster=server.is_cluster)
-        self.source = ("#!lua flags=allow-oom\n" if flags else "") + source
+        self.source = (f"#!lua flags={flags}\n" if flags else "") + source
         self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     async def run(
         self, link: Link, keys: "Sequence[str]", arguments: "Sequence[Argument]"
     ) -> Reply:
-        """Run it once; loads it first where the server has not got it (any more).
+        """Run it once. Load it first if the server does not have it (any more).
 
         Raises:
             CommandError: The script, or Redis, refused.
@@ -151,14 +126,14 @@ class Script:
         except CommandError as error:
             if error.code != "NOSCRIPT":
                 raise
-        # One right behind the other, so that nobody's SCRIPT FLUSH comes between the two.
+        # Both at once, so that no SCRIPT FLUSH comes between the two.
         _, reply = await asyncio.gather(self.load(link), self.call(link, keys, arguments))
         return reply
 
     def call(
         self, link: Link, keys: "Sequence[str]", arguments: "Sequence[Argument]"
     ) -> "asyncio.Future[Reply]":
-        """Send the call once, for those who see to it that the server has the script."""
+        """Send the call once. The server must have the script."""
         return link.call("EVALSHA", self.sha, len(keys), *keys, *arguments)
 
     def load(self, link: Link) -> "asyncio.Future[Reply]":

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 import aiostreamq
+from aiostreamq.store import scripts
 
 PACKAGE = Path(aiostreamq.__file__).parent
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,7 @@ TESTS = ROOT / "tests"
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(PACKAGE.glob("store/lua/*.lua"))
+PARTS = sorted(PACKAGE.glob("store/lua/parts/*.lua"))
 
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 60
@@ -126,7 +128,7 @@ def test_nothing_logs_by_itself() -> None:
 
 def test_scripts_are_installed() -> None:
     """The package holds its Lua scripts and its promise to be typed, however it was installed."""
-    assert SCRIPTS
+    assert [path.stem for path in SCRIPTS] == sorted(scripts.SCRIPTS)
     assert (PACKAGE / "py.typed").exists()
 
 
@@ -139,6 +141,42 @@ def test_script_states_its_contract(path: Path) -> None:
     assert header.startswith(f"-- {path.name}: ")
     missing = [word for word in ("KEYS", "ARGV", "Returns", "Cost") if word not in header]
     assert not missing
+
+
+def defined_in(path: Path) -> set[str]:
+    """Return the names that a part gives to those who use it."""
+    lines = re.findall(r"^local (?:function )?([\w, ]+)", path.read_text(), flags=re.MULTILINE)
+    return {name for line in lines for name in re.findall(r"\w+", line)}
+
+
+def names_in(path: Path) -> set[str]:
+    """Return all words of the code of a script or a part."""
+    return set(re.findall(r"\w+", re.sub(r"--.*", "", path.read_text())))
+
+
+def used_by(path: Path) -> list[Path]:
+    """Return the parts that a script or a part names in its header."""
+    found = re.search(r"^-- uses: (.+)$", path.read_text(), flags=re.MULTILINE)
+    return (
+        [PACKAGE / "store/lua/parts" / f"{name}.lua" for name in found[1].split()] if found else []
+    )
+
+
+@pytest.mark.parametrize("path", SCRIPTS + PARTS, ids=lambda path: path.name)
+def test_script_names_the_parts_that_it_uses(path: Path) -> None:
+    """It names each part that defines something it needs, in order of the alphabet; no other."""
+    needed = {
+        part.name
+        for part in PARTS
+        if part != path and defined_in(part) & (names_in(path) - defined_in(path))
+    }
+    assert [part.name for part in used_by(path)] == sorted(needed)
+
+
+def test_parts_define_different_names() -> None:
+    """Whatever parts a script uses, none hides what another defines."""
+    names = [name for part in PARTS for name in defined_in(part)]
+    assert len(names) == len(set(names))
 
 
 #: Commands that one part sends for all scripts: what has to be done with them has one place.

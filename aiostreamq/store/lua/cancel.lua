@@ -15,6 +15,9 @@
 -- queued job's entry stays where it is: deleted, Redis could not tell the lag of its group any
 -- more. Whoever is sent it throws it away. Who ends here is counted here. Cost
 -- O(ids log delayed), about 15 microseconds each; callers send at most 100.
+--
+-- uses: cancelled check control ending entry job job_state parked stats time
+-- flags: allow-oom
 
 local delayed, control, cancelled = KEYS[1], KEYS[2], KEYS[3]
 local group, prefix, usual_ms, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]

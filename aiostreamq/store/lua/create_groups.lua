@@ -5,6 +5,8 @@
 --
 -- Returns how many groups were missing, or NOPERM with the command that the user may not run.
 -- Cost O(streams).
+--
+-- flags: allow-oom
 
 local group = ARGV[1]
 local made = 0

@@ -15,6 +15,9 @@
 -- are, up to a bound. Where the entry is the present one of a job, the job ends with
 -- it, which is counted, and whoever waits is told. Cost O(entries), about 6 microseconds
 -- each; callers send at most 250.
+--
+-- uses: cancelled check ending entry job stats take_back
+-- flags: allow-oom
 
 local dead, group, prefix, outcome, worker = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local max_dead, keep_ms, inbox_ms = ARGV[5], ARGV[6], ARGV[7]

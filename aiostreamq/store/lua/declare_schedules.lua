@@ -16,10 +16,13 @@
 -- there (only where look is 1). Where nothing has changed it keeps its tick, which may be
 -- long due; one that is changed, and has had as many ticks as it may by now, is over. Cost
 -- O(schedules log schedules), callers send at most 200.
+--
+-- uses: check control schedule time
 
 local schedules, due_names, control = KEYS[1], KEYS[2], KEYS[3]
 local prefix, look = ARGV[1], ARGV[2]
-local now, rev = read_clock() -- a rev that no definition has had, not even one that was deleted
+local now, time = read_clock()
+local rev = new_rev(time)
 local SAME, NEW, CHANGED, TAKEN, ABSENT = 0, 1, 2, 3, 4
 local answers, has_changed = {}, false
 

@@ -14,6 +14,8 @@
 -- Returns the places (from 1) of the jobs whose id was taken: those are left as
 -- they are. Wakes the workers where something is due earlier than all before.
 -- Cost O(jobs log delayed), about 6 microseconds each; callers send at most 500.
+--
+-- uses: delayed put_new time
 
 local delayed, control = KEYS[1], KEYS[2]
 local prefix, inbox = ARGV[1], ARGV[2]

@@ -8,6 +8,8 @@
 -- ARGV[3]  unseen_ms: only where no code has declared it for so long; 0 for whatever it is
 --
 -- Returns 1, or 0 where there is nothing (more) to forget. Cost O(log schedules).
+--
+-- uses: time
 
 local name, unseen_ms = ARGV[2], tonumber(ARGV[3])
 local state = ARGV[1] .. 'schedule:' .. name

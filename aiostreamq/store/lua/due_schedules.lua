@@ -18,6 +18,8 @@
 -- whether it makes sense. A tick that waits for the end of a job is not told, nor is what is
 -- paused. left is how many are due beyond the limit. wait_ms is the time until one of the others
 -- is due, and -1 where there is none. Cost O(limit and names), 5 microseconds each.
+--
+-- uses: job_state schedule time
 
 local schedules, due_names, due_code = KEYS[1], KEYS[2], KEYS[3]
 local prefix = ARGV[1]

@@ -15,6 +15,8 @@
 -- taken: it is left as it is, so that a call repeated after a lost reply makes
 -- nothing twice. With a minus, one that found its stream full.
 -- Cost O(jobs), about 4 microseconds each; callers send at most 500.
+--
+-- uses: put_new
 
 local prefix, inbox, max_length = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local job_prefix, result_prefix = prefix .. 'job:', prefix .. 'result:'

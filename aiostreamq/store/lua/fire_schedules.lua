@@ -30,6 +30,8 @@
 -- The comparison of rev, at and held is the lock; it outlives the jobs and their results. Raises
 -- if a lane is something else than a stream: its schedules are as they were, and the others have
 -- been fired. Cost O(ticks log schedules), about 15 microseconds each; callers send at most 100.
+--
+-- uses: check delayed job_state put_new schedule
 
 local NOTHING, ENQUEUED, SKIPPED, HELD, THERE_ALREADY, LEFT_OUT = 0, 1, 2, 3, 4, 5
 local FIRST, EACH = 2, 12

@@ -7,6 +7,8 @@
 --
 -- Returns the outcome (JSON) of a job that has ended and kept it, else 'delayed',
 -- 'parked', 'queued', 'running', 'cancelled' or 'done', and nil where there is no such job. Cost O(1).
+--
+-- uses: job job_state
 
 local outcome = redis.call('GET', KEYS[2])
 if outcome then

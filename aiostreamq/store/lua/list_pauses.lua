@@ -6,6 +6,9 @@
 --
 -- Returns {now in ms, what, until, what, until ...}. The workers are told where something
 -- goes on. Cost O(what is paused).
+--
+-- uses: check control time
+-- flags: allow-oom
 
 local paused, control = KEYS[1], KEYS[2]
 local now = read_clock()

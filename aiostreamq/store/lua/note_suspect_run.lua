@@ -6,6 +6,8 @@
 -- Returns 1, or 0 where there is no such job (any more) and nothing was noted. Only
 -- a delivery that is noted counts against its job when this worker dies too: one
 -- that still waited for its turn is innocent. Cost O(1).
+--
+-- flags: allow-oom
 
 local job, n = KEYS[1], ARGV[1]
 

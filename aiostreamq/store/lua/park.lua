@@ -9,6 +9,8 @@
 -- parked:<task> for a worker that knows the task, and parked has the names of those
 -- tasks. A cancelled job ends instead. Cost O(deliveries), about 10 microseconds each;
 -- callers send at most 250.
+--
+-- uses: cancelled check entry job parked stats take_back
 
 local group, prefix = ARGV[1], ARGV[2]
 local parked = 0

@@ -6,6 +6,8 @@
 -- ARGV[2..]  what: 'task:' or 'lane:' and its name
 --
 -- Returns how many of them were not paused before. What is said last holds. Cost O(what).
+--
+-- uses: check control time
 
 local paused, control, limit = KEYS[1], KEYS[2], ARGV[1]
 local fresh = 0

@@ -12,6 +12,8 @@
 -- Returns 1; 0 where it was so already; -1 where there is no such schedule; -2 where it has
 -- been changed since it was seen. What would have been due during a pause is left out.
 -- Cost O(log schedules).
+--
+-- uses: check control schedule
 
 local control = KEYS[3]
 local state = ARGV[1] .. 'schedule:' .. ARGV[2]

@@ -6,6 +6,8 @@
 --
 -- Whoever reads the word has read all that was said before. It stands where the
 -- outcome of a job stands, after an empty id. Returns 1. Cost O(1).
+--
+-- flags: allow-oom
 
 redis.call('RPUSH', KEYS[1], ' ' .. ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

@@ -13,6 +13,8 @@
 -- one that code declares. A call repeated with the same definition is answered as the first.
 -- What was counted stays, and so does a pause; one that has had as many ticks as it may by
 -- now is over. Cost O(log schedules).
+--
+-- uses: check control schedule time
 
 local schedules, due_names, control = KEYS[1], KEYS[2], KEYS[3]
 local name, definition, due = ARGV[2], ARGV[3], ARGV[4]
@@ -34,7 +36,7 @@ elseif known then
   return known == definition and 1 or 0
 end
 
-local _, rev = read_clock() -- no definition has had it, not even one that was deleted
-define(schedules, due_names, name, state, definition, rev, due)
+local _, time = read_clock()
+define(schedules, due_names, name, state, definition, new_rev(time), due)
 send_to_workers(control, 'schedule')
 return 1

@@ -15,6 +15,8 @@
 -- first that waits ('' for none), the tasks of those that wait, of those that are with
 -- workers. Tasks are names and numbers in turn, of those looked at.
 -- Cost O(streams * sample), about 1 microsecond each: some 1 ms for 3 lanes.
+--
+-- uses: time
 
 local group, prefix = ARGV[1], ARGV[2]
 local sample, sample_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -12,6 +12,8 @@
 -- several times, the places (from 0) of the lanes that had no more, and 0 where nothing
 -- is cancelled or paused that could be among these. Cost O(count times lanes), about 2 microseconds a
 -- delivery; callers ask for 500 at most.
+--
+-- flags: allow-oom
 
 local group, consumer, left = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local is_strict = ARGV[4] == '1'

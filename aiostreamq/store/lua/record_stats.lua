@@ -12,6 +12,8 @@
 -- Returns 1, or 0 where this call has been made before: a caller makes one at a time, and
 -- repeats it until it has an answer. Apart from settle.lua, so that nobody waits for it. Cost
 -- O(kinds), some 12 microseconds a call.
+--
+-- uses: stats
 
 local recent, counted, prefix, number = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 

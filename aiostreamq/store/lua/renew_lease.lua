@@ -10,6 +10,8 @@
 --
 -- Returns 1, or 0 where the worker has been taken for dead: what it was sent
 -- belongs to others by now, and its name is of no use any more. Cost O(1).
+--
+-- flags: allow-oom
 
 local workers, name, lease_ms = KEYS[1], ARGV[1], ARGV[2]
 -- A counter and no time: whoever watches it has a clock of its own, so that a

@@ -16,6 +16,8 @@
 -- stays, because it is no job or because its id belongs to another job by now. The
 -- id's result goes away with the letter; who waits is told of the new end.
 -- Cost O(letters), about 15 microseconds each; callers send at most 100.
+--
+-- uses: job job_state put_again
 
 local dead, prefix = KEYS[1], ARGV[1]
 local lane_at = string.len(prefix) + string.len('stream:') + 1

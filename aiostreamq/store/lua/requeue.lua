@@ -11,6 +11,9 @@
 -- delivery has a higher number, as this one may have run a while. It does not count
 -- against the job: only workers that died with it do. A cancelled job ends instead.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
+--
+-- uses: cancelled check control entry job put_again stats take_back
+-- flags: allow-oom
 
 local group, prefix, goal = ARGV[1], ARGV[2], KEYS[tonumber(ARGV[3])]
 local lane = string.sub(goal, string.len(prefix .. 'stream:') + 1)

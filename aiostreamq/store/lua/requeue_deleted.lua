@@ -18,6 +18,8 @@
 -- cancelled job ends instead. Of what else was in the entry (how often the job was replayed,
 -- who died with it) nothing is known any more. Cost O(deliveries log delayed), about 10
 -- microseconds each; callers send at most 250.
+--
+-- uses: cancelled delayed ending job stats time
 
 local delayed, control = KEYS[1], KEYS[2]
 local FIRST, EACH = 2, 7

@@ -5,6 +5,9 @@
 -- ARGV[1..]  what: 'task:' or 'lane:' and its name
 --
 -- Returns how many of them were paused. Cost O(what).
+--
+-- uses: check control
+-- flags: allow-oom
 
 local paused, control = KEYS[1], KEYS[2]
 check_stream(control)

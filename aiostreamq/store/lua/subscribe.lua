@@ -9,6 +9,9 @@
 -- will be told, 2 where no result is kept, and nil where there is no such job.
 -- Asking again changes nothing. Of very many inboxes the last that asked are told
 -- (about 120); the others learn of the end when they ask again. Cost O(ids), 1 to 2 microseconds each.
+--
+-- uses: job job_state
+-- flags: allow-oom
 
 local prefix, inbox = ARGV[1], ARGV[2]
 local answers = {}

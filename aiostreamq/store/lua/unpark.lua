@@ -7,6 +7,9 @@
 --
 -- Returns how many were moved; as many as the limit means that there may be more.
 -- Cost O(tasks and moved), about 10 microseconds each; O(1) where nothing is parked.
+--
+-- uses: check entry job parked put_again
+-- flags: allow-oom
 
 local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local moved = 0

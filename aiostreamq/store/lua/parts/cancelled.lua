@@ -3,6 +3,8 @@
 -- A cancelled job whose entry no worker has met yet, or that runs, is among `cancelled`:
 -- its id by when (ms since 1970) that was asked. Its hash says in `c` which of the two:
 -- 'ended', or how many ms its outcome is to be kept when it ends.
+--
+-- uses: job
 
 -- As settle.lua's id_ms.
 local CANCELLED_ID_MS = 60000

@@ -1,4 +1,6 @@
 -- delayed.lua: a part of every script that keeps jobs until they are due, or takes those that are.
+--
+-- uses: control
 
 local earliest = math.huge -- when the first of the jobs that were kept here is due
 

@@ -3,6 +3,8 @@
 --
 -- What is acknowledged must not get lost because a later command raises. So a script checks
 -- the keys of the queue before its first write, and raises there.
+--
+-- uses: cancelled stats
 
 -- As settle.lua's inbox_ms.
 local CANCELLED_INBOX_MS = 60000

@@ -1,4 +1,6 @@
 -- job_state.lua: a part of every script that asks in which state a job is. It comes after job.lua.
+--
+-- uses: job
 
 -- Returns the state of a job: 'delayed', 'parked', 'in_lane' (lane_state says more), 'cancelled',
 -- 'done' for any other end; or nil if there is no such job.

@@ -30,6 +30,11 @@ local function max_runs_of(definition)
   return type(max_runs) == 'number' and max_runs or math.huge
 end
 
+-- Returns a rev that no definition has had, not even one that was deleted. time: as Redis says it.
+local function new_rev(time)
+  return time[1] .. '.' .. time[2]
+end
+
 -- Keeps the definition, and plans its first tick; what was planned by the old one is void.
 -- No tick is planned of a schedule that is paused, or that has had as many as it may.
 local function define(schedules, due_names, name, state, definition, rev, due)

@@ -1,5 +1,7 @@
 -- take_back.lua: a part of every script that takes deliveries from workers and does something else
 -- with their jobs. It comes after leave.lua, ending.lua and entry.lua.
+--
+-- uses: ending entry leave
 
 -- Takes a delivery from its worker, and its entry out of its stream. Returns the values of the
 -- entry, or nil if the delivery has left before or the entry was deleted; and whether the job has
