@@ -1,20 +1,20 @@
--- cancel.lua: end jobs that have not ended, wherever they are.
+-- cancel.lua: cancel jobs that have not ended, in whatever state they are.
 --
 -- KEYS[1]    delayed: job id by due time in ms
 -- KEYS[2]    control
--- KEYS[3]    cancelled: job id by when that was asked
+-- KEYS[3]    cancelled: job id by the time of the request
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
--- ARGV[3]    keep_ms: how long the outcome is kept where the envelope does not say
--- ARGV[4]    states: only of jobs in these, with spaces between; empty for any
+-- ARGV[3]    keep_ms: how long the outcome is kept if the envelope has no result_ttl
+-- ARGV[4]    states: cancel only jobs in these, separated by spaces; empty for any
 -- ARGV[5..]  job ids
 --
--- Returns for each id the state that it was caught in: 'delayed', 'parked' or 'queued', and
--- it has ended; 'running', and its worker is told. Where it had ended before, its outcome
--- (JSON), or 'cancelled' or 'done' where none is kept; nil where there is no such job. A
--- queued job's entry stays where it is: deleted, Redis could not tell the lag of its group any
--- more. Whoever is sent it throws it away. Who ends here is counted here. Cost
--- O(ids log delayed), about 15 microseconds each; callers send at most 100.
+-- Returns the state of each job before the call. A job that is 'delayed', 'parked' or 'queued' has
+-- ended now, and is counted. A job that is 'running' is ended by its worker, which gets a message.
+-- For a job that had ended before: its outcome (JSON), or 'cancelled' or 'done' if none is kept.
+-- nil if there is no such job. The entry of a queued job stays in its stream, because Redis could
+-- not report the lag of the group if it were deleted. The worker that receives the entry drops it.
+-- Cost O(ids log delayed), about 15 microseconds each; callers send at most 100.
 --
 -- uses: cancelled check control ending entry job job_state parked stats time
 -- flags: allow-oom
@@ -27,7 +27,7 @@ local answers, running = {}, {}
 check_stream(control)
 check_sorted_set(cancelled)
 
--- A longer one is not read for the sake of one number.
+-- A longer envelope is not decoded for one number.
 local LONGEST_ENVELOPE = 65536
 
 local function is_wanted(state)
@@ -40,8 +40,8 @@ local function keep_ms(job, envelope)
   end
   if envelope and string.len(envelope) <= LONGEST_ENVELOPE
     and string.find(envelope, '"result_ttl"', 1, true) then
-    local is_read, told = pcall(cjson.decode, envelope)
-    local ttl = is_read and type(told) == 'table' and told['result_ttl']
+    local is_json, call = pcall(cjson.decode, envelope)
+    local ttl = is_json and type(call) == 'table' and call.result_ttl
     if type(ttl) == 'number' and ttl >= 0 then
       return math.floor(math.min(ttl, 3e9) * 1000)
     end
@@ -49,7 +49,7 @@ local function keep_ms(job, envelope)
   return usual_ms
 end
 
--- Ends a job that has no stream entry to be met by anyone.
+-- End a job that has no entry which a worker could receive.
 local function end_now(id, job, envelope)
   end_as_cancelled(prefix, id, task_in(envelope), keep_ms(job, envelope))
   let_expire(prefix, id)
@@ -76,7 +76,7 @@ local function cancel_in_lane(id, job)
   if not is_wanted(state) then
     return state
   end
-  if not found then -- its stream is gone: no worker will meet it
+  if not found then -- its stream was deleted: no worker will receive it
     end_now(id, job)
     return state
   end
@@ -84,7 +84,7 @@ local function cancel_in_lane(id, job)
   if state == 'queued' then
     end_as_cancelled(prefix, id, task_in(envelope), keep_ms(job, envelope))
   else
-    -- If asked once more its worker is told once more: it may have missed the first time.
+    -- A repeated request sends the message again: the worker may have missed the first one.
     redis.call('HSET', prefix .. 'job:' .. id, 'c', string.format('%.0f', keep_ms(job, envelope)))
     running[#running + 1] = job.lane
     running[#running + 1] = job.entry
@@ -117,7 +117,7 @@ if #running > 0 then
   send_to_workers(control, 'cancel', 'entries', table.concat(running, ' '))
 end
 
--- Of the oldest, those whose entry is gone without anyone having met it.
+-- Remove the oldest ones if their entries are gone, although no worker has received them.
 for _, id in ipairs(redis.call('ZRANGE', cancelled, 0, 1)) do
   local job = load_job(prefix .. 'job:' .. id)
   local stream = prefix .. 'stream:' .. job.lane

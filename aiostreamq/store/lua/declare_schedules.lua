@@ -1,21 +1,25 @@
--- declare_schedules.lua: note which schedules a worker's code declares.
+-- declare_schedules.lua: record the schedules that the code of a worker declares.
 --
 -- KEYS[1]    schedules: definition, JSON, by name
 -- KEYS[2]    schedule_due_code: name of each schedule that code declares, by ms since 1970
 -- KEYS[3]    control
 -- ARGV[1]    prefix of the queue's keys
--- ARGV[2]    look: 1 to say only that they are still declared, whatever others have made of
---            them; 0 to have them as they are given here
+-- ARGV[2]    look: 1 to record only that they are still declared, whatever their definitions are
+--            now; 0 to replace the definitions
 -- ARGV[3..]  three for each schedule:
 --              name
 --              definition
---              due: ms since 1970 of the next tick, empty where there is none
+--              due: ms since 1970 of the next tick, or empty if there is none
 --
--- Returns one number for each: 0 it was there, 1 it is new, 2 it was another until now,
--- 3 the name is that of a schedule made at run time, which is left as it is, 4 it is not
--- there (only where look is 1). Where nothing has changed it keeps its tick, which may be
--- long due; one that is changed, and has had as many ticks as it may by now, is over. Cost
--- O(schedules log schedules), callers send at most 200.
+-- Returns one number for each:
+--   0 it exists
+--   1 it is new
+--   2 its definition has changed
+--   3 the name belongs to a schedule that was made at run time, which stays as it is
+--   4 it does not exist (only if look is 1)
+-- A schedule that has not changed keeps its tick, which may be overdue. A schedule that has
+-- changed, and has already had all the runs that it may have, is over.
+-- Cost O(schedules log schedules); callers send at most 200.
 --
 -- uses: check control schedule time
 

@@ -1,13 +1,13 @@
--- delete_schedule.lua: forget a schedule. Jobs that it has enqueued are left as they are.
+-- delete_schedule.lua: delete a schedule. The jobs that it has enqueued stay.
 --
 -- KEYS[1]  schedules: definition, JSON, by name
 -- KEYS[2]  schedule_due: name of each schedule that was made at run time, by ms since 1970
--- KEYS[3]  schedule_due_code: the same of those that code declares
+-- KEYS[3]  schedule_due_code: the same for those that code declares
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  name
--- ARGV[3]  unseen_ms: only where no code has declared it for so long; 0 for whatever it is
+-- ARGV[3]  unseen_ms: delete it only if no code has declared it for this long; 0 for always
 --
--- Returns 1, or 0 where there is nothing (more) to forget. Cost O(log schedules).
+-- Returns 1, or 0 if nothing was deleted. Cost O(log schedules).
 --
 -- uses: time
 

@@ -1,14 +1,14 @@
--- deregister_worker.lua: forget a worker that has nothing left.
+-- deregister_worker.lua: remove a worker that has no deliveries.
 --
 -- KEYS[1]    workers
 -- KEYS[2..]  streams
 -- ARGV[1]    group
 -- ARGV[2]    consumer
--- ARGV[3]    key of what the worker has told of itself
+-- ARGV[3]    key of the status that the worker reports
 --
--- Returns how many groups still have deliveries of it. Those keep it, as XGROUP
--- DELCONSUMER would throw them away with it, and it stays among the workers, to be
--- found dead and its deliveries recovered. Cost O(streams).
+-- Returns how many groups still have deliveries of the worker. It stays a consumer of these, as
+-- XGROUP DELCONSUMER would delete the deliveries too, and it stays among the workers: it is found
+-- dead later, and its deliveries are recovered. Cost O(streams).
 
 local workers, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 local kept = 0

@@ -1,23 +1,23 @@
--- due_schedules.lua: say which schedules are due, and when the next will be.
+-- due_schedules.lua: list the schedules that are due, and when the next one will be.
 --
 -- KEYS[1]    schedules: definition, JSON, by name
 -- KEYS[2]    schedule_due: name of each schedule that was made at run time, by ms since 1970
--- KEYS[3]    schedule_due_code: the same of those that code declares
+-- KEYS[3]    schedule_due_code: the same for those that code declares
 -- ARGV[1]    prefix of the queue's keys
--- ARGV[2]    passed: how many of those that are due to pass over, as a call before has told them
--- ARGV[3]    limit: how many to look at behind those
+-- ARGV[2]    passed: how many due schedules to skip, because an earlier call has returned them
+-- ARGV[3]    limit: how many to look at after those
 -- ARGV[4]    look_ms: how soon to look again for the end of a job that a tick waits for
--- ARGV[5..]  names of the schedules that the caller's code declares; of others only those are
---            looked at that were made at run time
+-- ARGV[5..]  names of the schedules that the caller's code declares; of the others, only those
+--            that were made at run time are looked at
 --
 -- Returns {wait_ms, now, left, then nine for each that is due:
---   name, rev, at, held, last, runs, skipped, 1 where the job of the last tick has not ended
---   (else 0), definition}
--- at is the tick, held one that waits for the end of the last job, last the id of that; each
--- is empty where there is none, and what it is as somebody may have written it: the caller looks
--- whether it makes sense. A tick that waits for the end of a job is not told, nor is what is
--- paused. left is how many are due beyond the limit. wait_ms is the time until one of the others
--- is due, and -1 where there is none. Cost O(limit and names), 5 microseconds each.
+--   name, rev, at, held, last, runs, skipped, 1 if the job of the last tick has not ended (else 0),
+--   definition}
+-- at is the tick, held a tick that waits for the end of the last job, last the id of that job. Each
+-- is empty if there is none, and is returned as it is stored: the caller validates it. Ticks that
+-- wait for the end of a job are left out, and so are paused schedules. left is how many are due
+-- beyond the limit. wait_ms is the time until one of the others is due, or -1 if there is none.
+-- Cost O(limit and names), 5 microseconds each.
 --
 -- uses: job_state schedule time
 
@@ -49,10 +49,11 @@ local function list(name)
   end
 end
 
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', due_names, '-inf', now, 'LIMIT', passed, limit)) do
+local page = redis.call('ZRANGEBYSCORE', due_names, '-inf', now, 'LIMIT', passed, limit)
+for _, name in ipairs(page) do
   list(name)
 end
--- Those that code declares come behind all others.
+-- Schedules that code declares come after all others.
 local place = redis.call('ZCOUNT', due_names, '-inf', now)
 for at = 5, #ARGV do
   local due = redis.call('ZSCORE', due_code, ARGV[at])
@@ -66,9 +67,10 @@ for at = 5, #ARGV do
   end
 end
 
-local first = redis.call('ZRANGEBYSCORE', due_names, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-if first then
-  wait = math.min(wait, tonumber(first) - now)
+local first = redis.call('ZRANGEBYSCORE', due_names, '(' .. now, '+inf', 'WITHSCORES',
+  'LIMIT', 0, 1)
+if first[2] then
+  wait = math.min(wait, tonumber(first[2]) - now)
 end
 local left = math.max(0, place - passed - limit)
 local answer = { wait == math.huge and -1 or math.ceil(wait), now, left }

@@ -2,19 +2,18 @@
 --
 -- KEYS[1..]  streams
 -- ARGV[1]    prefix of the queue's keys
--- ARGV[2]    inbox of the caller, told of the ends of the jobs marked 1
--- ARGV[3]    max_length: how many jobs a stream may hold, those that run included; 0 for any number.
---            What has overflowed counts in each: from which lane it came nobody knows
+-- ARGV[2]    inbox of the caller, notified when jobs with mark 1 end
+-- ARGV[3]    max_length: how many jobs a stream may hold, running ones included; 0 for no limit.
+--            Jobs in the overflow streams count in every stream, as their lane is not known
 -- ARGV[4..]  four for each job:
 --              id
 --              stream, an index into KEYS
---              mark: 0 nobody waits yet, 1 the caller waits, 2 no result is kept
+--              mark: 0 no waiter yet, 1 the caller waits, 2 no result is kept
 --              envelope, JSON
 --
--- Returns the places (from 1) of the jobs that were not put in. One whose id was
--- taken: it is left as it is, so that a call repeated after a lost reply makes
--- nothing twice. With a minus, one that found its stream full.
--- Cost O(jobs), about 4 microseconds each; callers send at most 500.
+-- Returns the places (from 1) of the jobs that were refused. Positive: the id was taken, and its
+-- job is not changed, so a call that is repeated after a lost reply adds nothing twice. Negative:
+-- the stream was full. Cost O(jobs), about 4 microseconds each; callers send at most 500.
 --
 -- uses: put_new
 

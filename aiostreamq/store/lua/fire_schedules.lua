@@ -1,21 +1,21 @@
--- fire_schedules.lua: fire ticks of schedules, each once, whoever and how many try.
+-- fire_schedules.lua: fire ticks of schedules, each once, however many workers try.
 --
 -- KEYS[1]    schedule_due: name of each schedule that was made at run time, by ms since 1970
--- KEYS[2]    schedule_due_code: the same of those that code declares
+-- KEYS[2]    schedule_due_code: the same for those that code declares
 -- KEYS[3]    delayed: job id by due time in ms
 -- KEYS[4]    control
 -- ARGV[1]    prefix of the queue's keys
 -- ARGV[2..]  twelve for each tick:
 --              name of the schedule
---              rev, at, held: as due_schedules.lua has told them, or as the tick before leaves them
---              following: the tick that is planned then, empty where there is none
---              planned: the tick; empty where it was missed and is left out
+--              rev, at, held: from due_schedules.lua, or as the tick before leaves them
+--              following: the tick to plan next, or empty if there is none
+--              planned: the tick; empty if it was missed and is left out
 --              id of its job
 --              lane
---              mark: 0 nobody waits yet, 2 no result is kept
+--              mark: 0 no waiter yet, 2 no result is kept
 --              start: ms since 1970 before which the job may not start, 0 for now
---              rule: what is done while the job of the last tick has not ended, then a space
---                and how many may be enqueued in all, 0 for any number
+--              rule: what to do if the job of the last tick has not ended, then a space and the
+--                maximum number of runs, 0 for no limit
 --              envelope, JSON
 --
 -- Returns one number for each:
@@ -23,13 +23,13 @@
 --   1 enqueued
 --   2 skipped, because the last job has not ended
 --   3 held until the last job ends
---   4 its job was there already
+--   4 its job existed already
 --   5 left out: it was missed, or is one too many
 -- Or the id of the last job, if only that job is in the way of a tick whose rule is cancel_old.
--- Nothing was done then: cancel that job, and fire the tick again with the rule allow.
--- The comparison of rev, at and held is the lock; it outlives the jobs and their results. Raises
--- if a lane is something else than a stream: its schedules are as they were, and the others have
--- been fired. Cost O(ticks log schedules), about 15 microseconds each; callers send at most 100.
+-- Nothing was done then: cancel that job, and fire the tick again with the rule allow. The
+-- comparison of rev, at and held is the lock; it outlives the jobs and their results. Raises if a
+-- lane is not a stream: its schedules are as they were, and the others have been fired.
+-- Cost O(ticks log schedules), about 15 microseconds each; callers send at most 100.
 --
 -- uses: check delayed job_state put_new schedule
 
@@ -70,13 +70,13 @@ local function is_as_seen(schedule, tick)
     and (schedule.held or '') == tick.held and not schedule.is_paused
 end
 
--- Whether the job of a tick can be put where it is to go.
+-- Whether the job of a tick can be put into its lane.
 local function has_place(tick)
   local length = tick.start > 0 and 0 or redis.pcall('XLEN', prefix .. 'stream:' .. tick.lane)
   if type(length) == 'number' then
     return true
   end
-  trouble = length -- raised when the others have been fired
+  trouble = length -- an error: raised when the others have been fired
   return false
 end
 
@@ -86,12 +86,13 @@ local function put(tick)
   elseif tick.start > 0 then
     delay_new(delayed, tick.start, tick.lane, tick.job, tick.id, tick.mark, '', tick.envelope)
   else
-    put_new(prefix .. 'stream:' .. tick.lane, tick.lane, tick.job, tick.id, tick.mark, '', tick.envelope)
+    local stream = prefix .. 'stream:' .. tick.lane
+    put_new(stream, tick.lane, tick.job, tick.id, tick.mark, '', tick.envelope)
   end
   return ENQUEUED
 end
 
--- Answers a tick while the job of the last one has not ended; nil if that does not matter.
+-- Return the answer to a tick while the last job has not ended, or nil if the tick is fired anyway.
 local function overlap(tick, last)
   if tick.planned == tick.held then
     return NOTHING
@@ -101,8 +102,8 @@ local function overlap(tick, last)
     redis.call('HINCRBY', tick.state, 'skipped', 1)
     return SKIPPED
   elseif not is_taken(tick.job, tick.result) then
-    -- Changes nothing, but raises if memory is full: no job is cancelled for one that could not
-    -- be enqueued.
+    -- This changes nothing, but raises if memory is full. Without it a job would be cancelled for
+    -- one that cannot be enqueued.
     redis.call('HSET', tick.state, 'last', last)
     return last
   end
@@ -120,7 +121,7 @@ local function fire(tick, last)
   return answer
 end
 
--- Returns the tick that waits for the end of the last job, after an answer.
+-- Return the tick that waits for the end of the last job after this answer.
 local function held_after(tick, answer)
   if answer == HELD then
     return tick.planned
@@ -156,7 +157,7 @@ local function handle(tick)
     return NOTHING
   end
   local runs, answer = tonumber(schedule.runs or 0) or 0, LEFT_OUT
-  -- A schedule can have had more than it may: it was changed to fewer.
+  -- A schedule can have had more runs than it may: its limit was lowered.
   if tick.planned ~= '' and runs < tick.max_runs then
     answer = fire(tick, schedule.last)
   end

@@ -1,12 +1,12 @@
--- job_state.lua: where a job stands.
+-- job_state.lua: look up the state of a job.
 --
 -- KEYS[1]  job
 -- KEYS[2]  result
 -- ARGV[1]  group
 -- ARGV[2]  prefix of the queue's keys
 --
--- Returns the outcome (JSON) of a job that has ended and kept it, else 'delayed',
--- 'parked', 'queued', 'running', 'cancelled' or 'done', and nil where there is no such job. Cost O(1).
+-- Returns the outcome (JSON) if the job has ended and its outcome is kept; else 'delayed',
+-- 'parked', 'queued', 'running', 'cancelled' or 'done', or nil if there is no such job. Cost O(1).
 --
 -- uses: job job_state
 

@@ -1,13 +1,13 @@
--- list_workers.lua: who works on this queue, and who reads without having joined.
+-- list_workers.lua: list the workers of a queue, and consumers that are not registered.
 --
 -- KEYS[1]    workers: name -> its beat: "<counter> <lease_ms> <lanes>", or "dead <lanes>"
 -- KEYS[2..]  streams
 -- ARGV[1]    group
--- ARGV[2]    lease_ms for those who have not joined
+-- ARGV[2]    lease_ms for consumers that are not registered
 --
--- Returns names and beats in turn. A consumer that has deliveries but is not
--- among the workers (a worker that was taken for dead and read on) is added with
--- a counter that nobody raises. Cost O(workers and consumers).
+-- Returns names and beats in turn. A consumer that has deliveries but is not among the workers (it
+-- was taken for dead and read again) is added with a counter that never rises.
+-- Cost O(workers and consumers).
 
 local workers, group, lease_ms = KEYS[1], ARGV[1], ARGV[2]
 

@@ -1,21 +1,21 @@
--- park.lua: set jobs aside whose task the worker that got them does not know.
+-- park.lua: set jobs aside whose task their worker does not know.
 --
 -- KEYS[1..]  streams
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
 -- ARGV[3..]  three for each delivery: stream (an index into KEYS), entry, task
 --
--- Returns how many were parked; those of others are left alone. They wait in
--- parked:<task> for a worker that knows the task, and parked has the names of those
--- tasks. A cancelled job ends instead. Cost O(deliveries), about 10 microseconds each;
--- callers send at most 250.
+-- Returns how many were parked; deliveries of other workers are left alone. They wait in
+-- parked:<task> for a worker that knows the task, and parked has the names of those tasks. A
+-- cancelled job ends instead.
+-- Cost O(deliveries), about 10 microseconds each; callers send at most 250.
 --
 -- uses: cancelled check entry job parked stats take_back
 
 local group, prefix = ARGV[1], ARGV[2]
 local parked = 0
 local are_cancelled = are_any_cancelled(prefix)
-are_any_parked(prefix) -- raises before the first write if it cannot be asked
+are_any_parked(prefix) -- raises if another program has overwritten `parked`
 
 local function put_aside(stream, entry, values, task)
   local job = prefix .. 'job:' .. values[ID]

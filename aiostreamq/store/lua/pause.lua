@@ -1,11 +1,12 @@
--- pause.lua: have tasks or lanes wait, and tell the workers.
+-- pause.lua: pause tasks or lanes, and notify the workers.
 --
--- KEYS[1]    paused: what waits -> until when (ms since 1970), 0 for until it is resumed
+-- KEYS[1]    paused: task or lane -> until when (ms since 1970), 0 for until it is resumed
 -- KEYS[2]    control
 -- ARGV[1]    until: 0, '+' and ms from now, or ms since 1970
--- ARGV[2..]  what: 'task:' or 'lane:' and its name
+-- ARGV[2..]  tasks and lanes: 'task:' or 'lane:' and the name
 --
--- Returns how many of them were not paused before. What is said last holds. Cost O(what).
+-- Returns how many of them were not paused before. The last call decides until when.
+-- Cost O(tasks and lanes).
 --
 -- uses: check control time
 

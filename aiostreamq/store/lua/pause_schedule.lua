@@ -1,17 +1,16 @@
--- pause_schedule.lua: pause a schedule, or let it go on.
+-- pause_schedule.lua: pause or resume a schedule.
 --
 -- KEYS[1]  schedule_due: name of each schedule that was made at run time, by ms since 1970
--- KEYS[2]  schedule_due_code: the same of those that code declares
+-- KEYS[2]  schedule_due_code: the same for those that code declares
 -- KEYS[3]  control
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  name
--- ARGV[3]  rev that it was seen with, or empty to pause whatever it is
--- ARGV[4]  due: ms since 1970 of the next tick, or empty where there is none; only to go on
--- ARGV[5]  paused: 1 to pause, 0 to go on
+-- ARGV[3]  rev that the caller has seen, or empty to pause whatever definition there is
+-- ARGV[4]  due: ms since 1970 of the next tick, or empty if there is none; only to resume
+-- ARGV[5]  paused: 1 to pause, 0 to resume
 --
--- Returns 1; 0 where it was so already; -1 where there is no such schedule; -2 where it has
--- been changed since it was seen. What would have been due during a pause is left out.
--- Cost O(log schedules).
+-- Returns 1; 0 if it was so already; -1 if there is no such schedule; -2 if it has changed since
+-- the caller has seen it. Ticks that are due during a pause are left out. Cost O(log schedules).
 --
 -- uses: check control schedule
 

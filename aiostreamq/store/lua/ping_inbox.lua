@@ -1,11 +1,11 @@
--- ping_inbox.lua: put a word into an inbox, behind all that it has been told.
+-- ping_inbox.lua: put a mark into an inbox, after all notices that it has.
 --
 -- KEYS[1]  inbox
--- ARGV[1]  word, without spaces
--- ARGV[2]  inbox_ms: an inbox that nobody empties goes away after this
+-- ARGV[1]  mark, without spaces
+-- ARGV[2]  inbox_ms: when an inbox expires that is not read
 --
--- Whoever reads the word has read all that was said before. It stands where the
--- outcome of a job stands, after an empty id. Returns 1. Cost O(1).
+-- A reader that finds the mark has read all earlier notices. It stands in place of an outcome,
+-- after an empty id. Returns 1. Cost O(1).
 --
 -- flags: allow-oom
 

@@ -1,12 +1,13 @@
--- promote.lua: put what is due into its streams.
+-- promote.lua: put delayed jobs that are due into their streams.
 --
 -- KEYS[1]  delayed: job id by due time in ms
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  limit: how many jobs this call may move
 --
--- Returns {moved, wait_ms, now}: wait_ms is the time until the next is due, 0 where
--- more is due already, and -1 where nothing is delayed; now is in ms. Any number of workers may
--- call it at once. Raises where a lane is no stream: its jobs stay, the others have gone. Cost O(moved log delayed), about 10 microseconds each.
+-- Returns {moved, wait_ms, now}: wait_ms is the time until the next job is due, 0 if more are due
+-- already, and -1 if no job is delayed; now is in ms. Any number of workers may call it at once.
+-- Raises if a lane is not a stream: its jobs stay, and the others have been moved.
+-- Cost O(moved log delayed), about 10 microseconds each.
 --
 -- uses: delayed put_again time
 -- flags: allow-oom
@@ -17,7 +18,7 @@ local now = read_clock()
 local moved, trouble = 0, nil
 local streams = {}
 
--- Whether a lane can take jobs. Asked first: later its error would lose one.
+-- Whether a lane can take jobs. Asked before a job leaves `delayed`: later the error would lose it.
 local function is_stream(key)
   if streams[key] == nil then
     local length = redis.pcall('XLEN', key)
@@ -28,8 +29,8 @@ local function is_stream(key)
 end
 
 local function promote(id, job, stream, lane, n, envelope, attempt, history)
-  -- First, because a script whose first write needs no memory is not stopped when
-  -- there is none: what is due must run for memory to get free.
+  -- First, as this needs no memory, and a script that has written is not stopped when memory is
+  -- full: jobs that are due must run for memory to become free.
   redis.call('ZREM', delayed, id)
   moved = moved + 1
   if not envelope then
@@ -49,7 +50,7 @@ end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)) do
   local job = prefix .. 'job:' .. id
-  -- If another program has overwritten its key, nothing of the job is left.
+  -- If another program has overwritten the hash, nothing is left of the job.
   local lane, envelope, n, attempt, history = kept_of(job)
   lane = lane or 'default'
   local stream = prefix .. 'stream:' .. lane

@@ -1,4 +1,4 @@
--- put_schedule.lua: keep a schedule, or change one, and tell the workers.
+-- put_schedule.lua: create or change a schedule, and notify the workers.
 --
 -- KEYS[1]  schedules: definition, JSON, by name
 -- KEYS[2]  schedule_due: name of each schedule that was made at run time, by ms since 1970
@@ -6,13 +6,13 @@
 -- ARGV[1]  prefix of the queue's keys
 -- ARGV[2]  name
 -- ARGV[3]  definition
--- ARGV[4]  due: ms since 1970 of the first tick, empty where there is none
--- ARGV[5]  replace: 1 to change the one that there is, 0 to make one
+-- ARGV[4]  due: ms since 1970 of the first tick, or empty if there is none
+-- ARGV[5]  replace: 1 to change an existing schedule, 0 to create one
 --
--- Returns 1; 0 where the name is taken (or there is nothing to replace), and -1 where it is
--- one that code declares. A call repeated with the same definition is answered as the first.
--- What was counted stays, and so does a pause; one that has had as many ticks as it may by
--- now is over. Cost O(log schedules).
+-- Returns 1; 0 if the name is taken (or there is nothing to replace); -1 if code declares the
+-- schedule. A call that is repeated with the same definition gets the same answer. The counters
+-- stay, and so does a pause. A schedule that has already had all the runs that it may have is over.
+-- Cost O(log schedules).
 --
 -- uses: check control schedule time
 

@@ -1,17 +1,17 @@
--- read_lanes.lua: give a worker what waits, of several lanes by their weights.
+-- read_lanes.lua: deliver jobs of several lanes to a worker, by the weights of the lanes.
 --
--- KEYS[1]    stream of returned work: it goes first, up to half of all where lanes have work
--- KEYS[2..]  streams of the lanes, the weightiest first; then cancelled, paused
+-- KEYS[1]    stream of returned work: read first, up to half of all if lanes have work
+-- KEYS[2..]  streams of the lanes, the heaviest first; then cancelled, paused
 -- ARGV[1]    group
 -- ARGV[2]    consumer
 -- ARGV[3]    count: how many deliveries at most
--- ARGV[4]    strict: 1 where a lane comes only when those before it are empty
--- ARGV[5..]  two for each lane: weight, and pass: how far it has come, in jobs over weight
+-- ARGV[4]    strict: 1 to read a lane only when those before it are empty
+-- ARGV[5..]  two for each lane: weight, and pass: its progress, in jobs divided by weight
 --
--- Returns {streams, dry, steered}: streams as XREADGROUP has them, a stream maybe
--- several times, the places (from 0) of the lanes that had no more, and 0 where nothing
--- is cancelled or paused that could be among these. Cost O(count times lanes), about 2 microseconds a
--- delivery; callers ask for 500 at most.
+-- Returns {streams, dry, steered}: streams as XREADGROUP returns them, a stream maybe several
+-- times; the places (from 0) of the lanes that had no more; and 0 if no cancelled or paused job can
+-- be among these. Cost O(count times lanes), about 2 microseconds a delivery; callers ask for at
+-- most 500.
 --
 -- flags: allow-oom
 
@@ -19,7 +19,7 @@ local group, consumer, left = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local is_strict = ARGV[4] == '1'
 local streams, dry = {}, {}
 
--- Delivers at most want; returns how many there were.
+-- Deliver at most *want* entries, and return how many there were.
 local function read(stream, want)
   local found = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', want,
     'STREAMS', stream, '>')
@@ -30,8 +30,8 @@ local function read(stream, want)
   return #found[1][2]
 end
 
--- What was returned goes first, but it is not all: jobs on their last chance are handed back
--- again and again, and the others would wait until all of them are through.
+-- Returned work goes first, but gets only half: jobs on their last chance are requeued again and
+-- again, and all others would have to wait for them.
 local asked = math.ceil(left / 2)
 local got = read(KEYS[1], asked)
 left = left - got
@@ -43,7 +43,7 @@ for lane = 2, #KEYS - 2 do
   weight[lane], pass[lane] = tonumber(ARGV[2 * lane + 1]), tonumber(ARGV[2 * lane + 2])
 end
 
--- How many of the next ones are whose.
+-- Return how many of the next deliveries each lane gets.
 local function share(count)
   local shares = {}
   for _ = 1, is_strict and 0 or count do

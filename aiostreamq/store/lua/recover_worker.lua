@@ -1,26 +1,25 @@
--- recover_worker.lua: take what a dead worker was sent, and give it to the living.
+-- recover_worker.lua: take the deliveries of a dead worker, and return their jobs to the queue.
 --
 -- KEYS[1]    workers: name -> its beat: "<counter> <lease_ms> <lanes>", or "dead <lanes>"
 -- KEYS[2]    dead letters
--- KEYS[3..]  streams, the one of returned work first; those of its lanes among them
+-- KEYS[3..]  streams, the one of returned work first; those of the worker's lanes among them
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
 -- ARGV[3]    name of the dead worker
--- ARGV[4]    its beat as it has been seen for a whole lease
--- ARGV[5]    limit: how many deliveries this call may touch in each stream
--- ARGV[6]    max_worker_deaths: a job that was with so many workers when they died is given up;
---            after the first time only deliveries count that note_suspect_run.lua has noted as run
+-- ARGV[4]    its beat, unchanged for a whole lease
+-- ARGV[5]    limit: how many deliveries this call may take from each stream
+-- ARGV[6]    max_worker_deaths: give up a job after this many workers died with it; after the first
+--            death, only deliveries count that note_suspect_run.lua has recorded
 -- ARGV[7]    max_dead: about how many dead letters are kept
 -- ARGV[8]    keep_ms: how long the outcome of a job that is given up is kept
--- ARGV[9]    inbox_ms: an inbox that nobody empties goes away after this
+-- ARGV[9]    inbox_ms: when an inbox expires that is not read
 --
--- Returns {returned, given up, finished}: finished is 0 where the worker has
--- more and the call should be made again, 1 where it has nothing left, and -1
--- where it lives after all and nothing was done. Every delivery becomes a new
--- entry of a higher number, so that its old owner's XACK finds nothing. A cancelled job
--- ends instead. What ends here is counted here. Raises where a stream is none: the others have
--- been gone through.
--- Cost O(deliveries), about 10 microseconds each.
+-- Returns {returned, given up, finished}: finished is 0 if the worker has more deliveries and the
+-- call must be repeated, 1 if it has none left, and -1 if it is alive after all and nothing was
+-- done. Each delivery becomes a new entry with a higher number, so that an XACK of its old owner
+-- has no effect. A cancelled job ends instead. Jobs that end here are counted here. Raises if a
+-- stream is not one: the other streams have been handled. Cost O(deliveries), about 10 microseconds
+-- each.
 --
 -- uses: cancelled check ending entry job moment put_again stats take_back time
 -- flags: allow-oom
@@ -42,25 +41,27 @@ local are_cancelled = are_any_cancelled(prefix)
 check_stream(dead)
 check_stream(returned)
 if not is_marked then
-  -- Its lanes stay with it, for whoever goes on with this.
+  -- Its lanes are kept for the calls that follow this one.
   redis.call('HSET', workers, name, 'dead' .. (string.match(beat, '^%S+ %S+(.*)$') or ''))
 end
 
--- The workers that died, for people. Times of more digits are nobody's that we know.
-local function told(victims)
-  local words = {}
-  for word in string.gmatch(victims, '%S+') do
-    local who, ms = string.match(word, '^(.+)@(%d+)$')
-    words[#words + 1] = who and #ms <= 15 and who .. ' at ' .. moment(tonumber(ms)) or word
+-- Return the workers that died, in a readable form. A time of more digits is not one of ours.
+local function describe(victims)
+  local workers_died = {}
+  for victim in string.gmatch(victims, '%S+') do
+    local worker, ms = string.match(victim, '^(.+)@(%d+)$')
+    workers_died[#workers_died + 1] = worker and #ms <= 15
+      and worker .. ' at ' .. moment(tonumber(ms)) or victim
   end
-  return table.concat(words, ', ')
+  return table.concat(workers_died, ', ')
 end
 
--- Keeps a job that took down every worker that ran it; returns its outcome. Its n is 0: no
--- delivery ended it, so that the outcome of one that was only thought dead is refused.
-local function bury(deaths, victims, stream, entry, fields)
+-- Keep a dead letter of a job whose workers all died, and return its outcome. The outcome has n 0,
+-- as no delivery ended the job: if one of the workers is alive after all, its outcome is refused.
+local function keep_letter(deaths, victims, stream, entry, fields)
   local message = string.format(
-    'delivered %d times, and each worker died before it had an outcome: %s', deaths, told(victims))
+    'delivered %d times, and each worker died before it had an outcome: %s',
+    deaths, describe(victims))
   local outcome = cjson.encode({
     state = 'dead', n = 0, error = { type = 'Poison', message = message, traceback = '' },
   })
@@ -69,19 +70,19 @@ local function bury(deaths, victims, stream, entry, fields)
   return outcome
 end
 
--- Lua can hand on some 8,000 values at once, and a stranger may write more.
+-- Lua can pass some 8,000 values at once, and an entry of another program may have more.
 local MOST_VALUES = 1000
 
--- Whether a delivery only waited beside one that was run: a job that kills its worker again and
--- again must not take along all that comes back together with it. Runs of a job that no longer
--- has a hash cannot be noted, so all its deliveries count.
+-- Whether a delivery was only waiting while another one ran: a job that kills its worker again and
+-- again must not take along the jobs that are returned together with it. Runs of a job without a
+-- hash cannot be recorded, so all its deliveries count.
 local function is_innocent(fields)
   local job = load_job(prefix .. 'job:' .. fields[ID])
   return job.entry and job.suspect_run ~= fields[N]
 end
 
--- Adds this worker to the field d of an entry: the workers that have died with the job since it last
--- had an outcome, each as name@ms, with spaces between. Returns how many there are, and the field.
+-- Add this worker to the field d of an entry: the workers that have died with the job since its
+-- last outcome, each as name@ms, separated by spaces. Return how many there are, and the field.
 local function note_death(fields)
   local victim = string.format('%s@%.0f', name, now)
   for at = NEXT_FIELD, #fields, 2 do
@@ -104,7 +105,8 @@ local function recover(stream, entry)
   if not fields or has_ended then
     return 0, 0
   end
-  -- What is no count to a worker is none here: it goes back as it is, to be buried.
+  -- Workers cannot read an entry without a valid number. It is returned unchanged, and the next
+  -- worker moves it to the dead letters.
   local is_job = fields[1] == 'id' and fields[3] == 'n'
     and #fields <= MOST_VALUES and string.len(fields[N]) <= 15
   local n = is_job and string.find(fields[N], '^[1-9]%d*$') and tonumber(fields[N])
@@ -112,7 +114,7 @@ local function recover(stream, entry)
   if n then
     local deaths, victims = note_death(fields)
     if deaths >= max_worker_deaths then
-      local outcome = bury(deaths, victims, stream, entry, fields)
+      local outcome = keep_letter(deaths, victims, stream, entry, fields)
       if is_own then
         end_as_dead(prefix, fields[ID], fields[ENVELOPE], outcome, keep_ms, inbox_ms)
       end
@@ -140,7 +142,7 @@ for at = 3, #KEYS do
       redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
     end
   elseif not string.find(tostring(pending.err), 'NOGROUP', 1, true) then
-    -- Told when the others have been gone through. Where there is no group nothing is pending.
+    -- Raised when the other streams have been handled. Without a group nothing is pending.
     trouble = pending
   end
 end

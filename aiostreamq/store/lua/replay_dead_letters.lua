@@ -1,4 +1,4 @@
--- replay_dead_letters.lua: let jobs that are among the dead letters run again.
+-- replay_dead_letters.lua: run jobs again that are among the dead letters.
 --
 -- KEYS[1]    dead letters
 -- KEYS[2..]  streams
@@ -7,14 +7,14 @@
 --              letter
 --              id of its job
 --              stream, an index into KEYS (from 2)
---              mark: 2 where no result is kept, else 0
+--              mark: 2 if no result is kept, else 0
 --              envelope, JSON
 --              history, JSON: how the job has ended so far
 --
--- Returns for each letter 1 where its job runs again, by this call or by an earlier
--- one whose reply was lost; 0 where there is no such letter; and -1 where the letter
--- stays, because it is no job or because its id belongs to another job by now. The
--- id's result goes away with the letter; who waits is told of the new end.
+-- Returns one number for each letter: 1 if its job runs again, by this call or by an earlier one
+-- whose reply was lost; 0 if there is no such letter; -1 if the letter stays, because it does not
+-- hold a job, or because its id belongs to another job now. The result of the id is deleted with
+-- the letter; waiters are notified of the new end.
 -- Cost O(letters), about 15 microseconds each; callers send at most 100.
 --
 -- uses: job job_state put_again
@@ -23,18 +23,17 @@ local dead, prefix = KEYS[1], ARGV[1]
 local lane_at = string.len(prefix) + string.len('stream:') + 1
 local answers = {}
 
--- Places of the values in a letter: outcome, worker, stream, entry, then those of
--- the job's own entry.
+-- Places of the values in a letter: outcome, worker, stream, entry, then the values of the entry.
 local OUTCOME, ID, N = 2, 10, 12
 
--- Whether a worker could read the entry that the letter was made of.
+-- Whether a worker could have read the entry of the letter.
 local function is_job(fields, id)
   local n = fields[11] == 'n' and fields[13] == 'job' and fields[N]
   return n and fields[9] == 'id' and fields[ID] == id
     and string.len(n) <= 15 and string.find(n, '^[1-9]%d*$')
 end
 
--- Whether the letter is all that there is of its id.
+-- Whether the id belongs to the letter alone.
 local function is_free(fields, job, result)
   local outcome = redis.pcall('GET', result)
   if outcome and outcome ~= fields[OUTCOME] then
@@ -43,7 +42,7 @@ local function is_free(fields, job, result)
   local known = load_job(job)
   local state = state_of(known)
   if state == 'cancelled' then
-    return not known.entry -- else a worker has yet to meet it
+    return not known.entry -- else a worker may still receive that
   end
   return not known.is_foreign and (not state or state == 'done')
 end
@@ -60,7 +59,7 @@ for at = 2, #ARGV, 6 do
   elseif is_job(fields, id) and is_free(fields, job, result) then
     local lane = string.sub(stream, lane_at)
     local n = string.format('%.0f', tonumber(fields[N]) + 1)
-    -- First, as it is what a full memory refuses: then nothing has been done yet.
+    -- First, as this is refused when memory is full: then nothing has been done yet.
     put_again(stream, lane, job, 'id', id, 'n', n, 'job', envelope, 'h', history)
     redis.call('XDEL', dead, letter)
     redis.call('DEL', result)

@@ -1,15 +1,14 @@
--- requeue.lua: give deliveries up unfinished, for another worker to take at once.
+-- requeue.lua: return deliveries unfinished, for another worker to take at once.
 --
 -- KEYS[1..]  streams
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
--- ARGV[3]    where they go: an index into KEYS. Workers with free threads or processes are told
---            of what goes to an overflow stream
+-- ARGV[3]    destination, an index into KEYS; if an overflow stream, the workers get a message
 -- ARGV[4..]  two for each delivery: stream (an index into KEYS), entry
 --
--- Returns how many were handed back; those of others are left alone. The next
--- delivery has a higher number, as this one may have run a while. It does not count
--- against the job: only workers that died with it do. A cancelled job ends instead.
+-- Returns how many were requeued; deliveries of other workers are left alone. The next delivery has
+-- a higher number, as this one may have run for a while. It does not count against the job: only
+-- deaths of workers do. A cancelled job ends instead.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 --
 -- uses: cancelled check control entry job put_again stats take_back

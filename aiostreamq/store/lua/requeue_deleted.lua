@@ -1,4 +1,4 @@
--- requeue_deleted.lua: let jobs run again whose entries were deleted beneath the worker that has them.
+-- requeue_deleted.lua: run jobs again whose entries were deleted while a worker had them.
 --
 -- KEYS[1]    delayed: job id by due time in ms
 -- KEYS[2]    control
@@ -11,13 +11,13 @@
 --              n, the number of the delivery
 --              a, the attempt that comes next
 --              delay_ms
---              envelope, JSON: it was in the entry and nowhere else
+--              envelope, JSON: it was in the entry only
 --
--- Returns the places (from 1) of the deliveries that were not restored: their jobs have
--- ended, belong to somebody else by now, are in their streams still, or were deleted too. A
--- cancelled job ends instead. Of what else was in the entry (how often the job was replayed,
--- who died with it) nothing is known any more. Cost O(deliveries log delayed), about 10
--- microseconds each; callers send at most 250.
+-- Returns the places (from 1) of the deliveries that were not requeued: their jobs have ended,
+-- belong to another worker now, are still in their streams, or were deleted too. A cancelled job
+-- ends instead. The other fields of the entry (its replays, the workers that died with it) are
+-- lost.
+-- Cost O(deliveries log delayed), about 10 microseconds each; callers send at most 250.
 --
 -- uses: cancelled delayed ending job stats time
 
@@ -34,7 +34,7 @@ local function is_gone(id, stream, entry)
     and #redis.call('XRANGE', stream, entry, entry) == 0
 end
 
--- Whether this call has restored the job before: the reply was lost then.
+-- Whether an earlier call has requeued the job, and only its reply was lost.
 local function is_kept(id, n, attempt)
   local job = load_job(prefix .. 'job:' .. id)
   return job.envelope and job.delivery == n and job.attempt == attempt

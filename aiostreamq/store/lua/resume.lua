@@ -1,10 +1,10 @@
--- resume.lua: let what is paused go on, and tell the workers.
+-- resume.lua: resume paused tasks and lanes, and notify the workers.
 --
--- KEYS[1]    paused: what waits -> until when (ms since 1970), 0 for until it is resumed
+-- KEYS[1]    paused: task or lane -> until when (ms since 1970), 0 for until it is resumed
 -- KEYS[2]    control
--- ARGV[1..]  what: 'task:' or 'lane:' and its name
+-- ARGV[1..]  tasks and lanes: 'task:' or 'lane:' and the name
 --
--- Returns how many of them were paused. Cost O(what).
+-- Returns how many of them were paused. Cost O(tasks and lanes).
 --
 -- uses: check control
 -- flags: allow-oom
@@ -13,6 +13,6 @@ local paused, control = KEYS[1], KEYS[2]
 check_stream(control)
 
 local ended = redis.call('HDEL', paused, unpack(ARGV))
--- Also where none was: somebody may have missed the word of the first time.
+-- Even if none was paused: a worker may have missed an earlier message.
 send_to_workers(control, 'pause')
 return ended

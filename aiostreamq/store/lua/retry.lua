@@ -1,4 +1,4 @@
--- retry.lua: end deliveries whose jobs are to run again, now or later.
+-- retry.lua: end deliveries whose jobs run again, now or later.
 --
 -- KEYS[1]    delayed: job id by due time in ms
 -- KEYS[2]    control
@@ -13,12 +13,11 @@
 --              a, the attempt
 --              delay_ms
 --
--- Returns the places (from 1) of the deliveries that were refused, because the
--- job belongs to somebody else by now. A call that is repeated after a lost reply is known
--- by the attempt that it has brought about, as long as that has not ended or been parked.
--- The new delivery has a higher number and counts one attempt more. A cancelled job
--- ends instead. Cost
--- O(deliveries), about 10 microseconds each; callers send at most 250.
+-- Returns the places (from 1) of the deliveries that are refused, because their jobs belong to
+-- another worker now. A call that is repeated after a lost reply is recognized by the attempt that
+-- it has caused, until that attempt has ended or is parked. The new delivery has a higher number
+-- and the next attempt. A cancelled job ends instead.
+-- Cost O(deliveries), about 10 microseconds each; callers send at most 250.
 --
 -- uses: cancelled check delayed entry job put_again stats take_back time
 
@@ -36,7 +35,7 @@ local function put_back(stream, entry, fields, delay_ms)
   local n = string.format('%d', tonumber(fields.n) + 1)
   local attempt = string.format('%d', (tonumber(fields.a) or 1) + 1)
   local is_own = names_entry(prefix, fields.id, stream, entry)
-  -- The hash of another job cannot keep it: better at once than never.
+  -- The hash of another job cannot keep it, so it runs again at once.
   if delay_ms > 0 and (is_own or redis.call('EXISTS', job) == 0) then
     delay_again(delayed, now + delay_ms, job, fields.id, n, attempt, fields.job)
     if fields.h then
@@ -49,10 +48,10 @@ local function put_back(stream, entry, fields, delay_ms)
   end
 end
 
--- Whether the attempt that follows this one is there: the reply was lost then. If another
--- worker has taken the job, that attempt has another number. Or whether the job has been
--- cancelled, which is no loss of this worker's.
-local function is_mine(id, n, attempt)
+-- Whether the next attempt exists, and only the reply was lost. If another worker has taken the
+-- job, its next attempt has another number. Or whether the job has been cancelled: this worker has
+-- not lost it.
+local function is_repeated(id, n, attempt)
   local job = load_job(prefix .. 'job:' .. id)
   if job.cancelled == 'ended' then
     return true
@@ -72,7 +71,8 @@ for at = FIRST, #ARGV, EACH do
   local values, has_ended = take_back(prefix, stream, group, entry, are_cancelled)
   if values and not has_ended then
     put_back(stream, entry, fields_by_name(values), delay_ms)
-  elseif not values and not is_mine(ARGV[at + 2], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) then
+  elseif not values
+    and not is_repeated(ARGV[at + 2], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) then
     refused[#refused + 1] = (at - FIRST) / EACH + 1
   end
 end

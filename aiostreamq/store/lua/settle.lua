@@ -1,11 +1,11 @@
--- settle.lua: end deliveries. Acknowledge, keep the outcome, tell who waits.
+-- settle.lua: end deliveries. Acknowledge them, keep the outcomes, notify the waiters.
 --
 -- KEYS[1..]  streams, then the dead letters
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
--- ARGV[3]    id_ms: how long the id of an ended job stays taken at the least
--- ARGV[4]    notice_bytes: a longer outcome is not sent along with its notice
--- ARGV[5]    inbox_ms: an inbox that nobody empties goes away after this
+-- ARGV[3]    id_ms: how long the id of an ended job stays taken at least
+-- ARGV[4]    notice_bytes: a longer outcome is not sent with its notice
+-- ARGV[5]    inbox_ms: when an inbox expires that is not read
 -- ARGV[6]    worker: name of the caller
 -- ARGV[7]    max_dead: about how many dead letters are kept
 -- ARGV[8..]  seven for each delivery:
@@ -17,11 +17,11 @@
 --              outcome, JSON
 --              dead: 1 to keep a dead letter too, with the outcome and the whole entry
 --
--- Returns the places (from 1) of the deliveries that were refused, because the
--- job belongs to somebody else by now or has ended without this worker; and as numbers
--- below 0 those of jobs that have ended as cancelled, before they were delivered or on their way
--- back: their end stays what it is, and has been counted. Raises where a stream is none, or the
--- dead letters are: what needs them is as it was, and the others have ended.
+-- Returns the places (from 1) of the deliveries that did not end their job. Positive: the delivery
+-- is refused, because the job belongs to another worker now, or has ended without this one.
+-- Negative: the job has ended as cancelled, before it was delivered or on its way back; its outcome
+-- stays, and it has been counted. Raises if a stream or the dead letters are not streams:
+-- deliveries that need them are as they were, and the others have ended.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 --
 -- uses: cancelled job leave
@@ -55,7 +55,7 @@ local function keep_letter(stream, entry, outcome)
   end
 end
 
--- The delivery ends its job.
+-- End the job of a delivery.
 local function end_job(id, n, keep_ms, outcome)
   local job = prefix .. 'job:' .. id
   if keep_ms > 0 then
@@ -73,8 +73,8 @@ local function end_job(id, n, keep_ms, outcome)
   end
 end
 
--- The delivery has left its worker before. Returns how that is answered: nothing if this very
--- delivery has ended the job, as only the reply was lost then.
+-- Return the answer to a delivery that has left its worker before: nothing if this delivery has
+-- ended the job, and only the reply was lost.
 local function come_late(place, id, n)
   local job = prefix .. 'job:' .. id
   if redis.pcall('HGET', job, 'c') == 'ended' then
@@ -89,7 +89,7 @@ local function come_late(place, id, n)
   return ended_by ~= n and place or nil
 end
 
--- Asked first: after a delivery has left, the error would lose its job.
+-- Checked first: after a delivery has left its worker, the error would lose its job.
 for at = FIRST + 6, #ARGV, EACH do
   if ARGV[at] == '1' then
     local length = redis.pcall('XLEN', dead)
@@ -101,11 +101,10 @@ end
 for at = FIRST, #ARGV, EACH do
   local stream, entry, id, n = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local place, is_dead = (at - FIRST) / EACH + 1, ARGV[at + 6] == '1'
-  -- This write is also what lets the later ones pass when memory is full: a script that has
-  -- written is not stopped.
+  -- This write needs no memory, and a script that has written is not stopped when memory is full.
   local left = is_dead and no_letters or leave(stream, group, entry)
-  -- A delivery that is pending nowhere can still be present: its group or its stream was deleted
-  -- beneath its worker. What takes a job from a worker gives the job another entry first.
+  -- A delivery that is not pending can still be the present one: its group or its stream was
+  -- deleted. Scripts that take a job from its worker give the job another entry.
   if left == 1 or left == 0 and is_present(prefix, id, stream, entry) then
     local done = entries[stream] or {}
     done[#done + 1], entries[stream] = entry, done
@@ -121,7 +120,7 @@ for at = FIRST, #ARGV, EACH do
   elseif left == 0 then
     not_ended[#not_ended + 1] = come_late(place, id, n)
   else
-    trouble = left -- raised when what has been begun is done
+    trouble = left -- an error: raised when the others have ended
   end
 end
 

@@ -1,14 +1,15 @@
--- subscribe.lua: ask to be told of the ends of jobs, and learn of those that have ended.
+-- subscribe.lua: subscribe an inbox to the ends of jobs, and return the outcomes of those that have
+-- ended.
 --
 -- KEYS[1]    inbox of the caller
 -- ARGV[1]    prefix of the queue's keys
--- ARGV[2]    name of the inbox, as settle.lua is to find it
+-- ARGV[2]    name of the inbox, for settle.lua
 -- ARGV[3..]  job ids
 --
--- Returns for each id its outcome (JSON) where it has ended, 1 where the inbox
--- will be told, 2 where no result is kept, and nil where there is no such job.
--- Asking again changes nothing. Of very many inboxes the last that asked are told
--- (about 120); the others learn of the end when they ask again. Cost O(ids), 1 to 2 microseconds each.
+-- Returns for each id its outcome (JSON) if it has ended, 1 if the inbox will be notified, 2 if no
+-- result is kept, and nil if there is no such job. A repeated call changes nothing. If very many
+-- inboxes subscribe to a job, the last ones (about 120) are notified; the others learn of the end
+-- when they subscribe again. Cost O(ids), 1 to 2 microseconds each.
 --
 -- uses: job job_state
 -- flags: allow-oom
@@ -16,8 +17,8 @@
 local prefix, inbox = ARGV[1], ARGV[2]
 local answers = {}
 
--- Inboxes of processes that are long gone are not known from others: the list of a job that
--- waits for months, and is asked for all the time, would grow without end.
+-- Inboxes of processes that have ended look like any other. Without a limit, the list of a job that
+-- waits for months would grow for ever.
 local LONGEST_LIST = 2048
 
 local function with_inbox(waiters)
@@ -33,7 +34,7 @@ end
 
 for at = 3, #ARGV do
   local id = ARGV[at]
-  -- What somebody has put in the place of one job stops nobody who waits for another.
+  -- If another program has overwritten the result of one job, the others are not affected.
   local outcome = redis.pcall('GET', prefix .. 'result:' .. id)
   if type(outcome) == 'string' then
     answers[at - 2] = outcome

@@ -1,12 +1,12 @@
--- unpark.lua: let parked jobs run, now that their tasks are known.
+-- unpark.lua: return parked jobs to the queue, now that their tasks are known.
 --
 -- KEYS[1]    the stream of returned work
 -- ARGV[1]    prefix of the queue's keys
 -- ARGV[2]    limit: how many jobs this call may move
 -- ARGV[3..]  tasks
 --
--- Returns how many were moved; as many as the limit means that there may be more.
--- Cost O(tasks and moved), about 10 microseconds each; O(1) where nothing is parked.
+-- Returns how many were moved; if this is the limit, there may be more.
+-- Cost O(tasks and moved), about 10 microseconds each; O(1) if no job is parked.
 --
 -- uses: check entry job parked put_again
 -- flags: allow-oom
@@ -16,7 +16,7 @@ local moved = 0
 
 check_stream(returned)
 if not are_any_parked(prefix) then
-  return 0 -- as nearly always: each idle worker asks this every ten seconds, for all its tasks
+  return 0 -- the usual case: each idle worker asks every ten seconds, for all its tasks
 end
 
 for at = 3, #ARGV do

@@ -1,26 +1,27 @@
--- cancelled.lua: a part of every script that ends deliveries or moves them. It comes after job.lua.
+-- cancelled.lua: a part of every script that ends deliveries or moves them.
 --
--- A cancelled job whose entry no worker has met yet, or that runs, is among `cancelled`:
--- its id by when (ms since 1970) that was asked. Its hash says in `c` which of the two:
--- 'ended', or how many ms its outcome is to be kept when it ends.
+-- `cancelled` has the ids of cancelled jobs that run, or whose entry no worker has received yet, by
+-- the time of the request (ms since 1970). The field `c` of the job's hash tells these two apart:
+-- it is 'ended', or how many ms the outcome is kept when the run ends.
 --
 -- uses: job
 
--- As settle.lua's id_ms.
+-- As id_ms of settle.lua.
 local CANCELLED_ID_MS = 60000
 
--- There is no entry of the job any more: forget it when its id is free again.
+-- Forget a cancelled job that has no entry any more, when its id may be free again.
 local function let_expire(prefix, id)
   redis.pcall('HDEL', prefix .. 'job:' .. id, 'e', 's')
   redis.call('PEXPIRE', prefix .. 'job:' .. id, CANCELLED_ID_MS)
 end
 
--- Whether any job may have to be met. Raises where that cannot be told: to be asked first.
+-- Whether the queue has cancelled jobs to look for. Raises if another program has overwritten
+-- `cancelled`, so ask before the first write.
 local function are_any_cancelled(prefix)
   return redis.call('ZCARD', prefix .. 'cancelled') > 0
 end
 
--- Returns the field cancelled of a job, once, and only for its own entry; else false.
+-- Return the field cancelled of a job, once and only for its own entry; else false.
 local function meet_cancelled(prefix, id, stream, entry)
   if not redis.call('ZSCORE', prefix .. 'cancelled', id) then
     return false

@@ -1,6 +1,8 @@
--- check.lua: a part of every script that writes several keys. It checks them before the first write:
--- if another program has put something else in the place of a key, these functions raise. Raised
--- later, the error would leave half a step done, or lose a job that has left its worker.
+-- check.lua: a part of every script that writes several keys.
+--
+-- The script checks the keys before its first write. These functions raise if another program has
+-- put something else in the place of a key. Raised later, the error would leave half a step done,
+-- or lose a job that has left its worker.
 
 local function check_stream(key)
   redis.call('XLEN', key)

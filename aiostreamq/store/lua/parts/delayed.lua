@@ -2,15 +2,15 @@
 --
 -- uses: control
 
-local earliest = math.huge -- when the first of the jobs that were kept here is due
+local earliest = math.huge -- when the first of the jobs that this script keeps is due
 
--- Returns when the first delayed job is due, in ms since 1970. Raises if `delayed` is something
--- else: to be asked before the first write.
+-- Return when the first delayed job is due, in ms since 1970. Raises if another program has
+-- overwritten `delayed`, so ask before the first write.
 local function first_due(delayed)
   return tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or math.huge
 end
 
--- Keeps a new job. mark: 1 if inbox waits for its end, 2 if its result is not kept.
+-- Keep a new job. mark: 1 if inbox waits for its end, 2 if its result is not kept.
 local function delay_new(delayed, due, lane, job, id, mark, inbox, envelope)
   redis.call('HSET', job, 'p', envelope, 'n', '1', 's', lane)
   if mark == '1' then
@@ -22,24 +22,24 @@ local function delay_new(delayed, due, lane, job, id, mark, inbox, envelope)
   earliest = due < earliest and due or earliest
 end
 
--- Keeps a job until its next attempt. It goes into the returned work when it is due, as it has
--- waited in its lane before.
+-- Keep a job until its next attempt. When it is due it goes to the returned work, as it has waited
+-- in its lane before.
 local function delay_again(delayed, due, job, id, n, attempt, envelope)
-  -- First, as it needs no memory: a script that has written is not stopped when memory is full.
+  -- First, as this needs no memory: a script that has written is not stopped when memory is full.
   redis.call('HDEL', job, 'e')
   redis.call('HSET', job, 'p', envelope, 'n', n, 'a', attempt, 's', 'returned')
   redis.call('ZADD', delayed, due, id)
   earliest = due < earliest and due or earliest
 end
 
--- Returns what was kept of a job: its lane, envelope, n, attempt and history; false or nil for
--- each that it does not have. This is half of the cost of load_job.
+-- Return what is kept of a job: lane, envelope, n, attempt and history; false or nil if missing.
+-- Costs half of load_job.
 local function kept_of(job)
   return unpack(redis.pcall('HMGET', job, 's', 'p', 'n', 'a', 'h'))
 end
 
--- Wakes the workers if a job that was kept here is due before all others. first: what first_due
--- returned before.
+-- Wake the workers if a job that this script keeps is due before all others. first: the earlier
+-- answer of first_due.
 local function wake_if_earlier(control, first)
   if earliest < first then
     hint_to_workers(control, 'wake')

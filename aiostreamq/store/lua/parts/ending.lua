@@ -1,15 +1,13 @@
--- ending.lua: a part of every script that can end a job without a run. It comes after stats.lua,
--- job.lua and cancelled.lua. The script calls count_noted_ends after all else.
+-- ending.lua: a part of every script that can end a job without a run.
 --
--- What is acknowledged must not get lost because a later command raises. So a script checks
--- the keys of the queue before its first write, and raises there.
+-- The script calls count_noted_ends after everything else.
 --
 -- uses: cancelled stats
 
--- As settle.lua's inbox_ms.
+-- As inbox_ms of settle.lua.
 local CANCELLED_INBOX_MS = 60000
 
--- Sends the outcome of a job to those who wait for it.
+-- Send the outcome of a job to the inboxes that wait for it.
 local function notify(prefix, waiters, id, outcome, inbox_ms)
   for inbox in string.gmatch(waiters or '', '%S+') do
     local key = prefix .. 'inbox:' .. inbox
@@ -18,7 +16,7 @@ local function notify(prefix, waiters, id, outcome, inbox_ms)
   end
 end
 
--- Ends a job as dead, and forgets it.
+-- End a job as dead, and forget it.
 local function end_as_dead(prefix, id, envelope, outcome, keep_ms, inbox_ms)
   local job = prefix .. 'job:' .. id
   redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
@@ -27,11 +25,11 @@ local function end_as_dead(prefix, id, envelope, outcome, keep_ms, inbox_ms)
   note_end(id, task_in(envelope), 'dead')
 end
 
--- Ends a job as cancelled. Its hash stays, as its id stays taken.
+-- End a job as cancelled. Its hash stays, as its id stays taken.
 local function end_as_cancelled(prefix, id, task, keep_ms)
   local job = prefix .. 'job:' .. id
   local waiters = redis.call('HGET', job, 'w')
-  -- First, as it needs no memory: a script that has written is not stopped when it is full.
+  -- First, as this needs no memory: a script that has written is not stopped when it is full.
   redis.call('HDEL', job, 'w', 'p', 'n', 'a', 'h', 'q', 'x')
   redis.call('HSET', job, 'c', 'ended', 'ended', '0')
   if keep_ms > 0 then
@@ -42,8 +40,8 @@ local function end_as_cancelled(prefix, id, task, keep_ms)
   note_end(id, task, 'cancelled')
 end
 
--- Whether a job whose entry has just been acknowledged was cancelled: then it has ended,
--- and must not come back to life.
+-- Whether a job was cancelled whose delivery has just left its worker: then it ends here, and must
+-- not be put into the queue again.
 local function has_been_cancelled(prefix, id, stream, entry, envelope)
   local how = meet_cancelled(prefix, id, stream, entry)
   if not how then

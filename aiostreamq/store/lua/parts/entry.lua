@@ -1,9 +1,9 @@
 -- entry.lua: a part of every script that reads the entry of a job.
 
--- Places of the values in an entry as put.lua writes it. More can follow.
+-- Places of the values in an entry. More fields can follow: a, d and h.
 local ID, N, ENVELOPE, NEXT_FIELD = 2, 4, 6, 7
 
--- Returns the values of an entry by the names of its fields.
+-- Return the values of an entry by the names of its fields.
 local function fields_by_name(values)
   local fields = {}
   for at = 1, #values, 2 do

@@ -1,15 +1,15 @@
--- job.lua: a part of every script that reads what the hash of a job says.
+-- job.lua: a part of every script that reads the hash of a job.
 --
--- If another program has put something else in the place of a job's hash, that stops no other
--- job: such a job is unknown.
+-- If another program has put something else in the place of the hash, that job is unknown; the
+-- other jobs are not affected.
 
--- Returns the fields of the job with this key by name; false for each that it does not have.
+-- Return the fields of a job by name; false for each that it does not have.
 local function load_job(key)
   local known = redis.pcall('HMGET', key,
     'e', 's', 'p', 'n', 'a', 'h', 'q', 'w', 'k', 'x', 'c', 'ended')
   return {
-    entry = known[1], -- of its lane; after a cancellation until a worker has met it
-    lane = known[2] or 'default', -- that it is in, or will go to
+    entry = known[1], -- in its lane; of a cancelled job until a worker has received it
+    lane = known[2] or 'default', -- the one that it is in, or will go to
     envelope = known[3], -- this and the next three only while it is delayed
     delivery = known[4],
     attempt = known[5],
@@ -18,21 +18,20 @@ local function load_job(key)
     waiters = known[8],
     keeps_result = not known[9],
     suspect_run = known[10],
-    cancelled = known[11], -- 'ended', or while it runs the ms that its outcome is to be kept
+    cancelled = known[11], -- 'ended', or while it runs how many ms its outcome will be kept
     ended_by = known[12], -- the delivery that ended it, '0' if none did
     is_foreign = known.err ~= nil,
   }
 end
 
--- Whether a job names this entry as its own; and the delivery that ended the job, if one has.
--- Entries of two streams can have the same id, and another program can write an entry that has
--- the id of a job.
+-- Whether this entry is a job's own; and the delivery that ended the job, if it has ended. Entries
+-- of two streams can have the same id, and another program can add an entry with the id of a job.
 local function names_entry(prefix, id, stream, entry)
   local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'e', 's', 'ended')
   return known[1] == entry and prefix .. 'stream:' .. (known[2] or 'default') == stream, known[3]
 end
 
--- Whether an entry is the present delivery of a job that has not ended.
+-- Whether an entry is the present one of a job that has not ended.
 local function is_present(prefix, id, stream, entry)
   local is_named, ended_by = names_entry(prefix, id, stream, entry)
   return is_named and not ended_by

@@ -1,9 +1,9 @@
--- job_state.lua: a part of every script that asks in which state a job is. It comes after job.lua.
+-- job_state.lua: a part of every script that depends on the state of a job.
 --
 -- uses: job
 
--- Returns the state of a job: 'delayed', 'parked', 'in_lane' (lane_state says more), 'cancelled',
--- 'done' for any other end; or nil if there is no such job.
+-- Return the state of a job: 'delayed', 'parked', 'in_lane' (see lane_state), 'cancelled', 'done'
+-- for any other end; or nil if there is no such job.
 local function state_of(job)
   if job.ended_by then
     return job.cancelled == 'ended' and 'cancelled' or 'done'
@@ -15,14 +15,14 @@ local function state_of(job)
   return job.entry and 'in_lane' or nil
 end
 
--- Returns the state of a job that is in a lane: 'running' if a worker has its entry, or 'queued'.
+-- Return the state of a job that is in a lane: 'running' if a worker has its entry, or 'queued'.
 local function lane_state(prefix, group, job)
   local stream = prefix .. 'stream:' .. job.lane
   local pending = redis.pcall('XPENDING', stream, group, job.entry, job.entry, 1)
   return not pending.err and pending[1] and 'running' or 'queued'
 end
 
--- Whether a job has not ended. One that has a result has, even if its hash is not yet deleted.
+-- Whether a job exists and has not ended. A job with a result has ended, even if it has a hash.
 local function is_open(prefix, id)
   local state = state_of(load_job(prefix .. 'job:' .. id))
   return state ~= nil and state ~= 'done' and state ~= 'cancelled'

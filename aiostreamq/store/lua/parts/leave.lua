@@ -1,11 +1,11 @@
--- leave.lua: a part of every script by which a delivery leaves its worker. No other line
--- acknowledges an entry.
+-- leave.lua: a part of every script that takes a delivery from its worker. Only this part
+-- acknowledges entries.
 --
--- An entry belongs to one worker for ever, and XACK answers 1 only once for it. This is the fence:
--- what comes second finds that the delivery has left.
+-- An entry belongs to one worker for ever, and XACK answers 1 for it only once. This is the fence:
+-- any later step finds that the delivery has left its worker.
 
--- Takes a delivery from its worker. Returns 1; 0 if it has left before; or the error if its stream
--- is something else.
+-- Take a delivery from its worker. Return 1; 0 if it has left before; or an error if its stream is
+-- not one.
 local function leave(stream, group, entry)
   return redis.pcall('XACK', stream, group, entry)
 end

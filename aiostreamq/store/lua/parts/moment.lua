@@ -1,9 +1,9 @@
--- moment.lua: a part of the scripts that tell people when something was.
+-- moment.lua: a part of every script that puts a time into a message.
 --
--- Lua in Redis knows no calendar. Days are counted from 1 March, so that a leap day is the
+-- Lua in Redis has no calendar. Days are counted from 1 March, so that a leap day is the
 -- last of its year: http://howardhinnant.github.io/date_algorithms.html#civil_from_days
 
--- What *ms* since 1970 is in UTC, as '2026-11-21 13:24:05 UTC'.
+-- Return a time, in ms since 1970, as '2026-11-21 13:24:05 UTC'.
 local function moment(ms)
   local seconds = math.floor(ms / 1000)
   local day = math.floor(seconds / 86400) + 719468 -- from 0000-03-01

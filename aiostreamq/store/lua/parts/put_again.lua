@@ -1,8 +1,8 @@
--- put_again.lua: a part of every script that puts a job into a lane that has been in one, or among
--- the delayed jobs, before.
+-- put_again.lua: a part of every script that puts a job into a lane again, or for the first time
+-- after a delay.
 
--- job: its key, or nil if the entry is not the job's own. After that, the values of the entry:
--- id, n and job come first.
+-- Put a job into a lane. job: its key, or nil if the entry is not the job's own. Then come the
+-- fields of the entry and their values: id, n and job are the first.
 local function put_again(stream, lane, job, ...)
   local entry = redis.call('XADD', stream, '*', ...)
   if job then

@@ -1,11 +1,11 @@
 -- put_new.lua: a part of every script that puts a new job into the queue.
 
--- Whether an id is taken: its job has not ended, or has so lately that its id is kept.
+-- Whether an id is taken: its job has not ended, or not long ago. Takes keys.
 local function is_taken(job, result)
   return redis.call('EXISTS', job, result) > 0
 end
 
--- Puts a job into a lane. mark: 1 if inbox waits for its end, 2 if its result is not kept.
+-- Put a job into a lane. mark: 1 if inbox waits for its end, 2 if its result is not kept.
 local function put_new(stream, lane, job, id, mark, inbox, envelope)
   local entry = redis.call('XADD', stream, '*', 'id', id, 'n', '1', 'job', envelope)
   if mark == '1' then

@@ -1,7 +1,8 @@
--- schedule.lua: a part of every script that reads the state of a schedule or gives it a definition.
+-- schedule.lua: a part of every script that reads the state of a schedule, or gives it a
+-- definition.
 
--- Returns the state of a schedule by names; false for each field that it does not have. If another
--- program has put something else in its place, it has none.
+-- Return the fields of a schedule's state by name; false for each that it does not have. It has
+-- none if another program has overwritten it.
 local function load_schedule(key)
   local known = redis.pcall('HMGET', key,
     'rev', 'at', 'held', 'last', 'runs', 'skipped', 'paused', 'code')
@@ -17,33 +18,35 @@ local function load_schedule(key)
   }
 end
 
--- Raises if another program has put something else in the place of a schedule's state: to be asked
--- before the first write, as later would leave half a schedule.
+-- Raise if another program has overwritten the state of a schedule: later this would leave half a
+-- schedule.
 local function check_schedule(key)
   redis.call('HLEN', key)
 end
 
--- How many ticks a definition allows; any number where it does not say, or cannot be read.
+-- Return how many runs a definition allows: any number if it has no limit or cannot be read.
 local function max_runs_of(definition)
-  local is_json, told = pcall(cjson.decode, definition)
-  local max_runs = is_json and type(told) == 'table' and told['max_runs']
+  local is_json, rules = pcall(cjson.decode, definition)
+  local max_runs = is_json and type(rules) == 'table' and rules.max_runs
   return type(max_runs) == 'number' and max_runs or math.huge
 end
 
--- Returns a rev that no definition has had, not even one that was deleted. time: as Redis says it.
+-- Return a rev that no definition has had, not even one that was deleted. time: the second value
+-- of read_clock.
 local function new_rev(time)
   return time[1] .. '.' .. time[2]
 end
 
--- Keeps the definition, and plans its first tick; what was planned by the old one is void.
--- No tick is planned of a schedule that is paused, or that has had as many as it may.
+-- Store a definition and plan its first tick, in place of the tick that the old one had planned. No
+-- tick is planned if the schedule is paused, or has had all its runs.
 local function define(schedules, due_names, name, state, definition, rev, due)
   local known = load_schedule(state)
+  local may_run = (tonumber(known.runs) or 0) < max_runs_of(definition)
   redis.call('HSET', schedules, name, definition)
   redis.call('HSET', state, 'rev', rev)
   redis.call('HDEL', state, 'at', 'held')
   redis.call('ZREM', due_names, name)
-  if due ~= '' and not known.is_paused and (tonumber(known.runs) or 0) < max_runs_of(definition) then
+  if due ~= '' and not known.is_paused and may_run then
     redis.call('HSET', state, 'at', due)
     redis.call('ZADD', due_names, due, name)
   end

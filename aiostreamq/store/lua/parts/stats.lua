@@ -1,22 +1,22 @@
--- stats.lua: a part of every script that counts how jobs end, for those who look into the queue.
+-- stats.lua: a part of every script that counts how jobs end, for reports about the queue.
 --
--- `stats:<minute>` has how many jobs ended how, in fields "<task>|<state>|<bucket>"; `recent` has
--- an entry a call that says which jobs those were. What a script ends by itself has no bucket
--- but "-": it never ran, or nobody can tell how long it did.
+-- `stats:<minute>` has how many jobs ended in which way, in fields "<task>|<state>|<bucket>".
+-- `recent` has an entry for each call, with the ids of the jobs. A job that a script ends by itself
+-- is in the bucket "-", as it did not run, or for an unknown time.
 
--- About how many entries `recent` has: so this many jobs are known where they end alone, and
--- up to 250 times as many under load. How long it is kept when nothing ends. How long the
--- counters of a minute are kept: STATS_MINUTES of tally.py.
+-- About how many entries `recent` has: this many jobs if they end one by one, and up to 250 times
+-- more under load. How long `recent` is kept if no job ends. How long the counters of a minute are
+-- kept: STATS_MINUTES of stats.py.
 local RECENT_LENGTH, RECENT_MS, STATS_MS = 2000, 24 * 3600 * 1000, 180 * 60000
 
--- As RECENT_IDS of tally.py, and as many kinds as two hexadecimal digits can tell apart.
+-- As RECENT_IDS of stats.py; and the number of kinds that fit into two hexadecimal digits.
 local MOST_CHARACTERS, MOST_KINDS = 8192, 256
 
--- A longer envelope that does not begin with its task is not read for its name.
+-- A longer envelope that does not begin with its task is not decoded for the name.
 local LONGEST_TO_READ = 4096
 
--- kinds and waits: fields of the counters and numbers; codes: for each job the place (from 0) of
--- its kind, two hexadecimal digits; ids: of the jobs, maybe not of all.
+-- Count jobs that have ended. kinds and waits: fields of the counters, and numbers; codes: for each
+-- job the place (from 0) of its kind, two hexadecimal digits; ids of the jobs, maybe not of all.
 local function count_ends(recent, prefix, kinds, codes, ids, waits)
   local is_new = false
   local at = redis.call('XADD', recent, 'MAXLEN', '~', RECENT_LENGTH, '*',
@@ -32,20 +32,20 @@ local function count_ends(recent, prefix, kinds, codes, ids, waits)
   end
 end
 
--- The name of a task as it can be part of a field, or '' where there is none.
+-- Return the task of an envelope if its name can be part of a field, else ''.
 local function task_in(envelope)
   local task = string.match(envelope or '', '^{"task":"([%w_.:-]+)"')
   if not task and envelope and string.len(envelope) <= LONGEST_TO_READ then
-    local is_json, told = pcall(cjson.decode, envelope)
-    local name = is_json and type(told) == 'table' and told.task
+    local is_json, call = pcall(cjson.decode, envelope)
+    local name = is_json and type(call) == 'table' and call.task
     task = type(name) == 'string' and string.match(name, '^[%w_.:-]+$')
   end
   return task or ''
 end
 
-local ends -- made with the first, as most calls note none
+local ends -- created with the first, as most calls have none
 
--- Notes that a job has ended without a run that could be asked.
+-- Note that a job has ended without a run whose time is known.
 local function note_end(id, task, state)
   ends = ends or { kinds = {}, count_of = {}, place_of = {}, codes = {}, ids = {}, characters = 0 }
   local kind = task .. '|' .. state .. '|-'
@@ -62,16 +62,16 @@ local function note_end(id, task, state)
   end
 end
 
--- Counts what was noted. Last in its script, and whatever a stranger has put under these
--- keys: the jobs have ended, and nobody shall be told that this failed.
+-- Count the ends that were noted. The last step of a script. Its errors are ignored: the jobs have
+-- ended, and that must not look like a failure.
 local function count_noted_ends(prefix)
   if not ends then
     return
   end
-  local told = {}
+  local kinds = {}
   for place, kind in ipairs(ends.kinds) do
-    told[place] = kind .. ' ' .. ends.count_of[kind]
+    kinds[place] = kind .. ' ' .. ends.count_of[kind]
   end
-  pcall(count_ends, prefix .. 'recent', prefix, table.concat(told, ' '),
+  pcall(count_ends, prefix .. 'recent', prefix, table.concat(kinds, ' '),
     table.concat(ends.codes), table.concat(ends.ids, ' '), '')
 end

@@ -1,11 +1,11 @@
--- take_back.lua: a part of every script that takes deliveries from workers and does something else
--- with their jobs. It comes after leave.lua, ending.lua and entry.lua.
+-- take_back.lua: a part of every script that takes deliveries from workers, to do something else
+-- with their jobs.
 --
 -- uses: ending entry leave
 
--- Takes a delivery from its worker, and its entry out of its stream. Returns the values of the
--- entry, or nil if the delivery has left before or the entry was deleted; and whether the job has
--- ended, because it was cancelled. are_cancelled: what are_any_cancelled returned before.
+-- Take a delivery from its worker, and its entry out of its stream. Return the fields and values of
+-- the entry, or nil if the delivery has left before or the entry was deleted; and whether the job
+-- has ended, because it was cancelled. are_cancelled: the earlier answer of are_any_cancelled.
 local function take_back(prefix, stream, group, entry, are_cancelled)
   local found = redis.call('XRANGE', stream, entry, entry)[1]
   if leave(stream, group, entry) ~= 1 or not found then

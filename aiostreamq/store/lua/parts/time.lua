@@ -1,6 +1,6 @@
--- time.lua: a part of every script that asks for the time. No other line does.
+-- time.lua: a part of every script that needs the time. Only this part asks for it.
 
--- Returns the time of Redis in ms since 1970; and as Redis says it, in seconds and microseconds.
+-- Return the time of Redis in ms since 1970, and as Redis gives it, in seconds and microseconds.
 local function read_clock()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), time
