@@ -57,22 +57,22 @@ class Block:
 def blocks_of(page: str) -> Iterator[Block]:
     """Give the fenced blocks of a page in order."""
     for fence in FENCE.finditer(page):
-        words = fence["info"].split() or [""]
+        parts = fence["info"].split() or [""]
         is_run = not NOT_RUN.search(page[: fence.start()])
         line = page.count("\n", 0, fence.start("text")) + 1
-        yield Block(words[0], "output" in words[1:], is_run, line, fence["text"])
+        yield Block(parts[0], "output" in parts[1:], is_run, line, fence["text"])
 
 
 def workers_in(block: Block) -> Iterator[list[str]]:
     """Give the arguments of each `aiostreamq` command in a block of shell commands."""
     for line in block.text.replace("\\\n", " ").splitlines():
-        words = shlex.split(line.removeprefix("$ "), comments=True)
-        while words and re.match(r"[A-Z_]+=", words[0]):
-            del words[0]
-        if words[:3] == ["python", "-m", "aiostreamq"]:
-            yield words[3:]
-        elif words[:1] == ["aiostreamq"]:
-            yield words[1:]
+        parts = shlex.split(line.removeprefix("$ "), comments=True)
+        while parts and re.match(r"[A-Z_]+=", parts[0]):
+            del parts[0]
+        if parts[:3] == ["python", "-m", "aiostreamq"]:
+            yield parts[3:]
+        elif parts[:1] == ["aiostreamq"]:
+            yield parts[1:]
 
 
 class Page:
@@ -116,7 +116,7 @@ class Page:
 
     def _run_workers(self, block: Block) -> None:
         for command in workers_in(block):
-            targets = [word for word in command if re.fullmatch(r"\w+:\w+", word)]
+            targets = [part for part in command if re.fullmatch(r"\w+:\w+", part)]
             if command[0] != "run" or not targets:
                 continue
             if not Path(f"{targets[0].partition(':')[0]}.py").exists():

@@ -1,4 +1,4 @@
-"""What the README and the documentation say is so."""
+"""The README and the documentation are true: code, commands, links and tables."""
 
 from __future__ import annotations
 
@@ -148,12 +148,12 @@ def test_error_tree_is_the_codes_own() -> None:
     ],
     ids=lambda commands: commands[0].split()[0],
 )
-def test_every_option_of_the_command_line_is_told(commands: list[str]) -> None:
+def test_every_option_of_the_command_line_is_documented(commands: list[str]) -> None:
     """The reference names each option of a command, and no other."""
     page = (ROOT / "docs" / "reference" / "cli.md").read_text()
     heading = f"## aiostreamq {commands[0].split()[0]}\n"
     section = page.partition(heading)[2].partition("\n## ")[0]
-    told = set(re.findall(r"^\| `(--[a-z-]+)", section, flags=re.MULTILINE))
+    documented = set(re.findall(r"^\| `(--[a-z-]+)", section, flags=re.MULTILINE))
     options: set[str] = set()
     for command in commands:
         usage = subprocess.run(
@@ -163,15 +163,15 @@ def test_every_option_of_the_command_line_is_told(commands: list[str]) -> None:
             check=True,
         )
         options |= set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage.stdout, flags=re.MULTILINE))
-    assert told == options
+    assert documented == options
 
 
-def test_every_script_is_told() -> None:
+def test_every_script_is_documented() -> None:
     """The wire format has a row for each Lua script, and no other."""
     page = (ROOT / "docs" / "reference" / "keys-and-wire-format.md").read_text()
-    told = set(re.findall(r"^\| `(\w+\.lua)`", page, flags=re.MULTILINE))
+    documented = set(re.findall(r"^\| `(\w+\.lua)`", page, flags=re.MULTILINE))
     package = Path(aiostreamq.__file__).parent
-    assert told == {path.name for path in package.glob("store/lua/*.lua")}
+    assert documented == {path.name for path in package.glob("store/lua/*.lua")}
 
 
 def test_page_that_is_wrong_fails(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -20,6 +20,6 @@ def test_typed_tasks() -> None:
         text=True,
         check=False,
     )
-    told = json.loads(done.stdout)
-    assert told["summary"]["filesAnalyzed"] == 1
-    assert told["generalDiagnostics"] == []
+    report = json.loads(done.stdout)
+    assert report["summary"]["filesAnalyzed"] == 1
+    assert report["generalDiagnostics"] == []
