@@ -3,7 +3,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage chaos nightly test-wheel test-oldest test-newest check format bench venv clean
+.PHONY: help demo test test-fast coverage chaos nightly test-wheel test-oldest test-newest check format docs bench venv clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ format: ## Format the code and repair what lint can repair
 	@scripts/venv dev
 	@.venv/bin/ruff check --fix-only --quiet
 	@.venv/bin/ruff format
+
+docs: ## Build the documentation as a site, into site/
+	@scripts/docs
 
 bench: ## Run the benchmarks
 	@scripts/venv test
