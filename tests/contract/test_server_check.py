@@ -11,7 +11,7 @@ from aiostreamq.store.inspect.server_check import Condition, advice_on, examine
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store
 
-SAVES = ("--save", "3600 1")
+SAVES = ("--save", "3600", "1")
 
 pytestmark = pytest.mark.may_block("the tests start servers")
 

@@ -125,7 +125,7 @@ async def test_it_loads(caplog: pytest.LogCaptureFixture) -> None:
     """Who comes while Redis reads its data waits until it is done."""
     # It looks at its clients each so many bytes only, so there is some ballast.
     slowly = ("--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024")
-    with RedisServer("--save", "3600 1", "--rdbcompression", "no", *slowly) as server:
+    with RedisServer("--save", "3600", "1", "--rdbcompression", "no", *slowly) as server:
         for n in range(50):
             server.ask("SET", f"ballast:{n}", "x" * 2_000)
         async with Queue(server.url) as queue:
