@@ -32,7 +32,7 @@ from aiostreamq.errors import (
     UsageError,
     WaitTimeout,
 )
-from aiostreamq.model.outcome import JobState
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.retry import Retry
 from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
 from aiostreamq.model.worker_state import WorkerState

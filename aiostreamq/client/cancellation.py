@@ -10,8 +10,8 @@ from aiostreamq.client.task_names import name_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import expiry_word, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
+from aiostreamq.model.job_state import JobState, states_of
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.outcome import JobState, states_of
 from aiostreamq.store.cancellation import Cancellation
 
 if TYPE_CHECKING:

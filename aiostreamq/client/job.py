@@ -13,7 +13,8 @@ from aiostreamq.errors import (
     StreamBroken,
 )
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
     from aiostreamq.client.ports import JobHome

@@ -11,9 +11,9 @@ from aiostreamq.client.task_names import name_of
 from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.info import JobInfo, call_of, time_of
+from aiostreamq.model.job_state import JobState, states_of
 from aiostreamq.model.keys import RESERVED
 from aiostreamq.model.options import DEFAULT_LANE
-from aiostreamq.model.outcome import JobState, states_of
 from aiostreamq.model.pauses import has_pause
 from aiostreamq.model.stats import read_recent
 from aiostreamq.model.stored import number

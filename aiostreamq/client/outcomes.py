@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiostreamq.client.ids import made_ms
 from aiostreamq.errors import JobError
 from aiostreamq.model.info import JobInfo, time_of
-from aiostreamq.model.outcome import UNREADABLE, JobState, Outcome, Unreadable, decode_outcome
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
 from aiostreamq.model.stats import read_recent
 from aiostreamq.model.time import moment
 from aiostreamq.store.dead_letters import DeadLetterStore, Span

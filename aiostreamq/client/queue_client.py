@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from aiostreamq.client.task import Call, StreamCall
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.info import JobInfo, QueueInfo, WorkerInfo
+    from aiostreamq.model.job_state import JobState
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.options import QueuePolicy
-    from aiostreamq.model.outcome import JobState
     from aiostreamq.model.pauses import Pause
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server

@@ -13,7 +13,7 @@ from typing import cast
 
 import orjson
 
-from aiostreamq.model.outcome import JobState
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.stored import json_object, number, string, text
 from aiostreamq.model.time import moment
 from aiostreamq.model.values.masking import mask

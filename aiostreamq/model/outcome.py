@@ -1,4 +1,4 @@
-"""The states of a job, and its outcome.
+"""The outcome of a job: how it ended.
 
 An outcome is stored under `result:<id>` as JSON:
 
@@ -13,10 +13,8 @@ worker may have had the job too, and `worker` names the one that settled it:
     {"state": "done", "n": 2, "task": "size", "value": 42, "worker": "web1-9f2c4e1a"}
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import assert_never, cast
+from typing import assert_never
 
 import orjson
 
@@ -29,9 +27,9 @@ from aiostreamq.errors import (
     JobFailed,
     JobTimeout,
     Picklable,
-    UsageError,
 )
 from aiostreamq.model.exception_names import Kinds
+from aiostreamq.model.job_state import OPEN_STATES, JobState
 
 # Characters; the reason may quote what another program wrote.
 LONGEST_REASON = 500
@@ -41,40 +39,6 @@ UNREADABLE = (
     "the job has ended, but its outcome cannot be read: a newer version of aiostreamq "
     "may have written it, or another program wrote to its key"
 )
-
-
-class JobState(StrEnum):
-    """The state of a job."""
-
-    QUEUED = "queued"  #: waits in a lane
-    RUNNING = "running"  #: a worker has it
-    PARKED = "parked"  #: waits for a worker that knows its task
-    DELAYED = "delayed"  #: waits for its time, or for its next attempt
-    DROPPED = "dropped"  #: ended without a result because the task raised Drop
-    EXPIRED = "expired"  #: ended without a run because its `expires` or `deadline` passed
-    DONE = "done"  #: ended with a value
-    FAILED = "failed"  #: ended with an exception
-    TIMED_OUT = "timed_out"  #: ended by its timeout or deadline
-    CANCELLED = "cancelled"  #: ended by a request to cancel it
-    DEAD = "dead"  #: given up: it is among the dead letters
-
-
-def states_of(state: object, known: Iterable[JobState] = JobState) -> tuple[JobState, ...]:
-    """Return the states that a user gave as one or as several; an error lists *known*.
-
-    Raises:
-        UsageError: One of them is not a state.
-    """
-    several: Iterable[object] = (state,)
-    if isinstance(state, Iterable) and not isinstance(state, str):
-        several = cast("Iterable[object]", state)
-    try:
-        return tuple(map(JobState, several))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"state={state!r} is unknown: use {', '.join(known)}") from error
-
-
-_NO_END = {JobState.QUEUED, JobState.RUNNING, JobState.PARKED, JobState.DELAYED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +153,6 @@ def decode_outcome(raw: bytes) -> Outcome:
         state, task = JobState(fields["state"]), fields.get("task", "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable(f"not an outcome: {error!r}") from error
-    if type(task) is not str or state in _NO_END:
+    if type(task) is not str or state in OPEN_STATES:
         raise Unreadable("state or task of the outcome is invalid")
     return Outcome(state, fields.get("value"), failure, task)

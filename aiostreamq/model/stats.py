@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from aiostreamq.model.delivery import Settlement
-from aiostreamq.model.outcome import JobState
+from aiostreamq.model.job_state import JobState
 
 # Seconds. Shorter times are in bucket 0, then two buckets cover each doubling, up to more than a
 # day: fine enough for a percentile, and so few that a batch falls into a handful.

@@ -9,7 +9,7 @@ from typing import cast
 from aiostreamq import Queue
 from aiostreamq.aio.tasks import spawn
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
-from aiostreamq.model.outcome import JobState
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.stats import kind_of
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.delayed import DelayedJobs

@@ -7,8 +7,11 @@ import orjson
 import pytest
 
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.keys import GROUP, RESERVED
-from aiostreamq.model.outcome import JobState, encode_ended
+from aiostreamq.model.outcome import (
+    encode_ended,
+)
 from aiostreamq.store.cancellation import KEEP_CANCELLED_MS, Cancellation
 from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.deliveries import ID_MS

@@ -12,8 +12,9 @@ import pytest
 from aiostreamq.errors import QueueUnavailable
 from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.events import Emission
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.keys import Keys
-from aiostreamq.model.outcome import JobState, encode_ended, encode_unreadable
+from aiostreamq.model.outcome import encode_ended, encode_unreadable
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.store.connection.link import CommandError

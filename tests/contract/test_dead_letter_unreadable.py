@@ -5,7 +5,8 @@ from typing import cast
 import orjson
 
 from aiostreamq.model.delivery import WaiterMode
-from aiostreamq.model.outcome import JobState, encode_unreadable
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.store.connection.link import Reply
 from tests.support.ends import recent, states
 from tests.support.store import Store

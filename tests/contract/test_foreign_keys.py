@@ -12,8 +12,12 @@ from typing import NamedTuple, cast
 import pytest
 
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.keys import GROUP
-from aiostreamq.model.outcome import JobState, encode_ended, encode_unreadable
+from aiostreamq.model.outcome import (
+    encode_ended,
+    encode_unreadable,
+)
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span

@@ -6,7 +6,10 @@ import pytest
 
 from aiostreamq import BrokerError
 from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
-from aiostreamq.model.outcome import JobState, encode_ended
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import (
+    encode_ended,
+)
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.results import Subscription

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiostreamq.model.delivery import Delivery, Settlement
-from aiostreamq.model.outcome import JobState
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.stats import RECENT_IDS, STATS_MINUTES, kind_of
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.workers import WorkerRegistry

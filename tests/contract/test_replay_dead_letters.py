@@ -13,7 +13,12 @@ from aiostreamq.model.delivery import (
     Settlement,
     WaiterMode,
 )
-from aiostreamq.model.outcome import Failure, JobState, encode_ended, encode_unreadable
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import (
+    Failure,
+    encode_ended,
+    encode_unreadable,
+)
 from aiostreamq.model.replay import write_history
 from aiostreamq.store.dead_letters import (
     LETTERS_LIMIT,

@@ -11,7 +11,7 @@ from aiostreamq.errors import JobNotFound, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiostreamq.model.outcome import JobState
+    from aiostreamq.model.job_state import JobState
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def _cancel_ids(args: argparse.Namespace) -> int:
 
 
 def _cancel_many(args: argparse.Namespace) -> int:
-    from aiostreamq.model.outcome import JobState
+    from aiostreamq.model.job_state import JobState
 
     cancelled = ask(
         queue_of(args),

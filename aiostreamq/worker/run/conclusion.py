@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import RetryRequest
-from aiostreamq.model.outcome import Failure, JobState, encode_ended
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import Failure, encode_ended
 from aiostreamq.model.task import LONGEST
 from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater, RunAgain, judge
 from aiostreamq.signals import is_ctrl_c

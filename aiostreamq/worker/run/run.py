@@ -5,7 +5,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from aiostreamq.model.delivery import Settlement
-from aiostreamq.model.outcome import JobState, encode_ended
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import encode_ended
 from aiostreamq.model.stats import BOUNDS, SHORTEST, Kinds, kind_of
 from aiostreamq.model.task import milliseconds
 

@@ -17,7 +17,8 @@ from aiostreamq.client.current_job import JOB
 from aiostreamq.client.deadline import DEADLINE
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import RetryRequest
-from aiostreamq.model.outcome import JobState, encode_done
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import encode_done
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.run.backlog import Progress
 from aiostreamq.worker.run.conclusion import ended, failed, judged

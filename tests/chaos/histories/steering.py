@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from aiostreamq.client.cancellation import OpenJobFilter, cancel_many
-from aiostreamq.model.outcome import JobState
+from aiostreamq.model.job_state import JobState
 from aiostreamq.store.control_stream import ControlStream
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.machine import FAR_OFF, LONG_AGO, Machine, some_ids, told, workers

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.keys import OVERFLOW
-from aiostreamq.model.outcome import Failure, JobState, encode_done, encode_ended, encode_unreadable
+from aiostreamq.model.outcome import Failure, encode_done, encode_ended, encode_unreadable
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.machine import (
     LEASE_MS,

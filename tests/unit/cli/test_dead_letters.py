@@ -7,7 +7,8 @@ import pytest
 from aiostreamq.cli.format.dead_letters import HEADS, as_json, as_page, as_row
 from aiostreamq.cli.output import print_table
 from aiostreamq.model.dead_letters import parse_letter
-from aiostreamq.model.outcome import Failure, JobState, encode_ended
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import Failure, encode_ended
 
 EVIL = "\x1b[2J\r\nsecond"
 OUTCOME = encode_ended("size", 1, JobState.FAILED, Failure("Odd", EVIL, f"one\n{EVIL}"))

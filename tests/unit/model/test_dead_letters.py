@@ -12,7 +12,8 @@ from aiostreamq.model.dead_letters import (
     DeadLetterFilter,
     parse_letter,
 )
-from aiostreamq.model.outcome import Failure, JobState, encode_ended
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import Failure, encode_ended
 from aiostreamq.model.replay import (
     HISTORY_LENGTH,
     keeps_result,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq.model.delivery import Delivery, Settlement
-from aiostreamq.model.outcome import JobState
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.stats import (
     BOUNDS,
     RECENT_IDS,

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 import aiostreamq
-from aiostreamq.model.outcome import JobState, decode_outcome, encode_ended
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import decode_outcome, encode_ended
 from aiostreamq.untrusted import name_of
 from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, LONGEST_TRACEBACK, clean, describe
 from tests.hostile.exceptions import EXCEPTIONS, raising
