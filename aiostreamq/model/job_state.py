@@ -102,54 +102,52 @@ def _rows(before: Stage, step: str, *after: Stage) -> tuple[Transition, ...]:
     return tuple(Transition(before, step, stage) for stage in after)
 
 
-#: All changes of stage. A step that changes the stage in no way is not listed.
-TRANSITIONS = frozenset(
-    (
-        # A job arrives. An id that is taken changes nothing.
-        *_rows(Stage.UNKNOWN, "enqueue", Stage.QUEUED),
-        *_rows(Stage.UNKNOWN, "delay", Stage.DELAYED),
-        *_rows(Stage.UNKNOWN, "fire_schedules", Stage.QUEUED, Stage.DELAYED),  # delayed: jitter
-        # It waits.
-        *_rows(Stage.DELAYED, "promote", Stage.QUEUED),
-        *_rows(Stage.PARKED, "unpark", Stage.QUEUED),
-        *_rows(Stage.QUEUED, "XREADGROUP", Stage.RUNNING),  # if the worker reads one lane
-        *_rows(Stage.QUEUED, "read_lanes", Stage.RUNNING),
-        # A worker ends it.
-        *_rows(Stage.RUNNING, "settle", *_OUTCOMES),
-        # It leaves its worker, and will run again.
-        *_rows(Stage.RUNNING, "retry", Stage.QUEUED, Stage.DELAYED),
-        *_rows(Stage.RUNNING, "requeue", Stage.QUEUED),
-        *_rows(Stage.RUNNING, "park", Stage.PARKED),
-        *_rows(Stage.RUNNING, "requeue_deleted", Stage.DELAYED),
-        *_rows(Stage.RUNNING, "recover_worker", Stage.QUEUED, Stage.DEAD),  # dead: too many deaths
-        *_rows(Stage.RUNNING, "dead_letter_unreadable", Stage.DEAD),
-        # It is cancelled.
-        *_rows(Stage.DELAYED, "cancel", Stage.CANCELLED),
-        *_rows(Stage.PARKED, "cancel", Stage.CANCELLED),
-        *_rows(Stage.QUEUED, "cancel", Stage.CANCELLED_IN_LANE, Stage.CANCELLED),
-        *_rows(Stage.RUNNING, "cancel", Stage.CANCELLING),
-        *_rows(Stage.CANCELLING, "settle", Stage.CANCELLED, *_OUTCOMES),  # it may end before
-        *_rows(Stage.CANCELLING, "retry", Stage.CANCELLED),
-        *_rows(Stage.CANCELLING, "requeue", Stage.CANCELLED),
-        *_rows(Stage.CANCELLING, "park", Stage.CANCELLED),
-        *_rows(Stage.CANCELLING, "requeue_deleted", Stage.CANCELLED),
-        *_rows(Stage.CANCELLING, "recover_worker", Stage.CANCELLED),
-        *_rows(Stage.CANCELLING, "dead_letter_unreadable", Stage.CANCELLED),
-        # The entry of a cancelled job goes.
-        *_rows(Stage.CANCELLED_IN_LANE, "settle", Stage.CANCELLED),
-        *_rows(Stage.CANCELLED_IN_LANE, "retry", Stage.CANCELLED),
-        *_rows(Stage.CANCELLED_IN_LANE, "requeue", Stage.CANCELLED),
-        *_rows(Stage.CANCELLED_IN_LANE, "park", Stage.CANCELLED),
-        *_rows(Stage.CANCELLED_IN_LANE, "recover_worker", Stage.CANCELLED),
-        *_rows(Stage.CANCELLED_IN_LANE, "dead_letter_unreadable", Stage.CANCELLED),
-        *_rows(Stage.CANCELLED_IN_LANE, "cancel", Stage.CANCELLED),  # its entry was deleted
-        # A dead letter is replayed. The outcome may have expired before it.
-        *_rows(Stage.FAILED, "replay_dead_letters", Stage.QUEUED),
-        *_rows(Stage.TIMED_OUT, "replay_dead_letters", Stage.QUEUED),
-        *_rows(Stage.DEAD, "replay_dead_letters", Stage.QUEUED),
-        *_rows(Stage.CANCELLED, "replay_dead_letters", Stage.QUEUED),  # it could not be read
-        *_rows(Stage.UNKNOWN, "replay_dead_letters", Stage.QUEUED),
-        # It is forgotten.
-        *(Transition(stage, "expiry", Stage.UNKNOWN) for stage in ENDED),
-    )
+#: All changes of stage. A step that leaves the stage as it is has no row.
+TRANSITIONS = (
+    # A job arrives. An id that is taken changes nothing.
+    *_rows(Stage.UNKNOWN, "enqueue", Stage.QUEUED),
+    *_rows(Stage.UNKNOWN, "delay", Stage.DELAYED),
+    *_rows(Stage.UNKNOWN, "fire_schedules", Stage.QUEUED, Stage.DELAYED),  # delayed: jitter
+    # It waits.
+    *_rows(Stage.DELAYED, "promote", Stage.QUEUED),
+    *_rows(Stage.PARKED, "unpark", Stage.QUEUED),
+    *_rows(Stage.QUEUED, "XREADGROUP", Stage.RUNNING),  # if the worker reads one lane
+    *_rows(Stage.QUEUED, "read_lanes", Stage.RUNNING),
+    # A worker ends it.
+    *_rows(Stage.RUNNING, "settle", *_OUTCOMES),
+    # It leaves its worker, and will run again.
+    *_rows(Stage.RUNNING, "retry", Stage.QUEUED, Stage.DELAYED),
+    *_rows(Stage.RUNNING, "requeue", Stage.QUEUED),
+    *_rows(Stage.RUNNING, "park", Stage.PARKED),
+    *_rows(Stage.RUNNING, "requeue_deleted", Stage.DELAYED),
+    *_rows(Stage.RUNNING, "recover_worker", Stage.QUEUED, Stage.DEAD),  # dead: too many deaths
+    *_rows(Stage.RUNNING, "dead_letter_unreadable", Stage.DEAD),
+    # It is cancelled.
+    *_rows(Stage.DELAYED, "cancel", Stage.CANCELLED),
+    *_rows(Stage.PARKED, "cancel", Stage.CANCELLED),
+    *_rows(Stage.QUEUED, "cancel", Stage.CANCELLED_IN_LANE, Stage.CANCELLED),
+    *_rows(Stage.RUNNING, "cancel", Stage.CANCELLING),
+    *_rows(Stage.CANCELLING, "settle", Stage.CANCELLED, *_OUTCOMES),  # it may end before
+    *_rows(Stage.CANCELLING, "retry", Stage.CANCELLED),
+    *_rows(Stage.CANCELLING, "requeue", Stage.CANCELLED),
+    *_rows(Stage.CANCELLING, "park", Stage.CANCELLED),
+    *_rows(Stage.CANCELLING, "requeue_deleted", Stage.CANCELLED),
+    *_rows(Stage.CANCELLING, "recover_worker", Stage.CANCELLED),
+    *_rows(Stage.CANCELLING, "dead_letter_unreadable", Stage.CANCELLED),
+    # The entry of a cancelled job goes.
+    *_rows(Stage.CANCELLED_IN_LANE, "settle", Stage.CANCELLED),
+    *_rows(Stage.CANCELLED_IN_LANE, "retry", Stage.CANCELLED),
+    *_rows(Stage.CANCELLED_IN_LANE, "requeue", Stage.CANCELLED),
+    *_rows(Stage.CANCELLED_IN_LANE, "park", Stage.CANCELLED),
+    *_rows(Stage.CANCELLED_IN_LANE, "recover_worker", Stage.CANCELLED),
+    *_rows(Stage.CANCELLED_IN_LANE, "dead_letter_unreadable", Stage.CANCELLED),
+    *_rows(Stage.CANCELLED_IN_LANE, "cancel", Stage.CANCELLED),  # its entry was deleted
+    # A dead letter is replayed. The outcome may have expired before it.
+    *_rows(Stage.FAILED, "replay_dead_letters", Stage.QUEUED),
+    *_rows(Stage.TIMED_OUT, "replay_dead_letters", Stage.QUEUED),
+    *_rows(Stage.DEAD, "replay_dead_letters", Stage.QUEUED),
+    *_rows(Stage.CANCELLED, "replay_dead_letters", Stage.QUEUED),  # it could not be read
+    *_rows(Stage.UNKNOWN, "replay_dead_letters", Stage.QUEUED),
+    # It is forgotten.
+    *(Transition(stage, "expiry", Stage.UNKNOWN) for stage in ENDED),
 )

@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from typing import ClassVar
 from uuid import uuid4
 
 import pytest
@@ -19,22 +20,26 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, run_state_machine_as_test
 
+from aiostreamq.model.job_state import TRANSITIONS, Transition
 from aiostreamq.store import cancellation, workers
 from aiostreamq.store.deliveries import Read
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.machine import LINES, LONG_AGO, NAMES
 from tests.chaos.histories.misfortunes import REAP_LIMIT, Misfortunes
 from tests.chaos.histories.producers import Producers
+from tests.chaos.histories.rare import Examples
 from tests.chaos.histories.steering import WORDS, Steering
 from tests.chaos.histories.stepped_worker import MANY, SteppedWorker
 from tests.chaos.histories.whereabouts import Sight, look, whereabouts
-from tests.chaos.histories.workers import ending
+from tests.chaos.histories.workers import LETTER_STATES, ending
 from tests.support.ends import recent, states
 from tests.support.redis_server import RedisServer
 from tests.support.store import HOUR_MS, Store
 
 #: Steps of one history.
 STEPS = 36
+
+ALLOWED = frozenset(TRANSITIONS)
 
 #: What one call touches at most: so few that there is often more than one.
 LIMITS = (
@@ -46,6 +51,8 @@ LIMITS = (
 
 class Histories(Producers, Steering, Misfortunes):
     """All that can happen, and what must hold."""
+
+    seen: ClassVar[set[Transition]] = set()  #: changes of a job's stage, in all histories
 
     told: list[str]
     tells_lag: bool
@@ -64,6 +71,7 @@ class Histories(Producers, Steering, Misfortunes):
     @invariant()
     def each_job_is_where_it_should_be(self) -> None:
         """Each is in one place, as the delivery that counts."""
+        assert self.model.seen <= ALLOWED
         sight, jobs = self.look(), self.model.jobs.values()
         self.told = sight.told
         assert sight.places == {job.id: whereabouts(job) for job in jobs}
@@ -86,6 +94,7 @@ class Histories(Producers, Steering, Misfortunes):
         self.run(self.check_letters())
         self.run(self.check_counts())
         self.run(self.check_rest())
+        self.seen.update(self.model.seen)
 
     def look(self) -> Sight:
         """Look at everything in Redis."""
@@ -120,7 +129,8 @@ class Histories(Producers, Steering, Misfortunes):
     async def check_letters(self) -> None:
         """What failed or was given up is among the dead letters, once; nothing else is."""
         letters = [one["id"] for one in await self.store.stream_at(self.store.keys.dead)]
-        failed = [job.id for job in self.model.jobs.values() if job.state == "failed"]
+        jobs = self.model.jobs.values()
+        failed = [job.id for job in jobs if job.state in LETTER_STATES and job.ended_by]
         assert sorted(letters) == sorted([*self.model.dead, *failed])
 
     async def check_counts(self) -> None:
@@ -156,13 +166,16 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def play(histories: int, url: str, runner: asyncio.Runner, patch: pytest.MonkeyPatch) -> None:
-    """Play so many histories on the store at *url*."""
+def play(
+    histories: int, url: str, runner: asyncio.Runner, patch: pytest.MonkeyPatch
+) -> set[Transition]:
+    """Play a number of histories on the store at *url*; returns the transitions that were seen."""
     for module, name, limit in LIMITS:
         patch.setattr(module, name, limit)
     store = Store(url)
     patch.setattr(Histories, "runner", runner, raising=False)
     patch.setattr(Histories, "store", store, raising=False)
+    patch.setattr(Histories, "seen", set[Transition]())
     runner.run(store.__aenter__())
     try:
         run_state_machine_as_test(
@@ -173,6 +186,7 @@ def play(histories: int, url: str, runner: asyncio.Runner, patch: pytest.MonkeyP
                 suppress_health_check=[HealthCheck.too_slow],
             ),
         )
+        return Histories.seen | runner.run(Examples(store).play())
     finally:
         runner.run(store.__aexit__(None, None, None))
 
@@ -181,11 +195,17 @@ def play(histories: int, url: str, runner: asyncio.Runner, patch: pytest.MonkeyP
 def test_thousand_histories_on_redis(
     redis_server: RedisServer, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever happens in whatever order, a real Redis ends up where the account does."""
-    play(1000, redis_server.unix_url, runner, monkeypatch)
+    """Whatever happens in whatever order, a real Redis ends up where the account does.
+
+    The jobs went through all transitions of the table, and through no other.
+    """
+    seen = play(1000, redis_server.unix_url, runner, monkeypatch)
+    assert sorted(ALLOWED - seen) == []
+    assert sorted(seen - ALLOWED) == []
 
 
 @pytest.mark.timeout(300)
 def test_histories_in_memory(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scripts mean the same where they run in process."""
-    play(100, f"memory://{uuid4()}", runner, monkeypatch)
+    seen = play(100, f"memory://{uuid4()}", runner, monkeypatch)
+    assert sorted(seen - ALLOWED) == []

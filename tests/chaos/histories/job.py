@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from aiostreamq.model.job_state import Stage
+
 #: Ms since 1970, in the year 2100: when jobs expire that do.
 NOON = 4_102_444_800_000
 
@@ -52,6 +54,15 @@ class Job:
     state: str = ""  #: how it ended
     is_kept: bool = False  #: whether its outcome can be looked up
     ended_by: int = 0  #: number of the delivery that ended it; 0 where none did
+
+    @property
+    def stage(self) -> Stage:
+        """The state that Redis holds."""
+        if self.place == "ended":
+            return Stage(self.state)
+        if self.state:
+            return Stage.CANCELLED_IN_LANE
+        return Stage.CANCELLING if self.is_cancelled else Stage(self.place)
 
     @property
     def status(self) -> str:

@@ -7,10 +7,12 @@ A job that was cancelled stays so, whatever is done with its delivery.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
+from aiostreamq.model.job_state import Stage, Transition
 from tests.chaos.histories.job import Job
 from tests.chaos.histories.pauses import RETURNED, Pauses
 
@@ -33,7 +35,18 @@ class Reference:
     is_afternoon: bool = False
     told: list[str] = field(default_factory=list[str])  #: ends that the inbox was told: id, state
     dead: list[str] = field(default_factory=list[str])  #: ids among the dead letters
+    seen: set[Transition] = field(default_factory=set[Transition])  #: changes of any job's stage
     _orders: count[int] = field(default_factory=count)
+
+    @contextmanager
+    def _step(self, script: str) -> Generator[None]:
+        """Note how the stages of jobs change by one call of a script."""
+        before = {job_id: job.stage for job_id, job in self.jobs.items()}
+        yield
+        for job_id, job in self.jobs.items():
+            was = before.get(job_id, Stage.UNKNOWN)
+            if job.stage is not was:
+                self.seen.add(Transition(was, script, job.stage))
 
     # Producers
 
@@ -41,7 +54,8 @@ class Reference:
         """Enqueue or delay one job; False where its id is taken."""
         if job.id in self.jobs:
             return False
-        self.jobs[job.id] = self._put(job, place)
+        with self._step("enqueue" if place == "queued" else "delay"):
+            self.jobs[job.id] = self._put(job, place)
         return True
 
     def status(self, job_id: str) -> str | None:
@@ -53,11 +67,12 @@ class Reference:
         status, job = self.status(job_id), self.jobs.get(job_id)
         if job is None or job.state or job.place not in states:
             return status
-        job.is_cancelled = True
-        if job.place in {"delayed", "parked"}:
-            self._stays_cancelled(job)
-        elif job.place == "queued":
-            self._conclude(job, "cancelled", 0, is_kept=job.wants_result)
+        with self._step("cancel"):
+            job.is_cancelled = True
+            if job.place in {"delayed", "parked"}:
+                self._stays_cancelled(job)
+            elif job.place == "queued":
+                self._conclude(job, "cancelled", 0, is_kept=job.wants_result)
         return status
 
     def cancel_many(self, task: str | None, states: Collection[str]) -> dict[str, int]:
@@ -72,11 +87,12 @@ class Reference:
         """How many entries wait in a line."""
         return len(self._in("queued", line))
 
-    def read(self, worker: str, shares: Mapping[str, int]) -> list[Job]:
+    def read(self, worker: str, shares: Mapping[str, int], script: str = "XREADGROUP") -> list[Job]:
         """Deliver what waits, at most so many from each line."""
         taken = [job for line, most in shares.items() for job in self._in("queued", line)[:most]]
-        for job in taken:
-            job.place, job.owner = "running", worker
+        with self._step(script):
+            for job in taken:
+                job.place, job.owner = "running", worker
         return taken
 
     def fate(self, job_id: str) -> str:
@@ -105,7 +121,8 @@ class Reference:
         Nor is anybody refused who comes with what has ended as cancelled.
         """
         if job := self.has(held):
-            self._end(job, state, job.number, is_kept=is_kept)
+            with self._step("settle"):
+                self._end(job, state, job.number, is_kept=is_kept)
         job = self.jobs[held[0]]
         return job.ended_by == held[1] or self._was_thrown_away(job)
 
@@ -116,10 +133,11 @@ class Reference:
     def retry(self, held: Held, place: str) -> bool:
         """Have a job run once more, ahead of what waits; True again as long as it is to run so."""
         if job := self.has(held):
-            if self._stays_cancelled(job):
-                return True
-            job.number, job.attempt, job.deaths = job.number + 1, job.attempt + 1, 0
-            self._put(job, place, RETURNED)
+            with self._step("retry"):
+                if self._stays_cancelled(job):
+                    return True
+                job.number, job.attempt, job.deaths = job.number + 1, job.attempt + 1, 0
+                self._put(job, place, RETURNED)
         job_id, number, attempt = held
         job = self.jobs[job_id]
         is_next = (job.number, job.attempt) == (number + 1, attempt + 1)
@@ -128,9 +146,10 @@ class Reference:
 
     def hand_back(self, held: Held, line: str = RETURNED) -> bool:
         """Let another worker have a job."""
-        if (job := self.has(held)) and not self._stays_cancelled(job):
-            job.number += 1
-            self._put(job, "queued", line)
+        with self._step("requeue"):
+            if (job := self.has(held)) and not self._stays_cancelled(job):
+                job.number += 1
+                self._put(job, "queued", line)
         return job is not None
 
     def mark(self, held: Held) -> bool:
@@ -141,29 +160,33 @@ class Reference:
 
     def park(self, held: Held) -> bool:
         """Set a job aside."""
-        if (job := self.has(held)) and not self._stays_cancelled(job):
-            self._put(job, "parked")
+        with self._step("park"):
+            if (job := self.has(held)) and not self._stays_cancelled(job):
+                self._put(job, "parked")
         return job is not None
 
     def bury(self, held: Held) -> bool:
         """Give up a job that cannot be read; there is a letter even of a cancelled one."""
         if job := self.has(held):
             self.dead.append(job.id)
-            if not self._stays_cancelled(job):
-                self._end(job, "dead", 0, is_kept=True)
+            with self._step("dead_letter_unreadable"):
+                if not self._stays_cancelled(job):
+                    self._end(job, "dead", 0, is_kept=True)
         return job is not None
 
     def release(self, tasks: Iterable[str]) -> int:
         """Let what is parked for *tasks* run."""
         parked = [job for task in tasks for job in self._in("parked") if job.call.task == task]
-        return len([self._put(job, "queued", RETURNED) for job in parked])
+        with self._step("unpark"):
+            return len([self._put(job, "queued", RETURNED) for job in parked])
 
     # Time, and crashes
 
     def promote(self) -> int:
         """Let what is due run."""
         due = sorted((job for job in self._in("delayed") if job.is_due), key=lambda job: job.id)
-        return len([self._put(job, "queued") for job in due])
+        with self._step("promote"):
+            return len([self._put(job, "queued") for job in due])
 
     def reap(self, worker: str, beat: str, most: int, lines: Iterable[str]) -> tuple[int, int, int]:
         """Recover a dead worker's jobs: how many returned, were given up, and whether all did."""
@@ -175,7 +198,8 @@ class Reference:
             lost = [job for job in self.held_by(worker) if job.line == line][:most]
             finished = 0 if len(lost) == most else finished
             for job in lost:
-                is_back = self._recover(job)
+                with self._step("recover_worker"):
+                    is_back = self._recover(job)
                 returned += is_back
                 given_up += job.state == "dead"
         self.beats[worker] = "dead"

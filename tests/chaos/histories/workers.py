@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 UNREADABLE = encode_unreadable("why")
 
+#: Ends of runs of which a dead letter is kept.
+LETTER_STATES = frozenset({"failed", "timed_out", "dead"})
+
 
 places = st.sampled_from(tuple(OVERFLOW))
 
@@ -65,7 +68,9 @@ class Workers(Machine):
         """A worker is sent what waits; sometimes the reply does not arrive."""
         reader = self.workers[worker]
         found = self.run(reader.read(most))
-        expected = self.model.read(worker, self.shares(reader.lanes, most, found))
+        # What is returned is a line of its own, but XREADGROUP reads it too.
+        script = "XREADGROUP" if len(reader.lanes) < 2 else "read_lanes"
+        expected = self.model.read(worker, self.shares(reader.lanes, most, found), script)
         in_lines = sorted(found.deliveries, key=lambda one: one.stream)
         assert [held(one) for one in in_lines] == [
             (job.id, job.number, job.attempt) for job in expected
@@ -88,15 +93,21 @@ class Workers(Machine):
     @has_work
     @rule(
         at=picks,
-        state=st.sampled_from(["done", "failed", "cancelled"]),
+        state=st.sampled_from(["done", "failed", "timed_out", "dead", "dropped", "cancelled"]),
         keep_ms=st.sampled_from([0, 30_000, HOUR_MS]),
     )
     def settle(self, at: list[int], state: str, keep_ms: int) -> None:
         """The latest delivery ends its job; an older one, or one of the dead, is refused."""
-        batch = [hand.unrun or ending(hand.delivery, state, keep_ms) for hand in self.pick(at)]
+        batch = [hand.unrun or self.ending(hand.delivery, state, keep_ms) for hand in self.pick(at)]
         refused = [end.delivery for end in batch if not self.end(end)]
         self.check(lambda: self.refusals(batch), refused)
         self.repeatable(lambda: self.refusals(batch), refused)
+
+    def ending(self, delivery: Delivery, state: str, keep_ms: int) -> Settlement:
+        """The end of a run; a worker ends as cancelled only what was cancelled."""
+        if state == "cancelled" and not self.model.jobs[delivery.job_id].is_cancelled:
+            state = "dropped"
+        return ending(delivery, state, keep_ms)
 
     async def refusals(self, ends: list[Settlement], worker: str = "somebody") -> list[Delivery]:
         """End deliveries; returns what was refused."""
@@ -246,6 +257,6 @@ def ending(delivery: Delivery, state: str, keep_ms: int) -> Settlement:
     if state == "done":
         outcome = encode_done(b'"size"', delivery.number, b"1")
     else:
-        failure = Failure("E", "no", "") if state == "failed" else None
+        failure = Failure("E", "no", "") if state in LETTER_STATES else None
         outcome = encode_ended("size", delivery.number, JobState(state), failure)
-    return Settlement(delivery, keep_ms, outcome, is_dead=state == "failed")
+    return Settlement(delivery, keep_ms, outcome, is_dead=state in LETTER_STATES)

@@ -1,0 +1,235 @@
+"""Transitions that random histories rarely show: one example each, seen in Redis itself."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import orjson
+
+from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
+from aiostreamq.model.job_state import ENDED, JobState, Stage, Transition
+from aiostreamq.model.keys import GROUP
+from aiostreamq.model.outcome import Failure, encode_done, encode_ended, encode_unreadable
+from aiostreamq.model.replay import write_history
+from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Replayed, Span
+from aiostreamq.store.schedules import ScheduleStore, Tick
+from tests.support.store import ENVELOPE, HOUR_MS, Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    Leave = Callable[[Delivery], Awaitable[object]]
+
+SCHEDULE = b'{"v":1}'  # the scripts do not read it
+
+
+async def stage_of(store: Store, job_id: str) -> Stage:
+    """Return the stage of a job by what Redis holds of it, and by nothing else."""
+    job = await store.hash_at(store.keys.job(job_id))
+    if job.get("c") == "ended":
+        return Stage.CANCELLED_IN_LANE if "e" in job else Stage.CANCELLED
+    outcome = await store.call("GET", store.keys.result(job_id))
+    if isinstance(outcome, bytes):
+        return Stage(orjson.loads(outcome)["state"])
+    if "p" in job:
+        return Stage.DELAYED
+    if "q" in job:
+        return Stage.PARKED
+    if "e" not in job:
+        return Stage.UNKNOWN
+    stream, entry = store.keys.stream(job.get("s", "default")), job["e"]
+    if not await store.call("XPENDING", stream, GROUP, entry, entry, 1):
+        return Stage.QUEUED
+    return Stage.CANCELLING if "c" in job else Stage.RUNNING
+
+
+class Examples:
+    """Jobs, each in a transition that is to be seen."""
+
+    def __init__(self, store: Store) -> None:
+        self.seen: set[Transition] = set()
+        self._store = store
+        self._steering = Cancellation(store.queue)
+        self._letters = DeadLetterStore(store.queue)
+        #: the ways in which a delivery leaves its worker without an end of its own
+        self.leavings: dict[str, Leave] = {
+            "settle": store.settle,
+            "retry": lambda one: store.delayed.retry([RetryRequest(one, 0)]),
+            "requeue": lambda one: store.deliveries.requeue([one]),
+            "park": lambda one: store.parking.park([(one, "size")]),
+            "recover_worker": lambda _: store.workers.recover("w1", "0 7", 2),
+            "dead_letter_unreadable": self._bury,
+        }
+
+    async def play(self) -> set[Transition]:
+        """Go through all; returns what was seen."""
+        await self.clear()
+        for state in ENDED:
+            await self.end(state)
+            await self.end_cancelling(state)
+        await self.fire()
+        await self.lose_entries()
+        await self.replay_cancelled()
+        for script, leave in self.leavings.items():
+            await self.leave_cancelled(script, leave)
+        return self.seen
+
+    async def clear(self) -> None:
+        """Begin with an empty queue."""
+        await self._store.call("FLUSHALL")
+        await self._store.queue.create_groups(self._store.link)
+
+    @asynccontextmanager
+    async def step(self, script: str, job_id: str) -> AsyncGenerator[None]:
+        """Note how one step changes the stage of a job."""
+        before = await stage_of(self._store, job_id)
+        yield
+        after = await stage_of(self._store, job_id)
+        assert before is not after, f"{script} does not move {job_id} on from {before}"
+        self.seen.add(Transition(before, script, after))
+
+    async def deliver(self, job_id: str) -> Delivery:
+        """Enqueue a job and read it."""
+        async with self.step("enqueue", job_id):
+            await self._store.enqueue(job_id)
+        async with self.step("XREADGROUP", job_id):
+            [delivery] = await self._store.read()
+        return delivery
+
+    async def cancel(self, job_id: str) -> None:
+        """Ask for the end of a job."""
+        async with self.step("cancel", job_id):
+            await self._steering.cancel([job_id])
+
+    async def settle(self, delivery: Delivery, stage: Stage) -> None:
+        """End a run in any way."""
+        async with self.step("settle", delivery.job_id):
+            settled = await self._store.deliveries.settle([ending(delivery, stage)], "w1")
+        assert settled.refused == []
+
+    async def end(self, stage: Stage) -> None:
+        """A job ends, and is forgotten in time, or replayed before and after."""
+        job_id = f"ends-{stage}"
+        delivery = await self.deliver(job_id)
+        if stage is Stage.CANCELLED:
+            await self.cancel(job_id)
+        await self.settle(delivery, stage)
+        if stage in LETTER_STAGES:
+            await self.replay(job_id)
+            [delivery] = await self._store.read()
+            await self.settle(delivery, stage)
+        await self.expire(job_id)
+        if stage in LETTER_STAGES:
+            await self.replay(job_id)
+            [delivery] = await self._store.read()
+            await self._store.settle(delivery)
+
+    async def end_cancelling(self, stage: Stage) -> None:
+        """A run ends in any way before its worker has heard that its job is cancelled."""
+        delivery = await self.deliver(f"cancelled-{stage}")
+        await self.cancel(delivery.job_id)
+        await self.settle(delivery, stage)
+
+    async def expire(self, job_id: str) -> None:
+        """Redis drops what is kept of an ended job; here its time comes at once."""
+        keys = [self._store.keys.job(job_id), self._store.keys.result(job_id)]
+        async with self.step("expiry", job_id):
+            for key in keys:
+                assert await self._store.pttl(key) != -1, f"{key} is kept for ever"
+                await self._store.call("PEXPIRE", key, 0)
+
+    async def replay(self, job_id: str) -> None:
+        """Have the last dead letter run again."""
+        [letters] = [page async for page in self._letters.oldest_first(Span())]
+        letter = letters[-1]
+        assert letter.job_id == job_id
+        history = write_history(letter)
+        again = Replay(letter.id, job_id, 2, WaiterMode.NOBODY, letter.envelope, history)
+        async with self.step("replay_dead_letters", job_id):
+            assert await self._letters.replay([again]) == [Replayed.DONE]
+
+    async def fire(self) -> None:
+        """A schedule fires, at once and after a jitter."""
+        table = ScheduleStore(self._store.queue)
+        await table.put("s", SCHEDULE, 5000, 5, replace=False)
+        for start in (0, 9_000_000_000_000):
+            [due] = (await table.due(())).due
+            assert due.at is not None
+            following, job_id = due.at + 1000, f"s@{due.at}"
+            tick = Tick(
+                "s", due.rev, due.at, None, following, due.at, job_id, "default", "0", start,
+                "allow", 0, ENVELOPE,
+            )  # fmt: skip
+            async with self.step("fire_schedules", job_id):
+                await table.fire([tick])
+        [delivery] = await self._store.read()
+        await self._store.settle(delivery)
+
+    async def lose_entries(self) -> None:
+        """An operator deletes the entries of jobs that wait, and of those that run."""
+        for is_cancelled in (False, True):
+            delivery = await self.deliver(f"runs-{is_cancelled}")
+            if is_cancelled:
+                await self.cancel(delivery.job_id)
+            await self._delete(delivery.job_id)
+            async with self.step("requeue_deleted", delivery.job_id):
+                later = RetryRequest(delivery._replace(attempt=2), HOUR_MS)
+                assert await self._store.deliveries.requeue_deleted([later]) == []
+        await self._store.enqueue("waits", "met-too-late")
+        await self._delete("waits")
+        await self.cancel("waits")
+        await self.cancel("met-too-late")
+        await self._delete("met-too-late")
+        async with self.step("cancel", "met-too-late"):
+            await self._steering.cancel(["another"])
+
+    async def replay_cancelled(self) -> None:
+        """A job that cannot be read is cancelled, and its letter is replayed all the same."""
+        await self._store.enqueue("odd", mark=WaiterMode.NO_RESULT)
+        [delivery] = await self._store.read()
+        await self.cancel("odd")
+        async with self.step("dead_letter_unreadable", "odd"):
+            await self._bury(delivery)
+        await self.replay("odd")
+
+    async def leave_cancelled(self, script: str, leave: Leave) -> None:
+        """A cancelled job leaves its worker, be it cancelled before or after it was delivered."""
+        for is_delivered in (False, True):
+            await self.clear()
+            await self._store.enqueue("leaves")
+            if not is_delivered:
+                await self.cancel("leaves")
+            [delivery] = await self._store.read()
+            if is_delivered:
+                await self.cancel("leaves")
+            await self._store.workers.join("w1", 7)
+            async with self.step(script, "leaves"):
+                await leave(delivery)
+
+    async def _bury(self, delivery: Delivery) -> None:
+        entry = (delivery.stream, delivery.entry)
+        assert (
+            await self._store.deliveries.dead_letter_unreadable(
+                [entry], encode_unreadable("why"), "w1"
+            )
+            == 1
+        )
+
+    async def _delete(self, job_id: str) -> None:
+        job = await self._store.hash_at(self._store.keys.job(job_id))
+        await self._store.call("XDEL", self._store.keys.stream("default"), job["e"])
+
+
+LETTER_STAGES = frozenset({Stage.FAILED, Stage.TIMED_OUT, Stage.DEAD})
+
+
+def ending(delivery: Delivery, stage: Stage) -> Settlement:
+    """Return the end of a run, as a worker writes it."""
+    if stage is Stage.DONE:
+        outcome = encode_done(b'"size"', delivery.number, b"1")
+    else:
+        failure = Failure("E", "no", "") if stage in LETTER_STAGES else None
+        outcome = encode_ended("size", delivery.number, JobState(stage.value), failure)
+    return Settlement(delivery, HOUR_MS, outcome, is_dead=stage in LETTER_STAGES)
