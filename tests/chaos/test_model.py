@@ -43,7 +43,7 @@ ALLOWED = frozenset(TRANSITIONS)
 
 #: What one call touches at most: so few that there is often more than one.
 LIMITS = (
-    (workers, "REAP_LIMIT", REAP_LIMIT),
+    (workers, "RECOVER_LIMIT", REAP_LIMIT),
     (cancellation, "CANCEL_LIMIT", 2),
     (cancellation, "PAGE", 1),
 )
