@@ -8,6 +8,7 @@ from aiostreamq.model.retry import retries_to_wire
 
 if TYPE_CHECKING:
     from aiostreamq.model.task import TaskSpec
+    from aiostreamq.model.time import When
 
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)  # what a streaming task yields
@@ -24,9 +25,9 @@ class Using:
     id: str | None = None  #: the job's id; None makes one
     #: envelope fields for the worker
     fields: dict[str, object] = field(default_factory=dict[str, object])
-    due: str | None = None  #: as the delay script takes it; None is now
-    expires: str | None = None  #: written like `due`; None is never
-    deadline: str | None = None  #: written like `due`; None is never
+    due: "When | None" = None  #: None is now
+    expires: "When | None" = None  #: None is never
+    deadline: "When | None" = None  #: None is never
 
     @property
     def needs_time(self) -> bool:
@@ -36,9 +37,9 @@ class Using:
     def merged(
         self,
         job_id: str | None,
-        due: str | None,
-        expires: str | None,
-        deadline: str | None,
+        due: "When | None",
+        expires: "When | None",
+        deadline: "When | None",
         given: TaskOptions,
     ) -> "Using":
         """Return these options with those that are given in their place."""

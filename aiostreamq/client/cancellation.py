@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, cast
 from aiostreamq.client.ids import made_ms
 from aiostreamq.client.task_names import name_of
 from aiostreamq.errors import UsageError
-from aiostreamq.model.duration import expiry_word, seconds
+from aiostreamq.model.duration import expiry_of, seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.job_state import JobState, states_of
 from aiostreamq.model.keys import checked_name
@@ -17,6 +17,7 @@ from aiostreamq.store.cancellation import Cancellation
 if TYPE_CHECKING:
     from aiostreamq.client.task_names import HasSpec
     from aiostreamq.model.duration import Duration
+    from aiostreamq.model.time import When
     from aiostreamq.store.cancellation import FoundJob
     from aiostreamq.store.queue import QueueStore
 
@@ -105,7 +106,7 @@ def until_word(until: "Duration | datetime | None") -> str:
         return "0"
     if not isinstance(until, datetime) and seconds("until", until) == 0:
         raise UsageError("until=0 would pause nothing; leave it out to wait for resume")
-    return cast("str", expiry_word(until, "until"))
+    return cast("When", expiry_of(until, "until")).to_wire()
 
 
 def _task_in(envelope: bytes) -> str | None:

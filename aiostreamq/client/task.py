@@ -6,7 +6,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, cast
 
 from aiostreamq.client.call import C_co, Call, R_co, StreamCall, Using
-from aiostreamq.model.duration import due_word, expiry_word
+from aiostreamq.model.duration import due_of, expiry_of
 from aiostreamq.model.functions.callables import Origin
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ class Enqueuer(Generic[P, R_co]):
         Raises:
             UsageError: An option has an invalid value.
         """
-        due, ends = due_word(delay, at), expiry_word(deadline, "deadline")
-        using = self._using.merged(id, due, expiry_word(expires), ends, options)
+        due, ends = due_of(delay, at), expiry_of(deadline, "deadline")
+        using = self._using.merged(id, due, expiry_of(expires), ends, options)
         return self._with(using)
 
     def _with(self, using: Using) -> "Enqueuer[P, R_co]":

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from math import isfinite
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.time import milliseconds_since_1970
+from aiostreamq.model.time import After, At, When, milliseconds_since_1970
 
 #: Seconds, "250ms", "10s", "5m", "2h", "1d", or a timedelta.
 Duration = float | int | str | timedelta
@@ -61,11 +61,11 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def due_word(delay: Duration | None, at: datetime | None) -> str | None:
-    """Return when a job is due as the delay script takes it; None for now.
+def due_of(delay: Duration | None, at: datetime | None) -> When | None:
+    """Return when a job is due; None is now.
 
-    >>> due_word("1.5s", None)
-    '+1500'
+    >>> due_of("1.5s", None)
+    After(ms=1500)
     """
     if delay is not None and at is not None:
         raise UsageError("delay= and at= exclude each other: give one of them")
@@ -73,26 +73,24 @@ def due_word(delay: Duration | None, at: datetime | None) -> str | None:
         raise UsageError(f"delay={delay!r} is a datetime, not a duration: use at= instead")
     if delay is not None:
         wait_ms = round(seconds("delay", delay) * 1000)
-        return f"+{wait_ms}" if wait_ms else None
-    return None if at is None else str(moment_ms("at", at))
+        return After(wait_ms) if wait_ms else None
+    return None if at is None else At(moment_ms("at", at))
 
 
-def expiry_word(expires: Duration | datetime | None, option: str = "expires") -> str | None:
-    """Return when a job expires, written as `due_word` does; None for never.
+def expiry_of(expires: Duration | datetime | None, option: str = "expires") -> When | None:
+    """Return when a job expires; None is never. *option* names the value in the error.
 
-    *option* names it in the error.
-
-    >>> expiry_word("1.5s")
-    '+1500'
+    >>> expiry_of("1.5s")
+    After(ms=1500)
     """
     if expires is None:
         return None
     if isinstance(expires, datetime):
-        return str(moment_ms(option, expires))
+        return At(moment_ms(option, expires))
     wait_ms = round(seconds(option, expires) * 1000)
     if wait_ms == 0:
         raise UsageError(f"{option}=0 would never let the job run; leave it out for no limit")
-    return f"+{wait_ms}"
+    return After(wait_ms)
 
 
 def moment_ms(option: str, at: datetime) -> int:

@@ -1,5 +1,6 @@
-"""Moments as milliseconds since 1970, and as datetimes in UTC."""
+"""Moments as milliseconds since 1970 and as datetimes in UTC, and times relative to now."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
@@ -28,3 +29,37 @@ def milliseconds_since_1970(at: datetime) -> int:
     1500
     """
     return round(at.timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """A time relative to the moment at which a script or a producer resolves it."""
+
+    ms: int
+
+    def to_wire(self) -> str:
+        """Return it as the scripts read it.
+
+        >>> After(1500).to_wire()
+        '+1500'
+        """
+        return f"+{self.ms}"
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A fixed moment."""
+
+    ms: int  #: since 1970
+
+    def to_wire(self) -> str:
+        """Return it as the scripts read it.
+
+        >>> At(1764000000000).to_wire()
+        '1764000000000'
+        """
+        return str(self.ms)
+
+
+#: When something is due or expires.
+When = After | At

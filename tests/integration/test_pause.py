@@ -174,7 +174,7 @@ async def test_work_in_flight_goes_on(shop: Shop) -> None:
 async def test_mistakes(shop: Shop) -> None:
     """Each is told with what to write instead."""
     async with shop.queue as queue:
-        with pytest.raises(UsageError, match="give task= or lane="):
+        with pytest.raises(UsageError, match="specify task= or lane="):
             await queue.pause()
         with pytest.raises(UsageError, match="has no lane 'fast'"):
             await queue.pause(lane="fast")

@@ -24,6 +24,7 @@ from aiostreamq.model.schedules.definition import (
     length_ms,
     timing_of,
 )
+from aiostreamq.model.time import After, At
 from aiostreamq.store.enqueue import Submissions
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.schedules.unreadable import UnreadableSchedule
     from aiostreamq.model.schedules.zones import Zone
     from aiostreamq.model.task import TaskSpec
+    from aiostreamq.model.time import When
     from aiostreamq.store.schedules import ScheduleStore, State
 
     class ScheduleHome(QueueHandle, Protocol):
@@ -310,10 +312,10 @@ class Schedules:
                 "id=, delay= and at= are for a single job, and a schedule enqueues many: "
                 "leave them out"
             )
-        if using.expires is not None and not using.expires.startswith("+"):
+        if using.expires is not None and not isinstance(using.expires, After):
             raise UsageError("expires= of a schedule must be a duration, such as '10m'")
-        for option, moment in (("expires", using.expires), ("deadline", using.deadline)):
-            length_ms(option, (_delay_ms(moment) or 0) / 1000)
+        for option, when in (("expires", using.expires), ("deadline", using.deadline)):
+            length_ms(option, (_delay_ms(when) or 0) / 1000)
         # Refuse bad arguments here, and not in the worker.
         write_call(call.spec, call.args, call.kwargs, {})
         return Declaration(call, timing_of(cron, every, tz, rules.start), rules)
@@ -322,8 +324,8 @@ class Schedules:
         call = declaration.call
         options, deadline = call.using.options, call.using.deadline
         fields = dict(call.using.fields)
-        if deadline is not None and not deadline.startswith("+"):
-            fields["deadline"] = int(deadline)
+        if isinstance(deadline, At):
+            fields["deadline"] = deadline.ms
         envelope = self._queue.session().write(call.spec, call.args, call.kwargs, fields)
         return Definition(
             task=call.spec.name,
@@ -390,6 +392,6 @@ class Schedules:
         return self._queue.session().enqueue_timeout
 
 
-def _delay_ms(moment: str | None) -> int | None:
-    """Return the ms of a relative moment, such as "+1500"; None for others."""
-    return int(moment) if moment is not None and moment.startswith("+") else None
+def _delay_ms(when: "When | None") -> int | None:
+    """Return the ms of a relative time; None if there is none, or if it is fixed."""
+    return when.ms if isinstance(when, After) else None

@@ -20,6 +20,7 @@ from aiostreamq.client.results import ResultWaiter
 from aiostreamq.errors import EnqueueNotConfirmed, PayloadError, UsageError
 from aiostreamq.model.delivery import DelayedSubmission, Submission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
+from aiostreamq.model.time import After
 from aiostreamq.store.durability import ConfirmedRunner
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
 from aiostreamq.store.queue import QueueStore
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.keys import Keys
     from aiostreamq.model.options import Durability, QueuePolicy
     from aiostreamq.model.task import TaskSpec
+    from aiostreamq.model.time import When
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server
 
@@ -233,7 +235,7 @@ class Session:
         place = self.broker.place_of(options.lane)
         if using.due is None:
             return (job_id, place, mark, envelope), job
-        return (job_id, options.lane, mark, using.due, envelope), job
+        return (job_id, options.lane, mark, using.due.to_wire(), envelope), job
 
     def write(
         self,
@@ -275,9 +277,8 @@ class Session:
             fields["deadline"] = inherited
         return fields
 
-    def _moment_ms(self, moment: str) -> int:
-        since = self.broker.clock.now_ms() if moment.startswith("+") else 0
-        return since + int(moment)
+    def _moment_ms(self, when: "When") -> int:
+        return when.ms + (self.broker.clock.now_ms() if isinstance(when, After) else 0)
 
     def _prepare_chunk(
         self, chunk: "Sequence[Call[object]]"

@@ -20,10 +20,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aiostreamq import Drop, JobCancelled, Retry, RetryLater, UsageError
-from aiostreamq.model.duration import due_word, expiry_word
+from aiostreamq.model.duration import due_of, expiry_of
 from aiostreamq.model.exception_names import kinds_of
 from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.model.retry import checked_retries, retries_to_wire
+from aiostreamq.model.time import After, At
 from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -462,27 +463,27 @@ def test_rules_on_the_wire() -> None:
 
 def test_when_a_job_is_due() -> None:
     """Delays are by Redis's clock, times are as written; a time without zone is refused."""
-    assert due_word("1.5s", None) == "+1500"
-    assert expiry_word("1.5s") == "+1500"
-    assert expiry_word(None) is None
-    assert expiry_word(datetime(2026, 1, 1, tzinfo=UTC)) == "1767225600000"
+    assert due_of("1.5s", None) == After(1500)
+    assert expiry_of("1.5s") == After(1500)
+    assert expiry_of(None) is None
+    assert expiry_of(datetime(2026, 1, 1, tzinfo=UTC)) == At(1767225600000)
     with pytest.raises(UsageError, match="never let the job run"):
-        expiry_word(0)
+        expiry_of(0)
     with pytest.raises(UsageError, match=r"expires=.* has no time zone"):
-        expiry_word(datetime(2026, 1, 1))  # noqa: DTZ001  # that is the point
-    assert due_word(0, None) is None
-    assert due_word(None, datetime(2026, 1, 1, tzinfo=UTC)) == "1767225600000"
+        expiry_of(datetime(2026, 1, 1))  # noqa: DTZ001  # that is the point
+    assert due_of(0, None) is None
+    assert due_of(None, datetime(2026, 1, 1, tzinfo=UTC)) == At(1767225600000)
     with pytest.raises(UsageError, match="time zone"):
-        due_word(None, datetime(2026, 1, 1))  # noqa: DTZ001  # that is the point
+        due_of(None, datetime(2026, 1, 1))  # noqa: DTZ001  # that is the point
     with pytest.raises(UsageError, match="one of them"):
-        due_word(1, datetime(2026, 1, 1, tzinfo=UTC))
+        due_of(1, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("moment", ["10s", 1_767_225_600])
 def test_what_is_no_moment(moment: Any) -> None:
     """A length of time where a moment is meant is refused, and so is the reverse."""
     with pytest.raises(UsageError, match=r"^at=.* is not a datetime: .* delay= takes"):
-        due_word(None, moment)
+        due_of(None, moment)
     delay: Any = datetime(2026, 1, 1, tzinfo=UTC)
     with pytest.raises(UsageError, match=r"^delay=.* is a datetime, .*: use at="):
-        due_word(delay, None)
+        due_of(delay, None)
