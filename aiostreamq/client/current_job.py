@@ -2,7 +2,10 @@
 
 import logging
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from aiostreamq.model.delivery import EntryRef
 
 
 class CurrentJob(NamedTuple):
@@ -13,20 +16,16 @@ class CurrentJob(NamedTuple):
     attempt: int  #: number of this attempt, from 1
 
 
-#: Identifies a run within a worker: the place of its stream, and its entry.
-Key = tuple[int, bytes]
-
-
 class Lender(Protocol):
     """The slots of a worker, which its runs lend while they await other jobs of its queue."""
 
     queue: str  #: name of the queue
 
-    def lend(self, key: Key) -> None:
+    def lend(self, key: "EntryRef") -> None:
         """Lend the slot of a run that begins to await a job."""
         ...
 
-    def take_back(self, key: Key) -> None:
+    def take_back(self, key: "EntryRef") -> None:
         """Take the slot back when the run awaits no job any more."""
         ...
 
@@ -35,7 +34,7 @@ class Lender(Protocol):
 # run's slot and the key of the run, both None in a process, which cannot await jobs. The run
 # itself is left out: it refers to the asyncio task that owns this context, and such a reference
 # circle would be left to the garbage collector.
-_Job = tuple[str, str, int, Lender | None, Key | None]
+_Job = tuple[str, str, int, Lender | None, "EntryRef | None"]
 JOB: ContextVar[_Job | None] = ContextVar("aiostreamq_job", default=None)
 
 

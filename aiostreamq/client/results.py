@@ -35,8 +35,9 @@ from aiostreamq.store.results import SUBSCRIBE_LIMIT, Results, Subscription
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiostreamq.client.current_job import Key, Lender
+    from aiostreamq.client.current_job import Lender
     from aiostreamq.client.events import EventFollower
+    from aiostreamq.model.delivery import EntryRef
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.queue import QueueStore
@@ -199,7 +200,7 @@ class ResultWaiter:
             if not ticket.futures:
                 self._awaited.discard(ticket)
 
-    def _lending(self) -> "tuple[Lender, Key] | None":
+    def _lending(self) -> "tuple[Lender, EntryRef] | None":
         """Return the lender and key of the run that awaits a job here, or None if there is none."""
         job = JOB.get()
         if job is None or job[3] is None or job[4] is None:

@@ -18,6 +18,12 @@ class WaiterMode(StrEnum):
 Submission = tuple[str, int, str, bytes]
 
 
+#: The identity of a delivery: the index of its stream among the queue's (from 1), and the id of
+#: the entry, which only ever belongs to one worker. It is the first two fields of a Delivery. A
+#: plain tuple, because a slice creates it faster than a NamedTuple's constructor.
+EntryRef = tuple[int, bytes]
+
+
 class Delivery(NamedTuple):
     """One delivery of a job to a worker."""
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.delivery import EntryRef
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.inspect.stream_info import last_delivered
 
@@ -135,10 +136,10 @@ class Cancellation:
     async def _last_delivered(self, stream: str) -> str:
         return last_delivered(await self._queue.call("XINFO", "GROUPS", stream))
 
-    def entries_in(self, word: "Mapping[str, str]") -> list[tuple[int, bytes]]:
-        """The entries that a word names, as (place of the stream, entry)."""
+    def entries_in(self, word: "Mapping[str, str]") -> list[EntryRef]:
+        """The entries that a word names."""
         told = word.get("entries", "").split()
-        found: list[tuple[int, bytes]] = []
+        found: list[EntryRef] = []
         for lane, entry in zip(told[::2], told[1::2], strict=False):
             with suppress(UsageError):  # a lane of others, with the same queue
                 found.append((self._queue.place_of(lane), entry.encode()))

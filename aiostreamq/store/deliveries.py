@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq import clock
-from aiostreamq.model.delivery import Delivery, RetryRequest
+from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest
 from aiostreamq.model.keys import GROUP, RETURNED
 from aiostreamq.model.pauses import holding
 from aiostreamq.model.stats import tally_of
@@ -47,8 +47,8 @@ class Read:
     """What one read brought."""
 
     deliveries: list[Delivery] = field(default_factory=list[Delivery])
-    #: entries that are not jobs, as (place of the stream, entry)
-    unreadable: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
+    #: entries that are not jobs
+    unreadable: list[EntryRef] = field(default_factory=list[EntryRef])
     #: those of the deliveries whose jobs were cancelled, and must not run
     cancelled: "Sequence[Delivery]" = ()
     #: what was paused when they were delivered, with its end in ms or 0; None is unknown
@@ -139,10 +139,8 @@ class Deliveries:
         )
         return read.deliveries
 
-    async def pending_own(
-        self, link: "Link", consumer: str, count: int
-    ) -> "set[tuple[int, bytes]]":
-        """Return what *consumer* was sent and has not ended, as (place of the stream, entry).
+    async def pending_own(self, link: "Link", consumer: str, count: int) -> "set[EntryRef]":
+        """Return what *consumer* was sent and has not ended.
 
         At most *count* of each stream, oldest first, and without the payloads.
         """
@@ -217,14 +215,14 @@ class Deliveries:
         return [place - 1 for place in places]
 
     async def dead_letter_unreadable(
-        self, entries: "Sequence[tuple[int, bytes]]", outcome: bytes, worker: str
+        self, entries: "Sequence[EntryRef]", outcome: bytes, worker: str
     ) -> int:
         """Move entries that cannot be read to the dead letters; return how many.
 
         The job of such an entry ends with the outcome.
 
         Args:
-            entries: Entries that *worker* was sent, as (place of the stream, entry).
+            entries: Entries that *worker* was sent.
             outcome: JSON that says what is wrong with them.
             worker: The worker that found them.
         """

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aiostreamq.model.delivery import EntryRef
     from aiostreamq.worker.reroute.parking import Parking
     from aiostreamq.worker.reroute.rerouter import Rerouter
     from aiostreamq.worker.run.executor import Executor
@@ -20,7 +21,7 @@ class Holdings:
         self._rerouter = rerouter
         self._parking = parking
 
-    def keys(self) -> set[tuple[int, bytes]]:
+    def keys(self) -> "set[EntryRef]":
         """Return the deliveries that are known here, each as (number of its stream, entry)."""
         keys = set(self._executor.running)
         keys.update((delivery.stream, delivery.entry) for delivery in self._executor.backlog)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence, Sized
 
-    from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
+    from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement
     from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import TaskSpec
 
@@ -107,7 +107,7 @@ class Holdings(Protocol):
         """How many have ended here while Redis refuses to take their end."""
         ...
 
-    def keys(self) -> set[tuple[int, bytes]]:
+    def keys(self) -> "set[EntryRef]":
         """Return them, each as (number of its stream, entry)."""
         ...
 
@@ -172,7 +172,7 @@ class Halts(Protocol):
 class Shelf(Protocol):
     """Sets jobs aside by their task."""
 
-    unparked: set[tuple[int, bytes]]  #: on their way, as (place of the stream, entry)
+    unparked: "set[EntryRef]"  #: on their way
 
     def park(self, delivery: "Delivery", task: str) -> None:
         """Take a job."""

@@ -8,7 +8,7 @@ from typing import cast
 
 from aiostreamq import Queue
 from aiostreamq.aio.tasks import spawn
-from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
+from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.stats import kind_of
 from aiostreamq.store.cancellation import Cancellation
@@ -198,7 +198,7 @@ class Taken:
         """How many ends Redis refuses."""
         return 0
 
-    def keys(self) -> set[tuple[int, bytes]]:
+    def keys(self) -> set[EntryRef]:
         """Return what is known here."""
         return {(delivery.stream, delivery.entry) for delivery in self.running}
 

@@ -9,7 +9,7 @@ from aiostreamq.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.store.cancellation import Cancellation
     from aiostreamq.store.control_stream import Word
 
@@ -37,7 +37,7 @@ class Cancels(Protocol):
         ...
 
     @property
-    def running(self) -> "Mapping[tuple[int, bytes], Running]":
+    def running(self) -> "Mapping[EntryRef, Running]":
         """Started, not ended, by stream and entry."""
         ...
 

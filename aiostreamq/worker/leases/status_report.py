@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.client.task import Task
-    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.connection.clock import ServerClock
@@ -45,7 +45,7 @@ class StatusReport:
         concurrency: int,
         lanes: "Mapping[str, int]",
         tasks: "Mapping[str, Task[..., object]]",
-        running: "Mapping[tuple[int, bytes], Running]",
+        running: "Mapping[EntryRef, Running]",
         clock: "ServerClock",
         state: "Callable[[], WorkerState]",
         stuck: "Callable[[], int]",

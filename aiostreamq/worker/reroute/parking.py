@@ -19,7 +19,7 @@ from aiostreamq.store.deliveries import SETTLE_LIMIT
 from aiostreamq.worker.retry_buffer import RetryBuffer
 
 if TYPE_CHECKING:
-    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.store.parking import ParkedJobs
     from aiostreamq.worker.telemetry import WorkerListeners
 
@@ -59,8 +59,8 @@ class Parking:
         )
         self._commit = GroupCommit[tuple["Delivery", str]](self._refused.send, SETTLE_LIMIT)
         self._told: set[str] = set()
-        #: on their way to be set aside, or refused there, as (place of the stream, entry)
-        self.unparked: set[tuple[int, bytes]] = set()
+        #: on their way to be set aside, or refused there
+        self.unparked: set[EntryRef] = set()
 
     def park(self, delivery: "Delivery", task: str) -> None:
         """Set a job aside together with all others of the moment."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.aio.tasks import spawn
 from aiostreamq.logs import get_logger
+from aiostreamq.model.delivery import EntryRef
 from aiostreamq.model.keys import OVERFLOW, RETURNED
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.store.deliveries import Deliveries
@@ -50,11 +51,11 @@ class Rerouter:
         self._pauses = pauses
         self._parking = parking
         # What moves deliveries, and which.
-        self._moving = dict[asyncio.Task[int], set[tuple[int, bytes]]]()
+        self._moving = dict[asyncio.Task[int], set[EntryRef]]()
 
     @property
-    def entries(self) -> set[tuple[int, bytes]]:
-        """What has not left yet, as (place of the stream, entry)."""
+    def entries(self) -> set[EntryRef]:
+        """What has not left yet."""
         return self._parking.unparked.union(*self._moving.values())
 
     def park(self, delivery: "Delivery", task: str) -> None:
@@ -105,9 +106,7 @@ class Rerouter:
         if self._moving:
             await asyncio.wait(self._moving)
 
-    def _move(
-        self, entries: "Iterable[tuple[int, bytes]]", moving: "Coroutine[Any, Any, int]"
-    ) -> None:
+    def _move(self, entries: "Iterable[EntryRef]", moving: "Coroutine[Any, Any, int]") -> None:
         task = spawn(moving, "aiostreamq:moving")
         self._moving[task] = set(entries)
         task.add_done_callback(self._moved)

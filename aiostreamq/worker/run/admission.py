@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.client.task import Task
-    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.model.task import Place
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.worker.ports import Outcomes, Reroutes
@@ -49,7 +49,7 @@ class Admission:
     def __init__(
         self,
         queue: "QueueClient",
-        running: "Collection[tuple[int, bytes]]",
+        running: "Collection[EntryRef]",
         pools: "Mapping[Place, Pool]",
         slots: "Slots",
         deferred: "DeferredStarts",

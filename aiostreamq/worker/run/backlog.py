@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from itertools import chain
 
-from aiostreamq.model.delivery import Delivery
+from aiostreamq.model.delivery import Delivery, EntryRef
 
 # Seconds for which a delivery can be on its way from Redis after a word about it has come.
 ON_THE_WAY = 60.0
@@ -77,18 +77,18 @@ class Progress:
             self.is_awaited = False
 
 
-class CancelMarks(dict[tuple[int, bytes], float]):
+class CancelMarks(dict[EntryRef, float]):
     """Cancelled jobs that may still be on their way here: when that was heard, by their keys.
 
     A key is the place of the stream, and the entry. The oldest come first.
     """
 
-    def put(self, key: tuple[int, bytes], now: float) -> None:
+    def put(self, key: EntryRef, now: float) -> None:
         """Mark one at *now* (loop time), and forget those of other workers' jobs."""
         while self and next(iter(self.values())) < now - ON_THE_WAY:
             del self[next(iter(self))]
         self[key] = now
 
-    def take(self, key: tuple[int, bytes]) -> bool:
+    def take(self, key: EntryRef) -> bool:
         """Whether one is marked, which is forgotten then."""
         return self.pop(key, None) is not None

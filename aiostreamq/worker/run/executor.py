@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from aiostreamq.client.queue_client import QueueClient
-    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.model.task import Place
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.worker.ports import Outcomes, Reroutes, SuspectGate
@@ -66,7 +66,7 @@ class Executor:
             listeners: Take the events of jobs.
             logs_jobs: Whether to log the start of each job, and its success.
         """
-        self.running: dict[tuple[int, bytes], Run] = {}  #: by stream and entry
+        self.running: dict[EntryRef, Run] = {}  #: by stream and entry
         self.is_filling = False  #: whether jobs are being started at this moment
         self.is_stopped = False  #: whether nothing starts any more
         self.slots = Slots(concurrency, queue.name, self.running, pools, self.refill, freed)

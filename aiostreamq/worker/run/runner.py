@@ -16,7 +16,7 @@ from aiostreamq.aio.tasks import JobTask, leave_behind
 from aiostreamq.client.current_job import JOB
 from aiostreamq.client.deadline import DEADLINE
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import RetryRequest
+from aiostreamq.model.delivery import EntryRef, RetryRequest
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import encode_done
 from aiostreamq.signals import is_ctrl_c
@@ -55,7 +55,7 @@ class Runner:
 
     def __init__(
         self,
-        running: dict[tuple[int, bytes], Run],
+        running: dict[EntryRef, Run],
         executor: "Refills",
         slots: "Slots",
         invoker: "Invoker",

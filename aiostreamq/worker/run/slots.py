@@ -19,7 +19,7 @@ from aiostreamq.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiostreamq.client.current_job import Key
+    from aiostreamq.model.delivery import EntryRef
     from aiostreamq.model.task import Place
     from aiostreamq.worker.run.pool import Pool
     from aiostreamq.worker.run.run import Run
@@ -38,7 +38,7 @@ class Slots:
         self,
         concurrency: int,
         queue: str,
-        running: "Mapping[Key, Run]",
+        running: "Mapping[EntryRef, Run]",
         pools: "Mapping[Place, Pool]",
         freed: "Callable[[], None]",
         moved: "Callable[[], None]",
@@ -62,13 +62,13 @@ class Slots:
         self._pools = pools.values()
         self._freed = freed
         self._moved = moved
-        self._waits: Counter[Key] = Counter()  # how many jobs each run awaits
+        self._waits: Counter[EntryRef] = Counter()  # how many jobs each run awaits
         self._is_reported = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._still = 0  # as `Pool.still`
 
-    def lend(self, key: "Key") -> None:
+    def lend(self, key: "EntryRef") -> None:
         """A run begins to await a job of its queue."""
         run = self._running.get(key)
         if run is None:
@@ -82,7 +82,7 @@ class Slots:
             self._report()
             self._freed()
 
-    def take_back(self, key: "Key") -> None:
+    def take_back(self, key: "EntryRef") -> None:
         """A run awaits one job less; it runs on at once, even if its slot is taken."""
         run = self._running.get(key)
         if run is None or key not in self._waits:
@@ -91,7 +91,7 @@ class Slots:
         if not self._waits[key]:
             self.forget(key, run)
 
-    def forget(self, key: "Key", run: "Run") -> None:
+    def forget(self, key: "EntryRef", run: "Run") -> None:
         """A run awaits nothing any more, as it may be over."""
         if self._waits.pop(key, None) is not None:
             if run.pool is not None:

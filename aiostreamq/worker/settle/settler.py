@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
+from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.model.telemetry import OutcomeRefused
@@ -64,8 +64,8 @@ class Settler:
         self._uncounted: list[Settlement] = []
         self._counted = 0  # how often counts were sent
         self._alarm: asyncio.TimerHandle | None = None  # while counts wait to be sent
-        #: whose end is on its way, or was refused so far, as (place of the stream, entry)
-        self.unsettled: set[tuple[int, bytes]] = set()
+        #: whose end is on its way, or was refused so far
+        self.unsettled: set[EntryRef] = set()
 
     def settle(self, settlement: Settlement) -> None:
         """Take the end of a job along with the next batch."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar, cast
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
-from aiostreamq.model.delivery import Delivery, Settlement
+from aiostreamq.model.delivery import Delivery, EntryRef, Settlement
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.clock import ServerClock
@@ -75,7 +75,7 @@ class Machine(RuleBasedStateMachine):
         self.clock.set(NOON - HOUR_MS)
         self.is_strict = False
         self.workers: dict[str, SteppedWorker] = {}
-        self.hands: dict[tuple[int, bytes], Hand] = {}  #: by stream and entry
+        self.hands: dict[EntryRef, Hand] = {}  #: by stream and entry
         self.again: Callable[[], object] | None = None
 
     def run(self, awaitable: Awaitable[T]) -> T:
@@ -121,7 +121,7 @@ async def _wait(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
-def key_of(delivery: Delivery) -> tuple[int, bytes]:
+def key_of(delivery: Delivery) -> EntryRef:
     """By what a delivery is known in the hands."""
     return delivery.stream, delivery.entry
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from aiostreamq.aio.listeners import Listeners
-from aiostreamq.model.delivery import Delivery
+from aiostreamq.model.delivery import Delivery, EntryRef
 from aiostreamq.queue import Queue
 from aiostreamq.worker.run.admission import Admission, Disposition
 from aiostreamq.worker.run.deferred import DeferredStarts
@@ -83,7 +83,7 @@ class Scene:
         queue = Queue("memory://")
         queue.task(name="plain")(plain)
         queue.task(name="threaded")(threaded)
-        self.running: dict[tuple[int, bytes], Run] = {}
+        self.running: dict[EntryRef, Run] = {}
         pools: dict[Place, Pool] = {
             "thread": Pool("thread", 1, self.around.overflow, nothing, nothing)
         }
