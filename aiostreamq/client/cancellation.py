@@ -13,12 +13,13 @@ from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.job_state import JobState, states_of
 from aiostreamq.model.keys import checked_name
 from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.inspect.walk import Walk
 
 if TYPE_CHECKING:
     from aiostreamq.client.task_names import HasSpec
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.time import When
-    from aiostreamq.store.cancellation import FoundJob
+    from aiostreamq.store.inspect.walk import OpenJob
     from aiostreamq.store.queue import QueueStore
 
 # The states of jobs that have not ended.
@@ -62,7 +63,7 @@ class OpenJobFilter:
                 )
         return cls(named, age, states)
 
-    def fits(self, found: "FoundJob", now_ms: float) -> bool:
+    def fits(self, found: "OpenJob", now_ms: float) -> bool:
         """Return whether a job matches the filters other than its state."""
         if self.older_than:
             since = found.since_ms or made_ms(found.job_id)
@@ -85,7 +86,7 @@ async def cancel_many(
     cancellation = Cancellation(broker)
     parked_for = tasks if wanted.task is None else [wanted.task]
     cancelled = dict.fromkeys(wanted.states, 0)
-    async for page in cancellation.open_jobs(wanted.states, parked_for):
+    async for page in Walk(broker).open_jobs(wanted.states, parked_for):
         await broker.clock.refresh()
         now_ms = broker.clock.now_ms()
         ids = [found.job_id for found in page if wanted.fits(found, now_ms)]

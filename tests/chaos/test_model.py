@@ -23,9 +23,10 @@ from hypothesis.stateful import initialize, invariant, run_state_machine_as_test
 from aiostreamq.model.job_state import TRANSITIONS, Transition
 from aiostreamq.store import cancellation, workers
 from aiostreamq.store.deliveries import Read
+from aiostreamq.store.inspect import walk
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.machine import LINES, LONG_AGO, NAMES
-from tests.chaos.histories.misfortunes import REAP_LIMIT, Misfortunes
+from tests.chaos.histories.misfortunes import RECOVER_LIMIT, Misfortunes
 from tests.chaos.histories.producers import Producers
 from tests.chaos.histories.rare import Examples
 from tests.chaos.histories.steering import WORDS, Steering
@@ -43,9 +44,9 @@ ALLOWED = frozenset(TRANSITIONS)
 
 #: What one call touches at most: so few that there is often more than one.
 LIMITS = (
-    (workers, "RECOVER_LIMIT", REAP_LIMIT),
+    (workers, "RECOVER_LIMIT", RECOVER_LIMIT),
     (cancellation, "CANCEL_LIMIT", 2),
-    (cancellation, "PAGE", 1),
+    (walk, "PAGE", 1),
 )
 
 

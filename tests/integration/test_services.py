@@ -10,6 +10,7 @@ from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.deliveries import Deliveries
+from aiostreamq.store.parking import ParkedJobs
 from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.schedules import ScheduleStore
 from aiostreamq.store.workers import WorkerRegistry
@@ -63,12 +64,12 @@ async def queue(store_url: str) -> AsyncIterator[Queue]:
 @pytest.mark.parametrize(
     ("of", "method", "passes"),
     [
-        pytest.param(WorkerRegistry, "census", 0, id="reaper"),
+        pytest.param(WorkerRegistry, "list_workers", 0, id="reaper"),
         pytest.param(ControlStream, "listen", 0, id="control"),
         pytest.param(DelayedJobs, "promote", 0, id="promoter"),
         pytest.param(Cancellation, "cancelled_among", 0, id="canceller"),
         pytest.param(PauseStore, "paused", 1, id="pauses"),  # once while it starts
-        pytest.param(DelayedJobs, "release", 0, id="parking"),
+        pytest.param(ParkedJobs, "unpark", 0, id="parking"),
         pytest.param(ScheduleStore, "due", 0, id="ticker"),
         pytest.param(heartbeat.BlockReporter, "check", 0, id="guard"),
     ],

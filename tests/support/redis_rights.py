@@ -41,8 +41,8 @@ FUNCTIONS_OF = {
     "worker": "store/inspect/server_check worker/fetch/reader store/control_stream store/workers "
     "store/queue store/deliveries store/results store/inspect/snapshot:paused",
     "reader": "store/connection/connector store/connection/clock store/scripts "
-    "store/inspect/server_check store/inspect/snapshot store/dead_letters store/inspect/keyspace "
-    "store/schedules",
+    "store/inspect/server_check store/inspect/snapshot store/inspect/walk "
+    "store/inspect/keyspace store/dead_letters store/schedules",
     "operator": "store/cancellation",
 }
 #: Whose rights each has beside its own.

@@ -1,21 +1,20 @@
 """Reading how a queue stands, without changing anything, or asking for all keys."""
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.pauses import holding
-from aiostreamq.store.inspect.stream_info import last_delivered
+from aiostreamq.store.inspect.walk import PAGE, Walk
 from aiostreamq.store.queue import pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from aiostreamq.store.connection.link import Argument, Reply
+    from aiostreamq.store.inspect.walk import Entry
     from aiostreamq.store.queue import QueueStore
-
-# How many jobs are read at once: each may have a payload of a megabyte.
-PAGE = 100
 
 # How many jobs of each kind in each lane are asked for their tasks, and how many bytes of
 # payload are looked at for that: some 2 ms of Redis at the worst.
@@ -70,6 +69,7 @@ class Snapshots:
     def __init__(self, queue: "QueueStore") -> None:
         self._queue = queue
         self._keys = queue.keys
+        self._walk = Walk(queue)
 
     async def view(self) -> View:
         """How many jobs there are, where, and of which tasks: one moment of all."""
@@ -128,41 +128,32 @@ class Snapshots:
     async def entries(
         self, stream: str, after: str, *, newest_first: bool = False
     ) -> "AsyncGenerator[Fields, None]":
-        """Give the entries of a stream after an id; or all down to it, newest first."""
-        start = "+" if newest_first else f"({after}"
-        while True:
-            if newest_first:
-                found = await self._ask("XREVRANGE", stream, start, after, "COUNT", PAGE)
-            else:
-                found = await self._ask("XRANGE", stream, start, "+", "COUNT", PAGE)
-            page = _entries(found)
-            for one in page:
-                yield one
-            if len(page) < PAGE:
-                return
-            start = f"({page[-1].entry}"
+        """Yield the entries of a stream after an id; or all down to it, newest first."""
+        walk = self._walk
+        pages = (
+            walk.newest_first(stream, after) if newest_first else walk.entries(stream, f"({after}")
+        )
+        async with aclosing(pages):
+            async for page in pages:
+                for one in _entries(page):
+                    yield one
 
     def recent(self) -> "AsyncGenerator[Fields, None]":
-        """Give what ended lately, the newest first."""
+        """Yield what ended lately, newest first."""
         return self.entries(self._keys.recent, "0", newest_first=True)
 
     async def waiting(self, stream: str) -> "AsyncGenerator[Fields, None]":
-        """Give the entries of a stream that no worker has been sent, oldest first.
+        """Yield the entries of a stream that no worker was sent, oldest first.
 
-        Not those of cancelled jobs: they are only there to be thrown away.
+        Entries of cancelled jobs are left out: they are only there to be discarded.
         """
-        after = await self._last_delivered(stream)
-        while True:
-            page = _entries(await self._ask("XRANGE", stream, f"({after}", "+", "COUNT", PAGE))
-            for one in await self._uncancelled(page):
-                yield one
-            if len(page) < PAGE:
-                return
-            after = page[-1].entry
+        delivered = await self._walk.last_delivered(stream)
+        async with aclosing(self._walk.entries(stream, f"({delivered}")) as pages:
+            async for page in pages:
+                for one in await self._uncancelled(_entries(page)):
+                    yield one
 
     async def _uncancelled(self, page: list[Fields]) -> list[Fields]:
-        if not page:
-            return []
         ids = [one.fields.get(b"id", b"") for one in page]
         scores = await self._ask("ZMSCORE", self._keys.cancelled, *ids)
         found = zip(page, cast("list[bytes | None]", scores), strict=True)
@@ -174,7 +165,8 @@ class Snapshots:
 
     async def entry(self, stream: str, entry: str) -> "Fields | None":
         """One entry."""
-        page = _entries(await self._ask("XRANGE", stream, entry, entry))
+        found = await self._ask("XRANGE", stream, entry, entry)
+        page = _entries(cast("list[Entry]", found))
         return page[0] if page else None
 
     async def pending(self, stream: str) -> "AsyncGenerator[tuple[Pending, Fields], None]":
@@ -200,25 +192,12 @@ class Snapshots:
         return None
 
     async def delayed(self) -> "AsyncGenerator[tuple[str, int, Mapping[bytes, bytes]], None]":
-        """Give the delayed jobs, first due first: id, when it is due (ms), its hash."""
-        lowest, seen = "-inf", set[bytes]()
-        while True:
-            told = await self._ask(
-                "ZRANGEBYSCORE", self._keys.delayed, lowest, "+inf", "WITHSCORES",
-                "LIMIT", 0, PAGE + len(seen),
-            )  # fmt: skip
-            flat = cast("list[bytes]", told)
-            scores = dict(zip(flat[::2], flat[1::2], strict=True))
-            page = [job_id for job_id in scores if job_id not in seen]
-            hashes = await asyncio.gather(*(self.job(job_id.decode()) for job_id in page))
-            for job_id, fields in zip(page, hashes, strict=True):
-                yield job_id.decode(), int(float(scores[job_id])), fields
-            if len(page) < PAGE:
-                return
-            # From the same time on once more: many may be due at one.
-            last = scores[page[-1]]
-            seen = {job_id for job_id, score in scores.items() if score == last}
-            lowest = last.decode()
+        """Yield the delayed jobs, first due first: id, when it is due (ms), its hash."""
+        async with aclosing(self._walk.delayed()) as pages:
+            async for page in pages:
+                hashes = await asyncio.gather(*(self.job(job_id) for job_id, _ in page))
+                for (job_id, due_ms), fields in zip(page, hashes, strict=True):
+                    yield job_id, due_ms, fields
 
     async def job(self, job_id: str) -> "Mapping[bytes, bytes]":
         """The hash of a job; empty where there is none."""
@@ -233,10 +212,6 @@ class Snapshots:
         """The tasks that work is parked for."""
         names = cast("list[bytes]", await self._ask("SMEMBERS", self._keys.parked))
         return sorted(name.decode() for name in names)
-
-    async def _last_delivered(self, stream: str) -> str:
-        """Up to which entry workers have read a stream."""
-        return last_delivered(await self._ask("XINFO", "GROUPS", stream))
 
     async def _ask(self, *command: "Argument") -> "Reply":
         # Opened first, as that gives up where there is no Redis at all.
@@ -259,9 +234,8 @@ def _tasks(reply: "Reply") -> Tasks:
     return dict(zip(names, cast("list[int]", flat[1::2]), strict=True))
 
 
-def _entries(reply: "Reply") -> list[Fields]:
-    found = cast("list[tuple[bytes, list[bytes]]]", reply)
-    return [Fields(entry.decode(), _pairs(cast("Reply", flat))) for entry, flat in found]
+def _entries(page: "Sequence[Entry]") -> list[Fields]:
+    return [Fields(entry.decode(), _pairs(cast("Reply", flat))) for entry, flat in page]
 
 
 def _pairs(reply: "Reply") -> "Mapping[bytes, bytes]":

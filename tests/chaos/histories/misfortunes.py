@@ -9,7 +9,7 @@ from tests.chaos.histories.reference import MAX_WORKER_DEATHS
 from tests.chaos.histories.workers import Workers
 
 #: So few that workers are often found half recovered.
-REAP_LIMIT = 2
+RECOVER_LIMIT = 2
 
 
 class Misfortunes(Workers):
@@ -99,6 +99,6 @@ class Misfortunes(Workers):
         beats = self.run(self.roster.list_workers(LEASE_MS, thorough=True))
         assert beats == self.model.beats
         beat = "0 7" if is_late else beats.get(worker, "none")
-        expected = self.model.reap(worker, beat, REAP_LIMIT, LINES)
+        expected = self.model.reap(worker, beat, RECOVER_LIMIT, LINES)
         self.check(lambda: self.roster.recover(worker, beat, MAX_WORKER_DEATHS), expected)
         return expected[2]

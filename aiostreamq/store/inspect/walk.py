@@ -1,0 +1,143 @@
+"""Walking over the jobs of a queue page by page, while they come and go."""
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from aiostreamq.store.inspect.stream_info import last_delivered
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Collection, Iterable
+
+    from aiostreamq.store.queue import QueueStore
+
+# How many jobs are read at once: each may have a payload of a megabyte.
+PAGE = 100
+
+#: An entry of a stream: its id, and its fields and values in turn.
+Entry = tuple[bytes, list[bytes]]
+
+
+class OpenJob(NamedTuple):
+    """A job that has not ended, where it waits or runs."""
+
+    job_id: str
+    envelope: bytes
+    since_ms: int  #: when it was put there; 0 if that is unknown
+
+
+class Walk:
+    """Reads the jobs of one queue in pages. What comes or goes during a walk may be missed."""
+
+    def __init__(self, queue: "QueueStore") -> None:
+        self._queue = queue
+        self._keys = queue.keys
+
+    async def entries(
+        self, stream: str, first: str = "-", last: str = "+"
+    ) -> "AsyncGenerator[list[Entry], None]":
+        """Yield the entries of a stream, oldest first.
+
+        Args:
+            stream: The key of the stream.
+            first: The id to begin with; "(<id>" begins after it.
+            last: The id to end with.
+        """
+        await self._queue.open()
+        while True:
+            reply = await self._queue.call("XRANGE", stream, first, last, "COUNT", PAGE)
+            page = cast("list[Entry]", reply)
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            first = f"({page[-1][0].decode()}"
+
+    async def newest_first(self, stream: str, oldest: str) -> "AsyncGenerator[list[Entry], None]":
+        """Yield the entries of a stream down to the id *oldest*, newest first."""
+        await self._queue.open()
+        newest = "+"
+        while True:
+            reply = await self._queue.call("XREVRANGE", stream, newest, oldest, "COUNT", PAGE)
+            page = cast("list[Entry]", reply)
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            newest = f"({page[-1][0].decode()}"
+
+    async def last_delivered(self, stream: str) -> str:
+        """Return the id of the last entry of a stream that a worker was sent."""
+        await self._queue.open()
+        return last_delivered(await self._queue.call("XINFO", "GROUPS", stream))
+
+    async def delayed(self) -> "AsyncGenerator[list[tuple[str, int]], None]":
+        """Yield the delayed jobs, first due first, as (id, when it is due in ms).
+
+        The caller may cancel the jobs of a page before it asks for the next one.
+        """
+        await self._queue.open()
+        score, seen, passed = b"-inf", set[bytes](), 0  # those seen with the last score
+        while True:
+            reply = await self._queue.call(
+                "ZRANGEBYSCORE", self._keys.delayed, score, "+inf", "WITHSCORES",
+                "LIMIT", passed, PAGE,
+            )  # fmt: skip
+            flat = cast("list[bytes]", reply)
+            scores = dict(zip(flat[::2], flat[1::2], strict=True))
+            if page := [
+                (one.decode(), int(float(scores[one]))) for one in scores if one not in seen
+            ]:
+                yield page
+            if len(scores) < PAGE:
+                return
+            # Many may be due at one time: go past those of the last score that are still there.
+            last = flat[-1]
+            if last != score:
+                score, seen, passed = last, set[bytes](), 0
+            found = [one for one in scores if scores[one] == last]
+            seen.update(found)
+            left = await self._queue.call("ZMSCORE", self._keys.delayed, *found)
+            passed += cast("list[bytes | None]", left).count(last)
+
+    async def open_jobs(
+        self, states: "Collection[str]", parked_for: "Iterable[str]"
+    ) -> "AsyncGenerator[list[OpenJob], None]":
+        """Yield the jobs in some *states*, of the parked ones only those of some tasks.
+
+        For "queued" and "running" this reads the part of each stream that was or was not
+        delivered. Whether a job of it has such a state, a script has to find out.
+        """
+        if "delayed" in states:
+            async for page in self.delayed():
+                yield await self._with_envelopes([job_id for job_id, _ in page])
+        if "parked" in states:
+            for task in parked_for:
+                async for entries in self.entries(self._keys.parked_for(task)):
+                    yield _jobs_in(entries)
+        if not {"queued", "running"} & set(states):
+            return
+        for stream in self._queue.streams:
+            delivered = await self.last_delivered(stream)
+            first = "-" if "running" in states else f"({delivered}"
+            last = "+" if "queued" in states else delivered
+            async for entries in self.entries(stream, first, last):
+                yield _jobs_in(entries)
+
+    async def _with_envelopes(self, job_ids: list[str]) -> list[OpenJob]:
+        envelopes = await asyncio.gather(
+            *(self._queue.call("HGET", self._keys.job(job_id), "p") for job_id in job_ids)
+        )
+        found = zip(job_ids, cast("list[bytes | None]", envelopes), strict=True)
+        return [OpenJob(job_id, one, 0) for job_id, one in found if one is not None]
+
+
+def _jobs_in(entries: list[Entry]) -> list[OpenJob]:
+    # As enqueue.lua writes a job: id, its value, n, its value, job, its value. Other programs may
+    # write other entries.
+    return [
+        OpenJob(
+            fields[1].decode(errors="replace"), fields[5], int(entry.decode().partition("-")[0])
+        )
+        for entry, fields in entries
+        if len(fields) >= 6 and (fields[0], fields[4]) == (b"id", b"job")
+    ]
