@@ -135,11 +135,13 @@ class MemoryLink:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
         if self._is_closed:
-            future.set_exception(LinkLost("the connection was closed"))
+            future.set_exception(_closed())
             return future
         blocking = _without_blocking(command)
         if blocking is not None:
             self._blocked = spawn(self._read_blocking(future, *blocking))
+            # Not inside of it: a task that is cancelled before it starts runs nothing.
+            self._blocked.add_done_callback(lambda _: _refuse(future, _closed()))
             return future
         try:
             loop.call_soon(_tell, future, self._answer(command))
@@ -191,12 +193,11 @@ class MemoryLink:
                         future.set_result(reply)
                     return
         except CommandError as error:
-            if not future.done():
-                future.set_exception(error)
-        except asyncio.CancelledError:
-            if not future.done():
-                future.set_exception(LinkLost("the connection was closed"))
-            raise
+            _refuse(future, error)
+
+
+def _closed() -> LinkLost:
+    return LinkLost("the connection was closed")
 
 
 def _tell(future: "asyncio.Future[Item]", reply: Item) -> None:
@@ -204,7 +205,7 @@ def _tell(future: "asyncio.Future[Item]", reply: Item) -> None:
         future.set_result(reply)
 
 
-def _refuse(future: "asyncio.Future[Reply]", error: CommandError) -> None:
+def _refuse(future: "asyncio.Future[Reply]", error: CommandError | LinkLost) -> None:
     if not future.done():
         future.set_exception(error)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.store.connection.reconnecting import ReconnectingLink
+from aiostreamq.store.connection.blocking_read import BlockingRead
 from aiostreamq.store.control_stream import NEARLY_ALL
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ logger = get_logger("aiostreamq.worker")
 
 # Milliseconds that one read of the control stream waits.
 BLOCK_MS = 5000
-
-# Seconds beyond the block before the connection is taken for dead.
-MARGIN = 5.0
 
 # Seconds before the stream is read again after Redis refused.
 PAUSE = 5.0
@@ -48,13 +45,13 @@ class ControlListener:
         self._stream = stream
         self._handlers = handlers
         self._missed = missed
-        self._link: Link | None = None  # the one that was listened on last
         self._connector = broker.connector
 
     async def run(self) -> None:
         """Listen until cancelled."""
         after: str | None = None
-        line = ReconnectingLink(self._connector, "control", reply_timeout=BLOCK_MS / 1000 + MARGIN)
+        # The stream is short: when the connection was lost, some entries may be gone from it.
+        reading = BlockingRead(self._connector, "control", BLOCK_MS / 1000, replaced=self._missed)
         try:
             while True:
                 try:
@@ -62,19 +59,15 @@ class ControlListener:
                         after = await self._stream.end()
                         self._missed()
                     last = after
-                    after = await line.persist(lambda link, last=last: self._hear(link, last))
+                    after = await reading.persist(lambda link, last=last: self._hear(link, last))
                 except AioStreamQError:
                     logger.exception("the control stream could not be read, trying on")
                     await asyncio.sleep(PAUSE)
                     after = None
         finally:
-            line.close()
+            reading.close()
 
     async def _hear(self, link: "Link", after: str) -> str:
-        if link is not self._link:
-            if self._link is not None:
-                self._missed()  # the stream is short: some may be gone from it by now
-            self._link = link
         end, words = await self._stream.listen(link, after, BLOCK_MS)
         for word in words:
             handler = self._handlers.get(word.get("say", ""))
