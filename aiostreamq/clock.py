@@ -5,6 +5,7 @@ A test moves time by replacing these functions. Call them through the module, as
 a timer of an event loop asks that loop, with `of_loop`.
 """
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -18,3 +19,13 @@ wall = time.time  #: seconds since 1970, as this machine has it
 def of_loop(loop: "asyncio.AbstractEventLoop") -> float:
     """Return the time by which the timers of *loop* go, in seconds."""
     return loop.time()
+
+
+def steady() -> float:
+    """Return seconds that only grow, and also pass while the machine sleeps.
+
+    `time.monotonic` stands still then, on Linux and on macOS.
+    """
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(time.CLOCK_MONOTONIC)

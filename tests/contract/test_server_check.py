@@ -1,11 +1,10 @@
 """Servers that are set up in ways that cost jobs: whoever starts a worker on them is told."""
 
 import re
-import time
 
 import pytest
 
-from aiostreamq import Queue, Worker
+from aiostreamq import Queue, Worker, clock
 from aiostreamq.store.connection.server import Server
 from aiostreamq.store.inspect.server_check import Condition, advice_on, examine
 from tests.support.redis_server import RedisServer
@@ -97,8 +96,8 @@ async def test_clocks_are_apart(
 ) -> None:
     """It says by how much, and who is ahead."""
     caplog.set_level("WARNING")
-    right = time.time
-    monkeypatch.setattr(time, "time", lambda: right() + 30)
+    right = clock.wall
+    monkeypatch.setattr(clock, "wall", lambda: right() + 30)
     async with Queue(redis_url) as queue, Worker(queue):
         pass
     monkeypatch.undo()

@@ -186,7 +186,9 @@ class RedisConnector:
             return server_of(cast("bytes", await link.call("INFO", "server")))
         except CommandError:
             # Some hosted servers forbid INFO. They are not older than 6.2, and may be a cluster.
-            return Server((6, 2), "Redis (version not told)", is_cluster=True, is_told=False)
+            return Server(
+                (6, 2), "Redis (unknown version)", is_cluster=True, is_version_known=False
+            )
 
     def redirect(self, host: str, port: int) -> None:
         """Open the next links to another node, until it can not be reached any more."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import hiredis
 
+from aiostreamq import clock
 from aiostreamq.errors import BrokerError, QueueUnavailable
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class SocketLink(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[Reply]] = deque()
         self._lost: LinkLost | None = None
         self._watch: asyncio.TimerHandle | None = None  # set while replies are awaited
-        self._heard = 0.0  # loop time of the last sign of life, or of the first unanswered call
+        self._heard = 0.0  # when the last reply came, or the first call that waits was sent
         transport.set_protocol(self)
         # asyncio calls connection_made only for the first protocol of a transport.
         if transport.is_closing():
@@ -106,7 +107,7 @@ class SocketLink(asyncio.Protocol):
             return future
         self._transport.write(_pack(command))
         if not self._waiting:
-            self._heard = self._loop.time()
+            self._heard = clock.monotonic()
             if self._watch is None:
                 self._watch = self._loop.call_later(self._reply_timeout, self._check_silence)
         self._waiting.append(future)
@@ -136,7 +137,7 @@ class SocketLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who wait for them; asyncio calls this."""
-        self._heard = self._loop.time()
+        self._heard = clock.monotonic()
         parser, waiting = self._parser, self._waiting
         try:
             parser.feed(data)
@@ -165,7 +166,7 @@ class SocketLink(asyncio.Protocol):
         self._watch = None
         if not self._waiting:
             return
-        left = self._heard + self._reply_timeout - self._loop.time()
+        left = self._heard + self._reply_timeout - clock.monotonic()
         if left > 0:
             self._watch = self._loop.call_later(left, self._check_silence)
         else:

@@ -10,6 +10,7 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
+from aiostreamq import clock
 from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.errors import UsageError
 from aiostreamq.store.connection.link import Argument, CommandError, LinkLost, Reply
@@ -177,7 +178,7 @@ class MemoryLink:
     async def _read_blocking(
         self, future: "asyncio.Future[Reply]", command: tuple[Argument, ...], timeout: float
     ) -> None:
-        deadline = asyncio.get_running_loop().time() + timeout
+        deadline = clock.monotonic() + timeout
         try:
             while not future.done():
                 reply: Reply
@@ -187,7 +188,7 @@ class MemoryLink:
                 reply = self._server.execute(*command) or None
                 if isinstance(reply, bytes):
                     reply = [str(command[1]).encode(), reply]  # as BLPOP answers
-                left = deadline - asyncio.get_running_loop().time()
+                left = deadline - clock.monotonic()
                 if reply is not None or not await self._server.wait_for_change(self._number, left):
                     if not future.done():
                         future.set_result(reply)

@@ -1,4 +1,4 @@
-"""Which server this is, and what it can do."""
+"""The server at the other end: its version, and what it can do."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,12 @@ OLDEST = (6, 2)
 class Server:
     """The Redis (or Valkey) at the other end."""
 
-    version: tuple[int, ...]  #: as Redis counts: Valkey says 7.2 for what it is compatible with
+    version: tuple[int, ...]  #: of Redis; that of Valkey is the Redis it is compatible with
     name: str  #: for people: "Redis 7.0.15", "Valkey 8.0.1"
     #: whether it is a node of a cluster, which may move a queue to another node at any time
     is_cluster: bool = False
-    is_told: bool = True  #: whether it said so itself; else it is taken for the oldest
+    #: whether the server reported its version; otherwise it is taken for the oldest
+    is_version_known: bool = True
 
     @property
     def takes_script_flags(self) -> bool:
@@ -23,21 +24,21 @@ class Server:
         return self.version >= (7, 0)
 
 
-# Runs the scripts as 6.2 would: it refuses the line of flags.
+# Runs the scripts as 6.2 does, without the line of flags.
 MEMORY = Server((6, 2), "memory")
 
 
 def facts_of(info: bytes) -> dict[str, str]:
-    """Read an answer of INFO."""
+    """Read a reply of INFO."""
     lines = info.decode("utf-8", "replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def server_of(info: bytes) -> Server:
-    """Read the answer of INFO server.
+    """Read the reply of INFO server.
 
     Raises:
-        UnsupportedServer: It is older than aiostreamq can work with.
+        UnsupportedServer: It is older than aiostreamq supports.
     """
     facts = facts_of(info)
     version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:3])

@@ -1,9 +1,9 @@
-"""Looking for what should not be there: the only place that asks Redis for all its keys."""
+"""Looking for leftovers in all keys of a queue: nothing else scans the keys of Redis."""
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from aiostreamq import clock
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.redis_errors import is_withheld
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Reply
     from aiostreamq.store.queue import QueueStore
 
-# How many keys one step of a scan looks at, some 0.2 ms of Redis; and how many steps there
-# are at the most, so that a Redis of a hundred million keys is not read through.
+# How many keys one step of a scan looks at (some 0.2 ms of Redis), and how many steps it has at
+# most, so that a Redis with a hundred million keys is not scanned completely.
 STEP = 1000
 MOST_STEPS = 1000
 
 PINGS = 20
 
-# What always expires, unless somebody else made it.
+# Keys that always expire, unless another program wrote them.
 _EXPIRING = ("result:", "inbox:", "stats:", "worker:", "counted:", "recent", "confirm")
 
 
@@ -33,44 +33,44 @@ class GroupState(NamedTuple):
     length: int
     has_group: bool
     pending: int
-    lag: int | None  #: as Redis tells it; None where it does not know
-    tells_lag: bool  #: whether it could: 6.2 never does, others sometimes not for a while
+    lag: int | None  #: as Redis counts it; None if it does not know
+    tells_lag: bool  #: whether Redis can know it: 6.2 never does, others sometimes not for a while
     owners: "Mapping[str, int]"  #: how many deliveries each consumer has
 
 
 class Scanned(NamedTuple):
-    """What a look at all keys has found."""
+    """What a scan of all keys has found."""
 
     keys: int  #: of this queue
-    is_whole: bool  #: whether all of Redis was looked at
-    orphans: list[str]  #: jobs that are nowhere, and what should expire and does not
-    lanes: list[str]  #: that have work and are not among the queue's
+    is_whole: bool  #: whether all keys of Redis were scanned
+    orphans: list[str]  #: jobs that are in no stream, and keys that should expire but do not
+    lanes: list[str]  #: lanes that have jobs but are unknown to the queue here
 
 
 class Keyspace:
-    """A thorough look at one queue."""
+    """Examines the keys and groups of one queue."""
 
     def __init__(self, queue: "QueueStore") -> None:
         self._queue = queue
 
     async def round_trips(self) -> list[float]:
-        """Seconds that each of some PINGs took, shortest first."""
+        """Return the seconds that each of some PINGs took, shortest first."""
         took: list[float] = []
         for _ in range(PINGS):
-            before = time.perf_counter()
+            before = clock.monotonic()
             await self._queue.call("PING")
-            took.append(time.perf_counter() - before)
+            took.append(clock.monotonic() - before)
         return sorted(took)
 
     async def groups(self) -> list[GroupState]:
-        """The groups of all streams."""
+        """Return the groups of all streams."""
         return [await self._group(stream) for stream in self._queue.streams]
 
     async def _group(self, stream: str) -> GroupState:
         length = cast("int", await self._queue.call("XLEN", stream))
         no_group = GroupState(stream, length, False, 0, None, False, {})
         try:
-            # In this order: what is read meanwhile may be deleted, but not the other way round.
+            # In this order: what is delivered in between may be deleted after that, never before.
             about = facts_of(await self._queue.call("XINFO", "STREAM", stream))
             group = own_group(await self._queue.call("XINFO", "GROUPS", stream))
         except CommandError as error:
@@ -87,26 +87,26 @@ class Keyspace:
             True,
             cast("int", pending[0]),
             cast("int | None", group.get(b"lag")),
-            b"lag" in group and not _is_told_soon(about, group),
+            b"lag" in group and not _is_known_soon(about, group),
             {name.decode(): int(count) for name, count in owners},
         )
 
     async def scan(self) -> Scanned:
-        """Look at the keys of the queue, in steps that let others pass between them."""
+        """Scan the keys of the queue, in steps between which Redis serves other clients."""
         prefix = self._queue.keys.prefix
         found: set[str] = set()
         cursor, steps = b"0", 0
         while True:
-            told = await self._queue.call("SCAN", cursor, "MATCH", _literal(prefix) + "*",
+            reply = await self._queue.call("SCAN", cursor, "MATCH", _literal(prefix) + "*",
                                            "COUNT", STEP)  # fmt: skip
-            cursor, keys = cast("tuple[bytes, list[bytes]]", told)
+            cursor, keys = cast("tuple[bytes, list[bytes]]", reply)
             found.update(key.decode(errors="replace").removeprefix(prefix) for key in keys)
             steps += 1
             if cursor == b"0" or steps == MOST_STEPS:
                 break
         names = sorted(found)
         suspects = await self._orphans(names)
-        # Asked again: a job may have moved on between two questions.
+        # Asked again: a job may have moved between two questions.
         orphans = await self._orphans(suspects)
         return Scanned(len(names), cursor == b"0", orphans, await self._strange_lanes(names))
 
@@ -131,7 +131,7 @@ class Keyspace:
         if known[2] is not None:
             return await call("ZSCORE", keys.delayed, name.removeprefix("job:")) is None
         if lane == "parked":
-            return False  # in which stream it does not say
+            return False  # the job does not say in which stream
         if entry is None:
             return True
         return not await call("XRANGE", keys.stream(lane), entry, entry)
@@ -148,11 +148,11 @@ def _literal(text: str) -> str:
     return "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in text)
 
 
-def _is_told_soon(stream: "Mapping[bytes, Reply]", group: "Mapping[bytes, Reply]") -> bool:
-    """Whether a lag that is not told will be so with the next delivery.
+def _is_known_soon(stream: "Mapping[bytes, Reply]", group: "Mapping[bytes, Reply]") -> bool:
+    """Return whether a lag that is unknown will be known with the next delivery.
 
     The entry that was delivered last is deleted when its job ends. If an older one still runs
-    then, Redis (7.0) takes for deleted what is to come, until it has delivered some of that.
+    then, Redis (7.0) takes the next entries for deleted until it has delivered some of them.
     """
     if group[b"lag"] is not None or group.get(b"entries-read") is None:
         return False

@@ -1,15 +1,14 @@
-"""Looking a server over: what about it would cost jobs one day.
+"""Checking how a server is set up: what about it may cost jobs one day.
 
-`examine` asks, `advice_on` judges. What a server does not tell, as those of many
-hosts do not tell their configuration, is nothing to complain of; `unknown_subjects`
-names it.
+`examine` asks and `advice_on` judges. Many hosts hide the configuration of their servers; what
+is hidden is not advised on, but listed by `unknown_subjects`.
 """
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from aiostreamq import clock
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.server import facts_of
 
@@ -18,20 +17,19 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.server import Server
     from aiostreamq.store.queue import QueueStore
 
-# The first with script flags: all but new jobs can be told to pass when memory is full.
+# The first with script flags, by which all but new jobs pass when memory is full.
 RECOMMENDED = (7, 0)
 
-# Seconds that two clocks may be apart. What is planned to the second is not worth
-# a warning for less.
+# Seconds that two clocks may be apart without a warning: plans are rarely more exact.
 MOST_SKEW = 1.0
 
-# Seconds that the answers may take; a server that is slower has other troubles.
+# Seconds that the replies may take; a slower server has other problems.
 PATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a server is set up; None for what it does not tell."""
+    """How a server is set up; None is unknown."""
 
     server: "Server | None" = None
     eviction: str | None = None  #: maxmemory-policy
@@ -42,12 +40,12 @@ class Condition:
 
 
 def advice_on(condition: Condition) -> list[str]:
-    """What should be changed about a server: a line each, with how."""
+    """Return a line for each thing that should be changed about a server, and how."""
     return [line for line in advice_by_subject(condition).values() if line is not None]
 
 
 def advice_by_subject(condition: Condition) -> dict[str, str | None]:
-    """What should be changed about each subject; None where nothing should."""
+    """Return what should be changed about each subject; None if nothing should."""
     return {
         "eviction": _on_eviction(condition),
         "persistence": _on_persistence(condition),
@@ -57,7 +55,7 @@ def advice_by_subject(condition: Condition) -> dict[str, str | None]:
 
 
 def unknown_subjects(condition: Condition) -> dict[str, str]:
-    """Which subjects cannot be judged, and what was asked in vain about each."""
+    """Return which subjects are unknown, each with the questions that had no answer."""
     unknown: dict[str, str] = {}
     if condition.eviction is None:
         unknown["eviction"] = "INFO memory, CONFIG GET maxmemory-policy"
@@ -65,7 +63,7 @@ def unknown_subjects(condition: Condition) -> dict[str, str]:
     if True not in keeps and None in keeps:
         asked = ("INFO persistence, CONFIG GET appendonly", "CONFIG GET save")
         unknown["persistence"] = ", ".join(
-            question for question, told in zip(asked, keeps, strict=True) if told is None
+            question for question, answer in zip(asked, keeps, strict=True) if answer is None
         )
     if condition.server is None:
         unknown["version"] = "INFO server"
@@ -76,7 +74,7 @@ def _on_eviction(condition: Condition) -> str | None:
     policy = condition.eviction
     if policy is None or policy == "noeviction":
         return None
-    # All but jobs that wait have a time to live.
+    # Everything has a time to live, except jobs that wait.
     lost = "results" if policy.startswith("volatile") else "jobs"
     return (
         f"a full Redis will throw {lost} away (maxmemory-policy {policy}): "
@@ -120,21 +118,21 @@ async def examine(queue: "QueueStore", server: "Server") -> Condition:
     Raises:
         QueueUnavailable: It did not answer for two seconds.
     """
-    before = time.time()
-    told = cast("list[bytes] | None", await _ask(queue, "TIME"))
-    after = time.time()
+    before = clock.wall()
+    time = cast("list[bytes] | None", await _ask(queue, "TIME"))
+    after = clock.wall()
     memory, persistence, save = await asyncio.gather(
         _ask(queue, "INFO", "memory"),
         _ask(queue, "INFO", "persistence"),
         _setting(queue, "save"),
     )
     facts = facts_of(cast("bytes", memory or b"") + b"\r\n" + cast("bytes", persistence or b""))
-    # Each is told in two places, of which a host may hide one.
+    # Each stands in two places, and a host may hide one of them.
     policy = facts.get("maxmemory_policy") or await _setting(queue, "maxmemory-policy")
     aof = facts.get("aof_enabled") or await _setting(queue, "appendonly")
-    now = float(told[0]) + float(told[1]) / 1_000_000 if told else None
+    now = float(time[0]) + float(time[1]) / 1_000_000 if time else None
     return Condition(
-        server=server if server.is_told else None,
+        server=server if server.is_version_known else None,
         eviction=policy,
         appends=None if aof is None else aof in {"1", "yes"},
         snapshots=None if save is None else bool(save.strip()),
@@ -144,13 +142,13 @@ async def examine(queue: "QueueStore", server: "Server") -> Condition:
 
 
 async def _setting(queue: "QueueStore", name: str) -> str | None:
-    """Read one setting; a host that hides it refuses, or answers nothing."""
-    told = cast("list[bytes] | None", await _ask(queue, "CONFIG", "GET", name))
-    return told[1].decode() if told else None
+    """Read one setting; a host that hides it refuses, or replies with nothing."""
+    pair = cast("list[bytes] | None", await _ask(queue, "CONFIG", "GET", name))
+    return pair[1].decode() if pair else None
 
 
 async def _ask(queue: "QueueStore", *command: "Argument") -> "Reply":
     try:
         return await queue.call(*command, deadline=PATIENCE)
     except CommandError:
-        return None  # forbidden, or not known there
+        return None  # forbidden, or unknown there

@@ -1,4 +1,4 @@
-"""Reading how a queue stands, without changing anything, or asking for all keys."""
+"""Reading the state of a queue, without changing it and without scanning all keys."""
 
 import asyncio
 from contextlib import aclosing
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from aiostreamq.store.inspect.walk import Entry
     from aiostreamq.store.queue import QueueStore
 
-# How many jobs of each kind in each lane are asked for their tasks, and how many bytes of
-# payload are looked at for that: some 2 ms of Redis at the worst.
+# How many jobs of each kind in each lane are sampled for their tasks, and how many bytes of
+# payload are read for that: some 2 ms of Redis at worst.
 SAMPLE = 100
 SAMPLE_BYTES = 256 * 1024
 
@@ -37,9 +37,9 @@ class LaneView(NamedTuple):
     name: str
     waiting: int
     running: int
-    oldest: str  #: entry that waits longest; empty where none does
-    waiting_tasks: Tasks  #: of the sample
-    running_tasks: Tasks  #: of the sample
+    oldest: str  #: the entry that waits longest; empty if none waits
+    waiting_tasks: Tasks  #: in the sample
+    running_tasks: Tasks  #: in the sample
 
 
 class View(NamedTuple):
@@ -47,10 +47,10 @@ class View(NamedTuple):
 
     now_ms: int
     delayed: int
-    due_ms: int  #: when the first delayed job is due, -1 where there is none
-    delayed_tasks: Tasks  #: of the sample
+    due_ms: int  #: when the first delayed job is due, -1 if there is none
+    delayed_tasks: Tasks  #: in the sample
     dead: int
-    dead_tasks: Tasks  #: of the sample
+    dead_tasks: Tasks  #: in the sample
     parked_tasks: Tasks
     lanes: list[LaneView]
 
@@ -64,7 +64,7 @@ class Pending(NamedTuple):
 
 
 class Snapshots:
-    """What there is to see of one queue."""
+    """Reads the state of one queue."""
 
     def __init__(self, queue: "QueueStore") -> None:
         self._queue = queue
@@ -72,15 +72,15 @@ class Snapshots:
         self._walk = Walk(queue)
 
     async def view(self) -> View:
-        """How many jobs there are, where, and of which tasks: one moment of all."""
+        """Return how many jobs there are, where, and of which tasks, all at one moment."""
         queue, keys = self._queue, self._keys
-        told = await queue.run(
+        reply = await queue.run(
             "queue_snapshot",
             [keys.delayed, keys.dead, keys.parked, *queue.streams],
             [GROUP, keys.prefix, SAMPLE, SAMPLE_BYTES],
         )
         now_ms, delayed, due_ms, delayed_tasks, dead, dead_tasks, parked, *lanes = cast(
-            "tuple[int, int, int, Reply, int, Reply, Reply, Reply]", told
+            "tuple[int, int, int, Reply, int, Reply, Reply, Reply]", reply
         )
         queue.clock.set(now_ms)
         return View(
@@ -95,32 +95,35 @@ class Snapshots:
         )
 
     async def stats(self, minutes: "Sequence[int]") -> "list[Mapping[str, str]]":
-        """The counters of some minutes since 1970."""
+        """Return the counters of some minutes, given as minutes since 1970."""
         replies = await asyncio.gather(
             *(self._ask("HGETALL", self._keys.stats(minute)) for minute in minutes)
         )
         return [pairs_of(cast("list[bytes]", reply)) for reply in replies]
 
     async def workers(self) -> "list[tuple[str, str, bytes | None]]":
-        """Every worker: its name, its beat, and what it told of itself."""
+        """Return every worker: its name, its beat, and what it reported about itself."""
         beats = pairs_of(cast("list[bytes]", await self._ask("HGETALL", self._keys.workers)))
         if not beats:
             return []
-        told = await self._ask("MGET", *map(self._keys.worker, beats))
-        abouts = cast("list[bytes | None]", told)
-        return [(name, beats[name], about) for name, about in zip(beats, abouts, strict=True)]
+        reply = await self._ask("MGET", *map(self._keys.worker, beats))
+        reports = cast("list[bytes | None]", reply)
+        return [(name, beats[name], report) for name, report in zip(beats, reports, strict=True)]
 
     async def paused(self, deadline: float | None = None) -> "Mapping[str, int]":
-        """What is paused until when in ms, 0 for until it is resumed; asks for *deadline* seconds.
+        """Return until when in ms tasks and lanes are paused; 0 is until they are resumed.
 
-        What should have ended by now is not among it, and is left for others to end.
+        Pauses whose time is up are left out, but not ended here.
+
+        Raises:
+            QueueUnavailable: *deadline* seconds have passed.
         """
         await self._queue.open()
-        told = await self._queue.call("HGETALL", self._keys.paused, deadline=deadline)
-        return holding(pairs_of(cast("list[bytes]", told)), self._queue.clock.now_ms())
+        reply = await self._queue.call("HGETALL", self._keys.paused, deadline=deadline)
+        return holding(pairs_of(cast("list[bytes]", reply)), self._queue.clock.now_ms())
 
     async def now_ms(self) -> int:
-        """Milliseconds since 1970, by Redis's clock."""
+        """Return milliseconds since 1970, by Redis's clock."""
         await self._queue.open()
         await self._queue.clock.refresh()
         return self._queue.clock.now_ms()
@@ -160,21 +163,21 @@ class Snapshots:
         return [one for one, asked in found if asked is None]
 
     async def has_cancelled(self) -> bool:
-        """Whether there are cancelled jobs that run, or that no worker has met yet."""
+        """Return whether there are cancelled jobs that run, or that no worker was sent yet."""
         return await self._ask("EXISTS", self._keys.cancelled) == 1
 
     async def entry(self, stream: str, entry: str) -> "Fields | None":
-        """One entry."""
+        """Return one entry of a stream, or None."""
         found = await self._ask("XRANGE", stream, entry, entry)
         page = _entries(cast("list[Entry]", found))
         return page[0] if page else None
 
     async def pending(self, stream: str) -> "AsyncGenerator[tuple[Pending, Fields], None]":
-        """Give what workers have of a stream, with the entries, oldest first."""
+        """Yield what workers have of a stream, with the entries, oldest first."""
         start = "-"
         while True:
-            told = await self._ask("XPENDING", stream, GROUP, start, "+", PAGE)
-            rows = cast("list[tuple[bytes, bytes, int, int]]", told)
+            reply = await self._ask("XPENDING", stream, GROUP, start, "+", PAGE)
+            rows = cast("list[tuple[bytes, bytes, int, int]]", reply)
             page = [Pending(e.decode(), w.decode(), idle) for e, w, idle, _ in rows]
             entries = await asyncio.gather(*(self.entry(stream, one.entry) for one in page))
             for one, entry in zip(page, entries, strict=True):
@@ -185,7 +188,7 @@ class Snapshots:
             start = f"({page[-1].entry}"
 
     async def owner(self, stream: str, entry: str) -> "Pending | None":
-        """Who has an entry."""
+        """Return which worker has an entry, or None."""
         found = await self._ask("XPENDING", stream, GROUP, entry, entry, 1)
         for one, worker, idle_ms, _ in cast("list[tuple[bytes, bytes, int, int]]", found):
             return Pending(one.decode(), worker.decode(), idle_ms)
@@ -200,28 +203,28 @@ class Snapshots:
                     yield job_id, due_ms, fields
 
     async def job(self, job_id: str) -> "Mapping[bytes, bytes]":
-        """The hash of a job; empty where there is none."""
+        """Return the hash of a job; empty if there is none."""
         return _pairs(await self._ask("HGETALL", self._keys.job(job_id)))
 
     async def due_ms(self, job_id: str) -> int | None:
-        """When a delayed job is due."""
+        """Return when a delayed job is due, or None."""
         score = await self._ask("ZSCORE", self._keys.delayed, job_id)
         return None if score is None else int(float(cast("bytes", score)))
 
     async def parked_tasks(self) -> list[str]:
-        """The tasks that work is parked for."""
+        """Return the tasks that jobs are parked for."""
         names = cast("list[bytes]", await self._ask("SMEMBERS", self._keys.parked))
         return sorted(name.decode() for name in names)
 
     async def _ask(self, *command: "Argument") -> "Reply":
-        # Opened first, as that gives up where there is no Redis at all.
+        # Opened first, because that gives up if Redis cannot be reached.
         await self._queue.open()
         return await self._queue.call(*command)
 
 
-def _lane(name: str, told: "Reply") -> LaneView:
+def _lane(name: str, reply: "Reply") -> LaneView:
     waiting, running, oldest, waiting_tasks, running_tasks = cast(
-        "tuple[int, int, bytes, Reply, Reply]", told
+        "tuple[int, int, bytes, Reply, Reply]", reply
     )
     return LaneView(
         name, waiting, running, oldest.decode(), _tasks(waiting_tasks), _tasks(running_tasks)

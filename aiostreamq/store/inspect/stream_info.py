@@ -1,4 +1,4 @@
-"""What Redis tells of streams and of the queue's group in them."""
+"""Replies of XINFO: streams, and the queue's group in them."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     Facts = Mapping[bytes, Reply]
 
 
-def facts_of(told: "Reply") -> "Facts":
-    """Read what XINFO STREAM answers, or one part of what XINFO GROUPS does."""
-    flat = cast("list[Reply]", told)
+def facts_of(reply: "Reply") -> "Facts":
+    """Read the reply of XINFO STREAM, or one group in that of XINFO GROUPS."""
+    flat = cast("list[Reply]", reply)
     return dict(zip(cast("list[bytes]", flat[::2]), flat[1::2], strict=True))
 
 
-def own_group(told: "Reply") -> "Facts | None":
-    """Find the queue's group in what XINFO GROUPS answers; None where there is none."""
-    groups = map(facts_of, cast("list[Reply]", told))
+def own_group(reply: "Reply") -> "Facts | None":
+    """Find the queue's group in the reply of XINFO GROUPS; None if it is not there."""
+    groups = map(facts_of, cast("list[Reply]", reply))
     return next((facts for facts in groups if facts.get(b"name") == GROUP.encode()), None)
 
 
-def last_delivered(told: "Reply") -> str:
-    """Up to which entry workers have read, by what XINFO GROUPS answers."""
-    group = own_group(told)
+def last_delivered(reply: "Reply") -> str:
+    """Return the id of the last entry that a worker was sent, from the reply of XINFO GROUPS."""
+    group = own_group(reply)
     return "0-0" if group is None else cast("bytes", group[b"last-delivered-id"]).decode()
