@@ -1,7 +1,7 @@
 """Keep the services of a worker running, whatever happens to them.
 
-A service handles the errors that it expects of Redis. An error that nobody expected must not
-leave a worker that runs jobs but recovers none, say, or that fires no schedules.
+A service handles the errors that it expects of Redis. An unexpected error must not leave a
+worker that runs jobs but recovers none, say, or that fires no schedules.
 """
 
 import asyncio

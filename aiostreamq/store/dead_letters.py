@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Argument, Reply
     from aiostreamq.store.queue import QueueStore
 
-# How many letters are read at once, whatever is looked for: each may have
-# 16 KiB of traceback.
+# How many letters are read at once: each may have a traceback of 16 KiB.
 PAGE = 500
 
 # How many letters a call changes: some 2 ms of Redis.
@@ -30,63 +29,63 @@ KEEP_DEAD_MS = 24 * 3600 * 1000
 
 
 class Span(NamedTuple):
-    """Which letters are meant, by their ids; both ends are part of it."""
+    """A range of letters by their ids; both ends are part of it."""
 
     oldest: str = "-"
     newest: str = "+"
 
 
 class Replay(NamedTuple):
-    """A letter whose job is to run again, in the order of the replay script's arguments."""
+    """A letter whose job is to run again, in the order of the arguments of the script."""
 
     letter: str
     job_id: str
     stream: int  #: place of the stream among the queue's, from 1
-    mark: str  #: a Mark: whether a result is kept
+    mark: str  #: a WaiterMode: whether a result is kept
     envelope: bytes
     history: bytes
 
 
 class Replayed(IntEnum):
-    """What became of a letter that was to be replayed."""
+    """The outcome of replaying a letter."""
 
     DONE = 1  #: its job runs again
-    GONE = 0  #: there is no such letter any more
-    REFUSED = -1  #: its id belongs to another job by now
+    GONE = 0  #: the letter no longer exists
+    REFUSED = -1  #: its id belongs to another job now
 
 
 class DeadLetterStore:
-    """What can be done to the dead letters of one queue."""
+    """The dead letters of one queue."""
 
     def __init__(self, queue: "QueueStore") -> None:
         self._queue = queue
         self._dead = queue.keys.dead
 
     async def now_ms(self) -> int:
-        """Milliseconds since 1970, by Redis's clock, as the ids of letters are."""
+        """Return milliseconds since 1970, by Redis's clock, as in the ids of letters."""
         await self._queue.open()
         await self._queue.clock.refresh()
         return self._queue.clock.now_ms()
 
     async def count(self) -> int:
-        """How many letters there are."""
+        """Return how many letters there are."""
         return cast("int", await self._ask("XLEN", self._dead))
 
     async def last_id(self) -> str | None:
-        """The id of the newest letter."""
+        """Return the id of the newest letter, or None."""
         async for page in self.newest_first(Span(), 1):
             return page[0].id
         return None
 
     async def find(self, letter_id: str) -> "DeadLetter | None":
-        """The letter of that id."""
+        """Return the letter of that id, or None."""
         found = _letters(await self._ask("XRANGE", self._dead, letter_id, letter_id))
         return found[0] if found else None
 
     async def newest_first(
         self, span: Span, size: int = PAGE
     ) -> "AsyncGenerator[list[DeadLetter], None]":
-        """Give all letters of *span* in pages of *size*."""
+        """Yield all letters of *span* in pages of *size*, newest first."""
         newest = span.newest
         while True:
             found = await self._ask("XREVRANGE", self._dead, newest, span.oldest, "COUNT", size)
@@ -98,7 +97,7 @@ class DeadLetterStore:
                 return
 
     async def oldest_first(self, span: Span) -> "AsyncGenerator[list[DeadLetter], None]":
-        """Give all letters of *span* in pages, as many as one call may change."""
+        """Yield all letters of *span* in pages of LETTERS_LIMIT, oldest first."""
         oldest = span.oldest
         while True:
             page = _letters(
@@ -111,7 +110,7 @@ class DeadLetterStore:
                 return
 
     async def replay(self, revivals: "Sequence[Replay]") -> list[Replayed]:
-        """Let the jobs of at most LETTERS_LIMIT letters run again."""
+        """Run the jobs of letters again, LETTERS_LIMIT at most; return what became of each."""
         arguments: list[Argument] = [self._queue.keys.prefix]
         for revival in revivals:
             arguments += revival._replace(stream=revival.stream + 1)
@@ -120,11 +119,11 @@ class DeadLetterStore:
         return [Replayed(answer) for answer in cast("list[int]", answers)]
 
     async def purge(self, letter_ids: "Sequence[str]") -> int:
-        """Throw at most LETTERS_LIMIT letters away; returns how many there were."""
+        """Delete letters, LETTERS_LIMIT at most; return how many existed."""
         return cast("int", await self._queue.run("delete_dead_letters", [self._dead], letter_ids))
 
     async def _ask(self, *command: "Argument") -> "Reply":
-        # Opened first, as that gives up where there is no Redis at all.
+        # Opened first, because that gives up if Redis cannot be reached.
         await self._queue.open()
         return await self._queue.call(*command)
 

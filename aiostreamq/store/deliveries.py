@@ -44,7 +44,7 @@ _Streams = list[tuple[bytes, list[tuple[bytes, "list[bytes] | None"]]]]
 
 @dataclass(slots=True)
 class Read:
-    """What one read brought."""
+    """The result of one read."""
 
     deliveries: list[Delivery] = field(default_factory=list[Delivery])
     #: entries that are not jobs
@@ -56,7 +56,7 @@ class Read:
 
 
 class Settled(NamedTuple):
-    """What became of a batch of outcomes."""
+    """The result of settling a batch."""
 
     refused: "list[Delivery]"  #: other workers have their jobs by now
     #: those that have ended with the batch. A job that ended as cancelled before its worker

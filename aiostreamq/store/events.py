@@ -1,4 +1,4 @@
-"""What jobs say while they run, in Redis: one stream a job that says anything."""
+"""The events of running jobs: one stream for each job that sends any."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Argument, Link, Reply
     from aiostreamq.store.queue import QueueStore
 
-# How many jobs one call may speak for.
+# The events of how many jobs one call may append.
 EMIT_LIMIT = 100
 
 Place = tuple[int, int]  # of an entry, see `Entry.place`
 
 
 class EventStreams:
-    """The streams `events:<id>` of one queue."""
+    """The event streams of one queue."""
 
     def __init__(self, queue: "QueueStore") -> None:
         self._queue = queue
 
     async def emit(self, batch: "Sequence[Emission]") -> "list[int]":
-        """Keep what jobs say; returns the places (from 0) of those that were refused."""
+        """Append events; return the places (from 0) of those that were refused."""
         arguments: list[Argument] = [self._queue.keys.prefix]
         for delivery, last, floor, keep_ms, task, events in batch:
             arguments += (delivery.job_id, delivery.stream, delivery.entry, delivery.number)
@@ -34,12 +34,12 @@ class EventStreams:
     async def wait(
         self, link: "Link", after: "Mapping[str, Place]", count: int, block_ms: int
     ) -> "dict[str, list[Entry]]":
-        """Wait until one of some jobs has said more; returns what, by job.
+        """Wait until some jobs have new events; return their entries by job.
 
         Args:
             link: A connection of the caller's own: the read blocks it.
-            after: For each job the entry that was read last.
-            count: Entries of each job at most.
+            after: The entry that was read last, by job.
+            count: How many entries of each job to read at most.
             block_ms: Milliseconds to wait.
         """
         keys = [self._queue.keys.events(job_id) for job_id in after]
@@ -50,7 +50,7 @@ class EventStreams:
         return {key.decode()[skip:]: _entries(entries) for key, entries in streams}
 
     async def after(self, job_id: str, place: Place, count: int) -> "list[Entry]":
-        """What a job has said after the entry at *place*, at most *count* entries."""
+        """Return the entries of a job after the one at *place*, *count* at most."""
         number, last = place
         key = self._queue.keys.events(job_id)
         reply = await self._queue.call("XRANGE", key, f"({number}-{last}", "+", "COUNT", count)
@@ -61,8 +61,8 @@ def _entries(reply: "Reply") -> list[Entry]:
     entries: list[Entry] = []
     for entry_id, fields in cast("list[tuple[bytes, list[bytes]]]", reply):
         number, _, last = entry_id.partition(b"-")
-        told = dict(zip(fields[::2], fields[1::2], strict=True))
-        # Whatever a stranger has put in between is an entry without events.
-        task, events = told.get(b"t", b""), told.get(b"e", b"")
+        known = dict(zip(fields[::2], fields[1::2], strict=True))
+        # What another program wrote is an entry without events.
+        task, events = known.get(b"t", b""), known.get(b"e", b"")
         entries.append(Entry(int(number), int(last), task.decode(errors="replace"), events))
     return entries

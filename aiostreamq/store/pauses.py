@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class PauseStore:
-    """What is paused in one queue. A task is written as "task:<name>", a lane as "lane:<name>"."""
+    """The pauses of one queue. A task is written as "task:<name>", a lane as "lane:<name>"."""
 
     def __init__(self, queue: "QueueStore") -> None:
         self._queue = queue

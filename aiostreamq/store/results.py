@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 # How many jobs one call subscribes to: some 2 ms of Redis.
 SUBSCRIBE_LIMIT = 500
 
-# How long a notice stays in an inbox that nobody reads. It is only a hint: the outcome
-# has a key of its own.
+# How long a notice stays in an inbox that is not read. It is only a hint: the outcome has a
+# key of its own.
 INBOX_MS = 60_000
 
 # Seconds to ask for facts that only a log line needs.
@@ -24,7 +24,7 @@ BRIEFLY = 2
 
 
 class Subscription(Enum):
-    """What subscribing to a job that has not ended can find."""
+    """The result of subscribing to a job that has not ended."""
 
     WILL_TELL = auto()  #: the inbox will get a notice
     NO_RESULT = auto()  #: the job keeps no result

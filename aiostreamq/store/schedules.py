@@ -1,4 +1,4 @@
-"""Schedules: what is enqueued again and again, kept in Redis and fired by whoever is awake."""
+"""Schedules, which any worker fires when they are due."""
 
 import asyncio
 import re
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Argument
     from aiostreamq.store.queue import QueueStore
 
-# How many schedules, or ticks of them, one call handles: some 2 ms of Redis.
+# How many schedules, or ticks, one call handles: some 2 ms of Redis.
 TICK_LIMIT = 100
 
-# How many declarations one call brings.
+# How many declarations one call makes.
 DECLARE_LIMIT = 200
 
-# Milliseconds between looks whether a job has ended that a held tick waits for.
+# Milliseconds between two looks whether the job has ended for which a held tick waits.
 HELD_LOOK_MS = 500
 
 
@@ -46,46 +46,46 @@ class Fired(IntEnum):
 
 
 class Due(NamedTuple):
-    """A schedule with something to be done about."""
+    """A schedule that is due."""
 
     name: str
-    rev: str  #: which definition it is; rises with each change
-    at: int | None  #: the tick that is planned; maybe not yet due
-    held: int | None  #: a tick that waits for the end of the last job
+    rev: str  #: the number of the definition, which grows with each change
+    at: int | None  #: the planned tick; may not be due yet
+    held: int | None  #: a tick that waits until the last job has ended
     last: str  #: id of the last tick's job
     last_lives: bool  #: it has not ended
     definition: bytes
 
 
 class Page(NamedTuple):
-    """Some of the schedules that are due."""
+    """A page of schedules that are due."""
 
     due: list[Due]
     unreadable: list[UnreadableSchedule]
-    has_more: bool  #: others are due, behind these
-    wait: float | None  #: seconds until one is that is not yet; None where there is none
+    has_more: bool  #: more are due after these
+    wait: float | None  #: seconds until the next one is due; None if there is none
 
 
 class Tick(NamedTuple):
-    """What shall be done about one tick."""
+    """What to do about one tick."""
 
     name: str
     rev: str
-    at: int | None  #: these two as they were found
+    at: int | None  #: this and the next one as they were read
     held: int | None
-    following: int | None  #: the tick after it; None is the end
-    planned: int | None  #: the tick; None where it is left out
+    following: int | None  #: the tick after it; None if it is the last
+    planned: int | None  #: the tick; None if it is skipped
     job_id: str
     lane: str
     mark: str
-    start: int  #: ms since 1970 before which the job may not start; 0 is now
+    start: int  #: ms since 1970 before which the job must not start; 0 is now
     overlap: str
-    max_runs: int  #: 0 is any number
+    max_runs: int  #: 0 is no limit
     envelope: bytes
 
 
 class State(NamedTuple):
-    """What is known of one schedule."""
+    """The state of one schedule."""
 
     name: str
     definition: bytes
@@ -93,7 +93,7 @@ class State(NamedTuple):
     at: int | None
     held: int | None
     is_paused: bool
-    is_code: bool  #: code declares it; else it was made at run time
+    is_code: bool  #: whether code declares it; otherwise it was made at run time
     runs: int
     skipped: int
     last: str  #: id of the last tick's job
@@ -101,10 +101,10 @@ class State(NamedTuple):
     seen: int | None  #: when a worker declared it last, ms since 1970
 
 
-# As the scripts write one. They compare what they are given with what is there, sign by sign.
+# How the scripts write a number. They compare numbers as text.
 _NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
 
-# Of a schedule's hash, in the order of what State says of it.
+# The fields of a schedule's hash, in the order of those of State.
 _FIELDS = ("rev", "at", "held", "paused", "code", "runs", "skipped", "last", "last_at", "seen")
 
 
@@ -122,7 +122,12 @@ class ScheduleStore:
     async def put(
         self, name: str, definition: bytes, due: int | None, deadline: float, *, replace: bool
     ) -> int:
-        """Keep a schedule; returns 1, 0 where it is there (or not there), -1 where code has it."""
+        """Write a schedule.
+
+        Returns:
+            1 if it was written, 0 if the name is taken (with *replace*: unknown), -1 if code
+            declares it.
+        """
         keys = [self._schedules, self._due, self._control]
         arguments = [self._prefix, name, definition, _written(due), int(replace)]
         return cast("int", await self._queue.run("put_schedule", keys, arguments, deadline))
@@ -130,9 +135,14 @@ class ScheduleStore:
     async def declare(
         self, declared: "Sequence[tuple[str, bytes, int | None]]", *, look: bool = False
     ) -> list[int]:
-        """Say what a worker's code declares, as (name, definition, next tick).
+        """Declare what the code of a worker declares.
 
-        With *look* only that it still does, and nothing is changed. Returns a `Declared` for each.
+        Args:
+            declared: Each as (name, definition, next tick).
+            look: Only note that the code still declares them, and change nothing.
+
+        Returns:
+            A `Declared` for each.
         """
         keys = [self._schedules, self._due_code, self._control]
         answers: list[int] = []
@@ -146,16 +156,18 @@ class ScheduleStore:
         return answers
 
     async def due(self, declared: "Sequence[str]", passed: int = 0) -> Page:
-        """What is due: TICK_LIMIT at most, behind the first *passed* of them.
+        """Return schedules that are due, TICK_LIMIT at most.
 
-        Of the schedules that code declares only those in *declared* are meant.
+        Args:
+            declared: The schedules that the code here declares; those of other code are left out.
+            passed: How many to skip at the front.
         """
         keys = [self._schedules, self._due, self._due_code]
         arguments = [self._prefix, passed, TICK_LIMIT, HELD_LOOK_MS, *declared]
         found = await self._queue.run("due_schedules", keys, arguments)
-        wait_ms, now_ms, left, *told = cast("list[int]", found)
+        wait_ms, now_ms, left, *flat = cast("list[int]", found)
         self._queue.clock.set(now_ms)
-        rows = [_due(told[start : start + 9]) for start in range(0, len(told), 9)]
+        rows = [_due(flat[start : start + 9]) for start in range(0, len(flat), 9)]
         return Page(
             [one for one in rows if isinstance(one, Due)],
             [one for one in rows if isinstance(one, UnreadableSchedule)],
@@ -164,9 +176,9 @@ class ScheduleStore:
         )
 
     async def fire(self, ticks: "Sequence[Tick]") -> list[int | str]:
-        """Do what is to be done about ticks; returns a `Fired` for each.
+        """Fire ticks; return a `Fired` for each.
 
-        Or the id of a job that has to be cancelled first.
+        An answer may be the id of a job that has to be cancelled first.
         """
         keys = [self._due, self._due_code, self._queue.keys.delayed, self._control]
         answers: list[int | str] = []
@@ -178,43 +190,43 @@ class ScheduleStore:
                     _written(tick.following), _written(tick.planned), tick.job_id, tick.lane,
                     tick.mark, tick.start, f"{tick.overlap} {tick.max_runs}", tick.envelope,
                 )  # fmt: skip
-            told = cast(
+            found = cast(
                 "list[int | bytes]", await self._queue.run("fire_schedules", keys, arguments)
             )
-            answers += (one if isinstance(one, int) else one.decode() for one in told)
+            answers += (one if isinstance(one, int) else one.decode() for one in found)
         return answers
 
     async def pause(self, name: str, deadline: float) -> int:
-        """Pause a schedule; returns 1, 0 where it was paused, -1 where there is none."""
-        return await self._hold([name, "", "", 1], deadline)
+        """Pause a schedule; return 1, 0 if it was paused, or -1 if it is unknown."""
+        return await self._set_paused([name, "", "", 1], deadline)
 
     async def resume(self, name: str, rev: str, due: int | None, deadline: float) -> int:
-        """Let a schedule go on at *due*; returns as `pause`, and -2 where *rev* is old."""
-        return await self._hold([name, rev, _written(due), 0], deadline)
+        """Resume a schedule at *due*; return as `pause`, or -2 if *rev* is outdated."""
+        return await self._set_paused([name, rev, _written(due), 0], deadline)
 
-    async def _hold(self, arguments: "list[Argument]", deadline: float) -> int:
+    async def _set_paused(self, arguments: "list[Argument]", deadline: float) -> int:
         keys = [self._due, self._due_code, self._control]
         answer = await self._queue.run("pause_schedule", keys, [self._prefix, *arguments], deadline)
         return cast("int", answer)
 
     async def remove(self, name: str, deadline: float | None, *, unseen_ms: int = 0) -> bool:
-        """Forget a schedule, or only one that no code has declared for *unseen_ms*."""
+        """Delete a schedule; with *unseen_ms* only if no code declared it for that long."""
         keys = [self._schedules, self._due, self._due_code]
         arguments = [self._prefix, name, unseen_ms]
         return await self._queue.run("delete_schedule", keys, arguments, deadline) == 1
 
     async def all(self, deadline: float | None = None) -> list[State | UnreadableSchedule]:
-        """All schedules, by their names."""
+        """Return all schedules, sorted by name."""
         found = await self._queue.call("HGETALL", self._schedules, deadline=deadline)
         flat = cast("list[bytes]", found)
         pairs = sorted(zip(flat[::2], flat[1::2], strict=True))
-        told = (self._state(name, definition, deadline) for name, definition in pairs)
-        return list(await asyncio.gather(*told))
+        states = (self._state(name, definition, deadline) for name, definition in pairs)
+        return list(await asyncio.gather(*states))
 
     async def get(
         self, name: str, deadline: float | None = None
     ) -> State | UnreadableSchedule | None:
-        """One schedule, or None."""
+        """Return one schedule, or None."""
         found = await self._queue.call("HGET", self._schedules, name, deadline=deadline)
         definition = cast("bytes | None", found)
         if definition is None:
@@ -231,8 +243,8 @@ class ScheduleStore:
             if "WRONGTYPE" not in str(error):
                 raise
             return UnreadableSchedule(_shown(name), "", str(error))
-        told = [one or b"" for one in cast("list[bytes | None]", found)]
-        rev, at, held, paused, code, runs, skipped, last, last_at, seen = told
+        values = [one or b"" for one in cast("list[bytes | None]", found)]
+        rev, at, held, paused, code, runs, skipped, last, last_at, seen = values
         try:
             return State(
                 name.decode(), definition, _rev(rev), _number("at", at), _number("held", held),
@@ -244,13 +256,13 @@ class ScheduleStore:
             return UnreadableSchedule(_shown(name), _shown(rev), str(error))
 
 
-def _due(told: "Sequence[object]") -> Due | UnreadableSchedule:
-    """What due_schedules.lua tells of one schedule."""
+def _due(row: "Sequence[object]") -> Due | UnreadableSchedule:
+    """Read one schedule in the reply of due_schedules.lua."""
     name, rev, at, held, last, runs, skipped, lives, definition = cast(
-        "tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, int, bytes]", told
+        "tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, int, bytes]", row
     )
     try:
-        # fire_schedules.lua counts on.
+        # fire_schedules.lua adds to these.
         _number("runs", runs)
         _number("skipped", skipped)
         if not definition:
@@ -263,18 +275,18 @@ def _due(told: "Sequence[object]") -> Due | UnreadableSchedule:
         return UnreadableSchedule(_shown(name), _shown(rev), str(error))
 
 
-def _rev(told: bytes) -> str:
-    if not told:
+def _rev(text: bytes) -> str:
+    if not text:
         raise ValueError("its state is gone, or another program's")
-    return told.decode()
+    return text.decode()
 
 
-def _number(field: str, told: bytes) -> int | None:
-    if not told:
+def _number(field: str, text: bytes) -> int | None:
+    if not text:
         return None
-    if not _NUMBER.fullmatch(told):
-        raise ValueError(f"its field {field!r} is {told[:40]!r}")
-    return int(told)
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"its field {field!r} is {text[:40]!r}")
+    return int(text)
 
 
 def _shown(name: bytes) -> str:

@@ -26,7 +26,7 @@ def reader_role(worker: str) -> str:
 
 
 class Recovered(NamedTuple):
-    """What one call recovered from a dead worker."""
+    """The result of one call that recovers deliveries of a dead worker."""
 
     returned: int  #: deliveries that wait for another worker now
     given_up: int  #: jobs that too many workers have died with
@@ -75,8 +75,8 @@ class WorkerRegistry:
 
     async def list_workers(self, lease_ms: int, *, thorough: bool) -> "Mapping[str, str]":
         """Return the beats of all workers by name; *thorough* also finds unregistered ones."""
-        # While a cluster moves the queue nobody can renew a lease, but the beats as they were can
-        # still be read. The script waits for the move, so that no worker is taken for dead then.
+        # While a cluster moves the queue no worker can renew its lease, but old beats can still be
+        # read. The script waits for the move, so that no worker is taken for dead then.
         if thorough or (await self._queue.open()).is_cluster:
             keys = [self._workers, *self._queue.streams]
             found = await self._queue.run("list_workers", keys, [GROUP, lease_ms])

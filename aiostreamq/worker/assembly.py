@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.task import Place
     from aiostreamq.model.telemetry import TelemetryEvent
     from aiostreamq.model.worker_state import WorkerState
-    from aiostreamq.store.control_stream import Word
+    from aiostreamq.store.control_stream import ControlMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ class Services:
         reporter = BlockReporter(settings.loop_block_warning, self.listeners)
         return Heartbeat(self.broker, name, settings.lease, reporter, lost, report.encode)
 
-    def _control_handlers(self) -> "Mapping[str, Callable[[Word], None]]":
+    def _control_handlers(self) -> "Mapping[str, Callable[[ControlMessage], None]]":
         """Return what takes each kind of message to all workers."""
         return {
             "wake": lambda _: self.promoter.wake(),

@@ -205,7 +205,7 @@ async def test_invalid_url_in_the_environment(
         ),
         (("run", "tests.support.jobs:queue", "--health-port", "65536"), "--health-port '65536'"),
         (("run", "tests.support.jobs:queue", "--log-format", "xml"), "--log-format 'xml': give"),
-        (("run", "tests.support.jobs:queue", "--url", "http://x"), "this is no Redis URL"),
+        (("run", "tests.support.jobs:queue", "--url", "http://x"), "invalid Redis URL"),
         (("walk",), "invalid choice"),
         ((), "usage: aiostreamq"),
     ],
@@ -237,5 +237,5 @@ async def test_no_redis() -> None:
     """Where there is no Redis that is what is said."""
     async with worker_program("redis://127.0.0.1:1") as worker:
         assert await worker.wait_end() == 1
-    assert "Redis was not to be reached" in worker.printed
+    assert "Redis could not be reached" in worker.printed
     assert "Traceback" not in worker.printed

@@ -141,7 +141,7 @@ def test_place_is_changed_between_loops() -> None:
     """What `use_url` says holds from the next loop on."""
     queue = Queue("redis://127.0.0.1:1", enqueue_timeout=0.01)
     task = queue.task(same)
-    with pytest.raises(Exception, match="Redis was not to be reached"):
+    with pytest.raises(Exception, match="Redis could not be reached"):
         asyncio.run(task.enqueue(1))
     queue.use_url("memory://")
     assert asyncio.run(task.enqueue(1)).id

@@ -1,7 +1,7 @@
-"""Where Redis is, as users say it: a URL, or a client or pool of redis-py that knows.
+"""The address of Redis, as users give it: a URL, or a client or a pool of redis-py.
 
-`checked_source` judges what was given without connecting, and without importing
-redis-py where a URL was given; `pool_for` reads it.
+`checked_source` checks it without connecting, and without importing redis-py for a URL;
+`pool_for` turns it into a pool.
 """
 
 import inspect
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
     Loose = Callable[[str], ConnectionPool]  # its **kwargs have no types
 
-#: A URL (also one of pydantic's), a client, its pool, or None for the environment's.
+#: A URL (one of pydantic's too), a client, its pool, or None for that of the environment.
 RedisSource: TypeAlias = "str | Redis | ConnectionPool | AnyUrl | MultiHostUrl | None"
 
 _TAKES = "a URL such as redis://host:6379/0, a redis.asyncio.Redis or its pool"
 
-# The packages whose URL objects say all of the URL with str().
+# The packages whose URL objects give the whole URL with str().
 _URL_PACKAGES = {"pydantic", "pydantic_core"}
 
-# What is given instead, by package and class; the first that fits is told.
+# Advice on other objects, by package and class; the first that matches is given.
 _INSTEAD = (
     (r"fakeredis\..*", "write memory:// for a queue in memory"),
     (r"pydantic.*\.Secret\w*", "give its value: secret.get_secret_value()"),
@@ -47,10 +47,10 @@ _INSTEAD = (
 
 
 def checked_source(where: object) -> "str | Redis | ConnectionPool":
-    """Return *where* with the URL of an object that is one as a string.
+    """Return *where*, as a string if it is a URL object.
 
     Raises:
-        UsageError: It is nothing that a queue could connect with.
+        UsageError: A queue cannot connect with it.
     """
     if isinstance(where, str):
         return _checked_url(where)
@@ -58,15 +58,15 @@ def checked_source(where: object) -> "str | Redis | ConnectionPool":
     if package in _URL_PACKAGES and hasattr(where, "scheme"):
         return _checked_url(str(where))
     if package == "fakeredis" or not _is_of_redis(where):
-        raise UsageError(f"a queue takes {_TAKES}, and this is {_named(where)}: {_advice(where)}")
+        raise UsageError(f"a queue takes {_TAKES}, not {_named(where)}: {_advice(where)}")
     return cast("Redis | ConnectionPool", where)
 
 
 def pool_for(where: "str | Redis | ConnectionPool") -> "ConnectionPool":
-    """Return the pool that knows how to connect to *where*.
+    """Return a pool that connects to *where*.
 
     Raises:
-        UsageError: The URL cannot be read, or has an option that connections do not take.
+        UsageError: The URL is invalid, or has an option that connections do not take.
     """
     from redis.asyncio import ConnectionPool
 
@@ -78,7 +78,7 @@ def pool_for(where: "str | Redis | ConnectionPool") -> "ConnectionPool":
     try:
         pool = from_url(where)
     except ValueError:
-        # Not what redis-py says: that may quote a part of a password.
+        # Without the message of redis-py: that may quote a part of a password.
         raise no_url("an option behind the ? has an invalid value") from None
     known = _parameters(pool.connection_class)
     for name in pool.connection_kwargs:
@@ -89,9 +89,9 @@ def pool_for(where: "str | Redis | ConnectionPool") -> "ConnectionPool":
 
 
 def no_url(why: str) -> UsageError:
-    """Return what is told of a string that is no URL of a Redis."""
+    """Return the error for a string that is not the URL of a Redis."""
     return UsageError(
-        "this is no Redis URL: write redis://host:6379/0, rediss://..., unix:///path/to/socket "
+        "invalid Redis URL: write redis://host:6379/0, rediss://..., unix:///path/to/socket "
         f"or memory:// ({why})"
     )
 
@@ -118,7 +118,7 @@ def _option_advice(name: str, known: set[str], *, is_tls: bool) -> str:
 
 
 def _parameters(connection: type) -> set[str]:
-    """The names that *connection* takes: its own, and what it hands on to its bases."""
+    """Return the parameters that *connection* takes, including those of its bases."""
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return {
         name

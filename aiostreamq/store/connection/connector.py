@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "redis://localhost:6379"
 
-# What the names of our connections begin with in CLIENT LIST.
+# The prefix of the names of our connections in CLIENT LIST.
 CLIENT_NAME = "aiostreamq:"
 
 # Seconds; opening a connection includes TLS and authentication.
 CONNECT_TIMEOUT = 5.0
 
-# Seconds without a reply before a link that is not blocking is given up.
+# Seconds without a reply before a link is given up, unless its reads block.
 REPLY_TIMEOUT = 10.0
 
-# redis-py options that are for its own way of talking: pools, retries, pushes.
+# Options for the parts of redis-py that are not used: pools, retries, pushes.
 _NOT_OURS = (
     "maint_notifications_config",
     "maint_notifications_pool_handler",
     "event_dispatcher",
-    # Sent by ourselves, as redis-py tells its refusal like an outage.
+    # Sent by ourselves: redis-py reports its refusal like an outage.
     "client_name",
 )
 
-# How the names of those connections begin that others look for: a worker that takes
-# another for dead ends its blocking read.
+# The role prefix of the connections that other workers look for: a worker that takes another
+# for dead closes the connection on which it reads.
 READER = "reader:"
 
-# The codes of what redis-py has as classes of its own, without the code.
+# The codes of errors for which redis-py has a class and drops the code.
 _CODES = {
     "NoPermissionError": "NOPERM",
     "ReadOnlyError": "READONLY",
@@ -68,34 +68,34 @@ class Connector(Protocol):
 
     @property
     def address(self) -> str:
-        """Where the server is, for people, without user name and password."""
+        """The address for people, without user name and password."""
         ...
 
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
         """Connect; *role* is what CLIENT LIST will show.
 
         Raises:
-            LinkLost: The server can not be reached now.
-            CommandError: It refuses the user name or password, or what the user wants to do.
+            LinkLost: The server cannot be reached now.
+            CommandError: It refuses the user name, the password, or a command.
         """
         ...
 
     async def ask_server(self, link: Link) -> Server:
-        """Learn which server *link* leads to."""
+        """Ask which server *link* leads to."""
         ...
 
     def redirect(self, host: str, port: int) -> None:
         """Open the next links to another node of the cluster.
 
         Args:
-            host: Its host; empty is the one that was connected to last.
-            port: Its port.
+            host: The host of the node; empty is the one that was connected to last.
+            port: The port of the node.
         """
         ...
 
 
 class RedisConnector:
-    """Opens links with a pool's way of connecting, but not its way of talking."""
+    """Opens connections as a pool does, but sends commands over links of our own."""
 
     on_outage: "OnOutage | None" = None
 
@@ -108,7 +108,7 @@ class RedisConnector:
         self._class = pool.connection_class
         self._discovery = discovery_for(pool)
         options = {k: v for k, v in pool.connection_kwargs.items() if k not in _NOT_OURS}
-        # Named one by one, so that no release of redis-py decides them for us.
+        # Set one by one, so that a release of redis-py cannot change them.
         options |= {
             "protocol": 2,
             "decode_responses": False,
@@ -121,12 +121,12 @@ class RedisConnector:
             options["socket_keepalive"] = True
         self._options = options
         self.address = _address(pool)
-        # A socket file and a sentinel's service lead to one server only.
+        # A socket file and a service of sentinels lead to one server only.
         self._can_be_redirected = self._discovery is None and not _is_unix(pool)
-        self._redirection: dict[str, Any] = {}  # host and port, once a cluster has told others
+        self._redirection: dict[str, Any] = {}  # host and port, once a cluster has sent others
 
     def check_options(self) -> None:
-        """Refuse options of a URL that no connection can be made with.
+        """Refuse options of a URL with which no connection can be made.
 
         Raises:
             UsageError: One has an invalid value.
@@ -157,20 +157,20 @@ class RedisConnector:
         except (RedisError, OSError) as error:
             if not redirection:
                 raise LinkLost(f"cannot connect to Redis: {reason_of(error)}") from error
-            # Maybe that node has gone. The one of the URL is asked again where the queue is.
+            # Maybe that node is gone. The one of the URL is asked again where the queue is.
             self._redirection = {}
             node = "{host}:{port}".format_map(redirection)
             raise LinkLost(
                 f"cannot connect to {node}, where the cluster has this queue: {reason_of(error)}"
             ) from error
         except RuntimeError as error:
-            # What uvloop says where asyncio says nothing: it broke before the first word went out.
+            # uvloop raises this if it broke before the first command was sent, asyncio does not.
             if "handler is closed" not in str(error):
                 raise
             raise LinkLost(f"cannot connect to Redis: {error}") from error
-        # The one private name of redis-py that is used, tested at both ends of
-        # the supported range. The connection object stays as the keeper of the
-        # stream: were that collected, it would close the socket.
+        # The one private name of redis-py that is used, tested with the oldest and the newest
+        # supported release. The connection object is kept because it holds the stream, which
+        # closes the socket when it is collected.
         writer = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
         def forget() -> None:
@@ -181,17 +181,17 @@ class RedisConnector:
         return link
 
     async def ask_server(self, link: Link) -> Server:
-        """Learn which server *link* leads to."""
+        """Ask which server *link* leads to."""
         try:
             return server_of(cast("bytes", await link.call("INFO", "server")))
         except CommandError:
-            # Some hosted servers forbid INFO. They are not older than 6.2, and may be a cluster.
+            # Some hosts forbid INFO. Their servers are not older than 6.2, and may be a cluster.
             return Server(
                 (6, 2), "Redis (unknown version)", is_cluster=True, is_version_known=False
             )
 
     def redirect(self, host: str, port: int) -> None:
-        """Open the next links to another node, until it can not be reached any more."""
+        """Open the next links to another node, until it cannot be reached."""
         if self._can_be_redirected:
             last = self._redirection or self._options
             self._redirection = {"host": host or last.get("host", "localhost"), "port": port}
@@ -208,24 +208,24 @@ class MemoryConnector:
         self._server = server
 
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
-        """Make a link; there is nothing that could fail."""
-        del role, reply_timeout  # nobody lists these links, and none goes silent
+        """Make a link; it cannot fail."""
+        del role, reply_timeout  # these links are not listed, and never go silent
         return MemoryLink(self._server)
 
     async def ask_server(self, link: Link) -> Server:
-        """The one there is."""
+        """Return the server in memory."""
         del link
         return MEMORY
 
     def redirect(self, host: str, port: int) -> None:
-        """Never called: there is no other node."""
+        """Do nothing: there is one node only."""
 
 
 def connector_for(where: RedisSource) -> Connector:
     """Return the connector for a URL, a client, its pool, or the environment (None).
 
     Raises:
-        UsageError: It is none of these, the URL is invalid, or an extra is missing.
+        UsageError: It is something else, the URL is invalid, or an extra is missing.
     """
     if where is None:
         where = os.environ.get("AIOSTREAMQ_URL") or os.environ.get("REDIS_URL") or DEFAULT_URL
@@ -239,20 +239,20 @@ def connector_for(where: RedisSource) -> Connector:
 
 
 def import_client() -> None:
-    """Import redis-py now, and what it needs, rather than with the first connection."""
+    """Import redis-py and what it needs now, instead of with the first connection."""
     import_module("redis.asyncio")
 
 
 async def _introduce(link: Link, role: str) -> None:
-    """Say what the connection is for."""
+    """Set the name that CLIENT LIST shows."""
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await link.call("CLIENT", "SETNAME", CLIENT_NAME + role)
     except TimeoutError as error:
         link.close()
-        raise LinkLost(f"cannot connect to Redis: no answer for {CONNECT_TIMEOUT:g} s") from error
+        raise LinkLost(f"cannot connect to Redis: no reply for {CONNECT_TIMEOUT:g} s") from error
     except CommandError as error:
-        # Only for people to read, unless it is a reader's.
+        # The name is only for people to read, unless it is that of a reader.
         if not is_forbidden(error) or role.startswith(READER):
             link.close()
             raise
@@ -262,20 +262,20 @@ async def _introduce(link: Link, role: str) -> None:
 
 
 def unreachable(error: BaseException, after: float) -> QueueUnavailable:
-    """The error for a caller whose deadline of *after* seconds has passed."""
-    return QueueUnavailable(f"Redis was not to be reached for {after:g} s: {reason_of(error)}")
+    """Return the error for a caller whose deadline of *after* seconds has passed."""
+    return QueueUnavailable(f"Redis could not be reached for {after:g} s: {reason_of(error)}")
 
 
 def reason_of(error: BaseException) -> str:
-    """What *error* says, or what it is where it says nothing."""
-    told = str(error)
-    if told:
-        return told
-    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    """Return the message of *error*, or its kind if it has none."""
+    message = str(error)
+    if message:
+        return message
+    return "no reply in time" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 def _refusal(error: "AuthenticationError") -> CommandError:
-    """The error as a link would have given it: redis-py takes its code away."""
+    """Return the error as a link would raise it: redis-py drops its code."""
     code = "NOAUTH" if "required" in str(error) else "WRONGPASS"
     return CommandError(f"{code} {error}")
 
@@ -287,7 +287,7 @@ def _address(pool: "ConnectionPool") -> str:
         return f"{options['path']}, {database}"
     service: str | None = getattr(pool, "service_name", None)
     if service is not None:
-        return f"the master that sentinels name for {service!r}, {database}"
+        return f"the master of {service!r} (by sentinels), {database}"
     host = str(options.get("host", "localhost"))
     return f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}, {database}"
 

@@ -1,18 +1,18 @@
 """One pipelined connection to Redis.
 
-redis-py opens the connection (address, TLS, authentication, Sentinel); from
-then on the talking is done here, because a command costs redis-py four to five
-times the processor time that it costs this (docs/decisions/0002-own-link.md).
+redis-py opens the connection (address, TLS, authentication, Sentinel). From then on commands
+and replies go through here, because a command costs redis-py four to five times the processor
+time that it costs this (docs/decisions/0002-own-link.md).
 
 Rules of this file:
 
 - Commands go out in the order of the calls, replies come back in that order,
-  and each call has a future of its own. Whoever stops waiting abandons only
-  that future: the reply is still read and thrown away, so cancelling can not
-  hand one caller's reply to another.
-- Nothing is retried here. A lost link fails every call under way with
-  LinkLost; whether a command ran is then unknown, and the callers know
-  whether it may be sent again.
+  and each call has a future of its own. A caller that stops waiting abandons
+  only that future: the reply is still read and discarded, so cancelling cannot
+  give one caller's reply to another.
+- Nothing is retried here. When a link is lost, every call under way fails with
+  LinkLost. Whether its command ran is then unknown; the callers know whether it
+  may be sent again.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 Argument: TypeAlias = str | bytes | int
 Reply: TypeAlias = "bytes | int | list[Reply] | None"
 
-# hiredis's own annotation says a tuple of one.
+# The annotation of hiredis is a tuple with one item.
 _pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
-# hiredis answers this where the bytes so far make no whole reply.
+# hiredis returns this if the bytes so far are not a whole reply.
 _INCOMPLETE = object()
 
 
 class LinkLost(QueueUnavailable):
-    """The connection to Redis broke; whether the command ran is not known."""
+    """The connection to Redis broke; whether the command ran is unknown."""
 
 
 class CommandError(BrokerError):
@@ -54,11 +54,11 @@ class CommandError(BrokerError):
 
 
 class Link(Protocol):
-    """What the store needs of a connection."""
+    """The connection that the store needs."""
 
     @property
     def is_lost(self) -> bool:
-        """Whether this link is closed or broken: it answers no more."""
+        """Whether this link is closed or broken: it brings no more replies."""
         ...
 
     def call(self, *command: Argument) -> "asyncio.Future[Reply]":
@@ -66,11 +66,11 @@ class Link(Protocol):
         ...
 
     def close(self) -> None:
-        """Drop the connection; calls under way fail with LinkLost."""
+        """Close the connection; calls under way fail with LinkLost."""
         ...
 
     def abandon(self) -> None:
-        """Drop the connection from outside of its event loop, which does not run."""
+        """Close the connection from outside of its event loop, which does not run."""
         ...
 
 
@@ -114,29 +114,29 @@ class SocketLink(asyncio.Protocol):
         return future
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         self._give_up(LinkLost("the connection was closed"))
 
     def abandon(self) -> None:
-        """Drop the connection from outside of its event loop, which does not run.
+        """Close the connection from outside of its event loop, which does not run.
 
         The loop is not touched: it is closed, or it belongs to the process that this one was
-        forked from, and some of it is shared with that. So nobody who waits is told.
+        forked from, and parts of it are shared with that process. So waiting calls never end.
         """
         if self._lost is not None:
             return
         self._lost = LinkLost("the event loop of this connection has ended")
         held = self._transport.get_extra_info("socket")
-        # uvloop has an object of its own here, which may name a number that is in use again.
-        # But uvloop closes its sockets when it ends.
+        # uvloop has an object of its own here, whose number may be in use again. But uvloop
+        # closes its sockets when it ends.
         if isinstance(held, TransportSocket) and held.fileno() >= 0:
-            # The number stays, and leads to nothing: whoever closes it later does no harm. In a
-            # fork the connection of the other process goes on, which `shutdown` would end.
+            # The number stays, but leads to nothing: closing it later does no harm. In a fork the
+            # connection of the other process stays open, which `shutdown` would end.
             with socket.socket() as nothing:
                 os.dup2(nothing.fileno(), held.fileno(), inheritable=False)
 
     def data_received(self, data: bytes) -> None:
-        """Hand replies to those who wait for them; asyncio calls this."""
+        """Give replies to the calls that wait for them; asyncio calls this."""
         self._heard = clock.monotonic()
         parser, waiting = self._parser, self._waiting
         try:
@@ -144,22 +144,22 @@ class SocketLink(asyncio.Protocol):
             while (reply := parser.gets()) is not _INCOMPLETE:
                 future = waiting.popleft()
                 if future.done():
-                    continue  # its caller went away
+                    continue  # its caller was cancelled
                 if isinstance(reply, CommandError):
                     future.set_exception(reply)
                 else:
                     future.set_result(reply)
         except (hiredis.ProtocolError, IndexError) as error:
-            # Past this point replies and calls can not be told apart any more.
-            lost = LinkLost(f"Redis sent what is no reply to a command: {error!r}")
+            # From here on replies can no longer be matched with calls.
+            lost = LinkLost(f"Redis sent an invalid reply: {error!r}")
             self._give_up(lost)
 
     def eof_received(self) -> None:
-        """The server closes; asyncio calls this."""
+        """Handle that the server closes; asyncio calls this."""
         self._give_up(LinkLost("Redis closed the connection"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone; asyncio calls this."""
+        """Handle that the socket is gone; asyncio calls this."""
         self._give_up(LinkLost(f"the connection to Redis broke: {exc or 'closed'}"))
 
     def _check_silence(self) -> None:
@@ -170,7 +170,7 @@ class SocketLink(asyncio.Protocol):
         if left > 0:
             self._watch = self._loop.call_later(left, self._check_silence)
         else:
-            self._give_up(LinkLost(f"Redis did not answer for {self._reply_timeout:g} s"))
+            self._give_up(LinkLost(f"Redis did not reply for {self._reply_timeout:g} s"))
 
     def _give_up(self, why: LinkLost) -> None:
         if self._lost is not None:

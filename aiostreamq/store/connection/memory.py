@@ -1,9 +1,9 @@
 """`memory://`: the same scripts, run by fakeredis inside this process.
 
-Two things are added. fakeredis answers a blocking read at once, so a link whose
-blocking read found nothing is parked here until some other call has changed
-something, and then tries again. And each reply comes in a later turn of the event
-loop, as over a network: a program that asks again and again does not stop all others.
+Two things are added. fakeredis answers a blocking read at once, so a link whose blocking read
+found nothing waits here until another call has changed something, and then reads again. And
+each reply comes in a later turn of the event loop, as over a network: a program that calls in a
+loop does not stop all other tasks.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 
 
 class MemoryServer:
-    """A Redis without a process of its own."""
+    """A Redis inside this process."""
 
     _named: ClassVar[dict[str, "MemoryServer"]] = {}
 
@@ -35,15 +35,15 @@ class MemoryServer:
             ) from error
 
         client = fakeredis.FakeRedis(server=fakeredis.FakeServer(version=(7,)), protocol=2)
-        # Replies as the wire has them, not as redis-py would dress them.
+        # Raw replies, without the conversions of redis-py.
         client.response_callbacks.clear()
         self._execute = cast("Callable[..., Reply]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]  # untyped there
-        self._parked: dict[int, asyncio.Future[bool]] = {}
+        self._waiting: dict[int, asyncio.Future[bool]] = {}
         self._numbers = count(1)
 
     @classmethod
     def named(cls, name: str) -> "MemoryServer":
-        """The server of that name in this process; no name is a new one of your own."""
+        """Return the server of that name in this process; without a name, a new one."""
         if not name:
             return cls()
         if name not in cls._named:
@@ -51,14 +51,14 @@ class MemoryServer:
         return cls._named[name]
 
     def next_number(self) -> int:
-        """A number for a new link, as CLIENT ID tells it."""
+        """Return the number of a new link, the reply of CLIENT ID."""
         return next(self._numbers)
 
     def execute(self, *command: Argument) -> Reply:
         """Run one command that does not block.
 
         Raises:
-            CommandError: As Redis would have answered.
+            CommandError: Redis would have answered with it.
         """
         from redis.exceptions import NoScriptError, ResponseError
 
@@ -67,54 +67,54 @@ class MemoryServer:
         except NoScriptError as error:
             raise CommandError(f"NOSCRIPT {error}") from error
         except ResponseError as error:
-            told = str(error)
-            # What Redis says where fakeredis has words of its own.
-            if "requires the key to exist" in told:
-                told = f"NOGROUP {told}"
-            raise CommandError(told) from error
+            message = str(error)
+            # The code that Redis sends and fakeredis leaves out.
+            if "requires the key to exist" in message:
+                message = f"NOGROUP {message}"
+            raise CommandError(message) from error
 
     async def wait_for_change(self, number: int, timeout: float) -> bool:
-        """Park link *number*; False when the time ran out or the link was unblocked."""
-        parked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._parked[number] = parked
+        """Have link *number* wait; return False if the time is up or the link was unblocked."""
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = waiting
         try:
             async with asyncio.timeout(timeout):
-                return await parked
+                return await waiting
         except TimeoutError:
             return False
         finally:
-            self._parked.pop(number, None)
+            self._waiting.pop(number, None)
 
-    def wake_parked(self) -> None:
-        """Let every parked link look again."""
-        for number, parked in list(self._parked.items()):
-            self._wake(number, parked, has_news=True)
+    def wake_waiting(self) -> None:
+        """Have every waiting link read again."""
+        for number, waiting in list(self._waiting.items()):
+            self._wake(number, waiting, has_news=True)
 
-    def _wake(self, number: int, parked: "asyncio.Future[bool]", *, has_news: bool) -> bool:
-        """Wake a parked link, unless it is awake already; it may be of another event loop."""
-        if parked.done():
+    def _wake(self, number: int, waiting: "asyncio.Future[bool]", *, has_news: bool) -> bool:
+        """Wake a waiting link, unless it is awake; it may belong to another event loop."""
+        if waiting.done():
             return False
-        loop = parked.get_loop()
+        loop = waiting.get_loop()
         if loop is asyncio.get_running_loop():
-            parked.set_result(has_news)
+            waiting.set_result(has_news)
             return True
         try:
-            loop.call_soon_threadsafe(_tell, parked, has_news)
-        except RuntimeError:  # it is closed, and nobody waits any more
-            self._parked.pop(number, None)
+            loop.call_soon_threadsafe(_resolve, waiting, has_news)
+        except RuntimeError:  # that loop is closed
+            self._waiting.pop(number, None)
             return False
         return True
 
     def forget(self, number: int) -> None:
-        """Link *number* is of an event loop that does not run: do not wake it."""
-        self._parked.pop(number, None)
+        """Never wake link *number*: its event loop does not run."""
+        self._waiting.pop(number, None)
 
     def unblock(self, number: int) -> int:
-        """End the blocking read of link *number*; 1 where it was blocked."""
-        parked = self._parked.get(number)
-        if parked is None:
+        """End the blocking read of link *number*; return 1 if it was blocked, else 0."""
+        waiting = self._waiting.get(number)
+        if waiting is None:
             return 0
-        return int(self._wake(number, parked, has_news=False))
+        return int(self._wake(number, waiting, has_news=False))
 
 
 class MemoryLink:
@@ -145,10 +145,10 @@ class MemoryLink:
             self._blocked.add_done_callback(lambda _: _refuse(future, _closed()))
             return future
         try:
-            loop.call_soon(_tell, future, self._answer(command))
+            loop.call_soon(_resolve, future, self._answer(command))
         except CommandError as error:
             if error.code == "NOSCRIPT":
-                future.set_exception(error)  # at once: it is loaded before anybody else calls
+                future.set_exception(error)  # at once: it is loaded before the next call
             else:
                 loop.call_soon(_refuse, future, error)
         return future
@@ -172,7 +172,7 @@ class MemoryLink:
                 return self._server.unblock(number)
             case _:
                 reply = self._server.execute(*command)
-                self._server.wake_parked()
+                self._server.wake_waiting()
                 return reply
 
     async def _read_blocking(
@@ -182,9 +182,8 @@ class MemoryLink:
         try:
             while not future.done():
                 reply: Reply
-                # Nothing is lost when the caller has gone: what is read here goes
-                # to the future in the same turn of the loop.
-                # fakeredis has an empty list where Redis has nothing.
+                # What is read goes to the future in the same turn of the loop, so nothing is lost
+                # when the caller is cancelled. fakeredis answers an empty list, Redis nothing.
                 reply = self._server.execute(*command) or None
                 if isinstance(reply, bytes):
                     reply = [str(command[1]).encode(), reply]  # as BLPOP answers
@@ -201,7 +200,7 @@ def _closed() -> LinkLost:
     return LinkLost("the connection was closed")
 
 
-def _tell(future: "asyncio.Future[Item]", reply: Item) -> None:
+def _resolve(future: "asyncio.Future[Item]", reply: Item) -> None:
     if not future.done():
         future.set_result(reply)
 
@@ -212,7 +211,7 @@ def _refuse(future: "asyncio.Future[Reply]", error: CommandError | LinkLost) -> 
 
 
 def _without_blocking(command: tuple[Argument, ...]) -> tuple[tuple[Argument, ...], float] | None:
-    """The form of a blocking read that does not block, and its seconds; None for other commands."""
+    """Return a blocking read without its block, and the seconds; None for other commands."""
     if command[0] == "BLPOP":
         return ("LPOP", command[1]), float(command[2])
     if command[0] in {"XREAD", "XREADGROUP"} and "BLOCK" in command:

@@ -1,9 +1,9 @@
-"""Passwords of URLs: refused where they cannot be read, and told in no message.
+"""Passwords of URLs: never in a message, and refused if the URL would be misread.
 
-A URL that is not written as it should be is read as another one, whose host, path or port is
-a part of the password, and libraries quote those. So such a URL is refused first, by what
-is wrong with it, and quoted by nobody. `without_passwords` is the second line of defence:
-for texts that may quote what somebody has typed in the wrong place.
+A URL with a password that is not encoded is read as another URL, whose host, path or port is a
+part of the password, and libraries quote those. So such a URL is refused first, with what is
+wrong about it, and never quoted. `without_passwords` is the second line of defence: for texts
+that may quote a URL that was typed in the wrong place.
 """
 
 import re
@@ -11,12 +11,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 _HIDDEN = "***"
 
-# Up to the last @ of the line: what is not encoded may hold spaces, slashes, quotes, more @.
+# Up to the last @ of the line: a password that is not encoded may have spaces, slashes, quotes, @.
 _WITH_USER = re.compile(
     r"(?i)\b((?:rediss?|valkeys?|unix|memory|[a-z0-9+.-]*sentinel[a-z0-9+.-]*):(?=\S)/*)[^\n]*@"
 )
 _ANY_SCHEME = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*:/+)[^\s/@]*@")
-# What is more than a host, a port, a database and options may be a password without its @.
+# Anything more than a host, a port, a database and options may be a password without its @.
 _UNREADABLE = re.compile(
     r"(?i)\b((?:rediss?|valkeys?):/++)"
     r"(?!(?:[\w.-]+|\[[0-9a-f:.]+\]|\*{3}@\S*)(?::\d+)?(?:/\d*)?(?:\?[^\s'\"]*)?"
@@ -47,12 +47,12 @@ def without_passwords(text: str) -> str:
 
 
 def fault_of(url: str) -> str | None:
-    """Say what is wrong with the address in a URL of a Redis, None for nothing.
+    """Return what is wrong with the address in the URL of a Redis, or None.
 
-    Nothing of the URL is quoted: each part of it may be one of a password.
+    Nothing of the URL is quoted: any part of it may be a part of a password.
     """
     if not url.startswith(("redis://", "rediss://", "unix://")):
-        return "it begins with none of these"
+        return "it does not begin with one of these"
     if re.search(r"[\x00-\x20\x7f]", url):
         return f"it has a space or a control character; {_IF}"
     try:
@@ -70,14 +70,14 @@ def fault_of(url: str) -> str | None:
             return None
         return f"what follows unix:// is not the path of a socket; {_IF}"
     if not host or port == 0:
-        return "it names no host" if not host else "there is no port 0"
+        return "it has no host" if not host else "port 0 is invalid"
     if not re.fullmatch(r"/?|/\d+/?", path):
         return f"what follows the host is not the number of a database; {_IF}"
     return None
 
 
 def _has_stray_query(query: str) -> bool:
-    """Whether what follows the ? is the rest of a password, and the host."""
+    """Return whether the text after the ? is the rest of a password and the host."""
     if "@" not in query:
         return False
     try:

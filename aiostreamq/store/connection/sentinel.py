@@ -1,9 +1,9 @@
-"""Which server is the master, as sentinels say.
+"""Asking sentinels which server is the master.
 
-redis-py's own pool keeps its connections to the sentinels, but links are opened
-from two event loops (a worker's beat has its own), and it goes on trying a
-sentinel that is down for seconds, and one that hangs for ever. So each search
-opens connections of its own, asks briefly, and closes them.
+The pool of redis-py keeps its connections to the sentinels. But links are opened from two event
+loops (the heartbeat of a worker has its own), and the pool tries a sentinel that is down for
+seconds, and one that hangs for ever. So each search opens connections of its own, asks with a
+short timeout, and closes them.
 """
 
 from typing import TYPE_CHECKING, Any, cast
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import ConnectionPool
     from redis.asyncio.sentinel import SentinelConnectionPool
 
-# Seconds that one sentinel may take to answer: they do nothing else.
+# Seconds that one sentinel may take to answer: answering is all it does.
 ASK_TIMEOUT = 1.0
 
 
 class Sentinels:
-    """Finds the master that a client of redis-py's Sentinel would find."""
+    """Finds the master that a client of redis-py's Sentinel finds."""
 
     def __init__(self, pool: "SentinelConnectionPool") -> None:
-        """Take over whom *pool* asks, and for what.
+        """Take over the sentinels and the service of *pool*.
 
         Raises:
-            UsageError: It leads to replicas.
+            UsageError: The pool leads to replicas.
         """
         theirs = cast("Any", pool)
         if not theirs.is_master:
             raise UsageError("replicas take no jobs: give the queue Sentinel(...).master_for(...)")
         self._service: str = theirs.service_name
         self._manager = theirs.sentinel_manager
-        # Who has answered last is asked first, so that one that hangs is not waited for again.
+        # The one that answered last is asked first, so that one that hangs is waited for once.
         self._addresses = [_address(sentinel) for sentinel in self._manager.sentinels]
 
     async def find(self) -> tuple[str, int]:
         """Return the master's host and port.
 
         Raises:
-            RedisError: No sentinel knows one now.
+            RedisError: No sentinel knows a master now.
         """
         sentinels = self._sentinels()
         try:
@@ -51,7 +51,7 @@ class Sentinels:
             for sentinel in sentinels.sentinels:
                 await sentinel.aclose()
 
-    def _sentinels(self) -> Any:  # a Sentinel, whose types redis-py leaves open
+    def _sentinels(self) -> Any:  # a Sentinel, which redis-py does not type
         from redis.asyncio.retry import Retry
         from redis.asyncio.sentinel import Sentinel
         from redis.backoff import NoBackoff
@@ -63,14 +63,14 @@ class Sentinels:
             "retry": Retry(NoBackoff(), 0),
         }
         least = self._manager.min_other_sentinels
-        # The address that clients reach the master by, where this redis-py knows of one.
+        # The address by which clients reach the master, if this redis-py has that option.
         forced = getattr(self._manager, "_force_master_ip", None)
         more = {"force_master_ip": forced} if forced else {}
         return Sentinel(self._addresses, least, sentinel_kwargs=options, **more)
 
 
 class MasterAddress:
-    """What redis-py's connections ask a pool for, where the search is over."""
+    """The part of a pool that connections of redis-py need once the master is found."""
 
     is_master = True
     check_connection = False
@@ -79,12 +79,12 @@ class MasterAddress:
         self._address = address
 
     async def get_master_address(self) -> tuple[str, int]:
-        """Where to connect to."""
+        """Return where to connect to."""
         return self._address
 
 
 def discovery_for(pool: "ConnectionPool") -> Sentinels | None:
-    """Return the way to the master where sentinels know it; None for a fixed address."""
+    """Return how to find the master if sentinels know it; None for a fixed address."""
     from redis.asyncio.sentinel import SentinelConnectionPool
 
     return Sentinels(pool) if isinstance(pool, SentinelConnectionPool) else None

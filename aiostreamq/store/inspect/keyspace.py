@@ -39,7 +39,7 @@ class GroupState(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """What a scan of all keys has found."""
+    """The result of a scan of all keys."""
 
     keys: int  #: of this queue
     is_whole: bool  #: whether all keys of Redis were scanned

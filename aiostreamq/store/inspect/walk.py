@@ -18,7 +18,7 @@ Entry = tuple[bytes, list[bytes]]
 
 
 class OpenJob(NamedTuple):
-    """A job that has not ended, where it waits or runs."""
+    """A job that has not ended: it waits or runs."""
 
     job_id: str
     envelope: bytes
@@ -26,7 +26,7 @@ class OpenJob(NamedTuple):
 
 
 class Walk:
-    """Reads the jobs of one queue in pages. What comes or goes during a walk may be missed."""
+    """Reads the jobs of one queue in pages. Jobs that come or go during a walk may be missed."""
 
     def __init__(self, queue: "QueueStore") -> None:
         self._queue = queue

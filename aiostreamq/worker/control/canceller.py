@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.store.cancellation import Cancellation
-    from aiostreamq.store.control_stream import Word
+    from aiostreamq.store.control_stream import ControlMessage
 
 logger = get_logger("aiostreamq.worker")
 
@@ -54,7 +54,7 @@ class Canceller:
         self._executor = executor
         self._asked = asyncio.Event()
 
-    def cancel_named(self, word: "Word") -> None:
+    def cancel_named(self, word: "ControlMessage") -> None:
         """Cancel what a word names. Other workers' jobs are among it."""
         for stream, entry in self._steering.entries_in(word):
             self._executor.cancel(stream, entry)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.store.connection.link import Link
-    from aiostreamq.store.control_stream import ControlStream, Word
+    from aiostreamq.store.control_stream import ControlMessage, ControlStream
     from aiostreamq.store.queue import QueueStore
 
 logger = get_logger("aiostreamq.worker")
@@ -31,7 +31,7 @@ class ControlListener:
         self,
         broker: "QueueStore",
         stream: "ControlStream",
-        handlers: "Mapping[str, Callable[[Word], None]]",
+        handlers: "Mapping[str, Callable[[ControlMessage], None]]",
         missed: "Callable[[], None]",
     ) -> None:
         """Prepare to listen.

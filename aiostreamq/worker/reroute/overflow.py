@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.task import Task
     from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import Place
-    from aiostreamq.store.control_stream import Word
+    from aiostreamq.store.control_stream import ControlMessage
     from aiostreamq.worker.run.pool import Pool
 
 
@@ -45,7 +45,7 @@ class Overflow:
         self._open: set[Spillway] = set()  # whose streams may hold something for this worker
         self._open_all()
 
-    def handlers(self) -> "dict[str, Callable[[Word], None]]":
+    def handlers(self) -> "dict[str, Callable[[ControlMessage], None]]":
         """Who hears that there is something, by the word that workers say."""
         return {word: partial(self._hear, place) for place, word in OVERFLOW.items()}
 
@@ -88,7 +88,7 @@ class Overflow:
         if found < asked:
             self._open.discard(place)
 
-    def _hear(self, place: "Spillway", _: "Word") -> None:
+    def _hear(self, place: "Spillway", _: "ControlMessage") -> None:
         if place == "slot" or place in self._places():
             self._open.add(place)
             self.wake()

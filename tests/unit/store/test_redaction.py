@@ -108,7 +108,7 @@ def test_no_password_in_a_text(url: str, around: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "this is no Redis URL: write redis://host:6379/0, rediss://..., unix:///path or memory://",
+        "invalid Redis URL: write redis://host:6379/0, rediss://..., unix:///path or memory://",
         "cannot connect to Redis: Error 111 connecting to me@cache:6379",
         "redis://localhost:6379: refused",
         "mail me@here.org",
@@ -122,5 +122,5 @@ def test_other_text_stays(text: str) -> None:
 
 async def test_an_error_without_words() -> None:
     """It is not told as "for 5 s:" and nothing."""
-    assert str(unreachable(TimeoutError(), 5)).endswith("for 5 s: no answer in time")
+    assert str(unreachable(TimeoutError(), 5)).endswith("for 5 s: no reply in time")
     assert str(unreachable(ConnectionResetError(), 5)).endswith("for 5 s: ConnectionResetError")
