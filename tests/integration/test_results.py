@@ -386,5 +386,5 @@ async def test_kept_outcome_that_makes_no_sense(queue: Queue) -> None:
     await broker.call("SET", broker.keys.result("j"), '{"state":"from the future"}', "PX", 60_000)
     with pytest.raises(JobError, match="outcome cannot be read"):
         await queue.job("j")
-    with pytest.raises(JobError, match="cannot be read here"):
+    with pytest.raises(JobError, match="its outcome cannot be read"):
         await queue.job("j").status()

@@ -359,7 +359,7 @@ async def test_options_that_are_for_one_job(queue: Queue) -> None:
     with pytest.raises(UsageError, match="a schedule enqueues many"):
         await queue.schedules.create("a", nothing.using(id="x"), cron="@daily")
     at = datetime.now(UTC) + timedelta(days=1)
-    with pytest.raises(UsageError, match="length of time"):
+    with pytest.raises(UsageError, match="must be a duration"):
         await queue.schedules.create("a", nothing.using(expires=at), cron="@daily")
     with pytest.raises(UsageError, match="leave args= out"):
         await queue.schedules.create("a", nothing.bind(), args=[1], cron="@daily")

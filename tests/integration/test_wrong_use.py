@@ -116,9 +116,9 @@ NO_DURATIONS: list[object] = [
 NO_LANES: list[tuple[object, str]] = [
     ("default", r"write lanes=\['default'\]"),
     (b"low", r"write lanes=\['low'\]"),
-    (5, "no list of names"),
-    (None, "no list of names"),
-    (object(), "no list of names"),
+    (5, "not a list of names"),
+    (None, "not a list of names"),
+    (object(), "not a list of names"),
     ([], "at least one"),
     ({}, "at least one"),
     (["low", 1], "lane name 1 "),
