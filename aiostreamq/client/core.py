@@ -108,12 +108,11 @@ class QueueCore:
         from aiostreamq.client.sessions.lifetime import SessionLifetime
         from aiostreamq.client.sessions.session import Session
         from aiostreamq.client.telemetry import QueueTelemetry
+        from aiostreamq.store.queue import QueueStore
 
+        store = QueueStore(connector, Keys(self.name), tuple(self.lanes.weights))
         telemetry = QueueTelemetry(self.listeners, self.name, connector)
-        lanes = tuple(self.lanes.weights)
-        return SessionLifetime(
-            Session(connector, Keys(self.name), lanes, self, self.policy, telemetry)
-        )
+        return SessionLifetime(Session([store], self, self.policy, telemetry))
 
 
 class HasCore(Protocol):

@@ -16,17 +16,8 @@ if TYPE_CHECKING:
     from aiostreamq.store.schedules import ScheduleStore
 
 
-class OpenSession(Protocol):
-    """The connections of an open queue."""
-
-    broker: "QueueStore"
-    schedules: "ScheduleStore"
-    waiter: "ResultWaiter"
-    enqueue_timeout: float  #: seconds to retry
-
-    async def open(self) -> "Server":
-        """Connect, and check that the server supports what the queue needs."""
-        ...
+class CallWriter(Protocol):
+    """Encodes calls."""
 
     def write(
         self,
@@ -36,6 +27,24 @@ class OpenSession(Protocol):
         fields: dict[str, object],
     ) -> bytes:
         """Return the envelope of a call, with further *fields* for the worker."""
+        ...
+
+
+class OpenSession(Protocol):
+    """The connections of an open queue."""
+
+    broker: "QueueStore"
+    schedules: "ScheduleStore"
+    waiter: "ResultWaiter"
+    enqueue_timeout: float  #: seconds to retry
+
+    @property
+    def enqueuing(self) -> CallWriter:
+        """What encodes calls."""
+        ...
+
+    async def open(self) -> "Server":
+        """Connect, and check that the server supports what the queue needs."""
         ...
 
 

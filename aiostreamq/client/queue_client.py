@@ -122,7 +122,7 @@ class QueueClient:
         elif not isinstance(cast("object", task), Enqueuer):
             raise no_task(task)
         call = task.bind(*args, **kwargs)
-        self._core.session().check_own(call.spec)
+        self._core.session().enqueuing.check_own(call.spec)
         own = Enqueuer[..., object](call.spec, self._core, call.using)
         return await own.enqueue(*call.args, **call.kwargs)
 
@@ -149,7 +149,7 @@ class QueueClient:
         Cancelling leaves the chunks enqueued that were sent. Calls that wait for room in
         their lane are not enqueued.
         """
-        return await self._core.session().submit_many(calls)
+        return await self._core.session().enqueuing.submit_many(calls)
 
     def job(self, job_id: str) -> Job[object]:
         """Return the handle of the job with this id, from any process.

@@ -26,13 +26,8 @@ P = ParamSpec("P")  # the parameters to enqueue it with
 C = ParamSpec("C")  # the parameters to call it with: those and the context, if it takes one
 
 
-class EnqueuingSession(Protocol):
-    """What a task needs of a session to be enqueued."""
-
-    @property
-    def waiter(self) -> "ResultWaiter":
-        """The waiter for the results of its jobs."""
-        ...
+class CallSender(Protocol):
+    """Enqueues calls."""
 
     async def know_time(self) -> None:
         """Make sure that Redis's time is known."""
@@ -46,6 +41,20 @@ class EnqueuingSession(Protocol):
         kwargs: dict[str, object],
     ) -> "tuple[Job[object], asyncio.Future[IdWas]]":
         """Enqueue one call; return the job, and a future that is done when Redis has it."""
+        ...
+
+
+class EnqueuingSession(Protocol):
+    """What a task needs of a session to be enqueued."""
+
+    @property
+    def waiter(self) -> "ResultWaiter":
+        """The waiter for the results of its jobs."""
+        ...
+
+    @property
+    def enqueuing(self) -> CallSender:
+        """What enqueues its calls."""
         ...
 
 
@@ -88,8 +97,8 @@ class Enqueuer(Generic[P, R_co]):
         # All in this coroutine: one more inside it would cost each enqueue 0.1 µs.
         session, using = self._submitter.session(), self._using
         if using.needs_time:
-            await session.know_time()
-        job, entering = session.put(self.spec, using, args, kwargs)
+            await session.enqueuing.know_time()
+        job, entering = session.enqueuing.put(self.spec, using, args, kwargs)
         id_was = await entering
         if using.id is not None:
             job.note_id(session.waiter, id_was)

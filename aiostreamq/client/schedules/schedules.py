@@ -326,7 +326,7 @@ class Schedules:
         fields = dict(call.using.fields)
         if isinstance(deadline, At):
             fields["deadline"] = deadline.ms
-        envelope = self._queue.session().write(call.spec, call.args, call.kwargs, fields)
+        envelope = self._queue.session().enqueuing.write(call.spec, call.args, call.kwargs, fields)
         return Definition(
             task=call.spec.name,
             timing=declaration.timing,

@@ -1,0 +1,311 @@
+"""The way of a call into Redis: checked, encoded, and sent with others."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Iterable, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from aiostreamq.client.bulk_errors import close_coroutines, unbound_call
+from aiostreamq.client.call import Call
+from aiostreamq.client.deadline import DEADLINE
+from aiostreamq.client.enqueue_batcher import EnqueueBatcher, Waiting
+from aiostreamq.client.ids import new_job_id
+from aiostreamq.client.job import Job, StreamJob
+from aiostreamq.client.sessions.lots import Lot, Prepared, chunks_of
+from aiostreamq.errors import PayloadError, UsageError
+from aiostreamq.model.delivery import DelayedSubmission, WaiterMode
+from aiostreamq.model.functions.encoding import write_call
+from aiostreamq.model.time import After
+from aiostreamq.store.durability import ConfirmedRunner
+from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
+
+if TYPE_CHECKING:
+    from aiostreamq.client.call import Using
+    from aiostreamq.client.ports import JobHome
+    from aiostreamq.client.results import ResultWaiter
+    from aiostreamq.client.telemetry import QueueTelemetry
+    from aiostreamq.model.options import Durability, QueuePolicy
+    from aiostreamq.model.task import TaskSpec
+    from aiostreamq.model.time import When
+    from aiostreamq.store.enqueue import Refusals
+    from aiostreamq.store.queue import QueueStore
+
+R = TypeVar("R")
+
+# Chunks of enqueue_many that may be in flight at once: while Redis works on
+# one, the next is encoded here.
+CHUNKS_IN_FLIGHT = 3
+
+# The same for chunks that wait for a confirmation, which may take a second for all together.
+CHUNKS_UNCONFIRMED = 40
+
+
+class Enqueuing:
+    """Enqueues the calls of one session."""
+
+    def __init__(
+        self,
+        broker: "QueueStore",
+        waiter: "ResultWaiter",
+        home: "JobHome",
+        policy: "QueuePolicy",
+        telemetry: "QueueTelemetry",
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._broker = broker
+        self._waiter = waiter
+        self._home = home
+        self._telemetry = telemetry
+        self._listeners = telemetry.listeners
+        self._policy = policy
+        self._max_payload = policy.max_payload
+        self._batchers: dict[Durability, EnqueueBatcher] = {}
+        self._batcher = self._batcher_for(policy.durability)
+        self._chunks_in_flight = CHUNKS_IN_FLIGHT
+        if policy.durability != "memory":
+            self._chunks_in_flight = CHUNKS_UNCONFIRMED
+        # If a lane is full, the jobs that go in must be the first ones.
+        if policy.max_length:
+            self._chunks_in_flight = 1
+
+    async def open(self) -> None:
+        """Connect for the durability of the queue, if that needs a connection of its own."""
+        if (confirmed := self._batcher.confirmed) is not None:
+            await confirmed.open()
+
+    async def join(self) -> None:
+        """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
+        for batcher in list(self._batchers.values()):
+            await batcher.join()
+
+    def close(self, *, is_loop_gone: bool = False) -> None:
+        """Close the connections that confirm jobs."""
+        for batcher in self._batchers.values():
+            if batcher.confirmed is not None:
+                batcher.confirmed.close(is_loop_gone=is_loop_gone)
+
+    def check_own(self, spec: "TaskSpec") -> "TaskSpec":
+        """Return *spec*, the spec of a task of this queue or of a task known only by name.
+
+        Raises:
+            UsageError: It belongs to another queue.
+        """
+        if spec.function is not None and self._home.spec_of(spec.name) is not spec:
+            raise UsageError(
+                f"task {spec.name!r} belongs to another queue than {self._broker.keys.queue!r}: "
+                f"use its own queue, or give its name if the workers of this queue know the task"
+            )
+        return spec
+
+    def _batcher_for(self, durability: "Durability | None") -> EnqueueBatcher:
+        """Return the batcher for jobs of a durability; None is the queue's own."""
+        durability = durability or self._policy.durability
+        batcher = self._batchers.get(durability)
+        if batcher is None:
+            confirmed = None
+            if durability != "memory":
+                confirmed = ConfirmedRunner(self._broker, durability)
+            batcher = EnqueueBatcher(self._broker, self._waiter.inbox, self._policy, confirmed)
+            self._batchers[durability] = batcher
+        return batcher
+
+    async def know_time(self) -> None:
+        """Make sure that Redis's time is known, so that moments can be computed from it."""
+        await self._broker.clock.refresh(self._policy.enqueue_timeout)
+
+    def put(
+        self,
+        spec: "TaskSpec",
+        using: "Using",
+        args: "Sequence[object]",
+        kwargs: "dict[str, object]",
+    ) -> "tuple[Job[object], asyncio.Future[IdWas]]":
+        """Enqueue one call, together with all others that are made at the same time.
+
+        Returns:
+            The job, and a future that is done when the job is in Redis. Its result says
+            whether the id was free.
+        """
+        item, job = self._prepare(spec, using, args, kwargs)
+        future: asyncio.Future[IdWas] = self._loop.create_future()
+        batcher = self._batcher
+        if (durability := using.options.durability) is not None:
+            batcher = self._batcher_for(durability)
+        if using.due is None:
+            # No cast, which would cost each enqueue something.
+            batcher.now.add((item, future))  # pyright: ignore[reportArgumentType]
+        else:
+            batcher.later.add(cast("Waiting[DelayedSubmission]", (item, future)))
+        if self._listeners.is_heard:
+            lane = using.options.lane
+            self._telemetry.report_when_done(future, spec.name, job.id, lane)
+        return job, future
+
+    async def submit_many(
+        self, calls: "Iterable[Call[R]] | AsyncIterable[Call[R]]"
+    ) -> "list[Job[R]]":
+        """Enqueue calls chunk by chunk, in their order."""
+        jobs: list[Job[object]] = []
+        in_flight: deque[asyncio.Task[None]] = deque()
+        clock = self._broker.clock
+        refused: UsageError | None = None
+        try:
+            async for chunk in chunks_of(calls, ENQUEUE_LIMIT):
+                if not clock.is_good and any(map(_needs_time, chunk)):
+                    await self.know_time()
+                lots, refused = self._lots_of(chunk, jobs)
+                if len(in_flight) == self._chunks_in_flight:
+                    await in_flight.popleft()
+                in_flight.append(asyncio.create_task(self._send(lots)))
+                if refused is not None:
+                    close_coroutines(calls if isinstance(calls, Sequence) else chunk)
+                    break
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if self._policy.waits_when_full:  # for room, maybe for ever
+                for sending in in_flight:
+                    sending.cancel()
+            raise
+        finally:
+            # After an error, too, wait for the chunks that were sent.
+            ended = await asyncio.gather(*in_flight, return_exceptions=True)
+        for failed in (*ended, refused):
+            if failed is not None:
+                raise failed
+        return cast("list[Job[R]]", jobs)
+
+    def write(
+        self,
+        spec: "TaskSpec",
+        args: "Sequence[object]",
+        kwargs: "dict[str, object]",
+        fields: "dict[str, object]",
+    ) -> bytes:
+        """Return the envelope of a call, with further *fields* for the worker.
+
+        Raises:
+            UsageError: The arguments do not fit the task.
+            PayloadError: An argument cannot be sent as JSON, or the call is too long.
+        """
+        envelope = write_call(spec, args, kwargs, fields)
+        if len(envelope) > self._max_payload:
+            raise self._too_long(spec, envelope)
+        return envelope
+
+    def _prepare(
+        self,
+        spec: "TaskSpec",
+        using: "Using",
+        args: Sequence[object],
+        kwargs: "dict[str, object]",
+    ) -> "Prepared":
+        envelope = write_call(spec, args, kwargs, self._fields(using))
+        if len(envelope) > self._max_payload:
+            raise self._too_long(spec, envelope)
+        options = using.options
+        job_id = using.id or new_job_id()
+        mark, ticket = WaiterMode.NOBODY, None
+        if options.result_ttl == 0:
+            mark = WaiterMode.NO_RESULT
+        elif using.id is None and spec.name in self._waiter.awaited_tasks:
+            mark, ticket = WaiterMode.CALLER, self._waiter.new_ticket(job_id, is_announced=True)
+        keeps_result = mark is not WaiterMode.NO_RESULT
+        make: type[Job[object]] = cast("type[Job[object]]", StreamJob) if spec.is_stream else Job
+        job: Job[object] = make(job_id, self._home, ticket, keeps_result=keeps_result, is_new=True)
+        place = self._broker.place_of(options.lane)
+        if using.due is None:
+            return (job_id, place, mark, envelope), job
+        return (job_id, options.lane, mark, using.due.to_wire(), envelope), job
+
+    def _too_long(self, spec: "TaskSpec", envelope: bytes) -> PayloadError:
+        return PayloadError(
+            f"task {spec.name!r}: a payload of {len(envelope):,} bytes is over the limit of "
+            f"{self._max_payload:,}: send a reference to the data, or raise Queue(max_payload=)"
+        )
+
+    def _fields(self, using: "Using") -> "dict[str, object]":
+        """Return the envelope fields of *using*, with its moments by Redis's clock."""
+        inherited, expires, deadline = DEADLINE.get(), using.expires, using.deadline
+        if expires is deadline is inherited is None:
+            return using.fields
+        fields = dict(using.fields)
+        if expires is not None:
+            fields["expires"] = self._moment_ms(expires)
+        if deadline is not None and inherited is not None:
+            fields["deadline"] = min(self._moment_ms(deadline), inherited)
+        elif deadline is not None:
+            fields["deadline"] = self._moment_ms(deadline)
+        elif inherited is not None:
+            fields["deadline"] = inherited
+        return fields
+
+    def _moment_ms(self, when: "When") -> int:
+        return when.ms + (self._broker.clock.now_ms() if isinstance(when, After) else 0)
+
+    def _lots_of(
+        self, chunk: "Sequence[Call[object]]", jobs: "list[Job[object]]"
+    ) -> "tuple[list[Lot], UsageError | None]":
+        """Prepare calls up to the first that is refused; return their lots, and its error.
+
+        The jobs of the prepared calls are appended to *jobs*.
+        """
+        lots: dict[tuple[Durability | None, bool], Lot] = {}
+        before = len(jobs)
+        checked: TaskSpec | None = None
+        using: Using | None = None
+        lot = Lot(self._batcher, is_delayed=False)
+        try:
+            for call in chunk:
+                if call.spec is not checked:
+                    checked = self.check_own(call.spec)
+                item, job = self._prepare(call.spec, call.using, call.args, call.kwargs)
+                if using is not call.using:
+                    using = call.using
+                    kind = (using.options.durability, using.due is not None)
+                    lot = lots.get(kind) or lots.setdefault(
+                        kind, Lot(self._batcher_for(kind[0]), is_delayed=kind[1])
+                    )
+                if call.using.id is not None:
+                    lot.chosen_ids.append((len(lot.items), job))
+                lot.positions.append(len(jobs))
+                lot.calls.append(call)
+                lot.items.append(item)
+                jobs.append(job)
+        except UsageError as error:
+            return list(lots.values()), error
+        except AttributeError:
+            unbound = cast("object", chunk[len(jobs) - before])
+            if isinstance(unbound, Call):
+                raise
+            return list(lots.values()), unbound_call(unbound)
+        return list(lots.values()), None
+
+    async def _send(self, lots: "list[Lot]") -> None:
+        """Send the lots of a chunk, one after the other.
+
+        Raises:
+            QueueFull: There was not enough room; the jobs that found room are enqueued.
+        """
+        full: list[tuple[int, Lot]] = []
+        for lot in lots:
+            refusals = await lot.send()
+            for place, job in lot.chosen_ids:
+                job.note_id(self._waiter, refusals.id_was(place))
+            full += ((lot.positions[place], lot) for place in refusals.full)
+            if self._listeners.is_heard:
+                self._report(lot, refusals)
+        if full:
+            position, lot = min(full, key=itemgetter(0))
+            raise lot.full(position)
+
+    def _report(self, lot: Lot, refusals: "Refusals") -> None:
+        for place, (call, item) in enumerate(zip(lot.calls, lot.items, strict=True)):
+            if place not in refusals.full:
+                self._telemetry.report_enqueued(
+                    refusals.id_was(place), call.spec.name, item[0], call.using.options.lane
+                )
+
+
+def _needs_time(call: object) -> bool:
+    return isinstance(call, Call) and call.using.needs_time

@@ -1,0 +1,77 @@
+"""The calls of `enqueue_many`, in chunks, and the lots of a chunk that go out together."""
+
+from collections.abc import AsyncIterable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from aiostreamq.client.bulk_errors import check_calls
+from aiostreamq.errors import EnqueueNotConfirmed
+from aiostreamq.model.delivery import DelayedSubmission, Submission
+
+if TYPE_CHECKING:
+    from aiostreamq.client.call import Call
+    from aiostreamq.client.enqueue_batcher import EnqueueBatcher
+    from aiostreamq.client.job import Job
+    from aiostreamq.errors import QueueFull
+    from aiostreamq.store.enqueue import Refusals
+
+R = TypeVar("R")
+
+#: What goes to Redis for one call, and the handle of its job.
+Prepared = tuple[Submission | DelayedSubmission, "Job[object]"]
+
+
+class Lot:
+    """The jobs of a chunk that one command enqueues: of one durability, delayed or not."""
+
+    def __init__(self, batcher: "EnqueueBatcher", *, is_delayed: bool) -> None:
+        self._batcher = batcher
+        self._is_delayed = is_delayed
+        self.calls: list[Call[object]] = []
+        self.items: list[Submission | DelayedSubmission] = []
+        self.positions: list[int] = []  #: the position of each among all calls
+        #: the place in `items`, and the handle, of each job whose id the caller chose
+        self.chosen_ids: list[tuple[int, Job[object]]] = []
+
+    async def send(self) -> "Refusals":
+        """Enqueue the jobs.
+
+        Raises:
+            EnqueueNotConfirmed: They were not confirmed in time. The error has all their ids.
+        """
+        try:
+            if self._is_delayed:
+                return await self._batcher.send_later(cast("list[DelayedSubmission]", self.items))
+            return await self._batcher.send(cast("list[Submission]", self.items))
+        except EnqueueNotConfirmed as error:
+            ids = tuple(item[0] for item in self.items)
+            raise EnqueueNotConfirmed(str(error), job_ids=ids) from error
+
+    def full(self, position: int) -> "QueueFull":
+        """Return the error for the job at *position*, which is the first that found no room."""
+        job = self.items[self.positions.index(position)]
+        return self._batcher.full(cast("Submission", job), enqueued=position)
+
+
+async def chunks_of(
+    calls: "Iterable[Call[R]] | AsyncIterable[Call[R]]", size: int
+) -> "AsyncIterable[list[Call[R]]]":
+    """Yield *calls* in lists of at most *size*.
+
+    Raises:
+        UsageError: *calls* is not iterable, or is a single call or a mapping.
+    """
+    if isinstance(calls, AsyncIterable):
+        chunk: list[Call[R]] = []
+        async for call in calls:
+            chunk.append(call)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+        return
+    check_calls(calls)
+    source: Iterator[Call[R]] = iter(calls)
+    while chunk := list(islice(source, size)):
+        yield chunk
