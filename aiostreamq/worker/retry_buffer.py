@@ -1,9 +1,9 @@
-"""Telling Redis what it has refused, again and again, until it takes it."""
+"""Batches that Redis has refused, sent again until it accepts them."""
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from aiostreamq.aio.backoff import Backoff
 from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.logs import get_logger
 
@@ -14,59 +14,59 @@ Item = TypeVar("Item")
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds between tries. What Redis refuses is for people to repair: a right that is
-# missing, a key that is something else.
+# Seconds between tries. People have to repair what makes Redis refuse: a missing right, or a key of
+# another type.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
 
 
 class RetryBuffer(Generic[Item]):
-    """Keeps what was refused, and tells it again beside whatever comes meanwhile.
+    """Keeps refused batches, and sends them again while other batches pass.
 
-    What Redis does not answer is tried on without an end further down, and does not come here.
+    A batch that Redis does not answer is not refused: the connection sends it again by itself.
     """
 
     def __init__(
         self,
         what: str,
         send: "Callable[[list[Item]], Awaitable[None]]",
-        taken: "Callable[[], None]",
+        accepted: "Callable[[], None]",
     ) -> None:
         """Prepare.
 
         Args:
-            what: What the items are, for people.
-            send: Carries a batch, or raises where it is refused. May be called again with it.
-                What it raises of other kinds is a refusal too: forgotten, the batch would be
-                held by this worker as long as it lives.
-            taken: Called when all that was refused has been taken.
+            what: The name of the items, for log lines.
+            send: Sends a batch, or raises if it is refused. May be called again with it.
+                Any error counts as a refusal: a batch that was dropped would be held by this
+                worker as long as it lives.
+            accepted: Called when Redis has accepted all that it had refused.
         """
         self._what = what
         self._send = send
-        self._taken = taken
+        self._accepted = accepted
         self._refused: list[list[Item]] = []  # batches as they came
         self._trying = asyncio.Lock()
         self._task: OwnTask[None] | None = None  # while anything is refused
 
     @property
     def refused(self) -> int:
-        """How many items are kept, to be told again."""
+        """How many items wait to be sent again."""
         return sum(map(len, self._refused))
 
     async def send(self, batch: "list[Item]") -> None:
-        """Carry a batch; does not raise, but keeps what is refused."""
+        """Send a batch. Does not raise: a refused batch is kept."""
         try:
             await self._send(batch)
         except Exception:
-            logger.exception("%d %s were refused by Redis, trying on", len(batch), self._what)
+            logger.exception("%d %s were refused by Redis, retrying", len(batch), self._what)
             self._refused.append(batch)
             if self._task is None:
-                self._task = spawn(self._insist(), "aiostreamq:insist")
+                self._task = spawn(self._retry(), "aiostreamq:retry")
 
     async def try_again(self) -> Exception | None:
-        """Tell now what was refused, once; returns why some is refused still.
+        """Send the refused batches once more, now; return why some are still refused.
 
-        Cancelling is safe: it is kept.
+        Cancelling is safe: they are kept.
         """
         error: Exception | None = None
         async with self._trying:
@@ -80,20 +80,19 @@ class RetryBuffer(Generic[Item]):
         return error
 
     def close(self) -> None:
-        """Try no more: others will run those jobs."""
+        """Stop retrying: other workers will run those jobs."""
         if self._task is not None:
             self._task.end()
 
-    async def _insist(self) -> None:
-        pause = FIRST_PAUSE
+    async def _retry(self) -> None:
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while self._refused:
-            await asyncio.sleep(pause * (0.5 + random.random()))
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await backoff.pause()
             if error := await self.try_again():
                 logger.error(
-                    "%d %s are still refused, trying on: %s", self.refused, self._what, error
+                    "%d %s are still refused, retrying: %s", self.refused, self._what, error
                 )
             else:
-                logger.warning("Redis has taken all %s that it had refused", self._what)
-                self._taken()
+                logger.warning("Redis has accepted all %s that it had refused", self._what)
+                self._accepted()
         self._task = None

@@ -46,4 +46,4 @@ async def test_one_can_not_be_recovered(
         assert tries[:2] == ["first", "second"]
         assert await jobs[0].result(timeout=PATIENCE) == 0
         await wait_until(lambda: tries.count("first") == 3, "the last try")
-    assert caplog.text.count("the jobs of dead worker first can not be recovered") == 1
+    assert caplog.text.count("the jobs of dead worker first cannot be recovered") == 1

@@ -235,7 +235,7 @@ async def test_outcomes_are_refused(
         take_ends(own_redis_server)
         assert [await job.result(timeout=PATIENCE) for job in jobs] == list(range(100))
     assert gated.ran == Counter(range(100))
-    assert "Redis has taken all outcomes" in caplog.text
+    assert "Redis has accepted all outcomes" in caplog.text
 
 
 async def test_retries_are_refused(

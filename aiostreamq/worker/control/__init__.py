@@ -1,1 +1,1 @@
-"""What is said to all workers, and cancelled jobs."""
+"""Messages to all workers, and cancelled jobs."""

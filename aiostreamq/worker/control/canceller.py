@@ -1,8 +1,9 @@
-"""Hearing which jobs are to be cancelled, and seeing to those that are here."""
+"""Cancelled jobs that are here: found by messages, and by asking when one may be lost."""
 
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds before it is asked again after Redis refused.
+# Seconds before the next look if Redis refused this one.
 PAUSE = 5.0
 
 
@@ -24,12 +25,12 @@ class Running(Protocol):
 
     @property
     def delivery(self) -> "Delivery":
-        """Which one."""
+        """Its delivery."""
         ...
 
 
 class Cancels(Protocol):
-    """What must be known of the executor."""
+    """The part of the executor that is needed here."""
 
     @property
     def backlog(self) -> "Iterable[Delivery]":
@@ -47,38 +48,37 @@ class Cancels(Protocol):
 
 
 class Canceller:
-    """Takes the words of cancel.lua to the executor, and asks where some may have been missed."""
+    """Takes messages of cancel.lua to the executor, and asks if some may have been missed."""
 
-    def __init__(self, steering: "Cancellation", executor: Cancels) -> None:
-        self._steering = steering
+    def __init__(self, cancellation: "Cancellation", executor: Cancels) -> None:
+        self._cancellation = cancellation
         self._executor = executor
-        self._asked = asyncio.Event()
+        self._wakeup = Wakeup()
 
-    def cancel_named(self, word: "ControlMessage") -> None:
-        """Cancel what a word names. Other workers' jobs are among it."""
-        for stream, entry in self._steering.entries_in(word):
+    def cancel_named(self, message: "ControlMessage") -> None:
+        """Cancel the jobs that a message names. Jobs of other workers are among them."""
+        for stream, entry in self._cancellation.entries_in(message):
             self._executor.cancel(stream, entry)
 
     def wake(self) -> None:
-        """Words may have been said unheard: ask about all that is here."""
-        self._asked.set()
+        """Look now: messages may be lost, so ask about all jobs that are here."""
+        self._wakeup.wake()
 
     async def run(self) -> None:
-        """Ask whenever there is a reason to, until cancelled."""
+        """Ask whenever woken, until cancelled."""
         while True:
-            await self._asked.wait()
-            self._asked.clear()
+            await self._wakeup.wait(None)
             try:
                 await self._ask()
             except BrokerError:
-                logger.exception("could not ask which jobs are cancelled, trying on")
+                logger.exception("cancelled jobs could not be looked up, retrying")
                 await asyncio.sleep(PAUSE)
-                self._asked.set()
+                self._wakeup.wake()
 
     async def _ask(self) -> None:
         here = [run.delivery for run in self._executor.running.values()]
         here += self._executor.backlog
-        cancelled = await self._steering.cancelled_among([one.job_id for one in here])
+        cancelled = await self._cancellation.cancelled_among([one.job_id for one in here])
         for delivery in here:
             if delivery.job_id in cancelled:
                 self._executor.cancel(delivery.stream, delivery.entry)

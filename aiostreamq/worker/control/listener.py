@@ -1,4 +1,4 @@
-"""Hearing what is said to all workers, the moment it is said."""
+"""Messages to all workers, read from the control stream as they come."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -20,12 +20,12 @@ logger = get_logger("aiostreamq.worker")
 # Milliseconds that one read of the control stream waits.
 BLOCK_MS = 5000
 
-# Seconds before the stream is read again after Redis refused.
+# Seconds before the next read if Redis refused this one.
 PAUSE = 5.0
 
 
 class ControlListener:
-    """Hands each word to who is meant."""
+    """Hands each message to its handler."""
 
     def __init__(
         self,
@@ -39,8 +39,8 @@ class ControlListener:
         Args:
             broker: The queue.
             stream: Its control stream.
-            handlers: Who takes a word, by what it says. Others are for newer workers.
-            missed: Called where words may have been said unheard: look at everything.
+            handlers: Take messages, by their kind. Other kinds are for newer workers.
+            missed: Called if messages may be lost: everything must be looked at.
         """
         self._stream = stream
         self._handlers = handlers
@@ -61,18 +61,18 @@ class ControlListener:
                     last = after
                     after = await reading.persist(lambda link, last=last: self._hear(link, last))
                 except AioStreamQError:
-                    logger.exception("the control stream could not be read, trying on")
+                    logger.exception("the control stream could not be read, retrying")
                     await asyncio.sleep(PAUSE)
                     after = None
         finally:
             reading.close()
 
     async def _hear(self, link: "Link", after: str) -> str:
-        end, words = await self._stream.listen(link, after, BLOCK_MS)
-        for word in words:
-            handler = self._handlers.get(word.get("say", ""))
+        end, messages = await self._stream.listen(link, after, BLOCK_MS)
+        for message in messages:
+            handler = self._handlers.get(message.get("say", ""))
             if handler is not None:
-                handler(word)
-        if len(words) >= NEARLY_ALL:
+                handler(message)
+        if len(messages) >= NEARLY_ALL:
             self._missed()  # the loop was blocked, and the oldest may be gone
         return end

@@ -1,7 +1,7 @@
-"""What is to be done about a schedule that is due.
+"""The ticks of a schedule that is due.
 
-Apart from the ticker, which loads this with the first schedule that it meets: with cronsim and
-time zones it is half a megabyte of a worker.
+A module of its own, which the ticker loads with the first schedule that it meets: with cronsim and
+time zones it takes half a megabyte of a worker.
 """
 
 from typing import TYPE_CHECKING
@@ -11,13 +11,13 @@ from aiostreamq.model.schedules.definition import Definition, job_id
 from aiostreamq.store.schedules import Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
-    from aiostreamq.store.schedules import Due, State
+    from aiostreamq.store.schedules import Due
 
 
 def ticks_of(due: "Due", definition: Definition, now: int) -> "Iterator[Tick]":
-    """Yield what the script is to do about a schedule, *now* by Redis's clock in ms."""
+    """Yield the ticks of a schedule for the script; *now* is Redis's time in ms."""
     if due.held is not None and not due.last_lives:
         yield _tick(due, definition, due.at, Step(due.held, due.at, is_fired=True), now)
         return
@@ -40,18 +40,3 @@ def _tick(due: "Due", definition: Definition, at: int | None, step: Step, now: i
         rules.overlap, rules.max_runs or 0,
         definition.envelope_for(step.planned, max(now, start)),
     )  # fmt: skip
-
-
-def heir_of(
-    state: "State", declared: "Mapping[str, Definition]", new: "Iterable[str]"
-) -> str | None:
-    """Return the name under which a schedule of old code lives on, if it seems to."""
-    try:
-        old = Definition.decode(state.definition)
-    except ValueError:
-        return None
-    for name in sorted(new):
-        one = declared[name]
-        if one.task == old.task and one.timing == old.timing:
-            return name
-    return None

@@ -6,6 +6,7 @@ from collections.abc import Sized
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
+from aiostreamq import clock
 from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Milliseconds a read waits for work. Nothing is late for it: Redis answers as
-# soon as there is something. It only bounds how long a dead connection goes unseen.
+# Milliseconds that a read waits for work. It delays nothing: Redis answers as soon as there is
+# work. It only bounds how long a dead connection goes unseen.
 BLOCK_MS = 5000
 
 # Seconds beyond the block before the connection is taken for dead.
@@ -42,7 +43,7 @@ UNBLOCK_AGAIN = 0.02
 
 
 class Runs(Protocol):
-    """What the reader must know of the executor."""
+    """The part of the executor that the reader needs."""
 
     @property
     def concurrency(self) -> int:
@@ -51,7 +52,7 @@ class Runs(Protocol):
 
     @property
     def fetched(self) -> int:
-        """How many were delivered that nobody has looked at."""
+        """How many deliveries were not looked at yet."""
         ...
 
     @property
@@ -61,7 +62,7 @@ class Runs(Protocol):
 
     @property
     def progress(self) -> "Wakes":
-        """Tells of the end of a job."""
+        """Wakes its waiters when a job ends."""
         ...
 
     @property
@@ -80,7 +81,7 @@ class Runs(Protocol):
         ...
 
     def accept(self, deliveries: list[Delivery], cancelled: "Sequence[Delivery]" = ()) -> None:
-        """Take deliveries over; those of *cancelled* jobs are not to be run."""
+        """Take deliveries over. Those of *cancelled* jobs must not run."""
         ...
 
 
@@ -102,13 +103,13 @@ class Reader:
 
         Args:
             broker: The queue.
-            intake: What is read of it.
+            intake: Reads the lanes.
             consumer: The worker's name.
-            executor: Where deliveries go, and whose slots bound the reading.
+            executor: Takes the deliveries; its slots bound the reading.
             holdings: What this worker was sent and Redis does not know to be over.
             lease: Seconds between looks for deliveries that never arrived.
-            notice: Takes what was paused when a read brought something.
-            overflow: Says when to read what has overflowed elsewhere.
+            notice: Takes the pauses that a read has met.
+            overflow: Decides when to read what has overflowed elsewhere.
         """
         self._broker = broker
         self._deliveries = Deliveries(broker)
@@ -121,7 +122,7 @@ class Reader:
         self._overflow = overflow
         self._interrupting: OwnTask[None] | None = None
         self._reads = 0  # how many have been sent
-        self._stale = 0  # which of them is to end at once
+        self._stale = 0  # the number of the read that must end at once
         self._line = ReconnectingLink(
             broker.connector, reader_role(consumer), reply_timeout=BLOCK_MS / 1000 + MARGIN
         )
@@ -154,7 +155,7 @@ class Reader:
                 await self._executor.progress.wait()
                 continue
             if was_idle := burst and self._is_idle():
-                await self._holdings.join()  # what is to run again must be there to be read
+                await self._holdings.join()  # retries must be there to be read
             read = await self._line.persist(
                 lambda link, count=count: self._read(link, count, is_blocking=not burst),
                 repair=self._repair,
@@ -184,14 +185,14 @@ class Reader:
         await self._take(self._unless_held(read))
 
     async def aclose(self, running: "OwnTask[None]") -> None:
-        """End *running*, the task of `run`, without losing what Redis may just be sending."""
+        """End *running*, the task of `run`, without losing what Redis may be sending."""
         self._begin_to_stop()
         with suppress(TimeoutError, BrokerError):
             async with asyncio.timeout(STOP_TIME):
                 while self._is_reading and not running.done():
-                    # Ended by Redis, the read still answers: with nothing, or with
-                    # what had been on its way. Cutting the connection could lose
-                    # that. Again and again, as the read may not have arrived there.
+                    # Unblocked by Redis, the read still answers: with nothing, or with
+                    # deliveries that were on their way. Cutting the connection could lose
+                    # those. Repeated, as the read may not have arrived at Redis.
                     await self._broker.unblock(self._client_id)
                     await asyncio.wait([running], timeout=UNBLOCK_AGAIN)
         running.end()
@@ -199,7 +200,7 @@ class Reader:
         self._line.close()
 
     def abort(self, running: "OwnTask[None]") -> None:
-        """End *running* at once. What Redis may just be sending is for the lease to bring back."""
+        """End *running* at once. What Redis is sending comes back when the lease is over."""
         self._begin_to_stop()
         running.end()
         self._line.close()
@@ -212,14 +213,14 @@ class Reader:
             self._interrupting.end()
 
     def wake(self) -> None:
-        """End a read that waits: the next one is to be another."""
+        """Look now: end a read that waits, as the next one will be different."""
         self._stale = self._reads
         if self._is_reading and (self._interrupting is None or self._interrupting.done()):
             self._interrupting = spawn(self._interrupt(), "aiostreamq:interrupt")
 
     async def _interrupt(self) -> None:
         with suppress(BrokerError):
-            # Again and again, as the read may not have arrived there.
+            # Repeated, as the read may not have arrived at Redis.
             while self._is_reading and self._reads == self._stale:
                 await self._broker.unblock(self._client_id)
                 await asyncio.sleep(UNBLOCK_AGAIN)
@@ -232,7 +233,7 @@ class Reader:
 
     def _room(self) -> int:
         executor = self._executor
-        self._pace.look(executor.finished, self._loop.time())
+        self._pace.look(executor.finished, clock.monotonic())
         if executor.is_closed:
             return 0
         count = read_count(
@@ -244,7 +245,7 @@ class Reader:
         return max(0, min(count, self._overflow.most_to_read(executor.fetched, count)))
 
     def _unless_held(self, read: Read) -> Read:
-        """Leave out what is here already, if groups were made again: they begin anew."""
+        """Leave out what is here already, if groups were created again: they start over."""
         if self._is_doubtful:
             self._is_doubtful = bool(read.deliveries)
             held = self._holdings.keys()
@@ -275,11 +276,11 @@ class Reader:
     def _block_ms(self) -> int:
         """Milliseconds to wait for work: no longer than until the next look."""
         assert self._alarm is not None
-        left = self._alarm.when() - self._loop.time()
+        left = self._alarm.when() - clock.of_loop(self._loop)
         return max(1, min(BLOCK_MS, math.ceil(left * 1000)))
 
     async def _repair(self, link: "Link") -> None:
-        """Make missing groups again. They begin at the oldest entry, be it one that runs here."""
+        """Create missing groups again. They begin at the oldest entry, which may run here."""
         await self._broker.create_groups(link)
         self._is_doubtful = True
 
@@ -297,19 +298,19 @@ class Reader:
 
     def _ring(self) -> None:
         self._is_look_due = True
-        self._executor.progress.wake()  # where all slots are taken, nothing else wakes the reader
+        self._executor.progress.wake()  # nothing else wakes the reader while all slots are taken
 
     async def _look_again(self, link: "Link") -> None:
-        """Take up what was sent to this worker over a connection that only Redis took for alive.
+        """Take what was sent to this worker over a connection that only Redis considers alive.
 
-        The case of a half-open connection: given up here and replaced, while a
-        read that it had sent still waits at Redis and is served before the others.
+        This happens with a half-open connection: it was replaced here, while a read that it had
+        sent still waits at Redis and is served before the others.
         """
         if link is not self._link:
             await self._recover(link)
         else:
-            # Asked for the ids first, as the payloads of all that runs could be large.
-            # One settled meanwhile may look unknown here; the reading below sees to it.
+            # Only the ids first, as the payloads of all running jobs could be large. A job
+            # that is settled in the meantime may look unknown here; the read below handles that.
             pending = await self._deliveries.pending_own(link, self._consumer, self._most_own())
             if not pending <= self._holdings.keys():
                 await self._take_up(await self._read_unheld(link))
@@ -341,11 +342,12 @@ class Reader:
         return len(self._holdings.keys()) + 4 * self._executor.concurrency
 
     async def _take_up(self, read: Read) -> None:
-        """Take what had been lost, or hand it back where all slots are taken."""
+        """Take deliveries that had been lost, or requeue them if all slots are taken."""
         if not (read.deliveries or read.unreadable):
             return
         logger.warning(
-            "sent to this worker, but never arrived: %s", counted(len(read.deliveries), "job")
+            "recovered deliveries that were sent to this worker and never arrived: %s",
+            counted(len(read.deliveries), "job"),
         )
         if read.deliveries and self._room() == 0:
             await self._deliveries.requeue(read.deliveries)
@@ -358,13 +360,15 @@ class Reader:
         if read.deliveries:
             self._executor.accept(read.deliveries, read.cancelled)
         if read.unreadable:
-            told = counted(len(read.unreadable), "stream entry")
-            logger.error("moved to the dead letters, as not the fields of a job: %s", told)
+            entries = counted(len(read.unreadable), "stream entry")
+            logger.error("moved to the dead letters, as it is not a job: %s", entries)
             outcome = encode_unreadable("the fields are not those of a job")
             try:
                 await self._deliveries.dead_letter_unreadable(
                     read.unreadable, outcome, self._consumer
                 )
             except CommandError:
-                # They stay this worker's until it ends; its jobs can not wait for that.
-                logger.exception("stream entries that are no jobs could not be moved")
+                # They stay this worker's until it ends; its jobs cannot wait for that.
+                logger.exception(
+                    "stream entries that are not jobs could not be moved to the dead letters"
+                )

@@ -1,1 +1,1 @@
-"""Who is alive, and what becomes of the jobs of those who are not."""
+"""Leases of workers, and the recovery of jobs of dead ones."""

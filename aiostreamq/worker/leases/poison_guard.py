@@ -1,9 +1,8 @@
-"""Jobs that were with workers when they died: which of them is the cause?
+"""Jobs that were with workers that died: which of them is the cause?
 
 A job that kills its process takes its neighbours along, and they come back together.
-So before such a job is run once more that is written down, and only what was run counts
-against it. On its last chance it is run alone: what it could be mistaken for waits, or
-is run by another worker.
+So each further run of such a job is first recorded in Redis, and only recorded runs count
+against it. On its last chance it is run alone: other suspects wait, or are run by other workers.
 """
 
 import asyncio
@@ -20,38 +19,38 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds after its start in which a job is watched. What kills its process mostly does
-# so at once, and jobs that take hours must not wait for each other.
+# Seconds after its start in which a job is watched. A job that kills its process mostly does so at
+# once, and jobs that take hours must not wait for each other.
 WATCH = 1.0
 
 
 class PoisonGuard:
-    """Says when a job that has cost workers their life may run."""
+    """Decides when a job may run that was with workers that died."""
 
     def __init__(
-        self, roster: "WorkerRegistry", max_worker_deaths: int, reopened: Callable[[], None]
+        self, registry: "WorkerRegistry", max_worker_deaths: int, reopened: Callable[[], None]
     ) -> None:
-        """Prepare; *reopened* is called when the others may start again."""
+        """Prepare; *reopened* is called when other jobs may start again."""
         self.is_closed = False  #: one has its last chance: nothing else may start
-        self._roster = roster
+        self._registry = registry
         self._reopened = reopened
-        # Never all jobs, not even where the first death is the last.
+        # Never all jobs, not even if the first death is the last.
         self._last_chance = max(1, max_worker_deaths - 1)
         self._watched = 0  # suspects that started lately, that one not among them
         self._none_watched = asyncio.Event()
         self._none_watched.set()
 
     def admit(self, delivery: "Delivery") -> "SuspectRun":
-        """Say that a job is about to be run; not while this is closed.
+        """Take a job that is about to run. Must not be called while this is closed.
 
         Returns:
-            What the job is to be run in.
+            The context to run the job in.
         """
         if delivery.deaths < self._last_chance:
             self._watched += 1
             self._none_watched.clear()
             return SuspectRun(partial(self._mark, delivery), self._forget)
-        self.is_closed = True  # from now on, so that those that are watched only get fewer
+        self.is_closed = True  # from now on, so that no more are watched
         return SuspectRun(partial(self._wait_alone, delivery), self._open)
 
     async def _wait_alone(self, delivery: "Delivery") -> None:
@@ -60,9 +59,9 @@ class PoisonGuard:
 
     async def _mark(self, delivery: "Delivery") -> None:
         try:
-            await self._roster.note_suspect_run(delivery)
+            await self._registry.note_suspect_run(delivery)
         except BrokerError:
-            logger.exception("a job that was with dead workers could not be marked, running it")
+            logger.exception("the run of a suspected job could not be recorded, running it")
 
     def _forget(self) -> None:
         self._watched -= 1
@@ -99,7 +98,7 @@ class SuspectRun:
         self.close()
 
     def close(self) -> None:
-        """Say that it is over, the first time this is called; also where it never began."""
+        """End it, whether or not it has begun. May be repeated."""
         if self._timer is not None:
             self._timer.cancel()
         over, self._over = self._over, None

@@ -1,13 +1,14 @@
-"""Finding dead workers, and recovering what they were sent.
+"""Dead workers are found, and their jobs recovered.
 
-Every worker does this for all others; nobody is in charge. Two who find the same
-one dead at once do no harm: each delivery is moved by whoever comes first.
+Every worker does this for all others; there is no leader. Two that find the same worker dead at
+once do no harm: each delivery is moved by the first of them.
 """
 
 import asyncio
 import random
 from typing import TYPE_CHECKING
 
+from aiostreamq import clock
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds between looks at the most, about, and as a part of the lease. With the lease, this
-# bounds how long the jobs of a killed worker stay away: its last beat is seen so long after it
-# at the most.
+# Seconds between looks at most, about, and as a fraction of the lease. Together with the lease this
+# bounds how long the jobs of a killed worker stay away.
 INTERVAL = 0.8
 PART_OF_LEASE = 1 / 4
 
-# Seconds between looks at the least, also where a lease is about to run out.
+# Seconds between looks at least, also if a lease is about to run out.
 SHORTEST = 0.05
 
-# Every so many looks the consumer groups are searched for those who never joined.
+# After this many looks the consumer groups are searched for workers that never joined.
 THOROUGH_EVERY = 30
 
 
@@ -39,45 +39,44 @@ class Reaper:
 
     def __init__(
         self,
-        roster: "WorkerRegistry",
+        registry: "WorkerRegistry",
         name: str,
         lease_ms: int,
         max_worker_deaths: int,
         listeners: "WorkerListeners",
     ) -> None:
-        self._roster = roster
+        self._registry = registry
         self._name = name
         self._lease_ms = lease_ms
         self._max_worker_deaths = max_worker_deaths
         self._listeners = listeners
         self._interval = min(INTERVAL, lease_ms / 1000 * PART_OF_LEASE)
         self._sightings = LeaseWatch(self._interval)
-        self._stuck: set[str] = set()  # those whose jobs can not be recovered, as was told
+        self._stuck: set[str] = set()  # those whose jobs cannot be recovered, as was logged
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        loop = asyncio.get_running_loop()
         looks = random.randrange(THOROUGH_EVERY)
-        links = self._roster.connection_count
+        links = self._registry.connection_count
         while True:
             await asyncio.sleep(self._pause())
             looks += 1
             try:
                 thorough = looks % THOROUGH_EVERY == 0
-                asked = loop.time()
-                beats = await self._roster.list_workers(self._lease_ms, thorough=thorough)
-                if self._roster.connection_count != links or loop.time() - asked > INTERVAL:
+                asked = clock.monotonic()
+                beats = await self._registry.list_workers(self._lease_ms, thorough=thorough)
+                if self._registry.connection_count != links or clock.monotonic() - asked > INTERVAL:
                     # Redis was away, for the others too. Each has a whole lease to come back.
-                    links = self._roster.connection_count
+                    links = self._registry.connection_count
                     self._sightings.forget()
                 self._stuck &= beats.keys()
                 others = {name: beat for name, beat in beats.items() if name != self._name}
-                for name, beat in self._sightings.look(others, loop.time()):
+                for name, beat in self._sightings.look(others, clock.monotonic()):
                     await self._try_to_recover(name, beat)
                 if thorough:
-                    await self._roster.forget_old_letters()
+                    await self._registry.forget_old_letters()
             except AioStreamQError:
-                logger.exception("could not look after the other workers, trying on")
+                logger.exception("the other workers could not be checked, retrying")
 
     def _pause(self) -> float:
         usual = self._interval * (0.8 + 0.4 * random.random())
@@ -87,29 +86,28 @@ class Reaper:
     async def _try_to_recover(self, name: str, beat: str) -> None:
         try:
             await self._recover(name, beat)
-        except AioStreamQError:  # which is no reason to leave the jobs of others lying
+        except AioStreamQError:  # the jobs of other dead workers come first
             if name not in self._stuck:
                 self._stuck.add(name)
-                logger.exception("the jobs of dead worker %s can not be recovered, trying on", name)
+                logger.exception("the jobs of dead worker %s cannot be recovered, retrying", name)
 
     async def _recover(self, name: str, beat: str) -> None:
         returned = given_up = finished = 0
         try:
-            await self._roster.disconnect(name)
+            await self._registry.disconnect(name)
         except CommandError as error:
             logger.warning("could not disconnect dead worker %s: %s", name, error)
         while finished == 0:
-            reaped = await self._roster.recover(name, beat, self._max_worker_deaths)
+            reaped = await self._registry.recover(name, beat, self._max_worker_deaths)
             returned, given_up = returned + reaped.returned, given_up + reaped.given_up
             finished = reaped.finished
         if self._listeners.is_heard and (finished > 0 or given_up):
             self._listeners.report(JobsRecovered, name, returned, given_up)
         if finished > 0:
-            told = counted(returned, "job")
-            logger.warning("worker %s is dead: recovered %s of it", name, told)
+            logger.warning("worker %s is dead: recovered %s", name, counted(returned, "job"))
         if given_up:
             logger.error(
-                "gave %s up after %s: see the dead letters",
+                "gave up %s after %s: see the dead letters",
                 counted(given_up, "job"),
-                counted(self._max_worker_deaths, "delivery"),
+                counted(self._max_worker_deaths, "worker death"),
             )

@@ -1,13 +1,14 @@
-"""What a worker tells of itself, to those who look."""
+"""The report of a worker about itself, which comes with its beats."""
 
 import os
 import socket
 from importlib.metadata import version
 from itertools import islice
-from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
+
+from aiostreamq import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,13 +25,12 @@ VERSION = version("aiostreamq")
 # How many running jobs are named: the oldest, which are the ones that are looked for.
 MOST_JOBS = 100
 
-# Beats of an idle worker that tell nothing: three make a lease, and what was told is
-# forgotten after two.
-MOST_UNSAID = 2
+# Beats of an idle worker without a report: three beats make a lease, and a report is kept for two.
+MOST_OMITTED = 2
 
 
 class Running(Protocol):
-    """What is told of a job that runs."""
+    """What is reported of a job that runs."""
 
     delivery: "Delivery"
     spec: "TaskSpec"
@@ -38,7 +38,7 @@ class Running(Protocol):
 
 
 class StatusReport:
-    """Told with each beat, so it shows even what a worker runs whose loop is blocked."""
+    """Made with each beat, so it shows what a worker runs even if its loop is blocked."""
 
     def __init__(
         self,
@@ -46,29 +46,29 @@ class StatusReport:
         lanes: "Mapping[str, int]",
         tasks: "Mapping[str, Task[..., object]]",
         running: "Mapping[EntryRef, Running]",
-        clock: "ServerClock",
+        server_clock: "ServerClock",
         state: "Callable[[], WorkerState]",
         stuck: "Callable[[], int]",
     ) -> None:
-        """Note what does not change, and where to look for what does."""
+        """Note what does not change, and the sources of what does."""
         self._tasks = tasks
         self._running = running
-        self._clock = clock
+        self._clock = server_clock
         self._state = state
         self._stuck = stuck
-        self._idle_as = ""  # the state that was told last, with nothing running
-        self._unsaid = 0  # beats since
+        self._idle_as = ""  # the state of the last report, if nothing ran
+        self._omitted = 0  # beats since then
         self._fixed: dict[str, object] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "version": VERSION,
             "concurrency": concurrency,
             "lanes": list(lanes),
-            "started": clock.now_ms(),
+            "started": server_clock.now_ms(),
         }
 
     def encode(self) -> bytes:
-        """Return it as JSON, empty where there is nothing new to say.
+        """Return it as JSON, empty if there is nothing new.
 
         Called from the thread that beats, or from the loop.
         """
@@ -77,12 +77,12 @@ class StatusReport:
         except RuntimeError:  # a job has started or ended that very moment
             runs = []
         state = self._state().value
-        if not runs and state == self._idle_as and self._unsaid < MOST_UNSAID:
-            self._unsaid += 1
+        if not runs and state == self._idle_as and self._omitted < MOST_OMITTED:
+            self._omitted += 1
             return b""
-        self._idle_as, self._unsaid = "" if runs else state, 0
-        now = monotonic()
-        told = {
+        self._idle_as, self._omitted = "" if runs else state, 0
+        now = clock.monotonic()
+        report = {
             **self._fixed,
             "at": self._clock.now_ms(),
             "state": state,
@@ -99,4 +99,4 @@ class StatusReport:
                 for run in runs
             ],
         }
-        return orjson.dumps(told)
+        return orjson.dumps(report)

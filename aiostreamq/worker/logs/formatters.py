@@ -8,16 +8,16 @@ from typing import cast
 from aiostreamq.client.current_job import CurrentJob
 from aiostreamq.model.terminal_text import visible, visible_lines
 
-# What the library says with a record, in this order.
+# The fields of the library's own records, in this order.
 FIELDS = (*CurrentJob._fields, "worker")
 
-# What every record has, and what is no news beside that.
+# The attributes of every record, and those that repeat others.
 _STANDARD = frozenset(
     {*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "asctime", "message", "taskName"}
     | {"aiostreamq_job"}
 )
 
-# Where the other names of a record go that are names of the line, too.
+# The field for attributes whose names are taken by the line.
 _TAKEN = "extra"
 
 
@@ -27,8 +27,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and the traceback's lines; none of them can steer a terminal."""
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
-        told = [_message(record), *(f"{k}={_word(v)}" for k, v in _told(record).items())]
-        line = visible(f"{at} {record.levelname:<7} {'  '.join(told)}")
+        parts = [_message(record), *(f"{k}={_text(v)}" for k, v in _job_fields(record).items())]
+        line = visible(f"{at} {record.levelname:<7} {'  '.join(parts)}")
         return "\n".join([line, *map(visible_lines, _below(record).values())])
 
 
@@ -37,30 +37,30 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON, with all that `extra=` has added to it."""
-        told: dict[str, object] = {
+        fields: dict[str, object] = {
             "at": round(record.created, 3),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _message(record),
-            **_told(record),
+            **_job_fields(record),
             **_below(record),
         }
         taken: dict[str, object] = {}
         for name, value in cast("dict[str, object]", record.__dict__).items():
-            if name in _STANDARD or value is told.get(name):
+            if name in _STANDARD or value is fields.get(name):
                 continue
-            # None is what a filter has put there for want of a job.
-            if name not in told and (name not in FIELDS or value is not None):
-                told[name] = value
-            elif name in told:
+            # A filter sets None if there is no job.
+            if name not in fields and (name not in FIELDS or value is not None):
+                fields[name] = value
+            elif name in fields:
                 taken[name] = value
         if taken:
-            told[_TAKEN] = {**taken, _TAKEN: told[_TAKEN]} if _TAKEN in told else taken
-        return _json(told)
+            fields[_TAKEN] = {**taken, _TAKEN: fields[_TAKEN]} if _TAKEN in fields else taken
+        return _json(fields)
 
 
-def _told(record: logging.LogRecord) -> dict[str, object]:
-    """What is known of the job that a record is about."""
+def _job_fields(record: logging.LogRecord) -> dict[str, object]:
+    """Return what is known of the job of a record."""
     fields = cast("dict[str, object]", record.__dict__)
     job = cast("tuple[str, str, int] | None", fields.get("aiostreamq_job"))
     if job is not None:
@@ -71,7 +71,7 @@ def _told(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _below(record: logging.LogRecord) -> dict[str, str]:
-    """What follows the line of a record: traceback and stack."""
+    """Return what follows the line of a record: traceback and stack."""
     below: dict[str, str] = {}
     if record.exc_text:
         below["traceback"] = record.exc_text
@@ -79,9 +79,9 @@ def _below(record: logging.LogRecord) -> dict[str, str]:
         try:
             below["traceback"] = logging.Formatter().formatException(record.exc_info)
         except BaseException:  # noqa: BLE001  # an exception of the user's may do anything
-            below["traceback"] = f"{_word(record.exc_info[0])}, which cannot be described"
+            below["traceback"] = f"{_text(record.exc_info[0])}, which cannot be described"
     if record.stack_info:
-        below["stack"] = _word(record.stack_info)
+        below["stack"] = _text(record.stack_info)
     return {name: text.rstrip("\n") for name, text in below.items()}
 
 
@@ -90,25 +90,25 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     except BaseException as error:  # noqa: BLE001  # the arguments are the user's
         wrong = f"{type(error).__name__} in the log call at {record.pathname}:{record.lineno}"
-        return f"{_word(record.msg)} ({wrong})"
+        return f"{_text(record.msg)} ({wrong})"
 
 
-def _word(value: object) -> str:
+def _text(value: object) -> str:
     try:
         return str(value)
     except BaseException:  # noqa: BLE001  # its __str__ is the user's
         return f"<{type.__dict__['__name__'].__get__(type(value))} without a readable str()>"
 
 
-def _json(told: dict[str, object]) -> str:
+def _json(fields: dict[str, object]) -> str:
     try:
-        return json.dumps(told, default=_word, allow_nan=False)
-    except BaseException:  # noqa: BLE001  # something in it is no JSON after all
-        return json.dumps({_word(name): _jsonable(value) for name, value in told.items()})
+        return json.dumps(fields, default=_text, allow_nan=False)
+    except BaseException:  # noqa: BLE001  # something in it is not JSON after all
+        return json.dumps({_text(name): _jsonable(value) for name, value in fields.items()})
 
 
 def _jsonable(value: object) -> object:
     try:
-        return json.loads(json.dumps(value, default=_word, allow_nan=False))
-    except BaseException:  # noqa: BLE001  # keys that are no strings, cycles, NaN, depth
-        return _word(value)
+        return json.loads(json.dumps(value, default=_text, allow_nan=False))
+    except BaseException:  # noqa: BLE001  # keys that are not strings, cycles, NaN, depth
+        return _text(value)

@@ -2,7 +2,7 @@
 
 Done twice: before the user's modules are imported, so that what happens then is seen, and
 after that, when they may have set logging up themselves. `--log-config` says who decides; by
-default what the app prints is the app's affair, and all else is printed here.
+default the app prints what it logs itself, and all else is printed here.
 """
 
 import logging
@@ -23,12 +23,12 @@ NONE = "none"
 
 @dataclass(frozen=True, slots=True)
 class LogSetup:
-    """How a program logs, as it was told."""
+    """How a program logs."""
 
     level: str = "info"
     form: str = "text"  #: text or json
     config: str | None = None  #: `none`, a file, or None for the default
-    is_level_told: bool = False  #: the level is asked for, over that of the app
+    is_level_given: bool = False  #: the level is asked for, over that of the app
 
 
 class Lines(logging.StreamHandler[TextIO]):
@@ -82,21 +82,21 @@ def complete() -> None:
         root.addHandler(lines)
     elif any(_is_printer(handler) for handler in root.handlers if handler is not lines):
         root.removeHandler(lines)  # or each line would be there twice
-    if setup.is_level_told:
+    if setup.is_level_given:
         root.setLevel(setup.level.upper())
     loggers = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
     for handler in {handler for logger in (root, *loggers) for handler in logger.handlers}:
         if not any(isinstance(one, JobFilter) for one in handler.filters):
             handler.addFilter(JobFilter())
     # dictConfig and fileConfig switch all loggers off that were there before, if they are
-    # not told otherwise. A worker must not fall silent by that.
+    # not configured otherwise. A worker must not become silent by that.
     for logger in loggers:
         if logger.name.partition(".")[0] == "aiostreamq":
             logger.disabled = False
 
 
 def current_setup() -> LogSetup | None:
-    """Return how this process logs; None if that is not for this package to say."""
+    """Return how this process logs; None if the application decides."""
     return _Setting.setup
 
 

@@ -1,16 +1,14 @@
-"""Jobs of tasks that are not known here: set aside, and let go by whoever knows them.
+"""Jobs of tasks that are unknown here: parked, and unparked by a worker that knows them.
 
-In a rolling deploy old workers meet jobs that only new ones can run. Such a job is
-neither failed nor sent round in circles: it waits until a worker that knows its task
-starts, or next looks.
+In a rolling deploy old workers meet jobs that only new ones can run. Such a job neither fails nor
+travels between workers: it waits until a worker that knows its task starts, or next looks.
 """
 
-import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq.aio.batching import GroupCommit
+from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
@@ -25,16 +23,16 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds between looks for what others have parked since this worker started.
+# Seconds between looks for jobs that others have parked since this worker started.
 INTERVAL = 10.0
 
 
 class Parking:
-    """Sets aside what this worker can not run, and takes up what it can."""
+    """Parks jobs that this worker cannot run, and unparks those that it can."""
 
     def __init__(
         self,
-        schedule: "ParkedJobs",
+        parked: "ParkedJobs",
         tasks: Collection[str],
         is_paused: "Callable[[str], bool]",
         accepted: "Callable[[], None]",
@@ -43,31 +41,31 @@ class Parking:
         """Prepare.
 
         Args:
-            schedule: Of the queue.
-            tasks: The names known here, looked at again each time.
-            is_paused: Says of which of them the jobs are left where they are.
+            parked: The parked jobs of the queue.
+            tasks: The names known here, read again each time.
+            is_paused: Returns whether a task is paused: its jobs stay parked.
             accepted: Called when Redis has accepted all that it had refused to set aside.
             listeners: Take the jobs that are parked.
         """
-        self._schedule = schedule
+        self._parked = parked
         self._tasks = tasks
         self._is_paused = is_paused
         self._listeners = listeners
-        self._woken = asyncio.Event()
+        self._wakeup = Wakeup()
         self._refused = RetryBuffer[tuple["Delivery", str]](
             "jobs to be parked", self._park, accepted
         )
         self._commit = GroupCommit[tuple["Delivery", str]](self._refused.send, SETTLE_LIMIT)
-        self._told: set[str] = set()
-        #: on their way to be set aside, or refused there
+        self._logged: set[str] = set()
+        #: jobs that are not parked yet
         self.unparked: set[EntryRef] = set()
 
     def park(self, delivery: "Delivery", task: str) -> None:
-        """Set a job aside together with all others of the moment."""
-        if task not in self._tasks and task not in self._told:
-            self._told.add(task)
+        """Park a job, in one batch with all others of this moment."""
+        if task not in self._tasks and task not in self._logged:
+            self._logged.add(task)
             logger.warning(
-                "no task %r is known here: its jobs wait for a worker that knows it", task
+                "task %r is unknown here: its jobs wait for a worker that knows it", task
             )
         self.unparked.add((delivery.stream, delivery.entry))
         self._commit.add((delivery, task))
@@ -75,42 +73,39 @@ class Parking:
             self._listeners.report(JobParked, task, delivery.job_id)
 
     def wake(self) -> None:
-        """Look now: a task may not be paused any more."""
-        self._woken.set()
+        """Look now: a task may have been resumed."""
+        self._wakeup.wake()
 
     @property
     def refused(self) -> int:
-        """How many jobs Redis has refused to set aside so far."""
+        """How many jobs wait because Redis has refused to park them."""
         return self._refused.refused
 
     async def join(self) -> None:
-        """Wait until all is set aside, or refused once more. Cancelling is safe."""
+        """Wait until all are parked, or refused once more. Cancelling is safe."""
         await self._commit.join()
-        await self._refused.try_again()  # why some is refused has been logged
+        await self._refused.try_again()  # the reason of a refusal was logged
 
     def close(self) -> None:
-        """Try no more to set aside what is refused: it is recovered from this worker."""
+        """Stop retrying refused jobs: they are recovered from this worker."""
         self._refused.close()
 
     async def run(self) -> None:
-        """Take up what is parked and known here, until cancelled."""
+        """Unpark jobs of tasks that are known here, until cancelled."""
         while True:
-            self._woken.clear()
             try:
                 tasks = [task for task in self._tasks if self._may_run(task)]
-                released = await self._schedule.unpark(tasks) if tasks else 0
+                released = await self._parked.unpark(tasks) if tasks else 0
                 if released:
-                    logger.info("released %s, parked until now", counted(released, "job"))
+                    logger.info("unparked %s", counted(released, "job"))
             except AioStreamQError:
-                logger.exception("parked jobs could not be looked at, trying on")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL):
-                    await self._woken.wait()
+                logger.exception("parked jobs could not be unparked, retrying")
+            await self._wakeup.wait(INTERVAL)
 
     async def _park(self, batch: "list[tuple[Delivery, str]]") -> None:
-        await self._schedule.park(batch)
+        await self._parked.park(batch)
         self.unparked.difference_update((d.stream, d.entry) for d, _ in batch)
-        # Its task may have been resumed while it was on its way: all others were let go then.
+        # Its task may have been resumed while it was on its way: the others were unparked then.
         if any(self._may_run(task) for _, task in batch):
             self.wake()
 

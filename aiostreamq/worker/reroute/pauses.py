@@ -1,9 +1,8 @@
-"""Knowing what is paused, and letting it go on in time."""
+"""What is paused, as this worker knows it."""
 
-import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.pauses import LANE, TASK
@@ -15,23 +14,23 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds before it is asked again after Redis refused.
+# Seconds before the next look if Redis refused this one.
 PAUSE = 5.0
 
-# Seconds at most between two looks while something ends by itself: clocks may be set.
+# Seconds at most between two looks while a pause has an end: clocks may be set.
 LONGEST_SLEEP = 60.0
 
 
 class Pauses:
-    """What is paused, as far as this worker knows."""
+    """Keeps up with the tasks and lanes that are paused."""
 
-    def __init__(self, steering: "PauseStore", changed: "Callable[[], None]") -> None:
-        """Prepare; *changed* is called whenever something else is paused than before."""
-        self.words: set[str] = set()  #: "task:<name>" and "lane:<name>"; always the same set
-        self._steering = steering
+    def __init__(self, store: "PauseStore", changed: "Callable[[], None]") -> None:
+        """Prepare; *changed* is called whenever a pause begins or ends."""
+        self.words: set[str] = set()  #: "task:<name>" and "lane:<name>"; always the same object
+        self._store = store
         self._changed = changed
-        self._soonest: float | None = None  # seconds until something ends by itself
-        self._news = asyncio.Event()
+        self._soonest: float | None = None  # seconds until a pause ends by itself
+        self._wakeup = Wakeup()
 
     def has_lane(self, lane: str) -> bool:
         """Whether a lane is paused."""
@@ -42,41 +41,38 @@ class Pauses:
         return TASK + task in self.words
 
     def wake(self) -> None:
-        """Something was paused or resumed, or that may have been said unheard."""
-        self._news.set()
+        """Look now: something was paused or resumed, or a message about that may be lost."""
+        self._wakeup.wake()
 
     async def load(self) -> None:
-        """Ask what is paused.
+        """Load what is paused.
 
         Raises:
             BrokerError: Redis refused.
         """
-        now_ms, told = await self._steering.paused()
-        self._take(told)
-        ends = [until - now_ms for until in told.values() if until]
+        now_ms, pauses = await self._store.paused()
+        self._take(pauses)
+        ends = [until - now_ms for until in pauses.values() if until]
         self._soonest = min(min(ends) / 1000, LONGEST_SLEEP) if ends else None
 
-    def notice(self, told: "Mapping[str, int]") -> None:
-        """Take in what a read has met: it knows of a pause before the word of it has come."""
-        if set(told) != self.words:
-            self._take(told)
-            self._news.set()
+    def notice(self, pauses: "Mapping[str, int]") -> None:
+        """Take over the pauses that a read has met, which may come before the message does."""
+        if set(pauses) != self.words:
+            self._take(pauses)
+            self._wakeup.wake()
 
     async def run(self) -> None:
-        """Keep up with what is said, and end in time what ends by itself, until cancelled."""
+        """Load the pauses when woken, and when one ends by itself, until cancelled."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._soonest):
-                    await self._news.wait()
-            self._news.clear()
+            await self._wakeup.wait(self._soonest)
             try:
                 await self.load()
             except BrokerError:
-                logger.exception("could not ask what is paused, trying on")
+                logger.exception("pauses could not be loaded, retrying")
                 self._soonest = PAUSE
 
-    def _take(self, told: "Mapping[str, int]") -> None:
-        fresh = set(told)
+    def _take(self, pauses: "Mapping[str, int]") -> None:
+        fresh = set(pauses)
         if fresh == self.words:
             return
         if begun := fresh - self.words:

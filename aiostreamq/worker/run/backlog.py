@@ -7,7 +7,7 @@ from itertools import chain
 
 from aiostreamq.model.delivery import Delivery, EntryRef
 
-# Seconds for which a delivery can be on its way from Redis after a word about it has come.
+# Seconds for which a delivery can be on its way from Redis after a message about it has come.
 ON_THE_WAY = 60.0
 
 
@@ -78,17 +78,17 @@ class Progress:
 
 
 class CancelMarks(dict[EntryRef, float]):
-    """Cancelled jobs that may still be on their way here: when that was heard, by their keys.
+    """Cancelled jobs that may still be on their way here: when the message came, by their keys.
 
-    A key is the place of the stream, and the entry. The oldest come first.
+    A key is the number of the stream, and the entry. The oldest come first.
     """
 
     def put(self, key: EntryRef, now: float) -> None:
-        """Mark one at *now* (loop time), and forget those of other workers' jobs."""
+        """Mark one at *now* (monotonic), and forget old marks: those of other workers' jobs."""
         while self and next(iter(self.values())) < now - ON_THE_WAY:
             del self[next(iter(self))]
         self[key] = now
 
     def take(self, key: EntryRef) -> bool:
-        """Whether one is marked, which is forgotten then."""
+        """Remove the mark of a job; return whether there was one."""
         return self.pop(key, None) is not None

@@ -1,4 +1,4 @@
-"""What becomes of a job whose run gave no value."""
+"""The end of a job whose run has raised, or was cut short."""
 
 import random
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,49 +39,52 @@ def failed(run: "Run", error: BaseException) -> Conclusion:
 
 
 def judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | RetryRequest:
-    """Say, and log, what becomes of the job of a run that raised *error*.
+    """Decide, and log, what becomes of the job of a run that raised *error*.
 
-    *now_ms* is Redis's time, by which the job may be to run again, or have to have ended.
+    Args:
+        run: The run.
+        error: What it raised.
+        now_ms: The present, by Redis's clock: a retry must fit before the deadline.
     """
     try:
         return _judged(run, error, now_ms)
     except BaseException as fault:
         if is_ctrl_c(fault):
             raise
-        # Its class raises when it is asked what it is, or a pause of the user's is no number.
-        about = log_fields(run)
-        logger.exception("what a job raised could not be judged: it has failed", extra=about)
+        # Its class raises when it is inspected, or a pause that the user gave is not a number.
+        fields = log_fields(run)
+        logger.exception("an exception could not be judged: the job has failed", extra=fields)
         return failed(run, error)
 
 
 def _judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | RetryRequest:
-    delivery, about = run.delivery, log_fields(run)
+    delivery, fields = run.delivery, log_fields(run)
     rules = run.envelope.retry or run.spec.options.retry
     match judge(error, rules, delivery.attempt, random.random(), now_ms):
         case RunAgain(after) if has_time_left(run, now_ms + after * 1000):
             _log_retry(run, error, rules, after)
             return RetryRequest(delivery, int(min(after, LONGEST) * 1000))
         case EndDropped(reason):
-            told_reason = _told(reason)
-            logger.info("job was dropped by its task: %s", told_reason, extra=about)
-            return ended(run, JobState.DROPPED, Failure("Drop", told_reason, ""))
+            text = _text_of(reason)
+            logger.info("job was dropped by its task: %s", text, extra=fields)
+            return ended(run, JobState.DROPPED, Failure("Drop", text, ""))
         case EndDead(reason):
-            told_reason = _told(reason)
-            logger.error("job was given up by its task: %s", told_reason, extra=about)
-            return ended(run, JobState.DEAD, Failure("GiveUp", told_reason, ""))
+            text = _text_of(reason)
+            logger.error("job was given up by its task: %s", text, extra=fields)
+            return ended(run, JobState.DEAD, Failure("GiveUp", text, ""))
         case EndFailed() | RunAgain() if run.stop is Stop.TIMEOUT:
-            logger.error("job %s", _overrun(run, now_ms), extra=about)
+            logger.error("job %s", _overrun(run, now_ms), extra=fields)
             return ended(run, JobState.TIMED_OUT)
         case EndFailed() | RunAgain():
             failure = describe(error)
-            log_failure(about, failure, error)
+            log_failure(fields, failure, error)
             return ended(run, JobState.FAILED, failure)
 
 
 def _log_retry(run: "Run", error: BaseException, rules: "Retries", after: float) -> None:
-    about, attempt = log_fields(run), run.delivery.attempt
+    fields, attempt = log_fields(run), run.delivery.attempt
     if isinstance(error, RetryLater):
-        logger.info("job asked to run again, in %.1f s", after, extra=about)
+        logger.info("job asked to run again, in %.1f s", after, extra=fields)
         return
     most = next((rule.attempts for rule in rules if rule.covers(error)), attempt)
     if run.stop is Stop.TIMEOUT:
@@ -89,7 +92,7 @@ def _log_retry(run: "Run", error: BaseException, rules: "Retries", after: float)
     else:
         why = f"job failed with {reason_of(describe(error))}"
     logger.warning(
-        "%s; attempt %d of %d, runs again in %.1f s", why, attempt, most, after, extra=about
+        "%s; attempt %d of %d, runs again in %.1f s", why, attempt, most, after, extra=fields
     )
 
 
@@ -100,6 +103,6 @@ def _overrun(run: "Run", now_ms: float) -> str:
     return f"ran past its timeout of {timeout:g} s" if timeout else "ran past its timeout"
 
 
-def _told(reason: object) -> str:
-    # Annotated as text, which nobody has checked.
+def _text_of(reason: object) -> str:
+    # Annotated as text, but not checked.
     return clean(reason)[:LONGEST_MESSAGE]

@@ -1,4 +1,4 @@
-"""Jobs that are not to start for now, as only lent slots are free and they would await others."""
+"""Jobs that may not start yet, as only lent slots are free and they would await others."""
 
 from collections import deque
 from functools import partial
@@ -17,7 +17,7 @@ MOST_ASIDE = 10
 
 
 class DeferredStarts:
-    """Keeps some, and parts with the others: what they await may be behind them in their lane."""
+    """Keeps some, and moves the others away: what they await may be after them in their lane."""
 
     def __init__(
         self,
@@ -29,8 +29,8 @@ class DeferredStarts:
 
         Args:
             pools: The jobs of each have a line of their own.
-            slots: Say when one may start.
-            overflow: Takes jobs that are not to be kept here.
+            slots: Decide when one may start.
+            overflow: Takes jobs that must not be kept here.
         """
         #: by where they run; None is the event loop
         self.lines: dict[Place | None, deque[Delivery]] = {None: deque()}
@@ -50,18 +50,18 @@ class DeferredStarts:
         return 0 if self else self._slots.parent_room
 
     def startable(self) -> "Iterator[tuple[deque[Delivery], Callable[[], bool]]]":
-        """Yield each line, and what says whether its next job may start."""
+        """Yield each line, with a function that returns whether its next job may start."""
         for place, line in self.lines.items():
             if line:
                 yield line, partial(self._slots.take_parents_in, place and self._pools[place])
 
     def put(self, delivery: "Delivery", place: "Place | None") -> None:
-        """Keep a job, or part with it when `flush` is called."""
+        """Keep a job, or move it away when `flush` is called."""
         is_full = sum(map(len, self.lines.values())) >= self._most
         (self._excess if is_full else self.lines[place]).append(delivery)
 
     def flush(self) -> None:
-        """Part with what is too much."""
+        """Move away the jobs that are too many."""
         if self._excess:
             excess, self._excess = self._excess, []
             self._overflow(excess)

@@ -1,7 +1,7 @@
-"""What is told about an exception in a task: its own frames, not ours.
+"""The description of an exception in a task: with its own frames, without ours.
 
-Nothing here raises. An exception is an object of the user's, whose class may answer any
-question with another exception; what cannot be asked is left out.
+Nothing here raises. An exception is an object of the user's, whose class may raise whatever it is
+asked; what cannot be read is left out.
 """
 
 import builtins
@@ -22,7 +22,7 @@ _CALLERS = (str(Path(__file__).parent.parent), str(Path(concurrent.futures.__fil
 LONGEST_TRACEBACK = 16 * 1024
 LONGEST_MESSAGE = 4 * 1024
 
-# Frames and exceptions beyond these take seconds to write down, of which nobody reads a line.
+# More frames and exceptions than this take seconds to format, and are not read by anybody.
 MOST_FRAMES = 2000
 MOST_LINKED = 500
 MOST_LINKED_PLAINLY = 20
@@ -49,25 +49,25 @@ _MEMBERS = BaseExceptionGroup.__dict__["exceptions"]
 _DIRECTLY = "\nThe above exception was the direct cause of the following exception:\n\n"
 _WHILE_HANDLED = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
-INDESCRIBABLE = Failure("Exception", "<nothing can be told about this exception>", "")
+INDESCRIBABLE = Failure("Exception", "<this exception cannot be described>", "")
 
 
 def describe(error: BaseException) -> Failure:
-    """Return *error* as it can travel, as far as it can be asked about itself."""
+    """Return a description of *error* that can travel, without what it does not reveal."""
     try:
         if type(error) is RemoteException:
             return error.failure  # described where its frames are
         name = clean(name_of(type(error)))
         message = text_of(error, LONGEST_FORMATTED + 1)
-        told = _traceback(error, is_short=len(message) <= LONGEST_FORMATTED)
-        return Failure(name, clean(message[:LONGEST_MESSAGE]), told)
+        trace = _traceback(error, is_short=len(message) <= LONGEST_FORMATTED)
+        return Failure(name, clean(message[:LONGEST_MESSAGE]), trace)
     except BaseException:  # noqa: BLE001  # too little memory or stack, for one
         return INDESCRIBABLE
 
 
 def clean(text: object) -> str:
     """Return *text* as JSON can carry it."""
-    # Half a surrogate pair, as in undecodable file names, is no JSON.
+    # Half a surrogate pair, as in undecodable file names, is invalid in JSON.
     return text_of(text, LONGEST_FORMATTED).encode("utf-8", "replace").decode()
 
 
@@ -93,7 +93,7 @@ def _can_be_formatted(error: BaseException) -> bool:
 
 
 def _all_linked(error: BaseException) -> Iterator[BaseException]:
-    """Give *error* with its causes, contexts and members, and theirs."""
+    """Yield *error* with its causes, contexts and members, and theirs."""
     waiting, seen = [error], set[int]()
     while waiting:
         one = waiting.pop()
@@ -111,7 +111,7 @@ def _links(error: BaseException) -> tuple[BaseException | None, BaseException | 
 
 
 def _has_own_ways(kind: type[BaseException]) -> bool:
-    """Whether a class answers with code of its own where others have a plain attribute."""
+    """Whether a class computes what others have as a plain attribute."""
     # By identity: the metaclass of a class says whether it equals another.
     own = [one for one in _MRO.__get__(kind) if id(one) not in _BUILT_IN]
     return not all(_ASKED.isdisjoint(_NAMESPACE.__get__(one)) for one in own)
@@ -125,7 +125,7 @@ def _own_frames(error: BaseException) -> TracebackType | None:
 
 
 def _plainly(error: BaseException) -> Iterator[str]:
-    """Write down *error* and what led to it, asking for nothing but their texts."""
+    """Yield the lines of *error* and of what led to it, reading only their texts."""
     led = list(islice(_path_to(error), MOST_LINKED_PLAINLY))
     for one, how in reversed(led):
         frames = traceback.format_tb(_own_frames(one), limit=-MOST_FRAMES)
@@ -137,7 +137,7 @@ def _plainly(error: BaseException) -> Iterator[str]:
 
 
 def _path_to(error: BaseException) -> Iterator[tuple[BaseException, str]]:
-    """Give *error* and what led to it, each with what is said between it and the next."""
+    """Yield *error* and what led to it, each with the text between it and the next."""
     seen, how = set[int](), ""
     one: BaseException | None = error
     while one is not None and id(one) not in seen:

@@ -1,4 +1,4 @@
-"""Log records about a job that has raised: with the exception as it was described."""
+"""Log records about a job that has raised, with the description of the exception."""
 
 from typing import TYPE_CHECKING
 
@@ -16,18 +16,18 @@ logger = get_logger("aiostreamq.worker")
 LONGEST_REASON = 500
 
 
-def log_failure(about: "Mapping[str, object]", failure: "Failure", error: BaseException) -> None:
+def log_failure(fields: "Mapping[str, object]", failure: "Failure", error: BaseException) -> None:
     """Log as an error that a job has failed, with its traceback.
 
     Args:
-        about: The fields of the record.
+        fields: The fields of the record.
         failure: The exception as it was described, which is what handlers print.
         error: The exception itself, for handlers that want more than to print it.
     """
     logger.error(
         "job failed with %s",
         reason_of(failure),
-        extra=about,
+        extra=fields,
         exc_info=None if isinstance(error, RemoteException) else error,
         exc_text=failure.traceback or None,
     )

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-# Flags that are no -X and no -W, by their names in sys.flags; given as often as they count.
+# Flags other than -X and -W, by their names in sys.flags; repeated as often as they count.
 _FLAGS = {
     "bytes_warning": "b",
     "dont_write_bytecode": "B",
@@ -35,5 +35,5 @@ def interpreter() -> list[str]:
 
 def _x_options() -> Sequence[str]:
     options: dict[str, str | bool] = getattr(sys, "_xoptions", {})
-    told = [name if value is True else f"{name}={value}" for name, value in options.items()]
-    return [part for option in told for part in ("-X", option)]
+    given = [name if value is True else f"{name}={value}" for name, value in options.items()]
+    return [part for option in given for part in ("-X", option)]

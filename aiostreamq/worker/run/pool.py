@@ -6,12 +6,13 @@ stream, which workers with free places read.
 """
 
 import asyncio
-import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aiostreamq import clock
 from aiostreamq.logs import get_logger
+from aiostreamq.model.grammar import counted
 from aiostreamq.model.prefetch import AHEAD, Throughput
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds that a job waits while no place comes free. Then the jobs here are long ones, and
-# whoever has a free place may have it sooner.
+# Seconds that a job waits while no place becomes free. Then the jobs here are long ones, and a
+# worker with a free place can run it sooner.
 PATIENCE = 1.0
 
 # More jobs than this do not wait, however quick the ones before them are.
@@ -47,9 +48,9 @@ class Pool:
         Args:
             place: What its places are.
             limit: How many there are.
-            overflow: Takes jobs that are not to wait here.
+            overflow: Takes jobs that must not wait here.
             freed: Called if there is room again without the end of a run.
-            moved: Called if one comes free in any way.
+            moved: Called if a place becomes free in any way.
         """
         self.place: Place = place
         self.limit = limit
@@ -62,7 +63,7 @@ class Pool:
         self._freed = freed
         self._moved = moved
         self._loop = asyncio.get_running_loop()
-        self._moved_at = 0.0  # loop time when a place was taken or given back last
+        self._moved_at = 0.0  # when a place was taken or given back last
         self._finished = 0
         self._pace = Throughput()
         self._timer: asyncio.TimerHandle | None = None
@@ -110,7 +111,7 @@ class Pool:
         """Take a place for a job, or have the job wait; returns whether it has a place."""
         if self.free > 0:
             self._busy += 1
-            self._moved_at = self._loop.time()
+            self._moved_at = clock.monotonic()
             return True
         self.waiting.append(delivery)
         if self._timer is None:
@@ -129,19 +130,19 @@ class Pool:
     def _give_back(self) -> None:
         self._busy -= 1
         self._finished += 1
-        self._moved_at = self._loop.time()
+        self._moved_at = clock.monotonic()
         self._moved()
 
     def _keep_stuck(
-        self, thread: "concurrent.futures.Future[object]", about: dict[str, object]
+        self, thread: "concurrent.futures.Future[object]", fields: dict[str, object]
     ) -> None:
         self.stuck += 1
         logger.warning(
-            "job was given up, but a thread cannot be stopped: it goes on (%d of %d threads are "
-            "stuck); give what it calls a timeout, or use executor='process'",
-            self.stuck,
+            "job was given up, but its thread cannot be stopped and goes on (%s of %d stuck); "
+            "give the blocking call a timeout, or use executor='process'",
+            counted(self.stuck, "thread"),
             2 * self.limit,
-            extra=about,
+            extra=fields,
         )
         if self.is_stuck:
             logger.error(
@@ -149,29 +150,29 @@ class Pool:
                 "until one of them returns; restart it, or run it with --workers, which does so"
             )
             self._shed()
-        since = time.monotonic()
+        since = clock.monotonic()
 
         def ended(_: object) -> None:
             with suppress(RuntimeError):  # the loop has ended: nothing is counted any more
-                self._loop.call_soon_threadsafe(self._unstick, since, about)
+                self._loop.call_soon_threadsafe(self._unstick, since, fields)
 
         thread.add_done_callback(ended)
 
-    def _unstick(self, since: float, about: dict[str, object]) -> None:
+    def _unstick(self, since: float, fields: dict[str, object]) -> None:
         self.stuck -= 1
-        seconds = time.monotonic() - since
+        seconds = clock.monotonic() - since
         logger.info(
-            "thread of a job that was given up has ended, %.1f s later", seconds, extra=about
+            "thread of a job that was given up has ended, %.1f s later", seconds, extra=fields
         )
         self._give_back()
         self._freed()
 
     def _is_moving(self) -> bool:
-        return not self.is_stuck and self._loop.time() - self._moved_at <= PATIENCE
+        return not self.is_stuck and clock.monotonic() - self._moved_at <= PATIENCE
 
     def _quick(self) -> int:
         """How many jobs the places will end in the next moment, at their pace so far."""
-        self._pace.look(self._finished, self._loop.time())
+        self._pace.look(self._finished, clock.monotonic())
         return self._pace.prefetch(MOST_WAITING)
 
     def _allowed(self) -> int:
@@ -182,10 +183,11 @@ class Pool:
         if len(self.waiting) > self._allowed():
             self._timer = self._loop.call_later(AHEAD, self._shed)
         else:
-            self._timer = self._loop.call_at(self._moved_at + PATIENCE, self._shed)
+            wait = self._moved_at + PATIENCE - clock.monotonic()
+            self._timer = self._loop.call_later(max(0.0, wait), self._shed)
 
     def _shed(self) -> None:
-        """Part with the latest of those that wait, if they are too many."""
+        """Move away the latest of the waiting jobs, if too many wait."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -193,6 +195,6 @@ class Pool:
         if excess > 0:
             latest = [self.waiting.pop() for _ in range(excess)]
             self._overflow(self.place, latest[::-1])
-            self._freed()  # whoever had stopped reading for what waits here can go on
+            self._freed()  # the reader may have paused because of the jobs that wait here
         if self.waiting and self._timer is None:
             self._arm()

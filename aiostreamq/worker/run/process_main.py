@@ -1,7 +1,7 @@
 """The process in which `def` tasks of `executor="process"` run, from its start to its end.
 
-Started as a file, by processes.py. It is told first where modules are found, so
-nothing but the standard library is imported before that. One thread reads what
+Started as a file, by processes.py. The first frame lists where modules are found, so nothing but
+the standard library is imported before it. One thread reads what
 the worker asks for, so that the worker's end is seen while a task runs; tasks
 run in the main thread, as they would in a program of their own.
 
@@ -45,7 +45,7 @@ class Wire:
     """The socket between the worker and this process."""
 
     def __init__(self, fd: int) -> None:
-        os.set_inheritable(fd, False)  # it is nobody's business that a task starts
+        os.set_inheritable(fd, False)  # the programs that a task starts must not inherit it
         self._socket = socket.socket(fileno=fd)
         self._incoming: BinaryIO = self._socket.makefile("rb")
         self._asked = 0
@@ -53,7 +53,7 @@ class Wire:
         self.requests = SimpleQueue[bytes | None]()  #: None is the end
 
     def read(self) -> bytes | None:
-        """Return the next frame, or None where the worker has closed its side or died."""
+        """Return the next frame, or None if the worker has closed its side or died."""
         try:
             size = self._incoming.read(SIZE)
             return self._incoming.read(int.from_bytes(size, "big")) if len(size) == SIZE else None
@@ -71,16 +71,16 @@ class Wire:
         end_at_once()
 
     def forget(self) -> None:
-        """Have no part in it, in a process that a task has forked."""
+        """Close this copy of it, in a process that a task has forked."""
         os.close(self._socket.detach())
 
     def answer(self, reply: bytes) -> None:
-        """Send what a task came to."""
-        self._answered += 1  # first: with it the worker may have got all that it wants
+        """Send the reply to a call."""
+        self._answered += 1  # first: the worker may need nothing more after it
         self._send(reply)
 
-    def tell_begun(self) -> None:
-        """Say that the function is about to be called."""
+    def send_begun(self) -> None:
+        """Report that the function is about to be called."""
         with suppress(OSError):  # the worker has died: the other thread sees to that
             self._send(BEGUN)
 
@@ -107,7 +107,7 @@ def main(fd: int, worker: int) -> None:
     itself = os.getpid()
     while (request := wire.requests.get()) is not None:
         surroundings.restore()
-        reply = run(request, wire.tell_begun)
+        reply = run(request, wire.send_begun)
         if has_children():
             reply = LAST + reply
         for stream in (sys.stdout, sys.stderr):
@@ -127,7 +127,7 @@ class Surroundings:
         self._deepest = sys.getrecursionlimit()
 
     def restore(self) -> None:
-        """Have all as it was at the start."""
+        """Restore all to what it was at the start."""
         sys.setrecursionlimit(self._deepest)
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, _leave_to_the_worker)
@@ -160,7 +160,13 @@ def _prepare(hello: dict[str, Any]) -> None:
 def _import_own() -> None:
     import importlib
 
-    for name in ("client.task", "model.signature", "model.wire", "worker.failures", "worker.logs"):
+    for name in (
+        "client.task",
+        "model.functions.signature",
+        "model.values.codec",
+        "worker.run.exceptions",
+        "worker.logs.setup",
+    ):
         importlib.import_module(f"aiostreamq.{name}")
 
 
@@ -172,20 +178,20 @@ def run(request: bytes, begin: "Callable[[], None]") -> bytes:
     from aiostreamq.client.deadline import DEADLINE
 
     try:
-        told = json.loads(request)
-        JOB.set((told["task"], told["about"]["job_id"], told["about"]["attempt"], None, None))
-        function, signature = find_function(told["module"], told["function"], told["task"])
-        args, kwargs = signature.restore_arguments(told["args"], told["kwargs"])
-        args, kwargs = signature.with_context(args, kwargs, context_of(told["task"], told["about"]))
+        call = json.loads(request)
+        JOB.set((call["task"], call["about"]["job_id"], call["about"]["attempt"], None, None))
+        function, signature = find_function(call["module"], call["function"], call["task"])
+        args, kwargs = signature.restore_arguments(call["args"], call["kwargs"])
+        args, kwargs = signature.with_context(args, kwargs, context_of(call["task"], call["about"]))
         # For what it enqueues, by a queue of its own. None too, over the job before it.
-        DEADLINE.set(told["about"]["deadline"])
+        DEADLINE.set(call["about"]["deadline"])
         begin()
         value = function(*args, **kwargs)
         if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
             value = _awaited(cast("Awaitable[object]", value))
         return RETURNED + signature.write_result(value)
     except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
-        return RAISED + orjson.dumps(_told_about(error))
+        return RAISED + orjson.dumps(_describe(error))
 
 
 def _awaited(value: "Awaitable[object]") -> object:
@@ -203,7 +209,7 @@ def find_function(
     """Import the function of a task.
 
     Raises:
-        UsageError: It is not where it said it was.
+        UsageError: It is not where its name says.
         ImportError: The module cannot be imported here.
     """
     import importlib
@@ -261,17 +267,17 @@ class NoQueue:
 
         raise UsageError(
             f"task {self._task!r} runs in a process, which has no connection to Redis: its "
-            f"context can neither enqueue nor tell progress: return what is to be enqueued next to "
-            f"whoever awaits the job, or leave executor='process' out"
+            f"context can neither enqueue nor report progress: return what must be enqueued next "
+            f"to the caller that awaits the job, or leave executor='process' out"
         )
 
 
-def _told_about(error: BaseException) -> dict[str, object]:
-    """What the worker must know to decide about *error*."""
+def _describe(error: BaseException) -> dict[str, object]:
+    """Return what the worker needs to decide about *error*."""
     from aiostreamq.worker.run.exceptions import describe
 
     failure = describe(error)
-    told: dict[str, object] = {
+    reply: dict[str, object] = {
         "kinds": [failure.type],
         "leaves": [],
         "type": failure.type,
@@ -279,30 +285,30 @@ def _told_about(error: BaseException) -> dict[str, object]:
         "traceback": failure.traceback,
     }
     with suppress(BaseException):  # its class may raise when it is asked: then that was all
-        told |= _decisive_about(error)
-    return told
+        reply |= _deciding_facts(error)
+    return reply
 
 
-def _decisive_about(error: BaseException) -> dict[str, object]:
-    """What is decided by: the names of its classes, and what steers."""
+def _deciding_facts(error: BaseException) -> dict[str, object]:
+    """Return what decides: the names of its classes, and its fields if it steers the job."""
     from aiostreamq.model import verdict
     from aiostreamq.model.exception_names import kinds_of
     from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, clean
 
     kinds = kinds_of(error, exported=True)  # the worker need not have loaded these modules
-    told: dict[str, object] = {
+    reply: dict[str, object] = {
         "kinds": sorted(kinds.own),
         "leaves": [sorted(leaf) for leaf in kinds.leaves],
     }
     # What steers has a meaning beyond its name, in attributes that JSON can carry.
     steers = [kind for kind in type(error).__mro__ if kind.__module__ == verdict.__name__]
     if steers:
-        told["steers"] = steers[0].__name__
-        told["facts"] = {
+        reply["steers"] = steers[0].__name__
+        reply["facts"] = {
             name: value if type(value) in {int, float} else clean(value)[:LONGEST_MESSAGE]
             for name, value in vars(error).items()
         }
-    return told
+    return reply
 
 
 def end_at_once() -> None:
@@ -332,7 +338,7 @@ def _end_with(worker: int) -> None:
         # What outlives the process that has started it is a child of this one then, and seen.
         prctl(PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != worker:
-        end_at_once()  # it died before that was said
+        end_at_once()  # it died before the request took effect
 
 
 if __name__ == "__main__":

@@ -130,9 +130,9 @@ class ProcessPool:
         Args:
             spec: The task.
             envelope: With its arguments.
-            about: What its context tells of the job.
-            begin: Called when the function is: to start a process, and to import the
-                function's module in it, is no part of the run.
+            about: What its context contains of the job.
+            begin: Called when the function is called: starting a process, and importing the
+                function's module in it, is not part of the run.
 
         Raises:
             ProcessDied: The process ended under it.
@@ -161,12 +161,14 @@ class ProcessPool:
                 await child.aclose(0.0)
                 raise
             except ProcessDied as died:
-                # Where the job runs again nobody else is told how it died.
-                told = {"task": spec.name, "job_id": about["job_id"], "attempt": about["attempt"]}
-                logger.warning("%s", died, extra=told)
+                # If the job is retried, this is the only trace of how it died.
+                fields = {"task": spec.name, "job_id": about["job_id"], "attempt": about["attempt"]}
+                logger.warning("%s", died, extra=fields)
                 raise
             if reply.startswith(child_program.LAST):
-                logger.info("task has left processes, which end now", extra={"task": spec.name})
+                logger.info(
+                    "task has left processes, which are killed now", extra={"task": spec.name}
+                )
                 reply = reply[1:]
                 await child.aclose(0.0)
             else:
@@ -220,15 +222,15 @@ async def _started() -> TaskProcess:
 
 
 def _raised(reply: bytes) -> BaseException:
-    """What is raised here for what a task has raised there."""
-    told = orjson.loads(reply)
-    failure = Failure(told["type"], told["message"], told["traceback"])
-    if "steers" not in told:
-        leaves = tuple(map(frozenset[str], told["leaves"]))
-        return RemoteException(Kinds(frozenset(told["kinds"]), leaves), failure)
-    kind: type[Exception] = getattr(verdict, told["steers"])
+    """Return the exception to raise for what a task has raised in its process."""
+    reply_fields = orjson.loads(reply)
+    failure = Failure(reply_fields["type"], reply_fields["message"], reply_fields["traceback"])
+    if "steers" not in reply_fields:
+        leaves = tuple(map(frozenset[str], reply_fields["leaves"]))
+        return RemoteException(Kinds(frozenset(reply_fields["kinds"]), leaves), failure)
+    kind: type[Exception] = getattr(verdict, reply_fields["steers"])
     steering = kind.__new__(kind, failure.message)
-    vars(steering).update(told["facts"])
+    vars(steering).update(reply_fields["facts"])
     return steering
 
 

@@ -1,4 +1,4 @@
-"""What the executor knows of one job while it runs."""
+"""One job while it runs."""
 
 from bisect import bisect
 from enum import Enum, auto
@@ -30,7 +30,7 @@ START_TIME = 60.0
 
 _KINDS = Kinds()
 
-#: What is said of jobs that end unrun.
+#: Why a job ended without a run, for its log line.
 WHY_UNRUN = {
     JobState.CANCELLED: "was cancelled before it ran",
     JobState.EXPIRED: "has expired: it waited too long to be run",
@@ -78,16 +78,16 @@ class Run:
         self.stop: Stop | None = None  #: set before the cancellation that it explains
         self.give_up_at = 0.0  #: loop time until which it may clean up, once it was stopped
         self.is_over = False  #: its outcome is decided
-        self.task: OwnTask[None] | None = None  #: None only while it is being started
+        self.task: OwnTask[None] | None = None  #: None only while it is started
         self.suspect: SuspectRun | None = None  #: if it was with workers that died
-        self.pool: Pool | None = None  #: in which it has a place, if it is not for the loop
+        self.pool: Pool | None = None  #: in which it has a place; None on the event loop
         self.thread: concurrent.futures.Future[object] | None = None  #: what runs its function
-        self.flag: StopFlag | None = None  #: of its context, where its task takes one
+        self.flag: StopFlag | None = None  #: of its context, if its task takes one
         self.began = began  #: when its function was called, monotonic
 
     @property
     def timeout(self) -> float | None:
-        """Seconds that the function may take; 0 and None are for ever."""
+        """Seconds that the function may take; 0 and None are without a limit."""
         timeout = self.envelope.timeout
         return self.spec.options.timeout if timeout is None else timeout
 
@@ -98,7 +98,7 @@ class Run:
 
     @property
     def keep_ms(self) -> int:
-        """Milliseconds that its outcome is kept, 0 for not at all."""
+        """Milliseconds that its outcome is kept; 0 is not at all."""
         ttl = self.envelope.result_ttl
         return self.spec.keep_ms if ttl is None else milliseconds(ttl)
 
@@ -112,7 +112,7 @@ def has_expired(run: Run, now_ms: float) -> bool:
 
 
 def state_unrun(run: Run, now_ms: float, *, is_cancelled: bool) -> JobState | None:
-    """Return the state in which a job ends that is not to be started; None if it is."""
+    """Return the state in which a job ends that may not start; None if it may."""
     if is_cancelled:
         return JobState.CANCELLED
     return JobState.EXPIRED if has_expired(run, now_ms) else None
@@ -131,13 +131,13 @@ def log_fields(run: Run) -> dict[str, object]:
 
 
 def end_of(run: Run, outcome: bytes, state: JobState | None, now: float) -> Settlement:
-    """What Redis is told of a run that is over.
+    """Return the settlement of a run that is over.
 
     Args:
-        run: Which.
-        outcome: JSON.
-        state: How it ended; None where its function returned.
-        now: By the monotonic clock.
+        run: The run.
+        outcome: Its outcome, as JSON.
+        state: How it ended; None if its function returned.
+        now: The present, by the monotonic clock.
     """
     task, keep_ms, ran = run.spec.name, run.keep_ms, now - run.began
     if state is None:
@@ -152,7 +152,7 @@ def end_of(run: Run, outcome: bytes, state: JobState | None, now: float) -> Sett
 
 
 def end_unrun(run: Run, state: JobState) -> Settlement:
-    """What Redis is told of a job that will not be run."""
+    """Return the settlement of a job that will not be run."""
     outcome, keep_ms = encode_ended(run.spec.name, run.delivery.number, state), run.keep_ms
     kind = kind_of(run.spec.name, state, None)
     return Settlement(run.delivery, keep_ms, outcome if keep_ms else b"", False, kind, run.began)

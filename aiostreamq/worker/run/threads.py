@@ -1,4 +1,4 @@
-"""Where `def` tasks run, so that none of them can stop the event loop.
+"""Threads for `def` tasks, so that none of them can stop the event loop.
 
 A pool of our own rather than anyio's threads: those give their place in the
 limit back when a job is cancelled, although the thread runs on, so that timeouts
@@ -21,7 +21,7 @@ class ThreadRunner:
     """The threads of a worker, made when they are first needed."""
 
     def __init__(self, most: int) -> None:
-        """Prepare; *most* is how many there can be. Who may have one, a `Pool` says."""
+        """Prepare; *most* is how many there can be. A `Pool` decides which run may have one."""
         self._most = most
         self._pool: ThreadPoolExecutor | None = None
 
@@ -49,7 +49,7 @@ class ThreadRunner:
         return value
 
     def close(self) -> None:
-        """Start nothing more; threads that run are not waited for."""
+        """Start nothing more, and do not wait for threads that run."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -74,5 +74,5 @@ def _attempt(call: Callable[[], object]) -> object:
     except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
         value = Raised(error)
     if os.getpid() != itself:
-        os._exit(0)  # it has forked, and come back in both: there is no worker in this one
+        os._exit(0)  # the task has forked, and this is the child: it has no worker
     return value
