@@ -284,7 +284,7 @@ async def test_thread_past_its_timeout(queue: Queue, caplog: pytest.LogCaptureFi
         try:
             job = await be_in_time(time_out)
             assert await (await quick.enqueue()) == 1
-            assert said("it goes on") == [("WARNING", "hang", job.id)]
+            assert said("its thread cannot be stopped") == [("WARNING", "hang", job.id)]
             assert not said("has ended")
         finally:
             gate.set()
