@@ -1,4 +1,4 @@
-"""What the services of a worker need of each other; `assembly` connects them."""
+"""Protocols: the services of a worker as they see each other; `assembly` connects them."""
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ class SuspectRun(Protocol):
         ...
 
     def close(self) -> None:
-        """Be through with it, also where it never began; may be said again."""
+        """End it, whether or not it has begun. May be repeated."""
         ...
 
 
@@ -39,7 +39,7 @@ class SuspectGate(Protocol):
 class Refills(Protocol):
     """Starts the next job when one has ended."""
 
-    is_filling: bool  #: it is starting jobs at this moment, and goes on by itself
+    is_filling: bool  #: it is starting jobs at this moment, and continues by itself
     is_stopped: bool  #: nothing starts any more
 
     @property
@@ -95,7 +95,7 @@ class Reroutes(Protocol):
         ...
 
     def refuse(self, delivery: "Delivery", reason: str) -> None:
-        """Take what is no job."""
+        """Take an entry that is not a job."""
         ...
 
 
@@ -117,7 +117,7 @@ class Holdings(Protocol):
 
 
 class Wakes(Protocol):
-    """Wakes those who wait for something."""
+    """Wakes its waiters."""
 
     async def wait(self) -> None:
         """Wait until there is a reason to look again."""
@@ -129,7 +129,7 @@ class Wakes(Protocol):
 
 
 class Wanted(NamedTuple):
-    """What to read of what has overflowed."""
+    """The next read of an overflow stream."""
 
     place: "Spillway"
     most: int  #: how many jobs

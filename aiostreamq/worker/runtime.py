@@ -89,7 +89,7 @@ class WorkerRuntime:
 
     @property
     def state(self) -> WorkerState:
-        """What the worker is doing. May be read from any thread."""
+        """The state of the worker. May be read from any thread."""
         if self.is_lost:
             return WorkerState.STARTING  # under another name, once this one has ended
         if self._is_draining:
@@ -116,7 +116,7 @@ class WorkerRuntime:
         """Stop reading, let running jobs end, hand back the rest, and leave.
 
         Args:
-            hurry: From when it is set, running jobs have the shutdown timeout left.
+            hurry: Once it is set, running jobs have the shutdown timeout left.
 
         Raises:
             BrokerError: The error that had ended the reader.

@@ -35,7 +35,7 @@ logger = get_logger("aiostreamq.worker")
 # As many `def` tasks at once as the standard library would give a pool.
 THREADS = min(32, (os.cpu_count() or 1) + 4)
 
-# What keeps a processor busy gains nothing from more.
+# One process a core: more would not be faster for work that keeps a processor busy.
 PROCESSES = os.cpu_count() or 1
 
 # Seconds. Orchestrators commonly kill 30 s after they ask to stop.
@@ -87,7 +87,7 @@ class Worker:
         """Describe a worker; nothing connects yet.
 
         Args:
-            queue: Whose jobs to run.
+            queue: The queue whose jobs are run.
             concurrency: How many jobs run at once.
             lanes: The lanes to serve, of those that the queue has; all by default.
                 Work that was returned is run whatever its lane, unless its task is
@@ -100,12 +100,11 @@ class Worker:
             lease: Seconds without a sign of life, 1 or more, after which the
                 other workers take this one for dead and run its jobs. Not a
                 limit for jobs: those may run for days.
-            max_worker_deaths: A job that was with so many workers when they died
-                is given up.
+            max_worker_deaths: A job is given up after this many workers died while running it.
             loop_block_warning: Seconds that a job may block the event loop before that is
                 logged, with its stack.
             shutdown_timeout: Seconds that running jobs get to end in when the
-                worker stops. What still runs then is cancelled and handed back.
+                worker stops. Jobs that still run then are cancelled and handed back.
             log_jobs: Log a line when a job starts and one when it is done. Jobs that fail or
                 run again are logged anyway.
             listeners: Functions that get the events of this worker, as `aiostreamq.telemetry`
@@ -207,13 +206,13 @@ class Worker:
             self._abort_unless_over(working)
 
     def _abort_unless_over(self, working: asyncio.Task[None]) -> None:
-        # However the waiting ends: what nobody waits for may not go on, and keep its lease.
+        # Whichever way the wait ends: a worker without a waiter must not keep its lease.
         if not working.done():
             self.abort()
 
     @property
     def state(self) -> WorkerState:
-        """What this worker is doing. Asks nothing of Redis; may be read from any thread."""
+        """The state of this worker. Asks nothing of Redis; may be read from any thread."""
         if self._has_failed or (self._working is not None and self._working.done()):
             return WorkerState.STOPPED
         if self._stop_asked:
@@ -240,8 +239,8 @@ class Worker:
         """End at once: what runs is cancelled, and run again by others when the lease is over."""
         if self._is_aborting or self.state is WorkerState.STOPPED:
             return
-        told = {"worker": self.name}
-        logger.warning("leaving at once; what still runs will be run again", extra=told)
+        fields = {"worker": self.name}
+        logger.warning("leaving at once; running jobs will be run again", extra=fields)
         self.stop()
         self._is_aborting = True
         self._abort_runtime()
@@ -268,7 +267,7 @@ class Worker:
             raise
         self._runtime = runtime
         self._working = spawn(self._work_on(tenure, runtime, burst=burst), "aiostreamq:worker")
-        # Whatever ends it, be it the end of the loop: the rest does not outlive it.
+        # Whatever ends it, also the end of the loop: the services do not outlive it.
         self._working.add_done_callback(lambda _: self._abort_runtime())
         return self._working
 
@@ -311,12 +310,12 @@ class Worker:
                 raise
 
     def _abort_runtime(self) -> None:
-        """End what goes on, if anything does, without waiting for it."""
+        """End the present incarnation, if there is one, without waiting for it."""
         if self._runtime is not None:
             self._runtime.abort()
 
     async def _work_until_over(self, runtime: WorkerRuntime) -> bool:
-        """See *runtime* to its end; True where it was taken for dead and another must begin."""
+        """See *runtime* to its end; return whether it was taken for dead and another must begin."""
         assert self._stopped is not None
         ends = {
             spawn(self._stopped.wait()),

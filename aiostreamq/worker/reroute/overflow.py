@@ -1,4 +1,4 @@
-"""What may be in the overflow streams: jobs that some worker had nothing free for."""
+"""The overflow streams: jobs for which some worker had no free thread, process or slot."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,9 +30,9 @@ class Overflow:
         """Prepare.
 
         Args:
-            pools: Of this worker.
-            tasks: That this worker knows.
-            slots: Says how many jobs may start that await others.
+            pools: The threads and processes of this worker.
+            tasks: The tasks that this worker knows.
+            slots: Returns how many jobs may start that await others.
             wake_reader: Has the reader look again.
         """
         self._pools = pools
@@ -46,11 +46,11 @@ class Overflow:
         self._open_all()
 
     def handlers(self) -> "dict[str, Callable[[ControlMessage], None]]":
-        """Who hears that there is something, by the word that workers say."""
+        """Return the handlers of messages about overflow, by their kind."""
         return {word: partial(self._hear, place) for place, word in OVERFLOW.items()}
 
     def reopen(self) -> None:
-        """Something may have been said unheard."""
+        """Messages may be lost: look into all streams again."""
         self._counted = -1
         self._open_all()
         self.wake()

@@ -38,9 +38,9 @@ class Rerouter:
 
         Args:
             broker: The queue.
-            worker: Whose deliveries these are.
-            lanes: Those that it serves.
-            pauses: What is paused.
+            worker: The worker that has the deliveries.
+            lanes: The lanes that it serves.
+            pauses: The paused tasks and lanes.
             parking: Takes jobs whose tasks are unknown here, or paused.
         """
         self.paused = pauses.words  #: empty as long as nothing is
@@ -50,7 +50,7 @@ class Rerouter:
         self._lanes = lanes
         self._pauses = pauses
         self._parking = parking
-        # What moves deliveries, and which.
+        # The tasks that move deliveries, and those deliveries.
         self._moving = dict[asyncio.Task[int], set[EntryRef]]()
 
     @property
@@ -63,7 +63,7 @@ class Rerouter:
         self._parking.park(delivery, task)
 
     def take_if_paused(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
-        """Set a job aside if it is paused, in its order as far as that can be."""
+        """Set a job aside if it is paused, and keep the order of jobs if possible."""
         if self._pauses.has_task(spec.name):
             self._parking.park(delivery, spec.name)
             return True
@@ -90,8 +90,8 @@ class Rerouter:
         self.requeue(deliveries, OVERFLOW[place])
 
     def refuse(self, delivery: "Delivery", reason: str) -> None:
-        """Move what is no job to the dead letters."""
-        logger.error("a stream entry is no job: %s", reason, extra={"job_id": delivery.job_id})
+        """Move an entry that is not a job to the dead letters."""
+        logger.error("a stream entry is not a job: %s", reason, extra={"job_id": delivery.job_id})
         entries = [(delivery.stream, delivery.entry)]
         self._move(
             entries,
@@ -112,8 +112,8 @@ class Rerouter:
         task.add_done_callback(self._moved)
 
     def _moved(self, task: "asyncio.Task[int]") -> None:
-        # What Redis refused to move stays this worker's: its next look for what
-        # never arrived finds it.
+        # A delivery that Redis refused to move stays this worker's: its next look for
+        # deliveries that never arrived finds it.
         del self._moving[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("could not move a job away, trying again later: %s", error)

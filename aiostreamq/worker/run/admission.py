@@ -1,8 +1,8 @@
-"""Which deliveries may start here and now: an ordered list of checks, of which the first decides.
+"""The checks that decide which deliveries may start: an ordered list, of which the first decides.
 
 A check takes a job out of the way (to other workers, to a place in line, to its end) and says what
-became of it, or leaves it to the next check. What no check takes may start. A new limit is one more
-check, and one more condition in `admit` that rules it out for jobs that it does not concern.
+became of it, or leaves it to the next check. A job that no check takes may start. A new limit is
+one more check, and a condition in `admit` that rules it out for jobs that it does not concern.
 """
 
 from enum import Enum, auto
@@ -44,7 +44,7 @@ class Disposition(Enum):
 
 
 class Admission:
-    """Decides about each delivery as it comes to the head of its line."""
+    """Decides about each delivery when it is next in line."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Admission:
             queue: Its tasks are looked up as jobs come.
             running: The keys of the jobs that run here.
             pools: The threads and processes.
-            slots: Which tasks may take them.
+            slots: The slots, and the tasks that may take lent ones.
             deferred: Takes jobs that may not start while only lent slots are free.
             rerouter: Takes jobs that may not run here.
             settler: Takes the end of jobs that end without a run.

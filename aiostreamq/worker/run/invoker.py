@@ -82,7 +82,7 @@ class Invoker:
                 if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
                     value = await cast("Awaitable[object]", value)
         finally:
-            # Whoever follows the job reads on until its end is told, so that comes last.
+            # Followers of the job read until the end of its events, so that comes last.
             if voice is not None and voice.has_spoken:
                 await voice.aclose()
         written = signature.write_result(value)

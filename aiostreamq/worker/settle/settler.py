@@ -1,4 +1,4 @@
-"""Telling Redis how jobs ended."""
+"""The ends of jobs, sent to Redis."""
 
 import asyncio
 from contextlib import suppress
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.telemetry import WorkerListeners
 
-# Seconds that the counters may be behind. Told with each lone job, they would cost a round
-# trip a seventh of its time.
+# Seconds that the counters may lag. Sent with each single job, they would add a seventh to the time
+# of a round trip.
 COUNT_EVERY = 0.1
 
 logger = get_logger("aiostreamq.worker")
@@ -88,7 +88,7 @@ class Settler:
         return self._refused_ends.refused + self._refused_retrials.refused
 
     async def join(self) -> None:
-        """Wait until all is settled, or refused once more. Cancelling is safe: it goes on."""
+        """Wait until all is settled, or refused once more. Cancelling is safe."""
         await self._ends.join()
         await self._retrials.join()
         await self._refused_ends.try_again()  # why some is refused has been logged
@@ -103,7 +103,7 @@ class Settler:
 
     async def _settle(self, batch: list[Settlement]) -> None:
         settled = await self._deliveries.settle(batch, self._worker)
-        await self._tell_done([s.delivery for s in batch], settled.refused)
+        await self._note_done([s.delivery for s in batch], settled.refused)
         if settled.ended:
             self._note(settled.ended)
 
@@ -130,13 +130,13 @@ class Settler:
                 some = ended[start : start + SETTLE_LIMIT]
                 await self._deliveries.record_stats(some, self._worker, self._counted)
         except AioStreamQError as error:
-            told = counted(len(ended), "job")
-            logger.warning("how %s ended is not in the counters: %s", told, error)
+            jobs = counted(len(ended), "job")
+            logger.warning("how %s ended is not in the counters: %s", jobs, error)
 
     async def _send_again(self, batch: list[RetryRequest]) -> None:
-        await self._tell_done([r.delivery for r in batch], await self._delayed.retry(batch))
+        await self._note_done([r.delivery for r in batch], await self._delayed.retry(batch))
 
-    async def _tell_done(self, batch: list[Delivery], lost: list[Delivery]) -> None:
+    async def _note_done(self, batch: list[Delivery], lost: list[Delivery]) -> None:
         if lost:
             await self._report_lost(lost)
         self.unsettled.difference_update([delivery[:2] for delivery in batch])
