@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aiostreamq.cli.option_sources import sourced
 from aiostreamq.cli.output import complain
-from aiostreamq.client.core import core_of
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,6 +99,7 @@ def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:
     """
     import asyncio
 
+    from aiostreamq.client.core import core_of
     from aiostreamq.store.connection.server import MEMORY
 
     async def opened() -> T:
