@@ -197,7 +197,7 @@ async def test_purge_without_a_terminal() -> None:
     """It destroys nothing unless it is told that this is meant."""
     async with queue:
         await fail("nobody")
-        assert "say --yes" in (await ask("purge", "--all", code=2))[-1]
+        assert "give --yes" in (await ask("purge", "--all", code=2))[-1]
         assert await queue.dead_letters.count() == 2
         assert await ask("purge", "--task", "sink", "--yes") == ["purged 1 dead letter"]
         assert await ask("purge", "--all", "--yes") == ["purged 1 dead letter"]

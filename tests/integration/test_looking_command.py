@@ -220,7 +220,7 @@ async def test_workers() -> None:
 
         await wait_until(has_told, "the first beat")
         (told,) = await ask_json("workers")
-        assert (told["state"], told["tasks"]) == ("ready", ["add", "fail"])
+        assert (told["state"], told["tasks"]) == ("ready", ["add", "fail", "weekday"])
         heads, row = await ask("workers")
         assert heads.startswith("WORKER")
         assert row.startswith("w-")
