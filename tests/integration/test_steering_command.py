@@ -119,7 +119,7 @@ async def test_json(redis_url: str) -> None:
     ("words", "told"),
     [
         (("pause", "--until", "1h"), "--until needs --task or --lane"),
-        (("resume",), "give task= or lane="),
+        (("resume",), "specify task= or lane="),
         (("pause", "--lane", "fast"), "has no lane 'fast'"),
         (("pause", "--task", "add", "--until", "tomorrow-ish"), "invalid duration"),
         (("pause", "--task", "add", "--until", "2030-01-01"), "has no time zone"),
