@@ -21,7 +21,9 @@ from tests.support.waiting import TIME_SCALE
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-LANGUAGES = {"python", "bash", "text", "json", "lua", "toml", "ini", "yaml", "dockerfile"}
+LANGUAGES = {
+    *("python", "bash", "text", "json", "lua", "toml", "ini", "yaml", "dockerfile", "mermaid"),
+}
 
 #: Seconds that the code of a page may take.
 PATIENCE = 40 * TIME_SCALE
