@@ -1,4 +1,4 @@
-"""What happens to jobs, connections and workers, as listeners get it.
+"""Events of jobs, connections and workers, as listeners get them.
 
 One class for each kind of event. Fields may be added later, at the end.
 """
@@ -138,7 +138,7 @@ class LoopBlocked:
     worker: str
     seconds: float  #: so far
     blocker: str  #: name of the asyncio task, "job:<task>:<job id>" if it is a job
-    stack: str  #: where its thread was
+    stack: str  #: stack of its thread
 
 
 TelemetryEvent = (
@@ -156,5 +156,5 @@ TelemetryEvent = (
     | LoopBlocked
 )
 
-#: Called with each event. What it returns is ignored.
+#: Called with each event. Its result is ignored.
 Listener = Callable[[TelemetryEvent], object]
