@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError, QueueUnavailable
-from aiostreamq.store.connection.reconnecting import ReconnectingLink
+from aiostreamq.store.connection.blocking_read import BlockingRead
 from aiostreamq.store.events import EventStreams
 
 if TYPE_CHECKING:
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 # Milliseconds that a read blocks. At its end, an idle process also notices that its
 # connection has died. Events end a read at once.
 BLOCK_MS = 5000
-
-# Seconds after the block until the connection counts as dead.
-MARGIN = 5.0
-
-# Seconds between two attempts to interrupt a read, which Redis may not have received yet.
-UNBLOCK_AGAIN = 0.005
 
 # The most entries of a job that one read returns; each may have some 100 KiB. A buffer that
 # is half full has no room, so that a slow consumer does not interrupt the read for each entry.
@@ -79,19 +73,13 @@ class EventFollower:
     """Reads job events for all iterations in this process."""
 
     def __init__(self, broker: "QueueStore") -> None:
-        self._broker = broker
         self._streams = EventStreams(broker)
-        self._connection = ReconnectingLink(
-            broker.connector, "events", reply_timeout=BLOCK_MS / 1000 + MARGIN
+        self._blocking = BlockingRead(
+            broker.connector, "events", BLOCK_MS / 1000, unblock=broker.unblock
         )
         self._followings: set[FollowedJob] = set()
         self._reading: asyncio.Task[None] | None = None
-        self._unblocking: asyncio.Task[None] | None = None
         self._work = asyncio.Event()  # set if there may be something to read
-        self._link: Link | None = None  # the link of the last read
-        self._client_id = 0
-        self._is_blocked = False  # whether a read is in flight
-        self._is_stale = False  # whether the current read misses a job that must be read
         self._is_closed = False
 
     async def follow(
@@ -136,40 +124,37 @@ class EventFollower:
     def close(self) -> None:
         """Stop reading; current iterations get QueueUnavailable."""
         self._is_closed = True
-        self._connection.close()
-        for task in self._tasks():
-            task.cancel()
+        self._blocking.close()
+        if self._reading is not None:
+            self._reading.cancel()
         self._fail(QueueUnavailable("the queue was closed while a job was followed"))
 
     async def wait_closed(self) -> None:
         """Wait until everything has stopped after `close`."""
-        if ending := self._tasks():
-            await asyncio.wait(ending)
+        await self._blocking.join()
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
 
     def abandon(self) -> None:
         """Drop the connection of an event loop that is not running."""
         self._is_closed = True
-        self._connection.abandon()
-
-    def _tasks(self) -> "list[asyncio.Task[None]]":
-        return [task for task in (self._reading, self._unblocking) if task is not None]
+        self._blocking.abandon()
 
     def _wake(self) -> None:
         """Start a read soon that asks for every job with room."""
-        self._is_stale = True
         self._work.set()
         if self._is_closed:
             self._fail(QueueUnavailable("the queue was closed: open it, and ask queue.job(id)"))
         elif self._reading is None:
             self._reading = asyncio.create_task(self._read(), name="aiostreamq:events")
-        elif self._is_blocked and self._unblocking is None:
-            self._unblocking = asyncio.create_task(self._unblock(), name="aiostreamq:unblock")
+        else:
+            self._blocking.interrupt()
 
     async def _read(self) -> None:
         try:
             while True:
                 await self._work.wait()
-                asked, entries = await self._connection.persist(self._read_once)
+                asked, entries = await self._blocking.persist(self._read_once)
                 for following in self._followings:
                     job_id = following.job_id
                     # An iteration that began since may need earlier entries than were asked for.
@@ -181,10 +166,6 @@ class EventFollower:
 
     async def _read_once(self, link: "Link") -> "tuple[dict[str, Place], dict[str, list[Entry]]]":
         """Return the places that the read began after, and the entries after them, by job."""
-        if link is not self._link:
-            self._client_id = int(str(await link.call("CLIENT", "ID")))
-            self._link = link
-        self._is_stale = False
         wanted: dict[str, Place] = {}
         for one in self._followings:
             if one.has_room:
@@ -192,21 +173,8 @@ class EventFollower:
         if not wanted:
             self._work.clear()
             return {}, {}
-        self._is_blocked = True
-        try:
-            return wanted, await self._streams.wait(link, wanted, ENTRIES, BLOCK_MS)
-        finally:
-            self._is_blocked = False
-
-    async def _unblock(self) -> None:
-        try:
-            while self._is_stale and self._is_blocked:
-                await self._broker.unblock(self._client_id)
-                await asyncio.sleep(UNBLOCK_AGAIN)
-        except BrokerError:
-            pass  # the read has a connection of its own, and ends by itself
-        finally:
-            self._unblocking = None
+        reading = self._streams.wait(link, wanted, ENTRIES, BLOCK_MS)
+        return wanted, await self._blocking.wait(reading)
 
     def _fail(self, error: Exception) -> None:
         for following in self._followings:

@@ -29,7 +29,7 @@ from aiostreamq.errors import (
     WaitTimeout,
 )
 from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
-from aiostreamq.store.connection.reconnecting import ReconnectingLink
+from aiostreamq.store.connection.blocking_read import BlockingRead
 from aiostreamq.store.results import SUBSCRIBE_LIMIT, Results, Subscription
 
 if TYPE_CHECKING:
@@ -91,13 +91,14 @@ class ResultWaiter:
         self._broker = broker
         self._results = Results(broker)
         self._inbox_key = broker.keys.inbox(self.inbox)
-        self._connection = ReconnectingLink(broker.connector, "inbox", reply_timeout=BLOCK + 5)
+        self._blocking = BlockingRead(
+            broker.connector, "inbox", BLOCK, replaced=self._mistrust_announcements
+        )
         self._tickets: WeakValueDictionary[str, Ticket] = WeakValueDictionary()
         # Not keyed by id: an id that is used again has a ticket for each of its jobs.
         self._awaited: set[Ticket] = set()
         self._subscriptions = GroupCommit[Ticket](self._subscribe, SUBSCRIBE_LIMIT)
         self._listening: OwnTask[None] | None = None
-        self._link: Link | None = None  # the link of the last read
         self._unknown: dict[str, list[Ticket]] = {}  # by the echo after which they are given up
         self._swept = 0.0  # by the monotonic clock
         self._is_closed = False
@@ -223,7 +224,7 @@ class ResultWaiter:
     def close(self) -> None:
         """Stop listening; current waits get QueueUnavailable."""
         self._is_closed = True
-        self._connection.close()
+        self._blocking.close()
         if self._listening is not None:
             self._listening.end()
         self._fail_all(QueueUnavailable("the queue was closed while its result was awaited"))
@@ -240,14 +241,14 @@ class ResultWaiter:
     def abandon(self) -> None:
         """Drop the connections of an event loop that is not running."""
         self._is_closed = True
-        self._connection.abandon()
+        self._blocking.abandon()
         if self._follower is not None:
             self._follower.abandon()
 
     async def _listen(self) -> None:
         try:
             while True:
-                notices = await self._connection.persist(self._pop)
+                notices = await self._blocking.persist(self._pop)
                 if notices is not None:
                     self._take(notices)
                 if clock.monotonic() - self._swept > SWEEP:
@@ -258,10 +259,6 @@ class ResultWaiter:
             self._fail_all(error)
 
     async def _pop(self, link: "Link") -> bytes | None:
-        if link is not self._link:
-            if self._link is not None:
-                self._mistrust_announcements()
-            self._link = link
         reply = await link.call("BLPOP", self._inbox_key, BLOCK)
         return None if reply is None else cast("list[bytes]", reply)[1]
 

@@ -94,7 +94,7 @@ async def test_nobody_there(closed_port: int) -> None:
     @queue.task
     async def nothing() -> None: ...
 
-    with pytest.raises(QueueUnavailable, match="not to be reached"):
+    with pytest.raises(QueueUnavailable, match="could not be reached"):
         await nothing.enqueue()
     await queue.aclose()
 

@@ -169,7 +169,7 @@ async def test_no_place_for_a_connection(own_redis_server: RedisServer) -> None:
 async def test_not_permitted(queue: Queue, own_redis_server: RedisServer, rule: str) -> None:
     """It is told at once that the Redis user lacks a right, also where it is one of a script's."""
     own_redis_server.ask("ACL", "SETUSER", "default", rule)
-    with pytest.raises(BrokerError, match=r"the Redis user may not.*\("):
+    with pytest.raises(BrokerError, match=r"the Redis user lacks a right.*\("):
         await queue.enqueue("same", 1)
 
 
