@@ -102,7 +102,7 @@ for at = FIRST, #ARGV, EACH do
   local stream, entry, id, n = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local place, is_dead = (at - FIRST) / EACH + 1, ARGV[at + 6] == '1'
   -- This write needs no memory, and a script that has written is not stopped when memory is full.
-  local left = is_dead and no_letters or leave(stream, group, entry)
+  local left = is_dead and no_letters or try_to_leave(stream, group, entry)
   -- A delivery that is not pending can still be the present one: its group or its stream was
   -- deleted. Scripts that take a job from its worker give the job another entry.
   if left == 1 or left == 0 and is_present(prefix, id, stream, entry) then
