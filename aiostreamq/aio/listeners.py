@@ -76,7 +76,7 @@ class Listeners(Generic[E]):
         self.thread.put(self.functions, event)
 
     async def flush(self, seconds: float) -> None:
-        """Wait until the functions have got all events so far, or for some *seconds*."""
+        """Wait until the functions have received all events so far, at most *seconds*."""
         await self.thread.flush(seconds)
 
     def refresh(self) -> None:
@@ -132,7 +132,7 @@ class _ListenerThread(Generic[E]):
             for function in functions:
                 try:
                     _refuse_coroutine(function(event))
-                except BaseException as error:  # noqa: BLE001  # whatever it is, the other listeners go on
+                except BaseException as error:  # noqa: BLE001  # the other listeners must still run
                     self._log_once(function, error)
             if self._dropped and self._events.empty():
                 logger.warning("%d events were dropped: listeners were too slow", self._dropped)
