@@ -182,7 +182,7 @@ def _on_groups(groups: list[GroupState], beats: "Mapping[str, str]") -> Iterator
         yield Finding("groups", WARNING, text, fix)
     if not missing and not stray:
         yield Finding("groups", OK, "every delivery belongs to a live worker")
-    yield _on_lag([one for one in groups if one.has_group and one.tells_lag])
+    yield _on_lag([one for one in groups if one.has_group and one.can_know_lag])
 
 
 def _on_lag(groups: list[GroupState]) -> Finding:

@@ -27,7 +27,7 @@ SETTLE_LIMIT = 250
 # an enqueue that is repeated after a lost reply still finds it taken.
 ID_MS = 60_000
 
-# A longer outcome is not copied into the inboxes of those who wait for it.
+# A longer outcome is not copied into the inboxes of the callers that wait for it.
 NOTICE_BYTES = 4096
 
 # More than any worker ever holds: twice its concurrency, and what one read brings.

@@ -55,7 +55,7 @@ class ConfirmedRunner:
 
         Args:
             queue: The queue. Another connection to it is opened here.
-            durability: Which confirmation to wait for.
+            durability: The confirmation to wait for.
 
         Raises:
             UsageError: The queue is in memory.
@@ -186,8 +186,8 @@ class ConfirmedRunner:
 class _Confirmer:
     """Asks over one link whether what was sent is confirmed, once for all concurrent calls.
 
-    Redis keeps the link waiting until it answers. What is sent while it waits runs afterwards,
-    and the next question is about all of it.
+    Redis keeps the link waiting until it answers. Commands that are sent in that time run
+    afterwards, and the next question is about all of them.
     """
 
     def __init__(self, link: "Link", durability: "Durability") -> None:

@@ -62,7 +62,7 @@ def _entries(reply: "Reply") -> list[Entry]:
     for entry_id, fields in cast("list[tuple[bytes, list[bytes]]]", reply):
         number, _, last = entry_id.partition(b"-")
         known = dict(zip(fields[::2], fields[1::2], strict=True))
-        # What another program wrote is an entry without events.
+        # An entry that another program wrote may have no such fields.
         task, events = known.get(b"t", b""), known.get(b"e", b"")
         entries.append(Entry(int(number), int(last), task.decode(errors="replace"), events))
     return entries

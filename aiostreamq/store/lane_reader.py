@@ -36,7 +36,7 @@ class LaneReader:
 
     def read_only(self, lanes: "Iterable[str]") -> None:
         """From the next read on, read only these *lanes* of those that are served."""
-        # Of lanes with equal passes the script takes the first.
+        # The script takes the first of the lanes with equal passes.
         chosen = sorted(lanes, key=lambda lane: -self._weights[lane])
         streams = self._queue.streams
         self._places = [self._queue.place_of(lane) for lane in chosen]

@@ -32,7 +32,7 @@ class PauseStore:
         return cast("int", await self._queue.run("resume", self._keys, names))
 
     async def paused(self) -> tuple[int, dict[str, int]]:
-        """Return the time, and until when each task and lane is paused, in ms; 0 is no end."""
+        """Return the time, and until when each task and lane is paused, in ms; 0 means no end."""
         found = await self._queue.run("list_pauses", self._keys, [])
         now_ms, *pairs = cast("tuple[int, *tuple[bytes, ...]]", found)
         self._queue.clock.set(now_ms)

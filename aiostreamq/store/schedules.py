@@ -25,7 +25,7 @@ HELD_LOOK_MS = 500
 
 
 class Declared(IntEnum):
-    """What declare_schedules.lua found of a schedule."""
+    """The state in which declare_schedules.lua found a schedule."""
 
     SAME = 0  #: it was there as declared
     NEW = 1
@@ -35,7 +35,7 @@ class Declared(IntEnum):
 
 
 class Fired(IntEnum):
-    """What fire_schedules.lua has done about a tick."""
+    """The effect that fire_schedules.lua had on a tick."""
 
     NOTHING = 0  #: another worker was first, or the schedule has changed
     ENQUEUED = 1
@@ -67,7 +67,7 @@ class Page(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """What to do about one tick."""
+    """The handling of one tick."""
 
     name: str
     rev: str
@@ -80,7 +80,7 @@ class Tick(NamedTuple):
     mark: str
     start: int  #: ms since 1970 before which the job must not start; 0 is now
     overlap: str
-    max_runs: int  #: 0 is no limit
+    max_runs: int  #: 0 means no limit
     envelope: bytes
 
 

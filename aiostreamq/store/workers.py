@@ -59,7 +59,7 @@ class WorkerRegistry:
         Args:
             name: The name of the worker.
             lease_ms: Milliseconds until the next renewal is overdue.
-            status: What the worker reports about itself; empty keeps what it reported last.
+            status: The worker's report about itself; if empty, the last one is kept.
         """
         keys: list[str] = [self._workers]
         arguments: list[Argument] = [name, lease_ms, 0, ""]

@@ -135,7 +135,7 @@ def _named(where: object) -> str:
     kind = type(where)
     module = kind.__module__
     name = kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
-    return f"of type {name}"
+    return f"an object of type {name}"
 
 
 def _advice(where: object) -> str:

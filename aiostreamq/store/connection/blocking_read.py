@@ -40,7 +40,7 @@ class BlockingRead:
 
         Args:
             connector: Opens the connection.
-            role: What the connection is for, as CLIENT LIST shows it.
+            role: The purpose of the connection, as CLIENT LIST shows it.
             longest: Seconds that one read waits at most.
             replaced: Called when the connection was lost and there is another, before the next
                 read: what the last read was about to bring may be lost.

@@ -182,7 +182,7 @@ class MemoryLink:
         try:
             while not future.done():
                 reply: Reply
-                # What is read goes to the future in the same turn of the loop, so nothing is lost
+                # The future takes the reply in the same turn of the loop, so nothing is lost
                 # when the caller is cancelled. fakeredis answers an empty list, Redis nothing.
                 reply = self._server.execute(*command) or None
                 if isinstance(reply, bytes):

@@ -154,4 +154,4 @@ def _advice_on_right(error: Exception) -> str:
 
 def _codes(error: Exception) -> list[str]:
     # The code comes first, but inside of a script Redis puts a dozen words before it.
-    return [word.lstrip("-") for word in str(error).replace(":", " ").split()[:20]]
+    return [part.lstrip("-") for part in str(error).replace(":", " ").split()[:20]]

@@ -34,7 +34,7 @@ class GroupState(NamedTuple):
     has_group: bool
     pending: int
     lag: int | None  #: as Redis counts it; None if it does not know
-    tells_lag: bool  #: whether Redis can know it: 6.2 never does, others sometimes not for a while
+    can_know_lag: bool  #: Redis 6.2 never knows the lag; newer ones may not know it for a while
     owners: "Mapping[str, int]"  #: how many deliveries each consumer has
 
 
