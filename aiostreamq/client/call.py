@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", covariant=True)  # what a streaming task yields
 
-# What `.using(...)` takes besides the options of the task.
+# The options that `.using(...)` takes besides those of the task.
 _JOB_OPTIONS = ("id", "delay", "at", "expires", "deadline")
 
 

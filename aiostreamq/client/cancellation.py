@@ -97,7 +97,7 @@ async def cancel_many(
     return cancelled
 
 
-def until_word(until: "Duration | datetime | None") -> str:
+def pause_end(until: "Duration | datetime | None") -> str:
     """Return the end of a pause as the script takes it; '0' for never.
 
     Raises:

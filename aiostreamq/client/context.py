@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class StopFlag:
-    """A flag that the event loop sets to tell a thread to stop its job."""
+    """A flag that the event loop sets to ask a thread to stop its job."""
 
     __slots__ = ("is_set",)
 
@@ -89,7 +89,7 @@ class Context:
         return self._stop.is_set
 
     async def progress(self, /, fraction: float, message: str = "", **meta: object) -> None:
-        """Report the progress of the job to those who follow it.
+        """Report the progress of the job to the callers that follow it.
 
         Args:
             fraction: The share that is done, 0 to 1.

@@ -1,4 +1,4 @@
-"""What is known about a job that has ended: its outcome, and what Redis keeps besides.
+"""The record of a job that has ended: its outcome, and the rest that Redis keeps of it.
 
 A job leaves no timeline. The time of its end is in the list of recently ended jobs, as long
 as the job is in it. A failed job also leaves a dead letter with its last run.

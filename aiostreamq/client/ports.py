@@ -1,7 +1,7 @@
-"""What the parts of the client need of the queue, and of its session.
+"""The protocols of the queue and its session, as the parts of the client need them.
 
-They are typed by these protocols, and not by `QueueCore` and `Session`, which are built from
-them: no two modules import each other, not even for types.
+The parts are typed by these protocols, and not by `QueueCore` and `Session`, which are built
+from them: no two modules import each other, not even for types.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -40,7 +40,7 @@ class OpenSession(Protocol):
 
     @property
     def enqueuing(self) -> CallWriter:
-        """What encodes calls."""
+        """The encoder of calls."""
         ...
 
     async def open(self) -> "Server":
@@ -49,7 +49,7 @@ class OpenSession(Protocol):
 
 
 class JobHome(Protocol):
-    """What the handle of a job needs of its queue."""
+    """The queue, as the handle of a job needs it."""
 
     def session_for_job(self) -> OpenSession:
         """Return the session of the running event loop, but do not reopen a closed queue."""
@@ -61,7 +61,7 @@ class JobHome(Protocol):
 
 
 class QueueHandle(JobHome, Protocol):
-    """What dead letters, schedules and diagnosis need of their queue."""
+    """The queue, as dead letters, schedules and diagnosis need it."""
 
     name: str
     max_payload: int  #: bytes

@@ -233,9 +233,9 @@ class QueueClient:
 
         If it is cancelled, the pause may or may not be set; calling it again is safe.
         """
-        from aiostreamq.client.cancellation import until_word
+        from aiostreamq.client.cancellation import pause_end
 
-        limit = until_word(until)
+        limit = pause_end(until)
         await self._pauses().pause(self._pause_fields(task, lane), limit)
 
     async def resume(

@@ -1,8 +1,8 @@
 """Awaited outcomes: one blocking read for all jobs that a process awaits.
 
-The outcome of a job is stored under `result:<id>`. What comes through the inbox is a
-hint, usually with the outcome in it. A hint can be lost, because BLPOP removes an item
-that it may fail to deliver. So everything that is awaited is looked up again after
+The outcome of a job is stored under `result:<id>`. The inbox brings hints, which
+usually contain the outcome. A hint can be lost, because BLPOP removes an item that it
+may fail to deliver. So everything that is awaited is looked up again after
 each loss of the connection, and regularly: the same `subscribe` that asks for hints
 returns the outcomes of jobs that have already ended.
 

@@ -45,7 +45,7 @@ class CallSender(Protocol):
 
 
 class EnqueuingSession(Protocol):
-    """What a task needs of a session to be enqueued."""
+    """A session, as a task needs it to be enqueued."""
 
     @property
     def waiter(self) -> "ResultWaiter":
@@ -54,12 +54,12 @@ class EnqueuingSession(Protocol):
 
     @property
     def enqueuing(self) -> CallSender:
-        """What enqueues its calls."""
+        """The sender of its calls."""
         ...
 
 
 class Submitter(Protocol):
-    """What a task needs of its queue to be enqueued."""
+    """A queue, as a task needs it to be enqueued."""
 
     def session(self) -> EnqueuingSession:
         """Return the session of the running event loop."""
@@ -191,7 +191,7 @@ class Task(Enqueuer[P, R_co]):
         super().__init__(spec, submitter, Using(spec.options))
         self._function = cast("Callable[..., Any]", spec.function)
         self.__name__ = spec.name  # for partials and callable objects, which have none
-        self.origin = Origin.of(self._function)  #: where it was defined; not public
+        self.origin = Origin.of(self._function)  #: the place of its definition; not public
         # Without the function's own attributes: one of them could be called `spec`.
         update_wrapper(cast("Callable[..., Any]", self), self._function, updated=())
 
@@ -222,7 +222,7 @@ class AsyncTask(Task[P, R_co], Generic[C, P, R_co]):
         """Call the function directly, without the queue."""
         return await self._function(*args, **kwargs)
 
-    # What `inspect` looks for in a function: `inspect.iscoroutinefunction(task)` must be true for
+    # `inspect` looks for these in a function: `inspect.iscoroutinefunction(task)` must be true for
     # web frameworks, which check what they are given to run, and mock, which checks its targets.
     __code__ = __call__.__code__
     __defaults__ = None

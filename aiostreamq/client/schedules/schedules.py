@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.schedules import ScheduleStore, State
 
     class ScheduleHome(QueueHandle, Protocol):
-        """What schedules need of their queue."""
+        """The queue, as schedules need it."""
 
         def named(self, name: str) -> Enqueuer[..., object]:
             """Return an enqueuer for the task *name*."""
@@ -88,7 +88,7 @@ class Schedules:
 
         Args:
             name: The schedule's name.
-            call: What to enqueue: `task.bind(...)`, a task, or a task's name. With
+            call: The call to enqueue: `task.bind(...)`, a task, or a task's name. With
                 `task.using(...)`, `expires` and `deadline` count from the enqueue of each tick
                 (with `jitter`, from when its job may start); a `deadline` given as a datetime is
                 the same for all ticks. A schedule does not inherit the deadline of the job that

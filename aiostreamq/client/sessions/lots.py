@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-#: What goes to Redis for one call, and the handle of its job.
+#: The submission of one call, which goes to Redis, and the handle of its job.
 Prepared = tuple[Submission | DelayedSubmission, "Job[object]"]
 
 
