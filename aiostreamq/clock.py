@@ -1,8 +1,8 @@
 """The clocks of this process. The package looks at a clock here and nowhere else.
 
 A test moves time by replacing these functions. Call them through the module, as in
-`clock.monotonic()`: a name that was imported from it would keep the real clock. What schedules
-a timer of an event loop asks that loop, with `of_loop`.
+`clock.monotonic()`: a name that was imported from it would keep the real clock. Code that
+schedules a timer of an event loop asks that loop, with `of_loop`.
 """
 
 import sys

@@ -137,8 +137,8 @@ class Queue(QueueClient):
             max_payload: The longest JSON of a call, in bytes.
             enqueue_timeout: Seconds that an enqueue retries while Redis is unreachable,
                 and waits for the confirmation that `durability` asks for.
-            durability: What an enqueue waits for: "memory", until Redis has the job;
-                "replicated", until a replica has it too; "fsync", until it is on disk.
+            durability: The confirmation that an enqueue waits for: "memory", until Redis has the
+                job; "replicated", until a replica has it too; "fsync", until it is on disk.
             max_length: The most jobs that a lane may hold, running ones included; None
                 sets no limit. Delayed jobs and the ticks of schedules are not refused, and
                 count only once they are due. Jobs that run again are not refused either.
@@ -183,7 +183,7 @@ class Queue(QueueClient):
         """Call a function with each event of this queue in this process, from now on.
 
         May be used as a decorator. The function is called in a thread of its own, with one of
-        the classes of `aiostreamq.telemetry`. What it raises is logged.
+        the classes of `aiostreamq.telemetry`. Its exceptions are logged.
 
         Args:
             listener: The function. Workers of this queue object call it too.
