@@ -1,4 +1,4 @@
-"""Telling Redis what running jobs say: progress, and the chunks of streaming tasks."""
+"""The events of running jobs on their way to Redis: progress, and chunks of streaming tasks."""
 
 import asyncio
 import threading
@@ -21,24 +21,23 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# What a job may have said that Redis has not got yet: then it waits.
+# The most that a job may have unsent. A job with more waits.
 MOST_UNSENT = 1000
 MOST_UNSENT_BYTES = 128 * 1024
 
-# What is kept of what a job says: about the latest so many events, and no more than
-# so many bytes.
+# Redis keeps about this many of a job's latest events, and at most this many bytes.
 KEPT_EVENTS = 100_000
 KEPT_BYTES = 16 * 1024 * 1024
 
-# Milliseconds. While a job runs, all is kept for so long after it last spoke. A job
-# that has ended sets it to the time of its result, which this outlives a little, so
-# that whoever finds the result finds the chunks.
+# Milliseconds. While a job runs, its events are kept for this long after the latest one.
+# When it ends, they are kept as long as its result, and a little longer, so that a
+# caller that finds the result also finds the chunks.
 KEEP_RUNNING_MS = 6 * 3600 * 1000
 KEEP_LONGER_MS = 60_000
 
 
 class EventSender:
-    """Carries what all running jobs say to Redis, a round trip for as much as there is."""
+    """Sends the events of all running jobs to Redis, all that are waiting in one round trip."""
 
     def __init__(self, broker: "QueueStore") -> None:
         self._streams = EventStreams(broker)
@@ -46,11 +45,11 @@ class EventSender:
         self._sending = GroupCommit[JobEventSender](self._send, EMIT_LIMIT)
 
     def voice(self, delivery: "Delivery", task: str, keep_ms: int) -> "JobEventSender":
-        """What one delivery speaks with.
+        """Return the sender for one delivery.
 
         Args:
-            delivery: Of the job.
-            task: Its name.
+            delivery: The delivery of the job.
+            task: The name of its task.
             keep_ms: How long the job's outcome is kept.
         """
         return JobEventSender(self._sending, self._loop, delivery, task, keep_ms)
@@ -59,8 +58,8 @@ class EventSender:
         try:
             refused = await self._streams.emit([voice.seal() for voice in voices])
         except BrokerError as error:
-            told = counted(len(voices), "job")
-            logger.warning("what %s said was refused and is lost: %s", told, error)
+            jobs = counted(len(voices), "job")
+            logger.warning("events of %s were refused and are lost: %s", jobs, error)
             for voice in voices:
                 voice.fail(error)
             return
@@ -71,7 +70,7 @@ class EventSender:
 
 
 class JobEventSender:
-    """Says what one delivery has to say, in order. Belongs to the loop, but for `say_soon`."""
+    """Sends the events of one delivery, in order. Belongs to the loop, except for `say_soon`."""
 
     __slots__ = (
         "_delivery", "_is_due", "_is_ending", "_is_silenced", "_keep_ms", "_kept", "_kept_bytes",
@@ -88,7 +87,7 @@ class JobEventSender:
         keep_ms: int,
     ) -> None:
         self.has_spoken = False
-        self.error: BrokerError | None = None  #: why something that was said is lost
+        self.error: BrokerError | None = None  #: why events are lost
         self._sending = sending
         self._loop = loop
         self._thread = threading.get_ident()
@@ -102,8 +101,8 @@ class JobEventSender:
         self._kept_bytes = 0
         self._is_due = False  # it waits for the next batch, or is in the present one
         self._is_ending = False
-        self._is_silenced = False  # the job is somebody else's by now
-        self._sent: asyncio.Future[None] | None = None  # of those who wait for the present batch
+        self._is_silenced = False  # the job belongs to another worker by now
+        self._sent: asyncio.Future[None] | None = None  # done when the present batch is
 
     @property
     def is_full(self) -> bool:
@@ -121,11 +120,11 @@ class JobEventSender:
             self._depart()
 
     def say_soon(self, report: bytes) -> None:
-        """Say a report, from any thread; where it is full, instead of the one before."""
+        """Say a report, from any thread. If the sender is full, it replaces the one before."""
         if threading.get_ident() == self._thread:
             self._say_latest(report)
         else:
-            with suppress(RuntimeError):  # the loop has ended, and the thread goes on
+            with suppress(RuntimeError):  # the loop has ended before the thread
                 self._loop.call_soon_threadsafe(self._say_latest, report)
 
     def _say_latest(self, report: bytes) -> None:
@@ -144,13 +143,13 @@ class JobEventSender:
         """Say all that *chunks* yields, and close it in any case.
 
         Args:
-            chunks: Of the task.
-            write: Makes JSON of one.
-            max_payload: Bytes that one may have.
+            chunks: The chunks that the task yields.
+            write: Encodes a chunk as JSON.
+            max_payload: The most bytes that a chunk may have.
 
         Raises:
-            PayloadError: One cannot travel.
-            BrokerError: Redis has refused some; the rest is not worth running for.
+            PayloadError: A chunk cannot be encoded, or is too large.
+            BrokerError: Redis has refused some chunks, so the rest is of no use.
         """
         async with aclosing(chunks):
             async for value in chunks:
@@ -165,12 +164,12 @@ class JobEventSender:
                     await self.wait_room()
                 if self.error is not None:
                     raise self.error
-        await self._wait_said()
+        await self._wait_idle()
         if self.error is not None:
             raise self.error
 
     async def wait_room(self) -> None:
-        """Wait until it is not full. Cancelling is safe: all that was said goes on."""
+        """Wait until it is not full. Cancelling is safe: no event is lost."""
         while self.is_full:
             await self._wait_sent()
 
@@ -182,10 +181,10 @@ class JobEventSender:
         self._is_ending = True
         if not self._is_due and not self._is_silenced:
             self._depart()
-        await self._wait_said()
+        await self._wait_idle()
 
     def seal(self) -> Emission:
-        """Hand over all that has not been said yet."""
+        """Hand over all events that are unsent."""
         unsent, size = self._unsent, self._unsent_bytes
         self._unsent, self._unsent_bytes = [], 0
         if unsent:
@@ -199,7 +198,7 @@ class JobEventSender:
         return Emission(self._delivery, self._last, floor, keep_ms, self._task, events)
 
     def sent(self) -> None:
-        """What was sealed has arrived."""
+        """Note that the sealed events have arrived."""
         self._is_due = False
         if (self._unsent or self._is_ending) and not self._is_silenced:
             self._depart()
@@ -208,18 +207,20 @@ class JobEventSender:
             self._sent = None
 
     def fail(self, error: BrokerError) -> None:
-        """What was sealed is lost."""
+        """Note that the sealed events are lost."""
         self.error = error
         self.sent()
 
     def silence(self) -> None:
-        """The job belongs to somebody else by now: nothing more is said."""
+        """Say nothing more: the job belongs to another worker by now."""
         self.error = BrokerError("this worker has lost the job, whose chunks are refused now")
         self._is_silenced = True
         self._unsent.clear()
         self._unsent_bytes = 0
-        told = {"task": self._task, "job_id": self._delivery.job_id}
-        logger.warning("what a job said was refused: this worker has lost it", extra=told)
+        log_fields = {"task": self._task, "job_id": self._delivery.job_id}
+        logger.warning(
+            "events of a job were refused: this worker has lost the job", extra=log_fields
+        )
 
     def _depart(self) -> None:
         self._is_due = True
@@ -233,7 +234,7 @@ class JobEventSender:
         ):
             self._kept_bytes -= self._kept.popleft()[1]
 
-    async def _wait_said(self) -> None:
+    async def _wait_idle(self) -> None:
         while self._is_due:
             await self._wait_sent()
 

@@ -147,18 +147,18 @@ class Spill(Protocol):
         ...
 
     def most_to_read(self, fetched: int, count: int) -> int:
-        """How many of *count* jobs to read, if *fetched* have been that nobody has looked at."""
+        """How many of *count* jobs to read, if *fetched* are read and not yet looked at."""
         ...
 
     def note(self, place: "Spillway", *, asked: int, found: int) -> None:
-        """So many were asked for, and found."""
+        """Note how many were asked for, and how many were found."""
         ...
 
 
 class Halts(Protocol):
     """Knows what is paused."""
 
-    words: set[str]  #: always the same set
+    paused: set[str]  #: always the same set
 
     def has_lane(self, lane: str) -> bool:
         """Whether a lane is paused."""

@@ -267,7 +267,7 @@ class Worker:
             raise
         self._runtime = runtime
         self._working = spawn(self._work_on(tenure, runtime, burst=burst), "aiostreamq:worker")
-        # Whatever ends it, also the end of the loop: the services do not outlive it.
+        # However it ends, also with the loop, the services do not outlive it.
         self._working.add_done_callback(lambda _: self._abort_runtime())
         return self._working
 

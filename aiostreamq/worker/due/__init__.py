@@ -1,1 +1,1 @@
-"""What is due: delayed jobs and schedules."""
+"""Delayed jobs and schedules, which become due."""

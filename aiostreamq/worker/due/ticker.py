@@ -60,7 +60,7 @@ class Ticker:
         Args:
             schedules: The schedules of the queue.
             server_clock: The clock that ticks refer to.
-            declared: Those that the code here declares, by name.
+            declared: The schedules that the code here declares, by name.
             cancel: Cancels the jobs of some ids, in any state.
         """
         self._schedules = schedules

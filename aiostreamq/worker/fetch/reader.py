@@ -106,7 +106,7 @@ class Reader:
             intake: Reads the lanes.
             consumer: The worker's name.
             executor: Takes the deliveries; its slots bound the reading.
-            holdings: What this worker was sent and Redis does not know to be over.
+            holdings: The deliveries to this worker whose end Redis has not confirmed.
             lease: Seconds between looks for deliveries that never arrived.
             notice: Takes the pauses that a read has met.
             overflow: Decides when to read what has overflowed elsewhere.
@@ -200,7 +200,7 @@ class Reader:
         self._line.close()
 
     def abort(self, running: "OwnTask[None]") -> None:
-        """End *running* at once. What Redis is sending comes back when the lease is over."""
+        """End *running* at once. Jobs that Redis is sending come back after the lease."""
         self._begin_to_stop()
         running.end()
         self._line.close()
@@ -328,8 +328,8 @@ class Reader:
         - What Redis sent before the question, but was not known then, has been
           lost. Nothing is just arriving: this same coroutine does all reading,
           one after the other, and what a read brings is known in the same turn.
-        - What Redis is about to send to somebody who reads under this name is not
-          in the answer.
+        - Deliveries that Redis is about to send to another reader under this name
+          are not in the answer.
         """
         held = self._holdings.keys()
         read = await self._deliveries.read_own(link, self._consumer, self._most_own())

@@ -30,7 +30,7 @@ MOST_OMITTED = 2
 
 
 class Running(Protocol):
-    """What is reported of a job that runs."""
+    """A running job, as the report needs it."""
 
     delivery: "Delivery"
     spec: "TaskSpec"

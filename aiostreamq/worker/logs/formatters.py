@@ -1,4 +1,4 @@
-"""How log lines look. Whatever a record holds, a formatter raises nothing."""
+"""The formatters of log lines. A formatter never raises, for any record."""
 
 import json
 import logging

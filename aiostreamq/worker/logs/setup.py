@@ -17,7 +17,7 @@ from aiostreamq.client.current_job import JobFilter
 from aiostreamq.errors import UsageError
 from aiostreamq.worker.logs.formatters import JsonFormatter, TextFormatter
 
-#: What `--log-config` can be beside a file.
+#: The value of `--log-config` that is not a file.
 NONE = "none"
 
 
@@ -42,7 +42,7 @@ class Lines(logging.StreamHandler[TextIO]):
 
 
 class _Setting:
-    """What this process has set up: logging is one for a process."""
+    """The logging of this process, which has one set-up."""
 
     setup: LogSetup | None = None  # None: nothing, as in an embedded worker
     lines: Lines | None = None

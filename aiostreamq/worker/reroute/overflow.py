@@ -41,13 +41,13 @@ class Overflow:
         self._slots = slots
         self._wake_reader = wake_reader
         self._counted = -1  # tasks when this was looked at
-        self._needed: frozenset[Place | None] = frozenset()  # where they run; None is the loop
+        self._needed: frozenset[Place | None] = frozenset()  # the places of tasks; None is the loop
         self._open: set[Spillway] = set()  # whose streams may hold something for this worker
         self._open_all()
 
     def handlers(self) -> "dict[str, Callable[[ControlMessage], None]]":
         """Return the handlers of messages about overflow, by their kind."""
-        return {word: partial(self._hear, place) for place, word in OVERFLOW.items()}
+        return {kind: partial(self._hear, place) for place, kind in OVERFLOW.items()}
 
     def reopen(self) -> None:
         """Messages may be lost: look into all streams again."""

@@ -1,4 +1,4 @@
-"""What is paused, as this worker knows it."""
+"""The pauses that this worker knows of."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ class Pauses:
 
     def __init__(self, store: "PauseStore", changed: "Callable[[], None]") -> None:
         """Prepare; *changed* is called whenever a pause begins or ends."""
-        self.words: set[str] = set()  #: "task:<name>" and "lane:<name>"; always the same object
+        self.paused: set[str] = set()  #: "task:<name>" and "lane:<name>"; always the same object
         self._store = store
         self._changed = changed
         self._soonest: float | None = None  # seconds until a pause ends by itself
@@ -34,11 +34,11 @@ class Pauses:
 
     def has_lane(self, lane: str) -> bool:
         """Whether a lane is paused."""
-        return LANE + lane in self.words
+        return LANE + lane in self.paused
 
     def has_task(self, task: str) -> bool:
         """Whether a task is paused."""
-        return TASK + task in self.words
+        return TASK + task in self.paused
 
     def wake(self) -> None:
         """Look now: something was paused or resumed, or a message about that may be lost."""
@@ -57,7 +57,7 @@ class Pauses:
 
     def notice(self, pauses: "Mapping[str, int]") -> None:
         """Take over the pauses that a read has met, which may come before the message does."""
-        if set(pauses) != self.words:
+        if set(pauses) != self.paused:
             self._take(pauses)
             self._wakeup.wake()
 
@@ -73,16 +73,16 @@ class Pauses:
 
     def _take(self, pauses: "Mapping[str, int]") -> None:
         fresh = set(pauses)
-        if fresh == self.words:
+        if fresh == self.paused:
             return
-        if begun := fresh - self.words:
+        if begun := fresh - self.paused:
             logger.info("paused: %s", _listed(begun))
-        if ended := self.words - fresh:
+        if ended := self.paused - fresh:
             logger.info("resumed: %s", _listed(ended))
-        self.words.clear()
-        self.words.update(fresh)
+        self.paused.clear()
+        self.paused.update(fresh)
         self._changed()
 
 
-def _listed(words: set[str]) -> str:
-    return ", ".join(word.replace(":", " ", 1) for word in sorted(words))
+def _listed(names: set[str]) -> str:
+    return ", ".join(name.replace(":", " ", 1) for name in sorted(names))

@@ -43,7 +43,7 @@ class Rerouter:
             pauses: The paused tasks and lanes.
             parking: Takes jobs whose tasks are unknown here, or paused.
         """
-        self.paused = pauses.words  #: empty as long as nothing is
+        self.paused = pauses.paused  #: empty while there are no pauses
         self._broker = broker
         self._deliveries = Deliveries(broker)
         self._worker = worker
@@ -55,7 +55,7 @@ class Rerouter:
 
     @property
     def entries(self) -> set[EntryRef]:
-        """What has not left yet."""
+        """The entries that have not left yet."""
         return self._parking.unparked.union(*self._moving.values())
 
     def park(self, delivery: "Delivery", task: str) -> None:

@@ -32,7 +32,7 @@ logger = get_logger("aiostreamq.worker")
 
 
 class Disposition(Enum):
-    """What became of a delivery that does not start."""
+    """The reason why a delivery does not start."""
 
     DUPLICATE = auto()  #: it runs here already
     REFUSED = auto()  #: it is not a job, and goes to the dead letters

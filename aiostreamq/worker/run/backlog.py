@@ -1,4 +1,4 @@
-"""What a worker was sent and has not started."""
+"""The deliveries that a worker has received and not started."""
 
 import asyncio
 from collections import deque

@@ -43,7 +43,7 @@ def judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | Retr
 
     Args:
         run: The run.
-        error: What it raised.
+        error: The exception that it raised.
         now_ms: The present, by Redis's clock: a retry must fit before the deadline.
     """
     try:

@@ -32,7 +32,7 @@ class DeferredStarts:
             slots: Decide when one may start.
             overflow: Takes jobs that must not be kept here.
         """
-        #: by where they run; None is the event loop
+        #: by the place in which they run; None is the event loop
         self.lines: dict[Place | None, deque[Delivery]] = {None: deque()}
         self.lines.update((place, deque()) for place in pools)
         self._pools = pools

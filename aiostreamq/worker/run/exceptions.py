@@ -15,20 +15,20 @@ from types import TracebackType
 from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.untrusted import name_of, text_of
 
-# What calls a task: this package, and the standard library's pool of threads.
+# The callers of tasks: this package, and the standard library's pool of threads.
 _CALLERS = (str(Path(__file__).parent.parent), str(Path(concurrent.futures.__file__).parent))
 
 # The end of a traceback is where the cause is; more than this is not read.
 LONGEST_TRACEBACK = 16 * 1024
 LONGEST_MESSAGE = 4 * 1024
 
-# More frames and exceptions than this take seconds to format, and are not read by anybody.
+# More frames and exceptions than this take seconds to format, and are never read.
 MOST_FRAMES = 2000
 MOST_LINKED = 500
 MOST_LINKED_PLAINLY = 20
 LONGEST_FORMATTED = 1024 * 1024  # characters of a message
 
-# What `traceback` follows. A class that computes one of these may answer without an end.
+# The attributes that `traceback` follows. A class that computes one may give an endless chain.
 _ASKED = frozenset(
     (
         *("__cause__", "__context__", "__suppress_context__", "__traceback__", "exceptions"),
@@ -56,7 +56,7 @@ def describe(error: BaseException) -> Failure:
     """Return a description of *error* that can travel, without what it does not reveal."""
     try:
         if type(error) is RemoteException:
-            return error.failure  # described where its frames are
+            return error.failure  # described in the process that has its frames
         name = clean(name_of(type(error)))
         message = text_of(error, LONGEST_FORMATTED + 1)
         trace = _traceback(error, is_short=len(message) <= LONGEST_FORMATTED)

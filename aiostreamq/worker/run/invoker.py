@@ -56,7 +56,8 @@ class Invoker:
             begin: Called when the function is called in a process.
 
         Raises:
-            Whatever the function raises, and PayloadError for a result that cannot travel.
+            Exception: Any that the function raises.
+            PayloadError: The result cannot travel.
         """
         spec, envelope = run.spec, run.envelope
         function, signature = spec.function, spec.signature
@@ -144,7 +145,7 @@ def _check_found_by_name(spec: "TaskSpec") -> None:
     if found != spec.function:  # a method is another object each time
         raise UsageError(
             f"task {spec.name!r}: a process finds its function by importing {qualname!r}, which is "
-            f"another one: decorate it with @queue.task where it is defined, above all others"
+            f"another one: decorate it with @queue.task at its definition, above all others"
         )
 
 

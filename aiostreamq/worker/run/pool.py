@@ -46,7 +46,7 @@ class Pool:
         """Describe a pool; nothing is started here.
 
         Args:
-            place: What its places are.
+            place: The kind of its places.
             limit: How many there are.
             overflow: Takes jobs that must not wait here.
             freed: Called if there is room again without the end of a run.
@@ -138,8 +138,8 @@ class Pool:
     ) -> None:
         self.stuck += 1
         logger.warning(
-            "job was given up, but its thread cannot be stopped and goes on (%s of %d stuck); "
-            "give the blocking call a timeout, or use executor='process'",
+            "job was given up, but its thread cannot be stopped and keeps running "
+            "(%s of %d stuck); give the blocking call a timeout, or use executor='process'",
             counted(self.stuck, "thread"),
             2 * self.limit,
             extra=fields,

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 SIZE = 8  #: bytes that say how long a frame is
 BEGUN, RETURNED, RAISED, LAST = b"~", b"=", b"!", b"."
 
-# Seconds for what the user's modules do at exit, before nobody waits for it any more.
+# Seconds for what the user's modules do at exit. After that the process is ended.
 LAST_WORDS = 5.0
 
-# Of Linux's prctl.
+# Options of prctl, in Linux.
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -120,7 +120,7 @@ def main(fd: int, worker: int) -> None:
 
 
 class Surroundings:
-    """What a task can change of the process that the next one finds."""
+    """The state of the process that a task may change, restored for the next one."""
 
     def __init__(self) -> None:
         self._folder = os.open(".", os.O_RDONLY)  # its path would not do once it is renamed
@@ -136,7 +136,7 @@ class Surroundings:
 
 
 def has_children() -> bool:
-    """Whether processes are left that tasks have started, be it that nobody asked for their end."""
+    """Whether processes that tasks have started are left, zombies included."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -147,7 +147,7 @@ def has_children() -> bool:
 def _prepare(hello: dict[str, Any]) -> None:
     """Look for modules where the worker does, and log as it does."""
     # First what this program needs itself: a types.py of the user's must not stand in for
-    # Python's own. Unless this package too is only where the worker looks.
+    # Python's own. This fails if this package too is found only on the worker's path.
     with suppress(ImportError):
         _import_own()
     sys.path[:] = hello["path"]
@@ -209,7 +209,7 @@ def find_function(
     """Import the function of a task.
 
     Raises:
-        UsageError: It is not where its name says.
+        UsageError: Its name does not lead to it.
         ImportError: The module cannot be imported here.
     """
     import importlib
@@ -240,7 +240,7 @@ def find_function(
 
 
 def context_of(task: str, about: dict[str, Any]) -> "Context":
-    """Return what a task can know of its job here, where there is no connection."""
+    """Return what a task can know of its job in a process without a connection."""
     from aiostreamq.client.context import Context
     from aiostreamq.model.time import moment_or_none
 
@@ -300,7 +300,7 @@ def _deciding_facts(error: BaseException) -> dict[str, object]:
         "kinds": sorted(kinds.own),
         "leaves": [sorted(leaf) for leaf in kinds.leaves],
     }
-    # What steers has a meaning beyond its name, in attributes that JSON can carry.
+    # A steering exception has a meaning beyond its name, in attributes that JSON can carry.
     steers = [kind for kind in type(error).__mro__ if kind.__module__ == verdict.__name__]
     if steers:
         reply["steers"] = steers[0].__name__
@@ -335,7 +335,7 @@ def _end_with(worker: int) -> None:
 
         prctl = ctypes.CDLL(None).prctl
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        # What outlives the process that has started it is a child of this one then, and seen.
+        # A process that outlives its parent then becomes a child of this one, and is seen.
         prctl(PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != worker:
         end_at_once()  # it died before the request took effect

@@ -130,7 +130,7 @@ class ProcessPool:
         Args:
             spec: The task.
             envelope: With its arguments.
-            about: What its context contains of the job.
+            about: The job's data for its context.
             begin: Called when the function is called: starting a process, and importing the
                 function's module in it, is not part of the run.
 
@@ -152,7 +152,7 @@ class ProcessPool:
             }
         )
         # The place is free again when the process is gone, not before: there are never more
-        # processes, and never more of their memory, than was said.
+        # processes, and never more of their memory, than the limit allows.
         async with self._places:
             child = await self._take()
             try:

@@ -33,7 +33,7 @@ def report_end(
         state: How it ended; None if it returned.
         now_ms: The present, by Redis's clock.
         ran: Seconds since it was started.
-        error: What it raised.
+        error: The exception that it raised.
     """
     delivery = run.delivery
     waited = max(0.0, (now_ms - _ready_ms(delivery)) / 1000 - ran)

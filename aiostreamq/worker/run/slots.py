@@ -50,7 +50,6 @@ class Slots:
             queue: Its name: runs lend their slots while they await a job of it.
             running: The runs that have a slot, by their keys.
             pools: Their places are lent like slots.
-            pools: Whose places the runs lend too.
             freed: Called if more jobs may start.
             moved: Called if those may that await others.
         """

@@ -55,7 +55,7 @@ class ThreadRunner:
 
 
 class Raised(Exception):
-    """What a function raised in its thread, which may be what no future and no coroutine takes.
+    """An envelope for an exception of a thread, which a future or coroutine might not carry.
 
     StopIteration is refused by futures and changed by coroutines, some errors of
     `concurrent.futures` become those of asyncio, and CancelledError would mean that the waiting

@@ -1,1 +1,1 @@
-"""Telling Redis how jobs ended."""
+"""Settling: how the ends of jobs reach Redis."""

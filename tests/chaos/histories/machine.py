@@ -114,7 +114,7 @@ class Machine(RuleBasedStateMachine):
     async def hear(self, worker: SteppedWorker) -> set[str]:
         """Have a worker ask what is paused; returns what it goes by then."""
         await worker.pauses.load()
-        return worker.pauses.words
+        return worker.pauses.paused
 
 
 async def _wait(awaitable: Awaitable[T]) -> T:

@@ -74,7 +74,7 @@ class Steering(Machine):
 
     def takes_for_paused(self) -> bool:
         """Whether some worker still takes something for paused."""
-        return any(worker.pauses.words for worker in self.workers.values())
+        return any(worker.pauses.paused for worker in self.workers.values())
 
     def cancel_each(self, job_ids: list[str], states: list[JobState]) -> None:
         """Cancel, and see what was answered, and what the workers were told."""
