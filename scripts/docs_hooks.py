@@ -39,5 +39,6 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 def on_page_content(html: str, *, page: Any, **_: Any) -> None:
     """Refuse a page with a fenced block that was not recognized."""
     fences = len(re.findall(r"^```", page.markdown, re.MULTILINE)) // 2
-    if html.count('<div class="highlight') + html.count('<div class="language-') != fences:
+    shown = re.findall(r'<div class="(?:highlight|language-)|<pre class="mermaid', html)
+    if len(shown) != fences:
         raise SystemExit(f"{page.file.src_uri}: a fenced block was not recognized")
