@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aiostreamq.model.info import call_of, time_of
+from aiostreamq.model.info import call_of, parse_worker, time_of
 from aiostreamq.model.time import moment
 
 
@@ -31,3 +31,15 @@ def test_call(envelope: bytes, call: object) -> None:
     """The task and its arguments are shown with secrets masked, or not at all."""
     found = call_of(envelope)
     assert found == (call if isinstance(call, tuple) else (call, ["**********"], {}))
+
+
+@pytest.mark.parametrize("about", [None, b"{}", b"[]", b"{", b'{"state":"?"}', b'{"jobs":1}'])
+def test_worker_without_a_description(about: bytes | None) -> None:
+    """A worker whose description is missing or damaged is listed by its name."""
+    worker = parse_worker("web1-4711", "7 15000 high low", about, 1_764_000_000_000)
+    assert (worker.name, worker.is_lost, worker.state, worker.jobs) == (
+        "web1-4711",
+        False,
+        None,
+        (),
+    )
