@@ -230,7 +230,7 @@ async def test_purge_asks() -> None:
         (("replay",), 2, "ids, filters or --all"),
         (("purge",), 2, "ids, filters or --all"),
         (("purge", "--yes"), 2, "ids, filters or --all"),
-        (("replay", "a", "--all"), 2, "give one of them"),
+        (("replay", "a", "--all"), 2, "use one of them"),
         (("replay", "--all", "--edit"), 2, "give exactly one id"),
         (("replay", "--all", "--rate", "0"), 2, "--rate '0': give"),
         (("ls", "--limit", "0"), 2, "--limit '0'"),

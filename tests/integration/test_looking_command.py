@@ -295,7 +295,7 @@ async def test_doctor_of_a_lost_count(redis_url: str) -> None:
         lag = (await findings())["lag"]
     assert lag["level"] == "warning"
     assert "stays wrong" in lag["text"]
-    assert "XLEN less XPENDING" in lag["fix"]
+    assert "XLEN minus XPENDING" in lag["fix"]
 
 
 async def test_doctor_finds(redis_url: str) -> None:
