@@ -66,7 +66,7 @@ async def test_blocked_loops(fleet: Fleet, load: Load, ledger: Ledger, ending: E
         assert delivery == 2
         assert pid == book.starts[job][1].pid
     for job in kept | taken:
-        assert fleet.lines_with(f"job:block:{job}: move what blocks")
+        assert fleet.lines_with(f"job:block:{job}: move the blocking call")
     assert len(fleet.lines_with("time.sleep(seconds)")) >= len(kept | taken)
     assert refused >= ROUNDS
     assert not fleet.errors("was taken for dead")

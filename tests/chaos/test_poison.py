@@ -80,5 +80,5 @@ async def test_poison(client: Redis, fleet: Fleet, load: Load, ending: Ending) -
     assert min(starts) >= 1
     assert max(starts) <= DELIVERIES
     assert await client.xlen(invariants.KEYS.dead) == len(poison)
-    assert not fleet.errors(" up after", "was taken for dead")
+    assert not fleet.errors("gave up ", "was taken for dead")
     await ending.check([*load.accepted, *(job.id for job in poison)])

@@ -267,7 +267,7 @@ async def test_pauses_while_workers_and_redis_die(
     assert not early
     assert in_line == later
     assert line.duplicates <= book.started_again <= ending.may_run_again(faults, SLOTS)
-    assert not fleet.errors("was taken for dead", " up after")
+    assert not fleet.errors("was taken for dead", "gave up ")
     assert await queue.paused() == []
     assert not await client.exists(KEYS.paused)
     await ending.check(load.accepted, told)

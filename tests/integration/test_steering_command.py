@@ -123,7 +123,7 @@ async def test_json(redis_url: str) -> None:
         (("pause", "--lane", "fast"), "has no lane 'fast'"),
         (("pause", "--task", "add", "--until", "tomorrow-ish"), "is not a duration"),
         (("pause", "--task", "add", "--until", "2030-01-01"), "has no time zone"),
-        (("jobs", "cancel", "--older-than", "long"), "is not a duration"),
+        (("jobs", "cancel", "--older-than", "long"), "invalid duration"),
     ],
 )
 async def test_mistakes(redis_url: str, words: tuple[str, ...], told: str) -> None:
