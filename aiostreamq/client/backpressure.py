@@ -46,24 +46,22 @@ class Backpressure:
         self._running: dict[int, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
 
-    def add(self, waiting: Waiting) -> None:
-        """Add a job after those that came before."""
-        lane = waiting[0][1]
+    def put(self, item: Submission) -> "asyncio.Future[IdWas]":
+        """Add a job after those that came before; return a future that is done when it is in."""
+        future: asyncio.Future[IdWas] = asyncio.get_running_loop().create_future()
+        lane = item[1]
         queue = self._queues.setdefault(lane, deque())
-        queue.append(waiting)
+        queue.append((item, future))
         if lane not in self._running:
             self._running[lane] = asyncio.create_task(self._run(lane, queue))
+        return future
 
-    async def put(self, items: "Sequence[Submission]") -> Refusals:
+    async def put_all(self, items: "Sequence[Submission]") -> Refusals:
         """Enqueue jobs and wait until all are in their lanes.
 
         Cancelling is safe: the jobs that still wait are not enqueued.
         """
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[IdWas]] = [loop.create_future() for _ in items]
-        for waiting in zip(items, futures, strict=True):
-            self.add(waiting)
-        found = await asyncio.gather(*futures)
+        found = await asyncio.gather(*map(self.put, items))
         taken = {place for place, id_was in enumerate(found) if id_was}
         return Refusals(taken, set(), IdWas.DOUBTFUL not in found)
 

@@ -28,11 +28,12 @@ class Using:
     due: "When | None" = None  #: None is now
     expires: "When | None" = None  #: None is never
     deadline: "When | None" = None  #: None is never
+    #: whether it has a moment that may be relative to the enqueue
+    needs_time: bool = field(init=False)
 
-    @property
-    def needs_time(self) -> bool:
-        """Whether it has a moment that may be relative to the enqueue."""
-        return self.expires is not None or self.deadline is not None
+    def __post_init__(self) -> None:
+        """Compute what each enqueue asks."""
+        object.__setattr__(self, "needs_time", not self.expires is self.deadline is None)
 
     def merged(
         self,

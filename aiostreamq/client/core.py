@@ -43,16 +43,11 @@ class QueueCore:
         self.max_payload = policy.max_payload  #: bytes
         self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks, by name
         self.sessions = SessionRegistry(name, connect, self._new_lifetime)
+        #: returns the session of the running event loop, and creates it if there is none; raises
+        #: UsageError if the queue is open in another event loop that is running
+        self.session: Callable[[], Session] = self.sessions.current
         self._schedules: Schedules | None = None
         self._listeners: Listeners[TelemetryEvent] | None = None
-
-    def session(self) -> "Session":
-        """Return the session of the running event loop, and create it if there is none.
-
-        Raises:
-            UsageError: The queue is open in another event loop that is running.
-        """
-        return self.sessions.current()
 
     def session_for_job(self) -> "Session":
         """Return the same for the handle of a job, which does not reopen a closed queue.

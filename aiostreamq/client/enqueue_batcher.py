@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiostreamq.aio.batching import GroupCommit
+from aiostreamq.aio.batching import Futures, GroupCall
 from aiostreamq.client.backpressure import Backpressure
 from aiostreamq.errors import EnqueueNotConfirmed, QueueFull
 from aiostreamq.model.delivery import DelayedSubmission, Submission
@@ -10,7 +10,6 @@ from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas, Refusals, Submissions
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Coroutine, Sequence
 
     from aiostreamq.model.options import QueuePolicy
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from aiostreamq.store.queue import QueueStore
 
 Item = TypeVar("Item", Submission, DelayedSubmission)
-Waiting = tuple[Item, "asyncio.Future[IdWas]"]
 
 
 class EnqueueBatcher:
@@ -46,14 +44,14 @@ class EnqueueBatcher:
         self._inbox = inbox
         self._policy = policy
         self._timeout = policy.enqueue_timeout
-        self.later = GroupCommit[Waiting[DelayedSubmission]](self._put_later, ENQUEUE_LIMIT)
+        self.later = GroupCall[DelayedSubmission, IdWas](self._put_later, ENQUEUE_LIMIT)
         self.backpressure: Backpressure | None = None
-        self.now: GroupCommit[Waiting[Submission]] | Backpressure
+        self.now: GroupCall[Submission, IdWas] | Backpressure
         if policy.waits_when_full:
             self.now = self.backpressure = Backpressure(self._send_bounded, ENQUEUE_LIMIT)
         else:
             put = self._put_bounded if policy.max_length else self._put
-            self.now = GroupCommit[Waiting[Submission]](put, ENQUEUE_LIMIT)
+            self.now = GroupCall[Submission, IdWas](put, ENQUEUE_LIMIT)
 
     async def join(self) -> None:
         """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
@@ -66,7 +64,7 @@ class EnqueueBatcher:
         If this is cancelled, the jobs may or may not be enqueued, but none will be later.
         """
         if self.backpressure is not None:
-            return await self.backpressure.put(jobs)
+            return await self.backpressure.put_all(jobs)
         if self._policy.max_length:
             return await self._send_bounded(jobs)
         return await self._send(jobs)
@@ -104,35 +102,38 @@ class EnqueueBatcher:
         found = await self._submissions.enqueue_within(most, jobs, self._inbox, self._timeout)
         return found._replace(is_certain=self._link() == link)
 
-    async def _put(self, batch: "list[Waiting[Submission]]") -> None:
-        await _resolve(batch, self._send([item for item, _ in batch]))
+    async def _put(self, batch: "list[Submission]", futures: "Futures[IdWas]") -> None:
+        await _resolve(batch, futures, self._send(batch))
 
-    async def _put_later(self, batch: "list[Waiting[DelayedSubmission]]") -> None:
-        await _resolve(batch, self.send_later([item for item, _ in batch]))
+    async def _put_later(self, batch: "list[DelayedSubmission]", futures: "Futures[IdWas]") -> None:
+        await _resolve(batch, futures, self.send_later(batch))
 
-    async def _put_bounded(self, batch: "list[Waiting[Submission]]") -> None:
-        await _resolve(batch, self._put_within_room(batch))
+    async def _put_bounded(self, batch: "list[Submission]", futures: "Futures[IdWas]") -> None:
+        await _resolve(batch, futures, self._put_within_room(batch, futures))
 
-    async def _put_within_room(self, batch: "list[Waiting[Submission]]") -> Refusals:
-        refusals = await self._send_bounded([item for item, _ in batch])
+    async def _put_within_room(
+        self, batch: "list[Submission]", futures: "Futures[IdWas]"
+    ) -> Refusals:
+        refusals = await self._send_bounded(batch)
         for place in refusals.full:
-            item, future = batch[place]
-            if not future.done():
-                future.set_exception(self.full(item))
+            if not futures[place].done():
+                futures[place].set_exception(self.full(batch[place]))
         return refusals
 
 
-async def _resolve(batch: "list[Waiting[Item]]", sending: "Coroutine[Any, Any, Refusals]") -> None:
-    """Await *sending*, and give each future of *batch* its result or error."""
+async def _resolve(
+    batch: "list[Item]", futures: "Futures[IdWas]", sending: "Coroutine[Any, Any, Refusals]"
+) -> None:
+    """Await *sending*, and give each of *futures* the result or error of its job."""
     try:
         refusals = await sending
     except Exception as error:  # noqa: BLE001  # whatever it is, the callers get it
-        for item, future in batch:
+        for item, future in zip(batch, futures, strict=True):
             if not future.done():
                 future.set_exception(error_for(item, error))
         return
     taken, free = refusals.taken, IdWas.FREE
-    for place, (_, future) in enumerate(batch):
+    for place, future in enumerate(futures):
         if not future.done():
             future.set_result(refusals.id_was(place) if place in taken else free)
 

@@ -47,7 +47,7 @@ class Job(Generic[R_co]):
         ticket: "Ticket | None" = None,
         *,
         keeps_result: bool = True,
-        is_new: bool | None = None,
+        is_new: bool | None = True,
     ) -> None:
         self.id = job_id  #: unique in its queue; `queue.job(id)` finds the job from any process
         self._home = home

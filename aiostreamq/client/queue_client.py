@@ -160,7 +160,7 @@ class QueueClient:
             UsageError: The id is invalid.
         """
         self._core.sessions.note_use()
-        return Job(checked_job_id(job_id), self._core)
+        return Job(checked_job_id(job_id), self._core, is_new=None)
 
     @property
     def schedules(self) -> "Schedules":

@@ -1,15 +1,17 @@
 """The values that pass between the store and its callers: deliveries and submissions."""
 
-from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
-class WaiterMode(StrEnum):
-    """Whether a client waits for a job, as the enqueue script notes it."""
+class WaiterMode:
+    """Whether a client waits for a job, as the enqueue script notes it.
 
-    NOBODY = "0"  #: no client waits yet
-    CALLER = "1"  #: notify the caller's inbox
-    NO_RESULT = "2"  #: the job keeps no result to wait for
+    Plain strings: the garbage collector would visit each submission that refers to an enum.
+    """
+
+    NOBODY: Final = "0"  #: no client waits yet
+    CALLER: Final = "1"  #: notify the caller's inbox
+    NO_RESULT: Final = "2"  #: the job keeps no result to wait for
 
 
 #: A job to be added to a stream, in the order of the enqueue script's arguments: its id, the

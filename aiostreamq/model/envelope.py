@@ -15,7 +15,7 @@ import orjson
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.retry import Retries, Retry
-from aiostreamq.model.values.plain_json import encode, encode_flat
+from aiostreamq.model.values.plain_json import encode
 
 VERSION = 1
 
@@ -58,8 +58,6 @@ def encode_envelope(
     args: Sequence[object],
     kwargs: Mapping[str, object],
     overrides: Mapping[str, object],
-    *,
-    is_flat: bool = False,
 ) -> bytes:
     """Return one call as JSON.
 
@@ -68,14 +66,13 @@ def encode_envelope(
         args: Positional arguments, ready to be written.
         kwargs: Keyword arguments, likewise.
         overrides: Options given for this call.
-        is_flat: Whether *args* are known to be strings and numbers.
 
     Raises:
         PayloadError: An argument is not plain JSON.
     """
     written = head
     if args:
-        written += b',"args":' + (encode_flat(args) if is_flat else encode(args))
+        written += b',"args":' + encode(args)
     if kwargs:
         written += b',"kwargs":' + encode(kwargs)
     for name, value in overrides.items():

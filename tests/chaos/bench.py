@@ -41,7 +41,7 @@ class Bench:
         self._numbers += 1
         return f"job{self._numbers:05}"
 
-    async def delivered(self, mark: WaiterMode = WaiterMode.NOBODY) -> Delivery:
+    async def delivered(self, mark: str = WaiterMode.NOBODY) -> Delivery:
         """A job that worker `w` was sent."""
         job = self.new_id()
         await self.direct.enqueue(job, mark=mark)

@@ -32,19 +32,19 @@ async def cancel(store: Store, *ids: str, states: tuple[str, ...] = ()) -> list[
     return [None if one is None else one.decode() for one in found]
 
 
-async def delay(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBODY) -> None:
+async def delay(store: Store, job_id: str, mark: str = WaiterMode.NOBODY) -> None:
     """Keep a job for later."""
     jobs = [(job_id, "slow", mark, "+99999", NAMED)]
     await store.delayed.delay(jobs, "me", DEADLINE)
 
 
-async def park(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBODY) -> None:
+async def park(store: Store, job_id: str, mark: str = WaiterMode.NOBODY) -> None:
     """Set a job aside."""
     delivery = await store.deliver(job_id, mark=mark)
     await store.parking.park([(delivery, "t")])
 
 
-async def enqueue(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBODY) -> None:
+async def enqueue(store: Store, job_id: str, mark: str = WaiterMode.NOBODY) -> None:
     """Have a job wait."""
     await store.enqueue(job_id, mark=mark, envelope=NAMED)
 
@@ -52,7 +52,7 @@ async def enqueue(store: Store, job_id: str, mark: WaiterMode = WaiterMode.NOBOD
 WAITING = pytest.mark.parametrize(
     ("put", "state"), [(delay, "delayed"), (park, "parked"), (enqueue, "queued")]
 )
-Put = Callable[[Store, str, WaiterMode], Awaitable[None]]
+Put = Callable[[Store, str, str], Awaitable[None]]
 
 
 async def outcome_at(store: Store, job_id: str) -> dict[str, object] | None:

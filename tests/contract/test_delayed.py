@@ -14,9 +14,7 @@ from tests.support.store import ENVELOPE, Store
 LONG_AGO = "1000"
 
 
-async def delay(
-    store: Store, job_id: str, due: str, mark: WaiterMode = WaiterMode.NOBODY
-) -> set[int]:
+async def delay(store: Store, job_id: str, due: str, mark: str = WaiterMode.NOBODY) -> set[int]:
     """Keep one job for later."""
     return await store.delayed.delay([(job_id, DEFAULT_LANE, mark, due, ENVELOPE)], "me", 5)
 

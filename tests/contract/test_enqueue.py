@@ -30,7 +30,7 @@ async def test_order(store: Store) -> None:
     ("mark", "noted"),
     [(WaiterMode.NOBODY, {}), (WaiterMode.CALLER, {"w": "me"}), (WaiterMode.NO_RESULT, {"k": "0"})],
 )
-async def test_marks(store: Store, mark: WaiterMode, noted: dict[str, str]) -> None:
+async def test_marks(store: Store, mark: str, noted: dict[str, str]) -> None:
     """What is known of who waits is noted with the job."""
     await store.enqueue("a", mark=mark)
     job = await store.hash_at(store.keys.job("a"))

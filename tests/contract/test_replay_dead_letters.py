@@ -61,7 +61,7 @@ async def letters(store: Store) -> list[DeadLetter]:
 
 
 def revival(
-    store: Store, letter: DeadLetter, lane: str = "default", mark: WaiterMode = WaiterMode.NOBODY
+    store: Store, letter: DeadLetter, lane: str = "default", mark: str = WaiterMode.NOBODY
 ) -> Replay:
     """Return what the script is told to replay a letter."""
     place = store.queue.place_of(lane)
@@ -326,7 +326,7 @@ async def test_nothing_to_forget(store: Store) -> None:
 
 
 @pytest.mark.parametrize("mark", [WaiterMode.NOBODY, WaiterMode.NO_RESULT])
-async def test_result_is_kept_as_the_replay_says(store: Store, mark: WaiterMode) -> None:
+async def test_result_is_kept_as_the_replay_says(store: Store, mark: str) -> None:
     """What its first run had kept, or not, plays no part."""
     await fail(store, await store.deliver("a", mark=WaiterMode.NO_RESULT), keep_ms=0)
     [letter] = await letters(store)

@@ -86,7 +86,7 @@ class Store:
         self,
         *ids: str,
         lane: str = "default",
-        mark: WaiterMode = WaiterMode.NOBODY,
+        mark: str = WaiterMode.NOBODY,
         inbox: str = "me",
         envelope: bytes = ENVELOPE,
     ) -> set[int]:
@@ -100,7 +100,7 @@ class Store:
         return (await self.deliveries.read(self.link, consumer, count, None)).deliveries
 
     async def deliver(
-        self, job_id: str, consumer: str = "w1", mark: WaiterMode = WaiterMode.NOBODY
+        self, job_id: str, consumer: str = "w1", mark: str = WaiterMode.NOBODY
     ) -> Delivery:
         """Enqueue one job and read it."""
         await self.enqueue(job_id, mark=mark)

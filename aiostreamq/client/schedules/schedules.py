@@ -233,7 +233,7 @@ class Schedules:
         await Submissions(broker).enqueue(
             [(job_id, place, definition.mark, envelope)], "", self._timeout
         )
-        return Job(job_id, self._queue)
+        return Job(job_id, self._queue, is_new=None)
 
     def declare(
         self,

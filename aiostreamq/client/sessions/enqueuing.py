@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from aiostreamq.client.bulk_errors import close_coroutines, unbound_call
 from aiostreamq.client.call import Call
 from aiostreamq.client.deadline import DEADLINE
-from aiostreamq.client.enqueue_batcher import EnqueueBatcher, Waiting
+from aiostreamq.client.enqueue_batcher import EnqueueBatcher
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.sessions.lots import Lot, Prepared, chunks_of
@@ -52,7 +52,6 @@ class Enqueuing:
         policy: "QueuePolicy",
         telemetry: "QueueTelemetry",
     ) -> None:
-        self._loop = asyncio.get_running_loop()
         self._broker = broker
         self._waiter = waiter
         self._home = home
@@ -128,15 +127,14 @@ class Enqueuing:
             whether the id was free.
         """
         item, job = self._prepare(spec, using, args, kwargs)
-        future: asyncio.Future[IdWas] = self._loop.create_future()
         batcher = self._batcher
         if (durability := using.options.durability) is not None:
             batcher = self._batcher_for(durability)
         if using.due is None:
             # No cast, which would cost each enqueue something.
-            batcher.now.add((item, future))  # pyright: ignore[reportArgumentType]
+            future = batcher.now.put(item)  # pyright: ignore[reportArgumentType]
         else:
-            batcher.later.add(cast("Waiting[DelayedSubmission]", (item, future)))
+            future = batcher.later.put(cast("DelayedSubmission", item))
         if self._listeners.is_heard:
             lane = using.options.lane
             self._telemetry.report_when_done(future, spec.name, job.id, lane)
@@ -210,9 +208,11 @@ class Enqueuing:
             mark = WaiterMode.NO_RESULT
         elif using.id is None and spec.name in self._waiter.awaited_tasks:
             mark, ticket = WaiterMode.CALLER, self._waiter.new_ticket(job_id, is_announced=True)
-        keeps_result = mark is not WaiterMode.NO_RESULT
         make: type[Job[object]] = cast("type[Job[object]]", StreamJob) if spec.is_stream else Job
-        job: Job[object] = make(job_id, self._home, ticket, keeps_result=keeps_result, is_new=True)
+        if mark is WaiterMode.NO_RESULT:
+            job = make(job_id, self._home, keeps_result=False)
+        else:
+            job = make(job_id, self._home, ticket)
         place = self._broker.place_of(options.lane)
         if using.due is None:
             return (job_id, place, mark, envelope), job

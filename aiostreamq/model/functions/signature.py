@@ -78,6 +78,13 @@ class TaskSignature:
         }
 
     @cached_property
+    def bare_counts(self) -> range:
+        """How many positional arguments, all strings and numbers, can be written as they are."""
+        if self._codecs or not self._is_simple:
+            return range(0)
+        return range(max(1, self._fewest), self._most + 1)
+
+    @cached_property
     def _result_hint(self) -> object:
         return travelling(self._function, self._resolved_hints.get(RETURN, Any))
 
@@ -125,10 +132,8 @@ class TaskSignature:
         hint = self._hint_of(name)
         return None if is_open(hint) else shown(hint)
 
-    def write_arguments(self, args: Arguments, kwargs: Keywords, *, is_flat: bool = False) -> Call:
+    def write_arguments(self, args: Arguments, kwargs: Keywords) -> Call:
         """Return the arguments in a form that `encode` can write.
-
-        *is_flat* promises that all are strings and numbers.
 
         Raises:
             UsageError: The arguments do not fit the function.
@@ -137,14 +142,10 @@ class TaskSignature:
         # Binding costs 5 µs; counting the arguments is enough for most calls.
         if kwargs or not self._is_simple or not self._fewest <= len(args) <= self._most:
             self._check(args, kwargs)
-        if (
-            not is_flat
-            and self._closed
-            and (
-                self._is_closed_deep
-                or tuple in map(type, args)
-                or (kwargs and tuple in map(type, kwargs.values()))
-            )
+        if self._closed and (
+            self._is_closed_deep
+            or tuple in map(type, args)
+            or (kwargs and tuple in map(type, kwargs.values()))
         ):
             self._refuse_tuples(args, kwargs)
         if not self._codecs:

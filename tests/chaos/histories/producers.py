@@ -19,7 +19,7 @@ class Producers(Machine):
     """Enqueue, delay, subscribe, ask."""
 
     @rule(job_ids=some_ids, call=calls, lane=lanes, mark=marks)
-    def enqueue(self, job_ids: list[str], call: Call, lane: str, mark: WaiterMode) -> None:
+    def enqueue(self, job_ids: list[str], call: Call, lane: str, mark: str) -> None:
         """An id that is taken, be it in the same call, is left alone."""
         taken = self.add([Job(job_id, lane, call) for job_id in job_ids], mark, "queued")
 
@@ -30,9 +30,7 @@ class Producers(Machine):
         self.repeatable(enqueue, set(range(len(job_ids))))
 
     @rule(job_ids=some_ids, call=calls, lane=lanes, mark=marks, is_due=st.booleans())
-    def delay(
-        self, job_ids: list[str], call: Call, lane: str, mark: WaiterMode, *, is_due: bool
-    ) -> None:
+    def delay(self, job_ids: list[str], call: Call, lane: str, mark: str, *, is_due: bool) -> None:
         """The same for later; an id is taken whether its job is delayed or not."""
         jobs = [Job(job_id, lane, call, is_due=is_due) for job_id in job_ids]
         taken = self.add(jobs, mark, "delayed")
@@ -63,7 +61,7 @@ class Producers(Machine):
         """It is told as it is."""
         assert self.run(self.told_status(job_id)) == self.model.status(job_id)
 
-    def add(self, jobs: list[Job], mark: WaiterMode, place: str) -> set[int]:
+    def add(self, jobs: list[Job], mark: str, place: str) -> set[int]:
         """Tell the account of new jobs; returns the places of ids that were taken."""
         taken: set[int] = set()
         for at, job in enumerate(jobs):

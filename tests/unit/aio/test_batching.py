@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aiostreamq.aio.batching import GroupCommit
+from aiostreamq.aio.batching import Futures, GroupCall, GroupCommit
 from tests.support.waiting import wait_until
 
 
@@ -125,6 +125,30 @@ async def test_every_item_is_sent_once(turns: int) -> None:
                 await asyncio.sleep(0)
     await commit.join()
     assert [item for batch in sender.batches for item in batch] == list(range(200))
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+async def test_a_call_gets_the_answer_to_its_own_item(turns: int) -> None:
+    """However calls and batches interleave, each future has the answer to its item."""
+
+    async def send(batch: list[int], futures: "Futures[int]") -> None:
+        await asyncio.sleep(0)
+        for item, future in zip(batch, futures, strict=True):
+            if not future.done():
+                future.set_result(-item)
+
+    calls = GroupCall[int, int](send, 7)
+    futures: list[asyncio.Future[int]] = []
+    for item in range(200):
+        futures.append(calls.put(item))
+        if item % 5 == 0:
+            futures[-1].cancel()
+        if item % 3 == 0:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    await calls.join()
+    for item, future in enumerate(futures):
+        assert future.cancelled() if item % 5 == 0 else future.result() == -item
 
 
 async def test_a_bug_in_the_sending() -> None:
