@@ -27,6 +27,7 @@ from aiostreamq.worker.reroute.overflow import Overflow
 from aiostreamq.worker.reroute.parking import Parking
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
+from aiostreamq.worker.run.environment import RunEnvironment
 from aiostreamq.worker.run.executor import Executor
 from aiostreamq.worker.run.invoker import Invoker
 from aiostreamq.worker.run.pool import Pool
@@ -166,20 +167,19 @@ class Services:
         self, queue: "QueueClient", name: str, is_ending: "Callable[[], bool]"
     ) -> Executor:
         settings, voice = self._settings, EventSender(self.broker).voice
-        return Executor(
+        around = RunEnvironment(
             queue,
-            settings.concurrency,
             self.pools,
             Invoker(queue, name, self.threads, self.processes, voice),
             self.broker.clock,
             self.settler,
             self.rerouter,
             PoisonGuard(self.registry, settings.max_worker_deaths, self._refill),
-            self.overflow.wake,
             is_ending,
             self.listeners,
             logs_jobs=settings.log_jobs,
         )
+        return Executor(around, settings.concurrency, self.overflow.wake)
 
     def _new_reader(self, name: str) -> Reader:
         return Reader(

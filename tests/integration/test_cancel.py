@@ -224,7 +224,7 @@ async def test_cancelled_on_arrival(queue: Queue) -> None:
 
 async def test_has_not_begun(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that is cancelled in the moment in which it is started ends as soon as any other."""
-    monkeypatch.setattr("aiostreamq.worker.run.runner.CLEANUP_TIME", 3600)
+    monkeypatch.setattr("aiostreamq.worker.run.stopper.CLEANUP_TIME", 3600)
 
     @queue.task
     async def hang() -> None:
@@ -278,7 +278,7 @@ async def test_process(redis_url: str, tmp_path: Path) -> None:
 
 async def test_takes_no_notice(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that swallows its cancellation is left to itself, and has ended all the same."""
-    monkeypatch.setattr("aiostreamq.worker.run.runner.CLEANUP_TIME", 0.05)
+    monkeypatch.setattr("aiostreamq.worker.run.stopper.CLEANUP_TIME", 0.05)
     started, go_on = asyncio.Event(), asyncio.Event()
 
     @queue.task
@@ -301,7 +301,7 @@ async def test_its_timeout_cuts_no_cleaning_short(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled job has its time to clean up, also where its timeout comes meanwhile."""
-    monkeypatch.setattr("aiostreamq.worker.run.runner.CLEANUP_TIME", 3600)
+    monkeypatch.setattr("aiostreamq.worker.run.stopper.CLEANUP_TIME", 3600)
     started, cleaned = asyncio.Event(), asyncio.Event()
 
     @queue.task

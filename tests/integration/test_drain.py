@@ -6,7 +6,7 @@ import pytest
 
 from aiostreamq import Context, Job, JobState, Queue, Worker
 from aiostreamq.worker.fetch import reader
-from aiostreamq.worker.run import runner
+from aiostreamq.worker.run import stopper
 from tests.support.waiting import PATIENCE, be_in_time, wait_until
 
 
@@ -147,7 +147,7 @@ async def test_task_that_ignores_the_end(queue: Queue) -> None:
 
 async def test_timeout_while_cleaning_up(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job whose time is up while it cleans up for its worker's end is run again all the same."""
-    monkeypatch.setattr(runner, "CLEANUP_TIME", 3600)
+    monkeypatch.setattr(stopper, "CLEANUP_TIME", 3600)
     started = asyncio.Event()
     is_first = True
 

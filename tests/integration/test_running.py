@@ -19,7 +19,7 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.client.core import core_of
-from aiostreamq.worker.run import runner
+from aiostreamq.worker.run import stopper
 from tests.support.case_ids import short
 from tests.support.waiting import PATIENCE, be_in_time, wait_until
 
@@ -222,7 +222,7 @@ async def test_timeout_of_one_job(queue: Queue) -> None:
 
 async def test_task_that_ignores_its_timeout(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is left to itself: the job ends, its slot is free, and its late end changes nothing."""
-    monkeypatch.setattr(runner, "CLEANUP_TIME", 0.02)
+    monkeypatch.setattr(stopper, "CLEANUP_TIME", 0.02)
     gate = asyncio.Event()
     ended: list[str] = []
 

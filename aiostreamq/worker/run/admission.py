@@ -17,16 +17,11 @@ from aiostreamq.worker.run.run_reports import report_end
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.client.task import Task
     from aiostreamq.model.delivery import Delivery, EntryRef
-    from aiostreamq.model.task import Place
-    from aiostreamq.store.connection.clock import ServerClock
-    from aiostreamq.worker.ports import Outcomes, Reroutes
     from aiostreamq.worker.run.deferred import DeferredStarts
-    from aiostreamq.worker.run.pool import Pool
+    from aiostreamq.worker.run.environment import RunEnvironment
     from aiostreamq.worker.run.slots import Slots
-    from aiostreamq.worker.telemetry import WorkerListeners
 
 logger = get_logger("aiostreamq.worker")
 
@@ -48,41 +43,31 @@ class Admission:
 
     def __init__(
         self,
-        queue: "QueueClient",
+        around: "RunEnvironment",
         running: "Collection[EntryRef]",
-        pools: "Mapping[Place, Pool]",
         slots: "Slots",
         deferred: "DeferredStarts",
-        rerouter: "Reroutes",
-        settler: "Outcomes",
-        clock: "ServerClock",
-        listeners: "WorkerListeners",
     ) -> None:
         """Prepare to decide.
 
         Args:
-            queue: Its tasks are looked up as jobs come.
+            around: The services around the executor.
             running: The keys of the jobs that run here.
-            pools: The threads and processes.
             slots: The slots, and the tasks that may take lent ones.
             deferred: Takes jobs that may not start while only lent slots are free.
-            rerouter: Takes jobs that may not run here.
-            settler: Takes the end of jobs that end without a run.
-            clock: The clock that expiry times refer to.
-            listeners: Take the ends of jobs that end without a run.
         """
         self.cancel_marks = CancelMarks()  #: jobs that were cancelled before they arrived
-        self._tasks: Mapping[str, Task[..., object]] = queue.tasks
-        self._last_lane = 1 + len(queue.lanes)  # the number of its stream
+        self._tasks: Mapping[str, Task[..., object]] = around.queue.tasks
+        self._last_lane = 1 + len(around.queue.lanes)  # the number of its stream
         self._running = running
-        self._pools = pools
+        self._pools = around.pools
         self._slots = slots
         self._deferred = deferred
-        self._rerouter = rerouter
-        self._paused = rerouter.paused
-        self._settle = settler.settle
-        self._clock = clock
-        self._listeners = listeners
+        self._rerouter = around.rerouter
+        self._paused = around.rerouter.paused
+        self._settle = around.settler.settle
+        self._clock = around.clock
+        self._listeners = around.listeners
         self._checks: tuple[Callable[[Run], Disposition | None], ...] = (
             self._check_lane,
             self._check_pauses,

@@ -8,99 +8,54 @@ from aiostreamq.model.telemetry import JobDelivered
 from aiostreamq.worker.run.admission import Admission
 from aiostreamq.worker.run.backlog import Backlog
 from aiostreamq.worker.run.deferred import DeferredStarts
+from aiostreamq.worker.run.finisher import Finisher
 from aiostreamq.worker.run.run import Run
 from aiostreamq.worker.run.runner import Runner
 from aiostreamq.worker.run.slots import Slots
+from aiostreamq.worker.run.stopper import Stopper
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
 
-    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.delivery import Delivery, EntryRef
-    from aiostreamq.model.task import Place
-    from aiostreamq.store.connection.clock import ServerClock
-    from aiostreamq.worker.ports import Outcomes, Reroutes, SuspectGate
     from aiostreamq.worker.run.backlog import Progress
-    from aiostreamq.worker.run.invoker import Invoker
-    from aiostreamq.worker.run.pool import Pool
-    from aiostreamq.worker.telemetry import WorkerListeners
+    from aiostreamq.worker.run.environment import RunEnvironment
 
 
 class Executor:
     """Keeps the deliveries that have not started, and starts the next one when it may.
 
-    `Admission` decides which may start, and `Runner` runs them.
+    `Admission` decides which may start, `Runner` runs them, `Stopper` cancels them, and `Finisher`
+    ends them.
     """
 
     def __init__(
-        self,
-        queue: "QueueClient",
-        concurrency: int,
-        pools: "Mapping[Place, Pool]",
-        invoker: "Invoker",
-        server_clock: "ServerClock",
-        settler: "Outcomes",
-        rerouter: "Reroutes",
-        suspects: "SuspectGate",
-        freed: "Callable[[], None]",
-        is_ending: "Callable[[], bool]",
-        listeners: "WorkerListeners",
-        *,
-        logs_jobs: bool = False,
+        self, around: "RunEnvironment", concurrency: int, freed: "Callable[[], None]"
     ) -> None:
-        """Prepare to run jobs of *queue*.
+        """Prepare to run jobs.
 
         Args:
-            queue: Its tasks are looked up as jobs come.
+            around: The services around this one.
             concurrency: How many jobs may run at once, not counting those that await other jobs.
-            pools: The threads and processes of jobs that do not run on the event loop.
-            invoker: Calls the functions of jobs.
-            server_clock: The clock that expiry times and deadlines refer to.
-            settler: Takes the end of each job, and the jobs to be retried.
-            rerouter: Takes jobs that may not run here.
-            suspects: Decides when jobs may run that were with workers that died, and when nothing
-                else may start.
             freed: Called if jobs may start that await others.
-            is_ending: Returns whether the worker is about to end, for any reason.
-            listeners: Take the events of jobs.
-            logs_jobs: Whether to log the start of each job, and its success.
         """
         self.running: dict[EntryRef, Run] = {}  #: by stream and entry
         self.is_filling = False  #: whether jobs are being started at this moment
         self.is_stopped = False  #: whether nothing starts any more
-        self.slots = Slots(concurrency, queue.name, self.running, pools, self.refill, freed)
-        self.deferred = DeferredStarts(pools, self.slots, partial(rerouter.overflow, "slot"))
+        pools, running = around.pools, self.running
+        self.slots = slots = Slots(
+            concurrency, around.queue.name, running, pools, self.refill, freed
+        )
+        self.deferred = DeferredStarts(pools, slots, partial(around.rerouter.overflow, "slot"))
         lines = [*(pool.waiting for pool in pools.values()), *self.deferred.lines.values()]
         self.backlog = Backlog(lines)
         self.fresh = self.backlog.fresh  #: deliveries that were not looked at yet
-        self._pools = pools
-        self._rerouter = rerouter
-        self._suspects = suspects
-        self._listeners = listeners
-        self._admission = Admission(
-            queue,
-            self.running,
-            pools,
-            self.slots,
-            self.deferred,
-            rerouter,
-            settler,
-            server_clock,
-            listeners,
-        )
-        self._runner = Runner(
-            self.running,
-            self,
-            self.slots,
-            invoker,
-            settler,
-            suspects,
-            server_clock,
-            is_ending,
-            listeners,
-            logs_jobs=logs_jobs,
-        )
+        self._around = around
+        self._admission = Admission(around, running, slots, self.deferred)
+        self._finisher = Finisher(around, running, self, slots)
+        self._stopper = Stopper(running, self._finisher.conclude_surely)
+        self._runner = Runner(around, running, slots, self._finisher, self._stopper.deadlines)
 
     @property
     def concurrency(self) -> int:
@@ -115,12 +70,12 @@ class Executor:
     @property
     def finished(self) -> int:
         """How many runs have ended."""
-        return self._runner.finished
+        return self._finisher.finished
 
     @property
     def progress(self) -> "Progress":
         """Wakes its waiters when a job ends."""
-        return self._runner.progress
+        return self._finisher.progress
 
     @property
     def is_idle(self) -> bool:
@@ -130,16 +85,16 @@ class Executor:
     @property
     def is_closed(self) -> bool:
         """Whether nothing may start for now, even if slots are free."""
-        return self._suspects.is_closed
+        return self._around.suspects.is_closed
 
     def accept(
         self, deliveries: "Collection[Delivery]", cancelled: "Iterable[Delivery]" = ()
     ) -> None:
         """Take deliveries over. They start in this order, except those that are *cancelled*."""
         self.fresh.extend(deliveries)
-        if self._listeners.is_heard:
+        if (listeners := self._around.listeners).is_heard:
             for one in deliveries:
-                self._listeners.report(JobDelivered, one.job_id, one.attempt, one.number)
+                listeners.report(JobDelivered, one.job_id, one.attempt, one.number)
         for delivery in cancelled:
             self.cancel(delivery.stream, delivery.entry)
         self.fill()
@@ -148,7 +103,7 @@ class Executor:
         """Cancel a job, whether it runs, waits here, or is still on its way here."""
         run = self.running.get((stream, entry))
         if run is not None:
-            self._runner.cancel(run)
+            self._stopper.cancel(run)
             return
         now = clock.monotonic()
         self._admission.cancel_marks.put((stream, entry), now)
@@ -168,10 +123,10 @@ class Executor:
         if self.is_filling:
             return
         self.is_filling = True
-        self._runner.now = clock.monotonic()
+        self._finisher.now = clock.monotonic()
         try:
             if self.backlog.has_looked_at:
-                for pool in self._pools.values():
+                for pool in self._around.pools.values():
                     self._start_from(pool.waiting, lambda pool=pool: pool.free > 0)
                 for line, may_start in self.deferred.startable():
                     self._start_from(line, may_start)
@@ -181,22 +136,22 @@ class Executor:
         finally:
             self.is_filling = False
         # Other workers can run them sooner: here they would wait for each other, one by one.
-        if self._suspects.is_closed and (suspects := self.backlog.pop_suspects()):
-            self._rerouter.requeue(suspects)
+        if self._around.suspects.is_closed and (suspects := self.backlog.pop_suspects()):
+            self._around.rerouter.requeue(suspects)
 
     def _start_from(
         self, unstarted: "deque[Delivery]", may_start: "Callable[[], bool] | None" = None
     ) -> None:
-        running, slots, suspects, runner = self.running, self.slots, self._suspects, self._runner
-        admit, start = self._admission.admit, runner.start
+        running, slots, suspects = self.running, self.slots, self._around.suspects
+        admit, start, finisher = self._admission.admit, self._runner.start, self._finisher
         while unstarted and len(running) < slots.capacity:
             if self.is_stopped or suspects.is_closed or (may_start and not may_start()):
                 break
-            run = admit(unstarted.popleft(), runner.now)
+            run = admit(unstarted.popleft(), finisher.now)
             if type(run) is Run:
                 start(run)
             if running:  # the job may have started just now, and have taken a while until it waited
-                runner.now = clock.monotonic()
+                finisher.now = clock.monotonic()
 
     def close(self) -> "list[Delivery]":
         """Start nothing more; return what has not started."""
@@ -210,9 +165,9 @@ class Executor:
 
     async def cancel_all(self) -> "list[Delivery]":
         """Cancel all runs and give them time to clean up; return what was cut short."""
-        return await self._runner.cancel_all()
+        return await self._stopper.cancel_all()
 
     def abort(self) -> None:
         """Start nothing more and cancel all runs, without waiting: other workers run them again."""
         self.close()
-        self._runner.abort()
+        self._stopper.abort()

@@ -16,6 +16,7 @@ from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.pauses import PauseStore
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
+from aiostreamq.worker.run.environment import RunEnvironment
 from aiostreamq.worker.run.executor import Executor
 from aiostreamq.worker.telemetry import WorkerListeners
 from tests.chaos.histories.job import TASKS
@@ -101,19 +102,18 @@ class SteppedWorker:
     def _executor(self, found: Sorted) -> Executor:
         calls = cast("Invoker", _NoCalls(found.run))
         ways = _Ways(found, self._store.queue, self.pauses)
-        return Executor(
+        around = RunEnvironment(
             _TASKS,
-            MANY,
             {},
             calls,
             self.clock,
             _Ends(found),
             ways,
             _NoSuspects(),
-            lambda: None,
             lambda: False,
             WorkerListeners(Listeners(), _TASKS.name, self.name),
         )
+        return Executor(around, MANY, lambda: None)
 
 
 class _Ends:

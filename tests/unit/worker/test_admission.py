@@ -16,6 +16,7 @@ from aiostreamq.model.delivery import Delivery, EntryRef
 from aiostreamq.queue import Queue
 from aiostreamq.worker.run.admission import Admission, Disposition
 from aiostreamq.worker.run.deferred import DeferredStarts
+from aiostreamq.worker.run.environment import RunEnvironment
 from aiostreamq.worker.run.pool import Pool
 from aiostreamq.worker.run.run import Run
 from aiostreamq.worker.run.slots import Slots
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import Place, TaskSpec
     from aiostreamq.store.connection.clock import ServerClock
+    from aiostreamq.worker.ports import SuspectGate
+    from aiostreamq.worker.run.invoker import Invoker
 
 #: Numbers of streams: of requeued jobs, of the only lane, of overflow.
 REQUEUED, LANE, OVERFLOW = 1, 2, 3
@@ -89,17 +92,18 @@ class Scene:
         }
         self.slots = Slots(1, queue.name, self.running, pools, nothing, nothing)
         self.deferred = DeferredStarts(pools, self.slots, lambda _: None)
-        self.admission = Admission(
+        around = RunEnvironment(
             queue,
-            self.running,
             pools,
-            self.slots,
-            self.deferred,
-            self.around,
-            self.around,
+            cast("Invoker", self.around),
             cast("ServerClock", self.around),
+            self.around,
+            self.around,
+            cast("SuspectGate", self.around),
+            lambda: False,
             WorkerListeners(Listeners(), queue.name, "worker"),
         )
+        self.admission = Admission(around, self.running, self.slots, self.deferred)
 
     def admit(
         self, task: str = "plain", *, stream: int = LANE, limits: Mapping[str, int] = NO_LIMITS

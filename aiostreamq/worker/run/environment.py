@@ -1,0 +1,32 @@
+"""The services of a worker that the running of jobs needs, as one value."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.model.task import Place
+    from aiostreamq.store.connection.clock import ServerClock
+    from aiostreamq.worker.ports import Outcomes, Reroutes, SuspectGate
+    from aiostreamq.worker.run.invoker import Invoker
+    from aiostreamq.worker.run.pool import Pool
+    from aiostreamq.worker.telemetry import WorkerListeners
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnvironment:
+    """The services around the executor. Its parts take from here what they need, once."""
+
+    queue: "QueueClient"  #: its tasks are looked up as jobs come
+    pools: "Mapping[Place, Pool]"  #: the threads and processes
+    invoker: "Invoker"  #: calls the functions of jobs
+    clock: "ServerClock"  #: the clock that expiry times and deadlines refer to
+    settler: "Outcomes"  #: takes the end of each job, and the jobs to be retried
+    rerouter: "Reroutes"  #: takes jobs that may not run here
+    #: decides when jobs may run that were with workers that died, and when nothing else may start
+    suspects: "SuspectGate"
+    is_ending: "Callable[[], bool]"  #: whether the worker is about to end, for any reason
+    listeners: "WorkerListeners"  #: take the events of jobs
+    logs_jobs: bool = False  #: whether to log the start of each job, and its success

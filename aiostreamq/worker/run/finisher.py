@@ -1,0 +1,139 @@
+"""The end of a run: what came of it is judged (`_conclude`) and given to the settler (`_finish`).
+
+Neither step talks to Redis.
+"""
+
+from typing import TYPE_CHECKING
+
+from aiostreamq import clock
+from aiostreamq.logs import get_logger
+from aiostreamq.model.delivery import RetryRequest
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.outcome import encode_done
+from aiostreamq.worker.run.backlog import Progress
+from aiostreamq.worker.run.conclusion import ended, failed, judged
+from aiostreamq.worker.run.run import Run, Stop, end_of, log_fields
+from aiostreamq.worker.run.run_reports import report_end, report_hand_back, report_retry
+
+if TYPE_CHECKING:
+    from aiostreamq.model.delivery import EntryRef
+    from aiostreamq.worker.ports import Refills
+    from aiostreamq.worker.run.environment import RunEnvironment
+    from aiostreamq.worker.run.slots import Slots
+
+logger = get_logger("aiostreamq.worker")
+
+
+class Finisher:
+    """Decides how runs end, and frees what they held."""
+
+    def __init__(
+        self,
+        around: "RunEnvironment",
+        running: "dict[EntryRef, Run]",
+        executor: "Refills",
+        slots: "Slots",
+    ) -> None:
+        """Prepare to end runs.
+
+        Args:
+            around: The services around the executor.
+            running: Holds the runs, from their start to their end.
+            executor: Starts the next job when one ends.
+            slots: The slots that runs lend while they await other jobs.
+        """
+        self.progress = Progress()  #: wakes its waiters when a job ends
+        self.finished = 0  #: how many runs have ended
+        self.now = 0.0  #: when the latest job started or ended: the next in line starts then
+        self._running = running
+        self._executor = executor
+        self._slots = slots
+        self._settle = around.settler.settle
+        self._retry = around.settler.retry
+        self._clock = around.clock
+        self._is_ending = around.is_ending
+        self._listeners = around.listeners
+        self._logs_jobs = around.logs_jobs
+
+    def conclude_surely(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
+        """End a run even if concluding fails: otherwise it would hold its slot for ever.
+
+        Args:
+            run: The run. Nothing happens if it is over.
+            value: The JSON of the value that its function returned; None if it raised or was abandoned.
+            error: The exception that it raised.
+        """
+        try:
+            self._conclude(run, value, error)
+        except BaseException as fault:
+            logger.critical("the end of a job failed, a bug", exc_info=fault, extra=log_fields(run))
+            if not run.is_over:
+                self._finish(run, *failed(run, error or fault), error or fault)
+
+    def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
+        if run.is_over:
+            return  # it was abandoned, and has ended after all
+        if error is not None and run.stop is None and self._is_torn_down(run):
+            self._executor.is_stopped = True
+            run.stop = Stop.SHUTDOWN
+        spec, number = run.spec, run.delivery.number
+        if run.stop is Stop.SHUTDOWN and error is not None:
+            self._finish(run, None)
+            if self._listeners.is_heard:
+                report_hand_back(self._listeners, run)
+        elif run.stop is Stop.REQUEST and value is None:
+            self._finish(run, *ended(run, JobState.CANCELLED))
+        elif run.stop is Stop.TIMEOUT:
+            self._end_badly(run, TimeoutError("the task ran past its timeout"))
+        elif error is not None:
+            self._end_badly(run, error)
+        else:
+            run.stop = None  # it returned although it was cancelled
+            if self._logs_jobs:
+                seconds = clock.monotonic() - run.began
+                logger.info("job done in %.3g s", seconds, extra=log_fields(run))
+            assert value is not None
+            self._finish(run, encode_done(spec.name_json, number, value))
+
+    def _is_torn_down(self, run: Run) -> bool:
+        # asyncio.run cancels all tasks when it ends. That is not a failure of the job.
+        return run.task is not None and run.task.cancelling() > 0 and self._is_ending()
+
+    def _end_badly(self, run: Run, error: BaseException) -> None:
+        end = judged(run, error, self._clock.now_ms())
+        if isinstance(end, RetryRequest):
+            self._finish(run, None)
+            self._retry(end)
+            if self._listeners.is_heard:
+                report_retry(self._listeners, run, end, clock.monotonic() - run.began, error)
+        else:
+            self._finish(run, *end, error)
+
+    def _finish(
+        self,
+        run: Run,
+        outcome: bytes | None,
+        state: JobState | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """End a run. No outcome means that its job has not ended, no state that it returned."""
+        run.is_over = True
+        del self._running[run.key]
+        self.finished += 1
+        if outcome is not None:  # first: whatever goes wrong after this, the job has ended
+            self.now = now = clock.monotonic()
+            self._settle(end_of(run, outcome, state, now))
+        if run.suspect is not None:
+            run.suspect.close()  # it may never have begun
+        if self._slots.parents:
+            self._slots.forget(run.key, run)
+        if run.pool is not None:
+            run.pool.release(run.thread, run.spec.name, run.delivery.job_id)
+        if outcome is not None and self._listeners.is_heard:
+            now_ms, ran = self._clock.now_ms(), self.now - run.began
+            report_end(self._listeners, run, state, now_ms, ran=ran, error=error)
+        executor = self._executor
+        if not executor.is_filling and (executor.fresh or executor.backlog):
+            executor.fill()
+        if self.progress.is_awaited:
+            self.progress.wake()

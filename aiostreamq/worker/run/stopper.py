@@ -1,0 +1,98 @@
+"""Stopping runs from outside: their time is up, it was asked, or the worker ends."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiostreamq import clock
+from aiostreamq.aio.deadlines import Deadlines
+from aiostreamq.aio.tasks import leave_behind
+from aiostreamq.logs import get_logger
+from aiostreamq.worker.run.run import Run, Stop, log_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiostreamq.model.delivery import Delivery, EntryRef
+
+logger = get_logger("aiostreamq.worker")
+
+# Seconds that a cancelled job may take to clean up before the worker stops waiting for it.
+CLEANUP_TIME = 5.0
+
+
+class Stopper:
+    """Cancels runs, and abandons those that ignore it."""
+
+    def __init__(
+        self,
+        running: "Mapping[EntryRef, Run]",
+        conclude: "Callable[[Run, bytes | None, BaseException | None], None]",
+    ) -> None:
+        """Prepare to stop runs.
+
+        Args:
+            running: The runs.
+            conclude: Ends a run that does not get to its own end. Does not raise.
+        """
+        self.deadlines = Deadlines[Run](self._expire)  #: when runs must have ended
+        self._running = running
+        self._conclude = conclude
+        self._loop = asyncio.get_running_loop()
+
+    def cancel(self, run: Run) -> None:
+        """Cancel a job, as was requested. It has `CLEANUP_TIME` to clean up."""
+        if run.stop is None:
+            logger.info("job is cancelled, as was asked", extra=log_fields(run))
+            self._stop(run, Stop.REQUEST)
+
+    async def cancel_all(self, cleanup_time: float = CLEANUP_TIME) -> "list[Delivery]":
+        """Cancel all runs and give them time to clean up; return what was cut short."""
+        runs = list(self._running.values())
+        for run in runs:
+            self._cancel(run, Stop.SHUTDOWN)
+        tasks = [run.task for run in runs if run.task is not None]
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=cleanup_time)
+            for task in left:
+                leave_behind(task)
+        self.deadlines.close()
+        return [run.delivery for run in runs if run.stop is Stop.SHUTDOWN]
+
+    def abort(self) -> None:
+        """Cancel all runs without waiting: other workers will run those jobs again."""
+        self.deadlines.close()
+        for run in list(self._running.values()):
+            if run.stop is not Stop.SHUTDOWN:
+                self._cancel(run, Stop.SHUTDOWN)
+
+    def _expire(self, run: Run) -> None:
+        if run.stop is Stop.SHUTDOWN:
+            return  # it is cleaning up already, and will be handed back
+        if run.stop is None:
+            logger.info("job ran past its timeout and is cancelled", extra=log_fields(run))
+            self._stop(run, Stop.TIMEOUT)
+        elif clock.of_loop(self._loop) >= run.give_up_at:
+            logger.warning("job ignores its cancellation and is abandoned", extra=log_fields(run))
+            self._conclude(run, None, None)
+            if run.task is not None:
+                leave_behind(run.task)
+
+    def _stop(self, run: Run, stop: Stop) -> None:
+        """Cancel a run, and abandon it if it has not ended after its time to clean up."""
+        run.give_up_at = clock.of_loop(self._loop) + CLEANUP_TIME
+        self.deadlines.add(run, CLEANUP_TIME)
+        self._cancel(run, stop)
+
+    def _cancel(self, run: Run, stop: Stop) -> None:
+        run.stop = stop
+        if run.flag is not None:
+            run.flag.is_set = True
+        if run.task is not None:
+            # A task that is cancelled before its first step never gets to `_run`, and so does not
+            # conclude.
+            end = asyncio.CancelledError()
+            run.task.add_done_callback(lambda _: self._conclude(run, None, end))
+            try:
+                run.task.end()
+            except BaseException:  # it waits for a future of the user's, which raised
+                logger.exception("job could not be cancelled", extra=log_fields(run))
