@@ -11,10 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class State(Protocol):
+    """The state of something."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change it any more."""
+        ...
+
+
 class CanEnd(Protocol):
     """Something that may be over before its deadline."""
 
-    is_over: bool
+    @property
+    def state(self) -> State:
+        """Its state."""
+        ...
 
 
 T = TypeVar("T", bound=CanEnd)
@@ -52,7 +64,7 @@ class Deadlines(Generic[T]):
         self._arm()
 
     def _compact(self) -> None:
-        self._heap = [entry for entry in self._heap if not entry[2].is_over]
+        self._heap = [entry for entry in self._heap if not entry[2].state.is_over]
         heapify(self._heap)
         self._compact_at = 2 * len(self._heap) + _SLACK
         self._arm()
@@ -67,9 +79,9 @@ class Deadlines(Generic[T]):
     def _fire(self) -> None:
         now = clock.of_loop(self._loop)
         try:
-            while self._heap and (self._heap[0][0] <= now or self._heap[0][2].is_over):
+            while self._heap and (self._heap[0][0] <= now or self._heap[0][2].state.is_over):
                 thing = heappop(self._heap)[2]
-                if not thing.is_over:
+                if not thing.state.is_over:
                     self._expire(thing)
         finally:
             self._arm()  # even if one raises: the next turn of the loop expires the others

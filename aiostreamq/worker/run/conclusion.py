@@ -12,7 +12,8 @@ from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater,
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, clean, describe
 from aiostreamq.worker.run.failure_log import log_failure, reason_of
-from aiostreamq.worker.run.run import Stop, has_time_left, log_fields
+from aiostreamq.worker.run.run import has_time_left, log_fields
+from aiostreamq.worker.run.run_state import TIMED_OUT
 
 if TYPE_CHECKING:
     from aiostreamq.model.retry import Retries
@@ -72,7 +73,7 @@ def _judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | Ret
             text = _text_of(reason)
             logger.error("job was given up by its task: %s", text, extra=fields)
             return ended(run, JobState.DEAD, Failure("GiveUp", text, ""))
-        case EndFailed() | RunAgain() if run.stop is Stop.TIMEOUT:
+        case EndFailed() | RunAgain() if run.state is TIMED_OUT:
             logger.error("job %s", _overrun(run, now_ms), extra=fields)
             return ended(run, JobState.TIMED_OUT)
         case EndFailed() | RunAgain():
@@ -87,7 +88,7 @@ def _log_retry(run: "Run", error: BaseException, rules: "Retries", after: float)
         logger.info("job asked to run again, in %.1f s", after, extra=fields)
         return
     most = next((rule.attempts for rule in rules if rule.covers(error)), attempt)
-    if run.stop is Stop.TIMEOUT:
+    if run.state is TIMED_OUT:
         why = f"job {_overrun(run, 0)}"
     else:
         why = f"job failed with {reason_of(describe(error))}"

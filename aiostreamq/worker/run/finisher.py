@@ -12,8 +12,16 @@ from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import encode_done
 from aiostreamq.worker.run.backlog import Progress
 from aiostreamq.worker.run.conclusion import ended, failed, judged
-from aiostreamq.worker.run.run import Run, Stop, end_of, log_fields
+from aiostreamq.worker.run.run import Run, end_of, log_fields
 from aiostreamq.worker.run.run_reports import report_end, report_hand_back, report_retry
+from aiostreamq.worker.run.run_state import (
+    CANCELLED,
+    ENDED,
+    HANDED_BACK,
+    RUNNING,
+    SHUT_DOWN,
+    TIMED_OUT,
+)
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import EntryRef
@@ -60,35 +68,34 @@ class Finisher:
 
         Args:
             run: The run. Nothing happens if it is over.
-            value: The JSON of the value that its function returned; None if it raised or was abandoned.
+            value: The value that its function returned, as JSON; None if there is none.
             error: The exception that it raised.
         """
         try:
             self._conclude(run, value, error)
         except BaseException as fault:
             logger.critical("the end of a job failed, a bug", exc_info=fault, extra=log_fields(run))
-            if not run.is_over:
+            if not run.state.is_over:
                 self._finish(run, *failed(run, error or fault), error or fault)
 
     def _conclude(self, run: Run, value: bytes | None, error: BaseException | None) -> None:
-        if run.is_over:
+        if run.state.is_over:
             return  # it was abandoned, and has ended after all
-        if error is not None and run.stop is None and self._is_torn_down(run):
+        if error is not None and run.state is RUNNING and self._is_torn_down(run):
             self._executor.is_stopped = True
-            run.stop = Stop.SHUTDOWN
-        spec, number = run.spec, run.delivery.number
-        if run.stop is Stop.SHUTDOWN and error is not None:
+            run.stop(SHUT_DOWN)
+        state, spec, number = run.state, run.spec, run.delivery.number
+        if state is SHUT_DOWN and error is not None:
             self._finish(run, None)
             if self._listeners.is_heard:
                 report_hand_back(self._listeners, run)
-        elif run.stop is Stop.REQUEST and value is None:
+        elif state is CANCELLED and value is None:
             self._finish(run, *ended(run, JobState.CANCELLED))
-        elif run.stop is Stop.TIMEOUT:
+        elif state is TIMED_OUT:
             self._end_badly(run, TimeoutError("the task ran past its timeout"))
         elif error is not None:
             self._end_badly(run, error)
-        else:
-            run.stop = None  # it returned although it was cancelled
+        else:  # it returned, perhaps although it was cancelled
             if self._logs_jobs:
                 seconds = clock.monotonic() - run.began
                 logger.info("job done in %.3g s", seconds, extra=log_fields(run))
@@ -117,7 +124,7 @@ class Finisher:
         error: BaseException | None = None,
     ) -> None:
         """End a run. No outcome means that its job has not ended, no state that it returned."""
-        run.is_over = True
+        run.state = HANDED_BACK if outcome is None and run.state is SHUT_DOWN else ENDED
         del self._running[run.key]
         self.finished += 1
         if outcome is not None:  # first: whatever goes wrong after this, the job has ended

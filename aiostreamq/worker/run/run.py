@@ -1,7 +1,6 @@
 """One job while it runs."""
 
 from bisect import bisect
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from aiostreamq.model.delivery import Settlement
@@ -9,6 +8,7 @@ from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import encode_ended
 from aiostreamq.model.stats import BOUNDS, SHORTEST, Kinds, kind_of
 from aiostreamq.model.task import milliseconds
+from aiostreamq.worker.run.run_state import MOVES, RUNNING, RunState
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -37,14 +37,6 @@ WHY_UNRUN = {
 }
 
 
-class Stop(Enum):
-    """Why a run was cancelled from outside."""
-
-    TIMEOUT = auto()
-    SHUTDOWN = auto()
-    REQUEST = auto()
-
-
 class Run:
     """One delivery while it runs."""
 
@@ -54,11 +46,10 @@ class Run:
         "envelope",
         "flag",
         "give_up_at",
-        "is_over",
         "key",
         "pool",
         "spec",
-        "stop",
+        "state",
         "suspect",
         "task",
         "thread",
@@ -75,15 +66,27 @@ class Run:
         self.key = delivery.stream, delivery.entry  #: identifies the delivery
         self.envelope = envelope
         self.spec = spec
-        self.stop: Stop | None = None  #: set before the cancellation that it explains
+        self.state = RUNNING
         self.give_up_at = 0.0  #: loop time until which it may clean up, once it was stopped
-        self.is_over = False  #: its outcome is decided
         self.task: OwnTask[None] | None = None  #: None only while it is started
         self.suspect: SuspectRun | None = None  #: if it was with workers that died
         self.pool: Pool | None = None  #: in which it has a place; None on the event loop
         self.thread: concurrent.futures.Future[object] | None = None  #: what runs its function
         self.flag: StopFlag | None = None  #: of its context, if its task takes one
         self.began = began  #: when its function was called, monotonic
+
+    def stop(self, why: RunState) -> bool:
+        """Have the function stop, if it can hear of that; return False if that changes nothing.
+
+        Args:
+            why: The reason: TIMED_OUT, CANCELLED or SHUT_DOWN.
+        """
+        if why not in MOVES[self.state]:
+            return False
+        self.state = why
+        if self.flag is not None:
+            self.flag.is_set = True
+        return True
 
     @property
     def timeout(self) -> float | None:

@@ -104,7 +104,7 @@ class Runner:
 
     def _begin(self, run: Run) -> None:
         run.began = clock.monotonic()  # its timeout counts from now on
-        if run.timeout and not run.is_over:
+        if run.timeout and not run.state.is_over:
             self._deadlines.add(run, run.timeout)
 
     async def _call_suspect(self, suspect: "SuspectRun", run: Run) -> bytes:

@@ -7,7 +7,15 @@ from aiostreamq import clock
 from aiostreamq.aio.deadlines import Deadlines
 from aiostreamq.aio.tasks import leave_behind
 from aiostreamq.logs import get_logger
-from aiostreamq.worker.run.run import Run, Stop, log_fields
+from aiostreamq.worker.run.run import Run, log_fields
+from aiostreamq.worker.run.run_state import (
+    CANCELLED,
+    CUT_SHORT,
+    RUNNING,
+    SHUT_DOWN,
+    TIMED_OUT,
+    RunState,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +26,12 @@ logger = get_logger("aiostreamq.worker")
 
 # Seconds that a cancelled job may take to clean up before the worker stops waiting for it.
 CLEANUP_TIME = 5.0
+
+#: Why a run is stopped while the worker works on, for its log line.
+WHY_STOPPED = {
+    TIMED_OUT: "ran past its timeout and is cancelled",
+    CANCELLED: "is cancelled, as was asked",
+}
 
 
 class Stopper:
@@ -41,55 +55,48 @@ class Stopper:
 
     def cancel(self, run: Run) -> None:
         """Cancel a job, as was requested. It has `CLEANUP_TIME` to clean up."""
-        if run.stop is None:
-            logger.info("job is cancelled, as was asked", extra=log_fields(run))
-            self._stop(run, Stop.REQUEST)
+        self._stop(run, CANCELLED)
 
     async def cancel_all(self, cleanup_time: float = CLEANUP_TIME) -> "list[Delivery]":
         """Cancel all runs and give them time to clean up; return what was cut short."""
         runs = list(self._running.values())
         for run in runs:
-            self._cancel(run, Stop.SHUTDOWN)
+            self._stop(run, SHUT_DOWN)
         tasks = [run.task for run in runs if run.task is not None]
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=cleanup_time)
             for task in left:
                 leave_behind(task)
         self.deadlines.close()
-        return [run.delivery for run in runs if run.stop is Stop.SHUTDOWN]
+        return [run.delivery for run in runs if run.state in CUT_SHORT]
 
     def abort(self) -> None:
         """Cancel all runs without waiting: other workers will run those jobs again."""
         self.deadlines.close()
         for run in list(self._running.values()):
-            if run.stop is not Stop.SHUTDOWN:
-                self._cancel(run, Stop.SHUTDOWN)
+            self._stop(run, SHUT_DOWN)
 
     def _expire(self, run: Run) -> None:
-        if run.stop is Stop.SHUTDOWN:
-            return  # it is cleaning up already, and will be handed back
-        if run.stop is None:
-            logger.info("job ran past its timeout and is cancelled", extra=log_fields(run))
-            self._stop(run, Stop.TIMEOUT)
-        elif clock.of_loop(self._loop) >= run.give_up_at:
+        """Stop a run as its time is up, or abandon it if its time to clean up is."""
+        if run.state is RUNNING:
+            self._stop(run, TIMED_OUT)
+        elif run.state is not SHUT_DOWN and clock.of_loop(self._loop) >= run.give_up_at:
             logger.warning("job ignores its cancellation and is abandoned", extra=log_fields(run))
             self._conclude(run, None, None)
             if run.task is not None:
                 leave_behind(run.task)
 
-    def _stop(self, run: Run, stop: Stop) -> None:
-        """Cancel a run, and abandon it if it has not ended after its time to clean up."""
-        run.give_up_at = clock.of_loop(self._loop) + CLEANUP_TIME
-        self.deadlines.add(run, CLEANUP_TIME)
-        self._cancel(run, stop)
-
-    def _cancel(self, run: Run, stop: Stop) -> None:
-        run.stop = stop
-        if run.flag is not None:
-            run.flag.is_set = True
+    def _stop(self, run: Run, why: RunState) -> None:
+        """Cancel a run, unless it is over or stops for a reason that takes precedence."""
+        if not run.stop(why):
+            return
+        if why in WHY_STOPPED:  # at the end of the worker, `cancel_all` waits for all at once
+            logger.info("job %s", WHY_STOPPED[why], extra=log_fields(run))
+            run.give_up_at = clock.of_loop(self._loop) + CLEANUP_TIME
+            self.deadlines.add(run, CLEANUP_TIME)
         if run.task is not None:
-            # A task that is cancelled before its first step never gets to `_run`, and so does not
-            # conclude.
+            # A task that is cancelled before its first step never gets to `Runner._run`, and so
+            # does not conclude.
             end = asyncio.CancelledError()
             run.task.add_done_callback(lambda _: self._conclude(run, None, end))
             try:

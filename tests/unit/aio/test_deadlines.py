@@ -7,12 +7,18 @@ import weakref
 from aiostreamq.aio.deadlines import Deadlines
 
 
+class Ending:
+    """The state of a thing."""
+
+    is_over = False
+
+
 class Thing:
     """Something with a deadline."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        self.is_over = False
+        self.state = Ending()
 
 
 class Bell:
@@ -78,7 +84,7 @@ async def test_what_is_over() -> None:
     over, after = Thing("over"), Thing("after")
     deadlines.add(over, 0.005)
     deadlines.add(after, 0.01)
-    over.is_over = True
+    over.state.is_over = True
     await bell.done.wait()
     assert bell.rung == [after]
 
@@ -120,7 +126,7 @@ async def test_what_is_over_is_let_go() -> None:
         thing = Thing()
         left.add(thing)
         deadlines.add(thing, 3600)
-        thing.is_over = True
+        thing.state.is_over = True
     gc.collect()
     assert len(left) < 500
     deadlines.close()
