@@ -128,6 +128,49 @@ class Wakes(Protocol):
         ...
 
 
+class Runs(Protocol):
+    """Runs deliveries, a bounded number at once."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many may run at once."""
+        ...
+
+    @property
+    def fetched(self) -> int:
+        """How many deliveries were not looked at yet."""
+        ...
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        ...
+
+    @property
+    def progress(self) -> Wakes:
+        """Wakes its waiters when a job ends."""
+        ...
+
+    @property
+    def running(self) -> "Sized":
+        """Started, not ended."""
+        ...
+
+    @property
+    def finished(self) -> int:
+        """How many have ended since the start."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing may start for now, however many slots are free."""
+        ...
+
+    def accept(self, deliveries: "list[Delivery]", cancelled: "Sequence[Delivery]" = ()) -> None:
+        """Take deliveries over. Those of *cancelled* jobs must not run."""
+        ...
+
+
 class Wanted(NamedTuple):
     """The next read of an overflow stream."""
 

@@ -87,6 +87,26 @@ async def test_interrupted_while_nothing_waits(store: Store, reading: Reading) -
         assert await popping == [b"list", b"item"]
 
 
+async def test_finished(store: Store, reading: Reading) -> None:
+    """The read that waits has returned by then, with what Redis had sent or with nothing."""
+    for item in (None, b"item"):
+        reading.has_begun.clear()
+        popping = asyncio.create_task(reading.pop())
+        await reading.has_begun.wait()
+        if item is not None:
+            await store.call("RPUSH", "list", item)
+        async with asyncio.timeout(PATIENCE):
+            await reading.blocking.finish(LONG)
+        assert popping.done()
+        assert popping.result() == (item and [b"list", item])
+
+
+async def test_finished_while_nothing_waits(reading: Reading) -> None:
+    """There is nothing to wait for."""
+    async with asyncio.timeout(PATIENCE):
+        await reading.blocking.finish(LONG)
+
+
 async def test_connection_lost(store: Store, reading: Reading) -> None:
     """The read is sent again over another connection, and its owner is called before."""
     popping = asyncio.create_task(reading.pop())

@@ -39,7 +39,7 @@ FUNCTIONS_OF = {
     "producer": "store/connection/connector store/connection/clock store/scripts client/results "
     "store/connection/blocking_read store/durability store/events:wait store/events:after "
     "store/queue:unblock",
-    "worker": "store/inspect/server_check worker/fetch/reader store/control_stream store/workers "
+    "worker": "store/inspect/server_check store/control_stream store/workers "
     "store/queue store/deliveries store/results store/inspect/snapshot:paused",
     "reader": "store/connection/connector store/connection/clock store/scripts "
     "store/inspect/server_check store/inspect/snapshot store/inspect/walk "

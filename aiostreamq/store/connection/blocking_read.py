@@ -34,6 +34,7 @@ class BlockingRead:
         longest: float,
         *,
         replaced: "Callable[[], None] | None" = None,
+        repair: "Callable[[Link], Awaitable[object]] | None" = None,
         unblock: "Callable[[int], Awaitable[None]] | None" = None,
     ) -> None:
         """Prepare to read.
@@ -44,10 +45,13 @@ class BlockingRead:
             longest: Seconds that one read waits at most.
             replaced: Called when the connection was lost and there is another, before the next
                 read: what the last read was about to bring may be lost.
-            unblock: Ends the read of the connection with a client id. Needed for `interrupt`.
+            repair: Creates streams and groups again if they are gone.
+            unblock: Ends the read of the connection with a client id. Needed for `interrupt`
+                and `finish`.
         """
         self._link = ReconnectingLink(connector, role, reply_timeout=longest + MARGIN)
         self._replaced = replaced
+        self._repair = repair
         self._unblock = unblock
         self._current: Link | None = None  # the link of the last attempt
         self._client_id = 0
@@ -69,7 +73,7 @@ class BlockingRead:
                 await self._take(link)
             return await attempt(link)
 
-        return await self._link.persist(attempt_on)
+        return await self._link.persist(attempt_on, repair=self._repair)
 
     async def _take(self, link: "Link") -> None:
         if self._unblock is not None:
@@ -92,6 +96,16 @@ class BlockingRead:
         self._stale = self._reads
         if self._is_waiting and (self._unblocking is None or self._unblocking.done()):
             self._unblocking = spawn(self._unblock_again(), "aiostreamq:unblock")
+
+    async def finish(self, within: float) -> None:
+        """End the read that waits now, if any, and wait until it has returned.
+
+        The connection can then be closed without losing what Redis was about to send. Gives up
+        after *within* seconds, or if Redis cannot be asked.
+        """
+        self.interrupt()
+        if self._unblocking is not None:
+            await asyncio.wait([self._unblocking], timeout=within)
 
     async def _unblock_again(self) -> None:
         assert self._unblock is not None
