@@ -22,7 +22,7 @@ from aiostreamq.cli.option_sources import add_sourced as _add
 from aiostreamq.cli.output import complain, discard_unwritable, open_missing
 from aiostreamq.cli.process.recycling import size
 from aiostreamq.errors import AioStreamQError, UsageError
-from aiostreamq.worker.worker import (
+from aiostreamq.worker.settings import (
     LEASE,
     LOOP_BLOCK_WARNING,
     MAX_WORKER_DEATHS,

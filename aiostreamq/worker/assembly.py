@@ -1,6 +1,5 @@
 """The services of one worker incarnation, built and connected."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.core import core_of
@@ -37,7 +36,7 @@ from aiostreamq.worker.settle.settler import Settler
 from aiostreamq.worker.telemetry import WorkerListeners
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
@@ -45,21 +44,8 @@ if TYPE_CHECKING:
     from aiostreamq.model.telemetry import TelemetryEvent
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.control_stream import ControlMessage
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSettings:
-    """How a worker works."""
-
-    concurrency: int  #: how many jobs run at once
-    lanes: "Mapping[str, int]"  #: the weights of the lanes that are served
-    threads: int  #: how many `def` tasks run at once in threads
-    processes: int  #: how many tasks run at once in processes
-    lease: float  #: seconds of silence after which other workers take its jobs
-    max_worker_deaths: int  #: after how many worker deaths a job is given up
-    loop_block_warning: float  #: seconds the loop may be blocked before that is reported
-    shutdown_timeout: float  #: seconds that running jobs get to end in
-    log_jobs: bool = False  #: whether the start of each job and its end are logged
+    from aiostreamq.store.queue import QueueStore
+    from aiostreamq.worker.settings import WorkerSettings
 
 
 class Services:
@@ -72,8 +58,9 @@ class Services:
     def __init__(
         self,
         queue: "QueueClient",
+        stores: "Sequence[QueueStore]",
         name: str,
-        settings: WorkerSettings,
+        settings: "WorkerSettings",
         *,
         listeners: "Listeners[TelemetryEvent]",
         lost: "Callable[[], None]",
@@ -84,6 +71,7 @@ class Services:
 
         Args:
             queue: The queue, connected.
+            stores: The stores of the queue. A queue has one, until queues have partitions.
             name: The name of this incarnation.
             settings: How it works.
             listeners: Get the events of the worker.
@@ -92,27 +80,19 @@ class Services:
             is_ending: Returns whether the worker is about to end, for any reason.
         """
         self._settings = settings
-        self.broker = broker = core_of(queue).session().broker
+        self.broker = broker = stores[0]
         self.listeners = WorkerListeners(listeners, queue.name, name)
         self.deliveries = Deliveries(broker)
         self.registry = WorkerRegistry(broker)
         delayed, cancellation = DelayedJobs(broker), Cancellation(broker)
         self.settler = Settler(broker, delayed, name, self._wake_reader, self.listeners)
         self.pauses = Pauses(PauseStore(broker), self._apply_pauses)
-        self.parking = Parking(
-            ParkedJobs(broker),
-            queue.tasks,
-            self.pauses.has_task,
-            self._wake_reader,
-            self.listeners,
-        )
+        self.parking = self._new_parking(queue)
         self.rerouter = Rerouter(broker, name, settings.lanes, self.pauses, self.parking)
         self.pools = self._new_pools()
         self.threads = ThreadRunner(self.pools["thread"].most)
         self.processes = ProcessPool(self.pools["process"].most)
-        self.overflow = Overflow(
-            self.pools, queue.tasks, lambda: self.executor.deferred.room, self._wake_for_overflow
-        )
+        self.overflow = self._new_overflow(queue)
         self.executor = self._new_executor(queue, name, is_ending)
         self.holdings = Holdings(self.executor, self.settler, self.rerouter, self.parking)
         self.canceller = Canceller(cancellation, self.executor)
@@ -120,13 +100,8 @@ class Services:
         self.reader = self._new_reader(name)
         self.promoter = Promoter(delayed)
         self.ticker = _new_ticker(queue, cancellation)
-        self.control = ControlListener(
-            broker, ControlStream(broker), self._control_handlers(), self.wake
-        )
-        lease_ms = int(settings.lease * 1000)
-        self.reaper = Reaper(
-            self.registry, name, lease_ms, settings.max_worker_deaths, self.listeners
-        )
+        self.control = self._new_control()
+        self.reaper = self._new_reaper(name)
         self.heartbeat = self._new_heartbeat(queue, name, lost, state)
 
     def loops(self) -> "Mapping[str, Callable[[], Awaitable[None]]]":
@@ -149,6 +124,15 @@ class Services:
         self.pauses.wake()
         self.overflow.reopen()
 
+    def _new_parking(self, queue: "QueueClient") -> Parking:
+        return Parking(
+            ParkedJobs(self.broker),
+            queue.tasks,
+            self.pauses.has_task,
+            self._wake_reader,
+            self.listeners,
+        )
+
     def _new_pools(self) -> "dict[Place, Pool]":
         limits: dict[Place, int]
         limits = {"thread": self._settings.threads, "process": self._settings.processes}
@@ -162,6 +146,11 @@ class Services:
             )
             for kind, limit in limits.items()
         }
+
+    def _new_overflow(self, queue: "QueueClient") -> Overflow:
+        return Overflow(
+            self.pools, queue.tasks, lambda: self.executor.deferred.room, self._wake_for_overflow
+        )
 
     def _new_executor(
         self, queue: "QueueClient", name: str, is_ending: "Callable[[], bool]"
@@ -192,6 +181,14 @@ class Services:
             self.pauses.notice,
             self.overflow,
         )
+
+    def _new_control(self) -> ControlListener:
+        stream = ControlStream(self.broker)
+        return ControlListener(self.broker, stream, self._control_handlers(), self.wake)
+
+    def _new_reaper(self, name: str) -> Reaper:
+        lease_ms, deaths = self._settings.lease_ms, self._settings.max_worker_deaths
+        return Reaper(self.registry, name, lease_ms, deaths, self.listeners)
 
     def _new_heartbeat(
         self,

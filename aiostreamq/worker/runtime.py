@@ -12,16 +12,18 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.worker_state import WorkerState
-from aiostreamq.worker.assembly import Services, WorkerSettings
+from aiostreamq.worker.assembly import Services
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
     from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.telemetry import TelemetryEvent
+    from aiostreamq.store.queue import QueueStore
+    from aiostreamq.worker.settings import WorkerSettings
 
 logger = get_logger("aiostreamq.worker")
 
@@ -32,15 +34,15 @@ LAST_REQUESTS = 5.0
 class WorkerRuntime:
     """Starts the services of a worker, drains them, or aborts them.
 
-    A worker that was taken for dead begins again with another runtime, under a new name: what
-    arrives late under the old one stays refused.
+    A worker that was taken for dead begins again with another runtime: see `Incarnations`.
     """
 
     def __init__(
         self,
         queue: "QueueClient",
+        stores: "Sequence[QueueStore]",
         name: str,
-        settings: WorkerSettings,
+        settings: "WorkerSettings",
         listeners: "Listeners[TelemetryEvent]",
     ) -> None:
         self.name = name
@@ -51,6 +53,7 @@ class WorkerRuntime:
         self._loops: list[OwnTask[None]] = []
         self._services = Services(
             queue,
+            stores,
             name,
             settings,
             listeners=listeners,
@@ -65,7 +68,7 @@ class WorkerRuntime:
         If that fails or is cancelled, nothing remains.
         """
         services, settings = self._services, self._settings
-        await services.registry.join(self.name, int(settings.lease * 1000), settings.lanes)
+        await services.registry.join(self.name, settings.lease_ms, settings.lanes)
         try:
             await services.pauses.load()
             services.heartbeat.start()

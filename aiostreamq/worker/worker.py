@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
@@ -20,8 +19,18 @@ from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import served
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.store.inspect.server_check import advice_on, examine
-from aiostreamq.worker.assembly import WorkerSettings
-from aiostreamq.worker.runtime import WorkerRuntime
+from aiostreamq.worker.incarnations import Incarnations
+from aiostreamq.worker.settings import (
+    LEASE,
+    LOOP_BLOCK_WARNING,
+    MAX_WORKER_DEATHS,
+    PROCESSES,
+    SHUTDOWN_TIMEOUT,
+    THREADS,
+    WorkerSettings,
+    check_count,
+    lease_seconds,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,24 +40,6 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.server import Server
 
 logger = get_logger("aiostreamq.worker")
-
-# As many `def` tasks at once as the standard library would give a pool.
-THREADS = min(32, (os.cpu_count() or 1) + 4)
-
-# One process a core: more would not be faster for work that keeps a processor busy.
-PROCESSES = os.cpu_count() or 1
-
-# Seconds. Orchestrators commonly kill 30 s after they ask to stop.
-SHUTDOWN_TIMEOUT = 25.0
-
-# Seconds. Long enough for a stalled network, short enough to be waited for.
-LEASE = 15.0
-SHORTEST_LEASE = 1.0
-
-MAX_WORKER_DEATHS = 3
-
-# Seconds. Everything else in the process stands still while the loop is blocked.
-LOOP_BLOCK_WARNING = 1.0
 
 # Seconds that listeners get to take the last events of a worker that ends.
 LAST_EVENTS = 1.0
@@ -114,41 +105,34 @@ class Worker:
             UsageError: A number or the name is invalid, or a listener is a coroutine function.
         """
         _check_queue(queue)
-        _check_count("concurrency", concurrency)
-        _check_count("threads", threads)
-        _check_count("processes", processes)
-        _check_count("max_worker_deaths", max_worker_deaths)
+        check_count("concurrency", concurrency)
+        check_count("threads", threads)
+        check_count("processes", processes)
+        check_count("max_worker_deaths", max_worker_deaths)
         self.queue = queue
         self.concurrency = concurrency
         weights = served(core_of(queue).lanes.weights, lanes)
         self.lanes = tuple(weights)  #: those that are served
-        self._called = checked_name("worker", name or f"{socket.gethostname()}-{os.getpid()}")
-        self.name = self._new_name()  #: unique to this start
-        self._settings = WorkerSettings(
+        called = checked_name("worker", name or f"{socket.gethostname()}-{os.getpid()}")
+        settings = WorkerSettings(
             concurrency=concurrency,
             lanes=weights,
             threads=threads,
             processes=processes,
-            lease=seconds("lease", lease),
+            lease=lease_seconds(lease),
             max_worker_deaths=max_worker_deaths,
             loop_block_warning=seconds("loop_block_warning", loop_block_warning),
             shutdown_timeout=seconds("shutdown_timeout", shutdown_timeout),
             log_jobs=log_jobs,
         )
-        if self._settings.lease < SHORTEST_LEASE:
-            raise UsageError(
-                f"lease={lease!r} would let a hiccup of the network cost a worker its jobs: "
-                f"use {SHORTEST_LEASE:g} s or more"
-            )
         self._listeners = Listeners(core_of(queue).listeners, listeners)
-        self._stop_asked = False
+        self._incarnations = Incarnations(queue, called, settings, self._listeners)
         self._is_aborting = False
         self._has_failed = False  # to start
+        self._has_begun = False  # to start
+        self._stopped = asyncio.Event()  # set when it is to drain
         self._hurry = asyncio.Event()  # set when the time to drain is counted
-        self._stopped: asyncio.Event | None = None  # while it runs
-        self._working: OwnTask[None] | None = None  # once it has begun
-        self._runtime: WorkerRuntime | None = None  # the one that began last
-        self._finished_before = 0  # by those before that one
+        self._working: OwnTask[None] | None = None  # once it has started
 
     async def __aenter__(self) -> Self:
         await self._start(burst=False)
@@ -169,9 +153,14 @@ class Worker:
             await self._wait_end(self._working)
 
     @property
+    def name(self) -> str:
+        """The name, unique to this start. Another one if the worker was taken for dead."""
+        return self._incarnations.name
+
+    @property
     def finished(self) -> int:
         """How many runs of jobs have ended here, each attempt counted."""
-        return self._finished_before + (self._runtime.finished if self._runtime else 0)
+        return self._incarnations.finished
 
     async def run(self, *, burst: bool = False) -> None:
         """Run jobs until `stop` is called; with *burst*, until none is left.
@@ -215,9 +204,7 @@ class Worker:
         """The state of this worker. Asks nothing of Redis; may be read from any thread."""
         if self._has_failed or (self._working is not None and self._working.done()):
             return WorkerState.STOPPED
-        if self._stop_asked:
-            return WorkerState.DRAINING
-        return WorkerState.STARTING if self._runtime is None else self._runtime.state
+        return WorkerState.DRAINING if self._stopped.is_set() else self._incarnations.state
 
     @property
     def is_ready(self) -> bool:
@@ -231,9 +218,7 @@ class Worker:
 
     def drain(self) -> None:
         """Begin to drain without a limit: running jobs get all the time they need, until `stop`."""
-        self._stop_asked = True
-        if self._stopped is not None:
-            self._stopped.set()
+        self._stopped.set()
 
     def abort(self) -> None:
         """End at once: what runs is cancelled, and run again by others when the lease is over."""
@@ -243,32 +228,28 @@ class Worker:
         logger.warning("leaving at once; running jobs will be run again", extra=fields)
         self.stop()
         self._is_aborting = True
-        self._abort_runtime()
+        self._incarnations.abort()
         if self._working is not None:
             self._working.end()
 
     async def _start(self, *, burst: bool) -> OwnTask[None]:
-        if self._stopped is not None:
+        if self._has_begun:
             raise UsageError(f"worker {self.name} has been started before: make another Worker")
-        self._stopped = asyncio.Event()
-        if self._stop_asked:
-            self._stopped.set()
+        self._has_begun = True
         try:
             tenure, server = await core_of(self.queue).sessions.hold()
             try:
                 await self._check(server)
-                runtime = WorkerRuntime(self.queue, self.name, self._settings, self._listeners)
-                await runtime.start(burst=burst)
+                await self._incarnations.begin(burst=burst)
             except BaseException:
                 await core_of(self.queue).sessions.release(tenure)
                 raise
         except BaseException:
             self._has_failed = True
             raise
-        self._runtime = runtime
-        self._working = spawn(self._work_on(tenure, runtime, burst=burst), "aiostreamq:worker")
+        self._working = spawn(self._work(tenure, burst=burst), "aiostreamq:worker")
         # However it ends, also with the loop, the services do not outlive it.
-        self._working.add_done_callback(lambda _: self._abort_runtime())
+        self._working.add_done_callback(lambda _: self._incarnations.abort())
         return self._working
 
     async def _check(self, server: "Server") -> None:
@@ -284,58 +265,17 @@ class Worker:
         for line in advice_on(condition):
             logger.warning("%s", line)
 
-    async def _work_on(
-        self, tenure: "SessionLifetime", runtime: WorkerRuntime, *, burst: bool
-    ) -> None:
+    async def _work(self, tenure: "SessionLifetime", *, burst: bool) -> None:
         try:
-            await self._work(runtime, burst=burst)
-        finally:
-            self._abort_runtime()  # before its connections may go
-            await core_of(self.queue).sessions.release(tenure)
-            if self._listeners.is_heard and not self._is_aborting:
-                await self._listeners.flush(LAST_EVENTS)
-
-    async def _work(self, runtime: WorkerRuntime, *, burst: bool) -> None:
-        try:
-            while await self._work_until_over(runtime):
-                # Under a new name: what comes late to the old one stays refused.
-                self.name = self._new_name()
-                before = runtime.finished
-                runtime = WorkerRuntime(self.queue, self.name, self._settings, self._listeners)
-                await runtime.start(burst=burst)
-                self._finished_before += before
-                self._runtime = runtime
+            await self._incarnations.live(self._stopped, self._hurry, burst=burst)
         except asyncio.CancelledError:
             if not self._is_aborting:  # then it is an end like others
                 raise
-
-    def _abort_runtime(self) -> None:
-        """End the present incarnation, if there is one, without waiting for it."""
-        if self._runtime is not None:
-            self._runtime.abort()
-
-    async def _work_until_over(self, runtime: WorkerRuntime) -> bool:
-        """See *runtime* to its end; return whether it was taken for dead and another must begin."""
-        assert self._stopped is not None
-        ends = {
-            spawn(self._stopped.wait()),
-            spawn(runtime.wait_over()),
-        }
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for end in ends:
-                end.end()
-        if runtime.is_lost:
-            await runtime.aclose()
-            return not self._stopped.is_set()
-        if not self._stopped.is_set():
-            self._hurry.set()  # it ends by itself: on an error, or after a burst
-        await runtime.drain(self._hurry)
-        return False
-
-    def _new_name(self) -> str:
-        return f"{self._called}-{secrets.token_hex(4)}"
+            self._incarnations.abort()  # before its connections may go
+            await core_of(self.queue).sessions.release(tenure)
+            if self._listeners.is_heard and not self._is_aborting:
+                await self._listeners.flush(LAST_EVENTS)
 
 
 def _check_queue(queue: object) -> None:
@@ -347,9 +287,3 @@ def _check_queue(queue: object) -> None:
     raise UsageError(
         f"a Worker takes the Queue whose tasks it runs, and this is {what}: write Worker(queue)"
     )
-
-
-def _check_count(option: str, count: int) -> None:
-    # A number out of the environment comes as a string.
-    if type(count) is not int or count < 1:
-        raise UsageError(f"{option}={count!r}: use 1 or more, as a whole number")

@@ -18,7 +18,7 @@ from aiostreamq.store.results import Subscription
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.reroute.overflow import Overflow
 from aiostreamq.worker.run.backlog import Progress
-from aiostreamq.worker.worker import LEASE
+from aiostreamq.worker.settings import LEASE
 from tests.chaos import detours
 from tests.chaos.bench import Bench, Call, Step
 from tests.chaos.report import Line, Report

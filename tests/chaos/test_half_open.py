@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from aiostreamq import Job, Queue
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.connection.connector import REPLY_TIMEOUT
-from aiostreamq.worker.worker import LEASE
+from aiostreamq.worker.settings import LEASE
 from tests.chaos import app, invariants
 from tests.chaos.app import NAME, Run
 from tests.chaos.ending import Ending

@@ -173,7 +173,7 @@ async def busy_worker(queue: Queue) -> AsyncGenerator[Worker]:
 
 def executor_of(worker: Worker) -> Executor:
     """Return what runs the jobs of a worker."""
-    runtime = worker._runtime  # pyright: ignore[reportPrivateUsage]  # no other way to be sure
+    runtime = worker._incarnations.runtime  # pyright: ignore[reportPrivateUsage]  # no other way to be sure
     assert runtime is not None
     return runtime._services.executor  # pyright: ignore[reportPrivateUsage]
 

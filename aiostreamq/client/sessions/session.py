@@ -40,7 +40,7 @@ class Session:
             telemetry: Reports what is enqueued.
         """
         self.loop = asyncio.get_running_loop()
-        self._stores = stores
+        self.stores = stores
         self.broker = stores[0]
         self.schedules = ScheduleStore(self.broker)
         self.enqueue_timeout = policy.enqueue_timeout  #: seconds to retry
@@ -53,7 +53,7 @@ class Session:
         Raises:
             As `QueueClient.open`.
         """
-        servers = [await store.open() for store in self._stores]
+        servers = [await store.open() for store in self.stores]
         await self.enqueuing.open()
         return servers[0]
 
@@ -67,7 +67,7 @@ class Session:
 
     def close_now(self) -> None:
         """Close the connections; waiting code gets QueueUnavailable. Does nothing if closed."""
-        for store in self._stores:
+        for store in self.stores:
             store.close()
         self.enqueuing.close()
         self.waiter.close()
@@ -78,7 +78,7 @@ class Session:
 
     def abandon(self) -> None:
         """Drop the connections of an event loop that has ended; waiting code is not notified."""
-        for store in self._stores:
+        for store in self.stores:
             store.close(is_loop_gone=True)
         self.enqueuing.close(is_loop_gone=True)
         self.waiter.abandon()

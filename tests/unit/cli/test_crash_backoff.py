@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq.cli.process.crash_backoff import CRASHES, PAUSES, SOON, CrashBackoff
-from aiostreamq.worker.worker import LEASE, MAX_WORKER_DEATHS
+from aiostreamq.worker.settings import LEASE, MAX_WORKER_DEATHS
 
 
 def test_crash_loop() -> None:

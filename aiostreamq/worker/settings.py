@@ -1,0 +1,73 @@
+"""How a worker works: its settings, their defaults and their limits."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import UsageError
+from aiostreamq.model.duration import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiostreamq.model.duration import Duration
+
+# As many `def` tasks at once as the standard library would give a pool.
+THREADS = min(32, (os.cpu_count() or 1) + 4)
+
+# One process a core: more would not be faster for work that keeps a processor busy.
+PROCESSES = os.cpu_count() or 1
+
+# Seconds. Orchestrators commonly kill 30 s after they ask to stop.
+SHUTDOWN_TIMEOUT = 25.0
+
+# Seconds. Long enough for a stalled network, short enough to be waited for.
+LEASE = 15.0
+SHORTEST_LEASE = 1.0
+
+MAX_WORKER_DEATHS = 3
+
+# Seconds. Everything else in the process stands still while the loop is blocked.
+LOOP_BLOCK_WARNING = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker works."""
+
+    concurrency: int  #: how many jobs run at once
+    lanes: "Mapping[str, int]"  #: the weights of the lanes that are served
+    threads: int  #: how many `def` tasks run at once in threads
+    processes: int  #: how many tasks run at once in processes
+    lease: float  #: seconds of silence after which other workers take its jobs
+    max_worker_deaths: int  #: after how many worker deaths a job is given up
+    loop_block_warning: float  #: seconds the loop may be blocked before that is reported
+    shutdown_timeout: float  #: seconds that running jobs get to end in
+    log_jobs: bool = False  #: whether the start of each job and its end are logged
+
+    @property
+    def lease_ms(self) -> int:
+        """The lease in milliseconds."""
+        return int(self.lease * 1000)
+
+
+def check_count(option: str, count: int) -> None:
+    """Raise UsageError if *count*, given as *option*, is not a number from 1 on."""
+    # A number out of the environment comes as a string.
+    if type(count) is not int or count < 1:
+        raise UsageError(f"{option}={count!r}: use 1 or more, as a whole number")
+
+
+def lease_seconds(lease: "Duration") -> float:
+    """Return a lease in seconds.
+
+    Raises:
+        UsageError: It is not a duration, or too short.
+    """
+    found = seconds("lease", lease)
+    if found < SHORTEST_LEASE:
+        raise UsageError(
+            f"lease={lease!r} would let a hiccup of the network cost a worker its jobs: "
+            f"use {SHORTEST_LEASE:g} s or more"
+        )
+    return found
