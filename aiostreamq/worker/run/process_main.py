@@ -11,6 +11,7 @@ process is to be ended, because the task has left others. Before the answer come
 alone, when the function is called: until then its module was imported, which may take long.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -20,15 +21,10 @@ import threading
 import time
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from types import FrameType
-
-    from aiostreamq.client.context import Context
-    from aiostreamq.client.queue_client import QueueClient
-    from aiostreamq.model.functions.signature import TaskSignature
 
 SIZE = 8  #: bytes that say how long a frame is
 BEGUN, RETURNED, RAISED, LAST = b"~", b"=", b"!", b"."
@@ -107,7 +103,7 @@ def main(fd: int, worker: int) -> None:
     itself = os.getpid()
     while (request := wire.requests.get()) is not None:
         surroundings.restore()
-        reply = run(request, wire.send_begun)
+        reply = _reply_to(request, wire)
         if has_children():
             reply = LAST + reply
         for stream in (sys.stdout, sys.stderr):
@@ -117,6 +113,13 @@ def main(fd: int, worker: int) -> None:
             os._exit(0)  # the task has forked, and come back in both
         with suppress(BrokenPipeError):  # the worker has died: the other thread sees to that
             wire.answer(reply)
+
+
+def _reply_to(request: bytes, wire: Wire) -> bytes:
+    from aiostreamq.worker.run.process_call import perform
+
+    has_returned, answer = perform(request, wire.send_begun)
+    return (RETURNED if has_returned else RAISED) + answer
 
 
 class Surroundings:
@@ -149,166 +152,12 @@ def _prepare(hello: dict[str, Any]) -> None:
     # First what this program needs itself: a types.py of the user's must not stand in for
     # Python's own. This fails if this package too is found only on the worker's path.
     with suppress(ImportError):
-        _import_own()
+        importlib.import_module("aiostreamq.worker.run.process_call")
     sys.path[:] = hello["path"]
     if hello["logs"] is not None:
         from aiostreamq.worker.logs.setup import LogSetup, begin
 
         begin(LogSetup(**hello["logs"]))
-
-
-def _import_own() -> None:
-    import importlib
-
-    for name in (
-        "client.task",
-        "model.functions.signature",
-        "model.values.codec",
-        "worker.run.exceptions",
-        "worker.logs.setup",
-    ):
-        importlib.import_module(f"aiostreamq.{name}")
-
-
-def run(request: bytes, begin: "Callable[[], None]") -> bytes:
-    """Call the function that a request names, and *begin* just before; returns the answer."""
-    import orjson
-
-    from aiostreamq.client.current_job import JOB
-    from aiostreamq.client.deadline import DEADLINE
-
-    try:
-        call = json.loads(request)
-        JOB.set((call["task"], call["about"]["job_id"], call["about"]["attempt"], None, None))
-        function, signature = find_function(call["module"], call["function"], call["task"])
-        args, kwargs = signature.restore_arguments(call["args"], call["kwargs"])
-        args, kwargs = signature.with_context(args, kwargs, context_of(call["task"], call["about"]))
-        # For what it enqueues, by a queue of its own. None too, over the job before it.
-        DEADLINE.set(call["about"]["deadline"])
-        begin()
-        value = function(*args, **kwargs)
-        if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
-            value = _awaited(cast("Awaitable[object]", value))
-        return RETURNED + signature.write_result(value)
-    except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
-        return RAISED + orjson.dumps(_describe(error))
-
-
-def _awaited(value: "Awaitable[object]") -> object:
-    import asyncio
-
-    async def wait() -> object:
-        return await value
-
-    return asyncio.run(wait())
-
-
-def find_function(
-    module: str, qualname: str, task: str
-) -> "tuple[Callable[..., object], TaskSignature]":
-    """Import the function of a task.
-
-    Raises:
-        UsageError: Its name does not lead to it.
-        ImportError: The module cannot be imported here.
-    """
-    import importlib
-
-    from aiostreamq.client.context import Context
-    from aiostreamq.client.task import Task
-    from aiostreamq.errors import UsageError
-    from aiostreamq.model.functions.signature import TaskSignature
-
-    is_new = module not in sys.modules
-    found: Any = importlib.import_module(module)
-    if is_new:
-        from aiostreamq.worker.logs.setup import complete
-
-        complete()  # it may have set logging up
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    if isinstance(found, Task):
-        spec = found.spec
-        assert spec.function is not None and spec.signature is not None  # noqa: PT018  # registered
-        return spec.function, spec.signature
-    if getattr(found, "__qualname__", None) != qualname or not callable(found):
-        raise UsageError(
-            f"task {task!r}: its process found no function {qualname!r} in module {module!r}: "
-            f"do not give its name to something else"
-        )
-    return found, TaskSignature(task, found, Context)
-
-
-def context_of(task: str, about: dict[str, Any]) -> "Context":
-    """Return what a task can know of its job in a process without a connection."""
-    from aiostreamq.client.context import Context
-    from aiostreamq.model.time import moment_or_none
-
-    return Context(
-        about["job_id"],
-        task,
-        about["attempt"],
-        about["delivery"],
-        cast("QueueClient", NoQueue(task)),
-        about["worker"],
-        moment_or_none(about["scheduled_for"]),
-        moment_or_none(about["deadline"]),
-    )
-
-
-class NoQueue:
-    """Stands where the context has the queue, and says why there is none."""
-
-    def __init__(self, task: str) -> None:
-        self._task = task
-
-    def __getattr__(self, name: str) -> object:
-        from aiostreamq.errors import UsageError
-
-        raise UsageError(
-            f"task {self._task!r} runs in a process, which has no connection to Redis: its "
-            f"context can neither enqueue nor report progress: return what must be enqueued next "
-            f"to the caller that awaits the job, or leave executor='process' out"
-        )
-
-
-def _describe(error: BaseException) -> dict[str, object]:
-    """Return what the worker needs to decide about *error*."""
-    from aiostreamq.worker.run.exceptions import describe
-
-    failure = describe(error)
-    reply: dict[str, object] = {
-        "kinds": [failure.type],
-        "leaves": [],
-        "type": failure.type,
-        "message": failure.message,
-        "traceback": failure.traceback,
-    }
-    with suppress(BaseException):  # its class may raise when it is asked: then that was all
-        reply |= _deciding_facts(error)
-    return reply
-
-
-def _deciding_facts(error: BaseException) -> dict[str, object]:
-    """Return what decides: the names of its classes, and its fields if it steers the job."""
-    from aiostreamq.model import verdict
-    from aiostreamq.model.exception_names import kinds_of
-    from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, clean
-
-    kinds = kinds_of(error, exported=True)  # the worker need not have loaded these modules
-    reply: dict[str, object] = {
-        "kinds": sorted(kinds.own),
-        "leaves": [sorted(leaf) for leaf in kinds.leaves],
-    }
-    # A steering exception has a meaning beyond its name, in attributes that JSON can carry.
-    steers = [kind for kind in type(error).__mro__ if kind.__module__ == verdict.__name__]
-    if steers:
-        reply["steers"] = steers[0].__name__
-        reply["facts"] = {
-            name: value if type(value) in {int, float} else clean(value)[:LONGEST_MESSAGE]
-            for name, value in vars(error).items()
-        }
-    return reply
 
 
 def end_at_once() -> None:

@@ -141,30 +141,11 @@ class ProcessPool:
 
         Cancelling kills the process.
         """
-        request = orjson.dumps(
-            {
-                "module": getattr(spec.function, "__module__", None),
-                "function": getattr(spec.function, "__qualname__", None),
-                "task": spec.name,
-                "args": envelope.args,
-                "kwargs": envelope.kwargs,
-                "about": about,
-            }
-        )
         # The place is free again when the process is gone, not before: there are never more
         # processes, and never more of their memory, than the limit allows.
         async with self._places:
             child = await self._take()
-            try:
-                reply = await child.ask(request, begin)
-            except asyncio.CancelledError:
-                await child.aclose(0.0)
-                raise
-            except ProcessDied as died:
-                # If the job is retried, this is the only trace of how it died.
-                fields = {"task": spec.name, "job_id": about["job_id"], "attempt": about["attempt"]}
-                logger.warning("%s", died, extra=fields)
-                raise
+            reply = await _ask(child, _request(spec, envelope, about), spec, about, begin)
             if reply.startswith(child_program.LAST):
                 logger.info(
                     "task has left processes, which are killed now", extra={"task": spec.name}
@@ -194,6 +175,40 @@ class ProcessPool:
                 return child
             await child.aclose(0.0)
         return await _started()
+
+
+def _request(spec: "TaskSpec", envelope: "Envelope", about: Mapping[str, object]) -> bytes:
+    """Return the frame that asks for a call."""
+    return orjson.dumps(
+        {
+            "module": getattr(spec.function, "__module__", None),
+            "function": getattr(spec.function, "__qualname__", None),
+            "task": spec.name,
+            "args": envelope.args,
+            "kwargs": envelope.kwargs,
+            "about": about,
+        }
+    )
+
+
+async def _ask(
+    child: TaskProcess,
+    request: bytes,
+    spec: "TaskSpec",
+    about: Mapping[str, object],
+    begin: Callable[[], None],
+) -> bytes:
+    """Return the answer of *child* to *request*; cancelling kills it."""
+    try:
+        return await child.ask(request, begin)
+    except asyncio.CancelledError:
+        await child.aclose(0.0)
+        raise
+    except ProcessDied as died:
+        # If the job is retried, this is the only trace of how it died.
+        fields = {"task": spec.name, "job_id": about["job_id"], "attempt": about["attempt"]}
+        logger.warning("%s", died, extra=fields)
+        raise
 
 
 async def _started() -> TaskProcess:

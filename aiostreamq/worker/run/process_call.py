@@ -1,0 +1,151 @@
+"""Calling the function of a job in a process of `executor="process"`.
+
+Nothing is known here of the connection to the worker: `process_main` has that, and imports this
+module when it knows where modules are found.
+"""
+
+import importlib
+import json
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+from aiostreamq.client.context import Context
+from aiostreamq.client.current_job import JOB
+from aiostreamq.client.deadline import DEADLINE
+from aiostreamq.client.task import Task
+from aiostreamq.errors import UsageError
+from aiostreamq.model import verdict
+from aiostreamq.model.exception_names import kinds_of
+from aiostreamq.model.functions.signature import TaskSignature
+from aiostreamq.model.time import moment_or_none
+from aiostreamq.worker.logs.setup import complete
+from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, clean, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiostreamq.client.queue_client import QueueClient
+
+
+def perform(request: bytes, begin: "Callable[[], None]") -> tuple[bool, bytes]:
+    """Call the function that a request names, and *begin* just before.
+
+    Returns:
+        Whether it returned, and the value or what is known of the exception, as JSON.
+    """
+    try:
+        call = json.loads(request)
+        about = call["about"]
+        JOB.set((call["task"], about["job_id"], about["attempt"], None, None))
+        function, signature = find_function(call["module"], call["function"], call["task"])
+        args, kwargs = signature.restore_arguments(call["args"], call["kwargs"])
+        args, kwargs = signature.with_context(args, kwargs, context_of(call["task"], about))
+        # For what it enqueues, by a queue of its own. None too, over the job before it.
+        DEADLINE.set(about["deadline"])
+        begin()
+        value = function(*args, **kwargs)
+        if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
+            value = _awaited(cast("Awaitable[object]", value))
+        return True, signature.write_result(value)
+    except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
+        return False, orjson.dumps(_describe(error))
+
+
+def _awaited(value: "Awaitable[object]") -> object:
+    import asyncio  # only here: it takes some milliseconds
+
+    async def wait() -> object:
+        return await value
+
+    return asyncio.run(wait())
+
+
+def find_function(
+    module: str, qualname: str, task: str
+) -> "tuple[Callable[..., object], TaskSignature]":
+    """Import the function of a task.
+
+    Raises:
+        UsageError: Its name does not lead to it.
+        ImportError: The module cannot be imported here.
+    """
+    is_new = module not in sys.modules
+    found: Any = importlib.import_module(module)
+    if is_new:
+        complete()  # it may have set logging up
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    if isinstance(found, Task):
+        spec = found.spec
+        assert spec.function is not None and spec.signature is not None  # noqa: PT018  # registered
+        return spec.function, spec.signature
+    if getattr(found, "__qualname__", None) != qualname or not callable(found):
+        raise UsageError(
+            f"task {task!r}: its process found no function {qualname!r} in module {module!r}: "
+            f"do not give its name to something else"
+        )
+    return found, TaskSignature(task, found, Context)
+
+
+def context_of(task: str, about: dict[str, Any]) -> Context:
+    """Return what a task can know of its job in a process without a connection."""
+    return Context(
+        about["job_id"],
+        task,
+        about["attempt"],
+        about["delivery"],
+        cast("QueueClient", NoQueue(task)),
+        about["worker"],
+        moment_or_none(about["scheduled_for"]),
+        moment_or_none(about["deadline"]),
+    )
+
+
+class NoQueue:
+    """Stands where the context has the queue, and says why there is none."""
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> object:
+        raise UsageError(
+            f"task {self._task!r} runs in a process, which has no connection to Redis: its "
+            f"context can neither enqueue nor report progress: return what must be enqueued next "
+            f"to the caller that awaits the job, or leave executor='process' out"
+        )
+
+
+def _describe(error: BaseException) -> dict[str, object]:
+    """Return what the worker needs to decide about *error*."""
+    failure = describe(error)
+    reply: dict[str, object] = {
+        "kinds": [failure.type],
+        "leaves": [],
+        "type": failure.type,
+        "message": failure.message,
+        "traceback": failure.traceback,
+    }
+    with suppress(BaseException):  # its class may raise when it is asked: then that was all
+        reply |= _deciding_facts(error)
+    return reply
+
+
+def _deciding_facts(error: BaseException) -> dict[str, object]:
+    """Return what decides: the names of its classes, and its fields if it steers the job."""
+    kinds = kinds_of(error, exported=True)  # the worker need not have loaded these modules
+    reply: dict[str, object] = {
+        "kinds": sorted(kinds.own),
+        "leaves": [sorted(leaf) for leaf in kinds.leaves],
+    }
+    # A steering exception has a meaning beyond its name, in attributes that JSON can carry.
+    steers = [kind for kind in type(error).__mro__ if kind.__module__ == verdict.__name__]
+    if steers:
+        reply["steers"] = steers[0].__name__
+        reply["facts"] = {
+            name: value if type(value) in {int, float} else clean(value)[:LONGEST_MESSAGE]
+            for name, value in vars(error).items()
+        }
+    return reply
