@@ -30,12 +30,18 @@ class Lender(Protocol):
         ...
 
 
-# A plain tuple, because one is made for each job: task, id and attempt, then the lender of the
+#: The fields of log records about a job.
+LOG_FIELDS = (*CurrentJob._fields, "worker")
+
+# A plain tuple, because one is made for each job: the values of LOG_FIELDS, then the lender of the
 # run's slot and the key of the run, both None in a process, which cannot await jobs. The run
 # itself is left out: it refers to the asyncio task that owns this context, and such a reference
 # circle would be left to the garbage collector.
-_Job = tuple[str, str, int, Lender | None, "EntryRef | None"]
+_Job = tuple[str, str, int, str, Lender | None, "EntryRef | None"]
 JOB: ContextVar[_Job | None] = ContextVar("aiostreamq_job", default=None)
+
+
+_NO_VALUES = (None,) * len(LOG_FIELDS)
 
 
 def current_job() -> CurrentJob | None:
@@ -48,10 +54,16 @@ def current_job() -> CurrentJob | None:
     return None if found is None else CurrentJob(*found[:3])
 
 
-class JobFilter(logging.Filter):
-    """A filter that adds `task`, `job_id` and `attempt` to each log record, and drops none.
+def _values() -> tuple[str, str, int, str] | None:
+    """Return the values of LOG_FIELDS, or None outside of jobs."""
+    found = JOB.get()
+    return None if found is None else found[:4]
 
-    Use it for your own handlers, whose formats can then name the three. Outside of jobs they
+
+class JobFilter(logging.Filter):
+    """A filter that adds `task`, `job_id`, `attempt` and `worker` to each log record; drops none.
+
+    Use it for your own handlers, whose formats can then name the four. Outside of jobs they
     are None. A record's own values under these names are kept.
     """
 
@@ -61,7 +73,7 @@ class JobFilter(logging.Filter):
         # The library names the job itself: it is often not the one that runs here.
         is_ours = record.name.partition(".")[0] == "aiostreamq"
         # An earlier filter may have set it, in the thread where the record was made.
-        found = fields.setdefault("aiostreamq_job", None if is_ours else current_job())
-        for name, value in zip(CurrentJob._fields, found or (None, None, None), strict=True):
+        found = fields.setdefault("aiostreamq_job", None if is_ours else _values())
+        for name, value in zip(LOG_FIELDS, found or _NO_VALUES, strict=True):
             fields.setdefault(name, value)
         return True

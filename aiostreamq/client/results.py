@@ -204,9 +204,12 @@ class ResultWaiter:
     def _lending(self) -> "tuple[Lender, EntryRef] | None":
         """Return the lender and key of the run that awaits a job here, or None if there is none."""
         job = JOB.get()
-        if job is None or job[3] is None or job[4] is None:
+        if job is None:
             return None
-        return (job[3], job[4]) if job[3].queue == self._broker.keys.queue else None
+        *_, lender, key = job
+        if lender is None or key is None or lender.queue != self._broker.keys.queue:
+            return None
+        return lender, key
 
     def _doubt(self, ticket: Ticket, outcome: bytes) -> bool:
         """Forget an unreadable outcome, so that the next wait looks it up.

@@ -138,6 +138,7 @@ class Services:
         limits = {"thread": self._settings.threads, "process": self._settings.processes}
         return {
             kind: Pool(
+                self.listeners.worker,
                 kind,
                 limit,
                 self.rerouter.overflow,
@@ -155,7 +156,7 @@ class Services:
     def _new_executor(
         self, queue: "QueueClient", name: str, is_ending: "Callable[[], bool]"
     ) -> Executor:
-        settings, voice = self._settings, EventSender(self.broker).voice
+        settings, voice = self._settings, EventSender(self.broker, name).voice
         around = RunEnvironment(
             queue,
             self.pools,

@@ -39,7 +39,8 @@ KEEP_LONGER_MS = 60_000
 class EventSender:
     """Sends the events of all running jobs to Redis, all that are waiting in one round trip."""
 
-    def __init__(self, broker: "QueueStore") -> None:
+    def __init__(self, broker: "QueueStore", worker: str) -> None:
+        self._worker = worker  # its name
         self._streams = EventStreams(broker)
         self._loop = asyncio.get_running_loop()
         self._sending = GroupCommit[JobEventSender](self._send, EMIT_LIMIT)
@@ -64,7 +65,7 @@ class EventSender:
                 voice.fail(error)
             return
         for place in refused:
-            voices[place].silence()
+            voices[place].silence(self._worker)
         for voice in voices:
             voice.sent()
 
@@ -211,13 +212,18 @@ class JobEventSender:
         self.error = error
         self.sent()
 
-    def silence(self) -> None:
-        """Say nothing more: the job belongs to another worker by now."""
+    def silence(self, worker: str) -> None:
+        """Say nothing more: the job belongs to another worker than *worker* by now."""
         self.error = BrokerError("this worker has lost the job, whose chunks are refused now")
         self._is_silenced = True
         self._unsent.clear()
         self._unsent_bytes = 0
-        log_fields = {"task": self._task, "job_id": self._delivery.job_id}
+        log_fields = {
+            "task": self._task,
+            "job_id": self._delivery.job_id,
+            "attempt": self._delivery.attempt,
+            "worker": worker,
+        }
         logger.warning(
             "events of a job were refused: this worker has lost the job", extra=log_fields
         )

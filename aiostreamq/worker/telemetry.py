@@ -19,8 +19,8 @@ class WorkerListeners(Listeners[TelemetryEvent]):
 
     def __init__(self, parent: Listeners[TelemetryEvent], queue: str, worker: str) -> None:
         super().__init__(parent)
+        self.worker = worker  #: the name of the incarnation
         self._queue = queue
-        self._worker = worker
 
     def report(
         self,
@@ -29,4 +29,4 @@ class WorkerListeners(Listeners[TelemetryEvent]):
         **kwargs: P.kwargs,
     ) -> None:
         """Emit an event of a *kind*; the fields are those after queue and worker."""
-        self.emit(kind(self._queue, self._worker, *args, **kwargs))
+        self.emit(kind(self._queue, self.worker, *args, **kwargs))

@@ -109,7 +109,7 @@ async def test_it_passes(
             assert not calling.done()
         assert await (await calling) == 3
         assert await asyncio.gather(*await asyncio.gather(*calls)) == [2] * len(calls)
-    assert "Redis responds again" in caplog.text
+    assert "Redis accepts the request again" in caplog.text
 
 
 def is_loading(server: RedisServer) -> bool:

@@ -6,9 +6,11 @@ import pytest
 
 from aiostreamq import JobError, Queue, Worker
 from tests.support.redis_server import RedisServer
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 COUNT = 1_000
+
+REPAIRED = "the streams and groups of the queue are there again after"
 
 
 async def await_over(server: RedisServer, *, during: str) -> list[object]:
@@ -74,8 +76,10 @@ async def test_enqueue_over_a_restart(own_redis_server: RedisServer) -> None:
             assert await asyncio.gather(*jobs) == list(range(100))
 
 
-async def test_all_keys_deleted(own_redis_server: RedisServer) -> None:
-    """A worker and a client outlive FLUSHALL: streams and groups are made again."""
+async def test_all_keys_deleted(
+    own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker and a client outlive FLUSHALL: streams and groups are created, which is logged."""
     async with Queue(own_redis_server.url) as queue:
 
         @queue.task
@@ -87,3 +91,6 @@ async def test_all_keys_deleted(own_redis_server: RedisServer) -> None:
                 assert await (await same.enqueue(n)) == n
                 own_redis_server.flush()
                 own_redis_server.ask("SCRIPT", "FLUSH")
+            await wait_until(lambda: REPAIRED in caplog.text, "the repair to be logged")
+    assert "streams or groups of the queue are gone, creating them again: " in caplog.text
+    assert "not responding" not in caplog.text

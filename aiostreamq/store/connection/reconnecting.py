@@ -165,7 +165,7 @@ class ReconnectingLink:
                 raise advised from error
             raise error
         self._last_error = with_advice(error)
-        outage.log_start(self._last_error)
+        outage.log_start(self._last_error, remedy)
         if is_elsewhere(error):
             if (address := moved_to(error)) is not None:
                 self._connector.redirect(*address)
@@ -190,20 +190,34 @@ class _Outage:
         self.backoff = Backoff(FIRST_PAUSE, longest_pause)
         self._started = clock.monotonic()
         self._is_logged = False
+        self._ends = ""  # the text of its last log line
 
-    def log_start(self, error: Exception) -> None:
-        """Log the first error."""
+    def log_start(self, error: Exception, remedy: Remedy) -> None:
+        """Log the first error, with what it means."""
         if not self._is_logged:
             self._is_logged = True
-            logger.warning("Redis is not responding, retrying: %s", error)
+            begins, self._ends = _lines_of(error, remedy)
+            logger.warning("%s: %s", begins, error)
             self._report(error, 0.0)
 
     def log_end(self) -> None:
         """Log how long the outage lasted."""
         seconds = clock.monotonic() - self._started
-        logger.warning("Redis responds again after %.2f s", seconds)
+        logger.warning("%s after %.2f s", self._ends, seconds)
         self._report(None, seconds)
 
     def _report(self, error: Exception | None, seconds: float) -> None:
         if self._connector.on_outage is not None:
             self._connector.on_outage(self._role, error, seconds)
+
+
+def _lines_of(error: Exception, remedy: Remedy) -> tuple[str, str]:
+    """Return what an outage that begins with *error* is called in the log: its start, its end."""
+    if isinstance(error, LinkLost):
+        return "Redis is not responding, retrying", "Redis responds again"
+    if remedy is Remedy.REPAIR:
+        return (
+            "streams or groups of the queue are gone, creating them again",
+            "the streams and groups of the queue are there again",
+        )
+    return "Redis refuses a request for now, retrying", "Redis accepts the request again"

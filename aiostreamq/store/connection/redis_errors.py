@@ -50,6 +50,9 @@ DOWN_IN_SCRIPT = "while the cluster is down"
 # Messages inside of scripts instead of NOPERM, by Redis up to 7.0 and by newer ones.
 NO_RIGHT_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 
+# The message of UNBLOCKED if the stream was deleted under a read. Otherwise it is a replica by now.
+STREAM_DELETED = "the stream key no longer exists"
+
 _AGAIN = (ON_A_REPLICA, TOO_MANY_CLIENTS, *SLOT_MOVES_IN_SCRIPT, DOWN_IN_SCRIPT)
 
 _SLOT_MOVES = (
@@ -84,6 +87,8 @@ def remedy_for(error: Exception) -> Remedy:
         return Remedy.AGAIN
     if isinstance(error, CommandError):
         message = str(error)
+        if STREAM_DELETED in message:
+            return Remedy.REPAIR
         if any(part in message for part in _AGAIN):
             return Remedy.AGAIN
         return next((REMEDIES[code] for code in _codes(error) if code in REMEDIES), Remedy.NONE)
@@ -95,6 +100,8 @@ def is_elsewhere(error: Exception) -> bool:
     message = str(error)
     if ON_A_REPLICA in message or TOO_MANY_CLIENTS in message:
         return True
+    if STREAM_DELETED in message:
+        return False
     return any(code in _ELSEWHERE for code in _codes(error))
 
 

@@ -5,11 +5,8 @@ import logging
 import time
 from typing import cast
 
-from aiostreamq.client.current_job import CurrentJob
+from aiostreamq.client.current_job import LOG_FIELDS
 from aiostreamq.model.terminal_text import visible, visible_lines
-
-# The fields of the library's own records, in this order.
-FIELDS = (*CurrentJob._fields, "worker")
 
 # The attributes of every record, and those that repeat others.
 _STANDARD = frozenset(
@@ -22,12 +19,18 @@ _TAKEN = "extra"
 
 
 class TextFormatter(logging.Formatter):
-    """`12:30:01 ERROR   job failed with ValueError: no tea  task=size job_id=...`."""
+    """`12:30:01 ERROR   job failed with ValueError: no tea  task=size job_id=...`.
+
+    Lines about a job leave out the worker, as all lines of a process are of the same one.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and the traceback's lines; none of them can steer a terminal."""
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
-        parts = [_message(record), *(f"{k}={_text(v)}" for k, v in _job_fields(record).items())]
+        fields = _job_fields(record)
+        if "job_id" in fields:
+            fields.pop("worker", None)
+        parts = [_message(record), *(f"{k}={_text(v)}" for k, v in fields.items())]
         line = visible(f"{at} {record.levelname:<7} {'  '.join(parts)}")
         return "\n".join([line, *map(visible_lines, _below(record).values())])
 
@@ -50,7 +53,7 @@ class JsonFormatter(logging.Formatter):
             if name in _STANDARD or value is fields.get(name):
                 continue
             # A filter sets None if there is no job.
-            if name not in fields and (name not in FIELDS or value is not None):
+            if name not in fields and (name not in LOG_FIELDS or value is not None):
                 fields[name] = value
             elif name in fields:
                 taken[name] = value
@@ -62,12 +65,12 @@ class JsonFormatter(logging.Formatter):
 def _job_fields(record: logging.LogRecord) -> dict[str, object]:
     """Return what is known of the job of a record."""
     fields = cast("dict[str, object]", record.__dict__)
-    job = cast("tuple[str, str, int] | None", fields.get("aiostreamq_job"))
+    job = cast("tuple[str, str, int, str] | None", fields.get("aiostreamq_job"))
     if job is not None:
-        return dict(zip(CurrentJob._fields, job, strict=True))
+        return dict(zip(LOG_FIELDS, job, strict=True))
     if record.name.partition(".")[0] != "aiostreamq":
         return {}
-    return {name: fields[name] for name in FIELDS if fields.get(name) is not None}
+    return {name: fields[name] for name in LOG_FIELDS if fields.get(name) is not None}
 
 
 def _below(record: logging.LogRecord) -> dict[str, str]:

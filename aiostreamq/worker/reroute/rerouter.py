@@ -91,7 +91,8 @@ class Rerouter:
 
     def refuse(self, delivery: "Delivery", reason: str) -> None:
         """Move an entry that is not a job to the dead letters."""
-        logger.error("a stream entry is not a job: %s", reason, extra={"job_id": delivery.job_id})
+        log_fields = {"job_id": delivery.job_id, "worker": self._worker}
+        logger.error("a stream entry is not a job: %s", reason, extra=log_fields)
         entries = [(delivery.stream, delivery.entry)]
         self._move(
             entries,

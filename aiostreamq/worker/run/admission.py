@@ -129,7 +129,7 @@ class Admission:
         if state is None:
             return None
         self._settle(end_unrun(run, state))
-        logger.info("job %s", WHY_UNRUN[state], extra=log_fields(run))
+        logger.info("job %s", WHY_UNRUN[state], extra=log_fields(run, self._listeners.worker))
         if self._listeners.is_heard:
             report_end(self._listeners, run, state, self._clock.now_ms())
         return Disposition.ENDED

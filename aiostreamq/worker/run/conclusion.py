@@ -16,6 +16,8 @@ from aiostreamq.worker.run.run import has_time_left, log_fields
 from aiostreamq.worker.run.run_state import TIMED_OUT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiostreamq.model.retry import Retries
     from aiostreamq.worker.run.run import Run
 
@@ -39,31 +41,36 @@ def failed(run: "Run", error: BaseException) -> Conclusion:
     return ended(run, JobState.FAILED, describe(error))
 
 
-def judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | RetryRequest:
+def judged(
+    run: "Run", error: BaseException, now_ms: float, worker: str
+) -> Conclusion | RetryRequest:
     """Decide, and log, what becomes of the job of a run that raised *error*.
 
     Args:
         run: The run.
         error: The exception that it raised.
         now_ms: The present, by Redis's clock: a retry must fit before the deadline.
+        worker: The name of the worker, for log lines.
     """
+    fields = log_fields(run, worker)
     try:
-        return _judged(run, error, now_ms)
+        return _judged(run, error, now_ms, fields)
     except BaseException as fault:
         if is_ctrl_c(fault):
             raise
         # Its class raises when it is inspected, or a pause that the user gave is not a number.
-        fields = log_fields(run)
         logger.exception("an exception could not be judged: the job has failed", extra=fields)
         return failed(run, error)
 
 
-def _judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | RetryRequest:
-    delivery, fields = run.delivery, log_fields(run)
+def _judged(
+    run: "Run", error: BaseException, now_ms: float, fields: "Mapping[str, object]"
+) -> Conclusion | RetryRequest:
+    delivery = run.delivery
     rules = run.envelope.retry or run.spec.options.retry
     match judge(error, rules, delivery.attempt, random.random(), now_ms):
         case RunAgain(after) if has_time_left(run, now_ms + after * 1000):
-            _log_retry(run, error, rules, after)
+            _log_retry(run, error, rules, after, fields)
             return RetryRequest(delivery, int(min(after, LONGEST) * 1000))
         case EndDropped(reason):
             text = _text_of(reason)
@@ -82,8 +89,14 @@ def _judged(run: "Run", error: BaseException, now_ms: float) -> Conclusion | Ret
             return ended(run, JobState.FAILED, failure)
 
 
-def _log_retry(run: "Run", error: BaseException, rules: "Retries", after: float) -> None:
-    fields, attempt = log_fields(run), run.delivery.attempt
+def _log_retry(
+    run: "Run",
+    error: BaseException,
+    rules: "Retries",
+    after: float,
+    fields: "Mapping[str, object]",
+) -> None:
+    attempt = run.delivery.attempt
     if isinstance(error, RetryLater):
         logger.info("job asked to run again, in %.1f s", after, extra=fields)
         return

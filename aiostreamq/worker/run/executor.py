@@ -54,7 +54,7 @@ class Executor:
         self._around = around
         self._admission = Admission(around, running, slots, self.deferred)
         self._finisher = Finisher(around, running, self, slots)
-        self._stopper = Stopper(running, self._finisher.conclude_surely)
+        self._stopper = Stopper(around.listeners.worker, running, self._finisher.conclude_surely)
         self._runner = Runner(around, running, slots, self._finisher, self._stopper.deadlines)
 
     @property

@@ -74,7 +74,11 @@ class Finisher:
         try:
             self._conclude(run, value, error)
         except BaseException as fault:
-            logger.critical("the end of a job failed, a bug", exc_info=fault, extra=log_fields(run))
+            logger.critical(
+                "the end of a job failed, a bug",
+                exc_info=fault,
+                extra=log_fields(run, self._listeners.worker),
+            )
             if not run.state.is_over:
                 self._finish(run, *failed(run, error or fault), error or fault)
 
@@ -98,7 +102,9 @@ class Finisher:
         else:  # it returned, perhaps although it was cancelled
             if self._logs_jobs:
                 seconds = clock.monotonic() - run.began
-                logger.info("job done in %.3g s", seconds, extra=log_fields(run))
+                logger.info(
+                    "job done in %.3g s", seconds, extra=log_fields(run, self._listeners.worker)
+                )
             assert value is not None
             self._finish(run, encode_done(spec.name_json, number, value))
 
@@ -107,7 +113,7 @@ class Finisher:
         return run.task is not None and run.task.cancelling() > 0 and self._is_ending()
 
     def _end_badly(self, run: Run, error: BaseException) -> None:
-        end = judged(run, error, self._clock.now_ms())
+        end = judged(run, error, self._clock.now_ms(), self._listeners.worker)
         if isinstance(end, RetryRequest):
             self._finish(run, None)
             self._retry(end)

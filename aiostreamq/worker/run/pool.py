@@ -37,6 +37,7 @@ class Pool:
 
     def __init__(
         self,
+        worker: str,
         place: "Place",
         limit: int,
         overflow: "Callable[[Place, list[Delivery]], None]",
@@ -46,6 +47,7 @@ class Pool:
         """Describe a pool; nothing is started here.
 
         Args:
+            worker: The name of the worker, for log lines.
             place: The kind of its places.
             limit: How many there are.
             overflow: Takes jobs that must not wait here.
@@ -53,6 +55,7 @@ class Pool:
             moved: Called if a place becomes free in any way.
         """
         self.place: Place = place
+        self._worker = worker
         self.limit = limit
         self.stuck = 0  #: threads that run on after their jobs were given up
         self.lent = 0  #: places whose runs wait for other jobs of the queue
@@ -123,7 +126,7 @@ class Pool:
     ) -> None:
         """Free the place of a run that is over, or keep it taken while its *thread* runs."""
         if thread is not None and not thread.done():
-            self._keep_stuck(thread, {"task": task, "job_id": job_id})
+            self._keep_stuck(thread, {"task": task, "job_id": job_id, "worker": self._worker})
         else:
             self._give_back()
 

@@ -39,7 +39,7 @@ def perform(request: bytes, begin: "Callable[[], None]") -> tuple[bool, bytes]:
     try:
         call = json.loads(request)
         about = call["about"]
-        JOB.set((call["task"], about["job_id"], about["attempt"], None, None))
+        JOB.set((call["task"], about["job_id"], about["attempt"], about["worker"], None, None))
         function, signature = find_function(call["module"], call["function"], call["task"])
         args, kwargs = signature.restore_arguments(call["args"], call["kwargs"])
         args, kwargs = signature.with_context(args, kwargs, context_of(call["task"], about))

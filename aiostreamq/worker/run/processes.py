@@ -147,9 +147,8 @@ class ProcessPool:
             child = await self._take()
             reply = await _ask(child, _request(spec, envelope, about), spec, about, begin)
             if reply.startswith(child_program.LAST):
-                logger.info(
-                    "task has left processes, which are killed now", extra={"task": spec.name}
-                )
+                fields = _log_fields(spec, about)
+                logger.info("task has left processes, which are killed now", extra=fields)
                 reply = reply[1:]
                 await child.aclose(0.0)
             else:
@@ -191,6 +190,11 @@ def _request(spec: "TaskSpec", envelope: "Envelope", about: Mapping[str, object]
     )
 
 
+def _log_fields(spec: "TaskSpec", about: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields of a log record about a job."""
+    return {"task": spec.name, **{name: about[name] for name in ("job_id", "attempt", "worker")}}
+
+
 async def _ask(
     child: TaskProcess,
     request: bytes,
@@ -206,8 +210,7 @@ async def _ask(
         raise
     except ProcessDied as died:
         # If the job is retried, this is the only trace of how it died.
-        fields = {"task": spec.name, "job_id": about["job_id"], "attempt": about["attempt"]}
-        logger.warning("%s", died, extra=fields)
+        logger.warning("%s", died, extra=_log_fields(spec, about))
         raise
 
 

@@ -127,10 +127,15 @@ def has_time_left(run: Run, when_ms: float) -> bool:
     return deadline_ms is None or when_ms < deadline_ms
 
 
-def log_fields(run: Run) -> dict[str, object]:
-    """Return the fields of a log record about a run."""
+def log_fields(run: Run, worker: str) -> dict[str, object]:
+    """Return the fields of a log record about a run of *worker*."""
     delivery = run.delivery
-    return {"task": run.spec.name, "job_id": delivery.job_id, "attempt": delivery.attempt}
+    return {
+        "task": run.spec.name,
+        "job_id": delivery.job_id,
+        "attempt": delivery.attempt,
+        "worker": worker,
+    }
 
 
 def end_of(run: Run, outcome: bytes, state: JobState | None, now: float) -> Settlement:

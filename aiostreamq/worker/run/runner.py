@@ -85,9 +85,10 @@ class Runner:
     async def _run(self, run: Run) -> None:
         # In the context of this job alone.
         delivery = run.delivery
-        JOB.set((run.spec.name, delivery.job_id, delivery.attempt, self._slots, run.key))
+        worker, slots = self._listeners.worker, self._slots
+        JOB.set((run.spec.name, delivery.job_id, delivery.attempt, worker, slots, run.key))
         if self._logs_jobs:
-            logger.info("job started", extra=log_fields(run))
+            logger.info("job started", extra=log_fields(run, worker))
         try:
             if run.suspect is None:
                 outcome = await self._invoker.call(run, self._begin)

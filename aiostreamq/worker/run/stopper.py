@@ -39,16 +39,19 @@ class Stopper:
 
     def __init__(
         self,
+        worker: str,
         running: "Mapping[EntryRef, Run]",
         conclude: "Callable[[Run, bytes | None, BaseException | None], None]",
     ) -> None:
         """Prepare to stop runs.
 
         Args:
+            worker: The name of the worker, for log lines.
             running: The runs.
             conclude: Ends a run that does not get to its own end. Does not raise.
         """
         self.deadlines = Deadlines[Run](self._expire)  #: when runs must have ended
+        self._worker = worker
         self._running = running
         self._conclude = conclude
         self._loop = asyncio.get_running_loop()
@@ -81,7 +84,9 @@ class Stopper:
         if run.state is RUNNING:
             self._stop(run, TIMED_OUT)
         elif run.state is not SHUT_DOWN and clock.of_loop(self._loop) >= run.give_up_at:
-            logger.warning("job ignores its cancellation and is abandoned", extra=log_fields(run))
+            logger.warning(
+                "job ignores its cancellation and is abandoned", extra=log_fields(run, self._worker)
+            )
             self._conclude(run, None, None)
             if run.task is not None:
                 leave_behind(run.task)
@@ -91,7 +96,7 @@ class Stopper:
         if not run.stop(why):
             return
         if why in WHY_STOPPED:  # at the end of the worker, `cancel_all` waits for all at once
-            logger.info("job %s", WHY_STOPPED[why], extra=log_fields(run))
+            logger.info("job %s", WHY_STOPPED[why], extra=log_fields(run, self._worker))
             run.give_up_at = clock.of_loop(self._loop) + CLEANUP_TIME
             self.deadlines.add(run, CLEANUP_TIME)
         if run.task is not None:
@@ -102,4 +107,4 @@ class Stopper:
             try:
                 run.task.end()
             except BaseException:  # it waits for a future of the user's, which raised
-                logger.exception("job could not be cancelled", extra=log_fields(run))
+                logger.exception("job could not be cancelled", extra=log_fields(run, self._worker))

@@ -149,7 +149,11 @@ class Settler:
                 "outcome refused: worker %s had lost the job, %s",
                 self._worker,
                 await self._fate_of(delivery.job_id),
-                extra={"job_id": delivery.job_id, "attempt": delivery.attempt},
+                extra={
+                    "job_id": delivery.job_id,
+                    "attempt": delivery.attempt,
+                    "worker": self._worker,
+                },
             )
 
     async def _fate_of(self, job_id: str) -> str:

@@ -88,7 +88,7 @@ class Scene:
         queue.task(name="threaded")(threaded)
         self.running: dict[EntryRef, Run] = {}
         pools: dict[Place, Pool] = {
-            "thread": Pool("thread", 1, self.around.overflow, nothing, nothing)
+            "thread": Pool("worker", "thread", 1, self.around.overflow, nothing, nothing)
         }
         self.slots = Slots(1, queue.name, self.running, pools, nothing, nothing)
         self.deferred = DeferredStarts(pools, self.slots, lambda _: None)

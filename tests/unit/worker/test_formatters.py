@@ -78,7 +78,7 @@ def told(made: logging.LogRecord) -> dict[str, object]:
 
 @pytest.fixture
 def _in_a_job() -> Iterator[None]:
-    token = JOB.set(("size", "7", 2, None, None))
+    token = JOB.set(("size", "7", 2, "w1", None, None))
     yield
     JOB.reset(token)
 
@@ -89,6 +89,7 @@ def test_of_a_job() -> None:
     assert TextFormatter().format(record()).endswith("hello  task=size  job_id=7  attempt=2")
     one = told(record())
     assert (one["task"], one["job_id"], one["attempt"]) == ("size", "7", 2)
+    assert one["worker"] == "w1"
 
 
 def test_of_no_job() -> None:
@@ -111,12 +112,12 @@ def test_of_ours() -> None:
 
 @pytest.mark.usefixtures("_in_a_job")
 def test_filter_for_own_handlers() -> None:
-    """Formats can name the three fields, in a job and outside."""
+    """Formats can name the four fields, in a job and outside."""
     assert current_job() == ("size", "7", 2)
-    formatter = logging.Formatter("%(message)s %(task)s %(job_id)s %(attempt)s")
-    assert formatter.format(record()) == "hello size 7 2"
+    formatter = logging.Formatter("%(message)s %(task)s %(job_id)s %(attempt)s %(worker)s")
+    assert formatter.format(record()) == "hello size 7 2 w1"
     JOB.set(None)
-    assert formatter.format(record()) == "hello None None None"
+    assert formatter.format(record()) == "hello None None None None"
 
 
 @pytest.mark.usefixtures("_in_a_job")
@@ -130,7 +131,7 @@ def test_filter_keeps_what_is_there() -> None:
 
 def test_queued_record() -> None:
     """A record that is handled in another thread keeps the job it was made in."""
-    token = JOB.set(("size", "7", 2, None, None))
+    token = JOB.set(("size", "7", 2, "w1", None, None))
     made = record()
     JOB.reset(token)
     JobFilter().filter(made)
