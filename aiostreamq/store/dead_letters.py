@@ -122,6 +122,13 @@ class DeadLetterStore:
         """Delete letters, LETTERS_LIMIT at most; return how many existed."""
         return cast("int", await self._queue.run("delete_dead_letters", [self._dead], letter_ids))
 
+    async def forget_old(self) -> int:
+        """Delete letters that are older than MAX_DEAD_AGE_MS, about; return how many."""
+        oldest = self._queue.clock.now_ms() - MAX_DEAD_AGE_MS
+        # About: Redis drops whole nodes of the stream, which costs it next to nothing.
+        trimmed = await self._queue.call("XTRIM", self._dead, "MINID", "~", f"{oldest}-0")
+        return cast("int", trimmed)
+
     async def _ask(self, *command: "Argument") -> "Reply":
         # Opened first, because that gives up if Redis cannot be reached.
         await self._queue.open()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.lease import lanes_of
 from aiostreamq.store.connection.connector import CLIENT_NAME, READER
-from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD, MAX_DEAD_AGE_MS
+from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD
 from aiostreamq.store.queue import pairs_of
 from aiostreamq.store.results import INBOX_MS
 
@@ -120,10 +120,3 @@ class WorkerRegistry:
         arguments = [GROUP, keys.prefix, name, beat, RECOVER_LIMIT, max_worker_deaths]
         arguments += [MAX_DEAD, KEEP_DEAD_MS, INBOX_MS]
         return Recovered(*cast("list[int]", await queue.run("recover_worker", touched, arguments)))
-
-    async def forget_old_letters(self) -> int:
-        """Delete dead letters that are older than MAX_DEAD_AGE_MS, about; return how many."""
-        oldest = self._queue.clock.now_ms() - MAX_DEAD_AGE_MS
-        # About: Redis drops whole nodes of the stream, which costs it next to nothing.
-        trimmed = await self._queue.call("XTRIM", self._keys.dead, "MINID", "~", f"{oldest}-0")
-        return cast("int", trimmed)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.client.core import core_of
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
+from aiostreamq.store.dead_letters import DeadLetterStore
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.store.lane_reader import LaneReader
@@ -189,7 +190,8 @@ class Services:
 
     def _new_reaper(self, name: str) -> Reaper:
         lease_ms, deaths = self._settings.lease_ms, self._settings.max_worker_deaths
-        return Reaper(self.registry, name, lease_ms, deaths, self.listeners)
+        letters = DeadLetterStore(self.broker)
+        return Reaper(self.registry, letters, name, lease_ms, deaths, self.listeners)
 
     def _new_heartbeat(
         self,

@@ -307,13 +307,13 @@ async def test_purge_leaves_a_new_job_of_the_id(store: Store) -> None:
 
 async def test_old_letters_are_forgotten(store: Store) -> None:
     """Beyond their age they go, about; what is younger stays."""
-    now = DeadLetterStore(store.queue)
-    oldest = await now.now_ms() - MAX_DEAD_AGE_MS
+    dead = DeadLetterStore(store.queue)
+    oldest = await dead.now_ms() - MAX_DEAD_AGE_MS
     for number in range(250):
         await store.call("XADD", store.keys.dead, f"{oldest - 60_000}-{number + 1}", "a", "b")
     young = cast("bytes", await store.call("XADD", store.keys.dead, oldest + 60_000, "a", "b"))
-    assert await store.workers.forget_old_letters() >= 150
-    assert await store.workers.forget_old_letters() == 0
+    assert await dead.forget_old() >= 150
+    assert await dead.forget_old() == 0
     left = await letters(store)
     assert len(left) <= 101
     assert left[-1].id.encode() == young
@@ -321,7 +321,7 @@ async def test_old_letters_are_forgotten(store: Store) -> None:
 
 async def test_nothing_to_forget(store: Store) -> None:
     """Without letters there is no stream, and none is made."""
-    assert await store.workers.forget_old_letters() == 0
+    assert await DeadLetterStore(store.queue).forget_old() == 0
     assert "dead" not in await store.key_names()
 
 

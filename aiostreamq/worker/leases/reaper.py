@@ -17,6 +17,7 @@ from aiostreamq.model.telemetry import JobsRecovered
 from aiostreamq.store.connection.link import CommandError
 
 if TYPE_CHECKING:
+    from aiostreamq.store.dead_letters import DeadLetterStore
     from aiostreamq.store.workers import WorkerRegistry
     from aiostreamq.worker.telemetry import WorkerListeners
 
@@ -40,12 +41,14 @@ class Reaper:
     def __init__(
         self,
         registry: "WorkerRegistry",
+        letters: "DeadLetterStore",
         name: str,
         lease_ms: int,
         max_worker_deaths: int,
         listeners: "WorkerListeners",
     ) -> None:
         self._registry = registry
+        self._letters = letters
         self._name = name
         self._lease_ms = lease_ms
         self._max_worker_deaths = max_worker_deaths
@@ -74,7 +77,7 @@ class Reaper:
                 for name, beat in self._sightings.look(others, clock.monotonic()):
                     await self._try_to_recover(name, beat)
                 if thorough:
-                    await self._registry.forget_old_letters()
+                    await self._letters.forget_old()
             except AioStreamQError:
                 logger.exception("the other workers could not be checked, retrying")
 
