@@ -1,12 +1,20 @@
 """Schedules, which any worker fires when they are due."""
 
 import asyncio
-import re
-from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.schedule_replies import (
+    STATE_FIELDS,
+    Declared,
+    Fired,
+    Page,
+    ScheduleReplies,
+    State,
+    shown,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,48 +30,6 @@ DECLARE_LIMIT = 200
 
 # Milliseconds between two looks whether the job has ended for which a held tick waits.
 HELD_LOOK_MS = 500
-
-
-class Declared(IntEnum):
-    """The state in which declare_schedules.lua found a schedule."""
-
-    SAME = 0  #: it was there as declared
-    NEW = 1
-    CHANGED = 2  #: it was another until now
-    TAKEN = 3  #: the name is that of a schedule made at run time, which stays as it is
-    ABSENT = 4  #: it is not there, and was only looked for
-
-
-class Fired(IntEnum):
-    """The effect that fire_schedules.lua had on a tick."""
-
-    NOTHING = 0  #: another worker was first, or the schedule has changed
-    ENQUEUED = 1
-    SKIPPED = 2  #: the last job has not ended
-    HELD = 3  #: until the last job ends
-    THERE_ALREADY = 4  #: its job was
-    LEFT_OUT = 5  #: it was missed, or is one too many
-
-
-class Due(NamedTuple):
-    """A schedule that is due."""
-
-    name: str
-    rev: str  #: the number of the definition, which grows with each change
-    at: int | None  #: the planned tick; may not be due yet
-    held: int | None  #: a tick that waits until the last job has ended
-    last: str  #: id of the last tick's job
-    last_lives: bool  #: it has not ended
-    definition: bytes
-
-
-class Page(NamedTuple):
-    """A page of schedules that are due."""
-
-    due: list[Due]
-    unreadable: list[UnreadableSchedule]
-    has_more: bool  #: more are due after these
-    wait: float | None  #: seconds until the next one is due; None if there is none
 
 
 class Tick(NamedTuple):
@@ -84,30 +50,6 @@ class Tick(NamedTuple):
     envelope: bytes
 
 
-class State(NamedTuple):
-    """The state of one schedule."""
-
-    name: str
-    definition: bytes
-    rev: str
-    at: int | None
-    held: int | None
-    is_paused: bool
-    is_code: bool  #: whether code declares it; otherwise it was made at run time
-    runs: int
-    skipped: int
-    last: str  #: id of the last tick's job
-    last_at: int | None  #: the last tick
-    seen: int | None  #: when a worker declared it last, ms since 1970
-
-
-# How the scripts write a number. They compare numbers as text.
-_NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
-
-# The fields of a schedule's hash, in the order of those of State.
-_FIELDS = ("rev", "at", "held", "paused", "code", "runs", "skipped", "last", "last_at", "seen")
-
-
 class ScheduleStore:
     """The schedules of one queue."""
 
@@ -118,6 +60,7 @@ class ScheduleStore:
         self._due = queue.keys.schedule_due
         self._due_code = queue.keys.schedule_due_code
         self._control = queue.keys.control
+        self._replies = ScheduleReplies(self._schedules)
 
     async def put(
         self, name: str, definition: bytes, due: int | None, deadline: float, *, replace: bool
@@ -127,14 +70,18 @@ class ScheduleStore:
         Returns:
             1 if it was written, 0 if the name is taken (with *replace*: unknown), -1 if code
             declares it.
+
+        Raises:
+            BrokerError: Redis refused.
         """
         keys = [self._schedules, self._due, self._control]
         arguments = [self._prefix, name, definition, _written(due), int(replace)]
-        return cast("int", await self._queue.run("put_schedule", keys, arguments, deadline))
+        answer = await self._queue.run("put_schedule", keys, arguments, deadline)
+        return self._replies.number("put_schedule", answer, {-1, 0, 1})
 
     async def declare(
         self, declared: "Sequence[tuple[str, bytes, int | None]]", *, look: bool = False
-    ) -> list[int]:
+    ) -> list[Declared]:
         """Declare what the code of a worker declares.
 
         Args:
@@ -145,55 +92,52 @@ class ScheduleStore:
             A `Declared` for each.
         """
         keys = [self._schedules, self._due_code, self._control]
-        answers: list[int] = []
+        answers: list[Declared] = []
         for start in range(0, len(declared), DECLARE_LIMIT):
+            some = declared[start : start + DECLARE_LIMIT]
             arguments: list[Argument] = [self._prefix, int(look)]
-            for name, definition, due in declared[start : start + DECLARE_LIMIT]:
+            for name, definition, due in some:
                 arguments += (name, definition, _written(due))
-            answers += cast(
-                "list[int]", await self._queue.run("declare_schedules", keys, arguments)
-            )
+            reply = await self._queue.run("declare_schedules", keys, arguments)
+            answers += self._replies.declared(reply, len(some))
         return answers
 
-    async def due(self, declared: "Sequence[str]", passed: int = 0) -> Page:
+    async def due(self, declared: "Sequence[str]", skip: int = 0) -> Page:
         """Return schedules that are due, TICK_LIMIT at most.
 
         Args:
             declared: The schedules that the code here declares; those of other code are left out.
-            passed: How many to skip at the front.
+            skip: How many to leave out at the front. A schedule that was fired and is not due any
+                more is not counted.
+
+        Raises:
+            BrokerError: Redis refused.
         """
         keys = [self._schedules, self._due, self._due_code]
-        arguments = [self._prefix, passed, TICK_LIMIT, HELD_LOOK_MS, *declared]
-        found = await self._queue.run("due_schedules", keys, arguments)
-        wait_ms, now_ms, left, *flat = cast("list[int]", found)
+        arguments = [self._prefix, skip, TICK_LIMIT, HELD_LOOK_MS, *declared]
+        reply = await self._queue.run("due_schedules", keys, arguments)
+        now_ms, page = self._replies.page(reply)
         self._queue.clock.set(now_ms)
-        rows = [_due(flat[start : start + 9]) for start in range(0, len(flat), 9)]
-        return Page(
-            [one for one in rows if isinstance(one, Due)],
-            [one for one in rows if isinstance(one, UnreadableSchedule)],
-            left > 0,
-            None if wait_ms < 0 else wait_ms / 1000,
-        )
+        return page
 
-    async def fire(self, ticks: "Sequence[Tick]") -> list[int | str]:
+    async def fire(self, ticks: "Sequence[Tick]") -> list[Fired | str]:
         """Fire ticks; return a `Fired` for each.
 
         An answer may be the id of a job that has to be cancelled first.
         """
         keys = [self._due, self._due_code, self._queue.keys.delayed, self._control]
-        answers: list[int | str] = []
+        answers: list[Fired | str] = []
         for begin in range(0, len(ticks), TICK_LIMIT):
+            some = ticks[begin : begin + TICK_LIMIT]
             arguments: list[Argument] = [self._prefix]
-            for tick in ticks[begin : begin + TICK_LIMIT]:
+            for tick in some:
                 arguments += (
                     tick.name, tick.rev, _written(tick.at), _written(tick.held),
                     _written(tick.following), _written(tick.planned), tick.job_id, tick.lane,
                     tick.mark, tick.start, f"{tick.overlap} {tick.max_runs}", tick.envelope,
                 )  # fmt: skip
-            found = cast(
-                "list[int | bytes]", await self._queue.run("fire_schedules", keys, arguments)
-            )
-            answers += (one if isinstance(one, int) else one.decode() for one in found)
+            reply = await self._queue.run("fire_schedules", keys, arguments)
+            answers += self._replies.fired(reply, len(some))
         return answers
 
     async def pause(self, name: str, deadline: float) -> int:
@@ -207,13 +151,14 @@ class ScheduleStore:
     async def _set_paused(self, arguments: "list[Argument]", deadline: float) -> int:
         keys = [self._due, self._due_code, self._control]
         answer = await self._queue.run("pause_schedule", keys, [self._prefix, *arguments], deadline)
-        return cast("int", answer)
+        return self._replies.number("pause_schedule", answer, {-2, -1, 0, 1})
 
     async def remove(self, name: str, deadline: float | None, *, unseen_ms: int = 0) -> bool:
         """Delete a schedule; with *unseen_ms* only if no code declared it for that long."""
         keys = [self._schedules, self._due, self._due_code]
         arguments = [self._prefix, name, unseen_ms]
-        return await self._queue.run("delete_schedule", keys, arguments, deadline) == 1
+        answer = await self._queue.run("delete_schedule", keys, arguments, deadline)
+        return self._replies.number("delete_schedule", answer, {0, 1}) == 1
 
     async def all(self, deadline: float | None = None) -> list[State | UnreadableSchedule]:
         """Return all schedules, sorted by name."""
@@ -238,59 +183,12 @@ class ScheduleStore:
     ) -> State | UnreadableSchedule:
         key = f"{self._prefix}schedule:".encode() + name
         try:
-            found = await self._queue.call("HMGET", key, *_FIELDS, deadline=deadline)
+            found = await self._queue.call("HMGET", key, *STATE_FIELDS, deadline=deadline)
         except CommandError as error:
             if "WRONGTYPE" not in str(error):
                 raise
-            return UnreadableSchedule(_shown(name), "", str(error))
-        values = [one or b"" for one in cast("list[bytes | None]", found)]
-        rev, at, held, paused, code, runs, skipped, last, last_at, seen = values
-        try:
-            return State(
-                name.decode(), definition, _rev(rev), _number("at", at), _number("held", held),
-                paused == b"1", code == b"1",
-                _number("runs", runs) or 0, _number("skipped", skipped) or 0, last.decode(),
-                _number("last_at", last_at), _number("seen", seen),
-            )  # fmt: skip
-        except ValueError as error:
-            return UnreadableSchedule(_shown(name), _shown(rev), str(error))
-
-
-def _due(row: "Sequence[object]") -> Due | UnreadableSchedule:
-    """Read one schedule in the reply of due_schedules.lua."""
-    name, rev, at, held, last, runs, skipped, lives, definition = cast(
-        "tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, int, bytes]", row
-    )
-    try:
-        # fire_schedules.lua adds to these.
-        _number("runs", runs)
-        _number("skipped", skipped)
-        if not definition:
-            raise ValueError("it has no definition")
-        return Due(
-            name.decode(), _rev(rev), _number("at", at), _number("held", held),
-            last.decode(), lives == 1, definition,
-        )  # fmt: skip
-    except ValueError as error:
-        return UnreadableSchedule(_shown(name), _shown(rev), str(error))
-
-
-def _rev(text: bytes) -> str:
-    if not text:
-        raise ValueError("its state is gone, or another program's")
-    return text.decode()
-
-
-def _number(field: str, text: bytes) -> int | None:
-    if not text:
-        return None
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(f"its field {field!r} is {text[:40]!r}")
-    return int(text)
-
-
-def _shown(name: bytes) -> str:
-    return name.decode(errors="backslashreplace")
+            return UnreadableSchedule(shown(name), "", str(error))
+        return state_of(name, definition, cast("list[bytes | None]", found))
 
 
 def _written(moment: int | None) -> str:

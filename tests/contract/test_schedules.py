@@ -13,7 +13,8 @@ from aiostreamq.model.schedules.cron import Every
 from aiostreamq.model.schedules.definition import Definition, Rules, job_id
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 from aiostreamq.store.connection.link import CommandError
-from aiostreamq.store.schedules import TICK_LIMIT, Due, Page, ScheduleStore, State, Tick
+from aiostreamq.store.schedule_replies import Due, Page, State
+from aiostreamq.store.schedules import TICK_LIMIT, ScheduleStore, Tick
 from tests.support.store import Store
 
 SECOND = 1000

@@ -13,7 +13,7 @@ from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 from aiostreamq.model.time import milliseconds_since_1970
 
 if TYPE_CHECKING:
-    from aiostreamq.store.schedules import State
+    from aiostreamq.store.schedule_replies import State
 
 
 @dataclass(frozen=True, slots=True)

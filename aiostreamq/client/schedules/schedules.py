@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from aiostreamq.model.schedules.zones import Zone
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.model.time import When
-    from aiostreamq.store.schedules import ScheduleStore, State
+    from aiostreamq.store.schedule_replies import State
+    from aiostreamq.store.schedules import ScheduleStore
 
     class ScheduleHome(QueueHandle, Protocol):
         """The queue, as schedules need it."""

@@ -4,7 +4,7 @@
 -- KEYS[2]    schedule_due: name of each schedule that was made at run time, by ms since 1970
 -- KEYS[3]    schedule_due_code: the same for those that code declares
 -- ARGV[1]    prefix of the queue's keys
--- ARGV[2]    passed: how many due schedules to skip, because an earlier call has returned them
+-- ARGV[2]    skip: how many due schedules to leave out, because an earlier call has returned them
 -- ARGV[3]    limit: how many to look at after those
 -- ARGV[4]    look_ms: how soon to look again for the end of a job that a tick waits for
 -- ARGV[5..]  names of the schedules that the caller's code declares; of the others, only those
@@ -23,7 +23,7 @@
 
 local schedules, due_names, due_code = KEYS[1], KEYS[2], KEYS[3]
 local prefix = ARGV[1]
-local passed, limit, look_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local skip, limit, look_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local now = read_clock()
 local wait = math.huge
 local listed = {}
@@ -49,7 +49,7 @@ local function list(name)
   end
 end
 
-local page = redis.call('ZRANGEBYSCORE', due_names, '-inf', now, 'LIMIT', passed, limit)
+local page = redis.call('ZRANGEBYSCORE', due_names, '-inf', now, 'LIMIT', skip, limit)
 for _, name in ipairs(page) do
   list(name)
 end
@@ -59,7 +59,7 @@ for at = 5, #ARGV do
   local due = redis.call('ZSCORE', due_code, ARGV[at])
   if due and tonumber(due) <= now then
     place = place + 1
-    if place > passed and place <= passed + limit then
+    if place > skip and place <= skip + limit then
       list(ARGV[at])
     end
   elseif due then
@@ -72,7 +72,7 @@ local first = redis.call('ZRANGEBYSCORE', due_names, '(' .. now, '+inf', 'WITHSC
 if first[2] then
   wait = math.min(wait, tonumber(first[2]) - now)
 end
-local left = math.max(0, place - passed - limit)
+local left = math.max(0, place - skip - limit)
 local answer = { wait == math.huge and -1 or math.ceil(wait), now, left }
 for _, value in ipairs(listed) do
   answer[#answer + 1] = value

@@ -13,7 +13,7 @@ from aiostreamq.store.schedules import Tick
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aiostreamq.store.schedules import Due
+    from aiostreamq.store.schedule_replies import Due
 
 
 def ticks_of(due: "Due", definition: Definition, now: int) -> "Iterator[Tick]":

@@ -6,6 +6,7 @@ only by workers whose code declares them: one that was removed stops with the la
 """
 
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
@@ -13,14 +14,16 @@ from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import BrokerError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
-from aiostreamq.store.schedules import TICK_LIMIT, Declared, Fired, Tick
+from aiostreamq.store.schedule_replies import Declared, Fired
+from aiostreamq.store.schedules import TICK_LIMIT, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiostreamq.model.schedules.definition import Definition
     from aiostreamq.store.connection.clock import ServerClock
-    from aiostreamq.store.schedules import Due, ScheduleStore
+    from aiostreamq.store.schedule_replies import Due
+    from aiostreamq.store.schedules import ScheduleStore
 
 logger = get_logger("aiostreamq.worker")
 
@@ -43,6 +46,25 @@ DECLARE_AGAIN = 60.0
 # A schedule that no code has declared for this long is deleted, in ms: long enough for an
 # application that is down for some days to come back and catch up.
 LEFTOVER_MS = 7 * 24 * 3600 * 1000
+
+
+@dataclass
+class _Round:
+    """One look at all schedules that are due, page by page."""
+
+    still_due: int = 0  #: how many were looked at and not fired: the next page begins after them
+    wait: float = LONGEST_SLEEP  #: seconds until the next one is due
+    has_fired: bool = False
+    is_refused: bool = False  #: Redis has refused to fire some
+
+    def pause(self) -> float:
+        """Return the seconds until the next round."""
+        if self.is_refused:
+            return PAUSE
+        if self.has_fired:
+            return 0.0
+        is_crowded = self.still_due > TICK_LIMIT
+        return max(min(self.wait, CROWDED_SLEEP) if is_crowded else self.wait, SHORTEST_SLEEP)
 
 
 class Ticker:
@@ -101,30 +123,25 @@ class Ticker:
 
     async def _fire_due(self) -> float:
         """Fire what is due, past what cannot be fired; return the seconds to sleep."""
-        passed, wait, has_fired, is_refused = 0, LONGEST_SLEEP, False, False
+        done = _Round()
         while True:
-            page = await self._schedules.due(self._names, passed)
+            page = await self._schedules.due(self._names, done.still_due)
             for one in page.unreadable:
                 self._log_once(one.name, one.rev, f"its state is invalid: {one.why}")
             ticks = [tick for one in page.due for tick in self._ticks(one)]
-            passed += TICK_LIMIT
+            done.still_due += TICK_LIMIT
             if ticks:
                 try:
                     await self._fire(ticks)
-                    has_fired = True
-                    passed -= len({tick.name for tick in ticks})
+                    done.has_fired = True
+                    done.still_due -= len({tick.name for tick in ticks})
                 except BrokerError:  # the key of its lane may be of another type
                     logger.exception("not all schedules could be fired, retrying")
-                    is_refused = True
-            wait = wait if page.wait is None else min(wait, page.wait)
+                    done.is_refused = True
+            if page.wait is not None:
+                done.wait = min(done.wait, page.wait)
             if not page.has_more:
-                break
-        if is_refused:
-            return PAUSE
-        if has_fired:
-            return 0.0
-        is_crowded = passed > TICK_LIMIT
-        return max(min(wait, CROWDED_SLEEP) if is_crowded else wait, SHORTEST_SLEEP)
+                return done.pause()
 
     def _ticks(self, due: "Due") -> "list[Tick]":
         """Return the ticks of one schedule, as the script takes them.
@@ -166,7 +183,7 @@ class Ticker:
         await self._cancel([old for _, old in replacing])
         await self._fire([tick._replace(overlap="allow") for tick, _ in replacing])
 
-    def _report(self, ticks: list[Tick], answers: list[int | str]) -> None:
+    def _report(self, ticks: list[Tick], answers: "list[Fired | str]") -> None:
         for tick, answer in zip(ticks, answers, strict=True):
             if answer == Fired.SKIPPED:
                 logger.info("schedule %r: the last job is still open, %s is skipped",

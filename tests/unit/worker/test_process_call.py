@@ -28,7 +28,7 @@ def test_function() -> None:
     [("math", "no_such_name"), ("math", "pi"), (cpu_jobs.__name__, "queue"), ("math", "pi.real.x")],
 )
 def test_something_else(module: str, qualname: str) -> None:
-    """What is no function of that name is refused, and never called."""
+    """Anything else under that name is refused, and never called."""
     assert math.pi
     with pytest.raises(UsageError, match="task 'odd': its process found no function"):
         find_function(module, qualname, "odd")

@@ -30,7 +30,7 @@ def new_run() -> Run:
 
 
 def test_every_state_has_its_moves() -> None:
-    """What is over stays so, everything else can end, and no move leads back."""
+    """A run that is over stays so, any other can end, and no move leads back."""
     assert set(MOVES) == set(RunState)
     order = list(RunState)
     for state, following in MOVES.items():
