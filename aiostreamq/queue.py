@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Protocol, Unpack
 
+    from aiostreamq.client.schedules.declaration import ScheduleOptions
     from aiostreamq.model.schedules.definition import ScheduleRules
     from aiostreamq.model.schedules.zones import Zone
     from aiostreamq.model.telemetry import Listener
@@ -298,12 +299,9 @@ class Queue(QueueClient):
         Raises:
             UsageError: The name is taken, or an argument is invalid.
         """
-        self.schedules.check(cron=expression, tz=tz, rules=rules)
-
-        def declare(task: Enqueuer[..., object] | Call[object]) -> None:
-            self.schedules.declare(name, task, args, kwargs, cron=expression, tz=tz, rules=rules)
-
-        return cast("Scheduler", self._scheduler(declare))
+        return self._scheduler(
+            name, {"args": args, "kwargs": kwargs, "cron": expression, "tz": tz, **rules}
+        )
 
     def every(
         self,
@@ -327,25 +325,21 @@ class Queue(QueueClient):
         Raises:
             UsageError: The name is taken, or an argument is invalid.
         """
-        self.schedules.check(every=interval, rules=rules)
+        return self._scheduler(name, {"args": args, "kwargs": kwargs, "every": interval, **rules})
 
-        def declare(task: Enqueuer[..., object] | Call[object]) -> None:
-            self.schedules.declare(name, task, args, kwargs, every=interval, rules=rules)
+    def _scheduler(self, name: str | None, options: "ScheduleOptions") -> "Scheduler":
+        declared = self._core.declared
+        declared.check(options)
 
-        return cast("Scheduler", self._scheduler(declare))
-
-    def _scheduler(
-        self, declare: "Callable[[Enqueuer[..., object] | Call[object]], None]"
-    ) -> Callable[[Callable[..., object]], object]:
         def schedule(function: Callable[..., object]) -> object:
             if isinstance(function, Enqueuer | Call):
                 given = cast("Enqueuer[..., object] | Call[object]", function)
-                declare(given)
+                declared.add(name, given, options)
                 return given
             before = dict(self.tasks)
             task = register_task(self, function, None, None, {})
             try:
-                declare(task)
+                declared.add(name, task, options)
             except BaseException:
                 # A decorator that raises must leave nothing behind.
                 del self.tasks[task.name]
@@ -353,7 +347,7 @@ class Queue(QueueClient):
                 raise
             return task
 
-        return schedule
+        return cast("Scheduler", schedule)
 
 
 def _checked(source: "RedisSource") -> "RedisSource":

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiostreamq.aio.listeners import Listeners
+    from aiostreamq.client.schedules.declared import DeclaredSchedules
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.client.sessions.session import Session
     from aiostreamq.client.task import Task
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.options import QueuePolicy
+    from aiostreamq.model.schedules.definition import Definition
     from aiostreamq.model.telemetry import TelemetryEvent
     from aiostreamq.store.connection.connector import Connector
 
@@ -47,6 +49,7 @@ class QueueCore:
         #: UsageError if the queue is open in another event loop that is running
         self.session: Callable[[], Session] = self.sessions.current
         self._schedules: Schedules | None = None
+        self._declared: DeclaredSchedules | None = None
         self._listeners: Listeners[TelemetryEvent] | None = None
 
     def session_for_job(self) -> "Session":
@@ -85,9 +88,21 @@ class QueueCore:
         return self._schedules
 
     @property
-    def has_schedules(self) -> bool:
-        """Whether `schedules` was ever used in this process. Imports nothing."""
-        return self._schedules is not None
+    def declared(self) -> "DeclaredSchedules":
+        """The schedules that code declares."""
+        if self._declared is None:
+            from aiostreamq.client.schedules.declared import DeclaredSchedules
+
+            self._declared = DeclaredSchedules(self)
+        return self._declared
+
+    def declared_definitions(self) -> "dict[str, Definition]":
+        """Return the schedules that code declares, by name. Imports nothing if it declares none.
+
+        Raises:
+            PayloadError: A call is too long.
+        """
+        return {} if self._declared is None else self._declared.definitions()
 
     @property
     def listeners(self) -> "Listeners[TelemetryEvent]":

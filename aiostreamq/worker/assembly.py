@@ -242,6 +242,6 @@ class Services:
 
 
 def _new_ticker(queue: "QueueClient", cancellation: Cancellation) -> Ticker:
-    declared = queue.schedules.declared if core_of(queue).has_schedules else {}
-    session = core_of(queue).session()
+    core = core_of(queue)
+    session, declared = core.session(), core.declared_definitions()
     return Ticker(session.schedules, session.broker.clock, declared, cancellation.cancel)

@@ -54,7 +54,7 @@ async def test_code_says_the_same_at_each_start(queue: Queue) -> None:
     async def report() -> None: ...
 
     limited = report.using(deadline="10m")
-    queue.schedules.declare("report", limited, (), None, cron="@daily", rules={})
+    queue.cron("@daily", name="report")(limited)
     async with Worker(queue):
         first = await definition_of(queue, "report")
     clock = core_of(queue).session().broker.clock

@@ -69,7 +69,7 @@ def _as_table(title: str, facts: Mapping[str, str]) -> str:
 
 def _schedules_of(queue: Queue) -> dict[str, str]:
     """Return when each declared schedule is due, in English, by its name."""
-    declared = queue.schedules.declared if core_of(queue).has_schedules else {}
+    declared = core_of(queue).declared_definitions()
     timings = {name: each.timing for name, each in sorted(declared.items())}
     return {
         name: timing.in_english + (f" ({timing.zone})" if isinstance(timing, Cron) else "")

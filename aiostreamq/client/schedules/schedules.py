@@ -1,52 +1,28 @@
-"""`queue.schedules`: create, change, list, trigger and declare the schedules of a queue."""
+"""`queue.schedules`: create, change, list and trigger the schedules of a queue."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.call import Call
 from aiostreamq.client.deadline import DEADLINE
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job
+from aiostreamq.client.schedules.declaration import Declaration
 from aiostreamq.client.schedules.schedule import Schedule, definition_of, read_all, schedule_of
-from aiostreamq.client.task import Enqueuer
-from aiostreamq.client.task_names import no_task
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.envelope import bounded
-from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.model.keys import checked_name
-from aiostreamq.model.schedules.definition import (
-    Definition,
-    Rules,
-    ScheduleRules,
-    length_ms,
-    timing_of,
-)
-from aiostreamq.model.time import After, At
 from aiostreamq.store.enqueue import Submissions
 
 if TYPE_CHECKING:
-    from typing import Protocol, Unpack
+    from typing import Unpack
 
-    from aiostreamq.client.ports import QueueHandle
-    from aiostreamq.model.duration import Duration
-    from aiostreamq.model.schedules.cron import Timing
+    from aiostreamq.client.call import Call
+    from aiostreamq.client.schedules.declaration import ScheduleHome, ScheduleOptions
+    from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.schedules.unreadable import UnreadableSchedule
-    from aiostreamq.model.schedules.zones import Zone
-    from aiostreamq.model.task import TaskSpec
-    from aiostreamq.model.time import When
     from aiostreamq.store.schedule_replies import State
     from aiostreamq.store.schedules import ScheduleStore
-
-    class ScheduleHome(QueueHandle, Protocol):
-        """The queue, as schedules need it."""
-
-        def named(self, name: str) -> Enqueuer[..., object]:
-            """Return an enqueuer for the task *name*."""
-            ...
-
 
 logger = get_logger("aiostreamq.schedules")
 
@@ -54,21 +30,11 @@ logger = get_logger("aiostreamq.schedules")
 TRIES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """A schedule that code declares; its arguments are encoded when a worker starts."""
-
-    call: Call[object]
-    timing: "Timing"
-    rules: Rules
-
-
 class Schedules:
     """The schedules of a queue, which enqueue jobs again and again."""
 
     def __init__(self, queue: "ScheduleHome") -> None:
         self._queue = queue
-        self._declared: dict[str, Declaration] = {}
 
     def __repr__(self) -> str:
         return f"<Schedules of {self._queue.name}>"
@@ -77,13 +43,7 @@ class Schedules:
         self,
         name: str,
         call: "Call[object] | Enqueuer[..., object] | str",
-        *,
-        args: Sequence[object] = (),
-        kwargs: Mapping[str, object] | None = None,
-        cron: str | None = None,
-        every: "Duration | None" = None,
-        tz: "Zone | None" = None,
-        **rules: "Unpack[ScheduleRules]",
+        **options: "Unpack[ScheduleOptions]",
     ) -> Schedule:
         """Create a schedule, which stays in Redis until it is deleted.
 
@@ -102,9 +62,10 @@ class Schedules:
                 from `start`, or from 1970.
             tz: The time zone of `cron`, such as "Europe/Madrid" or ZoneInfo("Europe/Madrid"), or
                 a fixed offset, such as "+02:00" or datetime.timezone.utc; UTC by default.
-            **rules: `overlap` ("allow", "skip", "buffer_one", "cancel_old"), `catch_up`
-                ("none", "latest", "all") with its `window`, `jitter`, `start` and `end` (in UTC
-                if they have no time zone), `max_runs`.
+            **options: The five above, and the rules: `overlap` ("allow", "skip",
+                "buffer_one", "cancel_old"), `catch_up` ("none", "latest", "all") with its
+                `window`, `jitter`, `start` and `end` (in UTC if they have no time zone),
+                `max_runs`.
 
         Raises:
             UsageError: The name is taken, or an argument is invalid.
@@ -113,30 +74,20 @@ class Schedules:
 
         If it is cancelled, the schedule may or may not exist. The same call can be repeated.
         """
-        declaration = self._declaration(call, args, kwargs, cron, every, tz, Rules.of(rules))
-        await self._put(name, declaration, replaces=False)
-        return await self.get(name)
+        return await self._put(name, Declaration.of(self._queue, call, options), replaces=False)
 
     async def replace(
         self,
         name: str,
         call: "Call[object] | Enqueuer[..., object] | str",
-        *,
-        args: Sequence[object] = (),
-        kwargs: Mapping[str, object] | None = None,
-        cron: str | None = None,
-        every: "Duration | None" = None,
-        tz: "Zone | None" = None,
-        **rules: "Unpack[ScheduleRules]",
+        **options: "Unpack[ScheduleOptions]",
     ) -> Schedule:
         """Replace the definition of a schedule. Its counters stay, and so does a pause.
 
         Arguments, errors and cancelling are as of `create`, except that it raises UsageError if
         there is no such schedule.
         """
-        declaration = self._declaration(call, args, kwargs, cron, every, tz, Rules.of(rules))
-        await self._put(name, declaration, replaces=True)
-        return await self.get(name)
+        return await self._put(name, Declaration.of(self._queue, call, options), replaces=True)
 
     async def pause(self, name: str) -> bool:
         """Stop enqueueing ticks; return False if the schedule was already paused.
@@ -236,114 +187,11 @@ class Schedules:
         )
         return Job(job_id, self._queue, is_new=None)
 
-    def declare(
-        self,
-        name: str | None,
-        task: "Enqueuer[..., object] | Call[object]",
-        args: Sequence[object],
-        kwargs: Mapping[str, object] | None,
-        *,
-        cron: str | None = None,
-        every: "Duration | None" = None,
-        tz: "Zone | None" = None,
-        rules: ScheduleRules,
-    ) -> None:
-        """Add a schedule that code declares, for the workers that run this code.
-
-        Raises:
-            UsageError: The name is already declared, or an argument is invalid.
-        """
-        called = checked_name("schedule", name or task.spec.name)
-        if called in self._declared and not self._is_replaced(self._declared[called].call.spec):
-            raise UsageError(
-                f"queue {self._queue.name!r} already has a schedule {called!r}: give one of them "
-                f"another name with name='...'"
-            )
-        checked = Rules.of(rules)
-        self._declared[called] = self._declaration(task, args, kwargs, cron, every, tz, checked)
-
-    def check(
-        self,
-        *,
-        cron: str | None = None,
-        every: "Duration | None" = None,
-        tz: "Zone | None" = None,
-        rules: ScheduleRules,
-    ) -> None:
-        """Check the arguments of a decorator before it gets its function.
-
-        Raises:
-            UsageError: An argument is invalid.
-        """
-        timing_of(cron, every, tz, Rules.of(rules).start)
-
-    def _is_replaced(self, spec: "TaskSpec") -> bool:
-        """Return whether the task of *spec* was defined again since, and so is its schedule."""
-        now = self._queue.spec_of(spec.name)
-        return spec.function is not None and now is not None and now is not spec
-
-    @property
-    def declared(self) -> dict[str, Definition]:
-        """The schedules that code declares, with encoded arguments."""
-        return {name: self._definition(one) for name, one in self._declared.items()}
-
-    def _declaration(
-        self,
-        call: "Call[object] | Enqueuer[..., object] | str",
-        args: Sequence[object],
-        kwargs: Mapping[str, object] | None,
-        cron: str | None,
-        every: "Duration | None",
-        tz: "Zone | None",
-        rules: Rules,
-    ) -> Declaration:
-        if isinstance(call, str):
-            call = self._queue.named(call)
-        if isinstance(call, Enqueuer):
-            call = call.bind(*args, **(kwargs or {}))
-        elif args or kwargs:
-            raise UsageError(
-                "task.bind(...) already has the arguments: leave out args= and kwargs="
-            )
-        if not isinstance(call, Call):  # pyright: ignore[reportUnnecessaryIsInstance]  # a function
-            raise no_task(call)
-        using = call.using
-        if using.id is not None or using.due is not None:
-            raise UsageError(
-                "id=, delay= and at= are for a single job, and a schedule enqueues many: "
-                "leave them out"
-            )
-        if using.expires is not None and not isinstance(using.expires, After):
-            raise UsageError("expires= of a schedule must be a duration, such as '10m'")
-        for option, when in (("expires", using.expires), ("deadline", using.deadline)):
-            length_ms(option, (_delay_ms(when) or 0) / 1000)
-        # Refuse bad arguments here, and not in the worker.
-        write_call(call.spec, call.args, call.kwargs, {})
-        return Declaration(call, timing_of(cron, every, tz, rules.start), rules)
-
-    def _definition(self, declaration: Declaration) -> Definition:
-        call = declaration.call
-        options, deadline = call.using.options, call.using.deadline
-        fields = dict(call.using.fields)
-        if isinstance(deadline, At):
-            fields["deadline"] = deadline.ms
-        envelope = self._queue.session().enqueuing.write(call.spec, call.args, call.kwargs, fields)
-        return Definition(
-            task=call.spec.name,
-            timing=declaration.timing,
-            rules=declaration.rules,
-            envelope=envelope.decode(),
-            lane=options.lane,
-            mark=WaiterMode.NO_RESULT if options.result_ttl == 0 else WaiterMode.NOBODY,
-            expires=_delay_ms(call.using.expires),
-            deadline=_delay_ms(deadline),
-        )
-
-    async def _put(self, name: str, declaration: Declaration, *, replaces: bool) -> None:
+    async def _put(self, name: str, declaration: Declaration, *, replaces: bool) -> Schedule:
         called = checked_name("schedule", name)
         session = self._queue.session()
         # Check everything before anything is in Redis.
-        definition = self._definition(declaration)
+        definition = declaration.definition(session.enqueuing)
         session.broker.place_of(definition.lane)
         await session.open()
         answer = await self._store().put(
@@ -364,6 +212,7 @@ class Schedules:
                 f"a different schedule {name!r} already exists: use "
                 f"queue.schedules.replace(...), or another name"
             )
+        return await self.get(name)
 
     async def _found(self, name: str) -> "State | UnreadableSchedule":
         found = await self._store().get(name, self._timeout)
@@ -391,8 +240,3 @@ class Schedules:
     @property
     def _timeout(self) -> float:
         return self._queue.session().enqueue_timeout
-
-
-def _delay_ms(when: "When | None") -> int | None:
-    """Return the ms of a relative time; None if there is none, or if it is fixed."""
-    return when.ms if isinstance(when, After) else None
