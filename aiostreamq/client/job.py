@@ -18,7 +18,8 @@ from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_out
 
 if TYPE_CHECKING:
     from aiostreamq.client.ports import JobHome
-    from aiostreamq.client.results import ResultWaiter, Ticket
+    from aiostreamq.client.results.tickets import Ticket
+    from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.model.events import Event, Lost, Position, Restarted
     from aiostreamq.model.info import JobInfo
     from aiostreamq.store.enqueue import IdWas

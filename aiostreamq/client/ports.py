@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.client.results import ResultWaiter
+    from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connection.server import Server
     from aiostreamq.store.queue import QueueStore

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from aiostreamq.client.job import Job, StreamJob
-    from aiostreamq.client.results import ResultWaiter
+    from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.options import TaskOptions
     from aiostreamq.model.task import TaskSpec

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from aiostreamq import BrokerError, Job, Queue, UsageError
 from aiostreamq.client.core import core_of
-from aiostreamq.client.results import ResultWaiter
+from aiostreamq.client.results.inbox import Inbox
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -93,15 +93,15 @@ async def test_listening_fails(monkeypatch: pytest.MonkeyPatch, redis_url: str) 
     """Whoever awaits is told why, and who awaits next is heard again."""
     async with Queue(redis_url) as queue:
         job: Job[object] = await queue.enqueue("size")
-        usual = ResultWaiter._pop  # pyright: ignore[reportPrivateUsage]  # to put it back
+        usual = Inbox._pop  # pyright: ignore[reportPrivateUsage]  # to put it back
 
         async def fail(*_: object) -> bytes:
             raise RuntimeError("unexpected")
 
-        monkeypatch.setattr(ResultWaiter, "_pop", fail)
+        monkeypatch.setattr(Inbox, "_pop", fail)
         with pytest.raises(RuntimeError, match="unexpected"):
             await job.result(timeout=PATIENCE)
-        monkeypatch.setattr(ResultWaiter, "_pop", usual)
+        monkeypatch.setattr(Inbox, "_pop", usual)
         awaiting = asyncio.ensure_future(job.result(timeout=PATIENCE))
         await asyncio.sleep(0)
         await (

@@ -17,8 +17,8 @@ from aiostreamq import (
     WaitTimeout,
     Worker,
 )
-from aiostreamq.client import results
 from aiostreamq.client.core import core_of
+from aiostreamq.client.results import inbox
 from aiostreamq.store.queue import QueueStore
 from tests.support.store import Store
 from tests.support.waiting import PATIENCE, wait_until
@@ -226,8 +226,8 @@ async def test_id_used_again(store_url: str) -> None:
 
 async def test_lost_and_enqueued_again(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Redis lost a job, who awaits it is told of the one that has its id now."""
-    monkeypatch.setattr(results, "SWEEP", 0.1)
-    monkeypatch.setattr(results, "BLOCK", 1)
+    monkeypatch.setattr(inbox, "SWEEP", 0.1)
+    monkeypatch.setattr(inbox, "BLOCK", 1)
     async with Store(store_url, "default") as store, Queue(store_url) as queue:
 
         @queue.task
@@ -250,7 +250,7 @@ async def test_lost_and_enqueued_again(store_url: str, monkeypatch: pytest.Monke
 @pytest.mark.may_block("that is the point")
 async def test_late_for_the_notices(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was busy past the life of its results finds them among its notices."""
-    monkeypatch.setattr(results, "SWEEP", 0.0)  # with each notice
+    monkeypatch.setattr(inbox, "SWEEP", 0.0)  # with each notice
 
     async def double(number: int) -> int:
         return 2 * number

@@ -36,9 +36,9 @@ SCRIPTS_OF = {
     "delete_dead_letters",
 }
 FUNCTIONS_OF = {
-    "producer": "store/connection/connector store/connection/clock store/scripts client/results "
-    "store/connection/blocking_read store/durability store/events:wait store/events:after "
-    "store/queue:unblock",
+    "producer": "store/connection/connector store/connection/clock store/scripts "
+    "client/results/inbox store/connection/blocking_read store/durability "
+    "store/events:wait store/events:after store/queue:unblock",
     "worker": "store/inspect/server_check store/control_stream store/workers "
     "store/queue store/deliveries store/results store/inspect/snapshot:paused",
     "reader": "store/connection/connector store/connection/clock store/scripts "

@@ -23,7 +23,7 @@ from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
 if TYPE_CHECKING:
     from aiostreamq.client.call import Using
     from aiostreamq.client.ports import JobHome
-    from aiostreamq.client.results import ResultWaiter
+    from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.client.telemetry import QueueTelemetry
     from aiostreamq.model.options import Durability, QueuePolicy
     from aiostreamq.model.task import TaskSpec

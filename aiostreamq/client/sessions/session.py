@@ -7,7 +7,7 @@ imports neither asyncio nor anything that talks to Redis.
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.results import ResultWaiter
+from aiostreamq.client.results.waiter import ResultWaiter
 from aiostreamq.client.sessions.enqueuing import Enqueuing
 from aiostreamq.store.schedules import ScheduleStore
 

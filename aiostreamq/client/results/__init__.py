@@ -1,0 +1,1 @@
+"""Awaited outcomes of jobs."""

@@ -1,0 +1,84 @@
+"""Look-ups of awaited jobs: what has ended already, and a subscription to all else.
+
+If a job is unknown to Redis, its end may still be among the hints that were not read
+yet: in a busy process, the outcome may expire before its hint is read. So the job
+is given up only after all earlier hints were read, which an echo through the inbox shows.
+"""
+
+import secrets
+from typing import TYPE_CHECKING
+
+from aiostreamq import clock
+from aiostreamq.aio.batching import GroupCommit
+from aiostreamq.client.results.tickets import KNOWN
+from aiostreamq.errors import BrokerError, JobNotFound, ResultNotKept
+from aiostreamq.store.results import SUBSCRIBE_LIMIT, Subscription
+
+if TYPE_CHECKING:
+    from aiostreamq.client.results.tickets import Ticket, Tickets
+    from aiostreamq.store.results import Results
+
+
+class Lookups:
+    """The look-ups of one process, for which Redis sends hints to its inbox."""
+
+    def __init__(self, results: "Results", inbox: str, tickets: "Tickets") -> None:
+        self._results = results
+        self._inbox = inbox
+        self._tickets = tickets
+        #: look up a ticket, together with others that need it now
+        self.add = GroupCommit["Ticket"](self._look_up, SUBSCRIBE_LIMIT).add
+        self._unknown: dict[str, list[Ticket]] = {}  # by the echo after which they are given up
+        self.swept = 0.0  #: when all was looked up last, by the monotonic clock
+
+    def sweep(self) -> None:
+        """Look up everything that is awaited."""
+        self.swept = clock.monotonic()
+        for ticket in self._tickets.awaited:
+            ticket.expect()
+            self.add(ticket)
+
+    def start_over(self) -> None:
+        """Look up everything that is awaited, since hints and echoes may be lost."""
+        self._unknown.clear()
+        self._tickets.expect_nothing()
+        self.sweep()
+
+    def give_up(self, echo: str) -> None:
+        """Fail the waits for jobs that are unknown, now that all hints before *echo* are read."""
+        for ticket in self._unknown.pop(echo, ()):
+            if ticket.outcome is None:
+                ticket.fail(JobNotFound(job_id=ticket.job_id))
+
+    async def _look_up(self, tickets: "list[Ticket]") -> None:
+        try:
+            found = await self._results.subscribe(self._inbox, [t.job_id for t in tickets])
+        except BrokerError as error:
+            for ticket in tickets:
+                ticket.expect_nothing()
+                ticket.fail(error)
+            return
+        unknown: list[Ticket] = []
+        for ticket, standing in zip(tickets, found, strict=True):
+            match standing:
+                case bytes():
+                    ticket.resolve(standing, KNOWN)
+                case Subscription.WILL_TELL:
+                    pass
+                case Subscription.NO_RESULT:
+                    ticket.expect_nothing()
+                    ticket.fail(ResultNotKept())
+                case Subscription.UNKNOWN:
+                    ticket.expect_nothing()
+                    unknown.append(ticket)
+        if unknown:
+            await self._await_echo(unknown)
+
+    async def _await_echo(self, tickets: "list[Ticket]") -> None:
+        echo = secrets.token_hex(4)
+        self._unknown[echo] = tickets
+        try:
+            await self._results.ping(self._inbox, echo)
+        except BrokerError as error:
+            for ticket in self._unknown.pop(echo, ()):
+                ticket.fail(error)
