@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.call import Call
 from aiostreamq.client.task import Enqueuer
@@ -10,13 +10,8 @@ from aiostreamq.client.task_names import no_task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.functions.encoding import write_call
-from aiostreamq.model.schedules.definition import (
-    Definition,
-    Rules,
-    ScheduleRules,
-    length_ms,
-    timing_of,
-)
+from aiostreamq.model.schedules.cron import length_ms
+from aiostreamq.model.schedules.definition import Definition, Rules, ScheduleRules, timing_of
 from aiostreamq.model.time import After, At
 
 if TYPE_CHECKING:
@@ -108,10 +103,9 @@ def check_times(options: ScheduleOptions) -> None:
 
 def _rules_in(options: ScheduleOptions) -> ScheduleRules:
     """Return all that is not an argument of the call or a time; `Rules.of` refuses the unknown."""
-    rules = options.copy()
-    for name in ("args", "kwargs", "cron", "every", "tz"):
-        rules.pop(name, None)
-    return rules
+    described = ("args", "kwargs", "cron", "every", "tz")
+    rules = {name: value for name, value in options.items() if name not in described}
+    return cast("ScheduleRules", rules)
 
 
 def _timing_in(options: ScheduleOptions, rules: Rules) -> "Timing":
