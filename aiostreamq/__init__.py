@@ -40,7 +40,7 @@ from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
     from aiostreamq.client.current_job import CurrentJob, JobFilter, current_job
-    from aiostreamq.client.dead_letters import DeadLetters
+    from aiostreamq.client.dead_letters.dead_letters import DeadLetters
     from aiostreamq.client.schedules.schedule import Schedule
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.model.dead_letters import DeadLetter, PastFailure
@@ -127,7 +127,7 @@ _MODULE_OF = {
     "Chunk": "aiostreamq.model.events",
     "CurrentJob": "aiostreamq.client.current_job",
     "DeadLetter": "aiostreamq.model.dead_letters",
-    "DeadLetters": "aiostreamq.client.dead_letters",
+    "DeadLetters": "aiostreamq.client.dead_letters.dead_letters",
     "Event": "aiostreamq.model.events",
     "JobFilter": "aiostreamq.client.current_job",
     "JobInfo": "aiostreamq.model.info",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from aiostreamq.client.dead_letters import DeadLetters
+    from aiostreamq.client.dead_letters.dead_letters import DeadLetters
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.client.task import Call, StreamCall
     from aiostreamq.model.duration import Duration
@@ -171,7 +171,7 @@ class QueueClient:
     def dead_letters(self) -> "DeadLetters":
         """The queue's dead letters, which are jobs that failed for good: list, replay and purge."""
         # Imported at the first use: few programs need it.
-        from aiostreamq.client.dead_letters import DeadLetters
+        from aiostreamq.client.dead_letters.dead_letters import DeadLetters
 
         return DeadLetters(self._core)
 

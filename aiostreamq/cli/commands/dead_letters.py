@@ -12,7 +12,8 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aiostreamq.client.dead_letters import DeadLetterFilters, DeadLetters
+    from aiostreamq.client.dead_letters.dead_letters import DeadLetters
+    from aiostreamq.client.dead_letters.selection import DeadLetterFilters
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")

@@ -1,0 +1,86 @@
+"""Replays: what is sent to Redis to enqueue the jobs of dead letters again."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from aiostreamq.errors import PayloadError, UsageError
+from aiostreamq.logs import get_logger
+from aiostreamq.model.delivery import WaiterMode
+from aiostreamq.model.envelope import Malformed, decode_envelope
+from aiostreamq.model.replay import keeps_result, lane_to_replay_in, write_history, write_replay
+from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Replayed
+
+if TYPE_CHECKING:
+    from aiostreamq.client.ports import QueueHandle
+    from aiostreamq.model.dead_letters import DeadLetter
+
+logger = get_logger("aiostreamq.dead")
+
+
+class Replayer:
+    """Enqueues the jobs of dead letters of one queue again."""
+
+    def __init__(self, queue: "QueueHandle", store: DeadLetterStore) -> None:
+        self._queue = queue
+        self._store = store
+
+    def replay_of(
+        self,
+        letter: "DeadLetter",
+        args: Sequence[object] | None,
+        kwargs: Mapping[str, object] | None,
+    ) -> Replay:
+        """Return the replay of a letter; None for *args* or *kwargs* keeps those of the job.
+
+        Raises:
+            UsageError: The arguments do not fit the task.
+            PayloadError: An argument cannot be sent as JSON, or the call is too long.
+        """
+        broker, spec = self._queue.session().broker, self._queue.spec_of(letter.task)
+        signature = None if spec is None else spec.signature
+        write = None if signature is None else signature.write_stored
+        envelope = write_replay(letter, args, kwargs, write)
+        if args is not None or kwargs is not None:
+            self._check(letter, envelope)
+        lane = lane_to_replay_in(letter, broker.lanes, spec and spec.options.lane)
+        keeps = keeps_result(letter, spec and spec.options.result_ttl)
+        return Replay(
+            letter.id,
+            letter.job_id,
+            broker.place_of(lane),
+            WaiterMode.NOBODY if keeps else WaiterMode.NO_RESULT,
+            envelope,
+            write_history(letter),
+        )
+
+    def _check(self, letter: "DeadLetter", envelope: bytes) -> None:
+        """Refuse a call with which the job could not run."""
+        try:
+            call = decode_envelope(envelope)
+        except Malformed as error:
+            raise UsageError(
+                f"dead letter {letter.id} has an unreadable call ({error}): "
+                f"its arguments cannot be replaced"
+            ) from error
+        most = self._queue.max_payload
+        if len(envelope) > most:
+            raise PayloadError(
+                f"task {call.task!r}: a payload of {len(envelope):,} bytes is over the limit of "
+                f"{most:,}: send a reference to the data, or raise Queue(max_payload=)"
+            )
+
+    async def send(self, replays: Sequence[Replay]) -> int:
+        """Enqueue the jobs of *replays*; return how many were enqueued.
+
+        Raises:
+            BrokerError: Redis refused.
+        """
+        answers = await self._store.replay(replays)
+        for replay, answer in zip(replays, answers, strict=True):
+            if answer is Replayed.REFUSED:
+                logger.warning(
+                    "dead letter %s is kept: its job's id belongs to another job by now",
+                    replay.letter,
+                    extra={"job_id": replay.job_id},
+                )
+        return answers.count(Replayed.DONE)
