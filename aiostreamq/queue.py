@@ -1,10 +1,11 @@
 """`Queue`: registers tasks and enqueues their calls."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Concatenate, Self, TypeVar, cast, overload
 
 from aiostreamq.client.call import C_co, Call
 from aiostreamq.client.context import Context
+from aiostreamq.client.decorators import ScheduleDecorator, TaskDecorator
 from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.client.registration import register as register_task
 from aiostreamq.client.task import AsyncTask, Enqueuer, P, StreamTask, SyncTask, Task
@@ -24,7 +25,7 @@ from aiostreamq.model.task import Place
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Literal, Protocol, Unpack
+    from typing import Literal, Unpack
 
     from aiostreamq.client.schedules.declaration import ScheduleOptions
     from aiostreamq.model.schedules.definition import ScheduleRules
@@ -35,63 +36,7 @@ if TYPE_CHECKING:
 
     WhenFull = Literal["raise", "wait"]
 
-    class Registrar(Protocol):
-        """The decorator that `@queue.task(...)` with options returns."""
-
-        # An `async def` is a function too, so the overloads overlap: the first match counts.
-        @overload
-        def __call__(  # pyright: ignore[reportOverlappingOverload]
-            self, function: Callable[Concatenate[Context, P], AsyncIterable["C_co"]], /
-        ) -> "StreamTask[Concatenate[Context, P], P, C_co]": ...
-        @overload
-        def __call__(
-            self, function: Callable[P, AsyncIterable["C_co"]], /
-        ) -> "StreamTask[P, P, C_co]": ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[Context, P], Awaitable["R"]], /
-        ) -> "AsyncTask[Concatenate[Context, P], P, R]": ...
-        @overload
-        def __call__(self, function: Callable[P, Awaitable["R"]], /) -> "AsyncTask[P, P, R]": ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[Context, P], "R"], /
-        ) -> "SyncTask[Concatenate[Context, P], P, R]": ...
-        @overload
-        def __call__(self, function: Callable[P, "R"], /) -> "SyncTask[P, P, R]": ...
-
-    class Scheduler(Protocol):
-        """The decorator that `@queue.cron(...)` and `@queue.every(...)` return.
-
-        It takes a function, a task, a task with options, or a call of a task.
-        """
-
-        @overload
-        def __call__(self, task: "T", /) -> "T": ...
-        @overload
-        def __call__(  # pyright: ignore[reportOverlappingOverload]  # as in Registrar
-            self, function: Callable[Concatenate[Context, P], AsyncIterable["C_co"]], /
-        ) -> "StreamTask[Concatenate[Context, P], P, C_co]": ...
-        @overload
-        def __call__(
-            self, function: Callable[P, AsyncIterable["C_co"]], /
-        ) -> "StreamTask[P, P, C_co]": ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[Context, P], Awaitable["R"]], /
-        ) -> "AsyncTask[Concatenate[Context, P], P, R]": ...
-        @overload
-        def __call__(self, function: Callable[P, Awaitable["R"]], /) -> "AsyncTask[P, P, R]": ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[Context, P], "R"], /
-        ) -> "SyncTask[Concatenate[Context, P], P, R]": ...
-        @overload
-        def __call__(self, function: Callable[P, "R"], /) -> "SyncTask[P, P, R]": ...
-
-
 R = TypeVar("R")
-T = TypeVar("T", bound=Enqueuer[..., Any] | Call[Any])
 ListenerT = TypeVar("ListenerT", bound="Listener")
 
 # Bytes. Redis runs one command at a time, so a payload of megabytes makes all other
@@ -238,7 +183,7 @@ class Queue(QueueClient):
         name: str | None = None,
         executor: Place | None = None,
         **options: "Unpack[TaskOptions]",
-    ) -> "Registrar": ...
+    ) -> TaskDecorator: ...
     def task(
         self,
         function: Callable[..., object] | None = None,
@@ -266,7 +211,7 @@ class Queue(QueueClient):
         def register(function: Callable[..., object]) -> Task[..., object]:
             return register_task(self, function, name, executor, options)
 
-        return register if function is None else register(function)
+        return TaskDecorator(register) if function is None else register(function)
 
     def cron(
         self,
@@ -277,7 +222,7 @@ class Queue(QueueClient):
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
         **rules: "Unpack[ScheduleRules]",
-    ) -> "Scheduler":
+    ) -> ScheduleDecorator:
         """Return a decorator that enqueues a function or a task at the times of a cron expression.
 
         A function becomes a task with default options. A task may also be given as
@@ -311,7 +256,7 @@ class Queue(QueueClient):
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
         **rules: "Unpack[ScheduleRules]",
-    ) -> "Scheduler":
+    ) -> ScheduleDecorator:
         """Return a decorator that enqueues a function or a task at a fixed interval.
 
         Args:
@@ -327,7 +272,7 @@ class Queue(QueueClient):
         """
         return self._scheduler(name, {"args": args, "kwargs": kwargs, "every": interval, **rules})
 
-    def _scheduler(self, name: str | None, options: "ScheduleOptions") -> "Scheduler":
+    def _scheduler(self, name: str | None, options: "ScheduleOptions") -> ScheduleDecorator:
         declared = self._core.declared
         declared.check(options)
 
@@ -347,7 +292,7 @@ class Queue(QueueClient):
                 raise
             return task
 
-        return cast("Scheduler", schedule)
+        return ScheduleDecorator(schedule)
 
 
 def _checked(source: "RedisSource") -> "RedisSource":
