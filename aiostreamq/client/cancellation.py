@@ -1,14 +1,13 @@
-"""Bulk cancellation: find open jobs by filters and cancel them. Also the end of a pause."""
+"""Bulk cancellation: find open jobs by filters and cancel them."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Self, cast
 
 from aiostreamq.client.ids import made_ms
 from aiostreamq.client.task_names import name_of
 from aiostreamq.errors import UsageError
-from aiostreamq.model.duration import expiry_of, seconds
+from aiostreamq.model.duration import seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.job_state import JobState, states_of
 from aiostreamq.model.keys import checked_name
@@ -18,7 +17,6 @@ from aiostreamq.store.inspect.walk import Walk
 if TYPE_CHECKING:
     from aiostreamq.client.task_names import HasSpec
     from aiostreamq.model.duration import Duration
-    from aiostreamq.model.time import When
     from aiostreamq.store.inspect.walk import OpenJob
     from aiostreamq.store.queue import QueueStore
 
@@ -95,19 +93,6 @@ async def cancel_many(
             if state in cancelled:
                 cancelled[cast("JobState", state)] += 1
     return cancelled
-
-
-def pause_end(until: "Duration | datetime | None") -> str:
-    """Return the end of a pause as the script takes it; '0' for never.
-
-    Raises:
-        UsageError: *until* is not a time, or has no time zone.
-    """
-    if until is None:
-        return "0"
-    if not isinstance(until, datetime) and seconds("until", until) == 0:
-        raise UsageError("until=0 would pause nothing; leave it out to wait for resume")
-    return cast("When", expiry_of(until, "until")).to_wire()
 
 
 def _task_in(envelope: bytes) -> str | None:

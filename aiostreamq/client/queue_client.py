@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, TypeVar, cast, overload
 from aiostreamq.client.core import QueueCore
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer
-from aiostreamq.client.task_names import name_of, no_task
-from aiostreamq.model.options import checked_job_id, checked_lane
+from aiostreamq.client.task_names import no_task
+from aiostreamq.model.options import checked_job_id
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aiostreamq.client.dead_letters.dead_letters import DeadLetters
+    from aiostreamq.client.pauses import Pauses
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.client.task import Call, StreamCall
     from aiostreamq.model.duration import Duration
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from aiostreamq.model.pauses import Pause
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server
-    from aiostreamq.store.pauses import PauseStore
 
 R = TypeVar("R")
 
@@ -233,10 +233,7 @@ class QueueClient:
 
         If it is cancelled, the pause may or may not be set; calling it again is safe.
         """
-        from aiostreamq.client.cancellation import pause_end
-
-        limit = pause_end(until)
-        await self._pauses().pause(self._pause_fields(task, lane), limit)
+        await self._pauses().pause(task, lane, until)
 
     async def resume(
         self,
@@ -248,7 +245,7 @@ class QueueClient:
 
         Raises and can be cancelled as `pause`.
         """
-        return await self._pauses().resume(self._pause_fields(task, lane)) > 0
+        return await self._pauses().resume(task, lane)
 
     async def paused(self) -> "list[Pause]":
         """Return the current pauses: tasks first, then lanes, by name.
@@ -258,25 +255,12 @@ class QueueClient:
 
         Cancelling is safe.
         """
-        from aiostreamq.model.pauses import pauses_of
+        return await self._pauses().current()
 
-        _, paused = await self._pauses().paused()
-        return pauses_of(paused)
+    def _pauses(self) -> "Pauses":
+        from aiostreamq.client.pauses import Pauses
 
-    def _pauses(self) -> "PauseStore":
-        from aiostreamq.store.pauses import PauseStore
-
-        return PauseStore(self._core.session().broker)
-
-    def _pause_fields(
-        self, task: "Enqueuer[..., object] | str | None", lane: str | None
-    ) -> "list[str]":
-        from aiostreamq.model.pauses import pause_fields
-
-        if lane is not None:
-            # A pause of an unknown lane would have no effect, and the mistake would go unnoticed.
-            self._core.session().broker.place_of(checked_lane(lane))
-        return pause_fields(None if task is None else name_of(task), lane)
+        return Pauses(self._core.session().broker)
 
     async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
         """Return the state of the queue: its lanes and tasks, with recent rates and latencies.
