@@ -11,18 +11,12 @@ import orjson
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.functions.callables import signature_of, style_of, travelling
 from aiostreamq.model.functions.context_parameter import context_parameter
+from aiostreamq.model.functions.result_type import ResultType
 from aiostreamq.model.functions.type_hints import RETURN, Hints
 from aiostreamq.model.values.annotations import depth_of, is_open, is_plain, shown
 from aiostreamq.model.values.codec import ValueCodec, Written
 from aiostreamq.model.values.masking import pointer
-from aiostreamq.model.values.plain_json import (
-    FLAT,
-    encode,
-    encode_flat,
-    fault_in,
-    holds_tuple,
-    refusal,
-)
+from aiostreamq.model.values.plain_json import encode, fault_in, holds_tuple
 
 Arguments = Sequence[object]
 Keywords = Mapping[str, object]
@@ -65,8 +59,13 @@ class TaskSignature:
         self._fewest = sum(
             p.default is inspect.Parameter.empty for p in self._signature.parameters.values()
         )
+        result = ResultType(name, self._find_result_hint)
+        # Attributes, because a method that passes the call on would cost each job a call.
+        self.write_result = result.write  #: return a result as JSON
+        self.restore_result = result.restore  #: convert it to the type of the annotation
         if self._hints.are_complete:
-            _ = self._codecs, self._result  # so that a missing extra shows at registration
+            _ = self._codecs  # so that a missing extra shows at registration
+            result.prepare()  # for the same reason
 
     @cached_property
     def _codecs(self) -> dict[str, ValueCodec]:
@@ -85,18 +84,11 @@ class TaskSignature:
         return range(max(1, self._fewest), self._most + 1)
 
     @cached_property
-    def _result_hint(self) -> object:
-        return travelling(self._function, self._resolved_hints.get(RETURN, Any))
-
-    @cached_property
-    def _result(self) -> ValueCodec | None:
-        if is_plain(self._result_hint):
-            return None
-        return ValueCodec(self._result_hint, f"the result of task {self._name!r}")
-
-    @cached_property
     def _resolved_hints(self) -> dict[str, object]:
         return self._hints.complete()
+
+    def _find_result_hint(self) -> object:
+        return travelling(self._function, self._resolved_hints.get(RETURN, Any))
 
     @cached_property
     def _closed(self) -> dict[str, int]:
@@ -248,47 +240,6 @@ class TaskSignature:
                 case _:
                     bound.arguments[name] = change(codec, value)
         return bound.args, bound.kwargs
-
-    def write_result(self, value: object) -> bytes:
-        """Return the function's result as JSON.
-
-        Raises:
-            PayloadError: *value* would not arrive as an equal value of the same type.
-        """
-        if value is None and self._result is None:
-            return b"null"
-        if self._result is not None:
-            return encode(self._result.write(value).json)
-        try:
-            if type(value) in FLAT:
-                return encode_flat(value)
-            written = encode(value)
-        except PayloadError as error:
-            expected = None if self._is_result_open else shown(self._result_hint)
-            reason = refusal(error, expected, "annotate what the task returns")
-            raise PayloadError(f"the result of task {self._name!r}: {reason}") from error
-        if not self._is_result_open and holds_tuple(value, self._result_depth):
-            expected, fault = shown(self._result_hint), fault_in(value, allow_tuples=False)
-            raise PayloadError(
-                f"the result of task {self._name!r}: expected {expected}, and {fault}"
-            )
-        return written
-
-    @cached_property
-    def _result_depth(self) -> int:
-        return depth_of(self._result_hint)
-
-    @cached_property
-    def _is_result_open(self) -> bool:
-        return is_open(self._result_hint)
-
-    def restore_result(self, value: object) -> object:
-        """Return the result converted to the type that the function's annotation names.
-
-        Raises:
-            PayloadError: *value* is not of that type.
-        """
-        return value if self._result is None else self._result.restore(value)
 
     def with_context(
         self, args: Arguments, kwargs: Keywords, context: object
