@@ -18,5 +18,9 @@ def test_every_error_that_is_known_is_told() -> None:
         redis_errors.TOO_MANY_CLIENTS,
         *redis_errors.NO_RIGHT_IN_SCRIPT,
     }
-    known |= {*redis_errors.SLOT_MOVES_IN_SCRIPT, redis_errors.DOWN_IN_SCRIPT}
+    known |= {
+        *redis_errors.SLOT_MOVES_IN_SCRIPT,
+        redis_errors.DOWN_IN_SCRIPT,
+        redis_errors.STREAM_DELETED,
+    }
     assert told == known

@@ -39,7 +39,7 @@ async def logged(
         worker.send_signal(signal.SIGTERM)
         assert await worker.wait_end() == 0, worker.printed
     lines = [json.loads(line) for line in worker.lines if line.startswith("{")]
-    names = {line["worker"] for line in lines if line["message"].startswith("draining")}
+    names = {line.get("worker") for line in lines if line["message"].startswith("draining")}
     assert names >= {line["worker"] for line in lines if "job_id" in line}
     return {task: job.id for task, job in jobs.items()}, lines
 

@@ -40,10 +40,12 @@ FUNCTIONS_OF = {
     "client/results/inbox store/connection/blocking_read store/durability "
     "store/events:wait store/events:after store/queue:unblock",
     "worker": "store/inspect/server_check store/control_stream store/workers "
-    "store/queue store/deliveries store/results store/inspect/snapshot:paused",
+    "store/queue store/deliveries store/results store/inspect/snapshot:paused "
+    "store/dead_letters:forget_old",
     "reader": "store/connection/connector store/connection/clock store/scripts "
     "store/inspect/server_check store/inspect/snapshot store/inspect/walk "
-    "store/inspect/keyspace store/dead_letters store/schedules",
+    "store/inspect/keyspace store/schedules store/dead_letters:count store/dead_letters:find "
+    "store/dead_letters:newest_first store/dead_letters:oldest_first",
     "operator": "store/cancellation",
 }
 #: Whose rights each has beside its own.
