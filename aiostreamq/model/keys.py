@@ -44,7 +44,11 @@ def checked_name(kind: str, name: str) -> str:
 
 
 class Keys:
-    """The keys of one queue."""
+    """The keys of one queue.
+
+    It has an attribute for each key that needs neither an id nor a name: scripts get them on
+    each call, and making a string takes longer than reading one.
+    """
 
     __slots__ = (
         "cancelled",

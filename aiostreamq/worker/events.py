@@ -71,7 +71,11 @@ class EventSender:
 
 
 class JobEventSender:
-    """Sends the events of one delivery, in order. Belongs to the loop, except for `say_soon`."""
+    """Sends the events of one delivery, in order. Belongs to the loop, except for `emit_soon`.
+
+    Its attributes are the delivery, the limits, the events that are not sent yet with their sizes,
+    and how far the end has come.
+    """
 
     __slots__ = (
         "_delivery", "_is_due", "_is_ending", "_is_silenced", "_keep_ms", "_kept", "_kept_bytes",

@@ -22,12 +22,6 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(PACKAGE.glob("store/lua/*.lua"))
 PARTS = sorted(PACKAGE.glob("store/lua/parts/*.lua"))
 
-LONGEST_MODULE = 400
-LONGEST_FUNCTION = 60
-
-#: "path/in/package.py::function": why it is longer than the longest.
-LONG_FUNCTIONS: dict[str, str] = {}
-
 #: "path/in/tests.py::function": why it sleeps.
 SLEEPS: dict[str, str] = {
     "support/waiting.py::wait_until": "the one place that looks again after a while",
@@ -54,13 +48,6 @@ def functions_of(path: Path) -> list[Function]:
     """Return all functions in a file, nested ones included."""
     tree = ast.parse(path.read_text())
     return [node for node in ast.walk(tree) if isinstance(node, Function)]
-
-
-def body_lines(function: Function) -> int:
-    """Count the lines of a function without its signature and docstring."""
-    first = function.body[1 if ast.get_docstring(function) and len(function.body) > 1 else 0]
-    assert function.end_lineno is not None
-    return function.end_lineno - first.lineno + 1
 
 
 def is_task_body(function: Function) -> bool:
@@ -95,23 +82,6 @@ def is_sleep(node: ast.AST) -> bool:
             return not is_turn
         case _:
             return False
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_module_fits_in_a_head(path: Path) -> None:
-    """No module is longer than 400 lines."""
-    assert len(path.read_text().splitlines()) <= LONGEST_MODULE
-
-
-def test_long_functions_have_a_reason() -> None:
-    """A function over 60 lines is on the list above, and nothing else is."""
-    long = {
-        f"{path.relative_to(PACKAGE)}::{function.name}"
-        for path in MODULES
-        for function in functions_of(path)
-        if body_lines(function) > LONGEST_FUNCTION
-    }
-    assert long == set(LONG_FUNCTIONS)
 
 
 def test_nothing_logs_by_itself() -> None:

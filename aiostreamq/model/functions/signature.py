@@ -37,7 +37,6 @@ class TaskSignature:
                 resolved.
         """
         self._name = name
-        self._function = function
         #: the signature including the context parameter
         self.whole = signature = signature_of(name, function)
         self._hints = Hints(name, function, signature, context_type)
@@ -54,12 +53,15 @@ class TaskSignature:
         kinds_by_name = {p.kind: p.name for p in self._signature.parameters.values()}
         #: name of the `**kwargs` parameter, if there is one
         self._rest = kinds_by_name.get(inspect.Parameter.VAR_KEYWORD)
-        self._is_simple = all(kind in _POSITIONAL for kind in kinds)
-        self._most = len(kinds)
-        self._fewest = sum(
+        fewest = sum(
             p.default is inspect.Parameter.empty for p in self._signature.parameters.values()
         )
-        result = ResultType(name, self._find_result_hint)
+        is_simple = all(kind in _POSITIONAL for kind in kinds)
+        #: how many arguments by position are right without a look at their names
+        self._right_counts = range(fewest, len(kinds) + 1) if is_simple else range(0)
+        result = ResultType(
+            name, lambda: travelling(function, self._resolved_hints.get(RETURN, Any))
+        )
         # Attributes, because a method that passes the call on would cost each job a call.
         self.write_result = result.write  #: return a result as JSON
         self.restore_result = result.restore  #: convert it to the type of the annotation
@@ -79,16 +81,12 @@ class TaskSignature:
     @cached_property
     def bare_counts(self) -> range:
         """How many positional arguments, all strings and numbers, can be written as they are."""
-        if self._codecs or not self._is_simple:
-            return range(0)
-        return range(max(1, self._fewest), self._most + 1)
+        counts = self._right_counts
+        return range(0) if self._codecs else range(max(1, counts.start), counts.stop)
 
     @cached_property
     def _resolved_hints(self) -> dict[str, object]:
         return self._hints.complete()
-
-    def _find_result_hint(self) -> object:
-        return travelling(self._function, self._resolved_hints.get(RETURN, Any))
 
     @cached_property
     def _closed(self) -> dict[str, int]:
@@ -132,7 +130,7 @@ class TaskSignature:
             PayloadError: An argument does not match its annotation.
         """
         # Binding costs 5 µs; counting the arguments is enough for most calls.
-        if kwargs or not self._is_simple or not self._fewest <= len(args) <= self._most:
+        if kwargs or len(args) not in self._right_counts:
             self._check(args, kwargs)
         if self._closed and (
             self._is_closed_deep
