@@ -24,18 +24,18 @@ class StopFlag:
 class EventSink(Protocol):
     """The sender of a run's events."""
 
-    has_spoken: bool  #: whether it was given any event
+    has_events: bool  #: whether it was given any event
 
     @property
     def is_full(self) -> bool:
         """Whether to wait before giving it more events."""
         ...
 
-    def say(self, event: bytes) -> None:
+    def emit(self, event: bytes) -> None:
         """Send an event with the next batch."""
         ...
 
-    def say_soon(self, report: bytes) -> None:
+    def emit_soon(self, report: bytes) -> None:
         """Send a progress report, from any thread."""
         ...
 
@@ -106,7 +106,7 @@ class Context:
         """
         report = self._report(fraction, message, meta)
         if self._sink is not None:
-            self._sink.say(report)
+            self._sink.emit(report)
             if self._sink.is_full:
                 await self._sink.wait_room()
 
@@ -121,7 +121,7 @@ class Context:
         """
         report = self._report(fraction, message, meta)
         if self._sink is not None:
-            self._sink.say_soon(report)
+            self._sink.emit_soon(report)
 
     def _report(self, fraction: float, message: str, meta: dict[str, object]) -> bytes:
         # Imported late: few programs need it, and importing aiostreamq must be quick.

@@ -80,7 +80,7 @@ class JobEventSender:
     __slots__ = (
         "_delivery", "_is_due", "_is_ending", "_is_silenced", "_keep_ms", "_kept", "_kept_bytes",
         "_last", "_loop", "_sending", "_sent", "_task", "_thread", "_unsent", "_unsent_bytes",
-        "error", "has_spoken",
+        "error", "has_events",
     )  # fmt: skip
 
     def __init__(
@@ -91,7 +91,7 @@ class JobEventSender:
         task: str,
         keep_ms: int,
     ) -> None:
-        self.has_spoken = False
+        self.has_events = False
         self.error: BrokerError | None = None  #: why events are lost
         self._sending = sending
         self._loop = loop
@@ -114,17 +114,17 @@ class JobEventSender:
         """Whether to wait before saying more."""
         return len(self._unsent) >= MOST_UNSENT or self._unsent_bytes >= MOST_UNSENT_BYTES
 
-    def say(self, event: bytes) -> None:
+    def emit(self, event: bytes) -> None:
         """Take an event along with the next batch."""
         if self._is_silenced:
             return
-        self.has_spoken = True
+        self.has_events = True
         self._unsent.append(event)
         self._unsent_bytes += len(event)
         if not self._is_due:
             self._depart()
 
-    def say_soon(self, report: bytes) -> None:
+    def emit_soon(self, report: bytes) -> None:
         """Say a report, from any thread. If the sender is full, it replaces the one before."""
         if threading.get_ident() == self._thread:
             self._say_latest(report)
@@ -137,7 +137,7 @@ class JobEventSender:
             self._unsent_bytes += len(report) - len(self._unsent[-1])
             self._unsent[-1] = report
         else:
-            self.say(report)
+            self.emit(report)
 
     async def stream(
         self,
@@ -164,7 +164,7 @@ class JobEventSender:
                         f"task {self._task!r}: a chunk of {len(chunk):,} bytes is over the limit "
                         f"of {max_payload:,}: yield smaller ones, or raise Queue(max_payload=)"
                     )
-                self.say(encode_chunk(chunk))
+                self.emit(encode_chunk(chunk))
                 if self.is_full:
                     await self.wait_room()
                 if self.error is not None:

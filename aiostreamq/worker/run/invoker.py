@@ -30,7 +30,7 @@ class Invoker:
         worker: str,
         threads: "ThreadRunner",
         processes: "ProcessPool",
-        voice: "Callable[[Delivery, str, int], EventSink]",
+        new_sink: "Callable[[Delivery, str, int], EventSink]",
     ) -> None:
         """Prepare to call.
 
@@ -39,14 +39,14 @@ class Invoker:
             worker: Name for the contexts.
             threads: Where `def` tasks run.
             processes: Where those run that are for processes.
-            voice: Makes what a delivery speaks with, from its task and the milliseconds
+            new_sink: Makes the sink of the events of a delivery, from its task and the milliseconds
                 that its outcome is kept.
         """
         self._queue = queue
         self._worker = worker
         self._threads = threads
         self._processes = processes
-        self._voice = voice
+        self._new_sink = new_sink
 
     async def call(self, run: "Run", begin: "Callable[[Run], None]") -> bytes:
         """Call the function of a job; returns what it returned, as JSON.
@@ -65,18 +65,18 @@ class Invoker:
         if spec.executor == "process":
             return await self._call_in_process(run, begin)
         args, kwargs = signature.restore_arguments(envelope.args, envelope.kwargs)
-        voice: EventSink | None = None
+        sink: EventSink | None = None
         if signature.context_name is not None or spec.is_stream:
-            voice = self._voice(run.delivery, spec.name, run.keep_ms)
-            args, kwargs = signature.with_context(args, kwargs, self._context_of(run, voice))
+            sink = self._new_sink(run.delivery, spec.name, run.keep_ms)
+            args, kwargs = signature.with_context(args, kwargs, self._context_of(run, sink))
         try:
             if spec.is_async:
                 # No cast, which would cost each job something.
                 awaited: Any = function(*args, **kwargs)
                 value: object = await awaited
-            elif voice is not None and spec.is_stream:
+            elif sink is not None and spec.is_stream:
                 chunks = _chunks_of(spec.name, function(*args, **kwargs))
-                await voice.stream(chunks, signature.write_result, self._queue.max_payload)
+                await sink.stream(chunks, signature.write_result, self._queue.max_payload)
                 return b"null"
             else:
                 value = await self._threads.call(run, function, args, kwargs)
@@ -84,8 +84,8 @@ class Invoker:
                     value = await cast("Awaitable[object]", value)
         finally:
             # Followers of the job read until the end of its events, so that comes last.
-            if voice is not None and voice.has_spoken:
-                await voice.aclose()
+            if sink is not None and sink.has_events:
+                await sink.aclose()
         written = signature.write_result(value)
         if len(written) > self._queue.max_payload:
             raise self._too_long(run, written)
@@ -114,7 +114,7 @@ class Invoker:
             f"or raise Queue(max_payload=)"
         )
 
-    def _context_of(self, run: "Run", voice: "EventSink") -> Context:
+    def _context_of(self, run: "Run", sink: "EventSink") -> Context:
         delivery = run.delivery
         run.flag = StopFlag()
         return Context(
@@ -127,7 +127,7 @@ class Invoker:
             moment_or_none(run.envelope.scheduled_for),
             moment_or_none(run.envelope.deadline),
             run.flag,
-            voice,
+            sink,
         )
 
 
