@@ -1,7 +1,7 @@
 """A link that opens with its first use, and again after it was lost."""
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiostreamq import clock
 from aiostreamq.aio.backoff import Backoff
@@ -17,7 +17,7 @@ from aiostreamq.store.connection.redis_errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from aiostreamq.store.connection.server import Server
 
@@ -106,13 +106,13 @@ class ReconnectingLink:
         if self._link is not None:
             self._link.abandon()
 
-    async def persist(
+    def persist(
         self,
         attempt: "Callable[[Link], Awaitable[T]]",
         *,
         repair: "Callable[[Link], Awaitable[object]] | None" = None,
         deadline: float | None = None,
-    ) -> T:
+    ) -> "Coroutine[Any, Any, T]":
         """Repeat *attempt* until it succeeds, however often the connection breaks.
 
         Only for commands that may run twice: when a connection breaks, it is unknown
@@ -127,11 +127,22 @@ class ReconnectingLink:
             QueueUnavailable: *deadline* passed.
             CommandError: Redis refused, and another try would not help.
         """
+        # The coroutine itself: each round trip makes several of these calls.
+        if deadline is None:
+            return self._retry(attempt, repair)
+        return self._retry_within(deadline, attempt, repair)
+
+    async def _retry_within(
+        self,
+        deadline: float,
+        attempt: "Callable[[Link], Awaitable[T]]",
+        repair: "Callable[[Link], Awaitable[object]] | None",
+    ) -> T:
         try:
             async with asyncio.timeout(deadline):
                 return await self._retry(attempt, repair)
         except TimeoutError as error:
-            raise unreachable(self._last_error or error, deadline or 0.0) from self._last_error
+            raise unreachable(self._last_error or error, deadline) from self._last_error
 
     async def _retry(
         self,
@@ -141,7 +152,9 @@ class ReconnectingLink:
         outage: _Outage | None = None
         while True:
             try:
-                link = await self.link()
+                link = self._link
+                if link is None or link.is_lost:
+                    link = await self.link()
                 done = await attempt(link)
             except (LinkLost, CommandError) as error:
                 outage = outage or _Outage(self._longest_pause, self._role, self._connector)

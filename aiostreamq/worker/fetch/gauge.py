@@ -36,10 +36,7 @@ class ReadGauge:
         self._pace.look(executor.finished, clock.monotonic())
         if executor.is_closed:
             return 0
-        count = read_count(
-            executor.concurrency,
-            len(executor.running) + self._holdings.refused,
-            executor.fetched,
-            self._pace.prefetch(executor.concurrency),
-        )
-        return max(0, min(count, self._overflow.most_to_read(executor.fetched, count)))
+        concurrency, fetched = executor.concurrency, executor.fetched
+        busy = len(executor.running) + self._holdings.refused
+        count = read_count(concurrency, busy, fetched, self._pace.prefetch(concurrency))
+        return max(0, min(count, self._overflow.most_to_read(fetched, count)))
