@@ -15,6 +15,7 @@ from aiostreamq.client.core import core_of
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.workers import WorkerRegistry
 from tests.chaos import garbage
+from tests.chaos.scale import sized
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -22,8 +23,8 @@ from tests.support.waiting import wait_until
 TypeAdapter(set[int])
 
 #: How much there is of each.
-ENTRIES = 100_000
-NOTICES = 20_000
+ENTRIES = sized(short=20_000, long=100_000)
+NOTICES = sized(short=5_000, long=20_000)
 
 #: What goes to Redis at a time, and how many jobs of our own go with it.
 BATCH = 1_000

@@ -33,12 +33,15 @@ from tests.chaos.histories.steering import WORDS, Steering
 from tests.chaos.histories.stepped_worker import MANY, SteppedWorker
 from tests.chaos.histories.whereabouts import Sight, look, whereabouts
 from tests.chaos.histories.workers import LETTER_STATES, ending
+from tests.chaos.scale import TIME_LIMIT, sized
 from tests.support.ends import recent, states
 from tests.support.redis_server import RedisServer
 from tests.support.store import HOUR_MS, Store
 
-#: Steps of one history.
+#: Steps of one history, and how many histories are played.
 STEPS = 36
+ON_REDIS = sized(short=300, long=3_000)
+IN_MEMORY = sized(short=50, long=300)
 
 ALLOWED = frozenset(TRANSITIONS)
 
@@ -192,21 +195,23 @@ def play(
         runner.run(store.__aexit__(None, None, None))
 
 
-@pytest.mark.timeout(300)
-def test_thousand_histories_on_redis(
+@pytest.mark.timeout(TIME_LIMIT)
+def test_real_redis_ends_histories_where_the_reference_does(
     redis_server: RedisServer, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever happens in whatever order, a real Redis ends up where the account does.
 
     The jobs went through all transitions of the table, and through no other.
     """
-    seen = play(1000, redis_server.unix_url, runner, monkeypatch)
+    seen = play(ON_REDIS, redis_server.unix_url, runner, monkeypatch)
     assert sorted(ALLOWED - seen) == []
     assert sorted(seen - ALLOWED) == []
 
 
-@pytest.mark.timeout(300)
-def test_histories_in_memory(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timeout(TIME_LIMIT)
+def test_memory_store_ends_random_histories_where_the_reference_does(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The scripts mean the same where they run in process."""
-    seen = play(100, f"memory://{uuid4()}", runner, monkeypatch)
+    seen = play(IN_MEMORY, f"memory://{uuid4()}", runner, monkeypatch)
     assert sorted(seen - ALLOWED) == []

@@ -27,6 +27,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,4 +147,5 @@ def _started(program: list[str]) -> subprocess.Popen[str]:
 
 if __name__ == "__main__":
     sys.path.insert(0, "")
+    warnings.simplefilter("error")
     Page(Path(sys.argv[1])).run()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -18,6 +18,7 @@ from tests.docs.page import Block, blocks_of, workers_in
 from tests.examples.processes import environment
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import TIME_SCALE
+from tests.support.warm_start import start_python
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -39,26 +40,35 @@ def blocks(page: Path, language: str) -> list[Block]:
 PYTHON_PAGES = [page for page in PAGES if blocks(page, "python")]
 
 
-def run_page(page: Path, url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+class Printed(NamedTuple):
+    """The output and the exit code of the process that ran a page."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run_page(page: Path, url: str, cwd: Path) -> Printed:
     """Run the code of a page in a process of its own."""
-    program = [sys.executable, "-W", "error", "-m", "tests.docs.page", str(page)]
-    process = subprocess.Popen(
-        program,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(url),
-        cwd=cwd,
-        process_group=0,
-    )
-    try:
-        stdout, stderr = process.communicate(timeout=PATIENCE)
-    finally:
-        # With the workers that a page which hangs has started.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return subprocess.CompletedProcess(program, process.returncode, stdout, stderr)
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        process = start_python(
+            ["-m", "tests.docs.page", str(page)],
+            stdout=stdout.fileno(),
+            stderr=stderr.fileno(),
+            environment=environment(url),
+            where=cwd,
+            is_leader=True,
+        )
+        try:
+            code = process.wait(PATIENCE)
+        finally:
+            # With the workers that a page which hangs has started.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        # Not seek and read: the position is shared with the process that writes.
+        texts = [os.pread(file.fileno(), 1_000_000, 0).decode() for file in (stdout, stderr)]
+        return Printed(code, *texts)
 
 
 @pytest.mark.timeout(PATIENCE + 60)
@@ -66,7 +76,7 @@ def run_page(page: Path, url: str, cwd: Path) -> subprocess.CompletedProcess[str
 def test_code_runs(page: Path, redis_url: str, tmp_path: Path) -> None:
     """The Python of a page runs from top to bottom, and prints what the page shows."""
     done = run_page(page, redis_url, tmp_path)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert done.code == 0, f"{done.stdout}\n{done.stderr}"
     shown = [block.text for block in blocks(page, "text") if block.is_output]
     missing = [text for text in shown if text not in done.stdout]
     assert not missing, f"it printed:\n{done.stdout}"
@@ -150,7 +160,9 @@ def test_error_tree_is_the_codes_own() -> None:
     ],
     ids=lambda commands: commands[0].split()[0],
 )
-def test_every_option_of_the_command_line_is_documented(commands: list[str]) -> None:
+def test_every_option_of_the_command_line_is_documented(
+    commands: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """The reference names each option of a command, and no other."""
     page = (ROOT / "docs" / "reference" / "cli.md").read_text()
     heading = f"## aiostreamq {commands[0].split()[0]}\n"
@@ -158,13 +170,10 @@ def test_every_option_of_the_command_line_is_documented(commands: list[str]) -> 
     documented = set(re.findall(r"^\| `(--[a-z-]+)", section, flags=re.MULTILINE))
     options: set[str] = set()
     for command in commands:
-        usage = subprocess.run(
-            [sys.executable, "-m", "aiostreamq", *command.split(), "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        options |= set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage.stdout, flags=re.MULTILINE))
+        with pytest.raises(SystemExit):
+            cli_parser().parse_args([*command.split(), "--help"])
+        usage = capsys.readouterr().out
+        options |= set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage, flags=re.MULTILINE))
     assert documented == options
 
 
@@ -181,5 +190,5 @@ def test_page_that_is_wrong_fails(redis_server: RedisServer, tmp_path: Path) -> 
     page = tmp_path / "page.md"
     page.write_text("# Title\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n")
     done = run_page(page, redis_server.url, tmp_path)
-    assert done.returncode == 1
+    assert done.code == 1
     assert f'File "{page}", line 8' in done.stderr

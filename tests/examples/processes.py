@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.waiting import wait_until
+from tests.support.warm_start import ROOT, start_python
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
-
-ROOT = Path(__file__).parents[2]
+    from pathlib import Path
 
 
 def environment(url: str | None = None) -> dict[str, str]:
@@ -47,13 +44,9 @@ async def running(
         AssertionError: It did not get ready, or ended with another exit code.
     """
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(  # noqa: ASYNC220  # a millisecond; its end is waited for below
-            [sys.executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment(url),
-            cwd=cwd,
+        output = log.fileno()
+        process = start_python(
+            arguments, stdout=output, stderr=output, environment=environment(url), where=cwd
         )
 
         def said() -> str:

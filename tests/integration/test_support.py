@@ -1,8 +1,11 @@
 """The tests' own servers and network do what their names say."""
 
 import asyncio
+import os
+import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 import redis
@@ -12,9 +15,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tests.conftest import LeakCheck
+from tests.support import processes
+from tests.support.processes import Program
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer, RedisServerError
 from tests.support.waiting import wait_until
+from tests.support.warm_start import can_fork
 
 
 def client_of(url: str) -> Redis:
@@ -201,3 +207,47 @@ async def test_leaks_are_found(redis_url: str, assert_no_leaks: LeakCheck) -> No
         await client.set("aiostreamq:{q}:result:2", "1")
         with pytest.raises(AssertionError, match=r"result:2"):
             await assert_no_leaks(client)
+
+
+def cannot_fork(_arguments: Sequence[str], _environment: Mapping[str, str]) -> bool:
+    """Have each program executed."""
+    return False
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("import os; print(os.getcwd(), os.environ['GIVEN'], sorted(os.environ))", 0),
+        ("import sys; print(sys.stdin.read(), sys.argv[1:], sys.path[0], sys.stdout.encoding)", 0),
+        ("import __main__; print(__main__.__name__, __main__.__spec__.name)", 0),
+        ("import signal; print(*map(signal.getsignal, (2, 13, 15, 17)))", 0),
+        ("import os; print(os.listdir('/proc/self/fd')[:3])", 0),
+        ("import atexit; atexit.register(print, 'at exit')", 0),
+        ("import threading; threading.Timer(0.1, print, ['in thread']).start()", 0),
+        ("raise SystemExit(7)", 7),
+        ("raise SystemExit('a message')", 1),
+        ("int('x')", 1),
+        ("raise KeyboardInterrupt", -signal.SIGINT),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
+    ],
+)
+async def test_forked_program_does_what_an_executed_one_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, statement: str, code: int
+) -> None:
+    """It has the same surroundings, prints the same, and ends with the same exit code."""
+    (tmp_path / "program.py").write_text(statement)
+    printed: list[list[str]] = []
+    for is_forked in (True, False):
+        monkeypatch.setattr(processes, "can_fork", can_fork if is_forked else cannot_fork)
+        program = Program(
+            *("-m", "program", "argument"),
+            send="sent",
+            where=tmp_path,
+            environment={**os.environ, "GIVEN": "by the test"},
+        )
+        async with program:
+            assert await program.wait_end() == code, program.printed
+        printed.append(program.lines)
+    forked, executed = printed
+    # A traceback begins in the module that was forked.
+    assert forked[-2:] == executed[-2:]

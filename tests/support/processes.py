@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.waiting import PATIENCE
+from tests.support.warm_start import ROOT, Fork, can_fork
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
-
-#: Where the packages `tests` and `examples` are.
-ROOT = Path(__file__).parents[2]
 
 
 class Program:
@@ -41,7 +41,7 @@ class Program:
         self._send = send
         self._where = where
         self._environment = environment
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | _ForkedProcess | None = None
         self._reading: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
 
@@ -95,18 +95,9 @@ class Program:
 
     async def __aenter__(self) -> Self:
         """Start it."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *self._arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=self._where,
-            env=self._environment,
-        )
-        assert self._process.stdin is not None
-        self._process.stdin.write(self._send.encode())
-        self._process.stdin.close()
+        environment = os.environ if self._environment is None else self._environment
+        start = _forked if can_fork(self._arguments, environment) else _executed
+        self._process = await start(self._arguments, self._send, self._where, environment)
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -132,6 +123,84 @@ class Program:
                 self._news.notify_all()
         async with self._news:
             self._news.notify_all()
+
+
+class _ForkedProcess:
+    """A fork with the methods of `asyncio.subprocess.Process` that `Program` needs.
+
+    Args:
+        fork: The process.
+        stdout: What it prints.
+        pipe: Through which that comes.
+    """
+
+    def __init__(
+        self, fork: Fork, stdout: asyncio.StreamReader, pipe: asyncio.ReadTransport
+    ) -> None:
+        self.pid = fork.pid
+        self.stdout = stdout
+        self.send_signal = fork.send_signal
+        self.kill = fork.kill
+        self._fork = fork
+        self._pipe = pipe
+
+    @property
+    def returncode(self) -> int | None:
+        return self._fork.poll()
+
+    async def wait(self) -> int:
+        if self._fork.poll() is None:
+            loop = asyncio.get_running_loop()
+            ended, fd = asyncio.Event(), self._fork.fileno()
+            loop.add_reader(fd, ended.set)
+            try:
+                await ended.wait()
+            finally:
+                loop.remove_reader(fd)
+        self._pipe.close()
+        return self._fork.wait()
+
+
+async def _forked(
+    arguments: Sequence[str], send: str, where: Path, environment: Mapping[str, str]
+) -> _ForkedProcess:
+    """Start a program in a fork."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = os.pipe()
+    with tempfile.TemporaryFile() as stdin, os.fdopen(theirs, "wb") as stdout:
+        stdin.write(send.encode())
+        stdin.seek(0)
+        fork = Fork(
+            arguments,
+            stdin=stdin.fileno(),
+            stdout=stdout.fileno(),
+            stderr=stdout.fileno(),
+            environment=environment,
+            where=where,
+        )
+    printed = asyncio.StreamReader()
+    output = os.fdopen(ours, "rb")
+    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(printed), output)
+    return _ForkedProcess(fork, printed, pipe)
+
+
+async def _executed(
+    arguments: Sequence[str], send: str, where: Path, environment: Mapping[str, str]
+) -> asyncio.subprocess.Process:
+    """Start a program in an interpreter of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=where,
+        env=environment,
+    )
+    assert process.stdin is not None
+    process.stdin.write(send.encode())
+    process.stdin.close()
+    return process
 
 
 def worker_program(
