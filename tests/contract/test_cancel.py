@@ -82,7 +82,7 @@ async def lag(store: Store, lane: str = "default") -> int | None:
     ((*flat,),) = cast("list[list[bytes]]", await store.call(
         "XINFO", "GROUPS", store.keys.stream(lane)))  # fmt: skip
     told = dict(zip(flat[::2], flat[1::2], strict=True))
-    return cast("int | None", told[b"lag"])
+    return cast("int | None", told.get(b"lag"))
 
 
 @WAITING

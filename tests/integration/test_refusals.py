@@ -121,13 +121,13 @@ def is_loading(server: RedisServer) -> bool:
     return False
 
 
-async def test_it_loads(caplog: pytest.LogCaptureFixture) -> None:
+async def test_enqueue_waits_while_redis_loads(caplog: pytest.LogCaptureFixture) -> None:
     """Who comes while Redis reads its data waits until it is done."""
-    # It looks at its clients each so many bytes only, so there is some ballast.
-    slowly = ("--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024")
+    slowly = ("--key-load-delay", "20000")  # microseconds
     with RedisServer("--save", "3600", "1", "--rdbcompression", "no", *slowly) as server:
+        # Redis answers its clients after each 2 MB that it has loaded. That can be set from 7.0 on.
         for n in range(50):
-            server.ask("SET", f"ballast:{n}", "x" * 2_000)
+            server.ask("SET", f"ballast:{n}", "x" * 200_000)
         async with Queue(server.url) as queue:
             queue.task(same)
             early = await queue.enqueue("same", 1)

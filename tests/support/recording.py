@@ -66,6 +66,12 @@ async def reports_a_job(queue: Queue) -> bool:
     return [len(worker.jobs) for worker in await queue.workers()] == [1]
 
 
+async def has_no_reader(url: str) -> bool:
+    """Whether Redis knows of no client that waits for jobs: it could still be sent some."""
+    async with Redis.from_url(url) as client:
+        return (await client.info("clients"))["blocked_clients"] <= 1  # which awaits a result
+
+
 async def make(url: str) -> None:
     """Have a job in each state, a schedule and a pause."""
     async with queue_of(url, asyncio.Event()) as queue:
@@ -97,6 +103,7 @@ async def make(url: str) -> None:
         # A crash, as it were: what runs stays with a worker that is dead.
         worker.abort()
         await asyncio.gather(running, return_exceptions=True)
+        await wait_until(lambda: has_no_reader(url), "Redis to see that it is gone")
         await queue.named("add").using(id="queued").enqueue(3, 4)
         await queue.named("add").using(id="late", delay="1h").enqueue(5, 6)
         await queue.named("add").using(id="cancelled").enqueue(7, 8)

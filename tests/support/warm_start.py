@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 #: Where the packages `tests` and `examples` are.
 ROOT = Path(__file__).parents[2]
 
-# Modules that programs import at their start or later. Importing them earlier makes no difference to them.
+# Modules that programs import at their start or later. It makes no difference when.
 _PRELOADED = (
     *("aiostreamq.cli.main", "aiostreamq.cli.process.run_command", "aiostreamq.cli.target"),
     *("aiostreamq.client.schedules.schedules", "aiostreamq.store.queue", "aiostreamq.testing"),
