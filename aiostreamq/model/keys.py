@@ -51,11 +51,13 @@ class Keys:
     """
 
     __slots__ = (
+        "alive",
         "cancelled",
         "confirm",
         "control",
         "dead",
         "delayed",
+        "leases",
         "parked",
         "paused",
         "prefix",
@@ -79,6 +81,8 @@ class Keys:
         self.parked = self.prefix + "parked"
         self.recent = self.prefix + "recent"
         self.workers = self.prefix + "workers"
+        self.alive = self.prefix + "alive"
+        self.leases = self.prefix + "leases"
         self.schedules = self.prefix + "schedules"
         self.schedule_due = self.prefix + "schedule_due"
         self.schedule_due_code = self.prefix + "schedule_due_code"

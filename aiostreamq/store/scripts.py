@@ -38,6 +38,7 @@ SCRIPTS = (
     "job_state",
     "deregister_worker",
     "renew_lease",
+    "find_dead_workers",
     "list_workers",
     "recover_worker",
     "read_lanes",

@@ -19,10 +19,35 @@ if TYPE_CHECKING:
 # How many deliveries of one stream a call recovers: some 2 ms of Redis.
 RECOVER_LIMIT = 200
 
+# How many dead workers one look claims: the survivors share a mass death, and a survivor that dies
+# with its claims delays only these, by a tick.
+CLAIM_LIMIT = 10
+
+# Milliseconds by the lease clock between two searches for consumers that are not registered. One
+# worker of the queue makes each.
+CENSUS_MS = 24_000
+
 
 def reader_role(worker: str) -> str:
     """Return the role of the connection with which a worker reads."""
     return READER + worker
+
+
+class DeadWorker(NamedTuple):
+    """A worker whose lease is over, and which the caller has claimed for a tick."""
+
+    name: str
+    beat: str  #: its last
+    reader_id: int  #: of the connection on which it reads, 0 if unknown
+
+
+class Look(NamedTuple):
+    """The result of one look for dead workers."""
+
+    tick: float  #: seconds until the next look
+    has_more: bool  #: whether there may be more dead workers
+    is_census_due: bool  #: whether the caller is to register consumers
+    dead: list[DeadWorker]
 
 
 class Recovered(NamedTuple):
@@ -40,6 +65,7 @@ class WorkerRegistry:
         self._queue = queue
         self._keys = queue.keys
         self._workers = queue.keys.workers
+        self._leases = [queue.keys.workers, queue.keys.alive, queue.keys.leases]
 
     @property
     def connection_count(self) -> int:
@@ -51,27 +77,49 @@ class WorkerRegistry:
 
         Before its first read: the death of a worker that is not registered is noticed late.
         """
-        await self._queue.run("renew_lease", [self._workers], [name, lease_ms, 1, " ".join(lanes)])
+        arguments: list[Argument] = [name, lease_ms, 1, " ".join(lanes), 0]
+        await self._queue.run("renew_lease", self._leases, arguments)
 
-    async def renew(self, name: str, lease_ms: int, status: bytes = b"") -> bool:
+    async def renew(
+        self, name: str, lease_ms: int, status: bytes = b"", reader_id: int = 0
+    ) -> bool:
         """Renew the lease of a worker; return False if it was taken for dead.
 
         Args:
             name: The name of the worker.
             lease_ms: Milliseconds until the next renewal is overdue.
             status: The worker's report about itself; if empty, the last one is kept.
+            reader_id: The id of the connection on which it reads, 0 if there is none yet.
         """
-        keys: list[str] = [self._workers]
-        arguments: list[Argument] = [name, lease_ms, 0, ""]
+        keys = self._leases
+        arguments: list[Argument] = [name, lease_ms, 0, "", reader_id]
         if status:
-            keys.append(self._keys.worker(name))
+            keys = [*keys, self._keys.worker(name)]
             arguments.append(status)
         return await self._queue.run("renew_lease", keys, arguments) == 1
 
     async def deregister(self, name: str) -> None:
         """Remove a worker that has nothing left."""
-        keys = [self._workers, *self._queue.streams]
+        keys = [*self._leases, *self._queue.streams]
         await self._queue.run("deregister_worker", keys, [GROUP, name, self._keys.worker(name)], 2)
+
+    async def find_dead(self, name: str, lease_ms: int) -> Look:
+        """Raise the lease clock, and claim workers whose lease is over.
+
+        Args:
+            name: The name of the worker that looks.
+            lease_ms: Its own lease in milliseconds.
+        """
+        arguments: list[Argument] = [name, lease_ms, CLAIM_LIMIT, CENSUS_MS]
+        reply = await self._queue.run("find_dead_workers", self._leases, arguments)
+        tick_ms, has_more, is_census_due = cast("list[int]", reply)[:3]
+        texts = [one.decode(errors="replace") for one in cast("list[bytes]", reply)[3:]]
+        found = zip(texts[::3], texts[1::3], texts[2::3], strict=True)
+        dead = [
+            DeadWorker(name, beat, int(reader) if reader.isdecimal() else 0)
+            for name, beat, reader in found
+        ]
+        return Look(tick_ms / 1000, has_more == 1, is_census_due == 1, dead)
 
     async def list_workers(self, lease_ms: int, *, thorough: bool) -> "Mapping[str, str]":
         """Return the beats of all workers by name; *thorough* also finds unregistered ones."""
@@ -116,7 +164,7 @@ class WorkerRegistry:
         """
         queue, keys = self._queue, self._keys
         others = [lane for lane in lanes_of(beat) if lane not in queue.lanes]
-        touched = [self._workers, keys.dead, *queue.streams, *map(keys.stream, others)]
+        touched = [*self._leases, keys.dead, *queue.streams, *map(keys.stream, others)]
         arguments = [GROUP, keys.prefix, name, beat, RECOVER_LIMIT, max_worker_deaths]
         arguments += [MAX_DEAD, KEEP_DEAD_MS, INBOX_MS]
         return Recovered(*cast("list[int]", await queue.run("recover_worker", touched, arguments)))

@@ -14,6 +14,9 @@ from tests.support.recording import RECORDED, dump, make, queue_of, restore, sha
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 
+#: Keys that later releases have added.
+ADDED = ("alive", "leases")
+
 
 @pytest.fixture
 def recorded() -> dict[str, Any]:
@@ -27,7 +30,10 @@ async def test_recorded_keys_are_those_of_today(
     """The same story leaves the same keys, fields, envelopes and outcomes."""
     await make(own_redis_server.url)
     async with Redis.from_url(own_redis_server.url) as client:
-        assert shape(await dump(client)) == shape(recorded)
+        today = await dump(client)
+    for key in ADDED:
+        del today[key]
+    assert shape(today) == shape(recorded)
 
 
 async def test_recorded_jobs_are_looked_at(

@@ -25,9 +25,9 @@ LEASE_MS = 1_000
 async def test_worker_that_joined_can_renew(store: Store) -> None:
     """Each renewal changes the beat, which is all that others look at."""
     await store.workers.join("a", LEASE_MS)
-    first = await store.workers.list_workers(LEASE_MS, thorough=False)
+    first = await store.hash_at(store.keys.workers)
     assert await store.workers.renew("a", LEASE_MS)
-    second = await store.workers.list_workers(LEASE_MS, thorough=False)
+    second = await store.hash_at(store.keys.workers)
     assert first == {"a": "0 1000"}
     assert second == {"a": "1 1000"}
 
@@ -203,7 +203,7 @@ async def test_lane_that_is_not_known_to_the_reaper(store_url: str, store: Store
     )
     await Deliveries(newer).read(store.link, "a", 100, None)
     await store.call("DEL", newer.keys.stream("empty"))
-    beat = (await store.workers.list_workers(LEASE_MS, thorough=False))["a"]
+    beat = (await store.hash_at(store.keys.workers))["a"]
     assert beat == "0 1000 default new empty"
     assert await store.workers.recover("a", beat, 3) == (1, 0, 1)
     assert [d.job_id for d in await store.read("b")] == ["j"]
@@ -215,13 +215,13 @@ async def test_beat_keeps_the_lanes(store: Store) -> None:
     """They are told when a worker joins, and with each beat; and of one that is being reaped."""
     await store.workers.join("a", LEASE_MS, ["high", "low"])
     assert await store.workers.renew("a", LEASE_MS)
-    beats = await store.workers.list_workers(LEASE_MS, thorough=False)
+    beats = await store.hash_at(store.keys.workers)
     assert beats == {"a": "1 1000 high low"}
     await store.enqueue(*(f"j{number}" for number in range(RECOVER_LIMIT)))
     await store.read("a", 1_000)
     assert (await store.workers.recover("a", beats["a"], 3)).finished == 0
     assert not await store.workers.renew("a", LEASE_MS)
-    assert await store.workers.list_workers(LEASE_MS, thorough=False) == {"a": "dead high low"}
+    assert await store.hash_at(store.keys.workers) == {"a": "dead high low"}
     assert (await store.workers.recover("a", "dead high low", 3)).finished == 1
 
 
@@ -233,21 +233,13 @@ async def test_consumer_that_never_joined_is_found(store: Store) -> None:
     assert (await store.workers.recover("ghost", "0 1000", 3)).returned == 1
 
 
-@pytest.mark.parametrize("thorough", [False, True])
-async def test_name_that_is_no_text_hides_nobody(store: Store, thorough: bool) -> None:
-    """Whoever wrote it among the workers, the others are looked after."""
-    await store.workers.join("a", LEASE_MS)
-    await store.call("HSET", store.keys.workers, b"\xff", b"\xff")
-    assert "a" in await store.workers.list_workers(LEASE_MS, thorough=thorough)
-
-
 async def test_worker_with_deliveries_does_not_vanish_when_it_leaves(store: Store) -> None:
     """Leaving with work in hand keeps the name, so that others find it dead."""
     await store.workers.join("a", LEASE_MS)
     await store.enqueue("j")
     await store.read("a")
     await store.workers.deregister("a")
-    assert "a" in await store.workers.list_workers(LEASE_MS, thorough=False)
+    assert "a" in await store.hash_at(store.keys.workers)
 
 
 async def test_entry_of_others_is_recovered_as_it_is(store: Store) -> None:

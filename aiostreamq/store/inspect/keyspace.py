@@ -23,7 +23,9 @@ MOST_STEPS = 1000
 PINGS = 20
 
 # Keys that always expire, unless another program wrote them.
-_EXPIRING = ("result:", "inbox:", "stats:", "worker:", "counted:", "recent", "confirm")
+_EXPIRING = (
+    *("result:", "inbox:", "stats:", "worker:", "counted:", "recent", "confirm", "leases"),
+)
 
 
 class GroupState(NamedTuple):

@@ -1,12 +1,14 @@
 -- recover_worker.lua: take the deliveries of a dead worker, and return their jobs to the queue.
 --
 -- KEYS[1]    workers: name -> its beat: "<counter> <lease_ms> <lanes>", or "dead <lanes>"
--- KEYS[2]    dead letters
--- KEYS[3..]  streams, the one of returned work first; those of the worker's lanes among them
+-- KEYS[2]    alive: name -> when its lease is over, by the lease clock
+-- KEYS[3]    leases: the lease clock, and how to disconnect each worker
+-- KEYS[4]    dead letters
+-- KEYS[5..]  streams, the one of returned work first; those of the worker's lanes among them
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
 -- ARGV[3]    name of the dead worker
--- ARGV[4]    its beat, unchanged for a whole lease
+-- ARGV[4]    its beat when it was found dead
 -- ARGV[5]    limit: how many deliveries this call may take from each stream
 -- ARGV[6]    max_worker_deaths: give up a job after this many workers died with it; after the first
 --            death, only deliveries count that note_suspect_run.lua has recorded
@@ -21,10 +23,10 @@
 -- stream is not one: the other streams have been handled. Cost O(deliveries), about 10 microseconds
 -- each.
 --
--- uses: cancelled check ending entry job moment put_again stats take_back time
+-- uses: cancelled check ending entry job lease_clock moment put_again stats take_back time
 -- flags: allow-oom
 
-local workers, dead, returned = KEYS[1], KEYS[2], KEYS[3]
+local workers, dead, returned = KEYS[1], KEYS[4], KEYS[5]
 local group, prefix, name, seen = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local limit, max_worker_deaths = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_dead, keep_ms, inbox_ms = ARGV[7], ARGV[8], ARGV[9]
@@ -128,7 +130,7 @@ local function recover(stream, entry)
 end
 
 local all_returned, all_given_up, finished, trouble = 0, 0, 1, nil
-for at = 3, #KEYS do
+for at = 5, #KEYS do
   local stream = KEYS[at]
   local pending = redis.pcall('XPENDING', stream, group, '-', '+', limit, name)
   if not pending.err then
@@ -148,6 +150,7 @@ for at = 3, #KEYS do
 end
 if finished == 1 and not trouble then
   redis.call('HDEL', workers, name)
+  forget_lease(KEYS[3], KEYS[2], name)
 end
 count_noted_ends(prefix)
 return trouble or { all_returned, all_given_up, finished }
