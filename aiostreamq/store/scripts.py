@@ -39,7 +39,7 @@ SCRIPTS = (
     "deregister_worker",
     "renew_lease",
     "find_dead_workers",
-    "list_workers",
+    "register_consumers",
     "recover_worker",
     "read_lanes",
     "note_suspect_run",

@@ -1,16 +1,16 @@
 """The registry of workers: their leases, and the recovery of what dead ones had."""
 
+import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.lease import lanes_of
 from aiostreamq.store.connection.connector import CLIENT_NAME, READER
 from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD
-from aiostreamq.store.queue import pairs_of
 from aiostreamq.store.results import INBOX_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.store.connection.link import Argument
@@ -26,6 +26,9 @@ CLAIM_LIMIT = 10
 # Milliseconds by the lease clock between two searches for consumers that are not registered. One
 # worker of the queue makes each.
 CENSUS_MS = 24_000
+
+# A line of CLIENT LIST.
+_CLIENT = re.compile(r"^id=(\d+) .*? name=(\S*) ", re.MULTILINE)
 
 
 def reader_role(worker: str) -> str:
@@ -66,11 +69,6 @@ class WorkerRegistry:
         self._keys = queue.keys
         self._workers = queue.keys.workers
         self._leases = [queue.keys.workers, queue.keys.alive, queue.keys.leases]
-
-    @property
-    def connection_count(self) -> int:
-        """How often this has connected to Redis."""
-        return self._queue.connection_count
 
     async def join(self, name: str, lease_ms: int, lanes: "Iterable[str]" = ()) -> None:
         """Register a worker that serves *lanes*.
@@ -121,29 +119,30 @@ class WorkerRegistry:
         ]
         return Look(tick_ms / 1000, has_more == 1, is_census_due == 1, dead)
 
-    async def list_workers(self, lease_ms: int, *, thorough: bool) -> "Mapping[str, str]":
-        """Return the beats of all workers by name; *thorough* also finds unregistered ones."""
-        # While a cluster moves the queue no worker can renew its lease, but old beats can still be
-        # read. The script waits for the move, so that no worker is taken for dead then.
-        if thorough or (await self._queue.open()).is_cluster:
-            keys = [self._workers, *self._queue.streams]
-            found = await self._queue.run("list_workers", keys, [GROUP, lease_ms])
-        else:
-            found = await self._queue.call("HGETALL", self._workers)
-        return pairs_of(cast("list[bytes]", found))
+    async def register_consumers(self, lease_ms: int) -> int:
+        """Register consumers that have deliveries and are not among the workers.
 
-    async def disconnect(self, name: str) -> None:
-        """Close the connection on which a dead worker reads.
+        They are found dead *lease_ms* milliseconds later. Returns how many there were.
+        """
+        keys = [self._workers, *self._queue.streams]
+        return cast("int", await self._queue.run("register_consumers", keys, [GROUP, lease_ms]))
 
-        If the worker is only suspended, its read still waits at Redis, and would be the first
+    async def disconnect(self, dead: "Sequence[DeadWorker]") -> None:
+        """Close the connections on which dead workers read.
+
+        If a worker is only suspended, its read still waits at Redis, and would be the first
         to get the very jobs that are recovered from it.
         """
         if self._queue.connector.is_in_memory:
             return
-        clients = cast("bytes", await self._queue.call("CLIENT", "LIST")).decode()
-        for line in clients.splitlines():
-            if f" name={CLIENT_NAME}{reader_role(name)} " in line:
-                client_id = line.partition(" ")[0].removeprefix("id=")
+        # A list of all connections costs Redis some ms for a thousand: only if an id is unknown.
+        which: list[Argument] = [one.reader_id for one in dead]
+        which = ["ID", *which] if all(which) else []
+        names = {f"{CLIENT_NAME}{reader_role(one.name)}" for one in dead}
+        clients = cast("bytes", await self._queue.call("CLIENT", "LIST", *which))
+        for client_id, name in _CLIENT.findall(clients.decode(errors="replace")):
+            # Ids start again with the server: another client may have this one now.
+            if name in names:
                 await self._queue.call("CLIENT", "KILL", "ID", client_id)
 
     async def note_suspect_run(self, delivery: "Delivery") -> bool:

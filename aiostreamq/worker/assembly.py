@@ -211,7 +211,15 @@ class Services:
             lambda: self.pools["thread"].stuck,
         )
         reporter = BlockReporter(settings.loop_block_warning, self.listeners)
-        return Heartbeat(self.broker, name, settings.lease, reporter, lost, report.encode)
+        return Heartbeat(
+            self.broker,
+            name,
+            settings.lease,
+            reporter,
+            lost,
+            report.encode,
+            lambda: self.reader.client_id,
+        )
 
     def _control_handlers(self) -> "Mapping[str, Callable[[ControlMessage], None]]":
         """Return what takes each kind of message to all workers."""

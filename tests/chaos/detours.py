@@ -94,7 +94,7 @@ async def reap(bench: Bench) -> Call:
     job, roster = bench.new_id(), bench.spoiled.workers
     await bench.direct.enqueue(job)
     assert [one.job_id for one in await bench.direct.read(name)] == [job]
-    beat = (await bench.direct.workers.list_workers(LEASE_MS, thorough=False))[name]
+    beat = (await bench.direct.hash_at(bench.direct.keys.workers))[name]
 
     async def call() -> int:
         while (await roster.recover(name, beat, MAX_WORKER_DEATHS)).finished == 0:

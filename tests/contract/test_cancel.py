@@ -243,7 +243,8 @@ async def bury(store: Store, one: Delivery) -> None:
 
 async def reap(store: Store, _one: Delivery) -> None:
     """Its worker is dead."""
-    beats = await store.workers.list_workers(1000, thorough=True)
+    await store.workers.register_consumers(1000)
+    beats = await store.hash_at(store.keys.workers)
     await store.workers.recover("w1", beats["w1"], 3)
 
 

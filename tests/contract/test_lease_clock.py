@@ -202,6 +202,17 @@ async def test_census_is_taken_by_one(store: Store) -> None:
     assert due == [True, False, False, True, False, False]
 
 
+async def test_consumer_that_never_joined_is_found_dead(store: Store) -> None:
+    """It has a lease from when it was found."""
+    await store.enqueue("j")
+    await store.read("ghost")
+    await store.workers.register_consumers(LEASE_MS)
+    assert await dead_in_one_look(store) == []
+    await pass_time(store, LEASE_MS)
+    assert await dead_in_one_look(store) == ["ghost"]
+    assert (await store.workers.recover("ghost", "0 3000", 3)).returned == 1
+
+
 async def test_worker_of_the_release_before_that_beats(store: Store) -> None:
     """It stamps no lease; its counter shows that it lives."""
     for counter in range(10):

@@ -64,7 +64,7 @@ async def queue(store_url: str) -> AsyncIterator[Queue]:
 @pytest.mark.parametrize(
     ("of", "method", "passes"),
     [
-        pytest.param(WorkerRegistry, "list_workers", 0, id="reaper"),
+        pytest.param(WorkerRegistry, "find_dead", 0, id="reaper"),
         pytest.param(ControlStream, "listen", 0, id="control"),
         pytest.param(DelayedJobs, "promote", 0, id="promoter"),
         pytest.param(Cancellation, "cancelled_among", 0, id="canceller"),

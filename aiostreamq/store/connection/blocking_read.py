@@ -54,7 +54,7 @@ class BlockingRead:
         self._repair = repair
         self._unblock = unblock
         self._current: Link | None = None  # the link of the last attempt
-        self._client_id = 0
+        self.client_id = 0  #: of the connection, if `unblock` is given; 0 before
         self._reads = 0  # how many reads have been sent
         self._stale = 0  # which of them is to end at once
         self._is_waiting = False
@@ -77,7 +77,7 @@ class BlockingRead:
 
     async def _take(self, link: "Link") -> None:
         if self._unblock is not None:
-            self._client_id = int(str(await link.call("CLIENT", "ID")))
+            self.client_id = int(str(await link.call("CLIENT", "ID")))
         if self._current is not None and self._replaced is not None:
             self._replaced()
         self._current = link
@@ -111,7 +111,7 @@ class BlockingRead:
         assert self._unblock is not None
         with suppress(BrokerError):  # the read ends by itself in the end
             while self._is_waiting and self._reads == self._stale:
-                await self._unblock(self._client_id)
+                await self._unblock(self.client_id)
                 await asyncio.sleep(UNBLOCK_AGAIN)
 
     def close(self) -> None:

@@ -141,6 +141,11 @@ class Reader:
         running.end()
         self._blocking.close()
 
+    @property
+    def client_id(self) -> int:
+        """The id of the connection that was read from last, 0 before. Any thread may ask."""
+        return self._blocking.client_id
+
     def wake(self) -> None:
         """Look now: end a read that waits, as the next one will be different."""
         self._blocking.interrupt()

@@ -59,6 +59,7 @@ class Heartbeat:
         block_reporter: "BlockReporter",
         lost: "Callable[[], None]",
         status: "Callable[[], bytes]" = bytes,
+        reader_id: "Callable[[], int]" = int,
     ) -> None:
         """Prepare to beat.
 
@@ -69,6 +70,8 @@ class Heartbeat:
             block_reporter: Checks the worker's loop.
             lost: Called in the worker's loop when the worker has been taken for dead.
             status: Returns the worker's report about itself; called in the thread.
+            reader_id: Returns the id of the connection on which the worker reads, 0 if there is
+                none yet; called in the thread.
         """
         self.heard = clock.monotonic()  #: when Redis last answered; the worker has just joined
         self._broker = broker
@@ -76,6 +79,7 @@ class Heartbeat:
         self._lease = lease
         self._lost = lost
         self._status = status
+        self._reader_id = reader_id
         self._loop = asyncio.get_running_loop()
         self._reporter = block_reporter
         self._thread: threading.Thread | None = None
@@ -159,7 +163,8 @@ class Heartbeat:
             if self._reporter.blocked_for() < patience:
                 try:
                     lease_ms, status = int(self._lease * 1000), self._status()
-                    if not await registry.renew(self._name, lease_ms, status):
+                    reader_id = self._reader_id()
+                    if not await registry.renew(self._name, lease_ms, status, reader_id):
                         _call_in(self._loop, self._lost)
                         return
                     self.heard = clock.monotonic()
