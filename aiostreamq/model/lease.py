@@ -3,6 +3,10 @@
 # recover_worker.lua puts it before the lanes of a worker until all its jobs are recovered.
 DEAD = "dead"
 
+# The version of what workers do with Redis, in the description that comes with their beats. A
+# later release raises it with each step that older workers could not take part in.
+PROTOCOL = 1
+
 
 def is_dead(beat: str) -> bool:
     """Whether the recovery of a worker with this beat has begun.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 
 from aiostreamq import clock
+from aiostreamq.model.lease import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,6 +63,7 @@ class StatusReport:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "version": VERSION,
+            "protocol": PROTOCOL,
             "concurrency": concurrency,
             "lanes": list(lanes),
             "started": server_clock.now_ms(),
