@@ -40,6 +40,7 @@ SCRIPTS = (
     "renew_lease",
     "find_dead_workers",
     "register_consumers",
+    "list_holders",
     "recover_worker",
     "read_lanes",
     "note_suspect_run",

@@ -3,14 +3,15 @@
 import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from aiostreamq.model.keys import GROUP
+from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED
 from aiostreamq.model.lease import lanes_of
 from aiostreamq.store.connection.connector import CLIENT_NAME, READER
 from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD
+from aiostreamq.store.queue import pairs_of
 from aiostreamq.store.results import INBOX_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.store.connection.link import Argument
@@ -126,6 +127,16 @@ class WorkerRegistry:
         """
         keys = [self._workers, *self._queue.streams]
         return cast("int", await self._queue.run("register_consumers", keys, [GROUP, lease_ms]))
+
+    async def holders(self, name: str, lanes: "Iterable[str]") -> "Mapping[str, str]":
+        """Return the beats, by name, of other workers that have deliveries which *name* may get.
+
+        These are deliveries of *lanes*, and returned or overflown ones. The beat of a consumer
+        that is not registered is empty.
+        """
+        streams = map(self._keys.stream, (RETURNED, *lanes, *OVERFLOW.values()))
+        found = await self._queue.run("list_holders", [self._workers, *streams], [GROUP, name])
+        return pairs_of(cast("list[bytes]", found))
 
     async def disconnect(self, dead: "Sequence[DeadWorker]") -> None:
         """Close the connections on which dead workers read.

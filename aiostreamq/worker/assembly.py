@@ -17,6 +17,7 @@ from aiostreamq.worker.control.listener import ControlListener
 from aiostreamq.worker.due.promoter import Promoter
 from aiostreamq.worker.due.ticker import Ticker
 from aiostreamq.worker.events import EventSender
+from aiostreamq.worker.fetch.burst_wait import BurstWait
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.holdings import Holdings
 from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
@@ -173,15 +174,17 @@ class Services:
         return Executor(around, settings.concurrency, self.overflow.wake)
 
     def _new_reader(self, name: str) -> Reader:
+        lanes, lease = self._settings.lanes, self._settings.lease
         return Reader(
             self.broker,
             self.lanes,
             name,
             self.executor,
             self.holdings,
-            self._settings.lease,
+            lease,
             self.pauses.notice,
             self.overflow,
+            BurstWait(self.registry, name, lanes, lease),
         )
 
     def _new_control(self) -> ControlListener:

@@ -165,6 +165,8 @@ class Worker:
     async def run(self, *, burst: bool = False) -> None:
         """Run jobs until `stop` is called; with *burst*, until none is left.
 
+        A burst waits for the jobs of a worker that may be dead, for its lease and a second at most.
+
         Raises:
             QueueUnavailable: Redis cannot be reached at the start.
             BrokerError: Redis refuses for good.

@@ -15,6 +15,7 @@ from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.results import Subscription
+from aiostreamq.worker.fetch.burst_wait import BurstWait
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.reroute.overflow import Overflow
 from aiostreamq.worker.run.backlog import Progress
@@ -220,6 +221,7 @@ async def read(bench: Bench) -> Call:
         LEASE,
         lambda _: None,
         Overflow({}, {}, lambda: 0, lambda: None),
+        BurstWait(bench.spoiled.workers, worker, [], LEASE),
     )
     reading = spawn(reader.run())
 

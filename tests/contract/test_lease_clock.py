@@ -301,3 +301,19 @@ async def test_looks_of_a_large_fleet_write_little(store: Store) -> None:
     changes = sum(before != after for before, after in pairwise(states))
     passed = int(states[-1]["at"]) - int(states[0]["at"])
     assert changes <= 2 + 2 * passed / 50
+
+
+async def test_holders(store: Store) -> None:
+    """Others that have deliveries of one's lanes, or returned ones, with their beats."""
+    await store.workers.join("a", LEASE_MS, ["default"])
+    await store.workers.join("idle", LEASE_MS)
+    await store.enqueue("j1", "j2")
+    await store.read("a", 1)
+    await store.read("ghost", 1)
+    await store.enqueue("j3", lane="slow")
+    await store.read("slow")
+    await store.enqueue("j4")
+    await store.read("me")
+    holders = await store.workers.holders("me", ["default"])
+    assert holders == {"a": "0 3000 default", "ghost": ""}
+    assert set(await store.workers.holders("me", ["default", "slow"])) == {"a", "ghost", "slow"}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import LaneReader
     from aiostreamq.store.queue import QueueStore
+    from aiostreamq.worker.fetch.burst_wait import BurstWait
     from aiostreamq.worker.ports import Holdings, Runs, Spill, Wanted
 
 # Milliseconds that a read waits for work. It delays nothing: Redis answers as soon as there is
@@ -43,6 +44,7 @@ class Reader:
         lease: float,
         notice: "Callable[[Mapping[str, int]], None]",
         overflow: "Spill",
+        burst_wait: "BurstWait",
     ) -> None:
         """Prepare to read.
 
@@ -55,6 +57,7 @@ class Reader:
             lease: Seconds between looks for deliveries that never arrived.
             notice: Takes the pauses that a read has met.
             overflow: Decides when to read what has overflowed elsewhere.
+            burst_wait: Decides whether a burst is over.
         """
         self._broker = broker
         self._intake = intake
@@ -62,6 +65,7 @@ class Reader:
         self._executor = executor
         self._holdings = holdings
         self._overflow = overflow
+        self._burst_wait = burst_wait
         self._gauge = ReadGauge(executor, holdings, overflow)
         deliveries = Deliveries(broker)
         self._receiver = Receiver(deliveries, consumer, executor, holdings, notice)
@@ -94,19 +98,41 @@ class Reader:
             if count == 0:
                 await self._executor.progress.wait()
                 continue
-            if was_idle := burst and self._executor.is_idle:
-                await self._holdings.join()  # retries must be there to be read
+            was_idle = burst and self._executor.is_idle
+            may_get_jobs = was_idle and await self._may_get_jobs()
             read = await self._blocking.persist(
                 lambda link, count=count: self._read(link, count, is_blocking=not burst)
             )
             if self._receiver.is_doubtful:
                 self._receiver.sort_out(read)
             await self._receiver.take(read)
-            if burst and not read.deliveries:
-                if not self._executor.is_idle:
-                    await self._executor.progress.wait()
-                elif was_idle and not await self._has_overflown():
-                    return
+            if burst and await self._is_burst_over(
+                read, was_idle=was_idle, may_get_jobs=may_get_jobs
+            ):
+                return
+
+    async def _may_get_jobs(self) -> bool:
+        """Settle all, and return whether jobs of a worker that may be dead can still come."""
+        await self._holdings.join()  # retries must be there to be read
+        return await self._burst_wait.may_get_jobs()
+
+    async def _is_burst_over(self, read: Read, *, was_idle: bool, may_get_jobs: bool) -> bool:
+        """Wait until it is worth reading again, or return True if nothing is left.
+
+        Args:
+            read: The last read.
+            was_idle: Whether nothing ran before it.
+            may_get_jobs: Whether jobs of another worker could still come then.
+        """
+        if read.deliveries:
+            self._burst_wait.forget()
+        elif not self._executor.is_idle:
+            await self._executor.progress.wait()
+        elif may_get_jobs:
+            await self._burst_wait.pause()
+        else:
+            return was_idle and not await self._has_overflown()
+        return False
 
     async def _has_overflown(self) -> bool:
         """Take up what has overflowed, maybe here; returns whether there was anything."""
