@@ -113,6 +113,7 @@ TRANSITIONS = (
     *_rows(Stage.PARKED, "unpark", Stage.QUEUED),
     *_rows(Stage.QUEUED, "XREADGROUP", Stage.RUNNING),  # if the worker reads one lane
     *_rows(Stage.QUEUED, "read_lanes", Stage.RUNNING),
+    *_rows(Stage.QUEUED, "read_many_lanes", Stage.RUNNING),
     # A worker ends it.
     *_rows(Stage.RUNNING, "settle", *_OUTCOMES),
     # It leaves its worker, and will run again.

@@ -1,5 +1,6 @@
 """Reading for a worker: first what was returned, then the lanes that it serves."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.keys import GROUP, OVERFLOW
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 # How many jobs one script call delivers: about 1 ms of Redis.
 READ_LIMIT = 500
+
+# With more lanes, the script for many costs a read less, or no more if all lanes have jobs.
+FEW_LANES = 16
 
 
 class LaneReader:
@@ -42,6 +46,8 @@ class LaneReader:
         self._places = [self._queue.place_of(lane) for lane in chosen]
         self._streams = [streams[0], *(streams[place - 1] for place in self._places)]
         self._turns = StrideScheduler([self._weights[lane] for lane in chosen])
+        are_many = len(chosen) > FEW_LANES
+        self._weights_text = " ".join(map(str, self._turns.weights)) if are_many else None
 
     async def read(self, link: "Link", consumer: str, count: int, block_ms: int | None) -> Read:
         """Read what is new, about *count* jobs at most.
@@ -70,16 +76,22 @@ class LaneReader:
     async def _read_by_weight(self, link: "Link", consumer: str, count: int) -> Read:
         turns, places = self._turns, self._places
         arguments: list[Argument] = [GROUP, consumer, count, self._strict]
-        for weight, lane_pass in zip(turns.weights, turns.passes, strict=True):
-            arguments += (weight, repr(lane_pass))
+        if self._weights_text is None:
+            for weight, lane_pass in zip(turns.weights, turns.passes, strict=True):
+                arguments += (weight, repr(lane_pass))
+            script = "read_lanes"
+        else:
+            passes = " ".join(map(repr, turns.passes)) if any(turns.passes) else ""
+            arguments += (self._weights_text, passes)
+            script = "read_many_lanes"
         keys = [*self._streams, self._queue.keys.cancelled, self._queue.keys.paused]
-        reply = await self._queue.run_on(link, "read_lanes", keys, arguments)
+        reply = await self._queue.run_on(link, script, keys, arguments)
         streams, dry, has_stops = cast("tuple[Reply, list[int], int]", reply)
         read = self._deliveries.parse(streams)
         read.paused = {}
         if has_stops:
             await self._deliveries.note_stops(link, read)
-        found = [delivery.stream for delivery in read.deliveries]
-        found += [place for place, _ in read.unreadable]
-        turns.note([found.count(place) for place in places], dry)
+        found = Counter([delivery.stream for delivery in read.deliveries])
+        found.update(place for place, _ in read.unreadable)
+        turns.note([found[place] for place in places], frozenset(dry))
         return read

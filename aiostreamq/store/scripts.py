@@ -43,6 +43,7 @@ SCRIPTS = (
     "list_holders",
     "recover_worker",
     "read_lanes",
+    "read_many_lanes",
     "note_suspect_run",
     "delay",
     "promote",

@@ -13,7 +13,7 @@ from aiostreamq.errors import QueueUnavailable
 from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.events import Emission
 from aiostreamq.model.job_state import JobState
-from aiostreamq.model.keys import Keys
+from aiostreamq.model.keys import GROUP, Keys
 from aiostreamq.model.outcome import encode_ended, encode_unreadable
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.connector import connector_for
@@ -79,6 +79,7 @@ async def fill(store: Store) -> list[Act]:
     new = ("new", "slow", WaiterMode.CALLER, "+60000", ENVELOPE)
     counted = Settlement(a, HOUR_MS, outcome_of(a), kind="size|done|1")
     weights = {"default": 2, "slow": 1}
+    lanes = [*broker.streams[:3], store.keys.cancelled, store.keys.paused]
     entries = [(a.stream, a.entry), (b.stream, b.entry)]
     return [
         lambda: broker.run("create_groups", broker.streams, ["another group"]),
@@ -97,6 +98,7 @@ async def fill(store: Store) -> list[Act]:
         lambda: roster.holders("w2", ["default"]),
         lambda: roster.recover("w1", "0 1000 default", 3),
         lambda: LaneReader(broker, weights, strict=False).read(store.link, "w1", 9, None),
+        lambda: broker.run("read_many_lanes", lanes, [GROUP, "w1", 9, 0, "2 1", ""]),
         lambda: roster.note_suspect_run(a),
         lambda: schedule.delay([new], "me", DEADLINE),
         schedule.promote,

@@ -4,11 +4,22 @@ from collections import Counter
 
 import pytest
 
+from aiostreamq.store import lane_reader
 from aiostreamq.store.deliveries import Read
 from aiostreamq.store.lane_reader import LaneReader
 from tests.support.store import Store
 
 WEIGHTS = {"slow": 1, "default": 4}
+
+#: More lanes than one command of the script for many lanes names.
+THOUSANDS = {f"tenant{number}": 1 + number % 3 for number in range(2500)}
+
+
+@pytest.fixture(autouse=True, params=["few", "many"])
+def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read by the script for few lanes, and by that for many."""
+    if request.param == "many":
+        monkeypatch.setattr(lane_reader, "FEW_LANES", 1)
 
 
 async def fill(store: Store, **counts: int) -> None:
@@ -126,3 +137,34 @@ async def test_passed_on(store: Store) -> None:
     (there,) = await store.stream_at(store.keys.stream("slow"))
     assert (there["id"], there["n"]) == ("a", "3")
     assert await store.results.job_state("a") == b"queued"
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["by weight", "strict"])
+@pytest.mark.parametrize("count", [1, 7, 500])
+async def test_thousands_of_lanes(store_url: str, count: int, *, strict: bool) -> None:
+    """Among lanes that are empty, or whose jobs all run, those that wait are found."""
+    async with Store(store_url, lanes=[*THOUSANDS]) as store:
+        await fill(store, tenant3=2, tenant1200=1)
+        intake = LaneReader(store.queue, THOUSANDS, strict=strict)
+        assert (await intake.read(store.link, "w1", 500, None)).deliveries
+        for lane in ("tenant2499", "tenant8"):
+            await store.enqueue(f"new in {lane}", lane=lane)
+        found = Counter[str]()
+        for _ in range(2):
+            found += lanes_of(store, await intake.read(store.link, "w1", count, None))
+        assert found == {"tenant2499": 1, "tenant8": 1}
+        assert await intake.read(store.link, "w1", count, None) == Read()
+
+
+async def test_thousands_of_full_lanes(store_url: str) -> None:
+    """All lanes get their shares, although one read is for fewer jobs than there are lanes."""
+    lanes = dict(list(THOUSANDS.items())[:300])
+    async with Store(store_url, lanes=[*lanes]) as store:
+        for lane in lanes:
+            await fill(store, **{lane: 10})
+        intake = LaneReader(store.queue, lanes, strict=False)
+        found = Counter[str]()
+        for _ in range(20):
+            found += lanes_of(store, await intake.read(store.link, "w1", 60, None))
+        # 1,200 jobs; the weights 1, 2 and 3 have 100 lanes each.
+        assert all(abs(found[lane] - 2 * weight) <= 1 for lane, weight in lanes.items())

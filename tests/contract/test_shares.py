@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aiostreamq.store import lane_reader
 from aiostreamq.store.lane_reader import LaneReader
 from tests.support.store import Store
 
@@ -21,6 +22,13 @@ some_weights = st.lists(st.integers(1, 20), min_size=2, max_size=5)
 some_rounds = st.lists(
     st.tuples(st.integers(0, 4), st.integers(0, 60), st.integers(1, 40)), min_size=1, max_size=25
 )
+
+
+@pytest.fixture(autouse=True, params=["few", "many"])
+def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read by the script for few lanes, and by that for many."""
+    if request.param == "many":
+        monkeypatch.setattr(lane_reader, "FEW_LANES", 1)
 
 
 class Lanes:
@@ -159,3 +167,25 @@ def test_strict(store_url: str, weights: list[int], rounds: list[Round]) -> None
                 assert not (before and taken[lane])
 
     on_lanes(store_url, weights, test, strict=True)
+
+
+@FAIR
+@given(weights=some_weights, rounds=some_rounds, strict=st.booleans())
+def test_both_scripts_deliver_the_same(
+    store_url: str,
+    weights: list[int],
+    rounds: list[Round],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    strict: bool,
+) -> None:
+    """It is only a matter of cost which of the two is called."""
+    taken: list[list[Counter[str]]] = []
+
+    async def test(lanes: Lanes) -> None:
+        taken.append([each for each, _ in await lanes.play(rounds)])
+
+    for few in (1, len(weights)):
+        monkeypatch.setattr(lane_reader, "FEW_LANES", few)
+        on_lanes(store_url, weights, test, strict=strict)
+    assert taken[0] == taken[1]
