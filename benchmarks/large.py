@@ -6,16 +6,24 @@ commit, copy this file into its checkout and run it there: it uses the public fa
 
 import argparse
 import asyncio
+import multiprocessing
+import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from typing import Any
 
 import redis
 
-from aiostreamq import Queue, Worker
+from aiostreamq import Queue, Task, Worker
 from benchmarks.server import Server, running_server
 
 NAME = "large"
+
+# How many jobs are cancelled at once.
+CANCELLED = int(os.environ.get("CANCELLED", "1_000_000"))
 
 Measure = Callable[[str], Awaitable[None]]
 
@@ -68,7 +76,85 @@ async def lanes(url: str) -> None:
         )
 
 
-QUESTIONS: dict[str, Measure] = {"lanes": lanes}
+def ping(url: str, stop: "Event", times: "Connection") -> None:
+    """Ask Redis over and over, as another client, and send how long each answer took."""
+    client: Any = redis.Redis(port=port_of(url))
+    found: list[float] = []
+    while not stop.is_set():
+        begun = time.perf_counter()
+        client.ping()
+        found.append(time.perf_counter() - begun)
+        time.sleep(0.002)
+    times.send(found)
+
+
+@contextmanager
+def pings(url: str) -> Generator[list[float]]:
+    """Let another process ask Redis meanwhile; the list has the seconds afterwards."""
+    times: list[float] = []
+    stop, (ours, theirs) = multiprocessing.Event(), multiprocessing.Pipe()
+    process = multiprocessing.Process(target=ping, args=(url, stop, theirs))
+    process.start()
+    time.sleep(0.5)
+    yield times
+    stop.set()
+    times.extend(ours.recv())
+    process.join()
+
+
+async def fill(queue: Queue, task: Task[[int], None], count: int) -> None:
+    """Enqueue many jobs."""
+    for start in range(0, count, 10_000):
+        end = min(count, start + 10_000)
+        await queue.enqueue_many(task.bind(number) for number in range(start, end))
+
+
+def noop_on(queue: Queue) -> Task[[int], None]:
+    """Return a task that does nothing."""
+
+    @queue.task(name="noop")
+    async def noop(number: int) -> None:
+        pass
+
+    return noop
+
+
+async def cancel(url: str) -> None:
+    """Cancel many jobs that wait, by a filter and one by one."""
+    queue = Queue(url, name=NAME)
+    noop = noop_on(queue)
+    async with queue:
+        await fill(queue, noop, CANCELLED)
+        reset(url)
+        with pings(url) as times:
+            begun = time.perf_counter()
+            counts = await queue.cancel_many(everything=True)
+            elapsed = time.perf_counter() - begun
+        calls, usec = script_us(url)
+        print(
+            f"cancel: {sum(counts.values()):,} jobs in {elapsed:.1f} s: "
+            f"{sum(counts.values()) / elapsed:,.0f}/s, {usec / CANCELLED:.1f} us of scripts a job, "
+            f"{usec / calls / 1000:.2f} ms a call; PING p50 {percentile(times, 0.5):.2f} ms, "
+            f"p99 {percentile(times, 0.99):.2f} ms, longest {max(times) * 1000:.2f} ms"
+        )
+
+
+async def behind(url: str) -> None:
+    """Time a new job behind many that were cancelled."""
+    queue = Queue(url, name=NAME)
+    noop = noop_on(queue)
+    async with queue:
+        await fill(queue, noop, 50_000)
+        await queue.cancel_many(everything=True)
+        job = await noop.enqueue(0)
+        begun = time.perf_counter()
+        async with Worker(queue):
+            await job
+            elapsed = time.perf_counter() - begun
+        print(f"behind: a job behind 50,000 cancelled entries: {elapsed:.2f} s")
+
+
+QUESTIONS: dict[str, Measure] = {"lanes": lanes, "cancel": cancel, "behind": behind}
 
 
 def main() -> None:

@@ -1,9 +1,12 @@
 """Bulk cancellation: find open jobs by filters and cancel them."""
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, cast
 
+from aiostreamq.aio.read_ahead import read_ahead
 from aiostreamq.client.ids import made_ms
 from aiostreamq.client.task_names import name_of
 from aiostreamq.errors import UsageError
@@ -84,15 +87,31 @@ async def cancel_many(
     cancellation = Cancellation(broker)
     parked_for = tasks if wanted.task is None else [wanted.task]
     cancelled = dict.fromkeys(wanted.states, 0)
-    async for page in Walk(broker).open_jobs(wanted.states, parked_for):
-        await broker.clock.refresh()
-        now_ms = broker.clock.now_ms()
-        ids = [found.job_id for found in page if wanted.fits(found, now_ms)]
-        for answer in await cancellation.cancel(ids, wanted.states):
-            state = None if answer is None else answer.decode()
-            if state in cancelled:
-                cancelled[cast("JobState", state)] += 1
+    async with aclosing(_pages(broker, wanted.states, parked_for)) as pages:
+        async for page in pages:
+            await broker.clock.refresh()
+            now_ms = broker.clock.now_ms()
+            ids = [found.job_id for found in page if wanted.fits(found, now_ms)]
+            for answer, count in Counter(await cancellation.cancel(ids, wanted.states)).items():
+                state = None if answer is None else answer.decode()
+                if state in cancelled:
+                    cancelled[cast("JobState", state)] += count
     return cancelled
+
+
+async def _pages(
+    broker: "QueueStore", states: Collection[JobState], parked_for: Collection[str]
+) -> "AsyncGenerator[list[OpenJob]]":
+    """Yield the open jobs in *states*, to be cancelled page by page."""
+    walk = Walk(broker)
+    # The pages of the delayed jobs depend on how many were cancelled before.
+    if JobState.DELAYED in states:
+        async for page in walk.open_jobs([JobState.DELAYED], parked_for):
+            yield page
+    others = [state for state in states if state is not JobState.DELAYED]
+    async with aclosing(read_ahead(walk.open_jobs(others, parked_for))) as pages:
+        async for page in pages:
+            yield page
 
 
 def _task_in(envelope: bytes) -> str | None:

@@ -1,5 +1,6 @@
 """Cancelling, by where a job is; and nothing brings a cancelled one back to life."""
 
+import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
@@ -366,3 +367,29 @@ async def test_pending_of_a_group(store: Store) -> None:
     found = cast("list[int]", await store.call("XPENDING", store.keys.stream("default"), GROUP))
     assert found[0] == 0
     assert await store.call("XLEN", store.keys.stream("default")) == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_choice_in_any_order(store: Store, seed: int) -> None:
+    """Jobs of several lanes, which wait and run beside others: each is cancelled according to its state."""
+    draw = random.Random(seed)
+    ids = [f"j{number}" for number in range(60)]
+    for job_id in ids:
+        await store.enqueue(job_id, lane=draw.choice(["default", "slow"]))
+    running = {one.job_id for one in await store.read(count=draw.randint(1, 20))}
+    chosen = [draw.choice([*ids, "unknown"]) for _ in range(draw.randint(1, 90))]
+    if draw.random() < 0.5:
+        chosen.sort(key=[*ids, "unknown"].index)
+    expected = ["running" if one in running else "queued" for one in chosen]
+    found = await cancel(store, *chosen)
+    assert found == [
+        None if one == "unknown" else state for one, state in zip(chosen, expected, strict=True)
+    ]
+    for job_id in ids:
+        state = b"running" if job_id in running else b"queued"
+        now = await store.results.job_state(job_id)
+        is_ended = job_id in chosen and job_id not in running
+        assert now == (await store.call("GET", store.keys.result(job_id)) if is_ended else state)
+    await assert_cancelled_once(store, *sorted({*chosen} & {*ids} - running))
+    marked = cast("list[bytes]", await store.call("ZRANGE", store.keys.cancelled, 0, -1))
+    assert {one.decode() for one in marked} == {*chosen} & {*ids}

@@ -14,15 +14,16 @@
 -- For a job that had ended before: its outcome (JSON), or 'cancelled' or 'done' if none is kept.
 -- nil if there is no such job. The entry of a queued job stays in its stream, because Redis could
 -- not report the lag of the group if it were deleted. The worker that receives the entry drops it.
--- Cost O(ids log delayed), about 15 microseconds each; callers send at most 100.
+-- Cost O(ids log delayed), about 10 microseconds each if they are in the order of their lane;
+-- callers send at most 100.
 --
 -- uses: cancelled check control ending entry job job_state parked stats time
 -- flags: allow-oom
 
 local delayed, control, cancelled = KEYS[1], KEYS[2], KEYS[3]
 local group, prefix, usual_ms, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local now = read_clock()
-local answers, running = {}, {}
+local now = string.format('%.0f', (read_clock()))
+local answers, running, in_lanes = {}, {}, {}
 
 check_stream(control)
 check_sorted_set(cancelled)
@@ -38,8 +39,8 @@ local function keep_ms(job, envelope)
   if not job.keeps_result then
     return 0
   end
-  if envelope and string.len(envelope) <= LONGEST_ENVELOPE
-    and string.find(envelope, '"result_ttl"', 1, true) then
+  if envelope and string.find(envelope, '"result_ttl"', 1, true)
+    and string.len(envelope) <= LONGEST_ENVELOPE then
     local is_json, call = pcall(cjson.decode, envelope)
     local ttl = is_json and type(call) == 'table' and call.result_ttl
     if type(ttl) == 'number' and ttl >= 0 then
@@ -49,15 +50,76 @@ local function keep_ms(job, envelope)
   return usual_ms
 end
 
--- End a job that has no entry which a worker could receive.
-local function end_now(id, job, envelope)
-  end_as_cancelled(prefix, id, task_in(envelope), keep_ms(job, envelope))
-  let_expire(prefix, id)
+-- Return the outcomes of the jobs that have one, and the other jobs, by their ids.
+local function load_all()
+  local outcomes, jobs, keys = {}, {}, {}
+  for at = 5, #ARGV do
+    keys[at - 4] = prefix .. 'result:' .. ARGV[at]
+  end
+  for place, outcome in ipairs(redis.call('MGET', unpack(keys))) do
+    local id = ARGV[place + 4]
+    if outcome then
+      outcomes[id] = outcome
+    elseif not jobs[id] then
+      jobs[id] = load_job(prefix .. 'job:' .. id)
+      jobs[id].state = state_of(jobs[id])
+    end
+  end
+  return outcomes, jobs
 end
 
-local function cancel_delayed(id, job)
-  redis.call('ZREM', delayed, id)
-  end_now(id, job, job.envelope)
+-- Return what Redis has between the entries of two jobs, by entry: the fields of the entries and
+-- the deliveries that workers have. The latter is nil if there may be more of them.
+local function look_between(stream, first, last, count)
+  local fields, deliveries = {}, {}
+  for _, entry in ipairs(redis.call('XRANGE', stream, first, last, 'COUNT', count)) do
+    fields[entry[1]] = entry[2]
+  end
+  local pending = redis.pcall('XPENDING', stream, group, first, last, count)
+  for _, delivery in ipairs(pending.err and {} or pending) do
+    deliveries[delivery[1]] = true
+  end
+  return fields, #pending < count and deliveries or nil
+end
+
+-- Find out of the jobs of a lane whether they run, and their envelopes. Usually the jobs are in the
+-- order of the lane with few others between, and are found together.
+local function look_at_lane(lane, jobs)
+  local stream = prefix .. 'stream:' .. lane
+  local fields, deliveries = look_between(stream, jobs[1].entry, jobs[#jobs].entry, #jobs)
+  for _, job in ipairs(jobs) do
+    local found = fields[job.entry]
+    if found and deliveries then
+      job.state = deliveries[job.entry] and 'running' or 'queued'
+    else
+      local alone = redis.call('XRANGE', stream, job.entry, job.entry)[1]
+      found = alone and alone[2]
+      job.state = found and lane_state(prefix, group, job) or 'queued'
+    end
+    job.has_entry = found ~= nil
+    job.body = found and fields_by_name(found).job
+  end
+end
+
+local function look_at_lanes(jobs)
+  local by_lane = {}
+  for at = 5, #ARGV do
+    local job = jobs[ARGV[at]]
+    if job and job.state == 'in_lane' then
+      local lane = by_lane[job.lane] or {}
+      lane[#lane + 1], by_lane[job.lane] = job, lane
+      job.state = nil -- an id that is given twice is looked up once
+    end
+  end
+  for lane, found in pairs(by_lane) do
+    look_at_lane(lane, found)
+  end
+end
+
+-- End a job that has no entry which a worker could receive.
+local function end_now(id, job, envelope)
+  end_as_cancelled(prefix, id, task_in(envelope), keep_ms(job, envelope), job)
+  let_expire(prefix, id)
 end
 
 local function cancel_parked(id, job)
@@ -71,47 +133,46 @@ local function cancel_parked(id, job)
 end
 
 local function cancel_in_lane(id, job)
-  local found = redis.call('XRANGE', prefix .. 'stream:' .. job.lane, job.entry, job.entry)[1]
-  local state = found and lane_state(prefix, group, job) or 'queued'
-  if not is_wanted(state) then
-    return state
-  end
-  if not found then -- its stream was deleted: no worker will receive it
+  if not job.has_entry then -- its stream was deleted: no worker will receive it
     end_now(id, job)
-    return state
+    return
   end
-  local envelope = fields_by_name(found[2]).job
-  if state == 'queued' then
-    end_as_cancelled(prefix, id, task_in(envelope), keep_ms(job, envelope))
+  if job.state == 'queued' then
+    end_as_cancelled(prefix, id, task_in(job.body), keep_ms(job, job.body), job)
   else
     -- A repeated request sends the message again: the worker may have missed the first one.
-    redis.call('HSET', prefix .. 'job:' .. id, 'c', string.format('%.0f', keep_ms(job, envelope)))
+    redis.call('HSET', prefix .. 'job:' .. id, 'c', string.format('%.0f', keep_ms(job, job.body)))
     running[#running + 1] = job.lane
     running[#running + 1] = job.entry
   end
-  redis.call('ZADD', cancelled, now, id)
-  return state
+  in_lanes[#in_lanes + 1] = now
+  in_lanes[#in_lanes + 1] = id
 end
 
-local function cancel(id)
-  local outcome = redis.pcall('GET', prefix .. 'result:' .. id)
-  if type(outcome) == 'string' then
-    return outcome
-  end
-  local job = load_job(prefix .. 'job:' .. id)
-  local state = state_of(job)
-  if state == 'in_lane' then
-    return cancel_in_lane(id, job)
-  elseif state == 'delayed' and is_wanted(state) then
-    cancel_delayed(id, job)
-  elseif state == 'parked' and is_wanted(state) then
+local function cancel(id, job)
+  if job.state == 'queued' or job.state == 'running' then
+    cancel_in_lane(id, job)
+  elseif job.state == 'delayed' then
+    redis.call('ZREM', delayed, id)
+    end_now(id, job, job.envelope)
+  elseif job.state == 'parked' then
     cancel_parked(id, job)
   end
-  return state or false
 end
 
+local outcomes, jobs = load_all()
+look_at_lanes(jobs)
 for at = 5, #ARGV do
-  answers[at - 4] = cancel(ARGV[at])
+  local id = ARGV[at]
+  local job = jobs[id]
+  answers[at - 4] = outcomes[id] or job.state or false
+  if job and job.state and not job.is_handled and is_wanted(job.state) then
+    job.is_handled = true
+    cancel(id, job)
+  end
+end
+if #in_lanes > 0 then
+  redis.call('ZADD', cancelled, unpack(in_lanes))
 end
 if #running > 0 then
   send_to_workers(control, 'cancel', 'entries', table.concat(running, ' '))

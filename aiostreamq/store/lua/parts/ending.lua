@@ -25,16 +25,26 @@ local function end_as_dead(prefix, id, envelope, outcome, keep_ms, inbox_ms)
   note_end(id, task_in(envelope), 'dead')
 end
 
--- End a job as cancelled. Its hash stays, as its id stays taken.
-local function end_as_cancelled(prefix, id, task, keep_ms)
+local texts = {} -- of how many ms outcomes are kept: formatting a number costs as much as a command
+
+local has_forgotten = false -- whether this script has removed fields of a cancelled job
+
+-- End a job as cancelled. Its hash stays, as its id stays taken. known: what load_job returned, if
+-- the caller has it.
+local function end_as_cancelled(prefix, id, task, keep_ms, known)
   local job = prefix .. 'job:' .. id
-  local waiters = redis.call('HGET', job, 'w')
-  -- First, as this needs no memory: a script that has written is not stopped when it is full.
-  redis.call('HDEL', job, 'w', 'p', 'n', 'a', 'h', 'q', 'x')
+  local waiters = known and known.waiters or not known and redis.call('HGET', job, 'w')
+  if not (known and has_forgotten) or known.waiters or known.envelope or known.delivery
+    or known.attempt or known.history or known.parked_at or known.suspect_run then
+    -- First, as this needs no memory: a script that has written is not stopped when it is full.
+    redis.call('HDEL', job, 'w', 'p', 'n', 'a', 'h', 'q', 'x')
+    has_forgotten = true
+  end
   redis.call('HSET', job, 'c', 'ended', 'ended', '0')
   if keep_ms > 0 then
     local outcome = '{"state":"cancelled","n":0,"task":"' .. task .. '"}'
-    redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', string.format('%.0f', keep_ms))
+    texts[keep_ms] = texts[keep_ms] or string.format('%.0f', keep_ms)
+    redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', texts[keep_ms])
     notify(prefix, waiters, id, outcome, CANCELLED_INBOX_MS)
   end
   note_end(id, task, 'cancelled')
