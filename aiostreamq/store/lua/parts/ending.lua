@@ -29,13 +29,12 @@ local texts = {} -- of how many ms outcomes are kept: formatting a number costs 
 
 local has_forgotten = false -- whether this script has removed fields of a cancelled job
 
--- End a job as cancelled. Its hash stays, as its id stays taken. known: what load_job returned, if
--- the caller has it.
+-- End a job as cancelled. Its hash stays, as its id stays taken. known: optional, with the waiters
+-- of the job, and whether its hash is_bare: without any of the fields that are removed here.
 local function end_as_cancelled(prefix, id, task, keep_ms, known)
   local job = prefix .. 'job:' .. id
   local waiters = known and known.waiters or not known and redis.call('HGET', job, 'w')
-  if not (known and has_forgotten) or known.waiters or known.envelope or known.delivery
-    or known.attempt or known.history or known.parked_at or known.suspect_run then
+  if not (known and known.is_bare and has_forgotten) then
     -- First, as this needs no memory: a script that has written is not stopped when it is full.
     redis.call('HDEL', job, 'w', 'p', 'n', 'a', 'h', 'q', 'x')
     has_forgotten = true

@@ -47,18 +47,19 @@ local ends -- created with the first, as most calls have none
 
 -- Note that a job has ended without a run whose time is known.
 local function note_end(id, task, state)
-  ends = ends or { kinds = {}, count_of = {}, place_of = {}, codes = {}, ids = {}, characters = 0 }
+  ends = ends or { kinds = {}, count_of = {}, code_of = {}, codes = {}, ids = {}, characters = 0 }
   local kind = task .. '|' .. state .. '|-'
-  if not ends.place_of[kind] then
-    ends.place_of[kind], ends.count_of[kind] = #ends.kinds, 0
-    ends.kinds[#ends.kinds + 1] = kind
+  local count = ends.count_of[kind]
+  if not count then
+    local place = #ends.kinds
+    ends.code_of[kind] = place < MOST_KINDS and string.format('%02x', place)
+    ends.kinds[place + 1] = kind
   end
-  ends.count_of[kind] = ends.count_of[kind] + 1
-  local place, characters = ends.place_of[kind], ends.characters + string.len(id) + 1
-  if place < MOST_KINDS and characters <= MOST_CHARACTERS then
-    ends.codes[#ends.codes + 1] = string.format('%02x', place)
-    ends.ids[#ends.ids + 1] = id
-    ends.characters = characters
+  ends.count_of[kind] = (count or 0) + 1
+  local code, characters = ends.code_of[kind], ends.characters + string.len(id) + 1
+  if code and characters <= MOST_CHARACTERS then
+    local next = #ends.ids + 1
+    ends.codes[next], ends.ids[next], ends.characters = code, id, characters
   end
 end
 
