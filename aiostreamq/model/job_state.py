@@ -136,6 +136,7 @@ TRANSITIONS = (
     *_rows(Stage.CANCELLING, "recover_worker", Stage.CANCELLED),
     *_rows(Stage.CANCELLING, "dead_letter_unreadable", Stage.CANCELLED),
     # The entry of a cancelled job goes.
+    *_rows(Stage.CANCELLED_IN_LANE, "skip_cancelled", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "settle", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "retry", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "requeue", Stage.CANCELLED),

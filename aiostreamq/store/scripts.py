@@ -44,6 +44,7 @@ SCRIPTS = (
     "recover_worker",
     "read_lanes",
     "read_many_lanes",
+    "skip_cancelled",
     "note_suspect_run",
     "delay",
     "promote",

@@ -371,7 +371,7 @@ async def test_pending_of_a_group(store: Store) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_any_choice_in_any_order(store: Store, seed: int) -> None:
-    """Jobs of several lanes, which wait and run beside others: each is cancelled according to its state."""
+    """Jobs of several lanes, which wait and run beside others: each by its state."""
     draw = random.Random(seed)
     ids = [f"j{number}" for number in range(60)]
     for job_id in ids:

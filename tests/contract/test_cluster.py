@@ -80,6 +80,7 @@ async def fill(store: Store) -> list[Act]:
     counted = Settlement(a, HOUR_MS, outcome_of(a), kind="size|done|1")
     weights = {"default": 2, "slow": 1}
     lanes = [*broker.streams[:3], store.keys.cancelled, store.keys.paused]
+    skipped = [store.keys.cancelled, *broker.streams]
     entries = [(a.stream, a.entry), (b.stream, b.entry)]
     return [
         lambda: broker.run("create_groups", broker.streams, ["another group"]),
@@ -99,6 +100,7 @@ async def fill(store: Store) -> list[Act]:
         lambda: roster.recover("w1", "0 1000 default", 3),
         lambda: LaneReader(broker, weights, strict=False).read(store.link, "w1", 9, None),
         lambda: broker.run("read_many_lanes", lanes, [GROUP, "w1", 9, 0, "2 1", ""]),
+        lambda: broker.run("skip_cancelled", skipped, [GROUP, "w1", store.keys.prefix, 9]),
         lambda: roster.note_suspect_run(a),
         lambda: schedule.delay([new], "me", DEADLINE),
         schedule.promote,

@@ -29,9 +29,9 @@ SCRIPTS_OF = {
     "producer": "create_groups enqueue delay replication_marker subscribe ping_inbox job_state "
     "cancel",
     "worker": "settle record_stats requeue dead_letter_unreadable deregister_worker renew_lease "
-    "find_dead_workers register_consumers list_holders recover_worker read_lanes read_many_lanes "
-    "note_suspect_run promote retry requeue_deleted park unpark append_events declare_schedules "
-    "due_schedules "
+    "find_dead_workers register_consumers list_holders recover_worker read_lanes "
+    "read_many_lanes note_suspect_run promote retry requeue_deleted park unpark append_events "
+    "declare_schedules due_schedules skip_cancelled "
     "fire_schedules list_pauses",
     "reader": "create_groups job_state queue_snapshot list_pauses",
     "operator": "pause resume put_schedule pause_schedule delete_schedule replay_dead_letters "

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from aiostreamq.aio.read_ahead import read_ahead
+from tests.support.waiting import wait_until
 
 
 class Source:
@@ -44,8 +45,11 @@ async def test_reads_one_ahead() -> None:
     source = Source(5)
     async with aclosing(read_ahead(source.pages())) as pages:
         async for page in pages:
-            await asyncio.sleep(0.01)
-            assert source.read == min(5, page + 2)
+            due = min(5, page + 2)
+            await wait_until(lambda due=due: source.read >= due, "the next page")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert source.read == due
 
 
 async def test_error_comes_after_the_pages() -> None:
@@ -62,7 +66,7 @@ async def test_closing_closes_the_source(error: Exception | None) -> None:
     source = Source(1 if error else 9, error)
     async with aclosing(read_ahead(source.pages())) as pages:
         assert await anext(pages) == 0
-        await asyncio.sleep(0.01)
+        await wait_until(lambda: source.is_closed or source.read > 1, "what is read ahead")
     assert source.is_closed
 
 
@@ -76,7 +80,7 @@ async def test_cancelling_closes_the_source() -> None:
                 await asyncio.sleep(0)
 
     task = asyncio.create_task(read())
-    await asyncio.sleep(0.01)
+    await wait_until(lambda: source.read > 9, "some pages")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

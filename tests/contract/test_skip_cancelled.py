@@ -1,0 +1,157 @@
+"""skip_cancelled: entries of cancelled jobs that are next in a stream are dropped at once."""
+
+from typing import cast
+
+import pytest
+
+from aiostreamq.model.keys import GROUP
+from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.deliveries import ID_MS
+from aiostreamq.store.lane_reader import LaneReader
+from tests.support.ends import states
+from tests.support.store import ENVELOPE, Store
+
+
+async def skip(store: Store, limit: int = 250) -> tuple[int, bool]:
+    """Call the script; returns how many it dropped, and whether there may be more."""
+    keys = [store.keys.cancelled, *store.queue.streams]
+    arguments = [GROUP, "w1", store.keys.prefix, limit]
+    dropped, has_more = cast("list[int]", await store.queue.run("skip_cancelled", keys, arguments))
+    return dropped, has_more == 1
+
+
+async def cancel(store: Store, *ids: str) -> None:
+    """Cancel jobs."""
+    await Cancellation(store.queue).cancel(ids)
+
+
+async def enqueue(store: Store, count: int, lane: str = "default") -> list[str]:
+    """Enqueue jobs; returns their ids."""
+    ids = [f"{lane}{number}" for number in range(count)]
+    await store.enqueue(*ids, lane=lane)
+    return ids
+
+
+async def lag(store: Store) -> int | None:
+    """The lag of the default lane's group, as autoscalers see it."""
+    ((*flat,),) = cast(
+        "list[list[bytes]]", await store.call("XINFO", "GROUPS", store.keys.stream("default"))
+    )
+    return cast("int | None", dict(zip(flat[::2], flat[1::2], strict=True)).get(b"lag"))
+
+
+@pytest.mark.parametrize("count", [1, 3, 64, 200])
+async def test_dropped_up_to_the_first_other(store: Store, count: int) -> None:
+    """Those in front go, with all that was remembered of them; what comes behind is delivered."""
+    await cancel(store, *await enqueue(store, count))
+    await store.enqueue("alive", "last")
+    await cancel(store, "last")
+    before = await states(store)
+    assert await skip(store) == (count, False)
+    assert await skip(store) == (0, False), "as after a lost reply"
+    assert await store.pending() == 0
+    assert await states(store) == before, "they were counted when they were cancelled"
+    assert await store.call("ZRANGE", store.keys.cancelled, 0, -1) == [b"last"]
+    assert 0 < await store.pttl(store.keys.job("default0")) <= ID_MS
+    assert await store.call("HMGET", store.keys.job("default0"), "e", "c") == [None, b"ended"]
+    if not store.connector.is_in_memory:  # fakeredis does not count it
+        assert await lag(store) == 2
+    read = await store.deliveries.read(store.link, "w1", 10, None)
+    assert [one.job_id for one in read.deliveries] == ["alive", "last"]
+    assert [one.job_id for one in read.cancelled] == ["last"]
+
+
+async def test_lag_stays_known(store: Store) -> None:
+    """Redis counts how many wait, whatever was dropped."""
+    ids = await enqueue(store, 20)
+    await store.read(count=3)
+    await cancel(store, *ids[3:10], *ids[12:])
+    assert await skip(store) == (7, False)
+    # Redis does not know it while the last delivered entry is deleted and an earlier one is not.
+    await store.read(count=1)
+    if not store.connector.is_in_memory:  # fakeredis does not count it
+        assert await lag(store) == 9
+
+
+async def test_what_runs_stays(store: Store) -> None:
+    """Deliveries that workers have, cancelled or not, are in front and are left alone."""
+    ids = await enqueue(store, 10)
+    running = await store.read(count=2)
+    await cancel(store, *ids[1:])
+    assert await skip(store) == (8, False)
+    assert await store.pending() == 2
+    assert await store.settle(*running) == []
+    assert await store.call("XLEN", store.keys.stream("default")) == 0
+    assert await store.call("EXISTS", store.keys.cancelled) == 0
+
+
+async def test_each_stream(store: Store) -> None:
+    """Each has its own front, returned work as well."""
+    await enqueue(store, 4)
+    await store.deliveries.requeue(await store.read())
+    slow = await enqueue(store, 3, "slow")
+    await cancel(store, "default0", "default1", *slow)
+    assert await skip(store) == (5, False)
+    read = await store.deliveries.read(store.link, "w1", 10, None)
+    assert [one.job_id for one in read.deliveries] == ["default2", "default3"]
+
+
+async def test_bounded(store: Store) -> None:
+    """A call drops no more than its limit, and stops when it has seen many bytes."""
+    await cancel(store, *await enqueue(store, 30))
+    assert await skip(store, 20) == (20, True)
+    assert await skip(store, 20) == (10, False)
+    large = ENVELOPE[:-1] + b',"x":"' + b"x" * 200_000 + b'"}'
+    for number in range(6):
+        await store.enqueue(f"large{number}", envelope=large)
+    await cancel(store, *(f"large{number}" for number in range(6)))
+    assert [(await skip(store))[0] for _ in range(2)] == [3, 3]
+    assert await store.call("EXISTS", store.keys.cancelled) == 0
+
+
+async def test_other_entries_stop_it(store: Store) -> None:
+    """An entry of another program, or with the id of a cancelled job, is not dropped."""
+    await enqueue(store, 2)
+    await cancel(store, "default0")
+    stream = store.keys.stream("slow")
+    await store.call("XADD", stream, "*", "id", "default0", "n", "1", "job", ENVELOPE)
+    await store.call("XADD", store.keys.stream("returned"), "*", "what", "else")
+    assert await skip(store) == (1, False)
+    assert await store.call("XLEN", stream) == 1
+    assert await store.call("XLEN", store.keys.stream("returned")) == 1
+
+
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("lanes", [("default",), ("default", "slow")])
+async def test_job_behind_thousands(store: Store, count: int, lanes: tuple[str, ...]) -> None:
+    """A worker comes to it after a few reads, whatever its size and its lanes."""
+    ids = [f"j{number}" for number in range(3000)]
+    for start in range(0, len(ids), 500):
+        await store.enqueue(*ids[start : start + 500])
+    await cancel(store, *ids)
+    await store.enqueue("alive")
+    intake = LaneReader(store.queue, dict.fromkeys(lanes, 1), strict=False)
+    for reads in range(1, 30):
+        read = await intake.read(store.link, "w1", count, None)
+        alive = [one.job_id for one in read.deliveries if one not in read.cancelled]
+        await store.settle(*read.deliveries)
+        if alive:
+            assert alive == ["alive"]
+            assert reads <= 12
+            break
+    else:
+        pytest.fail("it did not come")
+
+
+async def test_few_cost_no_call(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled jobs among others are read as ever: no script is called."""
+
+    async def refuse(*call: object) -> None:
+        raise AssertionError(f"a script was called: {call}")
+
+    ids = await enqueue(store, 60)
+    await cancel(store, *ids[::2])
+    intake = LaneReader(store.queue, {"default": 1}, strict=False)
+    monkeypatch.setattr(store.queue, "run_on", refuse)
+    for _ in range(30):
+        assert len((await intake.read(store.link, "w1", 2, None)).cancelled) == 1
