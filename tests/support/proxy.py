@@ -56,11 +56,16 @@ class Proxy:
 
     Args:
         server_port: Where the server listens, on the loopback interface.
+        window: The bytes that a client may send ahead: few, as on a slow network, for
+            `request_rate`; 0 leaves it to the system, which takes megabytes.
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, *, window: int = 0) -> None:
+        self._window = window
         self.port = 0  #: known once started; stays through `refuse` and `accept`
         self.delay = 0.0  #: seconds that every chunk waits, either way
+        self.request_rate = 0  #: bytes per second that go to the server; 0 is without a limit
+        self.request_bytes = 0  #: forwarded to the server; never counts down
         self.reset_chance = 0.0  #: of every chunk, to be lost with its connection
         self.connections_made = 0  #: never counts down
         self.resets = 0  #: by `reset_chance`; never counts down
@@ -87,7 +92,14 @@ class Proxy:
 
     async def accept(self) -> None:
         """Listen for connections; after `refuse`, on the same port as before."""
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._window:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._window)
+        listening.bind(("127.0.0.1", self.port))
+        self._listener = await asyncio.start_server(
+            self._serve, sock=listening, limit=self._window or CHUNK
+        )
         self.port = self._listener.sockets[0].getsockname()[1]
 
     def lead_to(self, server_port: int) -> None:
@@ -189,7 +201,10 @@ class Proxy:
         async for chunk in self._chunks(link, requests):
             if self._drop_marker and self._drop_marker in chunk:
                 self._take_drops(link)
+            self.request_bytes += len(chunk)
             await _write(link.server, chunk)
+            if self.request_rate:
+                await asyncio.sleep(len(chunk) / self.request_rate)
         link.close()
 
     async def _pass_replies(self, link: Link, replies: asyncio.StreamReader) -> None:

@@ -26,6 +26,7 @@ import hiredis
 
 from aiostreamq import clock
 from aiostreamq.errors import BrokerError, QueueUnavailable
+from aiostreamq.store.connection.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,14 @@ class LinkLost(QueueUnavailable):
     """The connection to Redis broke; whether the command ran is unknown."""
 
 
+class LinkCut(LinkLost):
+    """Redis, or something between, closed the connection: maybe because of the call's size."""
+
+
+class CallTooLarge(BrokerError):
+    """Redis refuses the call for its size, or cannot send the reply for its size."""
+
+
 class CommandError(BrokerError):
     """Redis answered with an error; the first word of the message is its code."""
 
@@ -59,6 +68,10 @@ class Link(Protocol):
     @property
     def is_lost(self) -> bool:
         """Whether this link is closed or broken: it brings no more replies."""
+        ...
+
+    def is_sending(self) -> bool:
+        """Whether calls are still on their way to Redis, and get there bit by bit."""
         ...
 
     def call(self, *command: Argument) -> "asyncio.Future[Reply]":
@@ -82,13 +95,16 @@ class SocketLink(asyncio.Protocol):
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
-        self._reply_timeout = reply_timeout  # seconds without any reply before the link is given up
+        # Seconds without any progress, of replies or calls, before the link is given up.
+        self._reply_timeout = reply_timeout
         self._on_close = on_close
         self._parser = hiredis.Reader(replyError=CommandError, notEnoughData=_INCOMPLETE)
         self._waiting: deque[asyncio.Future[Reply]] = deque()
         self._lost: LinkLost | None = None
         self._watch: asyncio.TimerHandle | None = None  # set while replies are awaited
         self._heard = 0.0  # when the last reply came, or the first call that waits was sent
+        self._upload = Upload(transport)
+        self._looked = 0.0  # when the upload was last looked at
         transport.set_protocol(self)
         # asyncio calls connection_made only for the first protocol of a transport.
         if transport.is_closing():
@@ -109,9 +125,13 @@ class SocketLink(asyncio.Protocol):
         if not self._waiting:
             self._heard = clock.monotonic()
             if self._watch is None:
-                self._watch = self._loop.call_later(self._reply_timeout, self._check_silence)
+                self._watch = self._loop.call_later(self._reply_timeout / 4, self._check_silence)
         self._waiting.append(future)
         return future
+
+    def is_sending(self) -> bool:
+        """Whether calls are still on their way to Redis, and get there bit by bit."""
+        return self._lost is None and self._upload.is_moving(clock.monotonic())
 
     def close(self) -> None:
         """Close the connection."""
@@ -156,19 +176,26 @@ class SocketLink(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Handle that the server closes; asyncio calls this."""
-        self._give_up(LinkLost("Redis closed the connection"))
+        self._give_up(LinkCut("Redis closed the connection"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle that the socket is gone; asyncio calls this."""
-        self._give_up(LinkLost(f"the connection to Redis broke: {exc or 'closed'}"))
+        self._give_up(LinkCut(f"the connection to Redis broke: {exc or 'closed'}"))
 
     def _check_silence(self) -> None:
+        """Give the link up if nothing has moved for too long; looks four times as often."""
         self._watch = None
         if not self._waiting:
             return
-        left = self._heard + self._reply_timeout - clock.monotonic()
+        now = clock.monotonic()
+        if self._looked <= self._heard:
+            self._upload.forget()  # progress before the last reply does not count
+        self._upload.look(now)
+        self._looked = now
+        left = max(self._heard, self._upload.moved) + self._reply_timeout - now
         if left > 0:
-            self._watch = self._loop.call_later(left, self._check_silence)
+            pause = min(left, self._reply_timeout / 4)
+            self._watch = self._loop.call_later(pause, self._check_silence)
         else:
             self._give_up(LinkLost(f"Redis did not reply for {self._reply_timeout:g} s"))
 

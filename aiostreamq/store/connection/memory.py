@@ -131,6 +131,10 @@ class MemoryLink:
         """Whether this link is closed or broken."""
         return self._is_closed
 
+    def is_sending(self) -> bool:
+        """Return False: nothing is on its way to a server in this process."""
+        return False
+
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
         """Send a command; the future holds its reply."""
         loop = asyncio.get_running_loop()

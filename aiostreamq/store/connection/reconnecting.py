@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiostreamq import clock
 from aiostreamq.aio.backoff import Backoff
+from aiostreamq.aio.patience import Patience
 from aiostreamq.logs import get_logger
 from aiostreamq.store.connection.connector import REPLY_TIMEOUT, Connector, unreachable
-from aiostreamq.store.connection.link import CommandError, Link, LinkLost
+from aiostreamq.store.connection.link import CallTooLarge, CommandError, Link, LinkCut, LinkLost
 from aiostreamq.store.connection.redis_errors import (
     Remedy,
     is_elsewhere,
+    is_too_large,
     moved_to,
     remedy_for,
     with_advice,
@@ -27,6 +29,10 @@ logger = get_logger("aiostreamq.redis")
 # Seconds between tries: short enough that a restart of Redis costs little time.
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
+
+# After this many cuts in a row, a call is tried alone on a connection of its own; after this many
+# there, it is too large: each of those connections has answered a short call before.
+MOST_CUTS = 3
 
 
 class ReconnectingLink:
@@ -121,10 +127,12 @@ class ReconnectingLink:
         Args:
             attempt: Sends the command over the link that it is given.
             repair: Creates streams and groups again if they are gone.
-            deadline: Seconds after which to stop trying; None is never.
+            deadline: Seconds after which to stop trying; None is never. While a call is on its
+                way to Redis and makes progress, it is not stopped.
 
         Raises:
             QueueUnavailable: *deadline* passed.
+            CallTooLarge: Redis refuses the size of the call, or cannot send one of the reply's.
             CommandError: Redis refused, and another try would not help.
         """
         # The coroutine itself: each round trip makes several of these calls.
@@ -139,10 +147,13 @@ class ReconnectingLink:
         repair: "Callable[[Link], Awaitable[object]] | None",
     ) -> T:
         try:
-            async with asyncio.timeout(deadline):
+            async with Patience(deadline, self._is_sending):
                 return await self._retry(attempt, repair)
         except TimeoutError as error:
             raise unreachable(self._last_error or error, deadline) from self._last_error
+
+    def _is_sending(self) -> bool:
+        return self._link is not None and self._link.is_sending()
 
     async def _retry(
         self,
@@ -150,19 +161,49 @@ class ReconnectingLink:
         repair: "Callable[[Link], Awaitable[object]] | None",
     ) -> T:
         outage: _Outage | None = None
+        cuts = 0
         while True:
+            link = self._link
+            if link is not None and link.is_lost:
+                link = None
             try:
-                link = self._link
-                if link is None or link.is_lost:
+                if link is None:
                     link = await self.link()
-                done = await attempt(link)
+                # Others over this link may have been cut for the size of one of their calls.
+                done = await (attempt(link) if cuts < MOST_CUTS else self._try_alone(attempt, cuts))
             except (LinkLost, CommandError) as error:
+                # A connection that never opened says nothing about the size.
+                cuts = cuts + 1 if link is not None and isinstance(error, LinkCut) else 0
                 outage = outage or _Outage(self._longest_pause, self._role, self._connector)
                 await self._handle(error, outage, repair)
             else:
                 if outage is not None:
                     outage.log_end()
                 return done
+
+    async def _try_alone(self, attempt: "Callable[[Link], Awaitable[T]]", cuts: int) -> T:
+        """Make an attempt over a connection that nothing else uses.
+
+        Raises:
+            CallTooLarge: This connection was cut as well, as were *cuts* before it.
+            LinkLost: It was cut, but not often enough to be sure, or was lost for another reason.
+        """
+        connector, timeout = self._connector, self._reply_timeout
+        try:
+            link = await connector.open_link(self._role, reply_timeout=timeout)
+        except LinkCut as error:
+            raise LinkLost(str(error)) from error
+        try:
+            return await attempt(link)
+        except LinkCut as error:
+            if cuts + 1 < 2 * MOST_CUTS:
+                raise
+            raise CallTooLarge(
+                "Redis closes the connection at this call or its reply: it may be over "
+                "client-query-buffer-limit or client-output-buffer-limit there"
+            ) from error
+        finally:
+            link.close()
 
     async def _handle(
         self,
@@ -171,6 +212,8 @@ class ReconnectingLink:
         repair: "Callable[[Link], Awaitable[object]] | None",
     ) -> None:
         """Do what helps against *error*, then pause; raise it if nothing helps."""
+        if is_too_large(error):
+            raise CallTooLarge(f"the call is over proto-max-bulk-len of Redis ({error})") from error
         remedy = remedy_for(error)
         is_hopeless = remedy in {Remedy.NONE, Remedy.PUSH_BACK}
         if self._is_closed or is_hopeless or (remedy is Remedy.REPAIR and repair is None):

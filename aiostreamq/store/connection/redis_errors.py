@@ -53,6 +53,9 @@ NO_RIGHT_IN_SCRIPT = ("The user executing the script can't", "ACL failure in scr
 # The message of UNBLOCKED if the stream was deleted under a read. Otherwise it is a replica by now.
 STREAM_DELETED = "the stream key no longer exists"
 
+# Messages for an argument that is longer than proto-max-bulk-len.
+TOO_LARGE = ("Protocol error: invalid bulk length", "exceeds maximum allowed size")
+
 _AGAIN = (ON_A_REPLICA, TOO_MANY_CLIENTS, *SLOT_MOVES_IN_SCRIPT, DOWN_IN_SCRIPT)
 
 _SLOT_MOVES = (
@@ -103,6 +106,12 @@ def is_elsewhere(error: Exception) -> bool:
     if STREAM_DELETED in message:
         return False
     return any(code in _ELSEWHERE for code in _codes(error))
+
+
+def is_too_large(error: Exception) -> bool:
+    """Return whether Redis refused a call for its size."""
+    message = str(error)
+    return isinstance(error, CommandError) and any(part in message for part in TOO_LARGE)
 
 
 def moved_to(error: Exception) -> tuple[str, int] | None:

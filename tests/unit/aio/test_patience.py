@@ -1,0 +1,81 @@
+"""A timeout that is put off while there is progress."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+
+from aiostreamq.aio import patience
+from aiostreamq.aio.patience import Patience
+
+
+def answers(given: Iterable[bool]) -> "list[bool]":
+    """Return answers in the order in which `pop` gives them."""
+    return list(given)[::-1]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+@pytest.mark.parametrize("times", [0, 1, 3])
+async def test_put_off(seconds: float, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks again and again, and ends at the first look without progress."""
+    monkeypatch.setattr(patience, "LOOK_AGAIN", 0.01)
+    left = answers([True] * times + [False])
+    with pytest.raises(TimeoutError):
+        async with Patience(seconds, left.pop):
+            await asyncio.sleep(3600)
+    assert left == []
+
+
+async def test_in_time() -> None:
+    """A block that ends in time is not disturbed, and neither is what follows."""
+    left = answers([False])
+    async with Patience(0.02, left.pop):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    assert left == [False]
+
+
+async def test_other_errors() -> None:
+    """Errors of the block pass."""
+    with pytest.raises(ZeroDivisionError):
+        async with Patience(60, lambda: False):
+            raise ZeroDivisionError
+
+
+async def test_cancelled_from_outside() -> None:
+    """A cancellation stays one."""
+
+    async def wait() -> None:
+        async with Patience(60, lambda: False):
+            await asyncio.sleep(3600)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_cancelled_as_the_time_is_up() -> None:
+    """If both come in one turn, the cancellation counts."""
+
+    async def wait() -> None:
+        async with Patience(0, is_moving):
+            await asyncio.sleep(3600)
+
+    def is_moving() -> bool:
+        task.cancel()
+        return False
+
+    task = asyncio.create_task(wait())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_nested() -> None:
+    """The inner one that is over does not end the outer one."""
+    async with Patience(60, lambda: False):
+        with pytest.raises(TimeoutError):
+            async with Patience(0, lambda: False):
+                await asyncio.sleep(3600)
+        await asyncio.sleep(0)
