@@ -42,28 +42,26 @@ class Walk:
             first: The id to begin with; "(<id>" begins after it.
             last: The id to end with.
         """
-        await self._queue.open()
-        while True:
-            reply = await self._queue.call("XRANGE", stream, first, last, "COUNT", PAGE)
-            page = cast("list[Entry]", reply)
-            if page:
-                yield page
-            if len(page) < PAGE:
-                return
-            first = f"({page[-1][0].decode()}"
+        async for page in self._pages("XRANGE", stream, first, last):
+            yield page
 
     async def newest_first(self, stream: str, oldest: str) -> "AsyncGenerator[list[Entry], None]":
         """Yield the entries of a stream down to the id *oldest*, newest first."""
+        async for page in self._pages("XREVRANGE", stream, "+", oldest):
+            yield page
+
+    async def _pages(
+        self, command: str, stream: str, begin: str, end: str
+    ) -> "AsyncGenerator[list[Entry], None]":
         await self._queue.open()
-        newest = "+"
         while True:
-            reply = await self._queue.call("XREVRANGE", stream, newest, oldest, "COUNT", PAGE)
+            reply = await self._queue.call(command, stream, begin, end, "COUNT", PAGE)
             page = cast("list[Entry]", reply)
             if page:
                 yield page
             if len(page) < PAGE:
                 return
-            newest = f"({page[-1][0].decode()}"
+            begin = f"({page[-1][0].decode()}"
 
     async def last_delivered(self, stream: str) -> str:
         """Return the id of the last entry of a stream that a worker was sent."""
