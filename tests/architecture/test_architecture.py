@@ -20,6 +20,12 @@ TESTS = ROOT / "tests"
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(PACKAGE.glob("store/lua/*.lua"))
+#: Scripts that make one promise with another, and the name of their tests.
+TESTED_TOGETHER = {
+    "find_dead_workers": "lease_clock",
+    "list_holders": "lease_clock",
+    "read_many_lanes": "read_lanes",
+}
 PARTS = sorted(PACKAGE.glob("store/lua/parts/*.lua"))
 
 #: "path/in/tests.py::function": why it sleeps.
@@ -204,3 +210,10 @@ def test_no_test_waits_by_sleeping() -> None:
     for path in TESTS.rglob("*.py"):
         found |= sleeps_in(path)
     assert found == set(SLEEPS)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_script_has_contract_tests(path: Path) -> None:
+    """They are in a file of its name, where a reader of the script finds them."""
+    name = TESTED_TOGETHER.get(path.stem, path.stem)
+    assert (Path(__file__).parents[1] / "contract" / f"test_{name}.py").exists()

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.schedules import Scene
 from tests.support.store import Store
 
 
@@ -12,3 +13,9 @@ async def store(store_url: str) -> AsyncIterator[Store]:
     """An empty queue, on a real Redis and in memory."""
     async with Store(store_url) as store:
         yield store
+
+
+@pytest.fixture
+async def scene(store: Store) -> Scene:
+    """The schedules of an empty queue."""
+    return Scene(store)

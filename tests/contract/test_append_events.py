@@ -30,7 +30,7 @@ def streams(store: Store) -> EventStreams:
     return EventStreams(store.queue)
 
 
-async def test_it_is_kept(store: Store, streams: EventStreams) -> None:
+async def test_events_of_a_call_are_one_entry(store: Store, streams: EventStreams) -> None:
     """One entry holds what was said at once; its id says whose it is and where it ends."""
     delivery = await store.deliver("a")
     assert await streams.emit([said(delivery, 3, b"[[1],[2],[3]]")]) == []
@@ -67,7 +67,7 @@ async def test_ended_job(store: Store, streams: EventStreams) -> None:
         assert f"events:{job_id}" not in await store.key_names()
 
 
-async def test_job_of_somebody_else(store: Store, streams: EventStreams) -> None:
+async def test_events_of_a_lost_job_are_refused(store: Store, streams: EventStreams) -> None:
     """Whoever has lost the job is refused from that moment on, not from its next event."""
     old = await store.deliver("a", "w1")
     assert await streams.emit([said(old, 1)]) == []
@@ -106,7 +106,7 @@ async def test_time_alone(store: Store, streams: EventStreams) -> None:
     assert 0 < await store.pttl(store.keys.events("a")) <= 5_000
 
 
-async def test_key_of_a_stranger(store: Store, streams: EventStreams) -> None:
+async def test_foreign_key_costs_one_job_its_events(store: Store, streams: EventStreams) -> None:
     """A key of another type costs its job its events, and no other job."""
     await store.enqueue("a", "b")
     a, b = await store.read()

@@ -251,7 +251,7 @@ async def test_socket_file(cluster: Cluster, name: str) -> None:
     line.close()
 
 
-async def test_not_told(own_redis_server: RedisServer) -> None:
+async def test_cluster_is_assumed_if_info_is_forbidden(own_redis_server: RedisServer) -> None:
     """Where INFO is forbidden, a cluster is reckoned with."""
     own_redis_server.ask("ACL", "SETUSER", "some", "on", ">pw", "~*", "&*", "+@all", "-info")
     url = own_redis_server.url.replace("redis://", "redis://some:pw@")

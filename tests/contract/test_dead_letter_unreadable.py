@@ -55,7 +55,7 @@ async def test_repeated(store: Store) -> None:
     assert len(await store.stream_at(store.keys.dead)) == 1
 
 
-async def test_what_nobody_has(store: Store) -> None:
+async def test_undelivered_entry_stays(store: Store) -> None:
     """An entry that was not delivered stays where it is."""
     await store.enqueue("a")
     (fields,) = await store.stream_at(store.keys.stream("default"))

@@ -257,7 +257,9 @@ def job(store: Store, job_id: bytes) -> str:
 
 
 @pytest.mark.parametrize("case", [(c.put, key) for c in CASES for key in c.raises], ids=ids)
-async def test_it_raises(store: Store, case: tuple[Callable[[Store], Awaitable[Act]], str]) -> None:
+async def test_step_raises_and_loses_nothing_if_its_key_is_foreign(
+    store: Store, case: tuple[Callable[[Store], Awaitable[Act]], str]
+) -> None:
     """Nothing is lost by it, and when the key is deleted the same call does all it should."""
     put, key = case
     act = await put(store)
@@ -272,7 +274,9 @@ async def test_it_raises(store: Store, case: tuple[Callable[[Store], Awaitable[A
 
 
 @pytest.mark.parametrize("case", [(c.put, key) for c in CASES for key in c.passes], ids=ids)
-async def test_it_passes(store: Store, case: tuple[Callable[[Store], Awaitable[Act]], str]) -> None:
+async def test_step_does_without_a_foreign_key(
+    store: Store, case: tuple[Callable[[Store], Awaitable[Act]], str]
+) -> None:
     """It does without the key, for this job and for those beside it, and nothing is lost."""
     put, key = case
     act = await put(store)

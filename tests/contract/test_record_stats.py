@@ -82,7 +82,7 @@ async def test_count_is_repeated(store: Store) -> None:
     assert await states(store) == {("size", "done"): 3}
 
 
-async def test_untold_is_not_counted(store: Store) -> None:
+async def test_end_without_a_state_is_not_counted(store: Store) -> None:
     """What does not say how it ended is in no counter."""
     untold = Settlement(await store.deliver("a"), 0, b"")
     await settle(store, [untold], "w1")

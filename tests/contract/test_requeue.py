@@ -46,7 +46,7 @@ async def test_ended_meanwhile(store: Store) -> None:
     assert await store.stream_at(store.keys.stream("returned")) == []
 
 
-async def test_what_nobody_has(store: Store) -> None:
+async def test_undelivered_entry_stays(store: Store) -> None:
     """An entry that was not delivered stays where it is."""
     await store.enqueue("a")
     fresh = Delivery(store.queue.place_of("default"), b"1-1", "a", 1, b"")

@@ -133,7 +133,7 @@ async def test_never_delivered(store: Store) -> None:
     assert [d.job_id for d in await store.read()] == ["a"]
 
 
-async def test_waiter_is_told(store: Store) -> None:
+async def test_settle_notifies_the_inbox_of_a_waiter(store: Store) -> None:
     """The inbox gets the id with the outcome, and goes away if nobody empties it."""
     delivery = await store.deliver("a", mark=WaiterMode.CALLER)
     await store.settle(delivery)
@@ -209,7 +209,7 @@ async def test_some_of_a_batch_are_refused(store: Store) -> None:
     assert await store.pending() == 0
 
 
-async def test_job_of_a_stranger_among_the_cancelled(store: Store) -> None:
+async def test_foreign_job_among_the_cancelled_ends_as_it_did(store: Store) -> None:
     """Whether it was to be cancelled is not to be known: it ends as it did."""
     await store.enqueue("a", "b")
     a, b = await store.read()
@@ -221,7 +221,7 @@ async def test_job_of_a_stranger_among_the_cancelled(store: Store) -> None:
 
 
 @pytest.mark.parametrize("outcome", [("SET", "no JSON"), ("SET", "[]"), ("RPUSH", "a list")])
-async def test_outcome_of_a_stranger(store: Store, outcome: tuple[str, str]) -> None:
+async def test_foreign_outcome_stops_no_other_end(store: Store, outcome: tuple[str, str]) -> None:
     """One that is no longer to be read tells nobody who ended the job: the others end."""
     await store.enqueue("a", "b")
     a, b = await store.read()

@@ -1,4 +1,4 @@
-"""renew, census and reap: what becomes of a dead worker's deliveries."""
+"""recover_worker.lua: the deliveries of a dead worker."""
 
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -20,21 +20,6 @@ from aiostreamq.store.workers import RECOVER_LIMIT, WorkerRegistry
 from tests.support.store import ENVELOPE, Store
 
 LEASE_MS = 1_000
-
-
-async def test_worker_that_joined_can_renew(store: Store) -> None:
-    """Each renewal changes the beat, which is all that others look at."""
-    await store.workers.join("a", LEASE_MS)
-    first = await store.hash_at(store.keys.workers)
-    assert await store.workers.renew("a", LEASE_MS)
-    second = await store.hash_at(store.keys.workers)
-    assert first == {"a": "0 1000"}
-    assert second == {"a": "1 1000"}
-
-
-async def test_stranger_cannot_renew(store: Store) -> None:
-    """A worker nobody has heard of is told to start afresh."""
-    assert not await store.workers.renew("a", LEASE_MS)
 
 
 async def test_dead_workers_job_runs_elsewhere_and_its_outcome_is_refused(store: Store) -> None:
@@ -63,13 +48,6 @@ async def test_worker_that_beat_meanwhile_is_left_alone(store: Store) -> None:
     await store.workers.renew("a", LEASE_MS)
     assert (await store.workers.recover("a", "0 1000", 3)).finished == -1
     assert await store.read("b") == []
-
-
-async def test_reaped_worker_cannot_renew(store: Store) -> None:
-    """The dead learn of it with their next beat."""
-    await store.workers.join("a", LEASE_MS)
-    await store.workers.recover("a", "0 1000", 3)
-    assert not await store.workers.renew("a", LEASE_MS)
 
 
 async def test_poison_is_given_up(store: Store) -> None:
@@ -145,30 +123,6 @@ async def test_neighbour_of_poison_is_not_given_up(store: Store) -> None:
     assert deaths == [0, 1, 1, 1, 1, 1]
 
 
-async def test_mark_of_an_earlier_delivery_does_not_count(store: Store) -> None:
-    """Only what was run when its worker died counts, not what another had run before."""
-    await store.enqueue("j")
-    for worker in "ab":
-        await store.workers.join(worker, LEASE_MS)
-        [delivery] = await store.read(worker)
-        assert await store.workers.note_suspect_run(delivery)
-        await store.workers.recover(worker, "0 1000", 3)
-    for worker in "cd":
-        await store.workers.join(worker, LEASE_MS)
-        [delivery] = await store.read(worker)
-        assert (await store.workers.recover(worker, "0 1000", 3)).given_up == 0
-        assert delivery.deaths == 2
-
-
-async def test_job_that_is_gone_is_not_marked(store: Store) -> None:
-    """Marking late leaves nothing behind."""
-    await store.enqueue("j")
-    [delivery] = await store.read("a")
-    await store.deliveries.settle([Settlement(delivery, 60_000, b'{"state":"done","n":1}')], "a")
-    assert not await store.workers.note_suspect_run(delivery)
-    assert not await store.call("EXISTS", store.keys.job("j"))
-
-
 async def test_late_outcome_of_poison_is_refused(store: Store) -> None:
     """The last worker that had a job when it was given up learns that it came too late."""
     await store.enqueue("j")
@@ -211,30 +165,7 @@ async def test_lane_that_is_not_known_to_the_reaper(store_url: str, store: Store
     newer.close()
 
 
-async def test_beat_keeps_the_lanes(store: Store) -> None:
-    """They are told when a worker joins, and with each beat; and of one that is being reaped."""
-    await store.workers.join("a", LEASE_MS, ["high", "low"])
-    assert await store.workers.renew("a", LEASE_MS)
-    beats = await store.hash_at(store.keys.workers)
-    assert beats == {"a": "1 1000 high low"}
-    await store.enqueue(*(f"j{number}" for number in range(RECOVER_LIMIT)))
-    await store.read("a", 1_000)
-    assert (await store.workers.recover("a", beats["a"], 3)).finished == 0
-    assert not await store.workers.renew("a", LEASE_MS)
-    assert await store.hash_at(store.keys.workers) == {"a": "dead high low"}
-    assert (await store.workers.recover("a", "dead high low", 3)).finished == 1
-
-
-async def test_consumer_that_never_joined_is_found(store: Store) -> None:
-    """What a worker read under a name that is already forgotten is not lost."""
-    await store.enqueue("j")
-    await store.read("ghost")
-    assert await store.workers.register_consumers(LEASE_MS) == 1
-    assert await store.hash_at(store.keys.workers) == {"ghost": "0 1000"}
-    assert (await store.workers.recover("ghost", "0 1000", 3)).returned == 1
-
-
-async def test_worker_with_deliveries_does_not_vanish_when_it_leaves(store: Store) -> None:
+async def test_worker_with_deliveries_is_kept_when_it_leaves(store: Store) -> None:
     """Leaving with work in hand keeps the name, so that others find it dead."""
     await store.workers.join("a", LEASE_MS)
     await store.enqueue("j")
