@@ -22,7 +22,7 @@ def test_each_rule_is_what_the_code_needs(role: str) -> None:
     assert granted == commands_of(role)
 
 
-def test_every_command_is_somebodys() -> None:
+def test_every_command_is_in_a_rule() -> None:
     """A command that is sent anywhere is in one of the rules, or in the table of what may be added.
 
     Whoever adds a script or a function that sends one says in `redis_rights` who needs it.

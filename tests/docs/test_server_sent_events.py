@@ -56,7 +56,7 @@ async def listen(client: httpx.AsyncClient, job_id: str) -> list[tuple[str, obje
     return told
 
 
-async def test_each_end_is_told(client: httpx.AsyncClient, redis_url: str) -> None:
+async def test_each_end_sends_its_event(client: httpx.AsyncClient, redis_url: str) -> None:
     """A job that failed, was cancelled, keeps no result or is unknown ends with `failed`."""
     async with Queue(redis_url, name="stories") as queue:
         task = queue.task(tell)

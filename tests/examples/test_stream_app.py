@@ -96,7 +96,9 @@ async def test_client_that_drops_and_comes_back(servers: list[httpx.AsyncClient]
     assert fractions == [n / 12 for n in range(12)]
 
 
-async def test_it_streams(servers: list[httpx.AsyncClient], redis_url: str) -> None:
+async def test_words_are_streamed_while_the_job_runs(
+    servers: list[httpx.AsyncClient], redis_url: str
+) -> None:
     """Words come while the job goes on, and not all at its end."""
     path = await begin(servers[0], words=20, pause=0.2)
     first = await listen(servers[0], path, None, 2)

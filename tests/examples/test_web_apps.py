@@ -138,7 +138,7 @@ async def test_job_is_awaited(app: App) -> None:
         assert await app.ask("POST", "/counts", TEXT) == (200, COUNTS)
 
 
-async def test_failure_is_told(app: App) -> None:
+async def test_failed_task_is_an_error_of_the_caller(app: App) -> None:
     """A task that raises is the caller's fault, awaited or not, and no crash of the server."""
     async with app.worker():
         status, body = await app.ask("POST", "/counts", {"text": ""})

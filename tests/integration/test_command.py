@@ -51,7 +51,7 @@ async def test_burst(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_until_it_is_told_to_end(redis_url: str, tmp_path: Path, loop: str) -> None:
+async def test_sigterm_drains_the_worker(redis_url: str, tmp_path: Path, loop: str) -> None:
     """On SIGTERM it lets running jobs end, loses none, and ends in good order."""
     async with (
         Queue(redis_url, name="jobs") as queue,

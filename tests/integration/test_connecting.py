@@ -87,7 +87,7 @@ def closed_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-async def test_nobody_there(closed_port: int) -> None:
+async def test_enqueue_gives_up_if_redis_is_unreachable(closed_port: int) -> None:
     """Enqueueing gives up after its deadline and says what was tried."""
     queue = Queue(f"redis://127.0.0.1:{closed_port}", enqueue_timeout=0.2)
 

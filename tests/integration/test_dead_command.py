@@ -88,7 +88,7 @@ async def test_list_as_json() -> None:
     assert told[1]["died_at"] == letters[1].died_at.isoformat()
 
 
-async def test_nobody_reads_on() -> None:
+async def test_closed_pipe_ends_the_command_quietly() -> None:
     """Piped into a program that has had enough, as `head` has, it ends without a complaint."""
     async with queue:
         await fail("nobody")

@@ -125,7 +125,7 @@ async def test_who_awaited_asks_anew(queue: Queue) -> None:
             await job
 
 
-async def test_it_fails_again(queue: Queue) -> None:
+async def test_replayed_job_that_fails_has_a_letter_with_its_history(queue: Queue) -> None:
     """The new letter has all attempts anew, and how it had failed before."""
 
     @queue.task(retry=Retry(2, base=0))

@@ -123,7 +123,7 @@ async def test_goes_along_from_a_process(redis_url: str) -> None:
     assert sorted(found, key=str) == [round(limit.timestamp() * 1000), None]
 
 
-async def test_told(queue: Queue) -> None:
+async def test_task_knows_its_deadline(queue: Queue) -> None:
     """A task can know its own."""
 
     @queue.task

@@ -38,7 +38,9 @@ async def port(worker: Told) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("state", WorkerState)
-async def test_what_is_told(worker: Told, port: int, state: WorkerState) -> None:
+async def test_probes_answer_by_the_state_of_the_worker(
+    worker: Told, port: int, state: WorkerState
+) -> None:
     """Live always; ready only in that state, and else with the reason."""
     worker.state = state
     live = await ask(port, "/live")

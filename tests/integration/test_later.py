@@ -54,7 +54,7 @@ async def test_job_runs_until_it_succeeds(queue: Queue) -> None:
     assert seen == [(job.id, 1, 1), (job.id, 2, 2), (job.id, 3, 3)]
 
 
-async def test_last_failure_is_told(queue: Queue) -> None:
+async def test_job_fails_with_the_last_exception(queue: Queue) -> None:
     """When no attempt is left the job has failed, with what the last one raised."""
 
     @queue.task(retry=AT_ONCE)

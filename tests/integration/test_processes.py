@@ -328,7 +328,9 @@ async def test_waiting_is_no_part_of_the_run(cpu_queue: Queue, pids: Path, tmp_p
         await be_in_time(wait_and_run)
 
 
-async def test_no_more_than_was_said(cpu_queue: Queue, pids: Path, tmp_path: Path) -> None:
+async def test_processes_never_exceed_their_limit(
+    cpu_queue: Queue, pids: Path, tmp_path: Path
+) -> None:
     """Never more run at once than there may be processes, and the loop serves all others."""
     gate = tmp_path / "gate"
     async with Worker(cpu_queue, processes=2):

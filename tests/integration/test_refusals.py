@@ -89,7 +89,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("reason", REFUSALS)
-async def test_it_passes(
+async def test_client_and_worker_wait_until_redis_accepts_commands(
     queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture, reason: str
 ) -> None:
     """Enqueueing and working wait until Redis takes commands again, and say once why."""
@@ -143,7 +143,7 @@ async def test_enqueue_waits_while_redis_loads(caplog: pytest.LogCaptureFixture)
                 assert await asyncio.gather(early, await late) == [1, 2]
 
 
-async def test_it_lasts(own_redis_server: RedisServer) -> None:
+async def test_enqueue_gives_up_with_the_reason_of_redis(own_redis_server: RedisServer) -> None:
     """After its deadline an enqueue gives up, with Redis's reason."""
     async with Queue(own_redis_server.url, enqueue_timeout=SHORT) as queue:
         task = queue.task(same)

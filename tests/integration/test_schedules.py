@@ -77,7 +77,7 @@ async def test_decorators_stand_on_tasks(queue: Queue) -> None:
     assert len(hourly.upcoming(20)) == 7
 
 
-async def test_options_said_of_what_is_scheduled(queue: Queue) -> None:
+async def test_schedule_takes_a_task_with_options(queue: Queue) -> None:
     """A task with options, or with its arguments, is taken as by `queue.schedules.create`."""
     seen: dict[str, bool] = {}
 
@@ -99,7 +99,7 @@ async def test_options_said_of_what_is_scheduled(queue: Queue) -> None:
     assert list(queue.tasks) == ["say"]
 
 
-async def test_mistakes_in_code_are_told_where_they_are(queue: Queue) -> None:
+async def test_decorator_raises_for_an_invalid_schedule(queue: Queue) -> None:
     """At the decorator, and not by a worker at night."""
 
     @queue.task

@@ -74,7 +74,7 @@ async def queue(store_url: str) -> AsyncIterator[Queue]:
         pytest.param(heartbeat.BlockReporter, "check", 0, id="guard"),
     ],
 )
-async def test_it_begins_again(
+async def test_failed_service_starts_again(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, of: type, method: str, passes: int
 ) -> None:
     """It goes on, and so does the worker."""

@@ -147,7 +147,7 @@ async def test_no_more_run_than_may(queue: Queue) -> None:
     assert most <= 3
 
 
-async def test_it_is_said(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+async def test_waiting_slots_are_logged(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
     """The log says when all slots wait, and when none is left to lend."""
     never = asyncio.Event()
 

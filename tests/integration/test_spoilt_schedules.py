@@ -110,7 +110,7 @@ async def test_damaged_field(queue: Queue, caplog: pytest.LogCaptureFixture, fie
     assert f"{field!r} is b'x'" in told
 
 
-async def test_whatever_is_unreadable_is_told(
+async def test_unreadable_schedule_is_reported_with_its_reason(
     queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One can ask for it by name and is told why, the doctor finds it, and it can be deleted."""

@@ -217,7 +217,7 @@ async def test_second_signal_to_a_blocked_worker(url: str, ledger: Path) -> None
     assert events(ledger, "start") == {job.id: 1}
 
 
-async def test_worker_that_is_told_to_end(url: str, ledger: Path) -> None:
+async def test_worker_that_is_asked_to_drain_is_replaced(url: str, ledger: Path) -> None:
     """One that drains because somebody asked it to is replaced too, and is no crash."""
     async with supervised(url, "--workers", "2") as program:
         workers = await wait_ready(program, 2)

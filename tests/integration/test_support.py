@@ -63,7 +63,7 @@ class TestRedisServer:
             server.start()
         server.close()
 
-    def test_forgets_what_it_was_not_told_to_keep(self, own_redis_server: RedisServer) -> None:
+    def test_server_without_persistence_restarts_empty(self, own_redis_server: RedisServer) -> None:
         """After a restart the same port answers, and nothing is left."""
         own_redis_server.ask("SET", "key", "1")
         own_redis_server.restart()

@@ -109,7 +109,9 @@ def test_watchdog_seconds(
     assert watchdog_seconds() == seconds
 
 
-async def test_nobody_listens(address: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_missing_notify_socket_is_logged_once(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """That is told once, harms nothing, and what was to be said is said as soon as it can be."""
     caplog.set_level(logging.WARNING)
     worker = Told()

@@ -355,7 +355,7 @@ async def judged(scene: Scene, case: Case) -> str | None:
     [_on_places, _on_construction, _on_names, _on_times, _on_options, _on_calls],
     ids=lambda cases: cases.__name__,
 )
-async def test_it_is_refused(scene: Scene, cases: Callable[[], list[Case]]) -> None:
+async def test_wrong_use_raises_usage_error(scene: Scene, cases: Callable[[], list[Case]]) -> None:
     """With UsageError, which says what is wrong and what to write."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

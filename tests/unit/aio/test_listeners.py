@@ -118,7 +118,7 @@ async def test_events_are_dropped_while_a_listener_is_too_slow(
      asyncio.CancelledError(), StopIteration()],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-async def test_raised_error_is_logged_once_and_reaches_nobody(
+async def test_error_of_a_listener_is_logged_once_and_contained(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each event still reaches the listener that raises, and the others."""

@@ -92,7 +92,7 @@ def test_set_up(root: logging.Logger, form: str, formatter: type[logging.Formatt
     assert [type(handler.formatter) for handler in root.handlers] == [formatter]
 
 
-def test_no_such_level(root: logging.Logger) -> None:
+def test_unknown_level_is_refused(root: logging.Logger) -> None:
     """It is refused with the levels there are."""
     with pytest.raises(UsageError, match=r"--log-level 'loud': give debug"):
         set_up_logging("loud", "text")

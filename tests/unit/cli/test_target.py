@@ -68,7 +68,7 @@ def test_no_module(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert str(tmp_path) in str(caught.value)
 
 
-def test_no_such_name(write_module: Write) -> None:
+def test_unknown_name_is_refused_with_the_queues_of_the_module(write_module: Write) -> None:
     """The module's queues are told."""
     with pytest.raises(UsageError, match=r"has no 'male': its queues are mail"):
         load_queue(f"{write_module(SOURCE)}:male")

@@ -22,7 +22,7 @@ def work(seen: View, living: int = 1, *paused: Pause) -> dict[str, Finding]:
     return {one.subject: one for one in on_work(seen, living, paused)}
 
 
-def test_work_that_nobody_does() -> None:
+def test_waiting_jobs_without_a_worker_are_reported() -> None:
     """It needs a worker."""
     found = work(view(lane("a", 2, 1)), 0)["work"]
     assert (found.level, found.text) == (PROBLEM, "2 jobs wait and no worker is alive")

@@ -142,7 +142,7 @@ def test_without_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
         ValueCodec(datetime, "argument 'when' of task 'remind'")
 
 
-def test_a_type_nobody_can_carry() -> None:
+def test_unsupported_type_is_refused_by_name() -> None:
     """It is refused when the restorer is made, and named."""
 
     class Opaque:

@@ -165,7 +165,7 @@ def test_seconds_in_an_hour_that_is_skipped() -> None:
     assert found == ["2026-03-29T03:30:30+02:00", "2026-03-30T02:30:30+02:00"]
 
 
-def test_changes_are_told() -> None:
+def test_clock_changes_of_a_zone_are_found() -> None:
     """The changes of a zone's clock are found; UTC and intervals have none."""
     start, end = ms("2026-01-01"), ms("2027-01-01")
     found = [(iso(c.at), c.gain) for c in changes(Cron("@daily", "Europe/Madrid"), start, end)]

@@ -211,7 +211,7 @@ def test_job_of_a_tick() -> None:
     assert job_id("a", 5000) == "a@1970-01-01T00:00:05Z"
 
 
-def test_jitter_is_the_same_for_whoever_asks() -> None:
+def test_jitter_is_the_same_in_every_process() -> None:
     """It spreads the ticks over its length, and asks no dice."""
     definition = every_second(jitter="10s")
     delays = [definition.delay("a", n * SECOND) for n in range(1000)]

@@ -483,7 +483,7 @@ def test_refused(way: Way, annotation: object, value: object, reason: str) -> No
     assert "pydantic" not in told.lower()
 
 
-def test_tuples_where_nothing_is_said() -> None:
+def test_unannotated_tuple_arrives_as_a_list() -> None:
     """They arrive as lists; a parameter that says what it takes gets none."""
 
     def take(pairs: list[int], said: dict[str, Any], loose: Any = (), *rest: object) -> None: ...

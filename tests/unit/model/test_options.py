@@ -10,13 +10,13 @@ from aiostreamq.model.options import Options, TaskOptions, checked_job_id
 from aiostreamq.model.task import TaskSpec, milliseconds
 
 
-def test_nothing_said() -> None:
+def test_default_options() -> None:
     """A task runs as long as it likes, in the default lane, and its result stays an hour."""
     assert Options() == Options(timeout=None, result_ttl=3600.0, lane="default")
     assert Options().merged({}) == Options()
 
 
-def test_words_are_said_over_what_there_is() -> None:
+def test_with_options_changes_only_named_options() -> None:
     """Only what is named changes."""
     options = Options(timeout=5.0, lane="slow").merged({"result_ttl": "1m"})
     assert options == Options(timeout=5.0, result_ttl=60.0, lane="slow")

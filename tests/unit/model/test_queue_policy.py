@@ -6,7 +6,7 @@ from aiostreamq import Queue, UsageError
 from aiostreamq.model.options import Options, checked_max_length, checked_when_full
 
 
-def test_nothing_said() -> None:
+def test_default_policy() -> None:
     """No lane is ever full, and what a call waits for is that Redis has the job."""
     assert checked_max_length(None) == 0
     assert checked_when_full("raise", 0) is False

@@ -48,7 +48,7 @@ def test_too_old(version: str) -> None:
     assert isinstance(caught.value, BrokerError)
 
 
-def test_nothing_told() -> None:
+def test_unknown_version_is_not_new_enough() -> None:
     """Who does not tell its version is not taken for new enough."""
     with pytest.raises(UnsupportedServer):
         server_of(b"")

@@ -19,7 +19,7 @@ def test_all_is_well() -> None:
     assert not advice_on(Condition(GOOD, "noeviction", True, True, 0.2, 0.01))
 
 
-def test_nothing_is_told() -> None:
+def test_unknown_settings_cause_no_complaint() -> None:
     """What is not known is no reason to complain."""
     assert not advice_on(Condition())
 

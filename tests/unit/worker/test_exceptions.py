@@ -116,7 +116,7 @@ def test_long_ones() -> None:
     ],
     ids=short,
 )
-def test_every_exception_can_be_told(error: BaseException) -> None:
+def test_every_exception_can_be_encoded(error: BaseException) -> None:
     """Whatever it says of itself, it arrives: else its job would never end."""
     raw = encode_ended("t", 1, JobState.FAILED, describe(caught(error)))
     assert orjson.loads(raw)["state"] == "failed"
