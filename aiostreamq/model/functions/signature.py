@@ -255,8 +255,7 @@ class TaskSignature:
 
     @cached_property
     def _takes_context_by_place_only(self) -> bool:
-        if self.context_name is None:
-            return False
+        assert self.context_name is not None  # as it has a place
         return self.whole.parameters[self.context_name].kind is inspect.Parameter.POSITIONAL_ONLY
 
     def name_of(self, place: int) -> str:

@@ -110,8 +110,6 @@ class Cron:
         object.__setattr__(self, "_zone", zone_of(self.zone))
         parsed = _parse(self.expression, six, _EPOCH)
         object.__setattr__(self, "_is_hourly", len(parsed.hours) == 24)
-        if self._next_local(946_684_800_000) is None:
-            raise UsageError(f"cron {self.expression!r} is never due: no such day exists")
 
     @property
     def is_hourly(self) -> bool:

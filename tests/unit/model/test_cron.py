@@ -270,3 +270,27 @@ def test_interval_to_the_end_of_the_calendar() -> None:
     assert len(found) < 100
     assert datetime.fromtimestamp(found[-1] / 1000, UTC).year > 9800
     assert every.next_after(found[-1]) is None
+
+
+@pytest.mark.parametrize("date", ["30 2", "31 2,4", "31 4,6,9,11"])
+def test_date_that_never_comes_is_refused(date: str) -> None:
+    """A cron expression without any date raises, and names itself."""
+    with pytest.raises(UsageError, match=f"'0 0 {date} \\*': Bad day-of-month"):
+        Cron(f"0 0 {date} *")
+
+
+def test_timing_is_put_into_english() -> None:
+    """Both kinds of timing say when they are due."""
+    assert Every(1500).in_english == "Every 1.5 s"
+    assert Cron("0 9 * * mon").in_english == "At 09:00 on Monday"
+
+
+def test_change_moves_only_times_that_it_skips_or_repeats() -> None:
+    """The change of Madrid skips 02:30; 05:00 and times of every hour stay where they are."""
+    skipped = Cron("30 2 * * *", "Europe/Madrid")
+    (change,) = changes(skipped, ms("2026-03-01"), ms("2026-04-01"))
+    assert skipped.moved_by(change) is not None
+    assert Cron("0 5 * * *", "Europe/Madrid").moved_by(change) is None
+    hourly = Cron("30 * * * *", "Europe/Madrid")
+    assert hourly.is_hourly
+    assert hourly.moved_by(change) is None

@@ -209,3 +209,12 @@ def test_json_of_a_person_is_converted_by_every_annotation() -> None:
         signature.read_arguments(["2024-02-29", "often"], {})
     with pytest.raises(UsageError, match="missing a required argument: 'times'"):
         signature.read_arguments(["2024-02-29"], {})
+
+
+def test_stored_argument_that_is_no_json_is_refused() -> None:
+    """An argument that was changed in a dead letter is checked as one of a new call is."""
+
+    def task(day: date) -> None: ...
+
+    with pytest.raises(PayloadError):
+        signature_of(task).write_stored([float("nan")], {})
