@@ -22,7 +22,10 @@
 local workers, alive, leases = KEYS[1], KEYS[2], KEYS[3]
 local own, limit, census_ms = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local now, tick, swept, census = raise_lease_clock(leases, alive, tonumber(ARGV[2]))
+-- Ms. The clock may go a day after the last look. The next worker starts a new one.
+local LEASES_KEPT = 86400000
+
+local now, tick, changes, swept, census = raise_lease_clock(leases, alive, tonumber(ARGV[2]))
 if swept and swept <= now and now - swept < GRAIN then
   return { tick, 0, 0 }
 end
@@ -64,12 +67,19 @@ local function reconcile()
   end
 end
 
+-- First a write that needs no memory: Redis 6.2 lets a script that has written finish when memory
+-- is full.
 redis.call('PEXPIRE', leases, LEASES_KEPT)
 if redis.call('HLEN', workers) ~= redis.call('ZCARD', alive) then
   reconcile()
 end
 
 local answer = { tick, 0, 0 }
+
+local function change(field, time)
+  changes[#changes + 1] = field
+  changes[#changes + 1] = as_integer(time)
+end
 
 local function claim(name, beat, reader)
   redis.call('ZADD', alive, as_integer(now + tick), name)
@@ -95,10 +105,13 @@ end
 if #over == limit then
   answer[2] = 1
 else
-  redis.call('HSET', leases, 'swept', as_integer(now))
+  change('swept', now)
 end
 if not census or census <= now or census - now > census_ms then
-  redis.call('HSET', leases, 'census', as_integer(now + census_ms))
+  change('census', now + census_ms)
   answer[3] = 1
+end
+if #changes > 0 then
+  redis.call('HSET', leases, unpack(changes))
 end
 return answer

@@ -30,13 +30,15 @@ if ARGV[3] == '0' then
   end
   counter, rest = tonumber(before) + 1, same
 end
-local now = raise_lease_clock(leases, alive, tonumber(lease_ms))
+local now, _, changes = raise_lease_clock(leases, alive, tonumber(lease_ms))
+changes[#changes + 1] = lease_field(name)
+changes[#changes + 1] = reader
 -- First a write that needs no memory: a script that has written is not stopped when memory is
 -- full, and that must not make a worker look dead.
 redis.call('HDEL', workers, name)
 redis.call('HSET', workers, name, string.format('%d', counter) .. rest)
 redis.call('ZADD', alive, as_integer(now + tonumber(lease_ms)), name)
-redis.call('HSET', leases, lease_field(name), reader)
+redis.call('HSET', leases, unpack(changes))
 if KEYS[4] then
   redis.call('SET', KEYS[4], ARGV[6], 'PX', 2 * lease_ms)
 end

@@ -16,27 +16,18 @@ local LONGEST_TICK, TICKS_A_LEASE = 800, 6
 -- saves nearly all writes. The time is not lost, as the next call counts from the last write.
 local GRAIN = 50
 
--- Ms. The key may go a day after the last worker. The next one starts a new clock.
-local LEASES_KEPT = 86400000
-
 -- The field of a worker in the hash: the id of the connection on which it reads, or its beat.
 local function lease_field(name)
   return 'worker:' .. name
-end
-
--- Keep fields of the lease clock. The first write needs no memory: Redis 6.2 lets a script that has
--- written finish when memory is full.
-local function write_leases(leases, ...)
-  redis.call('PEXPIRE', leases, LEASES_KEPT)
-  redis.call('HSET', leases, ...)
 end
 
 local function as_integer(number)
   return string.format('%.0f', number)
 end
 
--- Raise the lease clock. Return its time, the tick, and when workers were last swept and are next
--- due for a census, both nil at first. Raises if a key has another type, before the first write.
+-- Raise the lease clock. Return its time, the tick, what the caller must write to it (fields and
+-- values, maybe none), and when workers were last swept and are next due for a census, both nil at
+-- first. Raises if a key has another type, before the first write.
 local function raise_lease_clock(leases, alive, lease_ms)
   local time = read_clock()
   local known = redis.call('HMGET', leases, 'now', 'at', 'shortest', 'until', 'swept', 'census')
@@ -60,14 +51,12 @@ local function raise_lease_clock(leases, alive, lease_ms)
   if is_shortest then
     expires = now + lease_ms
   end
+  local changes = {}
   if is_new or is_shortest or passed >= GRAIN or time < at then
-    write_leases(leases, 'now', as_integer(now), 'at', as_integer(time),
-      'shortest', as_integer(shortest), 'until', as_integer(expires))
+    changes = { 'now', as_integer(now), 'at', as_integer(time),
+      'shortest', as_integer(shortest), 'until', as_integer(expires) }
   end
-  if is_new then
-    redis.call('PEXPIRE', leases, LEASES_KEPT)
-  end
-  return now, tick, tonumber(known[5]), tonumber(known[6])
+  return now, tick, changes, tonumber(known[5]), tonumber(known[6])
 end
 
 -- Forget the lease of a worker that has nothing left.
