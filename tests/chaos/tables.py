@@ -18,6 +18,7 @@ END = "<!-- table: end -->"
 #: The order of reading; a scenario of another name comes last.
 ORDER = (
     *("kills", "pauses", "blocked", "poison", "deploys", "restarts", "schedules"),
+    *("churn", "bursts", "crash-loop", "mass-death"),
     *("cancels", "steering", "streams", "counters"),
     *("redis-kills", "failover", "partition", "memory", "clock"),
     *("cuts", "resets", "half-open", "slow-network", "awaits", "awaiting-clients"),
