@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from aiostreamq import Worker
 from tests.chaos.app import queue
 
-#: What is printed when all workers have joined.
+#: The line that is printed when all workers have joined.
 READY = "all workers are ready"
 
 

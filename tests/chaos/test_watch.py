@@ -70,7 +70,7 @@ async def test_churn(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: E
         faults.append(await lives.kill(random.choice(lives.ready)))
         starting.append(asyncio.ensure_future(lives.start()))
     await asyncio.gather(*starting)
-    told = await load.outcomes()
+    outcomes = await load.outcomes()
     book = await ending.wind_up(CHURN_WORKERS)
     away = [end - begin for begin, end in lives.recoveries(book, faults)]
     next_starts = book.recoveries(faults)
@@ -90,7 +90,7 @@ async def test_churn(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: E
     assert line.duplicates <= ending.may_run_again(faults, 10)
     assert max(next_starts) <= LEASE + 1.0 + SLACK
     assert not fleet.errors("was taken for dead")
-    await ending.check(load.accepted, told)
+    await ending.check(load.accepted, outcomes)
 
 
 async def test_bursts(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: Ending) -> None:
@@ -113,7 +113,7 @@ async def test_bursts(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: 
         fleet.living.remove(second)
         starts = ledger.book().starts
         waits += [starts[job][-1].at - begun for job in ids]
-    told = await load.outcomes()
+    outcomes = await load.outcomes()
     await ending.wind_up(0)
     line = ending.report(
         "bursts",
@@ -124,7 +124,7 @@ async def test_bursts(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: 
     )
     assert (line.lost, line.duplicates) == (0, 0)
     assert max(waits) <= LEASE + 1.0 + SLACK
-    await ending.check(load.accepted, told)
+    await ending.check(load.accepted, outcomes)
 
 
 async def test_crash_loop(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: Ending) -> None:
@@ -137,7 +137,7 @@ async def test_crash_loop(patient_fleet: Fleet, load: Load, ledger: Ledger, endi
         await pause(LIFE)
         faults.append(await lives.kill(worker))
     await lives.start()
-    told = await load.outcomes()
+    outcomes = await load.outcomes()
     book = await ending.wind_up(1)
     spans = [
         (fault.at, start.at)
@@ -158,7 +158,7 @@ async def test_crash_loop(patient_fleet: Fleet, load: Load, ledger: Ledger, endi
     assert line.lost == 0
     assert line.duplicates <= ending.may_run_again(faults, 10)
     assert max(observed) <= 2 * LEASE + SLACK
-    await ending.check(load.accepted, told)
+    await ending.check(load.accepted, outcomes)
 
 
 @contextmanager

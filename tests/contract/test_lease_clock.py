@@ -24,7 +24,7 @@ async def pass_time(store: Store, ms: int) -> None:
 
 
 async def step_clock(store: Store, ms: int) -> None:
-    """Set the clock of Redis, as far as the lease clock can see it; back if *ms* is negative."""
+    """Set the clock of Redis, in the eyes of the lease clock; back if *ms* is negative."""
     await store.call("HINCRBY", store.keys.leases, "at", -ms)
 
 
@@ -125,7 +125,7 @@ async def test_worker_that_leaves_is_forgotten(store: Store) -> None:
 
 
 async def test_recovery_that_has_begun_is_continued(store: Store) -> None:
-    """A worker whose recovery was broken off is found again, whoever began it."""
+    """A worker whose recovery was broken off is found again."""
     await store.call("HSET", store.keys.workers, "a", "dead default")
     look = await store.workers.find_dead("me", LEASE_MS)
     assert [(one.name, one.beat) for one in look.dead] == [("a", "dead default")]
@@ -150,7 +150,7 @@ async def test_gap_counts_little(store: Store, lease_ms: int, gap_ms: int) -> No
 
 
 async def test_clock_set_back_stops_nothing(store: Store) -> None:
-    """The lease clock never falls, and goes on from where it was."""
+    """The lease clock never falls, and continues from where it was."""
     await store.workers.join("a", LEASE_MS)
     before = await clock_of(store)
     await step_clock(store, -HOUR_MS)
@@ -272,7 +272,7 @@ async def test_lost_key_costs_a_lease(store: Store, key: str) -> None:
 
 @pytest.mark.parametrize("beat", [b"\xff", b"", b"5", b"5 " + b"9" * 400, b"5 x default"])
 async def test_beat_that_cannot_be_read(store: Store, beat: bytes) -> None:
-    """Whoever wrote it among the workers, the others are looked after, and it is never dead."""
+    """A stranger wrote it: the others are looked after, and it is never dead."""
     await store.workers.join("a", LEASE_MS)
     await store.call("HSET", store.keys.workers, b"\xff", beat)
     found: list[str] = []
@@ -283,14 +283,14 @@ async def test_beat_that_cannot_be_read(store: Store, beat: bytes) -> None:
 
 
 async def test_key_goes_after_the_last_worker(store: Store) -> None:
-    """The lease clock is no key that stays for ever."""
+    """The lease clock does not stay for ever."""
     await store.workers.join("a", LEASE_MS)
     await store.workers.find_dead("me", LEASE_MS)
     assert 0 < await store.pttl(store.keys.leases) <= 24 * HOUR_MS
 
 
 async def test_looks_of_a_large_fleet_write_little(store: Store) -> None:
-    """Of many looks within 50 ms one writes: replicas and the append-only file get no more."""
+    """One of many looks within 50 ms writes: replicas and the append-only file get no more."""
     await store.workers.join("a", LEASE_MS)
     states: list[dict[str, str]] = []
     for number in range(100):

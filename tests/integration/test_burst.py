@@ -68,7 +68,7 @@ async def run_burst(queue: Queue, *lanes: str, lease: float = LEASE) -> float:
 
 
 async def test_jobs_of_a_dead_worker_are_run(queue: Queue, link: Link) -> None:
-    """Nobody else may be there to recover them."""
+    """No other worker may be there to recover them."""
     jobs = [await queue.enqueue("same", n) for n in range(10)]
     await hold(queue, link, "dead", 10)
     await run_burst(queue)

@@ -5,7 +5,7 @@ from aiostreamq.model.lease import SilentHolders
 LONGEST = 4.0
 
 
-def test_nobody_holds_anything() -> None:
+def test_no_holders() -> None:
     """Then there is nothing to wait for."""
     assert not SilentHolders(LONGEST).may_return({}, 0.0)
 
@@ -38,7 +38,7 @@ def test_consumer_without_a_beat_is_waited_for() -> None:
 
 
 def test_new_wait() -> None:
-    """After a while with jobs, the wait and the first beats begin anew."""
+    """After a while with jobs, the wait and the first beats begin again."""
     holders = SilentHolders(LONGEST)
     assert holders.may_return({"a": "7 3000"}, 0.0)
     assert not holders.may_return({"a": "8 3000"}, 1.0)
