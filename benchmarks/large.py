@@ -154,7 +154,43 @@ async def behind(url: str) -> None:
         print(f"behind: a job behind 50,000 cancelled entries: {elapsed:.2f} s")
 
 
-QUESTIONS: dict[str, Measure] = {"lanes": lanes, "cancel": cancel, "behind": behind}
+async def info(url: str) -> None:
+    """Look at a queue in which jobs of many tasks have ended within the window."""
+    queue = Queue(url, name=NAME)
+
+    async def noop(number: int) -> None:
+        pass
+
+    tasks = [queue.task(name=f"app.tasks.task{number}")(copy_of(noop)) for number in range(10_000)]
+    async with queue:
+        for start in range(0, len(tasks), 1000):
+            await queue.enqueue_many(
+                task.bind(0) for _ in range(3) for task in tasks[start : start + 1000]
+            )
+        await Worker(queue).run(burst=True)
+        times: list[float] = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            found = await queue.info()
+            times.append(time.perf_counter() - begun)
+        print(f"info: {len(found.tasks):,} tasks: {percentile(times, 0.5):.0f} ms")
+
+
+def copy_of(function: Callable[[int], Awaitable[None]]) -> Callable[[int], Awaitable[None]]:
+    """Return another function that does the same, as a task is registered once."""
+
+    async def copy(number: int) -> None:
+        await function(number)
+
+    return copy
+
+
+QUESTIONS: dict[str, Measure] = {
+    "lanes": lanes,
+    "cancel": cancel,
+    "behind": behind,
+    "info": info,
+}
 
 
 def main() -> None:

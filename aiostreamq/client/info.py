@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import UsageError
@@ -17,7 +18,7 @@ from aiostreamq.model.info import (
 )
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.pauses import among, pauses_of
-from aiostreamq.model.stats import STATS_MINUTES, Ends, percentile, read_stats
+from aiostreamq.model.stats import STATS_MINUTES, Ends, percentiles, read_stats
 from aiostreamq.model.time import moment
 from aiostreamq.store.inspect.snapshot import Snapshots
 
@@ -60,7 +61,7 @@ async def look(broker: "QueueStore", window: Duration) -> QueueInfo:
         next_due=None if view.due_ms < 0 else moment(view.due_ms),
         paused=tuple(pauses_of(await snapshots.paused())),
         window=counted,
-        rate=sum(one.states.total() for one in ends.values()) / counted,
+        rate=sum(one.total for one in ends.values()) / counted,
         lanes=lanes,
         tasks=tuple(_tasks(view, ends, counted)),
     )
@@ -79,21 +80,22 @@ def _tasks(view: "View", ends: Mapping[str, Ends], counted: float) -> Iterable[T
     delayed = _Estimate([(view.delayed, view.delayed_tasks)])
     dead = _Estimate([(view.dead, view.dead_tasks)])
     all_counts = (waiting, running, delayed, dead)
+    is_estimate = any(one.is_estimate for one in all_counts)
     named = set[str](view.parked_tasks).union(ends, *(one.counts for one in all_counts))
     for name in sorted(named - {""}):
         end = ends.get(name) or Ends()
         yield TaskInfo(
             name=name,
-            waiting=round(waiting.counts[name]),
-            running=round(running.counts[name]),
-            delayed=round(delayed.counts[name]),
+            waiting=round(waiting.counts.get(name, 0)),
+            running=round(running.counts.get(name, 0)),
+            delayed=round(delayed.counts.get(name, 0)),
             parked=view.parked_tasks.get(name, 0),
-            dead=round(dead.counts[name]),
-            is_estimate=any(one.is_estimate for one in all_counts),
-            ended=dict(end.states),
-            rate=end.states.total() / counted,
-            run_latency=_latency(end.ran),
-            wait_latency=_latency(end.waited),
+            dead=round(dead.counts.get(name, 0)),
+            is_estimate=is_estimate,
+            ended=end.states,
+            rate=end.total / counted,
+            run_latency=_latency(tuple(sorted(end.ran.items()))),
+            wait_latency=_latency(tuple(sorted(end.waited.items()))),
         )
 
 
@@ -110,11 +112,13 @@ class _Estimate:
                 self.counts[name] += count * whole / seen  # pyright: ignore[reportArgumentType]  # parts of jobs, until they are rounded
 
 
-def _latency(buckets: Mapping[int, int]) -> Latency | None:
+# Tasks with few jobs often have the same. A queue may have ten thousand of them.
+@lru_cache(maxsize=1024)
+def _latency(buckets: tuple[tuple[int, int], ...]) -> Latency | None:
     if not buckets:
         return None
-    p50, p95, p99 = (percentile(buckets, share) for share in (0.5, 0.95, 0.99))
-    return Latency(sum(buckets.values()), p50, p95, p99)
+    p50, p95, p99 = percentiles(buckets, (0.5, 0.95, 0.99))
+    return Latency(sum([count for _, count in buckets]), p50, p95, p99)
 
 
 async def look_at_workers(broker: "QueueStore") -> list[WorkerInfo]:

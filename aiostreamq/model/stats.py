@@ -10,7 +10,7 @@ Counting costs a fraction of a microsecond per job, here and in Redis.
 """
 
 from bisect import bisect
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
@@ -141,28 +141,58 @@ def read_recent(fields: Mapping[bytes, bytes]) -> list[Ended]:
 class Ends:
     """The counters of one task, summed over some minutes."""
 
+    __slots__ = ("ran", "states", "waited")
+
     def __init__(self) -> None:
-        self.states = Counter[JobState]()  #: ended jobs by state
-        self.ran = Counter[int]()  #: ended jobs by bucket of the run time
-        self.waited = Counter[int]()  #: ended jobs by bucket of the waiting time
+        self.states: dict[JobState, int] = {}  #: ended jobs by state
+        self.ran: dict[int, int] = {}  #: ended jobs by bucket of the run time
+        self.waited: dict[int, int] = {}  #: ended jobs by bucket of the waiting time
+
+    @property
+    def total(self) -> int:
+        """How many jobs have ended."""
+        return sum(self.states.values())
+
+
+class _Kinds(dict[str, tuple[JobState | None, int | None] | None]):
+    """Cached ends of fields: a state, or None for a waiting time; and a bucket, or None.
+
+    All tasks have the same few. None if an end is unreadable.
+    """
+
+    def __missing__(self, text: str) -> tuple[JobState | None, int | None] | None:
+        try:
+            state, place = text.split("|")
+            if state == WAIT:
+                self[text] = (None, int(place))
+            else:
+                self[text] = (JobState(state), None if place == UNKNOWN else int(place))
+        except ValueError:
+            self[text] = None
+        return self[text]
 
 
 def read_stats(minutes: Iterable[Mapping[str, str]]) -> dict[str, Ends]:
     """Sum the counters of *minutes* by task; unreadable ones are omitted."""
-    tasks: dict[str, Ends] = defaultdict(Ends)
+    tasks: dict[str, Ends] = {}
+    kinds = _Kinds()
     for fields in minutes:
         for name, value in fields.items():
-            try:
-                task, state, place = name.split("|")
-                bucket, count = None if place == UNKNOWN else int(place), int(value)
-                if state != WAIT:
-                    tasks[task].states[JobState(state)] += count
-                if bucket is not None:
-                    ends = tasks[task]
-                    (ends.waited if state == WAIT else ends.ran)[bucket] += count
-            except ValueError:
+            task, _, text = name.partition("|")
+            kind = kinds[text]
+            if kind is None or not value.isdecimal():
                 continue
-    return dict(tasks)
+            state, bucket = kind
+            ends = tasks.get(task)
+            if ends is None:
+                ends = tasks[task] = Ends()
+            count = int(value)
+            if state is not None:
+                ends.states[state] = ends.states.get(state, 0) + count
+            if bucket is not None:
+                buckets = ends.waited if state is None else ends.ran
+                buckets[bucket] = buckets.get(bucket, 0) + count
+    return tasks
 
 
 def middle_of(bucket: int) -> float:
@@ -174,15 +204,20 @@ def middle_of(bucket: int) -> float:
     return (BOUNDS[bucket - 1] * BOUNDS[bucket]) ** 0.5
 
 
-def percentile(buckets: Mapping[int, int], share: float) -> float:
-    """Return the approximate seconds that *share* (0 to 1) of the jobs did not exceed.
+def percentiles(buckets: Sequence[tuple[int, int]], shares: Iterable[float]) -> list[float]:
+    """Return the approximate seconds that each of *shares* (0 to 1) of the jobs did not exceed.
 
-    Raises:
-        ValueError: Nothing was counted.
+    Args:
+        buckets: Buckets and how many jobs are in each, in order. Not empty.
+        shares: The least first.
     """
-    left = share * sum(buckets.values())
-    for bucket in sorted(buckets):
-        left -= buckets[bucket]
-        if left <= 0:
-            return middle_of(bucket)
-    raise ValueError("nothing was counted")
+    total = sum([count for _, count in buckets])
+    rest = iter(buckets)
+    seconds: list[float] = []
+    bucket, seen = next(rest)
+    for share in shares:
+        while seen < share * total:
+            bucket, count = next(rest)
+            seen += count
+        seconds.append(middle_of(bucket))
+    return seconds
