@@ -110,7 +110,7 @@ TRANSITIONS = (
     *_rows(Stage.UNKNOWN, "fire_schedules", Stage.QUEUED, Stage.DELAYED),  # delayed: jitter
     # It waits.
     *_rows(Stage.DELAYED, "promote", Stage.QUEUED),
-    *_rows(Stage.PARKED, "unpark", Stage.QUEUED),
+    *_rows(Stage.PARKED, "unpark", Stage.QUEUED, Stage.RUNNING),
     *_rows(Stage.QUEUED, "XREADGROUP", Stage.RUNNING),  # if the worker reads one lane
     *_rows(Stage.QUEUED, "read_lanes", Stage.RUNNING),
     *_rows(Stage.QUEUED, "read_many_lanes", Stage.RUNNING),

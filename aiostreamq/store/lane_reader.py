@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, cast
 from aiostreamq.model.keys import GROUP, OVERFLOW
 from aiostreamq.model.lanes import StrideScheduler
 from aiostreamq.store.deliveries import Deliveries, Read
+from aiostreamq.store.parking import ParkedJobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiostreamq.model.keys import Spillway
     from aiostreamq.store.connection.link import Argument, Link, Reply
@@ -43,6 +44,7 @@ class LaneReader:
         """
         self._queue = queue
         self._deliveries = Deliveries(queue)
+        self._parked = ParkedJobs(queue)
         self._weights = weights
         self._strict = int(strict)
         self._cancelled_in_a_row = 0
@@ -100,6 +102,12 @@ class LaneReader:
         """Read jobs for which other workers had no thread, process or slot; does not wait."""
         streams = [self._queue.keys.stream(OVERFLOW[place])]
         return await self._deliveries.read(link, consumer, count, None, streams)
+
+    async def read_parked(
+        self, link: "Link", consumer: str, count: int, tasks: "Sequence[str]"
+    ) -> Read:
+        """Read jobs of *tasks* that other workers have parked; does not wait."""
+        return await self._parked.release(link, consumer, count, tasks)
 
     async def _read_by_weight(self, link: "Link", consumer: str, count: int) -> Read:
         turns, places = self._turns, self._places

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.store.connection.link import Argument
+    from aiostreamq.store.connection.link import Argument, Link, Reply
+    from aiostreamq.store.deliveries import Read
     from aiostreamq.store.queue import QueueStore
 
 # How many jobs a call unparks: some 2 ms of Redis.
@@ -24,6 +25,7 @@ class ParkedJobs:
         self._queue = queue
         self._deliveries = Deliveries(queue)
         self._prefix = queue.keys.prefix
+        self._keys = [queue.streams[0], queue.keys.cancelled, queue.keys.paused]
 
     async def park(self, batch: "Sequence[tuple[Delivery, str]]") -> int:
         """Park deliveries, each with the name of its task; return how many were still ours."""
@@ -43,9 +45,36 @@ class ParkedJobs:
         """Put all jobs that are parked for *tasks* into their stream; return how many."""
         unparked = 0
         while True:
-            arguments: list[Argument] = [self._prefix, UNPARK_LIMIT, *tasks]
-            keys = [self._queue.streams[0]]
-            moved = cast("int", await self._queue.run("unpark", keys, arguments))
+            reply = await self._queue.run("unpark", self._keys, self._arguments(tasks))
+            moved, _, _ = cast("tuple[int, Reply, int]", reply)
             unparked += moved
             if moved < UNPARK_LIMIT:
                 return unparked
+
+    async def release(
+        self, link: "Link", consumer: str, count: int, tasks: "Sequence[str]"
+    ) -> "Read":
+        """Unpark jobs of *tasks*, and deliver them in the same step.
+
+        If other returned jobs wait longer, those are delivered first. Jobs that are unparked and
+        find no room in *count* stay with the returned ones.
+
+        Args:
+            link: A connection of the caller's own.
+            consumer: The worker that gets the deliveries.
+            count: How many jobs it has room for.
+            tasks: Tasks that it can run.
+        """
+        arguments = self._arguments(tasks, min(count, UNPARK_LIMIT), consumer)
+        reply = await self._queue.run_on(link, "unpark", self._keys, arguments)
+        _, streams, has_stops = cast("tuple[int, Reply, int]", reply)
+        read = self._deliveries.parse(streams)
+        read.paused = {}
+        if has_stops:
+            await self._deliveries.note_stops(link, read)
+        return read
+
+    def _arguments(
+        self, tasks: "Sequence[str]", limit: int = UNPARK_LIMIT, consumer: str = ""
+    ) -> "list[Argument]":
+        return [self._prefix, limit, GROUP, consumer, *tasks]

@@ -124,6 +124,7 @@ class Services:
         self.canceller.wake()
         self.ticker.wake()
         self.pauses.wake()
+        self.parking.wake()
         self.overflow.reopen()
 
     def _new_parking(self, queue: "QueueClient") -> Parking:
@@ -152,7 +153,11 @@ class Services:
 
     def _new_overflow(self, queue: "QueueClient") -> Overflow:
         return Overflow(
-            self.pools, queue.tasks, lambda: self.executor.deferred.room, self._wake_for_overflow
+            self.pools,
+            queue.tasks,
+            lambda: self.executor.deferred.room,
+            self._wake_for_overflow,
+            self.parking.may_run,
         )
 
     def _new_executor(

@@ -172,10 +172,12 @@ class Runs(Protocol):
 
 
 class Wanted(NamedTuple):
-    """The next read of an overflow stream."""
+    """The next read of an overflow stream, or of parked jobs."""
 
-    place: "Spillway"
+    place: "Spillway | None"  #: None for parked jobs
     most: int  #: how many jobs
+    tasks: tuple[str, ...] = ()  #: whose parked jobs to read
+    heard: int = 0  #: how many messages about parked jobs had come by then
 
 
 class Spill(Protocol):
@@ -193,7 +195,7 @@ class Spill(Protocol):
         """How many of *count* jobs to read, if *fetched* are read and not yet looked at."""
         ...
 
-    def note(self, place: "Spillway", *, asked: int, found: int) -> None:
+    def note(self, wanted: Wanted, *, asked: int, found: int) -> None:
         """Note how many were asked for, and how many were found."""
         ...
 

@@ -220,7 +220,7 @@ async def read(bench: Bench) -> Call:
         taken,
         LEASE,
         lambda _: None,
-        Overflow({}, {}, lambda: 0, lambda: None),
+        Overflow({}, {}, lambda: 0, lambda: None, lambda _: False),
         BurstWait(bench.spoiled.workers, worker, [], LEASE),
     )
     reading = spawn(reader.run())

@@ -6,14 +6,14 @@
 -- ARGV[3..]  three for each delivery: stream (an index into KEYS), entry, task
 --
 -- Returns how many were parked; deliveries of other workers are left alone. They wait in
--- parked:<task> for a worker that knows the task, and parked has the names of those tasks. A
--- cancelled job ends instead.
+-- parked:<task> for a worker that knows the task, and parked has the names of those tasks. All
+-- workers get a message with these tasks. A cancelled job ends instead.
 -- Cost O(deliveries), about 10 microseconds each; callers send at most 250.
 --
--- uses: cancelled check entry job parked stats take_back
+-- uses: cancelled check control entry job parked stats take_back
 
 local group, prefix = ARGV[1], ARGV[2]
-local parked = 0
+local parked, tasks, is_named = 0, {}, {}
 local are_cancelled = are_any_cancelled(prefix)
 are_any_parked(prefix) -- raises if another program has overwritten `parked`
 
@@ -25,6 +25,9 @@ local function put_aside(stream, entry, values, task)
     redis.call('HSET', job, 's', 'parked', 'q', place .. ' ' .. task)
     redis.call('HDEL', job, 'e')
   end
+  if not is_named[task] then
+    tasks[#tasks + 1], is_named[task] = task, true
+  end
 end
 
 for at = 3, #ARGV, 3 do
@@ -35,6 +38,9 @@ for at = 3, #ARGV, 3 do
     put_aside(stream, entry, values, task)
   end
   parked = parked + (values and 1 or 0)
+end
+if #tasks > 0 then
+  hint_to_workers(prefix .. 'control', 'parked', 'tasks', table.concat(tasks, ' '))
 end
 count_noted_ends(prefix)
 return parked

@@ -1,25 +1,33 @@
 -- unpark.lua: return parked jobs to the queue, now that their tasks are known.
 --
 -- KEYS[1]    the stream of returned work
+-- KEYS[2]    cancelled
+-- KEYS[3]    paused
 -- ARGV[1]    prefix of the queue's keys
 -- ARGV[2]    limit: how many jobs this call may move
--- ARGV[3..]  tasks
+-- ARGV[3]    group
+-- ARGV[4]    consumer: a worker that can run the tasks, or empty
+-- ARGV[5..]  tasks
 --
--- Returns how many were moved; if this is the limit, there may be more.
+-- Returns {moved, streams, has_stops}. moved: how many were moved; if this is the limit, there may
+-- be more. streams: what the consumer was sent of the returned work, up to *limit* jobs, as
+-- XREADGROUP returns it. Otherwise the next worker that reads might be one without the task, which
+-- would park the jobs again. has_stops: 0 if no cancelled or paused job can be among these.
 -- Cost O(tasks and moved), about 10 microseconds each; O(1) if no job is parked.
 --
 -- uses: check entry job parked put_again
 -- flags: allow-oom
 
 local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local moved = 0
+local group, consumer = ARGV[3], ARGV[4]
+local moved, streams = 0, {}
 
 check_stream(returned)
 if not are_any_parked(prefix) then
-  return 0 -- the usual case: each idle worker asks every ten seconds, for all its tasks
+  return { 0, streams, 0 } -- the usual case: each idle worker asks every ten seconds
 end
 
-for at = 3, #ARGV do
+for at = 5, #ARGV do
   if moved == limit then
     break
   end
@@ -37,4 +45,9 @@ for at = 3, #ARGV do
   end
   forget_if_empty(prefix, ARGV[at])
 end
-return moved
+if moved > 0 and consumer ~= '' then
+  local found = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', limit,
+    'STREAMS', returned, '>')
+  streams = found or streams
+end
+return { moved, streams, redis.call('EXISTS', KEYS[2], KEYS[3]) }

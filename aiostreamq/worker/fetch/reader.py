@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.aio.tasks import OwnTask
-    from aiostreamq.model.keys import Spillway
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import LaneReader
     from aiostreamq.store.queue import QueueStore
@@ -144,9 +143,9 @@ class Reader:
     async def _read_overflow(self, wanted: "Wanted") -> None:
         count = min(wanted.most, self._gauge.slots_left)
         read = await self._blocking.persist(
-            lambda link: self._read(link, count, is_blocking=False, overflow=wanted.place)
+            lambda link: self._read(link, count, is_blocking=False, overflow=wanted)
         )
-        self._overflow.note(wanted.place, asked=count, found=len(read.deliveries))
+        self._overflow.note(wanted, asked=count, found=len(read.deliveries))
         if self._receiver.is_doubtful:
             self._receiver.sort_out(read)
         await self._receiver.take(read)
@@ -177,7 +176,7 @@ class Reader:
         self._blocking.interrupt()
 
     async def _read(
-        self, link: "Link", count: int, *, is_blocking: bool, overflow: "Spillway | None" = None
+        self, link: "Link", count: int, *, is_blocking: bool, overflow: "Wanted | None" = None
     ) -> Read:
         if self._is_unsure:
             await self._recover(link)
@@ -186,8 +185,10 @@ class Reader:
         block_ms = self._block_ms() if is_blocking else None
         if overflow is None:
             reading = self._intake.read(link, self._consumer, count, block_ms)
+        elif overflow.place is None:
+            reading = self._intake.read_parked(link, self._consumer, count, overflow.tasks)
         else:
-            reading = self._intake.read_overflow(link, self._consumer, count, overflow)
+            reading = self._intake.read_overflow(link, self._consumer, count, overflow.place)
         try:
             return await self._blocking.wait(reading)
         except CommandError:

@@ -1,9 +1,13 @@
-"""The overflow streams: jobs for which some worker had no free thread, process or slot."""
+"""Jobs that other workers left: in the overflow streams, or parked though the task is known here.
+
+The overflow streams have jobs for which some worker had no free thread, process or slot.
+"""
 
 from functools import partial
 from typing import TYPE_CHECKING
 
 from aiostreamq.model.keys import OVERFLOW
+from aiostreamq.store.parking import UNPARK_LIMIT
 from aiostreamq.worker.ports import Wanted
 from aiostreamq.worker.run.pool import MOST_WAITING
 
@@ -26,6 +30,7 @@ class Overflow:
         tasks: "Mapping[str, Task[..., object]]",
         slots: "Callable[[], int]",
         wake_reader: "Callable[[], None]",
+        may_unpark: "Callable[[str], bool]",
     ) -> None:
         """Prepare.
 
@@ -34,12 +39,17 @@ class Overflow:
             tasks: The tasks that this worker knows.
             slots: Returns how many jobs may start that await others.
             wake_reader: Has the reader look again.
+            may_unpark: Returns whether a task is known here and is not paused.
         """
         self._pools = pools
         self._all = tuple(pools.values())
         self._tasks = tasks
         self._slots = slots
         self._wake_reader = wake_reader
+        self._may_unpark = may_unpark
+        # The tasks for which others have parked jobs, each with the number of the last message.
+        self._parked: dict[str, int] = {}
+        self._heard = 0  # messages about parked jobs
         self._counted = -1  # tasks when this was looked at
         self._needed: frozenset[Place | None] = frozenset()  # the places of tasks; None is the loop
         self._open: set[Spillway] = set()  # whose streams may hold something for this worker
@@ -47,7 +57,8 @@ class Overflow:
 
     def handlers(self) -> "dict[str, Callable[[ControlMessage], None]]":
         """Return the handlers of messages about overflow, by their kind."""
-        return {kind: partial(self._hear, place) for place, kind in OVERFLOW.items()}
+        handlers = {kind: partial(self._hear, place) for place, kind in OVERFLOW.items()}
+        return {**handlers, "parked": self._hear_parked}
 
     def reopen(self) -> None:
         """Messages may be lost: look into all streams again."""
@@ -66,6 +77,8 @@ class Overflow:
             room = self._slots() if place == "slot" else self._pools[place].room
             if room > 0:
                 return Wanted(place, room)
+        if self._parked:
+            return Wanted(None, UNPARK_LIMIT, tuple(self._parked), self._heard)
         return None
 
     def most_to_read(self, fetched: int, count: int) -> int:
@@ -83,14 +96,27 @@ class Overflow:
         (place,) = places
         return count if place is None else self._pools[place].backlog_room - fetched
 
-    def note(self, place: "Spillway", *, asked: int, found: int) -> None:
-        """So many were asked for, and found."""
-        if found < asked:
-            self._open.discard(place)
+    def note(self, wanted: Wanted, *, asked: int, found: int) -> None:
+        """Note how many jobs were *asked* for and *found*: fewer is all there were."""
+        if found >= asked:
+            return
+        if wanted.place is not None:
+            self._open.discard(wanted.place)
+            return
+        for task in wanted.tasks:
+            if self._parked.get(task, 0) <= wanted.heard:  # or more were parked since
+                self._parked.pop(task, None)
 
     def _hear(self, place: "Spillway", _: "ControlMessage") -> None:
         if place == "slot" or place in self._places():
             self._open.add(place)
+            self.wake()
+
+    def _hear_parked(self, message: "ControlMessage") -> None:
+        tasks = [task for task in message.get("tasks", "").split() if self._may_unpark(task)]
+        if tasks:
+            self._heard += 1
+            self._parked.update(dict.fromkeys(tasks, self._heard))
             self.wake()
 
     def _open_all(self) -> None:

@@ -1,7 +1,9 @@
 """Jobs of tasks that are unknown here: parked, and unparked by a worker that knows them.
 
 In a rolling deploy old workers meet jobs that only new ones can run. Such a job neither fails nor
-travels between workers: it waits until a worker that knows its task starts, or next looks.
+travels between workers: it waits until a worker that knows its task starts, or hears that it was
+parked. The reader of that worker unparks it, see `Overflow`. The looks here are for jobs that were
+parked before, or by workers of earlier releases, which send no message.
 """
 
 from collections.abc import Callable, Collection
@@ -81,6 +83,10 @@ class Parking:
         """How many jobs wait because Redis has refused to park them."""
         return self._refused.refused
 
+    def may_run(self, task: str) -> bool:
+        """Whether a task is known here and is not paused."""
+        return task in self._tasks and not self._is_paused(task)
+
     async def join(self) -> None:
         """Wait until all are parked, or refused once more. Cancelling is safe."""
         await self._commit.join()
@@ -94,7 +100,7 @@ class Parking:
         """Unpark jobs of tasks that are known here, until cancelled."""
         while True:
             try:
-                tasks = [task for task in self._tasks if self._may_run(task)]
+                tasks = [task for task in self._tasks if self.may_run(task)]
                 released = await self._parked.unpark(tasks) if tasks else 0
                 if released:
                     logger.info("unparked %s", counted(released, "job"))
@@ -106,8 +112,5 @@ class Parking:
         await self._parked.park(batch)
         self.unparked.difference_update((d.stream, d.entry) for d, _ in batch)
         # Its task may have been resumed while it was on its way: the others were unparked then.
-        if any(self._may_run(task) for _, task in batch):
+        if any(self.may_run(task) for _, task in batch):
             self.wake()
-
-    def _may_run(self, task: str) -> bool:
-        return task in self._tasks and not self._is_paused(task)
