@@ -3,12 +3,21 @@
 A single item leaves at once. Under load a batch grows to what arrives during one round
 trip, so there is no timer and nothing to tune. A full batch does not wait for the one before
 it: the receiver can work on it while the next one fills.
+
+A batch is bounded in bytes too, and small items pay nothing for it. A batch of *limit* items has
+*limit* places, and a place is for `BATCH_BYTES` / *limit* bytes. An item that fits into a place is
+added without a look at its size. A larger one takes several places. Batches with large items wait
+while several are under way: a connection sends one after the other, so more of them would only
+fill memory and let each take longer than its time.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from aiostreamq import clock
 from aiostreamq.aio.eager import start_task
 
 if TYPE_CHECKING:
@@ -18,12 +27,28 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Futures = list["asyncio.Future[Answer]"]
 
+# Bytes of the items of a batch, except that one item always goes. Less than the least query buffer
+# that Redis can be set to, and well below a second on a slow network.
+BATCH_BYTES = 1_000_000
+
+# Batches with large items that may be under way: while Redis works on one, others travel.
+LARGE_UNDER_WAY = 3
+
+
+def small_bytes(limit: int) -> int:
+    """Return how many bytes an item may have that takes one of *limit* places of a batch."""
+    return BATCH_BYTES // limit
+
 
 class _Batching(ABC, Generic[Item]):
     """Collects items, and decides when a batch of at most *limit* of them departs."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, large_under_way: int) -> None:
         self._limit = limit
+        self._room = limit  # how many items fit, with what the large ones take beyond one place
+        self._large_under_way = large_under_way
+        # Batches with large items, and since when they wait.
+        self._waiting: deque[tuple[partial[Coroutine[Any, Any, None]], float]] = deque()
         self._loop = asyncio.get_running_loop()
         self._items: list[Item] = []
         self._under_way: set[asyncio.Task[None]] = set()
@@ -35,7 +60,7 @@ class _Batching(ABC, Generic[Item]):
 
         Cancelling is safe: the batches are still sent.
         """
-        while self._under_way or self._items:
+        while self._under_way or self._items or self._waiting:
             if self._under_way:
                 await asyncio.wait(self._under_way)
             else:
@@ -46,7 +71,7 @@ class _Batching(ABC, Generic[Item]):
         """Send all items that were collected, as one batch."""
 
     def _plan(self) -> None:
-        if len(self._items) >= self._limit:
+        if len(self._items) >= self._room:
             self._depart()
         else:
             # At the end of this turn of the loop, so that everything that is added
@@ -59,6 +84,23 @@ class _Batching(ABC, Generic[Item]):
         if self._items:
             self._depart()
 
+    def _make_room(self, size: int) -> None:
+        """Reserve the places of an item that is added next."""
+        places = min(-(-size // small_bytes(self._limit)), self._limit)
+        if self._items and len(self._items) + places > self._room:
+            self._depart()
+        self._room -= places - 1
+
+    def _wait_in_line(self, sending: "partial[Coroutine[Any, Any, None]]") -> None:
+        """Send a batch that has large items, or is behind one, in its turn."""
+        self._room = self._limit
+        self._waiting.append((sending, clock.monotonic()))
+        self._depart_waiting()
+
+    def _depart_waiting(self) -> None:
+        while self._waiting and len(self._under_way) < self._large_under_way:
+            self._start(self._waiting.popleft()[0]())
+
     def _start(self, sending: "Coroutine[object, object, None]") -> None:
         task = start_task(sending, self._loop)
         self._under_way.add(task)
@@ -67,6 +109,8 @@ class _Batching(ABC, Generic[Item]):
 
     def _land(self, task: "asyncio.Task[None]") -> None:
         self._under_way.discard(task)
+        if self._waiting:
+            self._depart_waiting()
         if not self._under_way:
             self._depart_if_any()
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -82,20 +126,32 @@ class GroupCommit(_Batching[Item]):
     """
 
     def __init__(
-        self, send: "Callable[[list[Item]], Coroutine[object, object, None]]", limit: int
+        self,
+        send: "Callable[[list[Item]], Coroutine[Any, Any, None]]",
+        limit: int,
+        *,
+        large_under_way: int = LARGE_UNDER_WAY,
     ) -> None:
-        super().__init__(limit)
+        super().__init__(limit, large_under_way)
         self._send = send
 
     def add(self, item: Item) -> None:
         """Send *item* with the next batch."""
         self._items.append(item)
-        if not self._is_planned or len(self._items) >= self._limit:
+        if not self._is_planned or len(self._items) >= self._room:
             self._plan()
+
+    def add_large(self, item: Item, size: int) -> None:
+        """Send *item*, which has more than `small_bytes(limit)`, with the next batch."""
+        self._make_room(size)
+        self.add(item)
 
     def _depart(self) -> None:
         batch, self._items = self._items, []
-        self._start(self._send(batch))
+        if self._room == self._limit and not self._waiting:
+            self._start(self._send(batch))
+        else:
+            self._wait_in_line(partial(self._send, batch))
 
 
 class GroupCall(_Batching[Item], Generic[Item, Answer]):
@@ -107,10 +163,12 @@ class GroupCall(_Batching[Item], Generic[Item, Answer]):
 
     def __init__(
         self,
-        send: "Callable[[list[Item], Futures[Answer]], Coroutine[object, object, None]]",
+        send: "Callable[[list[Item], Futures[Answer]], Coroutine[Any, Any, None]]",
         limit: int,
+        *,
+        large_under_way: int = LARGE_UNDER_WAY,
     ) -> None:
-        super().__init__(limit)
+        super().__init__(limit, large_under_way)
         self._send = send
         # Beside the items: a pair for each would be one more object that the garbage collector
         # visits for each waiting call, and gathered calls wait by the thousand.
@@ -121,11 +179,29 @@ class GroupCall(_Batching[Item], Generic[Item, Answer]):
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._items.append(item)
         self._futures.append(future)
-        if not self._is_planned or len(self._items) >= self._limit:
+        if not self._is_planned or len(self._items) >= self._room:
             self._plan()
         return future
+
+    def put_large(self, item: Item, size: int) -> "asyncio.Future[Answer]":
+        """Send *item*, which has more than `small_bytes(limit)`, as `put` does."""
+        self._make_room(size)
+        return self.put(item)
+
+    def take_overdue(self, seconds: float) -> "tuple[list[Item], Futures[Answer]]":
+        """Take out the items, with their futures, that have waited longer for other batches."""
+        items: list[Item] = []
+        futures: Futures[Answer] = []
+        while self._waiting and self._waiting[0][1] + seconds <= clock.monotonic():
+            batch, its_futures = self._waiting.popleft()[0].args
+            items += batch
+            futures += its_futures
+        return items, futures
 
     def _depart(self) -> None:
         batch, self._items = self._items, []
         futures, self._futures = self._futures, []
-        self._start(self._send(batch, futures))
+        if self._room == self._limit and not self._waiting:
+            self._start(self._send(batch, futures))
+        else:
+            self._wait_in_line(partial(self._send, batch, futures))

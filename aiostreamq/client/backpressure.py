@@ -9,13 +9,16 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from aiostreamq.aio.backoff import Backoff
+from aiostreamq.aio.batching import BATCH_BYTES
 from aiostreamq.aio.wakeup import wait_for_event
-from aiostreamq.errors import QueueUnavailable
+from aiostreamq.errors import PayloadError, QueueUnavailable
 from aiostreamq.model.delivery import Submission
 from aiostreamq.store.enqueue import IdWas, Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+    from aiostreamq.aio.batching import Futures
 
 Waiting = tuple[Submission, "asyncio.Future[IdWas]"]
 
@@ -56,14 +59,32 @@ class Backpressure:
             self._running[lane] = asyncio.create_task(self._run(lane, queue))
         return future
 
+    def put_large(self, item: Submission, size: int) -> "asyncio.Future[IdWas]":
+        """Add a job whose payload has *size* bytes, which is many."""
+        del size  # it is looked at when the job is sent, as it may be sent again
+        return self.put(item)
+
+    def take_overdue(self, seconds: float) -> "tuple[list[Submission], Futures[IdWas]]":
+        """Return nothing: what waits here waits for room, however long that takes."""
+        del seconds
+        return [], []
+
     async def put_all(self, items: "Sequence[Submission]") -> Refusals:
         """Enqueue jobs and wait until all are in their lanes.
 
         Cancelling is safe: the jobs that still wait are not enqueued.
         """
-        found = await asyncio.gather(*map(self.put, items))
-        taken = {place for place, id_was in enumerate(found) if id_was}
-        return Refusals(taken, set(), IdWas.DOUBTFUL not in found)
+        found = await asyncio.gather(*map(self.put, items), return_exceptions=True)
+        taken: set[int] = set()
+        too_large: dict[int, PayloadError] = {}
+        for place, answer in enumerate(found):
+            if isinstance(answer, PayloadError):
+                too_large[place] = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            elif answer:
+                taken.add(place)
+        return Refusals(taken, set(), IdWas.DOUBTFUL not in found, too_large)
 
     async def join(self) -> None:
         """Send the waiting jobs once more, and fail those that find no room."""
@@ -104,17 +125,26 @@ class Backpressure:
                     future.set_exception(error)
             return []
         for place, (_, future) in enumerate(batch):
-            if place not in refusals.full and not future.done():
+            if place in refusals.full or future.done():
+                continue
+            if place in refusals.too_large:
+                future.set_exception(refusals.too_large[place])
+            else:
                 future.set_result(refusals.id_was(place))
         return [batch[place] for place in sorted(refusals.full)]
 
 
 def _take(queue: "deque[Waiting]", size: int) -> "list[Waiting]":
-    """Take up to *size* jobs whose callers still wait."""
+    """Take up to *size* jobs whose callers still wait, with payloads for one command."""
     batch: list[Waiting] = []
+    size_bytes = 0
     while queue and len(batch) < size:
+        (*_, envelope), future = queue[0]
+        size_bytes += len(envelope)
+        if batch and size_bytes > BATCH_BYTES:
+            break
         waiting = queue.popleft()
-        if not waiting[1].done():
+        if not future.done():
             batch.append(waiting)
     return batch
 

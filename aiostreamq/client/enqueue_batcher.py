@@ -1,22 +1,28 @@
 """Batches of enqueues: concurrent calls of one durability travel to Redis together."""
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from aiostreamq.aio.batching import Futures, GroupCall
+from aiostreamq.aio.batching import LARGE_UNDER_WAY, Futures, GroupCall
 from aiostreamq.client.backpressure import Backpressure
-from aiostreamq.errors import EnqueueNotConfirmed, QueueFull
+from aiostreamq.client.oversize import send_halves
+from aiostreamq.errors import EnqueueNotConfirmed, QueueFull, QueueUnavailable
 from aiostreamq.model.delivery import DelayedSubmission, Submission
+from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas, Refusals, Submissions
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    import asyncio
+    from collections.abc import Callable, Coroutine, Sequence
 
     from aiostreamq.model.options import QueuePolicy
     from aiostreamq.store.durability import ConfirmedRunner
     from aiostreamq.store.queue import QueueStore
 
 Item = TypeVar("Item", Submission, DelayedSubmission)
+
+# Batches with large payloads that may wait for a confirmation: it may take a second for all.
+LARGE_UNCONFIRMED = 40
 
 
 class EnqueueBatcher:
@@ -44,14 +50,25 @@ class EnqueueBatcher:
         self._inbox = inbox
         self._policy = policy
         self._timeout = policy.enqueue_timeout
-        self.later = GroupCall[DelayedSubmission, IdWas](self._put_later, ENQUEUE_LIMIT)
+        most = LARGE_UNDER_WAY if confirmed is None else LARGE_UNCONFIRMED
+        self.later = GroupCall[DelayedSubmission, IdWas](
+            self._put_later, ENQUEUE_LIMIT, large_under_way=most
+        )
         self.backpressure: Backpressure | None = None
         self.now: GroupCall[Submission, IdWas] | Backpressure
         if policy.waits_when_full:
             self.now = self.backpressure = Backpressure(self._send_bounded, ENQUEUE_LIMIT)
         else:
             put = self._put_bounded if policy.max_length else self._put
-            self.now = GroupCall[Submission, IdWas](put, ENQUEUE_LIMIT)
+            self.now = GroupCall[Submission, IdWas](put, ENQUEUE_LIMIT, large_under_way=most)
+
+    def put_large(
+        self, job: "Submission | DelayedSubmission", size: int
+    ) -> "asyncio.Future[IdWas]":
+        """Enqueue a job with the next batch whose payload has *size* bytes, which is many."""
+        if isinstance(job[1], int):  # the place of a lane; those for later have its name
+            return self.now.put_large(cast("Submission", job), size)
+        return self.later.put_large(cast("DelayedSubmission", job), size)
 
     async def join(self) -> None:
         """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
@@ -72,7 +89,10 @@ class EnqueueBatcher:
     async def send_later(self, jobs: "Sequence[DelayedSubmission]") -> Refusals:
         """Enqueue delayed jobs."""
         link = self._link()
-        taken = await self._delayed.delay(jobs, self._inbox, self._timeout)
+        try:
+            taken = await self._delayed.delay(jobs, self._inbox, self._timeout)
+        except CallTooLarge as error:
+            return await send_halves(jobs, self.send_later, error)
         return Refusals(taken, set(), self._link() == link)
 
     def full(self, job: Submission, *, enqueued: int = 0) -> QueueFull:
@@ -94,48 +114,60 @@ class EnqueueBatcher:
 
     async def _send(self, jobs: "Sequence[Submission]") -> Refusals:
         link = self._link()
-        taken = await self._submissions.enqueue(jobs, self._inbox, self._timeout)
+        try:
+            taken = await self._submissions.enqueue(jobs, self._inbox, self._timeout)
+        except CallTooLarge as error:
+            return await send_halves(jobs, self._send, error)
         return Refusals(taken, set(), self._link() == link)
 
     async def _send_bounded(self, jobs: "Sequence[Submission]") -> Refusals:
         link, most = self._link(), self._policy.max_length
-        found = await self._submissions.enqueue_within(most, jobs, self._inbox, self._timeout)
+        try:
+            found = await self._submissions.enqueue_within(most, jobs, self._inbox, self._timeout)
+        except CallTooLarge as error:
+            return await send_halves(jobs, self._send_bounded, error)
         return found._replace(is_certain=self._link() == link)
 
     async def _put(self, batch: "list[Submission]", futures: "Futures[IdWas]") -> None:
-        await _resolve(batch, futures, self._send(batch))
+        await self._resolve(batch, futures, self._send(batch), self.now.take_overdue)
 
     async def _put_later(self, batch: "list[DelayedSubmission]", futures: "Futures[IdWas]") -> None:
-        await _resolve(batch, futures, self.send_later(batch))
+        await self._resolve(batch, futures, self.send_later(batch), self.later.take_overdue)
 
     async def _put_bounded(self, batch: "list[Submission]", futures: "Futures[IdWas]") -> None:
-        await _resolve(batch, futures, self._put_within_room(batch, futures))
+        await self._resolve(batch, futures, self._send_bounded(batch), self.now.take_overdue)
 
-    async def _put_within_room(
-        self, batch: "list[Submission]", futures: "Futures[IdWas]"
-    ) -> Refusals:
-        refusals = await self._send_bounded(batch)
-        for place in refusals.full:
-            if not futures[place].done():
-                futures[place].set_exception(self.full(batch[place]))
-        return refusals
-
-
-async def _resolve(
-    batch: "list[Item]", futures: "Futures[IdWas]", sending: "Coroutine[Any, Any, Refusals]"
-) -> None:
-    """Await *sending*, and give each of *futures* the result or error of its job."""
-    try:
-        refusals = await sending
-    except Exception as error:  # noqa: BLE001  # whatever it is, the callers get it
-        for item, future in zip(batch, futures, strict=True):
+    async def _resolve(
+        self,
+        batch: "list[Item]",
+        futures: "Futures[IdWas]",
+        sending: "Coroutine[Any, Any, Refusals]",
+        take_overdue: "Callable[[float], tuple[list[Item], Futures[IdWas]]]",
+    ) -> None:
+        """Await *sending*, and give each of *futures* the result or error of its job."""
+        try:
+            refusals = await sending
+        except Exception as error:  # noqa: BLE001  # whatever it is, the callers get it
+            if isinstance(error, QueueUnavailable):
+                others, their_futures = take_overdue(self._timeout)  # they have waited as long
+                batch, futures = [*batch, *others], [*futures, *their_futures]
+            for item, future in zip(batch, futures, strict=True):
+                if not future.done():
+                    future.set_exception(error_for(item, error))
+            return
+        taken, free = refusals.taken, IdWas.FREE
+        if refusals.full or refusals.too_large:
+            self._refuse(batch, futures, refusals)
+        for place, future in enumerate(futures):
             if not future.done():
-                future.set_exception(error_for(item, error))
-        return
-    taken, free = refusals.taken, IdWas.FREE
-    for place, future in enumerate(futures):
-        if not future.done():
-            future.set_result(refusals.id_was(place) if place in taken else free)
+                future.set_result(refusals.id_was(place) if place in taken else free)
+
+    def _refuse(self, batch: "list[Item]", futures: "Futures[IdWas]", refusals: Refusals) -> None:
+        """Give the futures of the jobs that were refused their errors."""
+        for place in (*refusals.full, *refusals.too_large):
+            if not futures[place].done():
+                error = refusals.too_large.get(place)
+                futures[place].set_exception(error or self.full(cast("Submission", batch[place])))
 
 
 def error_for(item: Item, error: Exception) -> Exception:

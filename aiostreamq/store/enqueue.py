@@ -1,11 +1,13 @@
 """Putting jobs into their streams."""
 
 from enum import IntEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from aiostreamq.errors import PayloadError
     from aiostreamq.model.delivery import Submission
     from aiostreamq.store.connection.link import Argument
     from aiostreamq.store.durability import ConfirmedRunner
@@ -34,6 +36,7 @@ class Refusals(NamedTuple):
     taken: set[int]  #: their ids are taken; the jobs that have them are left alone
     full: set[int]  #: their lanes are full
     is_certain: bool = True  #: whether it was sent once, and so cannot have met its own jobs
+    too_large: "Mapping[int, PayloadError]" = MappingProxyType({})  #: Redis refused their size
 
     def id_was(self, place: int) -> IdWas:
         """Return how the id of the job at *place* was found."""

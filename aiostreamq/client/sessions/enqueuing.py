@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from aiostreamq.aio.batching import BATCH_BYTES, small_bytes
 from aiostreamq.client.bulk_errors import close_coroutines, unbound_call
 from aiostreamq.client.call import Call
 from aiostreamq.client.deadline import DEADLINE
@@ -59,6 +60,9 @@ class Enqueuing:
         self._listeners = telemetry.listeners
         self._policy = policy
         self._max_payload = policy.max_payload
+        # Up to here a payload needs no further look at its size.
+        self._small = min(policy.max_payload, small_bytes(ENQUEUE_LIMIT))
+        self._large = 0  # bytes of the larger ones that were prepared and are in no batch yet
         self._batchers: dict[Durability, EnqueueBatcher] = {}
         self._batcher = self._batcher_for(policy.durability)
         self._chunks_in_flight = CHUNKS_IN_FLIGHT
@@ -130,7 +134,10 @@ class Enqueuing:
         batcher = self._batcher
         if (durability := using.options.durability) is not None:
             batcher = self._batcher_for(durability)
-        if using.due is None:
+        if self._large:
+            future = batcher.put_large(item, self._large)
+            self._large = 0
+        elif using.due is None:
             # No cast, which would cost each enqueue something.
             future = batcher.now.put(item)  # pyright: ignore[reportArgumentType]
         else:
@@ -152,14 +159,11 @@ class Enqueuing:
             async for chunk in chunks_of(calls, ENQUEUE_LIMIT):
                 if not clock.is_good and any(map(_needs_time, chunk)):
                     await self.know_time()
-                lots, refused = self._lots_of(chunk, jobs)
-                if len(in_flight) == self._chunks_in_flight:
-                    await in_flight.popleft()
-                in_flight.append(asyncio.create_task(self._send(lots)))
+                for lots, refused in self._pieces_of(chunk, jobs):  # noqa: B007
+                    await self._begin_to_send(lots, in_flight)
                 if refused is not None:
                     close_coroutines(calls if isinstance(calls, Sequence) else chunk)
                     break
-                await asyncio.sleep(0)
         except asyncio.CancelledError:
             if self._policy.waits_when_full:  # for room, maybe for ever
                 for sending in in_flight:
@@ -199,8 +203,10 @@ class Enqueuing:
         kwargs: "dict[str, object]",
     ) -> "Prepared":
         envelope = write_call(spec, args, kwargs, self._fields(using))
-        if len(envelope) > self._max_payload:
-            raise self._too_long(spec, envelope)
+        if len(envelope) > self._small:
+            if len(envelope) > self._max_payload:
+                raise self._too_long(spec, envelope)
+            self._large += len(envelope)
         options = using.options
         job_id = using.id or new_job_id()
         mark, ticket = WaiterMode.NOBODY, None
@@ -243,20 +249,43 @@ class Enqueuing:
     def _moment_ms(self, when: "When") -> int:
         return when.ms + (self._broker.clock.now_ms() if isinstance(when, After) else 0)
 
-    def _lots_of(
+    async def _begin_to_send(
+        self, lots: "list[Lot]", in_flight: "deque[asyncio.Task[None]]"
+    ) -> None:
+        """Send lots together with those *in_flight*, and wait for the first if that are many."""
+        if len(in_flight) == self._chunks_in_flight:
+            await in_flight.popleft()
+        in_flight.append(asyncio.create_task(self._send(lots)))
+        await asyncio.sleep(0)
+
+    def _pieces_of(
         self, chunk: "Sequence[Call[object]]", jobs: "list[Job[object]]"
+    ) -> "Iterator[tuple[list[Lot], UsageError | None]]":
+        """Yield what `_lots_of` returns until the chunk ends or a call is refused."""
+        left, refused = iter(chunk), None
+        while refused is None:
+            lots, refused = self._lots_of(left, jobs)
+            if lots or refused:
+                yield lots, refused
+            else:
+                return
+
+    def _lots_of(
+        self, calls: "Iterator[Call[object]]", jobs: "list[Job[object]]"
     ) -> "tuple[list[Lot], UsageError | None]":
         """Prepare calls up to the first that is refused; return their lots, and its error.
 
-        The jobs of the prepared calls are appended to *jobs*.
+        It also ends when the payloads are as long as one command may be. The jobs of the prepared
+        calls are appended to *jobs*.
         """
         lots: dict[tuple[Durability | None, bool], Lot] = {}
-        before = len(jobs)
+        call: object = None
+        self._large = 0
         checked: TaskSpec | None = None
         using: Using | None = None
         lot = Lot(self._batcher, is_delayed=False)
         try:
-            for call in chunk:
+            for call in calls:
                 if call.spec is not checked:
                     checked = self.check_own(call.spec)
                 item, job = self._prepare(call.spec, call.using, call.args, call.kwargs)
@@ -272,13 +301,16 @@ class Enqueuing:
                 lot.calls.append(call)
                 lot.items.append(item)
                 jobs.append(job)
+                if self._large >= BATCH_BYTES:
+                    break
         except UsageError as error:
             return list(lots.values()), error
         except AttributeError:
-            unbound = cast("object", chunk[len(jobs) - before])
-            if isinstance(unbound, Call):
+            if isinstance(call, Call):
                 raise
-            return list(lots.values()), unbound_call(unbound)
+            return list(lots.values()), unbound_call(call)
+        finally:
+            self._large = 0
         return list(lots.values()), None
 
     async def _send(self, lots: "list[Lot]") -> None:
@@ -286,22 +318,27 @@ class Enqueuing:
 
         Raises:
             QueueFull: There was not enough room; the jobs that found room are enqueued.
+            PayloadError: Redis refused a job for its size; the others are enqueued.
         """
         full: list[tuple[int, Lot]] = []
+        too_large: PayloadError | None = None
         for lot in lots:
             refusals = await lot.send()
             for place, job in lot.chosen_ids:
                 job.note_id(self._waiter, refusals.id_was(place))
             full += ((lot.positions[place], lot) for place in refusals.full)
+            too_large = too_large or next(iter(refusals.too_large.values()), None)
             if self._listeners.is_heard:
                 self._report(lot, refusals)
         if full:
             position, lot = min(full, key=itemgetter(0))
             raise lot.full(position)
+        if too_large is not None:
+            raise too_large
 
     def _report(self, lot: Lot, refusals: "Refusals") -> None:
         for place, (call, item) in enumerate(zip(lot.calls, lot.items, strict=True)):
-            if place not in refusals.full:
+            if place not in refusals.full and place not in refusals.too_large:
                 self._telemetry.report_enqueued(
                     refusals.id_was(place), call.spec.name, item[0], call.using.options.lane
                 )

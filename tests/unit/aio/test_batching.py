@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aiostreamq.aio.batching import Futures, GroupCall, GroupCommit
+from aiostreamq.aio.batching import BATCH_BYTES, Futures, GroupCall, GroupCommit
 from tests.support.waiting import wait_until
 
 
@@ -171,3 +171,70 @@ async def test_a_bug_in_the_sending() -> None:
     commit.add(1)
     await commit.join()
     assert sent == [0, 1]
+
+
+#: A batch of ten has ten places of this many bytes.
+PLACE = BATCH_BYTES // 10
+
+#: Sizes of items in the order in which they are added, and how many each batch then has. Those of
+#: 0 bytes are small: nobody has looked at their size.
+SIZES: dict[str, tuple[list[int], list[int]]] = {
+    "small ones": ([0] * 25, [10, 10, 5]),
+    "one that takes all": ([BATCH_BYTES], [1]),
+    "one that is longer than a batch": ([0, 5 * BATCH_BYTES, 0], [1, 1, 1]),
+    "two places each": ([PLACE + 1] * 12, [5, 5, 2]),
+    "large among small": ([0, 0, 4 * PLACE, 0, 0, 0, 0, 0, 0], [7, 2]),
+    "small before large": ([0] * 7 + [4 * PLACE, 0], [7, 2]),
+    "small behind a full one": ([BATCH_BYTES] * 5 + [0] * 3, [1, 1, 1, 1, 1, 3]),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+async def test_bounded_in_bytes(case: str) -> None:
+    """A batch has as many items as fit into its bytes, and one item always goes; order is kept."""
+    sizes, lengths = SIZES[case]
+    sender = Sender()
+    commit = GroupCommit(sender.send, 10)
+    for item, size in enumerate(sizes):
+        if size:
+            commit.add_large(item, size)
+        else:
+            commit.add(item)
+    await commit.join()
+    assert [len(batch) for batch in sender.batches] == lengths
+    assert [item for batch in sender.batches for item in batch] == list(range(len(sizes)))
+
+
+async def test_large_ones_wait_for_others() -> None:
+    """Only some batches with large items are under way; those behind them keep their order."""
+    sender = Sender()
+    sender.gate.clear()
+    commit = GroupCommit(sender.send, 10, large_under_way=2)
+    for item in range(6):
+        commit.add_large(item, BATCH_BYTES)
+    for item in range(6, 16):
+        commit.add(item)
+    await wait_until(lambda: sender.batches, "the first batches to leave")
+    sender.gate.set()
+    await commit.join()
+    assert sender.most_at_once == 2
+    assert [item for batch in sender.batches for item in batch] == list(range(16))
+
+
+async def test_overdue() -> None:
+    """Calls that have waited too long for other batches can be taken out, and are not sent."""
+    gate = asyncio.Event()
+    sent: list[int] = []
+
+    async def send(batch: list[int], futures: "Futures[int]") -> None:
+        del futures
+        sent.extend(batch)
+        await gate.wait()
+
+    calls = GroupCall[int, int](send, 10, large_under_way=1)
+    futures = [calls.put_large(item, BATCH_BYTES) for item in range(3)]
+    assert calls.take_overdue(60) == ([], [])
+    assert calls.take_overdue(0) == ([1, 2], futures[1:])
+    gate.set()
+    await calls.join()
+    assert sent == [0]
