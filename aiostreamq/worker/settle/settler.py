@@ -5,16 +5,18 @@ from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from aiostreamq.aio.batching import GroupCommit
+from aiostreamq.aio.batching import GroupCommit, small_bytes
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement
 from aiostreamq.model.grammar import counted
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.model.telemetry import OutcomeRefused
+from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.deliveries import SETTLE_LIMIT, Deliveries
 from aiostreamq.store.results import Results
 from aiostreamq.worker.retry_buffer import RetryBuffer
+from aiostreamq.worker.settle.oversize import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 # Seconds that the counters may lag. Sent with each single job, they would add a seventh to the time
 # of a round trip.
 COUNT_EVERY = 0.1
+
+# Bytes of an outcome up to which its size does not matter.
+SMALL = small_bytes(SETTLE_LIMIT)
 
 logger = get_logger("aiostreamq.worker")
 
@@ -75,7 +80,10 @@ class Settler:
         if delivery.number > 1 and settlement.outcome:
             outcome = signed(settlement.outcome, self._signature)
             settlement = settlement._replace(outcome=outcome)
-        self._ends.add(settlement)
+        if len(settlement.outcome) > SMALL:
+            self._ends.add_large(settlement, len(settlement.outcome))
+        else:
+            self._ends.add(settlement)
 
     def retry(self, retrial: RetryRequest) -> None:
         """Take a job that is to run again along with the next batch."""
@@ -102,10 +110,27 @@ class Settler:
         self._refused_retrials.close()
 
     async def _settle(self, batch: list[Settlement]) -> None:
-        settled = await self._deliveries.settle(batch, self._worker)
+        try:
+            settled = await self._deliveries.settle(batch, self._worker)
+        except CallTooLarge as error:
+            await self._settle_apart(batch, error)
+            return
         await self._note_done([s.delivery for s in batch], settled.refused)
         if settled.ended:
             self._note(settled.ended)
+
+    async def _settle_apart(self, batch: list[Settlement], refusal: CallTooLarge) -> None:
+        """Settle in halves what Redis has refused for its size, down to the one that is too large.
+
+        Raises:
+            CallTooLarge: Redis has refused one for another reason.
+        """
+        middle = len(batch) // 2
+        if middle:
+            await self._settle(batch[:middle])
+            await self._settle(batch[middle:])
+        else:
+            await self._settle([replaced(batch[0], refusal, self._signature)])
 
     def _note(self, ended: "Sequence[Settlement]") -> None:
         self._uncounted += ended
