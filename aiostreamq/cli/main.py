@@ -25,6 +25,7 @@ from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.worker.settings import (
     LEASE,
     LOOP_BLOCK_WARNING,
+    MAX_HELD_BYTES,
     MAX_WORKER_DEATHS,
     PROCESSES,
     SHORTEST_LEASE,
@@ -194,6 +195,13 @@ def _add_numbers(run: argparse.ArgumentParser) -> None:
         whole,
         f"{MAX_WORKER_DEATHS}",
         "give a job up after this many workers died while they had it (default: %(default)s)",
+    )
+    _add(
+        run,
+        "--max-held-bytes",
+        size,
+        f"{MAX_HELD_BYTES // 1024**2}mb",
+        "run fewer jobs at a time while their payloads take more (default: %(default)s)",
     )
 
 

@@ -150,6 +150,6 @@ def _value(name: str, value: object) -> str:
         return "" if value else " off"
     if name in _DURATIONS:
         return f" {value:g} s"
-    if name == "max_rss" and isinstance(value, int):
+    if name in {"max_rss", "max_held_bytes"} and isinstance(value, int):
         return f" {megabytes(value)}"
     return f" {value}"

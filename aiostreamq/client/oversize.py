@@ -1,4 +1,4 @@
-"""Enqueues that Redis refuses for their size: the job that is too large fails, and no other."""
+"""Enqueues that are too large, by the limit of the queue or of Redis: they fail, and no others."""
 
 from typing import TYPE_CHECKING, TypeVar
 
@@ -48,3 +48,11 @@ def _too_large(job: Submission | DelayedSubmission, refusal: "CallTooLarge") -> 
     )
     error.__cause__ = refusal
     return error
+
+
+def over_limit(task: str, envelope: bytes, most: int) -> PayloadError:
+    """Return the error for a call that is over the limit of the queue, *most* bytes."""
+    return PayloadError(
+        f"task {task!r}: a payload of {len(envelope):,} bytes is over the limit of {most:,}: send "
+        f"a reference to the data, or raise Queue(max_payload=)"
+    )

@@ -1,7 +1,6 @@
 """Deliveries: how workers read them, and how they end or go to others."""
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq import clock
@@ -9,12 +8,15 @@ from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest
 from aiostreamq.model.keys import GROUP, RETURNED
 from aiostreamq.model.pauses import holding
 from aiostreamq.model.stats import tally_of
+from aiostreamq.store.connection.link import LinkCut
 from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD
 from aiostreamq.store.queue import pairs_of
+from aiostreamq.store.reads import DeliveryCut, Read, parse_read
 from aiostreamq.store.results import INBOX_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from aiostreamq.model.delivery import Settlement
     from aiostreamq.store.connection.link import Argument, Link, Reply
@@ -33,26 +35,8 @@ NOTICE_BYTES = 4096
 # More than any worker ever holds: twice its concurrency, and what one read brings.
 MAX_HELD = 100_000
 
-# Our own entries have a handful of fields. Lua cannot pass on thousands.
-MOST_FIELDS = 64
-
-# Digits of a count that Lua still counts exactly: its numbers are floats.
-MOST_DIGITS = 15
-
-_Streams = list[tuple[bytes, list[tuple[bytes, "list[bytes] | None"]]]]
-
-
-@dataclass(slots=True)
-class Read:
-    """The result of one read."""
-
-    deliveries: list[Delivery] = field(default_factory=list[Delivery])
-    #: entries that are not jobs
-    unreadable: list[EntryRef] = field(default_factory=list[EntryRef])
-    #: those of the deliveries whose jobs were cancelled, and must not run
-    cancelled: "Sequence[Delivery]" = ()
-    #: what was paused when they were delivered, with its end in ms or 0; None is unknown
-    paused: "Mapping[str, int] | None" = field(default=None, compare=False)
+# How many payloads to ask for at once if nothing is known about their sizes.
+OWN_AT_ONCE = 16
 
 
 class Settled(NamedTuple):
@@ -121,21 +105,71 @@ class Deliveries:
         """Read the reply of XREADGROUP, or of a script that answers in its form."""
         return parse_read(reply, self._queue.stream_places)
 
-    async def read_own(self, link: "Link", consumer: str, count: int) -> Read:
-        """Read again what *consumer* was sent and has not ended, oldest first."""
-        oldest = ("0",) * len(self._streams)
-        reply = await link.call(
-            "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count,
-            "STREAMS", *self._streams, *oldest,
-        )  # fmt: skip
-        read = self.parse(reply)
+    async def read_own(
+        self,
+        link: "Link",
+        consumer: str,
+        count: int,
+        known: "AbstractSet[EntryRef]" = frozenset(),
+        at_once: int = OWN_AT_ONCE,
+    ) -> Read:
+        """Read again what *consumer* was sent and has not ended, oldest first.
+
+        Only the payloads of what is not known are sent.
+
+        Args:
+            link: A connection.
+            consumer: The worker that has the deliveries.
+            count: How many to look at of each stream.
+            known: Deliveries to leave out.
+            at_once: How many payloads one reply may have.
+
+        Raises:
+            DeliveryCut: The connection was cut at the payload of a single delivery.
+            LinkCut: The connection was cut at those of several.
+        """
+        own = sorted(await self.pending_own(link, consumer, count) - known)
+        read = Read()
+        for start in range(0, len(own), at_once):
+            some = own[start : start + at_once]
+            try:
+                found = await self._read_entries(link, some)
+            except LinkCut as error:
+                if len(some) == 1:
+                    raise DeliveryCut(some[0], str(error)) from error
+                raise
+            read.deliveries += found.deliveries
+            read.unreadable += found.unreadable
         await self.note_stops(link, read)
         return read
 
-    async def read_all_own(self, consumer: str) -> "list[Delivery]":
-        """Read again all that *consumer* has not ended, over the queue's own connection."""
+    async def _read_entries(self, link: "Link", entries: "Sequence[EntryRef]") -> Read:
+        read = Read()
+        streams = [self._streams[place - 1] for place, _ in entries]
+        asked = zip(streams, entries, strict=True)
+        # All are awaited, whatever becomes of one: none may be left with an error of its own.
+        replies = await asyncio.gather(
+            *(link.call("XRANGE", stream, entry, entry) for stream, (_, entry) in asked),
+            return_exceptions=True,
+        )
+        for stream, (_, entry), reply in zip(streams, entries, replies, strict=True):
+            if isinstance(reply, BaseException):
+                raise reply
+            # An entry that was deleted has no fields, as in a reply of XREADGROUP.
+            one = self.parse([[stream.encode(), reply or [[entry, None]]]])
+            read.deliveries += one.deliveries
+            read.unreadable += one.unreadable
+        return read
+
+    async def read_all_own(
+        self, consumer: str, known: "AbstractSet[EntryRef]" = frozenset()
+    ) -> "list[Delivery]":
+        """Read again all that *consumer* has not ended, without what is *known*.
+
+        Over the queue's own connection.
+        """
         read = await self._queue.persist(
-            lambda link: self.read_own(link, consumer, MAX_HELD), deadline=2
+            lambda link: self.read_own(link, consumer, MAX_HELD, known), deadline=2
         )
         return read.deliveries
 
@@ -260,46 +294,6 @@ async def _call_both(
         if not second.cancelled() and not second.cancel():
             second.exception()
         raise
-
-
-def parse_read(reply: "Reply", places: "Mapping[bytes, int]") -> Read:
-    """Turn the reply of XREADGROUP into deliveries.
-
-    Args:
-        reply: The reply; None if there was nothing.
-        places: The place (from 1) of each stream by its key.
-    """
-    read = Read()
-    for key, entries in cast("_Streams", reply or []):
-        place = places[key]
-        for entry, fields in entries:
-            try:
-                read.deliveries.append(_delivery(place, entry, fields))
-            except (TypeError, ValueError):
-                read.unreadable.append((place, entry))
-    return read
-
-
-def _delivery(place: int, entry: bytes, fields: "list[bytes] | None") -> Delivery:
-    if fields is None:
-        raise ValueError("the entry was deleted while it was pending")
-    # In the order in which enqueue.lua writes them; more fields are rare.
-    id_name, job_id, n_name, number, job_name, envelope, *more = fields
-    if (id_name, n_name, job_name) != (b"id", b"n", b"job") or len(more) > MOST_FIELDS:
-        raise ValueError("these are not the fields of a job")
-    n = 1 if number == b"1" else _count(number)
-    if not more:
-        return Delivery(place, entry, job_id.decode(), n, envelope)
-    rest = dict(zip(more[::2], more[1::2], strict=True))
-    attempt, deaths = _count(rest.get(b"a", b"1")), len(rest.get(b"d", b"").split())
-    return Delivery(place, entry, job_id.decode(), n, envelope, attempt, deaths)
-
-
-def _count(text: bytes) -> int:
-    # int() takes more than digits, the scripts do not.
-    if not text.isdigit() or len(text) > MOST_DIGITS or text.startswith(b"0"):
-        raise ValueError("this is not a count")
-    return int(text)
 
 
 def _settled_of(batch: "Sequence[Settlement]", places: "Sequence[int]") -> Settled:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.keys import GROUP, OVERFLOW
 from aiostreamq.model.lanes import StrideScheduler
-from aiostreamq.store.deliveries import Deliveries, Read
+from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.store.parking import ParkedJobs
+from aiostreamq.store.reads import Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

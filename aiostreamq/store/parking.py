@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.store.connection.link import Argument, Link, Reply
-    from aiostreamq.store.deliveries import Read
     from aiostreamq.store.queue import QueueStore
+    from aiostreamq.store.reads import Read
 
 # How many jobs a call unparks: some 2 ms of Redis.
 UNPARK_LIMIT = 200

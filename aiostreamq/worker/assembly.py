@@ -19,6 +19,7 @@ from aiostreamq.worker.due.ticker import Ticker
 from aiostreamq.worker.events import EventSender
 from aiostreamq.worker.fetch.burst_wait import BurstWait
 from aiostreamq.worker.fetch.reader import Reader
+from aiostreamq.worker.held_bytes import HeldBytes
 from aiostreamq.worker.holdings import Holdings
 from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
 from aiostreamq.worker.leases.poison_guard import PoisonGuard
@@ -87,7 +88,8 @@ class Services:
         self.deliveries = Deliveries(broker)
         self.registry = WorkerRegistry(broker)
         delayed, cancellation = DelayedJobs(broker), Cancellation(broker)
-        self.settler = Settler(broker, delayed, name, self._wake_reader, self.listeners)
+        self.held = HeldBytes(settings.max_held_bytes, settings.concurrency, self._narrow)
+        self.settler = Settler(broker, delayed, name, self._wake_reader, self.listeners, self.held)
         self.pauses = Pauses(PauseStore(broker), self._apply_pauses)
         self.parking = self._new_parking(queue)
         self.rerouter = Rerouter(broker, name, settings.lanes, self.pauses, self.parking)
@@ -190,6 +192,7 @@ class Services:
             self.pauses.notice,
             self.overflow,
             BurstWait(self.registry, name, lanes, lease),
+            self.held,
         )
 
     def _new_control(self) -> ControlListener:
@@ -252,6 +255,9 @@ class Services:
 
     def _wake_reader(self) -> None:
         self.executor.progress.wake()
+
+    def _narrow(self, width: int) -> None:
+        self.executor.slots.narrow(width)
 
     def _refill(self) -> None:
         self.executor.refill()

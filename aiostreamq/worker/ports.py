@@ -116,6 +116,20 @@ class Holdings(Protocol):
         ...
 
 
+class ResultMeter(Protocol):
+    """Knows how many bytes of large results wait to be settled."""
+
+    unsettled: int  #: as many bytes
+
+    def add_result(self, size: int) -> None:
+        """Note that a large result waits to be settled."""
+        ...
+
+    def remove_result(self, size: int) -> None:
+        """Note that large results of *size* bytes wait no more."""
+        ...
+
+
 class Wakes(Protocol):
     """Wakes its waiters."""
 

@@ -204,7 +204,7 @@ class WorkerRuntime:
         """Return what Redis has sent to this worker that never arrived."""
         held = self._services.holdings.keys()  # before Redis is asked: see Reader._read_unheld
         try:
-            own = await self._services.deliveries.read_all_own(self.name)
+            own = await self._services.deliveries.read_all_own(self.name, held)
         except AioStreamQError as error:
             logger.warning("could not look for deliveries that never arrived: %s", error)
             return []

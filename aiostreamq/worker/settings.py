@@ -30,6 +30,10 @@ MAX_WORKER_DEATHS = 3
 # Seconds. Everything else in the process stands still while the loop is blocked.
 LOOP_BLOCK_WARNING = 1.0
 
+# Each byte of a payload takes several: as it came, decoded, as a result, and encoded. So this keeps
+# a worker well below 500 MB.
+MAX_HELD_BYTES = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -43,6 +47,7 @@ class WorkerSettings:
     max_worker_deaths: int  #: after how many worker deaths a job is given up
     loop_block_warning: float  #: seconds the loop may be blocked before that is reported
     shutdown_timeout: float  #: seconds that running jobs get to end in
+    max_held_bytes: int = MAX_HELD_BYTES  #: bytes of payloads of the jobs that run at once
     log_jobs: bool = False  #: whether the start of each job and its end are logged
 
     @property

@@ -23,6 +23,7 @@ from aiostreamq.worker.incarnations import Incarnations
 from aiostreamq.worker.settings import (
     LEASE,
     LOOP_BLOCK_WARNING,
+    MAX_HELD_BYTES,
     MAX_WORKER_DEATHS,
     PROCESSES,
     SHUTDOWN_TIMEOUT,
@@ -72,6 +73,7 @@ class Worker:
         max_worker_deaths: int = MAX_WORKER_DEATHS,
         loop_block_warning: Duration = LOOP_BLOCK_WARNING,
         shutdown_timeout: Duration = SHUTDOWN_TIMEOUT,
+        max_held_bytes: int = MAX_HELD_BYTES,
         log_jobs: bool = False,
         listeners: Iterable["Listener"] = (),
     ) -> None:
@@ -96,6 +98,9 @@ class Worker:
                 logged, with its stack.
             shutdown_timeout: Seconds that running jobs get to end in when the
                 worker stops. Jobs that still run then are cancelled and handed back.
+            max_held_bytes: About how many bytes of arguments and results the jobs that run may
+                have. If payloads are large, fewer than *concurrency* run at once; one always may.
+                The process takes several times as much memory.
             log_jobs: Log a line when a job starts and one when it is done. Jobs that fail or
                 run again are logged anyway.
             listeners: Functions that get the events of this worker, as `aiostreamq.telemetry`
@@ -109,6 +114,7 @@ class Worker:
         check_count("threads", threads)
         check_count("processes", processes)
         check_count("max_worker_deaths", max_worker_deaths)
+        check_count("max_held_bytes", max_held_bytes)
         self.queue = queue
         self.concurrency = concurrency
         weights = served(core_of(queue).lanes.weights, lanes)
@@ -123,6 +129,7 @@ class Worker:
             max_worker_deaths=max_worker_deaths,
             loop_block_warning=seconds("loop_block_warning", loop_block_warning),
             shutdown_timeout=seconds("shutdown_timeout", shutdown_timeout),
+            max_held_bytes=max_held_bytes,
             log_jobs=log_jobs,
         )
         self._listeners = Listeners(core_of(queue).listeners, listeners)

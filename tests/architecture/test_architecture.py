@@ -34,6 +34,7 @@ SLEEPS: dict[str, str] = {
     "support/redis_server.py::_wait_until_ready": "a process says nothing when it is ready",
     "support/cluster.py::_wait_until_ready": "the same of the nodes of a cluster",
     "support/proxy.py::_chunks": "to be slow is what it is asked for",
+    "support/proxy.py::_pass_requests": "the same",
     "chaos/rhythm.py::pause": "faults come at a rhythm, whatever the jobs do",
     "chaos/rhythm.py::pause_about": "the same",
     "hostile/zoo.py::outstay": "to take its time is what it does",

@@ -17,9 +17,10 @@ from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.results import Subscription
 from aiostreamq.worker.fetch.burst_wait import BurstWait
 from aiostreamq.worker.fetch.reader import Reader
+from aiostreamq.worker.held_bytes import HeldBytes
 from aiostreamq.worker.reroute.overflow import Overflow
 from aiostreamq.worker.run.backlog import Progress
-from aiostreamq.worker.settings import LEASE
+from aiostreamq.worker.settings import LEASE, MAX_HELD_BYTES
 from tests.chaos import detours
 from tests.chaos.bench import Bench, Call, Step
 from tests.chaos.report import Line, Report
@@ -222,6 +223,7 @@ async def read(bench: Bench) -> Call:
         lambda _: None,
         Overflow({}, {}, lambda: 0, lambda: None, lambda _: False),
         BurstWait(bench.spoiled.workers, worker, [], LEASE),
+        HeldBytes(MAX_HELD_BYTES, taken.concurrency, lambda _: None),
     )
     reading = spawn(reader.run())
 

@@ -22,8 +22,8 @@ from hypothesis.stateful import initialize, invariant, run_state_machine_as_test
 
 from aiostreamq.model.job_state import TRANSITIONS, Transition
 from aiostreamq.store import cancellation, workers
-from aiostreamq.store.deliveries import Read
 from aiostreamq.store.inspect import walk
+from aiostreamq.store.reads import Read
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.machine import LINES, LONG_AGO, NAMES
 from tests.chaos.histories.misfortunes import RECOVER_LIMIT, Misfortunes

@@ -5,8 +5,8 @@ import pytest
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
-from aiostreamq.store.deliveries import Read
 from aiostreamq.store.pauses import PauseStore
+from aiostreamq.store.reads import Read
 from tests.support.store import Store
 
 

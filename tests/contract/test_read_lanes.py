@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from aiostreamq.store import lane_reader
-from aiostreamq.store.deliveries import Read
 from aiostreamq.store.lane_reader import LaneReader
+from aiostreamq.store.reads import Read
 from tests.support.store import Store
 
 WEIGHTS = {"slow": 1, "default": 4}

@@ -132,6 +132,7 @@ def _make_worker(queue: Queue, args: argparse.Namespace) -> Worker:
         max_worker_deaths=args.max_worker_deaths,
         loop_block_warning=args.loop_block_warning,
         shutdown_timeout=args.shutdown_timeout,
+        max_held_bytes=args.max_held_bytes,
         log_jobs=args.log_jobs,
     )
 

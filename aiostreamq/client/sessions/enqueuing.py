@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -13,7 +14,8 @@ from aiostreamq.client.deadline import DEADLINE
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.sessions.lots import Lot, Prepared, chunks_of
+from aiostreamq.client.oversize import over_limit
+from aiostreamq.client.sessions.lots import Lot, Prepared, chunks_of, each_piece
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.delivery import DelayedSubmission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
@@ -60,9 +62,8 @@ class Enqueuing:
         self._listeners = telemetry.listeners
         self._policy = policy
         self._max_payload = policy.max_payload
-        # Up to here a payload needs no further look at its size.
         self._small = min(policy.max_payload, small_bytes(ENQUEUE_LIMIT))
-        self._large = 0  # bytes of the larger ones that were prepared and are in no batch yet
+        self._large = 0  # bytes of payloads above that which are prepared and in no batch yet
         self._batchers: dict[Durability, EnqueueBatcher] = {}
         self._batcher = self._batcher_for(policy.durability)
         self._chunks_in_flight = CHUNKS_IN_FLIGHT
@@ -159,7 +160,7 @@ class Enqueuing:
             async for chunk in chunks_of(calls, ENQUEUE_LIMIT):
                 if not clock.is_good and any(map(_needs_time, chunk)):
                     await self.know_time()
-                for lots, refused in self._pieces_of(chunk, jobs):  # noqa: B007
+                for lots, refused in each_piece(partial(self._lots_of, iter(chunk), jobs)):  # noqa: B007
                     await self._begin_to_send(lots, in_flight)
                 if refused is not None:
                     close_coroutines(calls if isinstance(calls, Sequence) else chunk)
@@ -192,7 +193,7 @@ class Enqueuing:
         """
         envelope = write_call(spec, args, kwargs, fields)
         if len(envelope) > self._max_payload:
-            raise self._too_long(spec, envelope)
+            raise over_limit(spec.name, envelope, self._max_payload)
         return envelope
 
     def _prepare(
@@ -205,7 +206,7 @@ class Enqueuing:
         envelope = write_call(spec, args, kwargs, self._fields(using))
         if len(envelope) > self._small:
             if len(envelope) > self._max_payload:
-                raise self._too_long(spec, envelope)
+                raise over_limit(spec.name, envelope, self._max_payload)
             self._large += len(envelope)
         options = using.options
         job_id = using.id or new_job_id()
@@ -223,12 +224,6 @@ class Enqueuing:
         if using.due is None:
             return (job_id, place, mark, envelope), job
         return (job_id, options.lane, mark, using.due.to_wire(), envelope), job
-
-    def _too_long(self, spec: "TaskSpec", envelope: bytes) -> PayloadError:
-        return PayloadError(
-            f"task {spec.name!r}: a payload of {len(envelope):,} bytes is over the limit of "
-            f"{self._max_payload:,}: send a reference to the data, or raise Queue(max_payload=)"
-        )
 
     def _fields(self, using: "Using") -> "dict[str, object]":
         """Return the envelope fields of *using*, with its moments by Redis's clock."""
@@ -258,25 +253,12 @@ class Enqueuing:
         in_flight.append(asyncio.create_task(self._send(lots)))
         await asyncio.sleep(0)
 
-    def _pieces_of(
-        self, chunk: "Sequence[Call[object]]", jobs: "list[Job[object]]"
-    ) -> "Iterator[tuple[list[Lot], UsageError | None]]":
-        """Yield what `_lots_of` returns until the chunk ends or a call is refused."""
-        left, refused = iter(chunk), None
-        while refused is None:
-            lots, refused = self._lots_of(left, jobs)
-            if lots or refused:
-                yield lots, refused
-            else:
-                return
-
     def _lots_of(
         self, calls: "Iterator[Call[object]]", jobs: "list[Job[object]]"
     ) -> "tuple[list[Lot], UsageError | None]":
         """Prepare calls up to the first that is refused; return their lots, and its error.
 
-        It also ends when the payloads are as long as one command may be. The jobs of the prepared
-        calls are appended to *jobs*.
+        It also ends when one command has enough bytes. The jobs are appended to *jobs*.
         """
         lots: dict[tuple[Durability | None, bool], Lot] = {}
         call: object = None

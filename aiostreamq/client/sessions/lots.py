@@ -9,10 +9,12 @@ from aiostreamq.errors import EnqueueNotConfirmed
 from aiostreamq.model.delivery import DelayedSubmission, Submission
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiostreamq.client.call import Call
     from aiostreamq.client.enqueue_batcher import EnqueueBatcher
     from aiostreamq.client.job import Job
-    from aiostreamq.errors import QueueFull
+    from aiostreamq.errors import QueueFull, UsageError
     from aiostreamq.store.enqueue import Refusals
 
 R = TypeVar("R")
@@ -75,3 +77,21 @@ async def chunks_of(
     source: Iterator[Call[R]] = iter(calls)
     while chunk := list(islice(source, size)):
         yield chunk
+
+
+def each_piece(
+    prepare: "Callable[[], tuple[list[Lot], UsageError | None]]",
+) -> "Iterator[tuple[list[Lot], UsageError | None]]":
+    """Yield the lots of a chunk in pieces whose payloads are not too many bytes.
+
+    Args:
+        prepare: Returns the lots of the next calls, none at the end, and the error of a call that
+            is refused.
+    """
+    refused: UsageError | None = None
+    while refused is None:
+        lots, refused = prepare()
+        if lots or refused:
+            yield lots, refused
+        else:
+            return

@@ -70,6 +70,8 @@ class Link(Protocol):
         """Whether this link is closed or broken: it brings no more replies."""
         ...
 
+    received: int  #: bytes of all replies so far; 0 if they come from this process
+
     def is_sending(self) -> bool:
         """Whether calls are still on their way to Redis, and get there bit by bit."""
         ...
@@ -93,6 +95,7 @@ class SocketLink(asyncio.Protocol):
     def __init__(
         self, transport: asyncio.Transport, reply_timeout: float, on_close: "Callable[[], None]"
     ) -> None:
+        self.received = 0  #: bytes of all replies so far
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         # Seconds without any progress, of replies or calls, before the link is given up.
@@ -158,6 +161,7 @@ class SocketLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Give replies to the calls that wait for them; asyncio calls this."""
         self._heard = clock.monotonic()
+        self.received += len(data)
         parser, waiting = self._parser, self._waiting
         try:
             parser.feed(data)

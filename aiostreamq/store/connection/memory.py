@@ -120,6 +120,8 @@ class MemoryServer:
 class MemoryLink:
     """A link to a MemoryServer."""
 
+    received = 0  #: replies have no length here: they are not encoded
+
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
         self._number = server.next_number()

@@ -5,8 +5,9 @@ import math
 from typing import TYPE_CHECKING
 
 from aiostreamq.store.connection.blocking_read import BlockingRead
-from aiostreamq.store.connection.link import CommandError
-from aiostreamq.store.deliveries import Deliveries, Read
+from aiostreamq.store.connection.link import CallTooLarge, CommandError, LinkCut, LinkLost
+from aiostreamq.store.deliveries import Deliveries
+from aiostreamq.store.reads import DeliveryCut, Read
 from aiostreamq.store.workers import reader_role
 from aiostreamq.worker.fetch.gauge import ReadGauge
 from aiostreamq.worker.fetch.receiver import Receiver
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.lane_reader import LaneReader
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.fetch.burst_wait import BurstWait
+    from aiostreamq.worker.held_bytes import HeldBytes
     from aiostreamq.worker.ports import Holdings, Runs, Spill, Wanted
 
 # Milliseconds that a read waits for work. It delays nothing: Redis answers as soon as there is
@@ -44,6 +46,7 @@ class Reader:
         notice: "Callable[[Mapping[str, int]], None]",
         overflow: "Spill",
         burst_wait: "BurstWait",
+        held: "HeldBytes",
     ) -> None:
         """Prepare to read.
 
@@ -57,6 +60,7 @@ class Reader:
             notice: Takes the pauses that a read has met.
             overflow: Decides when to read what has overflowed elsewhere.
             burst_wait: Decides whether a burst is over.
+            held: Learns the sizes of payloads.
         """
         self._broker = broker
         self._intake = intake
@@ -65,10 +69,11 @@ class Reader:
         self._holdings = holdings
         self._overflow = overflow
         self._burst_wait = burst_wait
-        self._gauge = ReadGauge(executor, holdings, overflow)
+        self._gauge = ReadGauge(executor, holdings, overflow, held)
         deliveries = Deliveries(broker)
         self._receiver = Receiver(deliveries, consumer, executor, holdings, notice)
-        self._lost = LostDeliveries(deliveries, consumer, executor, holdings, lease)
+        size = self._gauge.size
+        self._lost = LostDeliveries(deliveries, consumer, executor, holdings, lease, size)
         self._blocking = BlockingRead(
             broker.connector,
             reader_role(consumer),
@@ -87,6 +92,17 @@ class Reader:
             BrokerError: Redis refuses for good.
         """
         self._lost.set_alarm()
+        while not self._is_stopping:
+            try:
+                await self._read_on(burst=burst)
+            except CallTooLarge as error:
+                self._is_unsure = True
+                if isinstance(cut := error.__cause__, DeliveryCut):
+                    await self._lost.drop(cut.entry)
+            else:
+                return
+
+    async def _read_on(self, *, burst: bool) -> None:
         while not self._is_stopping:
             if self._lost.is_look_due:
                 await self._blocking.persist(self._look_again)
@@ -183,6 +199,8 @@ class Reader:
         if self._is_stopping:
             return Read()
         block_ms = self._block_ms() if is_blocking else None
+        count = min(count, self._gauge.size.most)  # it may have shrunk since
+        before = link.received
         if overflow is None:
             reading = self._intake.read(link, self._consumer, count, block_ms)
         elif overflow.place is None:
@@ -190,10 +208,16 @@ class Reader:
         else:
             reading = self._intake.read_overflow(link, self._consumer, count, overflow.place)
         try:
-            return await self._blocking.wait(reading)
+            read = await self._blocking.wait(reading)
+        except LinkCut as error:
+            # Maybe for the size of the reply. What it brought is read again, piece by piece.
+            self._gauge.size.halve()
+            raise LinkLost(str(error)) from error
         except CommandError:
             self._is_unsure = True  # several commands make one read, and the first may have passed
             raise
+        self._gauge.note(read, link.received - before)
+        return read
 
     def _block_ms(self) -> int:
         """Milliseconds to wait for work: no longer than until the next look."""

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.model.delivery import EntryRef
-    from aiostreamq.store.deliveries import Deliveries, Read
+    from aiostreamq.store.deliveries import Deliveries
+    from aiostreamq.store.reads import Read
     from aiostreamq.worker.ports import Holdings, Runs
 
 logger = get_logger("aiostreamq.worker")

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 from aiostreamq import clock
 from aiostreamq.logs import get_logger
 from aiostreamq.model.grammar import counted
-from aiostreamq.worker.fetch.receiver import leave_out
+from aiostreamq.model.outcome import encode_unreadable
+from aiostreamq.store.connection.link import LinkCut, LinkLost
+from aiostreamq.store.reads import DeliveryCut
 
 if TYPE_CHECKING:
+    from aiostreamq.model.delivery import EntryRef
     from aiostreamq.store.connection.link import Link
-    from aiostreamq.store.deliveries import Deliveries, Read
+    from aiostreamq.store.deliveries import Deliveries
+    from aiostreamq.store.reads import Read, ReadSize
     from aiostreamq.worker.ports import Holdings, Runs
 
 logger = get_logger("aiostreamq.worker")
@@ -30,6 +34,7 @@ class LostDeliveries:
         executor: "Runs",
         holdings: "Holdings",
         lease: float,
+        size: "ReadSize",
     ) -> None:
         """Prepare to look.
 
@@ -39,6 +44,7 @@ class LostDeliveries:
             executor: Its slots bound what is asked for.
             holdings: The deliveries that are known here.
             lease: Seconds between two looks.
+            size: How many payloads one reply may have.
         """
         self.is_look_due = False
         self._deliveries = deliveries
@@ -46,6 +52,7 @@ class LostDeliveries:
         self._executor = executor
         self._holdings = holdings
         self._lease = lease
+        self._size = size
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None  # rings when a look is due
 
@@ -99,10 +106,27 @@ class LostDeliveries:
         - Deliveries that Redis is about to send to another reader under this name
           are not in the answer.
         """
-        held = self._holdings.keys()
-        read = await self._deliveries.read_own(link, self._consumer, self._most_own())
-        leave_out(read, held)
-        return read
+        known, at_once = self._holdings.keys(), self._size.most
+        try:
+            return await self._deliveries.read_own(
+                link, self._consumer, self._most_own(), known, at_once
+            )
+        except DeliveryCut:
+            raise  # if that happens again and again, it is too long: see `drop`
+        except LinkCut as error:
+            self._size.halve()
+            raise LinkLost(str(error)) from error
+
+    async def drop(self, entry: "EntryRef") -> None:
+        """Move a delivery to the dead letters whose payload Redis cannot send."""
+        logger.error(
+            "moved to the dead letters, as Redis cuts the connection when it sends the job: its "
+            "payload may be over client-output-buffer-limit; raise that, and replay the job"
+        )
+        outcome = encode_unreadable(
+            "Redis cannot send the payload: it may be over client-output-buffer-limit"
+        )
+        await self._deliveries.dead_letter_unreadable([entry], outcome, self._consumer)
 
     async def requeue(self, lost: "Read") -> None:
         """Give the deliveries of *lost* to other workers."""

@@ -56,6 +56,7 @@ class Slots:
         self.concurrency = concurrency
         self.queue = queue  #: its name
         self.capacity = concurrency  #: how many may run now
+        self._width = concurrency  # how many may run, with lent slots left out
         self.parents: set[str] = set()  #: tasks whose runs have awaited others; while any does
         self._running = running
         self._pools = pools.values()
@@ -66,6 +67,20 @@ class Slots:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._still = 0  # as `Pool.still`
+
+    def narrow(self, width: int) -> None:
+        """Let *width* jobs run at once, and as many more as there are slots lent."""
+        before, self._width = self.capacity, width
+        self._set_capacity()
+        if self.capacity > before:
+            self._freed()
+
+    def _set_capacity(self) -> None:
+        waiting = len(self._waits)
+        # If all that run wait for others, those must be able to start.
+        all_wait = waiting > 0 and waiting >= self._width
+        width = self.concurrency if all_wait else self._width
+        self.capacity = width + min(waiting, self.concurrency)
 
     def lend(self, key: "EntryRef") -> None:
         """A run begins to await a job of its queue."""
@@ -127,7 +142,7 @@ class Slots:
         return False
 
     def _count(self) -> None:
-        self.capacity = self.concurrency + min(len(self._waits), self.concurrency)
+        self._set_capacity()
         self._still = 0
         for pool in self._pools:
             pool.still = 0

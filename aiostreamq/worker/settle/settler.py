@@ -16,13 +16,14 @@ from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.deliveries import SETTLE_LIMIT, Deliveries
 from aiostreamq.store.results import Results
 from aiostreamq.worker.retry_buffer import RetryBuffer
-from aiostreamq.worker.settle.oversize import replaced
+from aiostreamq.worker.settle.too_large import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiostreamq.store.delayed import DelayedJobs
     from aiostreamq.store.queue import QueueStore
+    from aiostreamq.worker.ports import ResultMeter
     from aiostreamq.worker.telemetry import WorkerListeners
 
 # Seconds that the counters may lag. Sent with each single job, they would add a seventh to the time
@@ -45,6 +46,7 @@ class Settler:
         worker: str,
         accepted: "Callable[[], None]",
         listeners: "WorkerListeners",
+        held: "ResultMeter",
     ) -> None:
         """Prepare to settle.
 
@@ -54,12 +56,14 @@ class Settler:
             worker: The name of the worker.
             accepted: Called when Redis has accepted all that it had refused.
             listeners: Take the outcomes that are refused because the job was lost.
+            held: Learns the sizes of large outcomes until Redis has them.
         """
         self._deliveries = Deliveries(broker)
         self._results = Results(broker)
         self._delayed = delayed
         self._worker = worker
         self._listeners = listeners
+        self._held = held
         self._signature = signature_of(worker)
         self._refused_ends = RetryBuffer[Settlement]("outcomes", self._settle, accepted)
         self._refused_retrials = RetryBuffer[RetryRequest]("retries", self._send_again, accepted)
@@ -81,6 +85,7 @@ class Settler:
             outcome = signed(settlement.outcome, self._signature)
             settlement = settlement._replace(outcome=outcome)
         if len(settlement.outcome) > SMALL:
+            self._held.add_result(len(settlement.outcome))
             self._ends.add_large(settlement, len(settlement.outcome))
         else:
             self._ends.add(settlement)
@@ -115,6 +120,9 @@ class Settler:
         except CallTooLarge as error:
             await self._settle_apart(batch, error)
             return
+        if self._held.unsettled:
+            sizes = [len(one.outcome) for one in batch]
+            self._held.remove_result(sum(size for size in sizes if size > SMALL))
         await self._note_done([s.delivery for s in batch], settled.refused)
         if settled.ended:
             self._note(settled.ended)
@@ -130,7 +138,9 @@ class Settler:
             await self._settle(batch[:middle])
             await self._settle(batch[middle:])
         else:
-            await self._settle([replaced(batch[0], refusal, self._signature)])
+            end = replaced(batch[0], refusal, self._signature)
+            self._held.remove_result(len(batch[0].outcome))
+            await self._settle([end])
 
     def _note(self, ended: "Sequence[Settlement]") -> None:
         self._uncounted += ended

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
     from aiostreamq.model.keys import Spillway
     from aiostreamq.store.connection.clock import ServerClock
-    from aiostreamq.store.deliveries import Read
     from aiostreamq.store.queue import QueueStore
+    from aiostreamq.store.reads import Read
     from aiostreamq.worker.ports import Shelf
     from aiostreamq.worker.run.invoker import Invoker
     from aiostreamq.worker.run.run import Run

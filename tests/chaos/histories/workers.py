@@ -27,7 +27,7 @@ from tests.support.store import HOUR_MS
 
 if TYPE_CHECKING:
     from aiostreamq.model.keys import Spillway
-    from aiostreamq.store.deliveries import Read
+    from aiostreamq.store.reads import Read
     from tests.chaos.histories.stepped_worker import SteppedWorker
 
 UNREADABLE = encode_unreadable("why")

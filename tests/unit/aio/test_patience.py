@@ -22,7 +22,7 @@ async def test_put_off(seconds: float, times: int, monkeypatch: pytest.MonkeyPat
     left = answers([True] * times + [False])
     with pytest.raises(TimeoutError):
         async with Patience(seconds, left.pop):
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
     assert left == []
 
 
@@ -30,8 +30,10 @@ async def test_in_time() -> None:
     """A block that ends in time is not disturbed, and neither is what follows."""
     left = answers([False])
     async with Patience(0.02, left.pop):
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.05)
+        pass
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await asyncio.Event().wait()
     assert left == [False]
 
 
@@ -47,11 +49,10 @@ async def test_cancelled_from_outside() -> None:
 
     async def wait() -> None:
         async with Patience(60, lambda: False):
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
     task = asyncio.create_task(wait())
-    await asyncio.sleep(0)
-    task.cancel()
+    asyncio.get_running_loop().call_soon(task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
 
@@ -61,7 +62,7 @@ async def test_cancelled_as_the_time_is_up() -> None:
 
     async def wait() -> None:
         async with Patience(0, is_moving):
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
     def is_moving() -> bool:
         task.cancel()
@@ -77,5 +78,5 @@ async def test_nested() -> None:
     async with Patience(60, lambda: False):
         with pytest.raises(TimeoutError):
             async with Patience(0, lambda: False):
-                await asyncio.sleep(3600)
-        await asyncio.sleep(0)
+                await asyncio.Event().wait()
+        await asyncio.get_running_loop().run_in_executor(None, int)

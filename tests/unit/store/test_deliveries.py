@@ -3,7 +3,7 @@
 import pytest
 
 from aiostreamq.model.delivery import Delivery
-from aiostreamq.store.deliveries import parse_read
+from aiostreamq.store.reads import parse_read
 
 PLACES = {b"s": 1}
 

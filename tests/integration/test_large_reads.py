@@ -1,0 +1,145 @@
+"""Payloads of megabytes on their way to a worker: reads are bounded, and so is what it holds."""
+
+import asyncio
+import logging
+
+import pytest
+
+from aiostreamq import JobDead, Queue, Worker
+from aiostreamq.store import reads
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import PATIENCE
+
+MEGABYTE = 1024 * 1024
+
+#: The least that a server may be told to send at once.
+OUTPUT_LIMIT = "normal 2000000 0 0"
+
+
+@pytest.fixture
+def replies(monkeypatch: pytest.MonkeyPatch) -> "list[int]":
+    """How many jobs each read of this process has brought."""
+    counts: list[int] = []
+    note = reads.ReadSize.note
+
+    def noted(self: reads.ReadSize, entries: int, size: int) -> None:
+        counts.append(entries)
+        note(self, entries, size)
+
+    monkeypatch.setattr(reads.ReadSize, "note", noted)
+    return counts
+
+
+async def length(text: str) -> int:
+    """Return how long a text is."""
+    return len(text)
+
+
+@pytest.mark.parametrize("size", [100, 30_000, MEGABYTE - 1000])
+@pytest.mark.parametrize("lanes", [["default"], ["default", "other"]])
+async def test_reads_are_bounded(
+    size: int, lanes: list[str], redis_url: str, replies: list[int]
+) -> None:
+    """A read brings about a megabyte, once the first has shown how long payloads are."""
+    count = 60 * MEGABYTE // max(size, MEGABYTE // 2)
+    async with Queue(redis_url, lanes=lanes) as queue:
+        task = queue.task(length)
+        jobs = await queue.enqueue_many([task.bind("x" * size)] * count)
+        async with Worker(queue, max_held_bytes=1000 * MEGABYTE), asyncio.timeout(PATIENCE):
+            assert set(await asyncio.gather(*jobs)) == {size}
+    assert sum(replies) == count
+    assert replies[0] <= reads.FIRST
+    assert max(replies[1:]) <= max(1, reads.READ_BYTES // size)
+
+
+@pytest.mark.parametrize("lanes", [["default"], ["default", "other"]])
+@pytest.mark.parametrize("size", [100, 400_000, 1_500_000])
+async def test_replies_are_cut(own_redis_server: RedisServer, size: int, lanes: list[str]) -> None:
+    """A server that sends little at once: reads shrink until they fit, and every job runs once."""
+    own_redis_server.ask("CONFIG", "SET", "client-output-buffer-limit", OUTPUT_LIMIT)
+    ran: list[int] = []
+    async with Queue(own_redis_server.url, max_payload=2 * MEGABYTE, lanes=lanes) as queue:
+
+        @queue.task
+        async def note(n: int, text: str) -> int:
+            ran.append(n)
+            return len(text)
+
+        jobs = await queue.enqueue_many(note.bind(n, "x" * size) for n in range(40))
+        async with Worker(queue), asyncio.timeout(2 * PATIENCE):
+            assert set(await asyncio.gather(*jobs)) == {size}
+    assert sorted(ran) == list(range(40))
+
+
+async def test_payload_cannot_be_sent(
+    own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one job that Redis cannot send goes to the dead letters; those beside it run."""
+    own_redis_server.ask("CONFIG", "SET", "client-output-buffer-limit", OUTPUT_LIMIT)
+    sizes = [100, 400_000, 3 * MEGABYTE, 400_000, 100]
+    async with Queue(own_redis_server.url, max_payload=4 * MEGABYTE) as queue:
+        task = queue.task(length)
+        jobs = await queue.enqueue_many(task.bind("x" * size) for size in sizes)
+        async with Worker(queue), asyncio.timeout(3 * PATIENCE):
+            found = await asyncio.gather(*jobs, return_exceptions=True)
+            assert [one for one in found if not isinstance(one, BaseException)] == [
+                size for size in sizes if size < MEGABYTE
+            ]
+            assert isinstance(found[2], JobDead)
+            assert "client-output-buffer-limit" in str(found[2])
+        assert await queue.dead_letters.count() == 1
+    assert "Redis cuts the connection when it sends the job" in caplog.text
+
+
+@pytest.mark.parametrize(("argument", "result"), [(500_000, 1), (1, 500_000), (300_000, 200_000)])
+async def test_held_bytes(
+    argument: int, result: int, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fewer jobs run at once while payloads are large, one line says so, and it ends with them."""
+    caplog.set_level(logging.INFO)
+    now = most = 0
+    async with Queue(redis_url) as queue:
+
+        @queue.task
+        async def work(text: str, size: int) -> str:
+            nonlocal now, most
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0.001)
+            now -= 1
+            return "x" * size
+
+        async with Worker(queue, concurrency=30, max_held_bytes=2_000_000):
+            async with asyncio.timeout(PATIENCE):
+                for _ in range(2):  # the worker learns the sizes
+                    await (await work.enqueue("x" * argument, result))
+                most = 0
+                jobs = await queue.enqueue_many([work.bind("x" * argument, result)] * 40)
+                await asyncio.gather(*jobs)
+                assert 1 <= most <= 5
+                # Small ones again: it takes some reads until that is believed.
+                for _ in range(60):
+                    await (await work.enqueue("x", 1))
+                most = 0
+                jobs = await queue.enqueue_many([work.bind("x", 1)] * 200)
+                await asyncio.gather(*jobs)
+                assert most > 10
+    assert "fewer than 30 jobs run at once" in caplog.text
+
+
+async def test_parents_are_not_held_back(redis_url: str) -> None:
+    """Jobs with large payloads that await others of the same kind come to their end."""
+    async with Queue(redis_url) as queue:
+
+        @queue.task
+        async def parent(text: str, depth: int) -> int:
+            if depth == 0:
+                return 0
+            return 1 + await (await parent.enqueue(text, depth - 1))
+
+        async with (
+            Worker(queue, concurrency=4, max_held_bytes=1_000_000),
+            asyncio.timeout(PATIENCE),
+        ):
+            jobs = [await parent.enqueue("x" * 600_000, 3) for _ in range(2)]
+            assert await asyncio.gather(*jobs) == [3, 3]
