@@ -17,7 +17,7 @@ class JobState(StrEnum):
 
     QUEUED = "queued"  #: waits in a lane
     RUNNING = "running"  #: a worker has it
-    PARKED = "parked"  #: waits for a worker that knows its task
+    PARKED = "parked"  #: waits for a worker that knows its task, or until its task is resumed
     DELAYED = "delayed"  #: waits for its time, or for its next attempt
     DROPPED = "dropped"  #: ended without a result because the task raised Drop
     EXPIRED = "expired"  #: ended without a run because its `expires` or `deadline` passed

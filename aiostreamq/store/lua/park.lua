@@ -1,4 +1,4 @@
--- park.lua: set jobs aside whose task their worker does not know.
+-- park.lua: set jobs aside whose task is paused, or unknown to their worker.
 --
 -- KEYS[1..]  streams
 -- ARGV[1]    group

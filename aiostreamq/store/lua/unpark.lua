@@ -1,4 +1,4 @@
--- unpark.lua: return parked jobs to the queue, now that their tasks are known.
+-- unpark.lua: return parked jobs to the queue, now that their tasks may run.
 --
 -- KEYS[1]    the stream of returned work
 -- KEYS[2]    cancelled

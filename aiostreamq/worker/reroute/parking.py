@@ -1,4 +1,4 @@
-"""Jobs of tasks that are unknown here: parked, and unparked by a worker that knows them.
+"""Jobs of tasks that are unknown here, or paused: parked, and later unparked.
 
 In a rolling deploy old workers meet jobs that only new ones can run. Such a job neither fails nor
 travels between workers: it waits until a worker that knows its task starts, or hears that it was

@@ -1,4 +1,4 @@
--- cancelled.lua: a part of every script that ends deliveries or moves them.
+-- cancelled.lua: the marks of cancelled jobs. A part of every script that ends deliveries or moves them.
 --
 -- `cancelled` has the ids of cancelled jobs that run, or whose entry no worker has received yet, by
 -- the time of the request (ms since 1970). The field `c` of the job's hash tells these two apart:

@@ -1,4 +1,5 @@
--- control.lua: a part of every script that sends messages to all workers. Only this part does.
+-- control.lua: messages to all workers. A part of every script that sends some; only this part
+-- does.
 
 -- About how many messages are kept.
 local CONTROL_LENGTH = 1000

@@ -1,4 +1,5 @@
--- delayed.lua: a part of every script that keeps jobs until they are due, or takes those that are.
+-- delayed.lua: delayed jobs. A part of every script that keeps jobs until they are due, or takes
+-- those that are.
 --
 -- uses: control
 

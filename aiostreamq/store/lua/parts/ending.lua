@@ -1,4 +1,4 @@
--- ending.lua: a part of every script that can end a job without a run.
+-- ending.lua: the end of a job that has not run. A part of every script that can end one.
 --
 -- The script calls count_noted_ends after everything else.
 --

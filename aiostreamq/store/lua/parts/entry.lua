@@ -1,4 +1,4 @@
--- entry.lua: a part of every script that reads the entry of a job.
+-- entry.lua: the fields of a stream entry. A part of every script that reads the entry of a job.
 
 -- Places of the values in an entry. More fields can follow: a, d and h.
 local ID, N, ENVELOPE, NEXT_FIELD = 2, 4, 6, 7

@@ -1,4 +1,5 @@
--- guard.lua: on a cluster, the first part of every script.
+-- guard.lua: stops a script while the queue's slot moves. On a cluster, the first part of every
+-- script.
 --
 -- While the cluster moves the queue's slot from one node to another, some keys are on the old node,
 -- some on the new one. A script that finds one missing is stopped in the middle, and its writes

@@ -1,4 +1,4 @@
--- job.lua: a part of every script that reads the hash of a job.
+-- job.lua: loads the hash of a job. A part of every script that reads one.
 --
 -- If another program has put something else in the place of the hash, that job is unknown; the
 -- other jobs are not affected.

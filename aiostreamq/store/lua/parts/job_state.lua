@@ -1,4 +1,4 @@
--- job_state.lua: a part of every script that depends on the state of a job.
+-- job_state.lua: finds out the state of a job. A part of every script that depends on it.
 --
 -- uses: job
 

@@ -1,5 +1,4 @@
--- leave.lua: a part of every script that takes a delivery from its worker. Only this part
--- acknowledges entries.
+-- leave.lua: takes a delivery from its worker. Only this part acknowledges entries.
 --
 -- An entry belongs to one worker for ever, and XACK answers 1 for it only once. This is the fence:
 -- any later step finds that the delivery has left its worker.

@@ -1,4 +1,4 @@
--- parked.lua: a part of every script that parks jobs or takes parked ones.
+-- parked.lua: parked jobs. A part of every script that parks jobs or takes parked ones.
 --
 -- A parked job is an entry of parked:<task>, and `parked` has the names of these tasks.
 

@@ -1,5 +1,4 @@
--- put_again.lua: a part of every script that puts a job into a lane again, or for the first time
--- after a delay.
+-- put_again.lua: puts a job into a lane again, or for the first time after a delay.
 
 -- Put a job into a lane. job: its key, or nil if the entry is not the job's own. Then come the
 -- fields of the entry and their values: id, n and job are the first.

@@ -1,4 +1,4 @@
--- put_new.lua: a part of every script that puts a new job into the queue.
+-- put_new.lua: puts a new job into the queue.
 
 -- Whether an id is taken: its job has not ended, or not long ago. Takes keys.
 local function is_taken(job, result)

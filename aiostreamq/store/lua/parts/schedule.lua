@@ -1,5 +1,5 @@
--- schedule.lua: a part of every script that reads the state of a schedule, or gives it a
--- definition.
+-- schedule.lua: the state and the definition of a schedule. A part of every script that reads or
+-- writes one.
 
 -- Return the fields of a schedule's state by name; false for each that it does not have. It has
 -- none if another program has overwritten it.

@@ -1,4 +1,4 @@
--- stats.lua: a part of every script that counts how jobs end, for reports about the queue.
+-- stats.lua: counts how jobs end, for reports about the queue.
 --
 -- `stats:<minute>` has how many jobs ended in which way, in fields "<task>|<state>|<bucket>".
 -- `recent` has an entry for each call, with the ids of the jobs. A job that a script ends by itself

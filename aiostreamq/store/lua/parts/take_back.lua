@@ -1,5 +1,4 @@
--- take_back.lua: a part of every script that takes deliveries from workers, to do something else
--- with their jobs.
+-- take_back.lua: takes deliveries from workers, to do something else with their jobs.
 --
 -- uses: ending entry leave
 

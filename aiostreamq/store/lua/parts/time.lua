@@ -1,4 +1,4 @@
--- time.lua: a part of every script that needs the time. Only this part asks for it.
+-- time.lua: the time of Redis. Only this part asks for it.
 
 -- Return the time of Redis in ms since 1970, and as Redis gives it, in seconds and microseconds.
 local function read_clock()
