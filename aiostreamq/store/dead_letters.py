@@ -4,6 +4,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.dead_letters import parse_letter
+from aiostreamq.store.pages import Entry, pages_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -79,35 +80,24 @@ class DeadLetterStore:
 
     async def find(self, letter_id: str) -> "DeadLetter | None":
         """Return the letter of that id, or None."""
-        found = _letters(await self._ask("XRANGE", self._dead, letter_id, letter_id))
+        found = _letters(
+            cast("list[Entry]", await self._ask("XRANGE", self._dead, letter_id, letter_id))
+        )
         return found[0] if found else None
 
     async def newest_first(
         self, span: Span, size: int = PAGE
     ) -> "AsyncGenerator[list[DeadLetter], None]":
-        """Yield all letters of *span* in pages of *size*, newest first."""
-        newest = span.newest
-        while True:
-            found = await self._ask("XREVRANGE", self._dead, newest, span.oldest, "COUNT", size)
-            page = _letters(found)
-            if page:
-                yield page
-                newest = f"({page[-1].id}"
-            if len(page) < size:
-                return
+        """Yield all letters of *span* in pages of *size* at most, newest first."""
+        pages = pages_of(self._queue, "XREVRANGE", self._dead, span.newest, span.oldest, size)
+        async for page in pages:
+            yield _letters(page)
 
     async def oldest_first(self, span: Span) -> "AsyncGenerator[list[DeadLetter], None]":
-        """Yield all letters of *span* in pages of LETTERS_LIMIT, oldest first."""
-        oldest = span.oldest
-        while True:
-            page = _letters(
-                await self._ask("XRANGE", self._dead, oldest, span.newest, "COUNT", LETTERS_LIMIT)
-            )
-            if page:
-                yield page
-                oldest = f"({page[-1].id}"
-            if len(page) < LETTERS_LIMIT:
-                return
+        """Yield all letters of *span* in pages of LETTERS_LIMIT at most, oldest first."""
+        pages = pages_of(self._queue, "XRANGE", self._dead, span.oldest, span.newest, LETTERS_LIMIT)
+        async for page in pages:
+            yield _letters(page)
 
     async def replay(self, revivals: "Sequence[Replay]") -> list[Replayed]:
         """Run the jobs of letters again, LETTERS_LIMIT at most; return what became of each."""
@@ -135,6 +125,5 @@ class DeadLetterStore:
         return await self._queue.call(*command)
 
 
-def _letters(reply: "Reply") -> "list[DeadLetter]":
-    entries = cast("list[tuple[bytes, list[bytes]]]", reply)
+def _letters(entries: "list[Entry]") -> "list[DeadLetter]":
     return [parse_letter(entry, fields) for entry, fields in entries]

@@ -52,9 +52,9 @@ class ReadSize:
         self.average = found
         self.most = max(1, min(2 * self.most, int(READ_BYTES / found)))
 
-    def halve(self) -> None:
-        """Ask for half as many: a reply was cut."""
-        self.most = max(1, self.most // 2)
+    def halve(self, asked: int | None = None) -> None:
+        """Ask for half as many: a reply was cut, of as many as were *asked* for."""
+        self.most = max(1, min(self.most, asked or self.most) // 2)
 
 
 class DeliveryCut(LinkCut):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 # How many jobs one call subscribes to: some 2 ms of Redis.
 SUBSCRIBE_LIMIT = 500
 
+# The answer of subscribe.lua about a job that has ended if its outcome did not fit into the reply.
+MORE = 3
+
 # How long a notice stays in an inbox that is not read. It is only a hint: the outcome has a
 # key of its own.
 INBOX_MS = 60_000
@@ -45,9 +48,18 @@ class Results:
             inbox: The inbox.
             job_ids: SUBSCRIBE_LIMIT at most.
         """
-        keys = [self._keys.inbox(inbox)]
-        answers = await self._queue.run("subscribe", keys, [self._keys.prefix, inbox, *job_ids])
-        return [_subscription_of(answer) for answer in cast("list[bytes | int | None]", answers)]
+        answers = await self._subscribe(inbox, job_ids)
+        # A reply has a megabyte of outcomes at most.
+        while left := [place for place, answer in enumerate(answers) if answer == MORE]:
+            more = await self._subscribe(inbox, [job_ids[place] for place in left])
+            for place, answer in zip(left, more, strict=True):
+                answers[place] = answer
+        return [_subscription_of(answer) for answer in answers]
+
+    async def _subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | int | None]":
+        arguments = [self._keys.prefix, inbox, *job_ids]
+        answers = await self._queue.run("subscribe", [self._keys.inbox(inbox)], arguments)
+        return cast("list[bytes | int | None]", answers)
 
     async def ping(self, inbox: str, message: str) -> None:
         """Put *message* into *inbox*, after everything that is in it already."""

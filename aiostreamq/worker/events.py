@@ -6,11 +6,12 @@ from collections import deque
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
-from aiostreamq.aio.batching import GroupCommit
+from aiostreamq.aio.batching import BATCH_BYTES, GroupCommit
 from aiostreamq.errors import BrokerError, PayloadError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.events import Emission, encode_chunk
 from aiostreamq.model.grammar import counted
+from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.events import EMIT_LIMIT, EventStreams
 
 if TYPE_CHECKING:
@@ -56,9 +57,26 @@ class EventSender:
         return JobEventSender(self._sending, self._loop, delivery, task, keep_ms)
 
     async def _send(self, voices: "list[JobEventSender]") -> None:
+        unsent_bytes, start = 0, 0
+        for place, voice in enumerate(voices):
+            unsent_bytes += voice.unsent_bytes
+            if unsent_bytes > BATCH_BYTES and place > start:
+                await self._send_at_once(voices[start:place])
+                start, unsent_bytes = place, voice.unsent_bytes
+        await self._send_at_once(voices[start:])
+
+    async def _send_at_once(self, voices: "list[JobEventSender]") -> None:
+        await self._emit(voices, [voice.seal() for voice in voices])
+
+    async def _emit(self, voices: "list[JobEventSender]", emissions: "list[Emission]") -> None:
         try:
-            refused = await self._streams.emit([voice.seal() for voice in voices])
+            refused = await self._streams.emit(emissions)
         except BrokerError as error:
+            middle = len(voices) // 2
+            if middle and isinstance(error, CallTooLarge):  # those of one of them are too large
+                await self._emit(voices[:middle], emissions[:middle])
+                await self._emit(voices[middle:], emissions[middle:])
+                return
             jobs = counted(len(voices), "job")
             logger.warning("events of %s were refused and are lost: %s", jobs, error)
             for voice in voices:
@@ -108,6 +126,11 @@ class JobEventSender:
         self._is_ending = False
         self._is_silenced = False  # the job belongs to another worker by now
         self._sent: asyncio.Future[None] | None = None  # done when the present batch is
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes of events wait to be sent."""
+        return self._unsent_bytes
 
     @property
     def is_full(self) -> bool:

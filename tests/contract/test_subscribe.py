@@ -2,7 +2,10 @@
 
 from typing import cast
 
-from aiostreamq.model.delivery import WaiterMode
+import pytest
+
+from aiostreamq.model.delivery import Settlement, WaiterMode
+from aiostreamq.model.outcome import encode_done
 from aiostreamq.store.results import INBOX_MS, SUBSCRIBE_LIMIT, Subscription
 from tests.support.store import Store, outcome_of
 
@@ -100,3 +103,19 @@ async def test_echo_comes_last(store: Store) -> None:
     assert first == b"a " + outcome_of(delivery)
     assert second == b" word"
     assert 0 < cast("int", await store.call("PTTL", inbox)) <= INBOX_MS
+
+
+@pytest.mark.parametrize("size", [10, 300_000, 1_500_000])
+async def test_long_outcomes(store: Store, size: int) -> None:
+    """A reply has about a megabyte; the rest is asked for again, and each comes to its own id."""
+    ids = [f"j{number}" for number in range(12)]
+    await store.enqueue(*ids)
+    outcomes: dict[str, bytes] = {}
+    for delivery in await store.read(count=12):
+        value = b'"%s"' % (delivery.job_id.encode() + b"x" * size)
+        outcomes[delivery.job_id] = encode_done(b'"t"', delivery.number, value)
+        await store.deliveries.settle(
+            [Settlement(delivery, 60_000, outcomes[delivery.job_id])], "w1"
+        )
+    answers = await store.results.subscribe("me", [*ids, "unknown"])
+    assert answers == [*(outcomes[job_id] for job_id in ids), Subscription.UNKNOWN]

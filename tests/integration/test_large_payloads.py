@@ -275,3 +275,58 @@ async def test_redis_refuses_a_result(
         assert letter.job_id == jobs[2].id
         assert (await queue.info()).running == 0
     assert "job has failed, as its outcome is too large" in caplog.text
+
+
+@pytest.mark.parametrize("size", [100, 100_000, MEGABYTE - 1000])
+async def test_chunks_are_bounded(size: int, redis_url: str, longest_calls: list[int]) -> None:
+    """Chunks of many jobs that yield in one moment travel in calls of about a megabyte."""
+    async with Queue(redis_url) as queue:
+
+        @queue.task
+        async def pour(size: int) -> AsyncIterator[str]:
+            for _ in range(3):
+                yield text(size)
+
+        async with Worker(queue, concurrency=40), asyncio.timeout(PATIENCE):
+            jobs = await queue.enqueue_many(pour.bind(size) for _ in range(20))
+            await asyncio.gather(*jobs)
+            found = [len(chunk) async for chunk in jobs[0]]
+        assert found == [size] * 3
+    assert max(longest_calls) <= LONGEST_CALL
+
+
+async def test_dead_letters_are_read_in_pieces(own_redis_server: RedisServer) -> None:
+    """Pages of letters shrink until Redis can send them; all are listed, replayed and run again."""
+    own_redis_server.ask("CONFIG", "SET", "client-output-buffer-limit", "normal 2000000 0 0")
+    async with Queue(own_redis_server.url) as queue:
+        fails = True
+
+        @queue.task
+        async def fail(n: int, payload: str) -> int:
+            if fails:
+                raise ValueError(n)
+            return len(payload)
+
+        async with Worker(queue, concurrency=4), asyncio.timeout(3 * PATIENCE):
+            jobs = await queue.enqueue_many(fail.bind(n, text(700_000)) for n in range(6))
+            await asyncio.gather(*jobs, return_exceptions=True)
+            letters = await queue.dead_letters.list()
+            assert {letter.job_id for letter in letters} == {job.id for job in jobs}
+            fails = False
+            assert await queue.dead_letters.replay(everything=True) == 6
+            again = [queue.job(job.id) for job in jobs]
+            assert await asyncio.gather(*again) == [700_000] * 6
+
+
+async def test_many_results_are_fetched_in_pieces(own_redis_server: RedisServer) -> None:
+    """Results that together are more than Redis sends at once all arrive."""
+    own_redis_server.ask("CONFIG", "SET", "client-output-buffer-limit", "normal 3000000 0 0")
+    async with Queue(own_redis_server.url) as queue:
+        task = queue.task(grow)
+        async with Worker(queue):
+            jobs = await queue.enqueue_many([task.bind(900_000)] * 10)
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*jobs)
+        async with asyncio.timeout(2 * PATIENCE):
+            found = await asyncio.gather(*(queue.job(job.id) for job in jobs))
+        assert set(found) == {text(900_000)}

@@ -12,6 +12,7 @@ from aiostreamq import clock
 from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.client.results.tickets import KNOWN
 from aiostreamq.errors import BrokerError, JobNotFound, ResultNotKept
+from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.results import SUBSCRIBE_LIMIT, Subscription
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class Lookups:
         try:
             found = await self._results.subscribe(self._inbox, [t.job_id for t in tickets])
         except BrokerError as error:
+            middle = len(tickets) // 2
+            if middle and isinstance(error, CallTooLarge):
+                # Redis cannot send the outcome of one of them.
+                await self._look_up(tickets[:middle])
+                await self._look_up(tickets[middle:])
+                return
             for ticket in tickets:
                 ticket.expect_nothing()
                 ticket.fail(error)

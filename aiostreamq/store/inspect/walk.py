@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.store.inspect.stream_info import last_delivered
+from aiostreamq.store.pages import Entry, pages_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 PAGE = 100
 
 #: An entry of a stream: its id, and its fields and values in turn.
-Entry = tuple[bytes, list[bytes]]
 
 
 class OpenJob(NamedTuple):
@@ -42,26 +42,13 @@ class Walk:
             first: The id to begin with; "(<id>" begins after it.
             last: The id to end with.
         """
-        async for page in self._pages("XRANGE", stream, first, last):
+        async for page in pages_of(self._queue, "XRANGE", stream, first, last, PAGE):
             yield page
 
     async def newest_first(self, stream: str, oldest: str) -> "AsyncGenerator[list[Entry], None]":
         """Yield the entries of a stream down to the id *oldest*, newest first."""
-        async for page in self._pages("XREVRANGE", stream, "+", oldest):
+        async for page in pages_of(self._queue, "XREVRANGE", stream, "+", oldest, PAGE):
             yield page
-
-    async def _pages(
-        self, command: str, stream: str, begin: str, end: str
-    ) -> "AsyncGenerator[list[Entry], None]":
-        await self._queue.open()
-        while True:
-            reply = await self._queue.call(command, stream, begin, end, "COUNT", PAGE)
-            page = cast("list[Entry]", reply)
-            if page:
-                yield page
-            if len(page) < PAGE:
-                return
-            begin = f"({page[-1][0].decode()}"
 
     async def last_delivered(self, stream: str) -> str:
         """Return the id of the last entry of a stream that a worker was sent."""

@@ -7,7 +7,8 @@
 -- ARGV[3..]  job ids
 --
 -- Returns for each id its outcome (JSON) if it has ended, 1 if the inbox will be notified, 2 if no
--- result is kept, and nil if there is no such job. A repeated call changes nothing. If very many
+-- result is kept, 3 if it has ended but the reply has a megabyte of other outcomes already, and nil
+-- if there is no such job. A repeated call changes nothing. If very many
 -- inboxes subscribe to a job, the last ones (about 120) are notified; the others learn of the end
 -- when they subscribe again. Cost O(ids), 1 to 2 microseconds each.
 --
@@ -20,6 +21,10 @@ local answers = {}
 -- Inboxes of processes that have ended look like any other. Without a limit, the list of a job that
 -- waits for months would grow for ever.
 local LONGEST_LIST = 2048
+
+-- Bytes of outcomes after which no more are returned. One always is.
+local MOST_BYTES = 1000000
+local bytes = 0
 
 local function with_inbox(waiters)
   while string.len(waiters) + 1 + string.len(inbox) > LONGEST_LIST do
@@ -37,7 +42,10 @@ for at = 3, #ARGV do
   -- If another program has overwritten the result of one job, the others are not affected.
   local outcome = redis.pcall('GET', prefix .. 'result:' .. id)
   if type(outcome) == 'string' then
-    answers[at - 2] = outcome
+    local length = string.len(outcome)
+    local has_room = bytes == 0 or bytes + length <= MOST_BYTES
+    answers[at - 2] = has_room and outcome or 3
+    bytes = bytes + (has_room and length or 0)
   else
     local job = prefix .. 'job:' .. id
     local known = load_job(job)

@@ -211,7 +211,7 @@ class Reader:
             read = await self._blocking.wait(reading)
         except LinkCut as error:
             # Maybe for the size of the reply. What it brought is read again, piece by piece.
-            self._gauge.size.halve()
+            self._gauge.size.halve(count)
             raise LinkLost(str(error)) from error
         except CommandError:
             self._is_unsure = True  # several commands make one read, and the first may have passed
