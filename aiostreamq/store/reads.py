@@ -53,7 +53,7 @@ class ReadSize:
         self.most = max(1, min(2 * self.most, int(READ_BYTES / found)))
 
     def halve(self, asked: int | None = None) -> None:
-        """Ask for half as many: a reply was cut, of as many as were *asked* for."""
+        """Ask for half: a reply was cut, for which *asked* entries were asked."""
         self.most = max(1, min(self.most, asked or self.most) // 2)
 
 

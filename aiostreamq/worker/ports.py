@@ -119,7 +119,7 @@ class Holdings(Protocol):
 class ResultMeter(Protocol):
     """Knows how many bytes of large results wait to be settled."""
 
-    unsettled: int  #: as many bytes
+    unsettled: int  #: bytes
 
     def add_result(self, size: int) -> None:
         """Note that a large result waits to be settled."""

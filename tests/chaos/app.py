@@ -50,6 +50,15 @@ async def work_in_bulk(context: Context, seconds: float = 0.0) -> Run:
 
 
 @queue.task(result_ttl=KEEP)
+async def carry(context: Context, payload: str, size: int) -> str:
+    """Take a payload, and return one of *size* characters."""
+    with noted(context):
+        await asyncio.sleep(0.02)
+    assert set(payload) <= {"x"}
+    return "y" * size
+
+
+@queue.task(result_ttl=KEEP)
 async def fail(context: Context, seconds: float = 0.0) -> Run:
     """Take a while, and raise."""
     with noted(context):

@@ -21,7 +21,7 @@ ORDER = (
     *("churn", "bursts", "crash-loop", "mass-death"),
     *("cancels", "steering", "streams", "counters"),
     *("redis-kills", "failover", "partition", "memory", "clock"),
-    *("cuts", "resets", "half-open", "slow-network", "awaits", "awaiting-clients"),
+    *("cuts", "resets", "half-open", "slow-network", "bytes", "awaits", "awaiting-clients"),
     *("scripts-flushed", "group-destroyed", "stream-deleted", "all-flushed"),
     "soak",
 )

@@ -38,7 +38,7 @@ class ReadGauge:
         self._overflow = overflow
         self._held = held
         self._pace = Throughput()
-        self._is_small = False  # payloads are small, and reads have grown as far as they need
+        self._is_small = False  # payloads are small, and reads have all the entries they need
 
     @property
     def slots_left(self) -> int:

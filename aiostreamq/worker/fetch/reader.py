@@ -210,7 +210,7 @@ class Reader:
         try:
             read = await self._blocking.wait(reading)
         except LinkCut as error:
-            # Maybe for the size of the reply. What it brought is read again, piece by piece.
+            # Maybe for the size of the reply. Its deliveries are read again, piece by piece.
             self._gauge.size.halve(count)
             raise LinkLost(str(error)) from error
         except CommandError:
