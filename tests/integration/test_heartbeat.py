@@ -4,13 +4,16 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
+import orjson
 import pytest
 
 from aiostreamq import Queue, Worker
 from aiostreamq.aio.listeners import Listeners
 from aiostreamq.client.core import core_of
-from aiostreamq.store.workers import WorkerRegistry
+from aiostreamq.model.lease import PROTOCOL
+from aiostreamq.store.workers import WorkerRegistry, reader_role
 from aiostreamq.worker.leases import heartbeat
 from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
 from aiostreamq.worker.telemetry import WorkerListeners
@@ -101,3 +104,22 @@ async def test_whatever_fails(queue: Queue, caplog: pytest.LogCaptureFixture) ->
     await wait_until(lambda: len(told) > 1, "the next beat")
     await heart.aclose()
     assert "of no kind that is known" in caplog.text
+
+
+async def test_beat_says_where_its_worker_reads(queue: Queue) -> None:
+    """Others end that connection before they take over; the description has the protocol."""
+    broker = core_of(queue).session().broker
+    async with Worker(queue, lease=LEASE) as worker:
+
+        async def is_known() -> bool:
+            field = f"worker:{worker.name}"
+            reader_id = cast("bytes | None", await broker.call("HGET", broker.keys.leases, field))
+            clients = cast("bytes", await broker.call("CLIENT", "LIST")).decode()
+            readers = [line for line in clients.splitlines() if reader_role(worker.name) in line]
+            return [line.partition(" ")[0] for line in readers] == [
+                f"id={(reader_id or b'').decode()}"
+            ]
+
+        await wait_until(is_known, "a beat after the first read")
+        about = cast("bytes", await broker.call("GET", broker.keys.worker(worker.name)))
+        assert orjson.loads(about)["protocol"] == PROTOCOL
