@@ -48,7 +48,7 @@ class DeadWorker(NamedTuple):
 class Look(NamedTuple):
     """The result of one look for dead workers."""
 
-    tick: float  #: seconds until the next look
+    pause: float  #: seconds until the next look: a tick at most
     has_more: bool  #: whether there may be more dead workers
     is_census_due: bool  #: whether the caller is to register consumers
     dead: list[DeadWorker]
@@ -111,14 +111,14 @@ class WorkerRegistry:
         """
         arguments: list[Argument] = [name, lease_ms, CLAIM_LIMIT, CENSUS_MS]
         reply = await self._queue.run("find_dead_workers", self._leases, arguments)
-        tick_ms, has_more, is_census_due = cast("list[int]", reply)[:3]
+        pause_ms, has_more, is_census_due = cast("list[int]", reply)[:3]
         texts = [one.decode(errors="replace") for one in cast("list[bytes]", reply)[3:]]
         found = zip(texts[::3], texts[1::3], texts[2::3], strict=True)
         dead = [
             DeadWorker(name, beat, int(reader) if reader.isdecimal() else 0)
             for name, beat, reader in found
         ]
-        return Look(tick_ms / 1000, has_more == 1, is_census_due == 1, dead)
+        return Look(pause_ms / 1000, has_more == 1, is_census_due == 1, dead)
 
     async def register_consumers(self, lease_ms: int) -> int:
         """Register consumers that have deliveries and are not among the workers.

@@ -87,8 +87,7 @@ async def test_dead_worker_is_claimed_for_a_tick(store: Store) -> None:
     await pass_time(store, LEASE_MS)
     assert await dead_in_one_look(store, "b") == ["a"]
     assert await dead_in_one_look(store, "c") == []
-    tick_ms = int((await store.workers.find_dead("c", LEASE_MS)).tick * 1000)
-    await pass_time(store, tick_ms)
+    await pass_time(store, LEASE_MS // 6)
     assert await dead_in_one_look(store, "c") == ["a"]
 
 
@@ -187,10 +186,21 @@ async def test_tick_follows_the_shortest_lease(store: Store, lease_ms: int, tick
     """All look as often as the shortest lease needs, and for one such lease after it has gone."""
     await store.workers.join("long", 60_000)
     await store.workers.join("short", lease_ms)
-    assert (await store.workers.find_dead("long", 60_000)).tick == tick
+    assert (await store.workers.find_dead("long", 60_000)).pause == tick
     await pass_time(store, lease_ms + 1)
     await store.workers.find_dead("long", 60_000)
-    assert (await store.workers.find_dead("long", 60_000)).tick == 0.8
+    assert (await store.workers.find_dead("long", 60_000)).pause == 0.8
+
+
+async def test_look_comes_when_a_lease_is_over(store: Store) -> None:
+    """In a small fleet nobody needs to wait for the rest of a tick; in a large one others look."""
+    await store.workers.join("a", LEASE_MS)
+    await pass_time(store, LEASE_MS - 300)
+    assert 0.05 <= (await store.workers.find_dead("me", LEASE_MS)).pause <= 0.3
+    for number in range(20):
+        await store.workers.join(f"w{number}", LEASE_MS)
+    await pass_time(store, 60)
+    assert (await store.workers.find_dead("me", LEASE_MS)).pause == LEASE_MS / 6000
 
 
 async def test_census_is_taken_by_one(store: Store) -> None:

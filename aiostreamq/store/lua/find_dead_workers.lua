@@ -8,9 +8,10 @@
 -- ARGV[3]  limit: how many are claimed at most
 -- ARGV[4]  census_ms: the time between two searches for consumers that are not registered
 --
--- Returns {ms until the next look, 1 if there may be more, 1 if the caller is to search for
--- consumers that are not registered, and for each dead worker its name, its beat, and the id of
--- the connection on which it reads, '' if unknown}. The lease of each is moved on by one tick: that
+-- Returns {ms until the next look (a tick, or less if a lease is over before), 1 if there may be
+-- more, 1 if the caller is to search for consumers that are not registered, and for each dead
+-- worker its name, its beat, and the id of the connection on which it reads, '' if unknown}. The
+-- lease of each is moved on by one tick: that
 -- is the claim, so that one caller recovers it, and another if that one dies.
 -- Workers of the release before do not stamp their leases. They are stamped here, with the beat
 -- that was seen; at the end of the lease a beat that has changed is stamped again.
@@ -21,6 +22,9 @@
 
 local workers, alive, leases = KEYS[1], KEYS[2], KEYS[3]
 local own, limit, census_ms = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+
+-- A fleet of this size looks when a lease is over, and not only once a tick.
+local FEW = 16
 
 -- Ms. The clock may go a day after the last look. The next worker starts a new one.
 local LEASES_KEPT = 86400000
@@ -102,10 +106,22 @@ for _, name in ipairs(over) do
   end
 end
 
+-- Return ms until the next lease is over, if that is before the next look. Large fleets look often
+-- enough anyway, and would all look at that moment.
+local function until_next_death()
+  if redis.call('ZCARD', alive) > FEW then
+    return tick
+  end
+  local next = redis.call('ZRANGEBYSCORE', alive, '(' .. as_integer(now), '+inf', 'WITHSCORES',
+    'LIMIT', 0, 1)
+  return math.max(GRAIN, math.min(tick, (tonumber(next[2]) or math.huge) - now))
+end
+
 if #over == limit then
   answer[2] = 1
 else
   change('swept', now)
+  answer[1] = until_next_death()
 end
 if not census or census <= now or census - now > census_ms then
   change('census', now + census_ms)

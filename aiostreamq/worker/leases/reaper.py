@@ -52,7 +52,7 @@ class Reaper:
         self._stuck: set[str] = set()  # those whose jobs cannot be recovered, as was logged
 
     async def run(self) -> None:
-        """Watch until cancelled: look once at the start, and then once a tick."""
+        """Watch until cancelled: look once at the start, and then once a tick or more often."""
         # The second look comes early by chance, so that workers that start together spread out.
         share = random.random()
         while True:
@@ -76,7 +76,7 @@ class Reaper:
                 await self._registry.register_consumers(self._lease_ms)
                 await self._letters.forget_old()
             if not look.has_more:
-                return look.tick
+                return look.pause
 
     async def _disconnect(self, dead: "Sequence[DeadWorker]") -> None:
         try:
