@@ -1,13 +1,16 @@
 """One queue in Redis: its connection, its keys, and the scripts that change it."""
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED, Keys
 from aiostreamq.store.connection.clock import ServerClock
+from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.reconnecting import ReconnectingLink
 from aiostreamq.store.scripts import SCRIPTS, Script
+from aiostreamq.store.wrong_type import wrong_keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +23,9 @@ T = TypeVar("T")
 
 # Seconds that the first connection may take.
 OPEN_TIMEOUT = 5.0
+
+# Seconds that the search for a damaged key may take.
+SEARCH_TIMEOUT = 2.0
 
 
 class QueueStore:
@@ -117,7 +123,11 @@ class QueueStore:
 
     async def call(self, *command: "Argument", deadline: float | None = None) -> "Reply":
         """Send one plain command; repeat it as `run` does."""
-        return await self._link.persist(lambda link: link.call(*command), deadline=deadline)
+        try:
+            return await self._link.persist(lambda link: link.call(*command), deadline=deadline)
+        except CommandError as error:
+            await self._raise_if_wrong_type(error, [str(part) for part in command[1:2]], ())
+            raise
 
     async def run(
         self,
@@ -135,9 +145,26 @@ class QueueStore:
         if self._server is None:
             await self.open(OPEN_TIMEOUT if deadline is None else min(deadline, OPEN_TIMEOUT))
         run = self._scripts[script].run
-        return await self._link.persist(
-            lambda link: run(link, keys, arguments), repair=self.create_groups, deadline=deadline
-        )
+        try:
+            return await self._link.persist(
+                lambda link: run(link, keys, arguments),
+                repair=self.create_groups,
+                deadline=deadline,
+            )
+        except CommandError as error:
+            await self._raise_if_wrong_type(error, keys, arguments)
+            raise
+
+    async def _raise_if_wrong_type(
+        self, error: CommandError, keys: "Sequence[str]", arguments: "Sequence[Argument]"
+    ) -> None:
+        """If *error* is about the type of a key, raise it with the name of the key."""
+        # A script that knows the key has named it.
+        if "WRONGTYPE" in str(error) and self.keys.prefix not in str(error):
+            call = partial(self.call, deadline=SEARCH_TIMEOUT)
+            prefix = self.keys.prefix
+            if found := await wrong_keys(call, prefix, [*keys, *self.streams], arguments):
+                raise CommandError(f"key {', '.join(found)}: {error}") from error
 
     async def run_on(
         self,

@@ -10,8 +10,9 @@ from aiostreamq.store.schedule_replies import (
     Declared,
     Fired,
     Page,
-    ScheduleReplies,
     State,
+    read_fired,
+    read_page,
     shown,
     state_of,
 )
@@ -60,7 +61,6 @@ class ScheduleStore:
         self._due = queue.keys.schedule_due
         self._due_code = queue.keys.schedule_due_code
         self._control = queue.keys.control
-        self._replies = ScheduleReplies(self._schedules)
 
     async def put(
         self, name: str, definition: bytes, due: int | None, deadline: float, *, replace: bool
@@ -77,7 +77,7 @@ class ScheduleStore:
         keys = [self._schedules, self._due, self._control]
         arguments = [self._prefix, name, definition, _written(due), int(replace)]
         answer = await self._queue.run("put_schedule", keys, arguments, deadline)
-        return self._replies.number("put_schedule", answer, {-1, 0, 1})
+        return cast("int", answer)
 
     async def declare(
         self, declared: "Sequence[tuple[str, bytes, int | None]]", *, look: bool = False
@@ -99,7 +99,7 @@ class ScheduleStore:
             for name, definition, due in some:
                 arguments += (name, definition, _written(due))
             reply = await self._queue.run("declare_schedules", keys, arguments)
-            answers += self._replies.declared(reply, len(some))
+            answers += map(Declared, cast("list[int]", reply))
         return answers
 
     async def due(self, declared: "Sequence[str]", skip: int = 0) -> Page:
@@ -116,7 +116,7 @@ class ScheduleStore:
         keys = [self._schedules, self._due, self._due_code]
         arguments = [self._prefix, skip, TICK_LIMIT, HELD_LOOK_MS, *declared]
         reply = await self._queue.run("due_schedules", keys, arguments)
-        now_ms, page = self._replies.page(reply)
+        now_ms, page = read_page(reply)
         self._queue.clock.set(now_ms)
         return page
 
@@ -137,7 +137,7 @@ class ScheduleStore:
                     tick.mark, tick.start, f"{tick.overlap} {tick.max_runs}", tick.envelope,
                 )  # fmt: skip
             reply = await self._queue.run("fire_schedules", keys, arguments)
-            answers += self._replies.fired(reply, len(some))
+            answers += read_fired(reply)
         return answers
 
     async def pause(self, name: str, deadline: float) -> int:
@@ -151,14 +151,14 @@ class ScheduleStore:
     async def _set_paused(self, arguments: "list[Argument]", deadline: float) -> int:
         keys = [self._due, self._due_code, self._control]
         answer = await self._queue.run("pause_schedule", keys, [self._prefix, *arguments], deadline)
-        return self._replies.number("pause_schedule", answer, {-2, -1, 0, 1})
+        return cast("int", answer)
 
     async def remove(self, name: str, deadline: float | None, *, unseen_ms: int = 0) -> bool:
         """Delete a schedule; with *unseen_ms* only if no code declared it for that long."""
         keys = [self._schedules, self._due, self._due_code]
         arguments = [self._prefix, name, unseen_ms]
         answer = await self._queue.run("delete_schedule", keys, arguments, deadline)
-        return self._replies.number("delete_schedule", answer, {0, 1}) == 1
+        return answer == 1
 
     async def all(self, deadline: float | None = None) -> list[State | UnreadableSchedule]:
         """Return all schedules, sorted by name."""

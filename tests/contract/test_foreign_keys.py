@@ -1,12 +1,14 @@
-"""Another program, or a slip of an operator's, has put something else in the place of a key.
+"""Another program, or an operator by mistake, has put something else in the place of a key.
 
-A script that meets it raises before it has done anything about the jobs it needs the key
-for, or does without. Once the key is deleted the same call passes, and no job is lost.
+The rule is decision 0015. A script that needs the key raises an error that names it, and has not
+touched the jobs that need it. Once the key is deleted the same call passes, and no job is lost.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple, cast
 
 import pytest
@@ -181,7 +183,7 @@ CASES = [
     Case(park, ("parked", "parked:t", "cancelled"), ("job:a",)),
     Case(release, ("stream:returned", "parked"), ("job:a",)),
     Case(promote, ("stream:slow", "stream:default")),
-    Case(replay, ("stream:slow",), ("job:a", "result:a")),
+    Case(replay, ("stream:slow", "job:a"), ("result:a",)),
     Case(settle, ("cancelled",), ("job:a", "inbox:me", "result:a")),
     Case(settle_shortly, ("cancelled",), ("job:a", "inbox:me", "result:a")),
     Case(settle_dead, ("dead", "cancelled"), ("job:a", "inbox:me", "result:a")),
@@ -206,6 +208,11 @@ async def spoil(store: Store, key: str) -> None:
         await store.call("HSET", full, "field", "value")
     else:
         await store.call("SET", full, "?")
+
+
+def raises_about(store: Store, key: str) -> AbstractContextManager[object]:
+    """Expect an error that names a key."""
+    return pytest.raises(CommandError, match=rf"key {re.escape(store.keys.prefix + key)}\b")
 
 
 async def repair(store: Store, key: str) -> None:
@@ -265,7 +272,7 @@ async def test_step_raises_and_loses_nothing_if_its_key_is_foreign(
     act = await put(store)
     before = await accounted_for(store)
     await spoil(store, key)
-    with pytest.raises(CommandError, match="WRONGTYPE"):
+    with raises_about(store, key):
         await act()
     assert await accounted_for(store) >= before
     await repair(store, key)
@@ -291,7 +298,7 @@ async def test_settled_in_a_foreign_stream(store: Store) -> None:
     await store.enqueue("b", lane="slow", mark=WaiterMode.CALLER)
     deliveries = await store.read()
     await spoil(store, "stream:default")
-    with pytest.raises(CommandError, match="WRONGTYPE"):
+    with raises_about(store, "stream:default"):
         await store.settle(*deliveries)
     assert len(await store.list_at(store.keys.inbox("me"))) == 1
     assert await store.stream_at(store.keys.stream("slow")) == []
@@ -304,25 +311,30 @@ async def test_dead_letters_stop_no_other(store: Store) -> None:
     """Where none can be kept, those wait that need one, and the others have ended."""
     act = await settle_dead(store)
     await spoil(store, "dead")
-    with pytest.raises(CommandError, match="WRONGTYPE"):
+    with raises_about(store, "dead"):
         await act()
     assert await store.call("EXISTS", store.keys.result("a")) == 0
     assert await store.call("EXISTS", store.keys.result("b")) == 1
 
 
-async def test_lane_stops_no_other(store: Store) -> None:
-    """What is due for another lane is promoted."""
+@pytest.mark.parametrize("key", ["stream:slow", "job:a"])
+async def test_damaged_key_stops_no_other_promotion(store: Store, key: str) -> None:
+    """The other job is promoted. The damaged one stays and does not stand before others."""
     act = await promote(store)
-    await spoil(store, "stream:slow")
-    with pytest.raises(CommandError, match="WRONGTYPE"):
+    await spoil(store, key)
+    with raises_about(store, key):
         await act()
     assert await in_stream(store, store.keys.stream("default")) == {"b"}
+    assert await store.call("ZCARD", store.keys.delayed) == 1
+    moved, wait = cast("tuple[int, float]", await act())
+    assert moved == 0
+    assert 30 < wait <= 60
 
 
-async def test_overwritten_while_delayed(store: Store) -> None:
-    """A job whose payload is gone is gone; what is due besides is promoted."""
+async def test_delayed_job_without_hash_is_forgotten(store: Store) -> None:
+    """If the hash of a job was deleted, nothing is left of the job."""
     act = await promote(store)
-    await spoil(store, "job:a")
+    await store.call("DEL", store.keys.job("a"))
     assert await act() == (2, None)
     assert [d.job_id for d in await store.read()] == ["b"]
 
@@ -333,7 +345,7 @@ async def test_dead_workers_stream_stops_no_other(store: Store) -> None:
     await store.enqueue("a", lane="slow")
     await store.read()
     await spoil(store, "stream:default")
-    with pytest.raises(CommandError, match="WRONGTYPE"):
+    with raises_about(store, "stream:default"):
         await WorkerRegistry(store.queue).recover("w1", "0 1000", 3)
     assert await in_stream(store, store.queue.streams[0]) == {"a"}
 

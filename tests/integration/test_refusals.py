@@ -174,10 +174,10 @@ async def test_not_permitted(queue: Queue, own_redis_server: RedisServer, rule: 
 
 
 async def test_foreign_key(queue: Queue, own_redis_server: RedisServer) -> None:
-    """It is told at once that somebody else has written to a key of the queue."""
+    """The error names the key, and says that another program has written to it."""
     own_redis_server.ask("DEL", "aiostreamq:{default}:stream:default")
     own_redis_server.ask("SET", "aiostreamq:{default}:stream:default", "?")
-    with pytest.raises(BrokerError, match=r"another program.*WRONGTYPE"):
+    with pytest.raises(BrokerError, match=r"key \S+stream:default: another program.*WRONGTYPE"):
         await queue.enqueue("same", 1)
 
 

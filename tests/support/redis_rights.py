@@ -21,7 +21,7 @@ CONTAINERS = {"ACL", "CLIENT", "CONFIG", "MEMORY", "OBJECT", "SCRIPT", "XGROUP",
 NO_COMMANDS = {"BLOCK", "COUNT", "GROUP", "LIMIT", "MATCH", "STREAMS"}
 
 #: What is asked for if it may be, and done without: see the page for what that costs.
-OPTIONAL = {"config|get", "wait", "waitaof"}
+OPTIONAL = {"config|get", "type", "wait", "waitaof"}
 
 #: Which scripts and which functions each kind of user needs. A function is named by its
 #: file; with its own name too where only some of the file's are needed.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import UsageError
@@ -10,7 +10,7 @@ from aiostreamq.model.pauses import has_pause
 from aiostreamq.model.schedules.cron import Cron
 from aiostreamq.model.schedules.definition import CatchUp, Definition, Overlap
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
-from aiostreamq.model.time import milliseconds_since_1970
+from aiostreamq.model.time import milliseconds_since_1970, moment, moment_or_none
 
 if TYPE_CHECKING:
     from aiostreamq.store.schedule_replies import State
@@ -50,7 +50,7 @@ class Schedule:
             return []
         before = milliseconds_since_1970(self.next) - 1
         left = count if self.max_runs is None else min(count, self.max_runs - self.runs)
-        return [_time(at) for at in self.definition.upcoming(before, left)]
+        return [moment(at) for at in self.definition.upcoming(before, left)]
 
 
 def definition_of(found: "State | UnreadableSchedule") -> tuple["State", Definition]:
@@ -76,10 +76,7 @@ def schedule_of(found: "State | UnreadableSchedule", paused: Mapping[str, int]) 
         UsageError: It is damaged, or of a newer release.
     """
     state, definition = definition_of(found)
-    try:
-        return _schedule(state, definition, paused)
-    except (ValueError, OverflowError, OSError) as error:  # a time outside the calendar
-        raise _unreadable(state.name, str(error)) from error
+    return _schedule(state, definition, paused)
 
 
 def read_all(
@@ -94,15 +91,6 @@ def read_all(
         except UsageError as error:
             errors.append(error)
     return schedules, errors
-
-
-def _time(ms: float) -> datetime:
-    # Not `moment`, which never raises: a schedule with an impossible time is damaged.
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def _time_or_none(ms: float | None) -> datetime | None:
-    return None if ms is None else _time(ms)
 
 
 def _unreadable(name: str, why: str) -> UsageError:
@@ -122,16 +110,16 @@ def _schedule(state: "State", definition: Definition, paused: Mapping[str, int])
         catch_up=rules.catch_up,
         window=None if rules.window is None else rules.window / 1000,
         jitter=rules.jitter / 1000,
-        start=_time_or_none(rules.start),
-        end=_time_or_none(rules.end),
+        start=moment_or_none(rules.start),
+        end=moment_or_none(rules.end),
         max_runs=rules.max_runs,
         lane=definition.lane,
         is_paused=state.is_paused,
         are_jobs_paused=has_pause(paused, definition.task, definition.lane),
         is_declared=state.is_code,
-        declared_at=_time_or_none(state.seen),
-        next=_time_or_none(state.at),
-        last=_time_or_none(state.last_at),
+        declared_at=moment_or_none(state.seen),
+        next=moment_or_none(state.at),
+        last=moment_or_none(state.last_at),
         last_job_id=state.last or None,
         runs=state.runs,
         skipped=state.skipped,

@@ -156,7 +156,7 @@ local function handle(tick)
   if not is_as_seen(schedule, tick) or tick.planned ~= '' and not has_place(tick) then
     return NOTHING
   end
-  local runs, answer = tonumber(schedule.runs or 0) or 0, LEFT_OUT
+  local runs, answer = tonumber(schedule.runs or 0), LEFT_OUT
   -- A schedule can have had more runs than it may: its limit was lowered.
   if tick.planned ~= '' and runs < tick.max_runs then
     answer = fire(tick, schedule.last)

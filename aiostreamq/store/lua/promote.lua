@@ -6,7 +6,8 @@
 --
 -- Returns {moved, wait_ms, now}: wait_ms is the time until the next job is due, 0 if more are due
 -- already, and -1 if no job is delayed; now is in ms. Any number of workers may call it at once.
--- Raises if a lane is not a stream: its jobs stay, and the others have been moved.
+-- Raises, with the name of the key, if a lane is not a stream or the hash of a job not a hash: these
+-- jobs stay, due again after LATER_MS, and the others have been moved.
 -- Cost O(moved log delayed), about 10 microseconds each.
 --
 -- uses: delayed put_again time
@@ -15,17 +16,31 @@
 local delayed, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local now = read_clock()
 
-local moved, trouble = 0, nil
-local streams = {}
+-- Ms after which a job is tried again that could not be moved. Until then it must not stand before
+-- the others: any number of jobs may need the same lane.
+local LATER_MS = 60000
 
--- Whether a lane can take jobs. Asked before a job leaves `delayed`: later the error would lose it.
-local function is_stream(key)
-  if streams[key] == nil then
-    local length = redis.pcall('XLEN', key)
-    streams[key] = type(length) == 'number'
-    trouble = not streams[key] and length or trouble
+local moved, trouble = 0, nil
+local refusals = {}
+
+-- Return false if a key can be written, or the error of Redis with the name of the key. Asked before
+-- a job leaves `delayed`: later the error would lose it.
+local function refusal(command, key)
+  local length = redis.pcall(command, key)
+  return type(length) ~= 'number' and tostring(length.err) .. ': key ' .. key
+end
+
+local function refusal_of_lane(stream)
+  if refusals[stream] == nil then
+    refusals[stream] = refusal('XLEN', stream)
   end
-  return streams[key]
+  return refusals[stream]
+end
+
+local function postpone(id)
+  -- First, as this needs no memory: a script that has written is not stopped when memory is full.
+  redis.call('ZREM', delayed, id)
+  redis.call('ZADD', delayed, now + LATER_MS, id)
 end
 
 local function promote(id, job, stream, lane, n, envelope, attempt, history)
@@ -50,16 +65,20 @@ end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, limit)) do
   local job = prefix .. 'job:' .. id
-  -- If another program has overwritten the hash, nothing is left of the job.
   local lane, envelope, n, attempt, history = kept_of(job)
   lane = lane or 'default'
   local stream = prefix .. 'stream:' .. lane
-  if is_stream(stream) then
+  -- Without an envelope nothing is left of the job, unless something else is in the place of the hash.
+  local refused = envelope and refusal_of_lane(stream) or not envelope and refusal('HLEN', job)
+  if refused then
+    trouble = refused -- raised when the others have been moved
+    postpone(id)
+  else
     promote(id, job, stream, lane, n, envelope, attempt, history)
   end
 end
 if trouble then
-  return trouble
+  return redis.error_reply(trouble)
 end
 
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]

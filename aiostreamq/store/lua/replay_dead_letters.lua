@@ -39,12 +39,13 @@ local function is_free(fields, job, result)
   if outcome and outcome ~= fields[OUTCOME] then
     return false
   end
+  redis.call('HLEN', job) -- raises if the job cannot be written
   local known = load_job(job)
   local state = state_of(known)
   if state == 'cancelled' then
     return not known.entry -- else a worker may still receive that
   end
-  return not known.is_foreign and (not state or state == 'done')
+  return not state or state == 'done'
 end
 
 for at = 2, #ARGV, 6 do

@@ -1,7 +1,7 @@
 -- job.lua: loads the hash of a job. A part of every script that reads one.
 --
--- If another program has put something else in the place of the hash, that job is unknown; the
--- other jobs are not affected.
+-- If the hash is not one, the job is unknown. An error would come when the script has taken other
+-- jobs from their workers, and lose them.
 
 -- Return the fields of a job by name; false for each that it does not have.
 local function load_job(key)
@@ -20,7 +20,6 @@ local function load_job(key)
     suspect_run = known[10],
     cancelled = known[11], -- 'ended', or while it runs how many ms its outcome will be kept
     ended_by = known[12], -- the delivery that ended it, '0' if none did
-    is_foreign = known.err ~= nil,
   }
 end
 
