@@ -1,5 +1,6 @@
 """Reading dead letters, whoever wrote them."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import orjson
@@ -203,6 +204,23 @@ def test_call_with_other_arguments() -> None:
     assert orjson.loads(write_replay(letter(), kwargs={}))["args"] == ["a"]
 
 
+def test_arguments_of_a_known_task_are_written_by_its_annotations() -> None:
+    """What the task writes replaces both, and its secrets are listed."""
+
+    def write(
+        args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object], list[str]]:
+        assert (args, kwargs) == (["b"], {"deep": 2})
+        return (1,), {}, ["/args/0"]
+
+    assert orjson.loads(write_replay(letter(), args=["b"], write=write)) == {
+        "task": "size",
+        "args": [1],
+        "kwargs": {},
+        "secrets": ["/args/0"],
+    }
+
+
 @pytest.mark.parametrize(
     ("stream", "lanes", "own", "lane"),
     [
@@ -243,6 +261,13 @@ def test_keeps_result(said: bytes, own: float | None, keeps: bool) -> None:
 def test_filter(wanted: DeadLetterFilter, matches: bool) -> None:
     """All that is said must hold; a type of error may be said without its module."""
     assert wanted.matches(letter()) is matches
+
+
+def test_filter_of_nothing_is_open() -> None:
+    """It matches every letter."""
+    assert DeadLetterFilter().is_open
+    assert not DeadLetterFilter("size").is_open
+    assert not DeadLetterFilter(error="Odd").is_open
 
 
 @given(st.integers(1, 2**64 - 1), st.integers(0, 2**64 - 1))

@@ -218,3 +218,44 @@ def test_jitter_is_the_same_in_every_process() -> None:
     assert delays == [definition.delay("a", n * SECOND) for n in range(1000)]
     assert 0 <= min(delays) < 500
     assert 9_500 < max(delays) <= 10_000
+
+
+def test_schedule_that_ends_before_it_starts_is_refused() -> None:
+    """It would never run."""
+    start, end = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.raises(UsageError, match="end is before start"):
+        every_second(start=start, end=end)
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_time_that_not_all_time_zones_can_represent_is_refused(year: int) -> None:
+    """A worker in another time zone could not read it."""
+    with pytest.raises(UsageError, match="is out of range"):
+        every_second(start=datetime(year, 1, 1, tzinfo=UTC))
+
+
+def test_runs_are_used_up() -> None:
+    """A schedule without a limit never has all its runs."""
+    assert not every_second().rules.are_used_up(10**9)
+    assert not every_second(max_runs=2).rules.are_used_up(1)
+    assert every_second(max_runs=2).rules.are_used_up(2)
+
+
+def test_next_ticks_are_as_many_as_asked_for() -> None:
+    """They are fewer if the schedule ends before."""
+    assert [*every_second().upcoming(0, 2)] == [1000, 2000]
+    end = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert [*every_second(end=end).upcoming(0, 2)] == [1000]
+
+
+def test_job_of_a_tick_may_have_no_limit() -> None:
+    """Its envelope has the time of the tick and nothing else, and no jitter delays it."""
+    definition = every_second()
+    assert definition.delay("s", 5000) == 0
+    assert orjson.loads(definition.envelope_for(5000, 6000)) == {"task": "t", "scheduled_for": 5000}
+
+
+def test_expression_that_is_not_text_is_refused() -> None:
+    """The error shows how to write one."""
+    with pytest.raises(UsageError, match="is not a cron expression"):
+        timing_of(5, None, None, None)  # pyright: ignore[reportArgumentType]

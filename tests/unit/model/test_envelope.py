@@ -11,6 +11,7 @@ from aiostreamq import PayloadError, Retry
 from aiostreamq.model.envelope import (
     Envelope,
     Malformed,
+    bounded,
     decode_envelope,
     encode_envelope,
     encode_head,
@@ -146,3 +147,16 @@ def test_what_can_not_travel() -> None:
 def test_task_names(name: str) -> None:
     """Whatever a task is called, it is called so at the other end."""
     assert decode_envelope(encode_envelope(encode_head(name), [1], {}, {})).task == name
+
+
+@pytest.mark.parametrize(
+    ("deadline", "limit", "bound"),
+    [(None, 5.0, 5.0), (7.0, 5.0, 5.0), (3.0, 5.0, 3.0), (3.0, None, 3.0)],
+)
+def test_bounded_envelope_has_the_earlier_deadline(
+    deadline: float | None, limit: float | None, bound: float
+) -> None:
+    """A job has no later deadline than the job that enqueues it."""
+    overrides: dict[str, object] = {} if deadline is None else {"deadline": deadline}
+    found = orjson.loads(bounded(envelope_of([1], overrides=overrides), limit))
+    assert found == {"task": "size", "args": [1], "deadline": bound}

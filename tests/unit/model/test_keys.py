@@ -16,6 +16,12 @@ def test_layout() -> None:
     assert keys.result("7") == "aiostreamq:{mail}:result:7"
     assert keys.inbox("c") == "aiostreamq:{mail}:inbox:c"
     assert keys.dead == "aiostreamq:{mail}:dead"
+    assert keys.events("7") == "aiostreamq:{mail}:events:7"
+    assert keys.schedule("s") == "aiostreamq:{mail}:schedule:s"
+    assert keys.worker("w1") == "aiostreamq:{mail}:worker:w1"
+    assert keys.counted("w1") == "aiostreamq:{mail}:counted:w1"
+    assert keys.parked_for("size") == "aiostreamq:{mail}:parked:size"
+    assert keys.stats(7) == "aiostreamq:{mail}:stats:7"
 
 
 @pytest.mark.parametrize("name", ["a", "A.b_c-d:9", "x" * 128])

@@ -1,5 +1,7 @@
 """Weights of lanes, and whose turn it is."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,12 +25,21 @@ def test_names_alone_weigh_the_same() -> None:
         ({"a": True}, "at least 1"),
         (["returned"], "reserved"),
         (["a b"], "is invalid"),
+        ("high", r"write lanes=\['high'\]"),
+        (b"high", r"write lanes=\['high'\]"),
+        (5, "not a list of names"),
     ],
 )
-def test_lanes_that_can_not_be(lanes: list[str], told: str) -> None:
+def test_lanes_that_can_not_be(lanes: Any, told: str) -> None:
     """They are refused, with the reason."""
     with pytest.raises(UsageError, match=told):
         checked_lanes(lanes, strict_priority=False)
+
+
+def test_strict_priority_is_a_bool() -> None:
+    """Another value is refused, and not taken for true."""
+    with pytest.raises(UsageError, match="use True or False"):
+        checked_lanes(["a"], strict_priority=1)  # pyright: ignore[reportArgumentType]
 
 
 def test_served() -> None:
@@ -38,6 +49,8 @@ def test_served() -> None:
     assert served(weights, ["low"]) == {"low": 1}
     with pytest.raises(UsageError, match="no lane 'hihg': it has high, low"):
         served(weights, ["hihg"])
+    with pytest.raises(UsageError, match="no lane to serve"):
+        served(weights, [])
     with pytest.raises(UsageError, match="no lane to serve"):
         served(weights, [])
 

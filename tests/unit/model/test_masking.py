@@ -3,7 +3,7 @@
 import pytest
 
 from aiostreamq import UsageError
-from aiostreamq.model.values.masking import MASK, mask, masked, unmask
+from aiostreamq.model.values.masking import MASK, list_more, mask, masked, unmask
 
 CALL = {"args": [{"key": "k", "n": 1}, ["a", "b"]], "kwargs": {"to/day": "c"}}
 SECRETS = ["/args/0/key", "/args/1/1", "/kwargs/to~1day"]
@@ -65,3 +65,22 @@ def test_mask_in_another_place(args: list[object]) -> None:
     """A mask in a place without a secret is refused: it stands for nothing."""
     with pytest.raises(UsageError, match="in a place that had no secret"):
         unmask({"args": args, "kwargs": {}}, call(*SECRETS))
+
+
+def test_more_secrets_are_listed_once() -> None:
+    """Places that are listed already are not listed again, and no places change nothing."""
+    parsed = call("/args/0/key")
+    list_more(parsed, ["/args/0/key", "/args/1/1"])
+    assert parsed["secrets"] == ["/args/0/key", "/args/1/1"]
+    bare: dict[str, object] = {"args": []}
+    list_more(bare, [])
+    assert bare == {"args": []}
+    list_more(bare, ["/args/0"])
+    assert bare["secrets"] == ["/args/0"]
+
+
+def test_place_below_a_plain_value_is_not_found() -> None:
+    """Nothing is masked below a number, and a list has no place that it is too short for."""
+    parsed = call("/args/0/n/deep/er", "/args/7/deep")
+    mask(parsed)
+    assert parsed["args"] == call()["args"]

@@ -5,14 +5,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiostreamq import JobCancelled, JobError, JobFailed, JobState, JobTimeout
+from aiostreamq import (
+    JobCancelled,
+    JobDead,
+    JobDropped,
+    JobError,
+    JobExpired,
+    JobFailed,
+    JobState,
+    JobTimeout,
+)
 from aiostreamq.model.outcome import (
+    LONGEST_REASON,
     Failure,
     Outcome,
     Unreadable,
     decode_outcome,
     encode_done,
     encode_ended,
+    encode_unreadable,
     signature_of,
     signed,
     signer_of,
@@ -59,6 +70,9 @@ def test_failure_arrives() -> None:
         (JobState.TIMED_OUT, JobTimeout),
         (JobState.CANCELLED, JobCancelled),
         (JobState.FAILED, JobFailed),
+        (JobState.DEAD, JobDead),
+        (JobState.DROPPED, JobDropped),
+        (JobState.EXPIRED, JobExpired),
     ],
 )
 def test_other_ends(state: JobState, expected: type[JobError]) -> None:
@@ -123,3 +137,10 @@ def test_what_is_no_outcome(raw: bytes) -> None:
     """Anything else is refused with one error, whatever is wrong with it."""
     with pytest.raises(Unreadable):
         decode_outcome(raw)
+
+
+def test_unreadable_job_is_dead_with_a_bounded_reason() -> None:
+    """The reason may quote what another program wrote, of any length."""
+    outcome = decode_outcome(encode_unreadable("x" * 100_000))
+    assert outcome.state is JobState.DEAD
+    assert outcome.failure == Failure("Unreadable", "x" * LONGEST_REASON, "")

@@ -25,7 +25,7 @@ from aiostreamq.model.exception_names import kinds_of
 from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.model.retry import checked_retries, retries_to_wire
 from aiostreamq.model.time import After, At
-from aiostreamq.model.verdict import EndDropped, EndFailed, RunAgain, judge
+from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, GiveUp, RunAgain, judge
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NOW_MS = NOON.timestamp() * 1000
@@ -306,6 +306,7 @@ def test_what_can_not_be_meant(words: dict[str, object]) -> None:
         (RetryLater(NOON), Retry(2), 2, EndFailed()),
         (Drop("late"), Retry(2), 1, EndDropped("late")),
         (Drop("late"), Retry(2), 2, EndDropped("late")),
+        (GiveUp("no task"), Retry(2), 1, EndDead("no task")),
     ],
 )
 def test_verdicts(error: BaseException, said: Retry | None, attempt: int, verdict: object) -> None:

@@ -423,3 +423,15 @@ def test_modules_that_import_each_other(
     finally:
         sys.modules.pop("models_here", None)
         sys.modules.pop("jobs_here", None)
+
+
+def test_name_that_the_function_around_defines_later() -> None:
+    """It is empty at the time of registration, and must not break it."""
+    queue = Queue("memory://")
+
+    @queue.task
+    async def size(of: "int") -> int:
+        return of * factor
+
+    factor = 2
+    assert size.name.endswith("size")
