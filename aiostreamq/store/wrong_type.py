@@ -1,6 +1,6 @@
 """Find the key behind the error WRONGTYPE of Redis, which does not name it.
 
-Decision 0015 says which damage is an error, and which is survived.
+Decision 0016 says which damage is an error, and which is survived.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Another program, or an operator by mistake, has put something else in the place of a key.
 
-The rule is decision 0015. A script that needs the key raises an error that names it, and has not
+The rule is decision 0016. A script that needs the key raises an error that names it, and has not
 touched the jobs that need it. Once the key is deleted the same call passes, and no job is lost.
 """
 
