@@ -32,6 +32,8 @@ class Subscription(Enum):
     WILL_TELL = auto()  #: the inbox will get a notice
     NO_RESULT = auto()  #: the job keeps no result
     UNKNOWN = auto()  #: there is no such job
+    LOST = auto()  #: its place in Redis is gone
+    STRAY = auto()  #: its stream is gone: it is lost, unless a worker has it
 
 
 class Results:
@@ -41,23 +43,28 @@ class Results:
         self._queue = queue
         self._keys = queue.keys
 
-    async def subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | Subscription]":
+    async def subscribe(
+        self, inbox: str, job_ids: "Sequence[str]", *, thorough: bool = False
+    ) -> "list[bytes | Subscription]":
         """Have *inbox* notified when jobs end; return the outcomes of those that have ended.
 
         Args:
             inbox: The inbox.
             job_ids: SUBSCRIBE_LIMIT at most.
+            thorough: Whether to find jobs that are LOST or STRAY. That costs more.
         """
-        answers = await self._subscribe(inbox, job_ids)
+        answers = await self._subscribe(inbox, job_ids, int(thorough))
         # A reply has a megabyte of outcomes at most.
         while left := [place for place, answer in enumerate(answers) if answer == MORE]:
-            more = await self._subscribe(inbox, [job_ids[place] for place in left])
+            more = await self._subscribe(inbox, [job_ids[place] for place in left], 0)
             for place, answer in zip(left, more, strict=True):
                 answers[place] = answer
         return [_subscription_of(answer) for answer in answers]
 
-    async def _subscribe(self, inbox: str, job_ids: "Sequence[str]") -> "list[bytes | int | None]":
-        arguments = [self._keys.prefix, inbox, *job_ids]
+    async def _subscribe(
+        self, inbox: str, job_ids: "Sequence[str]", thorough: int
+    ) -> "list[bytes | int | None]":
+        arguments = [self._keys.prefix, inbox, thorough, *job_ids]
         answers = await self._queue.run("subscribe", [self._keys.inbox(inbox)], arguments)
         return cast("list[bytes | int | None]", answers)
 
@@ -98,5 +105,9 @@ def _subscription_of(answer: bytes | int | None) -> bytes | Subscription:
             return Subscription.WILL_TELL
         case 2:
             return Subscription.NO_RESULT
+        case 4:
+            return Subscription.LOST
+        case 5:
+            return Subscription.STRAY
         case _:
             return Subscription.UNKNOWN

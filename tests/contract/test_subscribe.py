@@ -1,5 +1,6 @@
 """Subscribing to a job announces its outcome, or returns it if the job has ended."""
 
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from aiostreamq.model.delivery import Settlement, WaiterMode
 from aiostreamq.model.outcome import encode_done
 from aiostreamq.store.results import INBOX_MS, SUBSCRIBE_LIMIT, Subscription
-from tests.support.store import Store, outcome_of
+from tests.support.store import DEADLINE, ENVELOPE, Store, outcome_of
+from tests.support.waiting import wait_until
 
 
 async def test_one_that_goes_on(store: Store) -> None:
@@ -119,3 +121,89 @@ async def test_long_outcomes(store: Store, size: int) -> None:
         )
     answers = await store.results.subscribe("me", [*ids, "unknown"])
     assert answers == [*(outcomes[job_id] for job_id in ids), Subscription.UNKNOWN]
+
+
+async def park(store: Store, job_id: str) -> None:
+    """Park a job."""
+    await store.parking.park([(await store.deliver(job_id), "t")])
+
+
+async def delay(store: Store, job_id: str) -> None:
+    """Keep a job for later."""
+    jobs = [(job_id, "slow", WaiterMode.NOBODY, "+99999", ENVELOPE)]
+    await store.delayed.delay(jobs, "me", DEADLINE)
+
+
+async def run(store: Store, job_id: str) -> None:
+    """Have a worker run a job."""
+    await store.deliver(job_id)
+
+
+async def wait(store: Store, job_id: str) -> None:
+    """Have a job wait in a lane."""
+    await store.enqueue(job_id)
+
+
+async def next_millisecond(store: Store) -> None:
+    """Let Redis's clock move on."""
+
+    async def now_ms() -> int:
+        seconds, microseconds = cast("list[bytes]", await store.call("TIME"))
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    before = await now_ms()
+
+    async def has_moved() -> bool:
+        return await now_ms() > before
+
+    await wait_until(has_moved, "the next millisecond")
+
+
+PLACES = pytest.mark.parametrize(
+    ("put", "key", "found"),
+    [
+        (wait, "stream:default", Subscription.STRAY),
+        (run, "stream:default", Subscription.STRAY),
+        (delay, "delayed", Subscription.LOST),
+        (park, "parked:t", Subscription.LOST),
+    ],
+)
+Put = Callable[[Store, str], Awaitable[None]]
+
+
+@PLACES
+async def test_place_is_gone(store: Store, put: Put, key: str, found: Subscription) -> None:
+    """A thorough look finds it, also if others have come to the same place since."""
+    await put(store, "a")
+    assert await store.results.subscribe("me", ["a"], thorough=True) == [Subscription.WILL_TELL]
+    await store.call("DEL", store.keys.prefix + key)
+    assert await store.results.subscribe("me", ["a", "b"], thorough=True) == [
+        found,
+        Subscription.UNKNOWN,
+    ]
+    await store.queue.create_groups(store.link)
+    await next_millisecond(store)  # entries are numbered by them
+    await put(store, "b")
+    assert await store.results.subscribe("me", ["b", "a"], thorough=True) == [
+        Subscription.WILL_TELL,
+        found,
+    ]
+    assert await store.results.subscribe("me", ["a"]) == [Subscription.WILL_TELL], "not looked for"
+
+
+@PLACES
+async def test_place_is_overwritten(store: Store, put: Put, key: str, found: Subscription) -> None:
+    """Then nothing is known, and the job is not given up."""
+    del found
+    await put(store, "a")
+    await store.call("SET", store.keys.prefix + key, "of another program")
+    answers = await store.results.subscribe("me", ["a"], thorough=True)
+    assert answers == [Subscription.WILL_TELL]
+
+
+async def test_entry_is_no_id(store: Store) -> None:
+    """Another program has changed the job: the others of the call are not affected."""
+    await store.enqueue("a", "b")
+    await store.call("HSET", store.keys.job("a"), "e", "nonsense")
+    answers = await store.results.subscribe("me", ["a", "b"], thorough=True)
+    assert answers == [Subscription.WILL_TELL] * 2

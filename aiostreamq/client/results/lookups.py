@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 from aiostreamq import clock
 from aiostreamq.aio.batching import GroupCommit
+from aiostreamq.client.results.strays import LOST
 from aiostreamq.client.results.tickets import KNOWN
 from aiostreamq.errors import BrokerError, JobNotFound, ResultNotKept
 from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.results import SUBSCRIBE_LIMIT, Subscription
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiostreamq.client.results.strays import Strays
     from aiostreamq.client.results.tickets import Ticket, Tickets
     from aiostreamq.store.results import Results
 
@@ -23,12 +27,16 @@ if TYPE_CHECKING:
 class Lookups:
     """The look-ups of one process, for which Redis sends hints to its inbox."""
 
-    def __init__(self, results: "Results", inbox: str, tickets: "Tickets") -> None:
+    def __init__(
+        self, results: "Results", inbox: str, tickets: "Tickets", strays: "Strays"
+    ) -> None:
         self._results = results
         self._inbox = inbox
         self._tickets = tickets
+        self._strays = strays
         #: look up a ticket, together with others that need it now
         self.add = GroupCommit["Ticket"](self._look_up, SUBSCRIBE_LIMIT).add
+        self._sweep_over = GroupCommit["Ticket"](self._look_closely, SUBSCRIBE_LIMIT).add
         self._unknown: dict[str, list[Ticket]] = {}  # by the echo after which they are given up
         self.swept = 0.0  #: when all was looked up last, by the monotonic clock
 
@@ -37,7 +45,7 @@ class Lookups:
         self.swept = clock.monotonic()
         for ticket in self._tickets.awaited:
             ticket.expect()
-            self.add(ticket)
+            self._sweep_over(ticket)
 
     def start_over(self) -> None:
         """Look up everything that is awaited, since hints and echoes may be lost."""
@@ -52,8 +60,23 @@ class Lookups:
                 ticket.fail(JobNotFound(job_id=ticket.job_id))
 
     async def _look_up(self, tickets: "list[Ticket]") -> None:
+        await self._take(tickets, await self._subscribe(tickets))
+
+    async def _look_closely(self, tickets: "list[Ticket]") -> None:
+        """Look up tickets, and fail those whose jobs Redis has lost."""
+        found = await self._subscribe(tickets, thorough=True)
+        await self._take(tickets, found)
+        strays = [t for t, one in zip(tickets, found, strict=True) if one is Subscription.STRAY]
+        for ticket in await self._strays.note(strays, set(tickets).difference(strays)):
+            _give_up_lost(ticket)
+
+    async def _subscribe(
+        self, tickets: "list[Ticket]", *, thorough: bool = False
+    ) -> "Sequence[bytes | Subscription | None]":
+        """Return what Redis answers about each; None if it refused, which fails the waits."""
+        ids = [ticket.job_id for ticket in tickets]
         try:
-            found = await self._results.subscribe(self._inbox, [t.job_id for t in tickets])
+            return await self._results.subscribe(self._inbox, ids, thorough=thorough)
         except BrokerError as error:
             middle = len(tickets) // 2
             if middle and isinstance(error, CallTooLarge):
@@ -64,20 +87,26 @@ class Lookups:
             for ticket in tickets:
                 ticket.expect_nothing()
                 ticket.fail(error)
-            return
+            return [None] * len(tickets)
+
+    async def _take(
+        self, tickets: "list[Ticket]", found: "Sequence[bytes | Subscription | None]"
+    ) -> None:
         unknown: list[Ticket] = []
         for ticket, standing in zip(tickets, found, strict=True):
             match standing:
                 case bytes():
                     ticket.resolve(standing, KNOWN)
-                case Subscription.WILL_TELL:
-                    pass
                 case Subscription.NO_RESULT:
                     ticket.expect_nothing()
                     ticket.fail(ResultNotKept())
                 case Subscription.UNKNOWN:
                     ticket.expect_nothing()
                     unknown.append(ticket)
+                case Subscription.LOST:
+                    _give_up_lost(ticket)
+                case _:  # the inbox will get a notice, or the wait has failed
+                    pass
         if unknown:
             await self._await_echo(unknown)
 
@@ -89,3 +118,8 @@ class Lookups:
         except BrokerError as error:
             for ticket in self._unknown.pop(echo, ()):
                 ticket.fail(error)
+
+
+def _give_up_lost(ticket: "Ticket") -> None:
+    ticket.expect_nothing()
+    ticket.fail(JobNotFound(LOST, job_id=ticket.job_id))

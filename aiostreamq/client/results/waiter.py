@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.client.current_job import JOB
 from aiostreamq.client.results.inbox import Inbox
 from aiostreamq.client.results.lookups import Lookups
+from aiostreamq.client.results.strays import Strays
 from aiostreamq.client.results.tickets import ANNOUNCED, NEW, Ticket, Tickets
 from aiostreamq.errors import JobError, QueueUnavailable, WaitTimeout
 from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.current_job import Lender
     from aiostreamq.client.events import EventFollower
     from aiostreamq.model.delivery import EntryRef
+    from aiostreamq.model.info import WorkerInfo
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.queue import QueueStore
 
@@ -37,7 +39,8 @@ class ResultWaiter:
         self.awaited_tasks: set[str] = set()
         self._store = store
         self._tickets = Tickets()
-        self._lookups = Lookups(Results(store), self.inbox, self._tickets)
+        strays = Strays(self._workers)
+        self._lookups = Lookups(Results(store), self.inbox, self._tickets, strays)
         self._inbox = Inbox(
             store.connector, store.keys.inbox(self.inbox), self._tickets, self._lookups
         )
@@ -135,6 +138,11 @@ class ResultWaiter:
             ticket.futures.remove(future)
             if not ticket.futures:
                 self._tickets.awaited.discard(ticket)
+
+    async def _workers(self) -> "list[WorkerInfo]":
+        from aiostreamq.client.info import look_at_workers  # only if jobs may be lost
+
+        return await look_at_workers(self._store)
 
     def _lending(self) -> "tuple[Lender, EntryRef] | None":
         """Return the lender and key of the run that awaits a job here, or None if there is none."""
