@@ -9,8 +9,8 @@ import asyncio
 import multiprocessing
 import os
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -208,6 +208,49 @@ async def parked(url: str) -> None:
         )
 
 
+async def wait(url: str) -> None:
+    """Let 1,000 calls of ten clients wait for room, beside a queue that has room for all."""
+    seconds: dict[int, float] = {}
+    late: list[float] = []
+    for length in (10_000, 20):
+        queues = [
+            Queue(url, name=f"{NAME}{length}", max_length=length, when_full="wait")
+            for _ in range(10)
+        ]
+        naps = [nap_on(queue) for queue in queues]
+        entered: list[int] = []
+
+        async def enqueue(number: int, naps: Sequence[Task[[], None]], entered: list[int]) -> None:
+            # One after the other, each of another client than the one before.
+            await asyncio.sleep(number / 2000)
+            await (await naps[number % 10].enqueue())
+            entered.append(number)
+
+        async with AsyncExitStack() as stack:
+            for queue in queues:
+                await stack.enter_async_context(queue)
+            await stack.enter_async_context(Worker(queues[0], concurrency=10))
+            begun = time.perf_counter()
+            await asyncio.gather(*(enqueue(number, naps, entered) for number in range(1000)))
+            seconds[length] = time.perf_counter() - begun
+            late = [abs(place - number) for place, number in enumerate(entered)]
+    print(
+        f"wait: 1,000 waiters of 10 clients, room for 20: {seconds[20]:.2f} s, room for all: "
+        f"{seconds[10_000]:.2f} s; places away from the order of the calls: "
+        f"p50 {sorted(late)[500]:.0f}, longest {max(late):.0f}"
+    )
+
+
+def nap_on(queue: Queue) -> Task[[], None]:
+    """Return a task that takes a few milliseconds."""
+
+    @queue.task(name="nap")
+    async def nap() -> None:
+        await asyncio.sleep(0.01)
+
+    return nap
+
+
 def copy_of(function: Callable[[int], Awaitable[None]]) -> Callable[[int], Awaitable[None]]:
     """Return another function that does the same, as a task is registered once."""
 
@@ -223,6 +266,7 @@ QUESTIONS: dict[str, Measure] = {
     "behind": behind,
     "info": info,
     "parked": parked,
+    "wait": wait,
 }
 
 
