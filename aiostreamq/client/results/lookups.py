@@ -81,9 +81,9 @@ class Lookups:
             middle = len(tickets) // 2
             if middle and isinstance(error, CallTooLarge):
                 # Redis cannot send the outcome of one of them.
-                await self._look_up(tickets[:middle])
-                await self._look_up(tickets[middle:])
-                return
+                halves = tickets[:middle], tickets[middle:]
+                found = [await self._subscribe(half, thorough=thorough) for half in halves]
+                return [*found[0], *found[1]]
             for ticket in tickets:
                 ticket.expect_nothing()
                 ticket.fail(error)
