@@ -18,7 +18,7 @@
     ├── ProcessDied            the process of a task died; seen as the type of a JobFailed
     ├── WaitTimeout            you stopped waiting; the job is unaffected
     └── BrokerError            a fault of Redis or the network: trying again may help
-        ├── QueueFull          the lane holds max_length jobs
+        ├── QueueFull          the lane holds all that it may
         ├── QueueUnavailable   Redis did not answer within the deadline
         │   └── EnqueueNotConfirmed   the job is in Redis, but not yet on a replica or on disk
         └── UnsupportedServer  this Redis is too old
@@ -160,14 +160,21 @@ class EnqueueNotConfirmed(QueueUnavailable):
 
 
 class QueueFull(BrokerError):
-    """The lane holds max_length jobs: workers cannot keep up. Try later, or start more workers."""
+    """The lane holds all that it may: workers cannot keep up. Try later, or start more workers."""
 
     def __init__(
-        self, message: str | None = None, *, lane: str = "", max_length: int = 0, enqueued: int = 0
+        self,
+        message: str | None = None,
+        *,
+        lane: str = "",
+        max_length: int = 0,
+        max_bytes: int = 0,
+        enqueued: int = 0,
     ) -> None:
         super().__init__(message)
         self.lane = lane  #: the lane that is full
-        self.max_length = max_length  #: number of jobs it may hold
+        self.max_length = max_length  #: number of jobs it may hold; 0 is any number
+        self.max_bytes = max_bytes  #: bytes of payloads it may hold; 0 is any number
         self.enqueued = enqueued  #: for `enqueue_many`: how many calls, from the first, succeeded
 
 

@@ -17,8 +17,8 @@ from aiostreamq.model.options import (
     Durability,
     QueuePolicy,
     TaskOptions,
+    checked_bound,
     checked_durability,
-    checked_max_length,
     checked_when_full,
 )
 from aiostreamq.model.task import Place
@@ -65,6 +65,7 @@ class Queue(QueueClient):
         enqueue_timeout: Duration = ENQUEUE_TIMEOUT,
         durability: Durability = "memory",
         max_length: int | None = None,
+        max_bytes: int | None = None,
         when_full: "WhenFull" = "raise",
     ) -> None:
         """Describe a queue.
@@ -88,6 +89,9 @@ class Queue(QueueClient):
             max_length: The most jobs that a lane may hold, running ones included; None
                 sets no limit. Delayed jobs and the ticks of schedules are not refused, and
                 count only once they are due. Jobs that run again are not refused either.
+            max_bytes: The most bytes of payloads that the jobs in a lane may have, about; None sets
+                no limit. One job always finds room in an empty lane. Counted are the jobs that
+                producers with this limit put into the lane, until they end or leave it.
             when_full: "raise" QueueFull if a lane is full, or "wait" for room.
 
         Raises:
@@ -95,13 +99,17 @@ class Queue(QueueClient):
                 `open` checks the URL itself.
         """
         self._url_or_client = _checked(url_or_client)
-        bound = checked_max_length(max_length)
+        length, size = (
+            checked_bound("max_length", max_length),
+            checked_bound("max_bytes", max_bytes),
+        )
         policy = QueuePolicy(
             max_payload,
             seconds("enqueue_timeout", enqueue_timeout),
             checked_durability(durability),
-            bound,
-            checked_when_full(when_full, bound),
+            length,
+            checked_when_full(when_full, is_bounded=bool(length or size)),
+            size,
         )
         super().__init__(
             self._connector,

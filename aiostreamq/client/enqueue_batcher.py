@@ -59,7 +59,7 @@ class EnqueueBatcher:
         if policy.waits_when_full:
             self.now = self.backpressure = Backpressure(self._send_bounded, ENQUEUE_LIMIT)
         else:
-            put = self._put_bounded if policy.max_length else self._put
+            put = self._put_bounded if policy.is_bounded else self._put
             self.now = GroupCall[Submission, IdWas](put, ENQUEUE_LIMIT, large_under_way=most)
 
     def put_large(
@@ -82,7 +82,7 @@ class EnqueueBatcher:
         """
         if self.backpressure is not None:
             return await self.backpressure.put_all(jobs)
-        if self._policy.max_length:
+        if self._policy.is_bounded:
             return await self._send_bounded(jobs)
         return await self._send(jobs)
 
@@ -98,12 +98,14 @@ class EnqueueBatcher:
     def full(self, job: Submission, *, enqueued: int = 0) -> QueueFull:
         """Return the error for a job that found no room."""
         lane = self._broker.stream_names[job[1] - 1]
-        most = self._policy.max_length
+        policy = self._policy
+        bounds = {"max_length": policy.max_length, "max_bytes": policy.max_bytes}
+        shown = ", ".join(f"{option}={most}" for option, most in bounds.items() if most)
         return QueueFull(
-            f"lane {lane!r} of queue {self._broker.keys.queue!r} is full (max_length={most}): "
+            f"lane {lane!r} of queue {self._broker.keys.queue!r} is full ({shown}): "
             f"workers are behind; try later, start more of them, or use when_full='wait'",
             lane=lane,
-            max_length=most,
+            **bounds,
             enqueued=enqueued,
         )
 
@@ -121,9 +123,11 @@ class EnqueueBatcher:
         return Refusals(taken, set(), self._link() == link)
 
     async def _send_bounded(self, jobs: "Sequence[Submission]") -> Refusals:
-        link, most = self._link(), self._policy.max_length
+        link, policy = self._link(), self._policy
         try:
-            found = await self._submissions.enqueue_within(most, jobs, self._inbox, self._timeout)
+            found = await self._submissions.enqueue_within(
+                policy.max_length, jobs, self._inbox, self._timeout, policy.max_bytes
+            )
         except CallTooLarge as error:
             return await send_halves(jobs, self._send_bounded, error)
         return found._replace(is_certain=self._link() == link)

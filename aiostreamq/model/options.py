@@ -112,6 +112,12 @@ class QueuePolicy:
     durability: Durability = "memory"  #: what an enqueue waits for by default
     max_length: int = 0  #: jobs that a lane may hold, running ones included; 0 means no limit
     waits_when_full: bool = False  #: whether a call waits for room, or raises QueueFull
+    max_bytes: int = 0  #: bytes of payloads that a lane may hold; 0 means no limit
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a lane can be full."""
+        return bool(self.max_length or self.max_bytes)
 
     def __post_init__(self) -> None:
         """Refuse invalid limits."""
@@ -121,21 +127,24 @@ class QueuePolicy:
             )
 
 
-def checked_max_length(max_length: int | None) -> int:
-    """Return *max_length*, or 0 if it is None; raise UsageError if it is invalid."""
-    if max_length is None:
+def checked_bound(option: str, most: int | None) -> int:
+    """Return *most*, given as *option*, or 0 if it is None; raise UsageError if it is invalid."""
+    if most is None:
         return 0
-    if type(max_length) is not int or max_length < 1:
+    if type(most) is not int or most < 1:
         raise UsageError(
-            f"max_length={max_length!r} is invalid: use an integer of at least 1, or leave it out"
+            f"{option}={most!r} is invalid: use an integer of at least 1, or leave it out"
         )
-    return max_length
+    return most
 
 
-def checked_when_full(when_full: str, max_length: int) -> bool:
+def checked_when_full(when_full: str, *, is_bounded: bool) -> bool:
     """Return whether calls wait for room; raise UsageError if *when_full* is invalid."""
     if when_full not in ("raise", "wait"):  # not a set, as the value may be unhashable
         raise UsageError(f"when_full={when_full!r} is unknown: use 'raise' or 'wait'")
-    if when_full == "wait" and not max_length:
-        raise UsageError("when_full='wait' needs Queue(max_length=...), or no lane is ever full")
+    if when_full == "wait" and not is_bounded:
+        raise UsageError(
+            "when_full='wait' needs Queue(max_length=...) or Queue(max_bytes=...), or no lane is "
+            "ever full"
+        )
     return when_full == "wait"

@@ -4,6 +4,8 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from aiostreamq.model.keys import GROUP
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -78,23 +80,31 @@ class Submissions:
         return {place - 1 for place in await self._put(jobs, inbox, deadline, 0)}
 
     async def enqueue_within(
-        self, max_length: int, jobs: "Sequence[Submission]", inbox: str, deadline: float
+        self,
+        max_length: int,
+        jobs: "Sequence[Submission]",
+        inbox: str,
+        deadline: float,
+        max_bytes: int = 0,
     ) -> Refusals:
         """Put *jobs* into those of their streams that hold fewer than *max_length* jobs.
+
+        And whose jobs have *max_bytes* at most. 0 is no limit for either.
 
         Raises:
             As `enqueue`.
         """
-        places = await self._put(jobs, inbox, deadline, max_length)
+        limits = f"{max_length} {max_bytes} {GROUP}" if max_bytes else max_length
+        places = await self._put(jobs, inbox, deadline, limits)
         return Refusals(
             {place - 1 for place in places if place > 0},
             {-place - 1 for place in places if place < 0},
         )
 
     async def _put(
-        self, jobs: "Sequence[Submission]", inbox: str, deadline: float, max_length: int
+        self, jobs: "Sequence[Submission]", inbox: str, deadline: float, limits: "int | str"
     ) -> "list[int]":
-        arguments: list[Argument] = [self._prefix, inbox, max_length]
+        arguments: list[Argument] = [self._prefix, inbox, limits]
         for job in jobs:
             arguments += job
         keys = self._lane_streams

@@ -11,6 +11,7 @@ from aiostreamq import (
     JobFailed,
     PayloadError,
     Queue,
+    QueueFull,
     QueueUnavailable,
     Worker,
 )
@@ -59,6 +60,7 @@ class Bound(TypedDict, total=False):
     """Options that bound a lane."""
 
     max_length: int
+    max_bytes: int
     when_full: Literal["raise", "wait"]
 
 
@@ -90,7 +92,9 @@ WAYS: list[Enqueue] = [in_bulk, at_once, for_later]
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [100, 3_000, 40_000, MEGABYTE - 1000])
-@pytest.mark.parametrize("options", [{}, {"max_length": 10_000}, PATIENT])
+@pytest.mark.parametrize(
+    "options", [{}, {"max_length": 10_000}, {"max_bytes": 100 * MEGABYTE}, PATIENT]
+)
 async def test_enqueues_are_bounded(
     way: Enqueue,
     size: int,
@@ -141,6 +145,11 @@ async def test_settles_are_bounded(size: int, redis_url: str, longest_calls: lis
         async with asyncio.timeout(PATIENCE):
             assert set(await asyncio.gather(*jobs)) == {text(size)}
     assert max(longest_calls) <= LONGEST_CALL
+
+
+async def _is_empty(queue: Queue) -> bool:
+    info = await queue.info()
+    return info.waiting + info.running == 0
 
 
 async def _are_running(queue: Queue, count: int) -> bool:
@@ -330,3 +339,22 @@ async def test_many_results_are_fetched_in_pieces(own_redis_server: RedisServer)
         async with asyncio.timeout(2 * PATIENCE):
             found = await asyncio.gather(*(queue.job(job.id) for job in jobs))
         assert set(found) == {text(900_000)}
+
+
+@pytest.mark.parametrize("when_full", ["raise", "wait"])
+async def test_bounded_bytes(store_url: str, when_full: Literal["raise", "wait"]) -> None:
+    """A lane takes as many bytes as it may, and more as jobs end."""
+    async with Queue(store_url, max_bytes=1_000_000, when_full=when_full) as queue:
+        task = queue.task(digest)
+        calls = [task.bind(text(300_000)) for _ in range(5)]
+        if when_full == "raise":
+            with pytest.raises(QueueFull, match=r"full \(max_bytes=1000000\)") as raised:
+                await queue.enqueue_many(calls)
+            assert (raised.value.enqueued, raised.value.max_bytes) == (3, 1_000_000)
+            async with Worker(queue):
+                await wait_until(lambda: _is_empty(queue), "the jobs to end")
+            await queue.enqueue_many(calls[:3])
+        else:
+            async with Worker(queue), asyncio.timeout(PATIENCE):
+                jobs = await queue.enqueue_many(calls)
+                assert len(set(await asyncio.gather(*jobs))) == 1

@@ -70,7 +70,7 @@ class Enqueuing:
         if policy.durability != "memory":
             self._chunks_in_flight = CHUNKS_UNCONFIRMED
         # If a lane is full, the jobs that go in must be the first ones.
-        if policy.max_length:
+        if policy.is_bounded:
             self._chunks_in_flight = 1
 
     async def open(self) -> None:

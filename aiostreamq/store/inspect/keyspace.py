@@ -24,7 +24,17 @@ PINGS = 20
 
 # Keys that always expire, unless another program wrote them.
 _EXPIRING = (
-    *("result:", "inbox:", "stats:", "worker:", "counted:", "recent", "confirm", "leases"),
+    *(
+        "result:",
+        "inbox:",
+        "stats:",
+        "worker:",
+        "counted:",
+        "bytes:",
+        "recent",
+        "confirm",
+        "leases",
+    ),
 )
 
 

@@ -5,7 +5,8 @@ local function is_taken(job, result)
   return redis.call('EXISTS', job, result) > 0
 end
 
--- Put a job into a lane. mark: 1 if inbox waits for its end, 2 if its result is not kept.
+-- Put a job into a lane; return its entry. mark: 1 if inbox waits for its end, 2 if its result is not
+-- kept.
 local function put_new(stream, lane, job, id, mark, inbox, envelope)
   local entry = redis.call('XADD', stream, '*', 'id', id, 'n', '1', 'job', envelope)
   if mark == '1' then
@@ -18,4 +19,5 @@ local function put_new(stream, lane, job, id, mark, inbox, envelope)
   if lane ~= 'default' then
     redis.call('HSET', job, 's', lane)
   end
+  return entry
 end
