@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from aiostreamq import Job, Queue, Worker
+from aiostreamq import Context, Job, Queue, Retry, Worker
+from aiostreamq.worker.run import slots
 from tests.support.waiting import PATIENCE, wait_until
 
 Make = Callable[[Queue], None]
@@ -126,6 +127,46 @@ async def test_a_task_that_awaits_its_own_kind(queue: Queue, concurrency: int, n
     assert found == [0, 1, 1, 2, 3, 5][number]
 
 
+@pytest.mark.parametrize("executor", ["loop", "thread"])
+async def test_a_child_starts_late(
+    queue: Queue, executor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parents that have taken every slot before a child is there do not keep it from starting.
+
+    The child comes after the pause before its second attempt, when more than all slots wait.
+    """
+    monkeypatch.setattr(slots, "STANDSTILLS", (0.01, 0.01))
+    loop = asyncio.get_running_loop()
+
+    async def ask(number: int) -> int:
+        return int(str(await (await queue.enqueue("child", number))))
+
+    def parent_in_thread(number: int) -> int:
+        return asyncio.run_coroutine_threadsafe(ask(number), loop).result()
+
+    retry = Retry(2, backoff=[0.5], jitter=False)
+    if executor == "loop":
+        queue.task(name="parent")(ask)
+
+        @queue.task(retry=retry)
+        async def child(context: Context, number: int) -> int:
+            if context.attempt == 1:
+                raise OSError
+            return number
+    else:
+        queue.task(name="parent")(parent_in_thread)
+
+        @queue.task(retry=retry, name="child")
+        def child_in_thread(context: Context, number: int) -> int:
+            if context.attempt == 1:
+                raise OSError
+            return number
+
+    jobs = await queue.enqueue_many(queue.named("parent").bind(n) for n in range(6))
+    async with Worker(queue, concurrency=1, threads=1, shutdown_timeout=1):
+        assert [await job.result(timeout=PATIENCE) for job in jobs] == list(range(6))
+
+
 async def test_no_more_run_than_may(queue: Queue) -> None:
     """Beside those that wait, no more jobs run than there are slots."""
     now, most = 0, 0
@@ -161,13 +202,13 @@ async def test_waiting_slots_are_logged(queue: Queue, caplog: pytest.LogCaptureF
 
         return run
 
-    for number in range(5):
-        below = f"parent{number + 1}" if number < 4 else "child"
+    for number in range(6):
+        below = f"parent{number + 1}" if number < 5 else "child"
         queue.task(name=f"parent{number}")(parent_of(below))
     async with Worker(queue, concurrency=2, shutdown_timeout=0):
         await queue.enqueue("parent0")
         await wait_until(lambda: "2 of 2 slots wait for jobs of this queue" in caplog.text, "it")
-        await wait_until(lambda: "4 of 4 slots wait for jobs of this queue" in caplog.text, "it")
+        await wait_until(lambda: "5 of 5 slots wait for jobs of this queue" in caplog.text, "it")
     levels = {record.levelno for record in caplog.records if "slots wait" in record.message}
     assert levels == {logging.WARNING, logging.ERROR}
 

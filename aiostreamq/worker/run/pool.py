@@ -73,14 +73,17 @@ class Pool:
 
     @property
     def most(self) -> int:
-        """How many places there can be: stuck ones are replaced once, and lent ones too."""
-        return 3 * self.limit
+        """How many places there can be.
+
+        Stuck ones are replaced once, and lent ones too. One more is for children: see `slots`.
+        """
+        return 3 * self.limit + 1
 
     @property
     def free(self) -> int:
         """How many places are free."""
         extra = min(self.stuck, self.limit) + min(self.lent, self.limit)
-        return self.limit + extra - self._busy
+        return self.limit + extra + (self.lent >= 2 * self.limit) - self._busy
 
     @property
     def is_stuck(self) -> bool:
@@ -91,7 +94,9 @@ class Pool:
     def takes_parents(self) -> bool:
         """Whether a job may have a place that is known to await others."""
         own = self.limit + min(self.stuck, self.limit)
-        is_last = self._busy >= own + self.limit - 1
+        if self._busy >= own + self.limit:
+            return False  # the place beyond is for children
+        is_last = self._busy == own + self.limit - 1
         return self._busy < own or self.still > is_last
 
     @property

@@ -8,6 +8,10 @@ A lent slot is for children. Jobs of tasks that are known to await others are se
 only lent slots are free, or parents would take those too. If nothing moves, because the children
 are parents themselves, they get one after the other; the last one only when nothing has moved for
 long.
+
+"For long" is a guess: the children may still be on their way, behind a thousand parents, from a
+slow Redis, or after a pause before another attempt. So if all slots wait, the lent ones among them,
+there is one more, which jobs of such tasks never get. A child that awaits nothing can always start.
 """
 
 import asyncio
@@ -80,7 +84,8 @@ class Slots:
         # If all that run wait for others, those must be able to start.
         all_wait = waiting > 0 and waiting >= self._width
         width = self.concurrency if all_wait else self._width
-        self.capacity = width + min(waiting, self.concurrency)
+        beyond = waiting >= 2 * self.concurrency  # the slot that only children get
+        self.capacity = width + min(waiting, self.concurrency) + beyond
 
     def lend(self, key: "EntryRef") -> None:
         """A run begins to await a job of its queue."""
@@ -123,7 +128,9 @@ class Slots:
     def takes_parents(self) -> bool:
         """Whether a job may start that is known to await others."""
         running = len(self._running)
-        is_last = running >= 2 * self.concurrency - 1
+        if running >= 2 * self.concurrency:
+            return False  # the slot beyond is for children
+        is_last = running == 2 * self.concurrency - 1
         return running < self.concurrency or self._still > is_last
 
     def take_parents_in(self, pool: "Pool | None") -> bool:
@@ -174,13 +181,14 @@ class Slots:
 
     def _report(self) -> None:
         waiting = len(self._waits)
-        if waiting >= 2 * self.concurrency:
+        most = 2 * self.concurrency + 1
+        if waiting >= most:
             logger.error(
                 "%d of %d slots wait for jobs of this queue, the lent ones among them: nothing can "
                 "start until one of those jobs ends elsewhere; raise concurrency, or return the "
                 "ids of jobs instead of awaiting them",
                 waiting,
-                2 * self.concurrency,
+                most,
             )
         elif waiting >= self.concurrency and not self._is_reported:
             self._is_reported = True
