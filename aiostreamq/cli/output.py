@@ -51,21 +51,30 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print *text* to stderr. Do nothing if that fails."""
-    with suppress(OSError, ValueError):
+    stderr: object = sys.stderr
+    if stderr is None:  # print would take stdout in its place
+        return
+    with suppress(Exception):  # a task may have put anything there
         print(visible_lines(without_passwords(text)), file=sys.stderr, flush=True)
 
 
 def discard_unwritable() -> None:
-    """Discard text that could not be written: Python would exit with a code of its own for it."""
-    for fd, stream in ((1, sys.stdout), (2, sys.stderr)):
+    """Discard text that could not be written: Python would exit with a code of its own for it.
+
+    A task or a module of the user may have put anything in the place of the standard streams.
+    """
+    for fd, name in ((1, "stdout"), (2, "stderr")):
         try:
-            stream.flush()
+            if (stream := getattr(sys, name)) is not None:
+                stream.flush()
         except OSError:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, fd)
             os.close(null)
         except ValueError:
             pass  # closed
+        except Exception:  # noqa: BLE001  # whatever it is, Python would flush it once more
+            setattr(sys, name, None)
 
 
 def print_json(value: object) -> None:

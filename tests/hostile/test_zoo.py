@@ -164,6 +164,17 @@ async def test_supervised(url: str) -> None:
         assert "ended with exit code" not in program.printed
 
 
+#: What a worker meets only at the end of its process, if no thread is left that ends it earlier.
+OUTPUTS = [entry for entry in DOES if "`sys.stdout`" in entry.what]
+
+
+@pytest.mark.parametrize("entry", OUTPUTS, ids=lambda entry: entry.body.__name__)
+async def test_outputs(url: str, entry: Entry) -> None:
+    """Whatever stands where the outputs were, the worker ends as ever."""
+    async with worker(url):
+        assert await fault_of(entry, "thread") is None
+
+
 async def test_logs(url: str) -> None:
     """However the application logs, jobs end, run again and run past their timeouts."""
     async with worker(url):

@@ -311,6 +311,11 @@ def drop_outputs() -> None:
     sys.stdout = sys.stderr = cast("Any", None)
 
 
+def spoil_outputs() -> None:
+    """Leave outputs that raise whatever is done with them."""
+    sys.stdout = sys.stderr = cast("Any", OfRaising())
+
+
 def lose_folder() -> None:
     """Go to a folder, and delete it."""
     folder = tempfile.mkdtemp()
@@ -559,6 +564,7 @@ DOES = [
     Entry("`os._exit`", vanish, DIED, PROCESS),
     Entry("closes all descriptors", close_descriptors, DIED, PROCESS),
     Entry("sets `sys.stdout` and `sys.stderr` to None", drop_outputs, "done"),
+    Entry("sets `sys.stdout` and `sys.stderr` to what raises", spoil_outputs, "done"),
     Entry("goes to a folder that it deletes", lose_folder, "done"),
     Entry("takes the handlers of SIGTERM and SIGINT", take_signals, "done", LOOP),
     Entry("takes the handlers of SIGTERM and SIGINT", take_signals_there, "done", PROCESS),

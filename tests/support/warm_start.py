@@ -28,7 +28,7 @@ from contextlib import suppress
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -300,9 +300,11 @@ def _run_to_the_end(module: str) -> None:
     if not isinstance(code, int | None):
         sys.stderr.write(f"{code}\n")
         code = 1
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    outputs: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)  # None if the program says so
+    for stream in outputs:
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
     if code == -signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
