@@ -1,4 +1,4 @@
--- lane_bytes.lua: the bytes of the jobs in a lane, for lanes that are bounded in bytes.
+-- lane_bytes.lua: counts the bytes of the jobs in a lane, for lanes that are bounded in bytes.
 --
 -- `bytes:<lane>` is a hash: the `total`, the numbers of the `first` and the `last` block, and by its
 -- number each block of jobs, '<first entry> <last entry> <bytes>'. Scripts that take jobs out of a
