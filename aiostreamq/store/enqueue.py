@@ -89,7 +89,7 @@ class Submissions:
     ) -> Refusals:
         """Put *jobs* into those of their streams that hold fewer than *max_length* jobs.
 
-        And whose jobs have *max_bytes* at most. 0 is no limit for either.
+        And whose payloads have *max_bytes* at most. With 0, that bound is left out.
 
         Raises:
             As `enqueue`.
