@@ -15,6 +15,7 @@ from aiostreamq.model.envelope import decode_envelope
 from aiostreamq.model.schedules.catch_up import CHAIN, GRACE_MS, Step, steps
 from aiostreamq.model.schedules.cron import Cron, Every
 from aiostreamq.model.schedules.definition import (
+    MOST_RUNS,
     Definition,
     Rules,
     ScheduleRules,
@@ -259,3 +260,14 @@ def test_expression_that_is_not_text_is_refused() -> None:
     """The error shows how to write one."""
     with pytest.raises(UsageError, match="is not a cron expression"):
         timing_of(5, None, None, None)  # pyright: ignore[reportArgumentType]
+
+
+def test_cron_expression_is_kept_with_single_spaces() -> None:
+    """Two ways to write one expression are one definition."""
+    assert timing_of(" 0  9 * * mon", None, None, None) == Cron("0 9 * * mon", "UTC")
+
+
+def test_limit_of_runs_that_no_schedule_reaches_is_refused() -> None:
+    """Lua would lose precision beyond it."""
+    with pytest.raises(UsageError, match="is too large: leave it out"):
+        every_second(max_runs=MOST_RUNS + 1)
