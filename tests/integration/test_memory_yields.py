@@ -9,6 +9,9 @@ import pytest
 from aiostreamq import Queue, UsageError, Worker
 from aiostreamq.client.core import core_of
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.store.connection.link import Argument, Reply
+from aiostreamq.store.connection.memory import MemoryLink, MemoryServer
+from tests.support.waiting import PATIENCE
 
 queue = Queue("memory://yields")
 
@@ -84,6 +87,24 @@ async def test_timeout_of_a_loop() -> None:
 
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(ask_on(), 0.01)
+
+
+async def test_change_right_after_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another thread sends between a read that finds nothing and its wait ends the wait."""
+    server = MemoryServer()
+    link = MemoryLink(server)
+    execute = server.execute
+
+    def execute_and_be_overtaken(*command: Argument) -> Reply:
+        reply = execute(*command)
+        if command[0] == "LPOP" and reply is None:
+            execute("RPUSH", "list", "news")
+            server.wake_waiting()
+        return reply
+
+    monkeypatch.setattr(server, "execute", execute_and_be_overtaken)
+    async with asyncio.timeout(PATIENCE):
+        assert await link.call("BLPOP", "list", 10 * PATIENCE) == [b"list", b"news"]
 
 
 async def test_two_loops_share_a_server() -> None:

@@ -73,17 +73,14 @@ class MemoryServer:
                 message = f"NOGROUP {message}"
             raise CommandError(message) from error
 
-    async def wait_for_change(self, number: int, timeout: float) -> bool:
-        """Have link *number* wait; return False if the time is up or the link was unblocked."""
+    def next_change(self, number: int) -> "asyncio.Future[bool]":
+        """Return a future for link *number*: True at the next change, False if it is unblocked.
+
+        To be called before the link reads: another thread may change something right after.
+        """
         waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
-        try:
-            async with asyncio.timeout(timeout):
-                return await waiting
-        except TimeoutError:
-            return False
-        finally:
-            self._waiting.pop(number, None)
+        return waiting
 
     def wake_waiting(self) -> None:
         """Have every waiting link read again."""
@@ -106,7 +103,7 @@ class MemoryServer:
         return True
 
     def forget(self, number: int) -> None:
-        """Never wake link *number*: its event loop does not run."""
+        """Never wake link *number*: it has been answered, or its event loop does not run."""
         self._waiting.pop(number, None)
 
     def unblock(self, number: int) -> int:
@@ -188,18 +185,30 @@ class MemoryLink:
         try:
             while not future.done():
                 reply: Reply
+                change = self._server.next_change(self._number)
                 # The future takes the reply in the same turn of the loop, so nothing is lost
                 # when the caller is cancelled. fakeredis answers an empty list, Redis nothing.
                 reply = self._server.execute(*command) or None
                 if isinstance(reply, bytes):
                     reply = [str(command[1]).encode(), reply]  # as BLPOP answers
                 left = deadline - clock.monotonic()
-                if reply is not None or not await self._server.wait_for_change(self._number, left):
+                if reply is not None or not await _wait_for(change, left):
                     if not future.done():
                         future.set_result(reply)
                     return
         except CommandError as error:
             _refuse(future, error)
+        finally:
+            self._server.forget(self._number)
+
+
+async def _wait_for(change: "asyncio.Future[bool]", seconds: float) -> bool:
+    """Return the result of *change*; False if the time is up."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await change
+    except TimeoutError:
+        return False
 
 
 def _closed() -> LinkLost:
