@@ -104,7 +104,7 @@ async def test_change_right_after_a_read(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(server, "execute", execute_and_be_overtaken)
     async with asyncio.timeout(PATIENCE):
-        assert await link.call("BLPOP", "list", 10 * PATIENCE) == [b"list", b"news"]
+        assert await link.call("BLPOP", "list", int(10 * PATIENCE)) == [b"list", b"news"]
 
 
 async def test_two_loops_share_a_server() -> None:
