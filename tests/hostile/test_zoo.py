@@ -164,13 +164,13 @@ async def test_supervised(url: str) -> None:
         assert "ended with exit code" not in program.printed
 
 
-#: What a worker meets only at the end of its process, if no thread is left that ends it earlier.
+#: The entries that matter at the end of the process, unless a thread that is left ends it before.
 OUTPUTS = [entry for entry in DOES if "`sys.stdout`" in entry.what]
 
 
 @pytest.mark.parametrize("entry", OUTPUTS, ids=lambda entry: entry.body.__name__)
 async def test_outputs(url: str, entry: Entry) -> None:
-    """Whatever stands where the outputs were, the worker ends as ever."""
+    """A worker ends with code 0 after a task has replaced its outputs."""
     async with worker(url):
         assert await fault_of(entry, "thread") is None
 

@@ -312,7 +312,7 @@ def drop_outputs() -> None:
 
 
 def spoil_outputs() -> None:
-    """Leave outputs that raise whatever is done with them."""
+    """Leave outputs that raise at every use."""
     sys.stdout = sys.stderr = cast("Any", OfRaising())
 
 

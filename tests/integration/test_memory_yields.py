@@ -90,7 +90,7 @@ async def test_timeout_of_a_loop() -> None:
 
 
 async def test_change_right_after_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What another thread sends between a read that finds nothing and its wait ends the wait."""
+    """A wait ends if another thread sends something between an empty read and the wait."""
     server = MemoryServer()
     link = MemoryLink(server)
     execute = server.execute

@@ -203,7 +203,7 @@ def _raw(text: str) -> bytes:
 def shape(recorded: dict[str, Any]) -> Any:
     """Return what does not differ between two recordings: all but times, numbers and names.
 
-    What a worker sends in batches may also differ in how it was divided.
+    The batches of a worker may also be divided in another way.
     """
     text = json.dumps(_undivided(recorded), sort_keys=True)
     text = re.sub(r"File [^,]+, line", "File, line", text)
@@ -214,7 +214,7 @@ def shape(recorded: dict[str, Any]) -> Any:
 
 
 def _undivided(recorded: dict[str, Any]) -> dict[str, Any]:
-    """Return a recording with one entry for what may be in several: how jobs ended, and events."""
+    """Return a recording with the ends of jobs, and the events of a job, in one entry each."""
     whole = dict(recorded)
     _, recent = whole["recent"]
     whole["recent"] = sorted(end for _, fields in recent["entries"] for end in _ends_in(fields))
