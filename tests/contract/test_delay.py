@@ -18,7 +18,7 @@ async def delay(store: Store, job_id: str, due: str, mark: str = WaiterMode.NOBO
 
 
 async def words(store: Store) -> int:
-    """How often the workers were told something."""
+    """How often messages were sent to the workers."""
     return cast("int", await store.call("XLEN", store.keys.control))
 
 

@@ -3,7 +3,7 @@
 -- `bytes:<lane>` is a hash: the `total`, the numbers of the `first` and the `last` block, and by its
 -- number each block of jobs, '<first entry> <last entry> <bytes>'. Scripts that take jobs out of a
 -- lane know nothing of it. A block is forgotten when the lane seems full and none of its entries is
--- left, which the group of the lane tells without their payloads. So the total is too high by up
+-- left, which the group of the lane shows without their payloads. So the total is too high by up
 -- to a block for each job that still runs, and a block has a hundredth of what the lane may hold.
 
 local BLOCKS, MOST_LOOKED_AT, KEEP_LEDGER_MS = 100, 200, 30 * 24 * 3600000
