@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Unpack
 
-    from aiostreamq.client.schedules.declaration import ScheduleOptions
+    from aiostreamq.client.schedules.description import ScheduleOptions
     from aiostreamq.model.schedules.definition import ScheduleRules
     from aiostreamq.model.schedules.zones import Zone
     from aiostreamq.model.telemetry import Listener

@@ -8,7 +8,6 @@ from functools import partial
 from typing import NoReturn
 
 from aiostreamq import __version__
-from aiostreamq.cli.arguments import choice, duration, port, text, whole
 from aiostreamq.cli.commands.dead_letters import add_dead, dead
 from aiostreamq.cli.commands.doctor import add_doctor, doctor
 from aiostreamq.cli.commands.enqueue import add_enqueue, enqueue
@@ -19,6 +18,7 @@ from aiostreamq.cli.commands.schedules import add_schedules, schedules
 from aiostreamq.cli.connect import add_import
 from aiostreamq.cli.option_sources import add_flag, from_variable
 from aiostreamq.cli.option_sources import add_sourced as _add
+from aiostreamq.cli.option_values import choice, duration, port, text, whole
 from aiostreamq.cli.output import complain, discard_unwritable, open_missing
 from aiostreamq.cli.process.recycling import size
 from aiostreamq.errors import AioStreamQError, UsageError

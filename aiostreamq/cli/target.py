@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.grammar import with_article
+from aiostreamq.model.english import with_article
 from aiostreamq.queue import Queue
 from aiostreamq.store.connection.connector import import_client
 

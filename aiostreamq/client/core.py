@@ -7,7 +7,7 @@ get it with `core_of(queue)`.
 from typing import TYPE_CHECKING, Protocol
 
 from aiostreamq.client.call import Using
-from aiostreamq.client.sessions.registry import SessionRegistry
+from aiostreamq.client.sessions.current_session import CurrentSession
 from aiostreamq.client.task import Enqueuer
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options
@@ -44,7 +44,7 @@ class QueueCore:
         self.policy = policy
         self.max_payload = policy.max_payload  #: bytes
         self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks, by name
-        self.sessions = SessionRegistry(name, connect, self._new_lifetime)
+        self.sessions = CurrentSession(name, connect, self._new_lifetime)
         #: returns the session of the running event loop, and creates it if there is none; raises
         #: UsageError if the queue is open in another event loop that is running
         self.session: Callable[[], Session] = self.sessions.current

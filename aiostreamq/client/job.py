@@ -17,7 +17,7 @@ from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
 
 if TYPE_CHECKING:
-    from aiostreamq.client.ports import JobHome
+    from aiostreamq.client.protocols import JobHome
     from aiostreamq.client.results.tickets import Ticket
     from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.model.events import Event, Lost, Position, Restarted

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.outcomes import enqueued_at, look_at_ended
-from aiostreamq.client.task_names import name_of
+from aiostreamq.client.ended_job import enqueued_at, look_at_ended
+from aiostreamq.client.task_argument import name_of
 from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.info import JobInfo, call_of, time_of
@@ -23,8 +23,8 @@ from aiostreamq.store.inspect.snapshot import Snapshots
 from aiostreamq.store.results import Results
 
 if TYPE_CHECKING:
-    from aiostreamq.client.ports import OpenSession
-    from aiostreamq.client.task_names import HasSpec
+    from aiostreamq.client.protocols import OpenSession
+    from aiostreamq.client.task_argument import HasSpec
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.inspect.snapshot import Fields
     from aiostreamq.store.queue import QueueStore

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.client.task_names import name_of
+from aiostreamq.client.task_argument import name_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import expiry_of, seconds
 from aiostreamq.model.options import checked_lane
@@ -11,7 +11,7 @@ from aiostreamq.model.pauses import pause_fields, pauses_of
 from aiostreamq.store.pauses import PauseStore
 
 if TYPE_CHECKING:
-    from aiostreamq.client.task_names import HasSpec
+    from aiostreamq.client.task_argument import HasSpec
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.pauses import Pause
     from aiostreamq.model.time import When

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypeVar, cast, overload
 from aiostreamq.client.core import QueueCore
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer
-from aiostreamq.client.task_names import no_task
+from aiostreamq.client.task_argument import no_task
 from aiostreamq.model.options import checked_job_id
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class QueueClient:
 
         Cancelling stops after an unknown number of jobs; calling it again is safe.
         """
-        from aiostreamq.client.cancellation import OpenJobFilter, cancel_many
+        from aiostreamq.client.bulk_cancellation import OpenJobFilter, cancel_many
 
         wanted = OpenJobFilter.of(task, older_than, state, everything=everything)
         return await cancel_many(self._core.session().broker, self.tasks, wanted)

@@ -30,7 +30,7 @@ SCRIPTS = (
     "create_groups",
     "enqueue",
     "subscribe",
-    "ping_inbox",
+    "mark_inbox",
     "settle",
     "record_stats",
     "requeue",
@@ -39,7 +39,7 @@ SCRIPTS = (
     "deregister_worker",
     "renew_lease",
     "find_dead_workers",
-    "register_consumers",
+    "register_strays",
     "list_holders",
     "recover_worker",
     "read_lanes",
@@ -99,7 +99,7 @@ def _in_order(name: str) -> Iterator[str]:
 
 @cache
 def _source(name: str, *, on_cluster: bool) -> str:
-    guard = ("parts/guard",) if on_cluster else ()
+    guard = ("parts/slot_guard",) if on_cluster else ()
     return "\n".join(_file(one).text for one in dict.fromkeys((*guard, *_in_order(name))))
 
 

@@ -3,8 +3,8 @@
 import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from aiostreamq.model.beats import lanes_of
 from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED
-from aiostreamq.model.lease import lanes_of
 from aiostreamq.store.connection.connector import CLIENT_NAME, READER
 from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD
 from aiostreamq.store.queue import pairs_of
@@ -120,13 +120,13 @@ class WorkerRegistry:
         ]
         return Look(pause_ms / 1000, has_more == 1, is_census_due == 1, dead)
 
-    async def register_consumers(self, lease_ms: int) -> int:
+    async def register_strays(self, lease_ms: int) -> int:
         """Register consumers that have deliveries and are not among the workers.
 
         They are found dead *lease_ms* milliseconds later. Returns how many there were.
         """
         keys = [self._workers, *self._queue.streams]
-        return cast("int", await self._queue.run("register_consumers", keys, [GROUP, lease_ms]))
+        return cast("int", await self._queue.run("register_strays", keys, [GROUP, lease_ms]))
 
     async def holders(self, name: str, lanes: "Iterable[str]") -> "Mapping[str, str]":
         """Return the beats, by name, of other workers that have deliveries which *name* may get.

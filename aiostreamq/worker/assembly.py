@@ -25,7 +25,7 @@ from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
 from aiostreamq.worker.leases.poison_guard import PoisonGuard
 from aiostreamq.worker.leases.reaper import Reaper
 from aiostreamq.worker.leases.status_report import StatusReport
-from aiostreamq.worker.reroute.overflow import Overflow
+from aiostreamq.worker.reroute.overflow_intake import Overflow
 from aiostreamq.worker.reroute.parking import Parking
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from aiostreamq.aio.batching import BATCH_BYTES, GroupCommit
 from aiostreamq.errors import BrokerError, PayloadError
 from aiostreamq.logs import get_logger
+from aiostreamq.model.english import counted
 from aiostreamq.model.events import Emission, encode_chunk
-from aiostreamq.model.grammar import counted
 from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.events import EMIT_LIMIT, EventStreams
 

@@ -7,7 +7,7 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
-from aiostreamq.aio.tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.client.core import core_of
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.worker.runtime import WorkerRuntime

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import anyio
 
 from aiostreamq import clock
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.aio.supervision import keep_running
-from aiostreamq.aio.tasks import OwnTask, spawn
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.worker.assembly import Services
 

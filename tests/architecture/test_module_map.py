@@ -27,7 +27,7 @@ SHARED_NAMES = {
     "logs.py": "the logger of the package, and its set-up by the command line",
     "parking.py": "parked jobs",
     "pauses.py": "paused tasks and lanes",
-    "ports.py": "the protocols between the parts of a layer",
+    "protocols.py": "the protocols between the parts of a layer",
     "queue.py": "the queue, for users and in Redis",
     "results.py": "outcomes, and waiting for them",
     "schedules.py": "schedules",

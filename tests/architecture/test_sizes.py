@@ -29,7 +29,7 @@ SHORT_MODULES = {
     "cli/logs.py": "the worker and all commands use it, and no other module of cli/ is about logs",
     "cli/process/reload.py": "the only user of watchfiles, which is optional",
     "cli/process/signal_echo.py": "one rule about signals, tested by itself",
-    "client/deadline.py": "a context variable that both ends import, which do not know each other",
+    "client/current_deadline.py": "a context variable, which both ends import",
     "clock.py": "the only place that reads a clock; tests replace it",
     "model/schedules/unreadable.py": "a value that the store returns and the client reads",
     "model/stored.py": "readers of stored values, for several modules of the model",
@@ -39,7 +39,7 @@ SHORT_MODULES = {
     "telemetry.py": "public names, defined in the model",
     "untrusted.py": "the bottom layer: imports nothing",
     "worker/holdings.py": "a protocol between duties of the worker, which do not know each other",
-    "worker/run/interpreter.py": "one rule, for the processes of tasks",
+    "worker/run/python_command.py": "one rule, for the processes of tasks",
     "worker/telemetry.py": "the worker's half of the events for listeners",
 }
 

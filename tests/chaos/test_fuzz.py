@@ -183,7 +183,7 @@ async def die_with_some(client: Redis, roster: WorkerRegistry) -> None:
     await client.execute_command(
         *("XREADGROUP", "GROUP", GROUP, "ghost", "COUNT", 30, "STREAMS", *streams, *new)
     )
-    await roster.register_consumers(1_000)
+    await roster.register_strays(1_000)
     # Nothing is left of one that was recovered already.
     while (await roster.recover("ghost", "0 1000", 1_000)).finished == 0:
         pass

@@ -244,7 +244,7 @@ async def bury(store: Store, one: Delivery) -> None:
 
 async def reap(store: Store, _one: Delivery) -> None:
     """Its worker is dead."""
-    await store.workers.register_consumers(1000)
+    await store.workers.register_strays(1000)
     beats = await store.hash_at(store.keys.workers)
     await store.workers.recover("w1", beats["w1"], 3)
 

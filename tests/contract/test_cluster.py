@@ -95,7 +95,7 @@ async def fill(store: Store) -> list[Act]:
         lambda: roster.deregister("w2"),
         lambda: roster.renew("w1", 1_000, b"{}"),
         lambda: roster.find_dead("w2", 1_000),
-        lambda: roster.register_consumers(1_000),
+        lambda: roster.register_strays(1_000),
         lambda: roster.holders("w2", ["default"]),
         lambda: roster.recover("w1", "0 1000 default", 3),
         lambda: LaneReader(broker, weights, strict=False).read(store.link, "w1", 9, None),

@@ -216,7 +216,7 @@ async def test_consumer_that_never_joined_is_found_dead(store: Store) -> None:
     """It has a lease from when it was found."""
     await store.enqueue("j")
     await store.read("ghost")
-    await store.workers.register_consumers(LEASE_MS)
+    await store.workers.register_strays(LEASE_MS)
     assert await dead_in_one_look(store) == []
     await pass_time(store, LEASE_MS)
     assert await dead_in_one_look(store) == ["ghost"]

@@ -87,7 +87,7 @@ async def test_calendar(store: Store) -> None:
     firsts = [datetime(1970 + n // 12, n % 12 + 1, 1, tzinfo=UTC) for n in range(12 * 135)]
     times = [int(first.timestamp()) - back for first in firsts for back in (0, 1)]
     script = (
-        files("aiostreamq.store").joinpath("lua/parts/moment.lua").read_text()
+        files("aiostreamq.store").joinpath("lua/parts/time_text.lua").read_text()
         + "for at = 1, #ARGV do ARGV[at] = moment(tonumber(ARGV[at])) end return ARGV"
     )
     written = await store.call("EVAL", script, 0, *(1000 * time for time in times))

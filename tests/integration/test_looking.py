@@ -21,7 +21,7 @@ from aiostreamq import (
     WorkerState,
     __version__,
 )
-from aiostreamq.client.cancellation import OPEN
+from aiostreamq.client.bulk_cancellation import OPEN
 from aiostreamq.client.core import core_of
 from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.worker.settle import settler

@@ -9,8 +9,8 @@ import pytest
 from aiostreamq import Queue, UsageError, Worker
 from aiostreamq.client.core import core_of
 from aiostreamq.errors import AioStreamQError
+from aiostreamq.store.connection.in_memory import MemoryLink, MemoryServer
 from aiostreamq.store.connection.link import Argument, Reply
-from aiostreamq.store.connection.memory import MemoryLink, MemoryServer
 from tests.support.waiting import PATIENCE
 
 queue = Queue("memory://yields")

@@ -14,7 +14,7 @@ from aiostreamq.store.parking import ParkedJobs
 from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.schedules import ScheduleStore
 from aiostreamq.store.workers import WorkerRegistry
-from aiostreamq.worker import retry_buffer
+from aiostreamq.worker import refused_batches
 from aiostreamq.worker.leases import heartbeat
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -50,7 +50,7 @@ class Mishaps:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not wait."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(retry_buffer, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(refused_batches, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(heartbeat, "CHECK_INTERVAL", 0.01)
 
 

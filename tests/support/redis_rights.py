@@ -26,10 +26,10 @@ OPTIONAL = {"config|get", "type", "wait", "waitaof"}
 #: Which scripts and which functions each kind of user needs. A function is named by its
 #: file; with its own name too where only some of the file's are needed.
 SCRIPTS_OF = {
-    "producer": "create_groups enqueue delay replication_marker subscribe ping_inbox job_state "
+    "producer": "create_groups enqueue delay replication_marker subscribe mark_inbox job_state "
     "cancel",
     "worker": "settle record_stats requeue dead_letter_unreadable deregister_worker renew_lease "
-    "find_dead_workers register_consumers list_holders recover_worker read_lanes "
+    "find_dead_workers register_strays list_holders recover_worker read_lanes "
     "read_many_lanes note_suspect_run promote retry requeue_deleted park unpark append_events "
     "declare_schedules due_schedules skip_cancelled "
     "fire_schedules list_pauses",
@@ -46,7 +46,7 @@ FUNCTIONS_OF = {
     "store/dead_letters:forget_old",
     "reader": "store/connection/connector store/connection/clock store/scripts "
     "store/inspect/server_check store/inspect/snapshot store/inspect/walk "
-    "store/inspect/keyspace store/schedules store/dead_letters:count store/dead_letters:find "
+    "store/inspect/doctor_probes store/schedules store/dead_letters:count store/dead_letters:find "
     "store/dead_letters:newest_first store/dead_letters:oldest_first",
     "operator": "store/cancellation",
 }

@@ -3,8 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.cli.arguments import add_value, duration
 from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
+from aiostreamq.cli.option_values import add_value, duration
 from aiostreamq.cli.output import complain, print_json, say
 from aiostreamq.errors import JobNotFound, UsageError
 

@@ -4,8 +4,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from aiostreamq.cli.arguments import add_value, duration, rate, whole
 from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
+from aiostreamq.cli.option_values import add_value, duration, rate, whole
 from aiostreamq.cli.output import print_listing, say
 from aiostreamq.errors import UsageError
 

@@ -3,9 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from aiostreamq.cli.arguments import add_value, duration
 from aiostreamq.cli.call_arguments import add_call_arguments, call_arguments
 from aiostreamq.cli.connect import add_import, add_json, add_target, ask, queue_of
+from aiostreamq.cli.option_values import add_value, duration
 from aiostreamq.cli.output import print_json, say
 from aiostreamq.errors import UsageError
 

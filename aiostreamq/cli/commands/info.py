@@ -5,8 +5,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aiostreamq.cli.arguments import add_value, duration
 from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
+from aiostreamq.cli.option_values import add_value, duration
 from aiostreamq.cli.output import ago, complain, pause_line, print_json, print_table, say
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import argparse
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from aiostreamq.cli.arguments import add_value, duration, whole
 from aiostreamq.cli.commands.cancel import add_cancel, cancel
 from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
+from aiostreamq.cli.option_values import add_value, duration, whole
 from aiostreamq.cli.output import ago, json_line, print_json, print_listing, say
 from aiostreamq.errors import JobError, UsageError
 from aiostreamq.model.terminal_text import visible

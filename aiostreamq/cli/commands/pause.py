@@ -3,8 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from aiostreamq.cli.arguments import duration
 from aiostreamq.cli.connect import add_json, add_target, ask, queue_of, warn_of_unknown_task
+from aiostreamq.cli.option_values import duration
 from aiostreamq.cli.output import complain, pause_line, print_json, say
 from aiostreamq.errors import UsageError
 

@@ -4,7 +4,6 @@ import argparse
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq import clock
-from aiostreamq.cli.arguments import add_value, duration, whole
 from aiostreamq.cli.call_arguments import add_call_arguments, call_arguments
 from aiostreamq.cli.connect import (
     add_json,
@@ -13,6 +12,7 @@ from aiostreamq.cli.connect import (
     queue_of,
     warn_of_unknown_task,
 )
+from aiostreamq.cli.option_values import add_value, duration, whole
 from aiostreamq.cli.output import print_json, print_listing, say
 from aiostreamq.errors import UsageError
 

@@ -9,7 +9,7 @@ import orjson
 
 from aiostreamq import clock
 from aiostreamq.client.schedules.schedule import Schedule
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 from aiostreamq.model.schedules.cron import DAY_MS, ClockChange, Cron, changes
 from aiostreamq.model.schedules.definition import Definition
 from aiostreamq.model.terminal_text import ascii_json, visible

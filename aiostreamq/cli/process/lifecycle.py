@@ -17,7 +17,7 @@ import anyio
 from aiostreamq.cli.connect import queue_of
 from aiostreamq.cli.output import complain
 from aiostreamq.cli.process.banner import banner_of
-from aiostreamq.cli.process.event_loop import (
+from aiostreamq.cli.process.guarded_loop import (
     END_STEP,
     HandlerGuard,
     end_strays,
@@ -33,7 +33,7 @@ from aiostreamq.cli.process.systemd import notify_systemd
 from aiostreamq.client.core import core_of
 from aiostreamq.errors import AioStreamQError, UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 from aiostreamq.model.worker_state import HasState
 from aiostreamq.queue import Queue
 from aiostreamq.store.connection.server import MEMORY

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 
 # Processes that started together with the same limit would be replaced together. A random part
 # of the limit, up to this, is added for each.

@@ -16,7 +16,7 @@ from aiostreamq.cli.process.supervisor_link import GRACE, SupervisorLink
 from aiostreamq.errors import UsageError
 from aiostreamq.signals import keep_from_children
 from aiostreamq.worker.leases.heartbeat import PATIENCE_LEASES
-from aiostreamq.worker.run.interpreter import interpreter
+from aiostreamq.worker.run.python_command import interpreter
 
 if TYPE_CHECKING:
     from aiostreamq.cli.process.supervisor import Supervisor

@@ -14,7 +14,7 @@ from aiostreamq.store.dead_letters import LETTERS_LIMIT, PAGE, DeadLetterStore, 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from aiostreamq.client.ports import QueueHandle
+    from aiostreamq.client.protocols import QueueHandle
     from aiostreamq.model.dead_letters import DeadLetter
 
 # A replay at a rate sends the jobs of this many seconds at once.

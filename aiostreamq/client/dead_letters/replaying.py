@@ -11,7 +11,7 @@ from aiostreamq.model.replay import keeps_result, lane_to_replay_in, write_histo
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Replayed
 
 if TYPE_CHECKING:
-    from aiostreamq.client.ports import QueueHandle
+    from aiostreamq.client.protocols import QueueHandle
     from aiostreamq.model.dead_letters import DeadLetter
 
 logger = get_logger("aiostreamq.dead")

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from aiostreamq.client.task_names import name_of
+from aiostreamq.client.task_argument import name_of
 from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.dead_letters import DeadLetter, DeadLetterFilter
 from aiostreamq.model.duration import Duration, seconds

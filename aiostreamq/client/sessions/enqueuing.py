@@ -8,9 +8,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.aio.batching import BATCH_BYTES, small_bytes
-from aiostreamq.client.bulk_errors import close_coroutines, unbound_call
 from aiostreamq.client.call import Call
-from aiostreamq.client.deadline import DEADLINE
+from aiostreamq.client.call_checks import close_coroutines, unbound_call
+from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
@@ -25,7 +25,7 @@ from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
 
 if TYPE_CHECKING:
     from aiostreamq.client.call import Using
-    from aiostreamq.client.ports import JobHome
+    from aiostreamq.client.protocols import JobHome
     from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.client.telemetry import QueueTelemetry
     from aiostreamq.model.options import Durability, QueuePolicy

@@ -14,7 +14,7 @@ from aiostreamq.store.schedules import ScheduleStore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.client.ports import JobHome
+    from aiostreamq.client.protocols import JobHome
     from aiostreamq.client.telemetry import QueueTelemetry
     from aiostreamq.model.options import QueuePolicy
     from aiostreamq.store.connection.server import Server

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import cached_property
 
 from aiostreamq.errors import PayloadError
-from aiostreamq.model.values.annotations import depth_of, is_open, is_plain, shown
 from aiostreamq.model.values.codec import ValueCodec
+from aiostreamq.model.values.plain_annotations import depth_of, is_open, is_plain, shown
 from aiostreamq.model.values.plain_json import (
     FLAT,
     encode,

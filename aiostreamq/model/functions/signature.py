@@ -13,9 +13,9 @@ from aiostreamq.model.functions.callables import signature_of, style_of, travell
 from aiostreamq.model.functions.context_parameter import context_parameter
 from aiostreamq.model.functions.result_type import ResultType
 from aiostreamq.model.functions.type_hints import RETURN, Hints
-from aiostreamq.model.values.annotations import depth_of, is_open, is_plain, shown
 from aiostreamq.model.values.codec import ValueCodec, Written
 from aiostreamq.model.values.masking import pointer
+from aiostreamq.model.values.plain_annotations import depth_of, is_open, is_plain, shown
 from aiostreamq.model.values.plain_json import encode, fault_in, holds_tuple
 
 Arguments = Sequence[object]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 import orjson
 
 from aiostreamq.errors import PayloadError, UsageError
-from aiostreamq.model.grammar import with_article
-from aiostreamq.model.values.annotations import carrier_of, shown
+from aiostreamq.model.english import with_article
 from aiostreamq.model.values.equality import difference, number_fault
+from aiostreamq.model.values.plain_annotations import carrier_of, shown
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -10,7 +10,7 @@ from enum import Enum
 from functools import cached_property
 from typing import cast
 
-from aiostreamq.model.grammar import with_article
+from aiostreamq.model.english import with_article
 from aiostreamq.model.values import plain_json
 
 _ATOMS = frozenset({str, bool, bytes, type(None)})

@@ -8,7 +8,7 @@ from typing import cast
 import orjson
 
 from aiostreamq.errors import PayloadError
-from aiostreamq.model.grammar import with_article
+from aiostreamq.model.english import with_article
 
 # The range of integers that orjson writes and reads.
 SMALLEST, LARGEST = -(2**63), 2**64 - 1

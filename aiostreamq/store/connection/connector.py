@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiostreamq.errors import QueueUnavailable
 from aiostreamq.store.connection.address import RedisSource, checked_source, no_url, pool_for
+from aiostreamq.store.connection.in_memory import MemoryLink, MemoryServer
 from aiostreamq.store.connection.link import CommandError, Link, LinkLost, SocketLink
-from aiostreamq.store.connection.memory import MemoryLink, MemoryServer
 from aiostreamq.store.connection.redis_errors import is_forbidden
 from aiostreamq.store.connection.sentinel import MasterAddress, discovery_for
 from aiostreamq.store.connection.server import MEMORY, Server, server_of

@@ -17,7 +17,7 @@
 -- Cost O(ids log delayed), about 10 microseconds each if they are in the order of their lane;
 -- callers send at most 100.
 --
--- uses: cancelled check control ending entry job job_state parked stats time
+-- uses: cancelled check_keys control ending entry job job_state parked stats time
 -- flags: allow-oom
 
 local delayed, control, cancelled = KEYS[1], KEYS[2], KEYS[3]

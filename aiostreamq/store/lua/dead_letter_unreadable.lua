@@ -16,7 +16,7 @@
 -- notified.
 -- Cost O(entries), about 6 microseconds each; callers send at most 250.
 --
--- uses: cancelled check ending entry job stats take_back
+-- uses: cancelled check_keys ending entry job stats take_entry
 -- flags: allow-oom
 
 local dead, group, prefix, outcome, worker = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]

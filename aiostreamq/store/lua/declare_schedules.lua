@@ -21,7 +21,7 @@
 -- changed, and has already had all the runs that it may have, is over.
 -- Cost O(schedules log schedules); callers send at most 200.
 --
--- uses: check control schedule time
+-- uses: check_keys control schedule time
 
 local schedules, due_names, control = KEYS[1], KEYS[2], KEYS[3]
 local prefix, look = ARGV[1], ARGV[2]

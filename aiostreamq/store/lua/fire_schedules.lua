@@ -31,7 +31,7 @@
 -- lane is not a stream: its schedules are as they were, and the others have been fired.
 -- Cost O(ticks log schedules), about 15 microseconds each; callers send at most 100.
 --
--- uses: check delayed job_state put_new schedule
+-- uses: check_keys delayed job_state put_new schedule
 
 local NOTHING, ENQUEUED, SKIPPED, HELD, THERE_ALREADY, LEFT_OUT = 0, 1, 2, 3, 4, 5
 local FIRST, EACH = 2, 12

@@ -7,7 +7,7 @@
 -- Returns {now in ms, task or lane, until, task or lane, until ...}. The workers get a message if
 -- anything is resumed. Cost O(what is paused).
 --
--- uses: check control time
+-- uses: check_keys control time
 -- flags: allow-oom
 
 local paused, control = KEYS[1], KEYS[2]

@@ -10,7 +10,7 @@
 -- workers get a message with these tasks. A cancelled job ends instead.
 -- Cost O(deliveries), about 10 microseconds each; callers send at most 250.
 --
--- uses: cancelled check control entry job parked stats take_back
+-- uses: cancelled check_keys control entry job parked stats take_entry
 
 local group, prefix = ARGV[1], ARGV[2]
 local parked, tasks, is_named = 0, {}, {}

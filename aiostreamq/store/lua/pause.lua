@@ -8,7 +8,7 @@
 -- Returns how many of them were not paused before. The last call decides until when.
 -- Cost O(tasks and lanes).
 --
--- uses: check control time
+-- uses: check_keys control time
 
 local paused, control, limit = KEYS[1], KEYS[2], ARGV[1]
 local fresh = 0

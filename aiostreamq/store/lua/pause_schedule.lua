@@ -12,7 +12,7 @@
 -- Returns 1; 0 if it was so already; -1 if there is no such schedule; -2 if it has changed since
 -- the caller has seen it. Ticks that are due during a pause are left out. Cost O(log schedules).
 --
--- uses: check control schedule
+-- uses: check_keys control schedule
 
 local control = KEYS[3]
 local state = ARGV[1] .. 'schedule:' .. ARGV[2]

@@ -14,7 +14,7 @@
 -- stay, and so does a pause. A schedule that has already had all the runs that it may have is over.
 -- Cost O(log schedules).
 --
--- uses: check control schedule time
+-- uses: check_keys control schedule time
 
 local schedules, due_names, control = KEYS[1], KEYS[2], KEYS[3]
 local name, definition, due = ARGV[2], ARGV[3], ARGV[4]

@@ -23,7 +23,7 @@
 -- stream is not one: the other streams have been handled. Cost O(deliveries), about 10 microseconds
 -- each.
 --
--- uses: cancelled check ending entry job lease_clock moment put_again stats take_back time
+-- uses: cancelled check_keys ending entry job lease_clock put_again stats take_entry time time_text
 -- flags: allow-oom
 
 local workers, dead, returned = KEYS[1], KEYS[4], KEYS[5]

@@ -11,7 +11,7 @@
 -- deaths of workers do. A cancelled job ends instead.
 -- Cost O(deliveries), about 6 microseconds each; callers send at most 250.
 --
--- uses: cancelled check control entry job put_again stats take_back
+-- uses: cancelled check_keys control entry job put_again stats take_entry
 -- flags: allow-oom
 
 local group, prefix, goal = ARGV[1], ARGV[2], KEYS[tonumber(ARGV[3])]

@@ -6,7 +6,7 @@
 --
 -- Returns how many of them were paused. Cost O(tasks and lanes).
 --
--- uses: check control
+-- uses: check_keys control
 -- flags: allow-oom
 
 local paused, control = KEYS[1], KEYS[2]

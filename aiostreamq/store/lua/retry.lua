@@ -19,7 +19,7 @@
 -- and the next attempt. A cancelled job ends instead.
 -- Cost O(deliveries), about 10 microseconds each; callers send at most 250.
 --
--- uses: cancelled check delayed entry job put_again stats take_back time
+-- uses: cancelled check_keys delayed entry job put_again stats take_entry time
 
 local delayed, control, returned = KEYS[1], KEYS[2], KEYS[3]
 local FIRST, EACH = 3, 6

@@ -12,7 +12,7 @@
 -- deleted, so that Redis can report the lag of the group.
 -- Cost O(dropped), about 7 microseconds each; callers ask for at most 250.
 --
--- uses: cancelled check entry
+-- uses: cancelled check_keys entry
 -- flags: allow-oom
 
 local cancelled, group, consumer, prefix = KEYS[1], ARGV[1], ARGV[2], ARGV[3]

@@ -15,7 +15,7 @@
 -- would park the jobs again. has_stops: 0 if no cancelled or paused job can be among these.
 -- Cost O(tasks and moved), about 10 microseconds each; O(1) if no job is parked.
 --
--- uses: check entry job parked put_again
+-- uses: check_keys entry job parked put_again
 -- flags: allow-oom
 
 local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])

@@ -12,7 +12,7 @@ from aiostreamq.store.reads import ReadSize
 if TYPE_CHECKING:
     from aiostreamq.store.reads import Read
     from aiostreamq.worker.held_bytes import HeldBytes
-    from aiostreamq.worker.ports import Holdings, Runs, Spill
+    from aiostreamq.worker.protocols import Holdings, Runs, Spill
 
 # Bytes of a delivery up to which payloads do not matter.
 SMALL = 2000

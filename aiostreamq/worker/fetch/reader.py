@@ -10,19 +10,19 @@ from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.store.reads import DeliveryCut, Read
 from aiostreamq.store.workers import reader_role
 from aiostreamq.worker.fetch.gauge import ReadGauge
+from aiostreamq.worker.fetch.lost_deliveries import LostDeliveries
 from aiostreamq.worker.fetch.receiver import Receiver
-from aiostreamq.worker.fetch.recovery import LostDeliveries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiostreamq.aio.tasks import OwnTask
+    from aiostreamq.aio.own_tasks import OwnTask
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import LaneReader
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.fetch.burst_wait import BurstWait
     from aiostreamq.worker.held_bytes import HeldBytes
-    from aiostreamq.worker.ports import Holdings, Runs, Spill, Wanted
+    from aiostreamq.worker.protocols import Holdings, Runs, Spill, Wanted
 
 # Milliseconds that a read waits for work. It delays nothing: Redis answers as soon as there is
 # work. It only bounds how long a dead connection goes unseen.

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aiostreamq.logs import get_logger
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.store.connection.link import CommandError
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import EntryRef
     from aiostreamq.store.deliveries import Deliveries
     from aiostreamq.store.reads import Read
-    from aiostreamq.worker.ports import Holdings, Runs
+    from aiostreamq.worker.protocols import Holdings, Runs
 
 logger = get_logger("aiostreamq.worker")
 

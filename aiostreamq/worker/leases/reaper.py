@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 from aiostreamq.model.telemetry import JobsRecovered
 from aiostreamq.store.connection.link import CommandError
 
@@ -73,7 +73,7 @@ class Reaper:
                 for one in look.dead:
                     await self._try_to_recover(one)
             if look.is_census_due:
-                await self._registry.register_consumers(self._lease_ms)
+                await self._registry.register_strays(self._lease_ms)
                 await self._letters.forget_old()
             if not look.has_more:
                 return look.pause

@@ -13,10 +13,10 @@ from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 from aiostreamq.model.telemetry import JobParked
 from aiostreamq.store.deliveries import SETTLE_LIMIT
-from aiostreamq.worker.retry_buffer import RetryBuffer
+from aiostreamq.worker.refused_batches import RefusedBatches
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery, EntryRef
@@ -54,7 +54,7 @@ class Parking:
         self._is_paused = is_paused
         self._listeners = listeners
         self._wakeup = Wakeup()
-        self._refused = RetryBuffer[tuple["Delivery", str]](
+        self._refused = RefusedBatches[tuple["Delivery", str]](
             "jobs to be parked", self._park, accepted
         )
         self._commit = GroupCommit[tuple["Delivery", str]](self._refused.send, SETTLE_LIMIT)

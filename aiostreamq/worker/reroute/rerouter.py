@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiostreamq.aio.tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import EntryRef
 from aiostreamq.model.keys import OVERFLOW, RETURNED
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.queue import QueueStore
-    from aiostreamq.worker.ports import Halts, Shelf
+    from aiostreamq.worker.protocols import Halts, Shelf
 
 logger = get_logger("aiostreamq.worker")
 

@@ -7,7 +7,7 @@ from aiostreamq import clock
 from aiostreamq.model.telemetry import JobDelivered
 from aiostreamq.worker.run.admission import Admission
 from aiostreamq.worker.run.backlog import Backlog
-from aiostreamq.worker.run.deferred import DeferredStarts
+from aiostreamq.worker.run.deferred_starts import DeferredStarts
 from aiostreamq.worker.run.finisher import Finisher
 from aiostreamq.worker.run.run import Run
 from aiostreamq.worker.run.runner import Runner

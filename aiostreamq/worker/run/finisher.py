@@ -25,7 +25,7 @@ from aiostreamq.worker.run.run_state import (
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import EntryRef
-    from aiostreamq.worker.ports import Refills
+    from aiostreamq.worker.protocols import Refills
     from aiostreamq.worker.run.environment import RunEnvironment
     from aiostreamq.worker.run.slots import Slots
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq import clock
 from aiostreamq.logs import get_logger
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 from aiostreamq.model.prefetch import AHEAD, Throughput
 
 if TYPE_CHECKING:

@@ -116,7 +116,7 @@ def main(fd: int, worker: int) -> None:
 
 
 def _reply_to(request: bytes, wire: Wire) -> bytes:
-    from aiostreamq.worker.run.process_call import perform
+    from aiostreamq.worker.run.child_call import perform
 
     has_returned, answer = perform(request, wire.send_begun)
     return (RETURNED if has_returned else RAISED) + answer
@@ -152,7 +152,7 @@ def _prepare(hello: dict[str, Any]) -> None:
     # First what this program needs itself: a types.py of the user's must not stand in for
     # Python's own. This fails if this package too is found only on the worker's path.
     with suppress(ImportError):
-        importlib.import_module("aiostreamq.worker.run.process_call")
+        importlib.import_module("aiostreamq.worker.run.child_call")
     sys.path[:] = hello["path"]
     if hello["logs"] is not None:
         from aiostreamq.worker.logs.setup import LogSetup, begin

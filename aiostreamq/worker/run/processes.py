@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from aiostreamq.aio.tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.errors import ProcessDied
 from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict
@@ -28,7 +28,7 @@ from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.signals import no_fork
 from aiostreamq.worker.logs.setup import current_setup
 from aiostreamq.worker.run import process_main as child_program
-from aiostreamq.worker.run.interpreter import interpreter
+from aiostreamq.worker.run.python_command import interpreter
 
 if TYPE_CHECKING:
     from aiostreamq.model.envelope import Envelope

@@ -13,12 +13,12 @@ from aiostreamq.worker.run.run_state import MOVES, RUNNING, RunState
 if TYPE_CHECKING:
     import concurrent.futures
 
-    from aiostreamq.aio.tasks import OwnTask
+    from aiostreamq.aio.own_tasks import OwnTask
     from aiostreamq.client.context import StopFlag
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.worker.ports import SuspectRun
+    from aiostreamq.worker.protocols import SuspectRun
     from aiostreamq.worker.run.pool import Pool
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from aiostreamq import clock
 from aiostreamq.aio.eager import start_task
-from aiostreamq.aio.tasks import JobTask
+from aiostreamq.aio.own_tasks import JobTask
+from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.current_job import JOB
-from aiostreamq.client.deadline import DEADLINE
 from aiostreamq.logs import get_logger
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.run.run import Run, log_fields
@@ -22,7 +22,7 @@ from aiostreamq.worker.run.threads import Raised
 if TYPE_CHECKING:
     from aiostreamq.aio.deadlines import Deadlines
     from aiostreamq.model.delivery import EntryRef
-    from aiostreamq.worker.ports import SuspectRun
+    from aiostreamq.worker.protocols import SuspectRun
     from aiostreamq.worker.run.environment import RunEnvironment
     from aiostreamq.worker.run.finisher import Finisher
     from aiostreamq.worker.run.slots import Slots

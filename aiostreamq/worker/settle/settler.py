@@ -9,13 +9,13 @@ from aiostreamq.aio.batching import GroupCommit, small_bytes
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.model.telemetry import OutcomeRefused
 from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.deliveries import SETTLE_LIMIT, Deliveries
 from aiostreamq.store.results import Results
-from aiostreamq.worker.retry_buffer import RetryBuffer
+from aiostreamq.worker.refused_batches import RefusedBatches
 from aiostreamq.worker.settle.too_large import replaced
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.store.delayed import DelayedJobs
     from aiostreamq.store.queue import QueueStore
-    from aiostreamq.worker.ports import ResultMeter
+    from aiostreamq.worker.protocols import ResultMeter
     from aiostreamq.worker.telemetry import WorkerListeners
 
 # Seconds that the counters may lag. Sent with each single job, they would add a seventh to the time
@@ -65,8 +65,8 @@ class Settler:
         self._listeners = listeners
         self._held = held
         self._signature = signature_of(worker)
-        self._refused_ends = RetryBuffer[Settlement]("outcomes", self._settle, accepted)
-        self._refused_retrials = RetryBuffer[RetryRequest]("retries", self._send_again, accepted)
+        self._refused_ends = RefusedBatches[Settlement]("outcomes", self._settle, accepted)
+        self._refused_retrials = RefusedBatches[RetryRequest]("retries", self._send_again, accepted)
         self._ends = GroupCommit[Settlement](self._refused_ends.send, SETTLE_LIMIT)
         self._retrials = GroupCommit[RetryRequest](self._refused_retrials.send, SETTLE_LIMIT)
         self._counts = GroupCommit[list[Settlement]](self._count, SETTLE_LIMIT)

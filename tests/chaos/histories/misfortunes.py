@@ -96,7 +96,7 @@ class Misfortunes(Workers):
         for job in self.model.jobs.values():
             if job.place == "running":
                 self.model.beats.setdefault(job.owner, f"0 {LEASE_MS}")
-        self.run(self.roster.register_consumers(LEASE_MS))
+        self.run(self.roster.register_strays(LEASE_MS))
         beats = self.run(self.store.hash_at(self.store.keys.workers))
         assert beats == self.model.beats
         beat = "0 7" if is_late else beats.get(worker, "none")

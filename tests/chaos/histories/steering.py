@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from aiostreamq.client.cancellation import OpenJobFilter, cancel_many
+from aiostreamq.client.bulk_cancellation import OpenJobFilter, cancel_many
 from aiostreamq.model.job_state import JobState
 from aiostreamq.store.control_stream import ControlStream
 from tests.chaos.histories.job import TASKS

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.store.reads import Read
-    from aiostreamq.worker.ports import Shelf
+    from aiostreamq.worker.protocols import Shelf
     from aiostreamq.worker.run.invoker import Invoker
     from aiostreamq.worker.run.run import Run
     from tests.support.store import Store

@@ -15,7 +15,7 @@ from aiostreamq.aio.listeners import Listeners
 from aiostreamq.model.delivery import Delivery, EntryRef
 from aiostreamq.queue import Queue
 from aiostreamq.worker.run.admission import Admission, Disposition
-from aiostreamq.worker.run.deferred import DeferredStarts
+from aiostreamq.worker.run.deferred_starts import DeferredStarts
 from aiostreamq.worker.run.environment import RunEnvironment
 from aiostreamq.worker.run.pool import Pool
 from aiostreamq.worker.run.run import Run
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import Place, TaskSpec
     from aiostreamq.store.connection.clock import ServerClock
-    from aiostreamq.worker.ports import SuspectGate
+    from aiostreamq.worker.protocols import SuspectGate
     from aiostreamq.worker.run.invoker import Invoker
 
 #: Numbers of streams: of requeued jobs, of the only lane, of overflow.

@@ -1,4 +1,4 @@
--- check.lua: checks of the types of keys. A part of every script that writes several keys.
+-- check_keys.lua: checks of the types of keys. A part of every script that writes several keys.
 --
 -- The script checks the keys before its first write. These functions raise if another program has
 -- put something else in the place of a key. Raised later, the error would leave half a step done,

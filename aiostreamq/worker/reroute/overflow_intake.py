@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.store.parking import UNPARK_LIMIT
-from aiostreamq.worker.ports import Wanted
+from aiostreamq.worker.protocols import Wanted
 from aiostreamq.worker.run.pool import MOST_WAITING
 
 if TYPE_CHECKING:

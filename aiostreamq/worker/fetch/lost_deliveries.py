@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq import clock
 from aiostreamq.logs import get_logger
-from aiostreamq.model.grammar import counted
+from aiostreamq.model.english import counted
 from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.store.connection.link import LinkCut, LinkLost
 from aiostreamq.store.reads import DeliveryCut
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.deliveries import Deliveries
     from aiostreamq.store.reads import Read, ReadSize
-    from aiostreamq.worker.ports import Holdings, Runs
+    from aiostreamq.worker.protocols import Holdings, Runs
 
 logger = get_logger("aiostreamq.worker")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.call import Call
 from aiostreamq.client.task import Enqueuer
-from aiostreamq.client.task_names import no_task
+from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.functions.encoding import write_call
@@ -17,7 +17,7 @@ from aiostreamq.model.time import After, At
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from aiostreamq.client.ports import CallWriter, QueueHandle
+    from aiostreamq.client.protocols import CallWriter, QueueHandle
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.schedules.cron import Timing
     from aiostreamq.model.schedules.zones import Zone

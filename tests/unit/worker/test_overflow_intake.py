@@ -2,8 +2,8 @@
 
 import pytest
 
-from aiostreamq.worker.ports import Wanted
-from aiostreamq.worker.reroute.overflow import Overflow
+from aiostreamq.worker.protocols import Wanted
+from aiostreamq.worker.reroute.overflow_intake import Overflow
 
 
 class Parked:

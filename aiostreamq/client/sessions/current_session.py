@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.server import Server
 
 
-class SessionRegistry:
+class CurrentSession:
     """The sessions of a queue, one after the other."""
 
     def __init__(

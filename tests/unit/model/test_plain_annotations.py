@@ -31,8 +31,8 @@ from pydantic import AfterValidator, Field, Json, PositiveInt, SecretStr
 from typing_extensions import TypeAliasType
 
 from aiostreamq import PayloadError, UsageError
-from aiostreamq.model.values.annotations import carrier_of, depth_of, is_open, is_plain, shown
 from aiostreamq.model.values.codec import ValueCodec
+from aiostreamq.model.values.plain_annotations import carrier_of, depth_of, is_open, is_plain, shown
 
 UserId = NewType("UserId", int)
 Secret = NewType("Secret", bytes)

@@ -1,4 +1,4 @@
-"""ping_inbox.lua: a mark behind the notices of an inbox."""
+"""mark_inbox.lua: a mark behind the notices of an inbox."""
 
 from aiostreamq.store.results import INBOX_MS
 from tests.support.store import Store

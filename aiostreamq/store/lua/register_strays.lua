@@ -1,4 +1,4 @@
--- register_consumers.lua: register consumers that have deliveries but are not among the workers.
+-- register_strays.lua: register consumers that have deliveries but are not among the workers.
 --
 -- KEYS[1]    workers: name -> its beat: "<counter> <lease_ms> <lanes>", or "dead <lanes>"
 -- KEYS[2..]  streams

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from aiostreamq import UsageError
-from aiostreamq.cli.arguments import add_value, choice, duration, port, rate, text, whole
+from aiostreamq.cli.option_values import add_value, choice, duration, port, rate, text, whole
 
 
 @pytest.mark.parametrize("written", ["0", "-1", "1.5", "many", ""])

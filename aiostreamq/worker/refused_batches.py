@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from aiostreamq.aio.backoff import Backoff
-from aiostreamq.aio.tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
 
 
-class RetryBuffer(Generic[Item]):
+class RefusedBatches(Generic[Item]):
     """Keeps refused batches, and sends them again while other batches pass.
 
     A batch that Redis does not answer is not refused: the connection sends it again by itself.

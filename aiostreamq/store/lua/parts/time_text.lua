@@ -1,4 +1,4 @@
--- moment.lua: writes a time as text. A part of every script that puts a time into a message.
+-- time_text.lua: writes a time as text. A part of every script that puts a time into a message.
 --
 -- Lua in Redis has no calendar. Days are counted from 1 March, so that a leap day is the
 -- last of its year: http://howardhinnant.github.io/date_algorithms.html#civil_from_days

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 from aiostreamq.aio.read_ahead import read_ahead
 from aiostreamq.client.ids import made_ms
-from aiostreamq.client.task_names import name_of
+from aiostreamq.client.task_argument import name_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
@@ -18,7 +18,7 @@ from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.inspect.walk import Walk
 
 if TYPE_CHECKING:
-    from aiostreamq.client.task_names import HasSpec
+    from aiostreamq.client.task_argument import HasSpec
     from aiostreamq.model.duration import Duration
     from aiostreamq.store.inspect.walk import OpenJob
     from aiostreamq.store.queue import QueueStore

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from aiostreamq.client.context import Context
+from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.current_job import JOB
-from aiostreamq.client.deadline import DEADLINE
 from aiostreamq.client.task import Task
 from aiostreamq.errors import UsageError
 from aiostreamq.model import verdict

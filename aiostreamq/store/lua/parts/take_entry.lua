@@ -1,4 +1,4 @@
--- take_back.lua: takes deliveries from workers, to do something else with their jobs.
+-- take_entry.lua: takes deliveries from workers, to do something else with their jobs.
 --
 -- uses: ending entry leave
 
