@@ -8,12 +8,14 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 from tests.support.processes import Program, worker_program
+from tests.support.warm_start import ROOT
 
 #: The floor, so that recovery is quick.
 LEASE = 1.0
@@ -72,11 +74,20 @@ class Fleet:
     ) -> None:
         await self._stack.aclose()
 
-    async def start(self, count: int = 1, *, app: str = APP, url: str = "") -> list[Program]:
-        """Start workers, and return them when all have connected."""
+    async def start(
+        self, count: int = 1, *, app: str = APP, url: str = "", tree: Path = ROOT
+    ) -> list[Program]:
+        """Start workers, and return them when all have connected.
+
+        With another *tree*, they run the package and the tests that are there.
+        """
         programs = [
             worker_program(
-                url or self.url, *self.options, target=app, environment=self._environment
+                url or self.url,
+                *self.options,
+                target=app,
+                environment=self._environment,
+                where=tree,
             )
             for _ in range(count)
         ]

@@ -17,7 +17,7 @@ END = "<!-- table: end -->"
 
 #: The order of reading; a scenario of another name comes last.
 ORDER = (
-    *("kills", "pauses", "blocked", "poison", "deploys", "restarts", "schedules"),
+    *("kills", "pauses", "blocked", "poison", "deploys", "mixed-releases", "restarts", "schedules"),
     *("churn", "bursts", "crash-loop", "mass-death"),
     *("cancels", "steering", "streams", "counters"),
     *("redis-kills", "failover", "partition", "memory", "clock"),

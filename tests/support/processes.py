@@ -96,7 +96,10 @@ class Program:
     async def __aenter__(self) -> Self:
         """Start it."""
         environment = os.environ if self._environment is None else self._environment
-        start = _forked if can_fork(self._arguments, environment) else _executed
+        # A fork has imported the package from here.
+        is_of_here = self._where == ROOT or not (self._where / "aiostreamq").exists()
+        can = is_of_here and can_fork(self._arguments, environment)
+        start = _forked if can else _executed
         self._process = await start(self._arguments, self._send, self._where, environment)
         self._reading = asyncio.create_task(self._read())
         return self
@@ -208,8 +211,9 @@ def worker_program(
     *options: str,
     target: str = "tests.support.jobs:queue",
     environment: Mapping[str, str] | None = None,
+    where: Path = ROOT,
 ) -> Program:
     """Return `python -m aiostreamq run`, not started yet; with no *url*, the queue knows where."""
-    where = ["--url", url] if url else []
-    command = ["-m", "aiostreamq", "run", target, *where, *options]
-    return Program(*command, environment=environment)
+    server = ["--url", url] if url else []
+    command = ["-m", "aiostreamq", "run", target, *server, *options]
+    return Program(*command, environment=environment, where=where)

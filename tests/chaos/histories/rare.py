@@ -72,6 +72,7 @@ class Examples:
         await self.fire()
         await self.lose_entries()
         await self.replay_cancelled()
+        await self.skip_cancelled()
         for script, leave in self.leavings.items():
             await self.leave_cancelled(script, leave)
         return self.seen
@@ -193,6 +194,16 @@ class Examples:
         async with self.step("dead_letter_unreadable", "odd"):
             await self._bury(delivery)
         await self.replay("odd")
+
+    async def skip_cancelled(self) -> None:
+        """The entry of a cancelled job is dropped before any worker gets it."""
+        await self.clear()
+        await self._store.enqueue("skipped")
+        await self.cancel("skipped")
+        keys = [self._store.keys.cancelled, *self._store.queue.streams]
+        arguments = [GROUP, "w1", self._store.keys.prefix, 1]
+        async with self.step("skip_cancelled", "skipped"):
+            await self._store.queue.run("skip_cancelled", keys, arguments)
 
     async def leave_cancelled(self, script: str, leave: Leave) -> None:
         """A cancelled job leaves its worker, be it cancelled before or after it was delivered."""
