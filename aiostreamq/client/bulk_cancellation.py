@@ -74,23 +74,23 @@ class OpenJobFilter:
 
 
 async def cancel_many(
-    broker: "QueueStore", tasks: Collection[str], wanted: OpenJobFilter
+    store: "QueueStore", tasks: Collection[str], wanted: OpenJobFilter
 ) -> dict[JobState, int]:
     """Cancel the jobs that are *wanted*; return how many were in each state.
 
     Args:
-        broker: The broker of the queue.
+        store: The queue.
         tasks: The known tasks, for which jobs may be parked.
         wanted: The filter.
     """
-    await broker.open()
-    cancellation = Cancellation(broker)
+    await store.open()
+    cancellation = Cancellation(store)
     parked_for = tasks if wanted.task is None else [wanted.task]
     cancelled = dict.fromkeys(wanted.states, 0)
-    async with aclosing(_pages(broker, wanted.states, parked_for)) as pages:
+    async with aclosing(_pages(store, wanted.states, parked_for)) as pages:
         async for page in pages:
-            await broker.clock.refresh()
-            now_ms = broker.clock.now_ms()
+            await store.clock.refresh()
+            now_ms = store.clock.now_ms()
             ids = [found.job_id for found in page if wanted.fits(found, now_ms)]
             for answer, count in Counter(await cancellation.cancel(ids, wanted.states)).items():
                 state = None if answer is None else answer.decode()
@@ -100,10 +100,10 @@ async def cancel_many(
 
 
 async def _pages(
-    broker: "QueueStore", states: Collection[JobState], parked_for: Collection[str]
+    store: "QueueStore", states: Collection[JobState], parked_for: Collection[str]
 ) -> "AsyncGenerator[list[OpenJob]]":
     """Yield the open jobs in *states*, to be cancelled page by page."""
-    walk = Walk(broker)
+    walk = Walk(store)
     # The pages of the delayed jobs depend on how many were cancelled before.
     if JobState.DELAYED in states:
         async for page in walk.open_jobs([JobState.DELAYED], parked_for):

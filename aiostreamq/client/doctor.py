@@ -63,10 +63,10 @@ async def diagnose(queue: "QueueClient") -> list[Finding]:
         QueueUnavailable: Redis cannot be reached.
         BrokerError: Redis does not let the queue be opened.
     """
-    broker = core_of(queue).session().broker
+    store = core_of(queue).session().store
     server = await core_of(queue).session().open()
-    keyspace, snapshots = Keyspace(broker), Snapshots(broker)
-    findings = [*_on_server(server.name, await examine(broker, server))]
+    keyspace, snapshots = Keyspace(store), Snapshots(store)
+    findings = [*_on_server(server.name, await examine(store, server))]
     findings += await _try(_look_at_latency(keyspace), "latency")
     findings += await _try(_look_at_groups(keyspace, snapshots), "groups", "lag")
     findings += await _try(_look_at_work(queue, snapshots), "work", "parked")
@@ -105,7 +105,7 @@ async def _look_at_groups(keyspace: Keyspace, snapshots: Snapshots) -> Iterable[
 
 
 async def _look_at_work(queue: "QueueClient", snapshots: Snapshots) -> Iterable[Finding]:
-    view = await _uncancelled(snapshots, core_of(queue).session().broker.keys)
+    view = await _uncancelled(snapshots, core_of(queue).session().store.keys)
     living = sum(not is_dead(beat) for _, beat, _ in await snapshots.workers())
     return on_work(view, living, await queue.paused())
 

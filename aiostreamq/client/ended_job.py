@@ -42,7 +42,7 @@ class _End(NamedTuple):
     run_seconds: float | None  #: approximate
 
 
-async def look_at_ended(broker: "QueueStore", job_id: str, written: bytes) -> JobInfo:
+async def look_at_ended(store: "QueueStore", job_id: str, written: bytes) -> JobInfo:
     """Return what is known about a job, given its outcome as JSON.
 
     Raises:
@@ -52,10 +52,10 @@ async def look_at_ended(broker: "QueueStore", job_id: str, written: bytes) -> Jo
         outcome: Outcome = decode_outcome(written)
     except Unreadable as error:
         raise JobError(UNREADABLE, job_id=job_id) from error
-    end = await _end_of(Snapshots(broker), job_id)
+    end = await _end_of(Snapshots(store), job_id)
     letter = None
     if outcome.state not in _WITHOUT_LETTER:
-        letter = await _letter_of(DeadLetterStore(broker), job_id, end and end.at)
+        letter = await _letter_of(DeadLetterStore(store), job_id, end and end.at)
     return _joined(job_id, outcome, end, letter)
 
 

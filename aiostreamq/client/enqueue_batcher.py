@@ -30,7 +30,7 @@ class EnqueueBatcher:
 
     def __init__(
         self,
-        broker: "QueueStore",
+        store: "QueueStore",
         inbox: str,
         policy: "QueuePolicy",
         confirmed: "ConfirmedRunner | None" = None,
@@ -38,15 +38,15 @@ class EnqueueBatcher:
         """Create it.
 
         Args:
-            broker: The queue to enqueue into.
+            store: The queue to enqueue into.
             inbox: The inbox of this process.
             policy: The limits of the queue: jobs in a lane, seconds to retry, and so on.
             confirmed: Waits until the jobs are in a second place; None waits for nothing.
         """
         self.confirmed = confirmed
-        self._broker = broker
-        self._submissions = Submissions(broker, confirmed)
-        self._delayed = DelayedJobs(broker, confirmed)
+        self._store = store
+        self._submissions = Submissions(store, confirmed)
+        self._delayed = DelayedJobs(store, confirmed)
         self._inbox = inbox
         self._policy = policy
         self._timeout = policy.enqueue_timeout
@@ -97,12 +97,12 @@ class EnqueueBatcher:
 
     def full(self, job: Submission, *, enqueued: int = 0) -> QueueFull:
         """Return the error for a job that found no room."""
-        lane = self._broker.stream_names[job[1] - 1]
+        lane = self._store.stream_names[job[1] - 1]
         policy = self._policy
         bounds = {"max_length": policy.max_length, "max_bytes": policy.max_bytes}
         shown = ", ".join(f"{option}={most}" for option, most in bounds.items() if most)
         return QueueFull(
-            f"lane {lane!r} of queue {self._broker.keys.queue!r} is full ({shown}): "
+            f"lane {lane!r} of queue {self._store.keys.queue!r} is full ({shown}): "
             f"workers are behind; try later, start more of them, or use when_full='wait'",
             lane=lane,
             **bounds,
@@ -112,7 +112,7 @@ class EnqueueBatcher:
     def _link(self) -> int:
         """Return the number of the connection in use. After a change, a job may be sent twice."""
         # The first one opens at its first use.
-        return max(1, (self.confirmed or self._broker).connection_count)
+        return max(1, (self.confirmed or self._store).connection_count)
 
     async def _send(self, jobs: "Sequence[Submission]") -> Refusals:
         link = self._link()

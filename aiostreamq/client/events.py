@@ -72,10 +72,10 @@ class FollowedJob:
 class EventFollower:
     """Reads job events for all iterations in this process."""
 
-    def __init__(self, broker: "QueueStore") -> None:
-        self._streams = EventStreams(broker)
+    def __init__(self, store: "QueueStore") -> None:
+        self._streams = EventStreams(store)
         self._blocking = BlockingRead(
-            broker.connector, "events", BLOCK_MS / 1000, unblock=broker.unblock
+            store.connector, "events", BLOCK_MS / 1000, unblock=store.unblock
         )
         self._followings: set[FollowedJob] = set()
         self._reading: asyncio.Task[None] | None = None

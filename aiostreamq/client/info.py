@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 _MINUTE_MS = 60_000
 
 
-async def look(broker: "QueueStore", window: Duration) -> QueueInfo:
+async def look(store: "QueueStore", window: Duration) -> QueueInfo:
     """Return the state of a queue; see `QueueClient.info`."""
     span = seconds("window", window)
     if not 1 <= span <= (STATS_MINUTES - 1) * 60:
         raise UsageError(f"window={window!r}: use 1 second to {STATS_MINUTES - 1} minutes")
-    snapshots = Snapshots(broker)
+    snapshots = Snapshots(store)
     view = await snapshots.view()
     # Whole minutes: from the one in which the window begins up to the current one.
     first = (view.now_ms - int(span * 1000)) // _MINUTE_MS
@@ -48,7 +48,7 @@ async def look(broker: "QueueStore", window: Duration) -> QueueInfo:
         if lane.waiting or lane.running or lane.name not in overflow
     )
     return QueueInfo(
-        name=broker.keys.queue,
+        name=store.keys.queue,
         at=moment(view.now_ms),
         waiting=sum(lane.waiting for lane in lanes),
         running=sum(lane.running for lane in lanes),
@@ -121,9 +121,9 @@ def _latency(buckets: tuple[tuple[int, int], ...]) -> Latency | None:
     return Latency(sum([count for _, count in buckets]), p50, p95, p99)
 
 
-async def look_at_workers(broker: "QueueStore") -> list[WorkerInfo]:
+async def look_at_workers(store: "QueueStore") -> list[WorkerInfo]:
     """Return the workers of a queue; see `QueueClient.workers`."""
-    snapshots = Snapshots(broker)
+    snapshots = Snapshots(store)
     now_ms = await snapshots.now_ms()
     registered = await snapshots.workers()
     paused = await snapshots.paused()

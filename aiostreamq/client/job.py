@@ -189,7 +189,7 @@ class Job(Generic[R_co]):
         """
         from aiostreamq.store.cancellation import Cancellation
 
-        (found,) = await Cancellation(self._home.session_for_job().broker).cancel([self.id])
+        (found,) = await Cancellation(self._home.session_for_job().store).cancel([self.id])
         return self._state_in(found)
 
     def note_id(self, waiter: "ResultWaiter", id_was: "IdWas") -> None:
@@ -211,7 +211,7 @@ class Job(Generic[R_co]):
         """
         from aiostreamq.store.results import Results
 
-        results = Results(self._home.session_for_job().broker)
+        results = Results(self._home.session_for_job().store)
         return self._state_in(await results.job_state(self.id))
 
     def _state_in(self, found: bytes | None) -> JobState:
@@ -237,7 +237,7 @@ class Job(Generic[R_co]):
         # Imported at the first use: few programs need it.
         from aiostreamq.client.job_listing import look_at_job
 
-        return await look_at_job(self._home.session_for_job().broker, self.id, self._home.spec_of)
+        return await look_at_job(self._home.session_for_job().store, self.id, self._home.spec_of)
 
 
 class StreamJob(Job[None], Generic[C_co]):

@@ -50,11 +50,11 @@ async def list_jobs(
     """Iterate over the jobs of a queue; see `QueueClient.jobs`."""
     states = _states(state)
     name = None if task is None else name_of(task)
-    broker = session_of().broker
-    snapshots = Snapshots(broker)
+    store = session_of().store
+    snapshots = Snapshots(store)
     start_ms = await _start_ms(snapshots, since)
     paused: Mapping[str, int] = await snapshots.paused() if states & _WAITING else {}
-    for jobs in _sources(broker, snapshots, states, start_ms):
+    for jobs in _sources(store, snapshots, states, start_ms):
         async with aclosing(jobs):
             async for job in jobs:
                 is_early = job.state_since is not None and job.state_since < moment(start_ms)
@@ -90,25 +90,25 @@ async def _start_ms(snapshots: Snapshots, since: "Duration | datetime | None") -
 
 
 def _sources(
-    broker: "QueueStore", snapshots: Snapshots, states: set[JobState], start_ms: int
+    store: "QueueStore", snapshots: Snapshots, states: set[JobState], start_ms: int
 ) -> Iterable[Jobs]:
     """Yield an iterator over the jobs of each place that holds jobs in *states*."""
-    lanes = broker.stream_names
+    lanes = store.stream_names
     if JobState.RUNNING in states:
         for lane in lanes:
-            yield _running(snapshots, lane, broker.keys.stream(lane))
+            yield _running(snapshots, lane, store.keys.stream(lane))
     if JobState.QUEUED in states:
         for lane in lanes:
-            yield _queued(snapshots, lane, broker.keys.stream(lane))
+            yield _queued(snapshots, lane, store.keys.stream(lane))
     if JobState.DELAYED in states:
         yield _delayed(snapshots)
     if JobState.PARKED in states:
-        yield _parked(broker, snapshots)
+        yield _parked(store, snapshots)
     ended = states - {*_LIVE, JobState.DEAD}
     if ended:
-        yield _ended(broker, snapshots, ended, start_ms)
+        yield _ended(store, snapshots, ended, start_ms)
     if JobState.DEAD in states:
-        yield _dead(broker, start_ms)
+        yield _dead(store, start_ms)
 
 
 async def _running(snapshots: Snapshots, lane: str, stream: str) -> Jobs:
@@ -131,17 +131,17 @@ async def _delayed(snapshots: Snapshots) -> Jobs:
             yield _of_hash(job_id, due_ms, fields)
 
 
-async def _parked(broker: "QueueStore", snapshots: Snapshots) -> Jobs:
+async def _parked(store: "QueueStore", snapshots: Snapshots) -> Jobs:
     for task in await snapshots.parked_tasks():
-        async with aclosing(snapshots.entries(broker.keys.parked_for(task), "0")) as entries:
+        async with aclosing(snapshots.entries(store.keys.parked_for(task), "0")) as entries:
             async for entry in entries:
                 yield _of_entry(entry, JobState.PARKED, "", time_of(entry.entry))
 
 
 async def _ended(
-    broker: "QueueStore", snapshots: Snapshots, states: set[JobState], start_ms: int
+    store: "QueueStore", snapshots: Snapshots, states: set[JobState], start_ms: int
 ) -> Jobs:
-    recent = snapshots.entries(broker.keys.recent, str(start_ms), newest_first=True)
+    recent = snapshots.entries(store.keys.recent, str(start_ms), newest_first=True)
     async with aclosing(recent) as entries:
         async for entry in entries:
             for ended in read_recent(entry.fields):
@@ -150,9 +150,9 @@ async def _ended(
                     yield JobInfo(ended.id, ended.task, ended.state, since, run_seconds=ended.ran)
 
 
-async def _dead(broker: "QueueStore", start_ms: int) -> Jobs:
+async def _dead(store: "QueueStore", start_ms: int) -> Jobs:
     span = Span(oldest=f"{start_ms}-0")
-    async with aclosing(DeadLetterStore(broker).newest_first(span)) as pages:
+    async with aclosing(DeadLetterStore(store).newest_first(span)) as pages:
         async for page in pages:
             for letter in page:
                 if letter.state is JobState.DEAD:
@@ -171,15 +171,15 @@ async def _dead(broker: "QueueStore", start_ms: int) -> Jobs:
                     )
 
 
-async def look_at_job(broker: "QueueStore", job_id: str, spec_of: "SpecOf") -> JobInfo:
+async def look_at_job(store: "QueueStore", job_id: str, spec_of: "SpecOf") -> JobInfo:
     """Return what is known about one job; see `Job.info`."""
-    found = await Results(broker).job_state(job_id)
+    found = await Results(store).job_state(job_id)
     if found is None:
         raise JobNotFound(job_id=job_id)
     if found.startswith(b"{"):
-        return await look_at_ended(broker, job_id, found)
-    snapshots = Snapshots(broker)
-    job = await _where_it_is(broker, snapshots, job_id, JobState(found.decode()))
+        return await look_at_ended(store, job_id, found)
+    snapshots = Snapshots(store)
+    job = await _where_it_is(store, snapshots, job_id, JobState(found.decode()))
     job = replace(job, enqueued_at=enqueued_at(job_id))
     if job.state not in _WAITING:
         return job
@@ -187,7 +187,7 @@ async def look_at_job(broker: "QueueStore", job_id: str, spec_of: "SpecOf") -> J
 
 
 async def _where_it_is(
-    broker: "QueueStore", snapshots: Snapshots, job_id: str, state: JobState
+    store: "QueueStore", snapshots: Snapshots, job_id: str, state: JobState
 ) -> JobInfo:
     fields = await snapshots.job(job_id)
     if state is JobState.DELAYED:
@@ -196,12 +196,12 @@ async def _where_it_is(
             return _of_hash(job_id, due_ms, fields)
     if state is JobState.PARKED:
         at, _, task = fields.get(b"q", b"").decode().partition(" ")
-        entry = await snapshots.entry(broker.keys.parked_for(task), at) if at else None
+        entry = await snapshots.entry(store.keys.parked_for(task), at) if at else None
         if entry is not None:
             return _of_entry(entry, JobState.PARKED, "", time_of(at))
     if state in {JobState.QUEUED, JobState.RUNNING} and b"e" in fields:
         lane = fields.get(b"s", DEFAULT_LANE.encode()).decode()
-        stream, at = broker.keys.stream(lane), fields[b"e"].decode()
+        stream, at = store.keys.stream(lane), fields[b"e"].decode()
         entry, owner = await snapshots.entry(stream, at), await snapshots.owner(stream, at)
         if entry is not None and owner is not None:
             since = moment(await snapshots.now_ms() - owner.idle_ms)

@@ -33,7 +33,7 @@ class CallWriter(Protocol):
 class OpenSession(Protocol):
     """The connections of an open queue."""
 
-    broker: "QueueStore"
+    store: "QueueStore"
     schedules: "ScheduleStore"
     waiter: "ResultWaiter"
     enqueue_timeout: float  #: seconds to retry

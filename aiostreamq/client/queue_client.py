@@ -206,7 +206,7 @@ class QueueClient:
         from aiostreamq.client.bulk_cancellation import OpenJobFilter, cancel_many
 
         wanted = OpenJobFilter.of(task, older_than, state, everything=everything)
-        return await cancel_many(self._core.session().broker, self.tasks, wanted)
+        return await cancel_many(self._core.session().store, self.tasks, wanted)
 
     async def pause(
         self,
@@ -260,7 +260,7 @@ class QueueClient:
     def _pauses(self) -> "Pauses":
         from aiostreamq.client.pauses import Pauses
 
-        return Pauses(self._core.session().broker)
+        return Pauses(self._core.session().store)
 
     async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
         """Return the state of the queue: its lanes and tasks, with recent rates and latencies.
@@ -280,7 +280,7 @@ class QueueClient:
         """
         from aiostreamq.client.info import look
 
-        return await look(self._core.session().broker, window)
+        return await look(self._core.session().store, window)
 
     async def workers(self) -> "list[WorkerInfo]":
         """Return the workers of the queue and what they run, as of their last heartbeats.
@@ -293,7 +293,7 @@ class QueueClient:
         """
         from aiostreamq.client.info import look_at_workers
 
-        return await look_at_workers(self._core.session().broker)
+        return await look_at_workers(self._core.session().store)
 
     def jobs(
         self,

@@ -83,16 +83,16 @@ class Services:
             is_ending: Returns whether the worker is about to end, for any reason.
         """
         self._settings = settings
-        self.broker = broker = stores[0]
+        self.store = store = stores[0]
         self.listeners = WorkerListeners(listeners, queue.name, name)
-        self.deliveries = Deliveries(broker)
-        self.registry = WorkerRegistry(broker)
-        delayed, cancellation = DelayedJobs(broker), Cancellation(broker)
+        self.deliveries = Deliveries(store)
+        self.registry = WorkerRegistry(store)
+        delayed, cancellation = DelayedJobs(store), Cancellation(store)
         self.held = HeldBytes(settings.max_held_bytes, settings.concurrency, self._narrow)
-        self.settler = Settler(broker, delayed, name, self._wake_reader, self.listeners, self.held)
-        self.pauses = Pauses(PauseStore(broker), self._apply_pauses)
+        self.settler = Settler(store, delayed, name, self._wake_reader, self.listeners, self.held)
+        self.pauses = Pauses(PauseStore(store), self._apply_pauses)
         self.parking = self._new_parking(queue)
-        self.rerouter = Rerouter(broker, name, settings.lanes, self.pauses, self.parking)
+        self.rerouter = Rerouter(store, name, settings.lanes, self.pauses, self.parking)
         self.pools = self._new_pools()
         self.threads = ThreadRunner(self.pools["thread"].most)
         self.processes = ProcessPool(self.pools["process"].most)
@@ -100,7 +100,7 @@ class Services:
         self.executor = self._new_executor(queue, name, is_ending)
         self.holdings = Holdings(self.executor, self.settler, self.rerouter, self.parking)
         self.canceller = Canceller(cancellation, self.executor)
-        self.lanes = LaneReader(broker, settings.lanes, strict=core_of(queue).lanes.strict_priority)
+        self.lanes = LaneReader(store, settings.lanes, strict=core_of(queue).lanes.strict_priority)
         self.reader = self._new_reader(name)
         self.promoter = Promoter(delayed)
         self.ticker = _new_ticker(queue, cancellation)
@@ -131,7 +131,7 @@ class Services:
 
     def _new_parking(self, queue: "QueueClient") -> Parking:
         return Parking(
-            ParkedJobs(self.broker),
+            ParkedJobs(self.store),
             queue.tasks,
             self.pauses.has_task,
             self._wake_reader,
@@ -165,12 +165,12 @@ class Services:
     def _new_executor(
         self, queue: "QueueClient", name: str, is_ending: "Callable[[], bool]"
     ) -> Executor:
-        settings, voice = self._settings, EventSender(self.broker, name).voice
+        settings, voice = self._settings, EventSender(self.store, name).voice
         around = RunEnvironment(
             queue,
             self.pools,
             Invoker(queue, name, self.threads, self.processes, voice),
-            self.broker.clock,
+            self.store.clock,
             self.settler,
             self.rerouter,
             PoisonGuard(self.registry, settings.max_worker_deaths, self._refill),
@@ -183,7 +183,7 @@ class Services:
     def _new_reader(self, name: str) -> Reader:
         lanes, lease = self._settings.lanes, self._settings.lease
         return Reader(
-            self.broker,
+            self.store,
             self.lanes,
             name,
             self.executor,
@@ -196,12 +196,12 @@ class Services:
         )
 
     def _new_control(self) -> ControlListener:
-        stream = ControlStream(self.broker)
-        return ControlListener(self.broker, stream, self._control_handlers(), self.wake)
+        stream = ControlStream(self.store)
+        return ControlListener(self.store, stream, self._control_handlers(), self.wake)
 
     def _new_reaper(self, name: str) -> Reaper:
         lease_ms, deaths = self._settings.lease_ms, self._settings.max_worker_deaths
-        letters = DeadLetterStore(self.broker)
+        letters = DeadLetterStore(self.store)
         return Reaper(self.registry, letters, name, lease_ms, deaths, self.listeners)
 
     def _new_heartbeat(
@@ -217,13 +217,13 @@ class Services:
             settings.lanes,
             queue.tasks,
             self.executor.running,
-            self.broker.clock,
+            self.store.clock,
             state,
             lambda: self.pools["thread"].stuck,
         )
         reporter = BlockReporter(settings.loop_block_warning, self.listeners)
         return Heartbeat(
-            self.broker,
+            self.store,
             name,
             settings.lease,
             reporter,
@@ -266,4 +266,4 @@ class Services:
 def _new_ticker(queue: "QueueClient", cancellation: Cancellation) -> Ticker:
     core = core_of(queue)
     session, declared = core.session(), core.declared_definitions()
-    return Ticker(session.schedules, session.broker.clock, declared, cancellation.cancel)
+    return Ticker(session.schedules, session.store.clock, declared, cancellation.cancel)

@@ -40,9 +40,9 @@ KEEP_LONGER_MS = 60_000
 class EventSender:
     """Sends the events of all running jobs to Redis, all that are waiting in one round trip."""
 
-    def __init__(self, broker: "QueueStore", worker: str) -> None:
+    def __init__(self, store: "QueueStore", worker: str) -> None:
         self._worker = worker  # its name
-        self._streams = EventStreams(broker)
+        self._streams = EventStreams(store)
         self._loop = asyncio.get_running_loop()
         self._sending = GroupCommit[JobEventSender](self._send, EMIT_LIMIT)
 

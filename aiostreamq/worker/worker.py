@@ -263,11 +263,11 @@ class Worker:
 
     async def _check(self, server: "Server") -> None:
         """Warn of what about *server* would cost jobs one day."""
-        broker = core_of(self.queue).session().broker
-        if broker.connector.is_in_memory:
+        store = core_of(self.queue).session().store
+        if store.connector.is_in_memory:
             return  # everybody knows what becomes of memory
         try:
-            condition = await examine(broker, server)
+            condition = await examine(store, server)
         except BrokerError as error:
             logger.debug("Redis's settings could not be looked at: %s", error)
             return

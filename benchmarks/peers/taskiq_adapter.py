@@ -1,7 +1,7 @@
 # pyright: basic, reportMissingImports=false
 # The library is installed in its own environment only, not where this is checked.
 
-"""taskiq: the stream broker, orjson both ways, results polled twice a millisecond."""
+"""taskiq: the stream store, orjson both ways, results polled twice a millisecond."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ async def keep(text: str) -> None:
 
 
 def make_broker(url: str) -> RedisStreamBroker:
-    """Return the broker; results get a time to live, as everywhere else."""
+    """Return the store; results get a time to live, as everywhere else."""
     results = RedisAsyncResultBackend(
         url,
         serializer=ORJSONSerializer(),
@@ -37,16 +37,16 @@ def make_broker(url: str) -> RedisStreamBroker:
     )
     # Between two reads it takes a lock and looks for lost jobs, so few large
     # reads are quicker than its hundred at a time.
-    broker = RedisStreamBroker(url, xread_count=1000, socket_timeout=None)
-    return broker.with_result_backend(results).with_serializer(ORJSONSerializer())
+    store = RedisStreamBroker(url, xread_count=1000, socket_timeout=None)
+    return store.with_result_backend(results).with_serializer(ORJSONSerializer())
 
 
 class TaskiqClient(Client):
     """taskiq has no bulk call."""
 
-    def __init__(self, broker: RedisStreamBroker) -> None:
-        self._noop = broker.register_task(noop, task_name="noop")
-        self._keep = broker.register_task(keep, task_name="keep")
+    def __init__(self, store: RedisStreamBroker) -> None:
+        self._noop = store.register_task(noop, task_name="noop")
+        self._keep = store.register_task(keep, task_name="keep")
 
     async def enqueue(self, number: int) -> object:
         """Enqueue one job."""
@@ -65,13 +65,13 @@ class TaskiqClient(Client):
 @asynccontextmanager
 async def connect(url: str) -> AsyncGenerator[TaskiqClient]:
     """Open a client for the harness."""
-    broker = make_broker(url)
-    client = TaskiqClient(broker)
-    await broker.startup()
+    store = make_broker(url)
+    client = TaskiqClient(store)
+    await store.startup()
     try:
         yield client
     finally:
-        await broker.shutdown()
+        await store.shutdown()
 
 
 def work(url: str) -> None:
@@ -80,12 +80,12 @@ def work(url: str) -> None:
     Called directly, so that the parent, which only supervises, is not in the
     memory figure. It installs uvloop and its own SIGTERM handler.
     """
-    broker = make_broker(url)
-    broker.register_task(noop, task_name="noop")
-    broker.register_task(keep, task_name="keep")
+    store = make_broker(url)
+    store.register_task(noop, task_name="noop")
+    store.register_task(keep, task_name="keep")
     start_listen(
         WorkerArgs(
-            broker=broker,  # start_listen takes the object as well as its name
+            store=store,  # start_listen takes the object as well as its name
             modules=[],
             no_parse=True,
             max_async_tasks=CONCURRENCY,

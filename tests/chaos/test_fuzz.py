@@ -120,7 +120,7 @@ async def test_stream_entries(
             jobs += fresh
             usurped.append(await queue.enqueue("echo", 0))
             await write_entries(client, rng, fresh, usurped[-1])
-            await die_with_some(client, WorkerRegistry(core_of(queue).session().broker))
+            await die_with_some(client, WorkerRegistry(core_of(queue).session().store))
         assert await asyncio.wait_for(asyncio.gather(*jobs), 60) == list(range(len(jobs)))
         # Whoever writes a good call under the id of a job has it answered. But it is answered.
         ends = await asyncio.wait_for(asyncio.gather(*usurped, return_exceptions=True), 60)

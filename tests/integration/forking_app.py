@@ -73,11 +73,11 @@ async def parent() -> None:
         await asyncio.to_thread(forked.join)
         tell("parent", await use(5))
         # As many as there were: none was closed, and none was lost.
-        told = str(await core_of(queue).session().broker.call("CLIENT", "LIST"))
+        told = str(await core_of(queue).session().store.call("CLIENT", "LIST"))
         for role in ("commands", "inbox"):
             number = told.count(f"name=aiostreamq:{role} ")
             tell(role, number)
-        tell("opened", core_of(queue).session().broker.connection_count)
+        tell("opened", core_of(queue).session().store.connection_count)
 
 
 def preload() -> None:

@@ -79,7 +79,7 @@ async def test_not_among_what_ended_lately(queue: Queue) -> None:
     """The letter is found without it."""
     job = await queue.enqueue("fail", "no")
     await run(queue, job)
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await broker.call("DEL", broker.keys.recent)
     info = await job.info()
     assert info.dead_letter

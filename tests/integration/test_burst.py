@@ -36,14 +36,14 @@ async def queue(store_url: str) -> AsyncIterator[Queue]:
 @pytest.fixture
 async def link(queue: Queue) -> AsyncIterator[Link]:
     """A connection on which other workers read."""
-    link = await core_of(queue).session().broker.connector.open_link("test")
+    link = await core_of(queue).session().store.connector.open_link("test")
     yield link
     link.close()
 
 
 def registry_of(queue: Queue) -> WorkerRegistry:
     """Return the workers of the queue."""
-    return WorkerRegistry(core_of(queue).session().broker)
+    return WorkerRegistry(core_of(queue).session().store)
 
 
 async def hold(
@@ -51,7 +51,7 @@ async def hold(
 ) -> None:
     """Have a worker join, read what waits, and show no further sign of life."""
     await registry_of(queue).join(name, lease_ms, ["default", "other"])
-    read = await Deliveries(core_of(queue).session().broker).read(link, name, count, None)
+    read = await Deliveries(core_of(queue).session().store).read(link, name, count, None)
     assert len(read.deliveries) == count
 
 

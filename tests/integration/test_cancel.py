@@ -68,7 +68,7 @@ async def test_word_that_is_dropped_before_it_is_heard(redis_url: str) -> None:
 
     async def cancel(job_id: str) -> None:
         async with Queue(redis_url) as other:
-            broker = core_of(other).session().broker
+            broker = core_of(other).session().store
             wake = ("XADD", broker.keys.control, "MAXLEN", "~", 1000, "*", "say", "wake")
             await broker.call(*wake)  # the worker waits for one, and gets this at once
             assert await other.job(job_id).cancel() is JobState.RUNNING
@@ -180,7 +180,7 @@ def executor_of(worker: Worker) -> Executor:
 
 async def fetch_ahead(queue: Queue, worker: Worker) -> list[Delivery]:
     """Hand the worker what waits, as a read does that had been sent before its slot was taken."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     link = await broker.connector.open_link("test")
     read = await Deliveries(broker).read(link, worker.name, 1, None)
     link.close()
@@ -210,7 +210,7 @@ async def test_cancelled_on_arrival(queue: Queue) -> None:
     async def quick() -> None:
         pytest.fail("it ran")
 
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
 
     async def is_met() -> bool:
         return await broker.call("EXISTS", broker.keys.cancelled) == 0
@@ -402,7 +402,7 @@ async def test_worker_dies(redis_url: str, tmp_path: Path) -> None:
 
 async def keys_of(queue: Queue) -> list[str]:
     """The names of all keys."""
-    found = await core_of(queue).session().broker.call("KEYS", "*")
+    found = await core_of(queue).session().store.call("KEYS", "*")
     assert isinstance(found, list)
     return [key.decode() for key in found if isinstance(key, bytes)]
 
@@ -458,7 +458,7 @@ async def test_job_whose_stream_was_deleted(queue: Queue) -> None:
     awaiting = asyncio.ensure_future(job.result())
     with pytest.raises(WaitTimeout):
         await job.result(timeout=0.1)
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await broker.call("DEL", broker.keys.stream("default"))
     assert await job.cancel() is JobState.QUEUED
     with pytest.raises(JobCancelled):

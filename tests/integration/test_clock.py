@@ -37,7 +37,7 @@ async def in_bulk(queue: Queue) -> Job[object]:
 
 def step(queue: Queue) -> None:
     """Let it be as if Redis's clock had been put forward since it told this producer the time."""
-    known = core_of(queue).session().broker.clock
+    known = core_of(queue).session().store.clock
     known.set(known.now_ms() - STEP * 1000)
 
 
@@ -94,7 +94,7 @@ async def test_connection_is_another(proxy: Proxy, *, is_used: bool) -> None:
     async with Queue(proxy.url) as queue:
         step(queue)
         proxy.cut()
-        known = core_of(queue).session().broker.clock
+        known = core_of(queue).session().store.clock
         await wait_until(lambda: not known.is_good, "the producer to notice")
         if is_used:
             await queue.enqueue("one")
@@ -120,7 +120,7 @@ async def test_asked_once_for_all_of_a_moment(proxy: Proxy, client: Redis) -> No
     async with Queue(proxy.url) as queue:
         before = await times_asked(client)
         proxy.cut()
-        known = core_of(queue).session().broker.clock
+        known = core_of(queue).session().store.clock
         await wait_until(lambda: not known.is_good, "the producer to notice")
         await asyncio.gather(*(with_expiry(queue) for _ in range(100)))
         assert await times_asked(client) == before + 1

@@ -107,9 +107,9 @@ async def test_listening_fails(monkeypatch: pytest.MonkeyPatch, redis_url: str) 
         await (
             core_of(queue)
             .session()
-            .broker.call(
+            .store.call(
                 "RPUSH",
-                core_of(queue).session().broker.keys.inbox(core_of(queue).session().waiter.inbox),
+                core_of(queue).session().store.keys.inbox(core_of(queue).session().waiter.inbox),
                 f'{job.id} {{"state":"done","n":1,"value":7}}',
             )
         )

@@ -66,7 +66,7 @@ async def test_memory() -> None:
     """`memory://` needs no server; without a name it is the queue's own."""
     assert await runs(Queue("memory://"))
     async with Queue("memory://") as one, Queue("memory://") as other:
-        one_broker, other_broker = core_of(one).session().broker, core_of(other).session().broker
+        one_broker, other_broker = core_of(one).session().store, core_of(other).session().store
         await Submissions(one_broker).enqueue([("a", 2, "0", b"{}")], "me", 1)
         assert await Results(one_broker).job_state("a") == b"queued"
         assert await Results(other_broker).job_state("a") is None

@@ -174,7 +174,7 @@ async def test_filters(queue: Queue) -> None:
 
 async def test_old_ones(queue: Queue) -> None:
     """Age is what the letter's id says, by Redis's clock."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await broker.open()
     hour_ago = broker.clock.now_ms() - 3_600_000
     await broker.call("XADD", broker.keys.dead, f"{hour_ago}-7", "hello", "world")
@@ -187,7 +187,7 @@ async def test_old_ones(queue: Queue) -> None:
 async def test_too_old_ones(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any worker drops them."""
     monkeypatch.setattr(reaper, "THOROUGH_EVERY", 1)
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await broker.open()
     too_old = broker.clock.now_ms() - MAX_DEAD_AGE_MS - 60_000
     for number in range(1, 251):
@@ -316,7 +316,7 @@ async def test_expiry_is_over(queue: Queue) -> None:
 
     async with Worker(queue):
         job, soon = await be_in_time(fail_in_time)
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     letter = await queue.dead_letters.show(job.id)
     assert b"expires" in letter.envelope
     expired = letter.died_at.timestamp() * 1000 + soon * 1000
@@ -330,7 +330,7 @@ async def test_expiry_is_over(queue: Queue) -> None:
 async def test_what_is_no_job(queue: Queue) -> None:
     """It is listed and purged; replaying it is refused, and it is no part of a replay of many."""
     size, _ = register(queue)
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await broker.open()
     await broker.call("XADD", broker.keys.stream("default"), "*", b"\xff\x00", b"\xfe")
     await size.enqueue("bad")
@@ -353,7 +353,7 @@ async def test_id_that_is_used_again(queue: Queue, caplog: pytest.LogCaptureFixt
         job = await size.using(id="a", result_ttl="1ms").enqueue("bad")
         await wait_until(lambda: has_letters(queue, 1), "the letter")
         letter = await queue.dead_letters.show("a")
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await broker.call("DEL", broker.keys.job("a"), broker.keys.result("a"))
     await size.using(id="a").enqueue("good")
     assert await queue.dead_letters.replay("a") == 0
@@ -367,7 +367,7 @@ async def test_no_result_is_kept_again(queue: Queue) -> None:
     size, _ = register(queue)
     job = await size.using(result_ttl=0).enqueue("bad")
     await Worker(queue).run(burst=True)
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await broker.call("DEL", broker.keys.job(job.id))
     assert await queue.dead_letters.replay(job.id, args=["good"]) == 1
     assert await broker.call("HGET", broker.keys.job(job.id), "k") == b"0"

@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE, be_in_time
 
 async def deadlines_of_delayed(queue: Queue) -> list[float | None]:
     """The deadlines of what waits for later."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     found: list[float | None] = []
     for one in cast("list[bytes]", await broker.call("ZRANGE", broker.keys.delayed, 0, -1)):
         envelope = await broker.call("HGET", broker.keys.job(one.decode()), "p")

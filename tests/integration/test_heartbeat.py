@@ -31,7 +31,7 @@ async def queue(redis_url: str) -> AsyncIterator[Queue]:
 
 async def heart_of(queue: Queue, about: Callable[[], bytes]) -> Heartbeat:
     """Return the heart of a worker that has joined, not started yet."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await WorkerRegistry(broker).join("beating", int(LEASE * 1000))
     listeners = WorkerListeners(Listeners(), queue.name, "beating")
     return Heartbeat(broker, "beating", LEASE, BlockReporter(1.0, listeners), lambda: None, about)
@@ -108,7 +108,7 @@ async def test_whatever_fails(queue: Queue, caplog: pytest.LogCaptureFixture) ->
 
 async def test_beat_says_where_its_worker_reads(queue: Queue) -> None:
     """Others end that connection before they take over; the description has the protocol."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     async with Worker(queue, lease=LEASE) as worker:
 
         async def is_known() -> bool:

@@ -110,7 +110,7 @@ async def test_lane_of_a_dead_worker(store_url: str) -> None:
             return "recovered"
 
         job = await newer.enqueue("size")
-        broker = core_of(newer).session().broker
+        broker = core_of(newer).session().store
         await WorkerRegistry(broker).join("dead", 1_000, newer.lanes)
         command = ("XREADGROUP", "GROUP", GROUP, "dead", "STREAMS", broker.keys.stream("new"), ">")
         assert await broker.call(*command)

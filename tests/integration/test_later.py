@@ -163,7 +163,7 @@ async def test_task_gives_up(queue: Queue) -> None:
         with pytest.raises(JobDead, match="the account is gone"):
             await job
         assert await job.status() is JobState.DEAD
-        broker = core_of(queue).session().broker
+        broker = core_of(queue).session().store
         letters = await broker.call("XRANGE", broker.keys.dead, "-", "+")
         ((_, fields),) = cast("list[tuple[bytes, list[bytes]]]", letters)
         assert worker.name.encode() in fields
@@ -277,7 +277,7 @@ async def test_stream_is_deleted_beneath_a_job(queue: Queue) -> None:
     async with Worker(queue):
         job = await flaky.enqueue(7)
         await begun.wait()
-        broker = core_of(queue).session().broker
+        broker = core_of(queue).session().store
         await broker.call("DEL", broker.keys.stream("default"))
         gate.set()
         assert await job.result(timeout=PATIENCE) == 7

@@ -228,7 +228,7 @@ async def test_jobs_of_a_paused_task(scene: Scene) -> None:
 
 async def test_jobs_of_a_paused_lane(scene: Scene) -> None:
     """So do those of a paused lane, but for what runs; and those that go back to it."""
-    broker = core_of(scene.queue).session().broker
+    broker = core_of(scene.queue).session().store
     await scene.add.enqueue(1)
     returned = [await scene.fail.enqueue("no"), await scene.queue.enqueue("stranger")]
     link = await broker.connector.open_link("test")

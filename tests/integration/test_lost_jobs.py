@@ -39,7 +39,7 @@ def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
 @asynccontextmanager
 async def robbed(queue: Queue, job: Job[int]) -> AsyncGenerator[tuple[Worker, Worker]]:
     """Give a job that one worker runs to another; gives both."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     async with Worker(queue, concurrency=1) as zombie:
 
         async def is_owned_by(worker: Worker) -> bool:
@@ -96,7 +96,7 @@ async def test_no_outcome_is_kept(
         late.may_end[1].set()
 
         async def has_ended() -> bool:
-            return await Results(core_of(queue).session().broker).owner_of(job.id) is None
+            return await Results(core_of(queue).session().store).owner_of(job.id) is None
 
         await wait_until(has_ended, "the second to end it")
         late.may_end[0].set()
@@ -111,4 +111,4 @@ async def test_first_delivery(queue: Queue) -> None:
     async with Worker(queue):
         job = await task.enqueue(0)
         await job
-    assert await Results(core_of(queue).session().broker).ender_of(job.id) is None
+    assert await Results(core_of(queue).session().store).ender_of(job.id) is None

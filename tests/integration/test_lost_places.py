@@ -22,7 +22,7 @@ def quick_looks(no_second_looks: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def store_of(queue: Queue) -> QueueStore:
     """The store of an open queue."""
-    return core_of(queue).session().broker
+    return core_of(queue).session().store
 
 
 async def queued(queue: Queue) -> tuple[Job[object], str]:

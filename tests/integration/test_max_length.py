@@ -109,7 +109,7 @@ async def test_many_producers(store_url: str) -> None:
     most = 0
     async with Queue(store_url) as looking:
         queues = [Queue(store_url, max_length=5, when_full="wait") for _ in range(4)]
-        broker = core_of(looking).session().broker
+        broker = core_of(looking).session().store
 
         async def look(n: int) -> int:
             nonlocal most
@@ -137,7 +137,7 @@ async def test_cancelled_while_it_waits(patient: Queue, bulk: bool) -> None:
     waiting = asyncio.ensure_future(
         patient.enqueue_many(calls) if bulk else task.using(id="late-0").enqueue(0)
     )
-    broker = core_of(patient).session().broker
+    broker = core_of(patient).session().store
     done, _ = await asyncio.wait([waiting], timeout=0.1)
     assert not done
     waiting.cancel()
@@ -160,7 +160,7 @@ async def test_closed_while_it_waits(store_url: str) -> None:
     with pytest.raises(QueueUnavailable, match="nothing was enqueued"):
         await waiting
     async with queue:
-        assert await Results(core_of(queue).session().broker).job_state("late") is None
+        assert await Results(core_of(queue).session().store).job_state("late") is None
 
 
 async def test_bulk_with_a_bad_one(strict: Queue) -> None:

@@ -49,7 +49,7 @@ CALLS: dict[str, Callable[[], Awaitable[object]]] = {
     "pause": lambda: queue.pause(task="other"),
     "paused": queue.paused,
     "schedules": queue.schedules.list,
-    "an error": lambda: core_of(queue).session().broker.call("INCRBY", "aiostreamq:text", "x"),
+    "an error": lambda: core_of(queue).session().store.call("INCRBY", "aiostreamq:text", "x"),
 }
 
 
@@ -57,7 +57,7 @@ CALLS: dict[str, Callable[[], Awaitable[object]]] = {
 async def test_others_get_their_turn(call: str) -> None:
     """For each call there is a turn at least."""
     async with queue:
-        await core_of(queue).session().broker.call("SET", "aiostreamq:text", "no number")
+        await core_of(queue).session().store.call("SET", "aiostreamq:text", "no number")
         with suppress(AioStreamQError):
             await same.using(id="known").enqueue(1)
         turns = 0

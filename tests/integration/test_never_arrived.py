@@ -27,7 +27,7 @@ STREAM = "aiostreamq:{default}:stream:default"
 async def lose(queue: Queue, worker: Worker, task: str) -> Job[object]:
     """Enqueue a job and have it sent to nowhere, under the name of a worker that is not reading."""
     job = await queue.enqueue(task)
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     command = ("XREADGROUP", "GROUP", GROUP, worker.name, "COUNT", 1, "STREAMS", STREAM, ">")
     assert await broker.call(*command)
     return job

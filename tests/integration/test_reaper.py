@@ -33,7 +33,7 @@ async def test_one_can_not_be_recovered(
     async def same(n: int) -> int:
         return n
 
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     link = await broker.connector.open_link("test")
     jobs = [await same.enqueue(n) for n in range(2)]
     for name in ("first", "second"):

@@ -262,14 +262,14 @@ async def test_late_for_the_notices(redis_url: str, monkeypatch: pytest.MonkeyPa
         async with Queue(redis_url) as other:
             other.task(result_ttl=0.1)(double)
             await Worker(other, concurrency=1).run(burst=True)  # each end is told alone
-            broker, last = core_of(other).session().broker, jobs[-1]
+            broker, last = core_of(other).session().store, jobs[-1]
             await wait_until(lambda: is_gone(broker, last.id), "the results to expire")
 
     async with Queue(redis_url) as queue:
         task = queue.task(result_ttl=0.1)(double)
         jobs = [await task.enqueue(number) for number in range(5)]
         waiting = [asyncio.create_task(job.result(timeout=PATIENCE)) for job in jobs]
-        broker, last = core_of(queue).session().broker, jobs[-1]
+        broker, last = core_of(queue).session().store, jobs[-1]
         await wait_until(lambda: broker.call("HEXISTS", broker.keys.job(last.id), "w"), "its inbox")
         working = threading.Thread(target=lambda: asyncio.run(work()))
         working.start()
@@ -365,7 +365,7 @@ async def test_hint_that_makes_no_sense(store_url: str, queue: Queue, hint: str)
     job = await give.enqueue()
     waiting = asyncio.ensure_future(job.result())
     await wait_until(lambda: waits(queue, job), "the job to be awaited")
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     notice = hint.replace("%s", job.id).encode(errors="surrogateescape")
     inbox = broker.keys.inbox(core_of(queue).session().waiter.inbox)
     await broker.call("RPUSH", inbox, notice)
@@ -376,13 +376,13 @@ async def test_hint_that_makes_no_sense(store_url: str, queue: Queue, hint: str)
 
 async def waits(queue: Queue, job: Job[int]) -> bool:
     """Say whether an inbox will be told of its end."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     return await broker.call("HGET", broker.keys.job(job.id), "w") is not None
 
 
 async def test_kept_outcome_that_makes_no_sense(queue: Queue) -> None:
     """Who asks is told so; there is nothing to wait for."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await broker.call("SET", broker.keys.result("j"), '{"state":"from the future"}', "PX", 60_000)
     with pytest.raises(JobError, match="outcome cannot be read"):
         await queue.job("j")

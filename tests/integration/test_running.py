@@ -426,7 +426,7 @@ async def test_what_can_not_be_put_aside(queue: Queue, caplog: pytest.LogCapture
     async def fine() -> int:
         return 1
 
-    keys, broker = core_of(queue).session().broker.keys, core_of(queue).session().broker
+    keys, broker = core_of(queue).session().store.keys, core_of(queue).session().store
     await broker.call("SET", keys.dead, "of another program")
     await broker.call("XADD", keys.stream("default"), "*", "id", "odd", "n", "1", "job", "not json")
     job = await fine.enqueue()
@@ -443,7 +443,7 @@ async def test_letter_that_can_not_be_written(queue: Queue) -> None:
     async def fail() -> None:
         raise OutOfStock
 
-    keys, broker = core_of(queue).session().broker.keys, core_of(queue).session().broker
+    keys, broker = core_of(queue).session().store.keys, core_of(queue).session().store
     await broker.call("SET", keys.dead, "of another program")
     job = await fail.enqueue()
     async with asyncio.timeout(PATIENCE):
@@ -461,7 +461,7 @@ async def test_nonsense_in_the_stream(queue: Queue) -> None:
     async def fine() -> int:
         return 1
 
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     link = await broker.connector.open_link("test")
     stream = broker.keys.stream("default")
     await link.call("XADD", stream, "*", "hello", "world")

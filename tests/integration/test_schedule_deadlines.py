@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 async def definition_of(queue: Queue, name: str) -> bytes:
     """What is kept of a schedule."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     return cast("bytes", await broker.call("HGET", broker.keys.schedules, name))
 
 
 async def deadline_of(queue: Queue, job: Job[object]) -> float | None:
     """By when a job that waits must have ended, ms since 1970."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     entry = await broker.call("HGET", broker.keys.job(job.id), "e")
     stream = broker.keys.stream("default")
     found = await broker.call("XRANGE", stream, cast("bytes", entry), cast("bytes", entry))
@@ -57,7 +57,7 @@ async def test_code_says_the_same_at_each_start(queue: Queue) -> None:
     queue.cron("@daily", name="report")(limited)
     async with Worker(queue):
         first = await definition_of(queue, "report")
-    clock = core_of(queue).session().broker.clock
+    clock = core_of(queue).session().store.clock
     before = clock.now_ms()
     await wait_until(lambda: clock.now_ms() > before + 1, "another time to reckon from")
     async with Worker(queue):

@@ -238,7 +238,7 @@ async def test_jitter_puts_jobs_off(queue: Queue) -> None:
     @queue.every("200ms", jitter="150ms")
     async def spread(context: Context) -> None:
         assert context.scheduled_for is not None
-        now = core_of(queue).session().broker.clock.now_ms()
+        now = core_of(queue).session().store.clock.now_ms()
         late.append(now - context.scheduled_for.timestamp() * 1000)
 
     async with Worker(queue):
@@ -378,7 +378,7 @@ async def test_old_job_makes_way(queue: Queue) -> None:
     await queue.schedules.create("waits", "nobody", every="100ms", overlap="cancel_old")
     session = core_of(queue).session()
     ticker = Ticker(
-        session.schedules, session.broker.clock, {}, Cancellation(session.broker).cancel
+        session.schedules, session.store.clock, {}, Cancellation(session.store).cancel
     )
     ticking = asyncio.create_task(ticker.run())
 
@@ -393,7 +393,7 @@ async def test_old_job_makes_way(queue: Queue) -> None:
 
 async def due_since(queue: Queue, name: str, seconds: float) -> None:
     """Let it be as if a schedule's next tick had been due that long ago, and looked at now."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     at = broker.clock.now_ms() - int(seconds * 1000)
     keys = broker.keys
     await broker.call("HSET", keys.schedule(name), "at", at)
@@ -462,7 +462,7 @@ async def test_definition_of_a_version_to_come(
 
 async def spoil_definition(queue: Queue, name: str) -> None:
     """Let a schedule say what nobody can mean."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     raw = await broker.call("HGET", broker.keys.schedules, name)
     told = orjson.loads(cast("bytes", raw)) | {"every": 0}
     await broker.call("HSET", broker.keys.schedules, name, orjson.dumps(told))

@@ -23,14 +23,14 @@ MANY = TICK_LIMIT + 5
 
 async def no_definition(queue: Queue, name: str) -> None:
     """Let a schedule say what no worker of this release knows."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await core_of(queue).session().schedules.put(name, b'{"v":2}', 5000, 5, replace=False)
     await broker.call("HSET", broker.keys.schedule(name), "at", "5000")
 
 
 async def no_plan(queue: Queue, name: str) -> None:
     """Let a schedule be due before the first year of the calendar."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await queue.schedules.create(name, "nobody", every="1h")
     await broker.call("HSET", broker.keys.schedule(name), "at", -(10**15))
     await broker.call("ZADD", broker.keys.schedule_due, -(10**15), name)
@@ -38,7 +38,7 @@ async def no_plan(queue: Queue, name: str) -> None:
 
 async def no_number(queue: Queue, name: str) -> None:
     """Let a schedule be due at no time at all."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await queue.schedules.create(name, "nobody", every="1h")
     await broker.call("HSET", broker.keys.schedule(name), "at", "soon")
     await broker.call("ZADD", broker.keys.schedule_due, 5000, name)
@@ -46,7 +46,7 @@ async def no_number(queue: Queue, name: str) -> None:
 
 async def no_lane(queue: Queue, name: str) -> None:
     """Let a schedule be for a lane that is another program's key."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await queue.schedules.create(name, "nobody", every="1h")
     raw = cast("bytes", await broker.call("HGET", broker.keys.schedules, name))
     told = orjson.loads(raw) | {"lane": "odd"}
@@ -59,7 +59,7 @@ async def no_lane(queue: Queue, name: str) -> None:
 
 async def no_room(queue: Queue, name: str) -> None:
     """Let a tick of a schedule wait for the end of a job that nobody runs; it is not damaged."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await queue.schedules.create(name, "nobody", every="1h", overlap="buffer_one")
     job = await queue.schedules.trigger(name)
     await broker.call("HSET", broker.keys.schedule(name), "held", 5000, "last", job.id)
@@ -97,7 +97,7 @@ async def test_damaged_field(queue: Queue, caplog: pytest.LogCaptureFixture, fie
     async def beat() -> None:
         seen.append(1)
 
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await queue.schedules.create("bad", "nobody", every="1h")
     await broker.call("HSET", broker.keys.schedule("bad"), field, "x")
     await broker.call("ZADD", broker.keys.schedule_due, 5000, "bad")
@@ -114,7 +114,7 @@ async def test_unreadable_schedule_is_reported_with_its_reason(
     queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One can ask for it by name and is told why, the doctor finds it, and it can be deleted."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     for name in ("field", "hash", "good"):
         await queue.schedules.create(name, "nobody", every="1h")
     await no_definition(queue, "newer")

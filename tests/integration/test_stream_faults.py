@@ -74,7 +74,7 @@ async def test_worker_is_killed(redis_url: str) -> None:
 
 async def owner_of(job: Job[object]) -> str:
     """The name of the worker that runs a job."""
-    return await Results(core_of(stream_app.queue).session().broker).owner_of(job.id) or ""
+    return await Results(core_of(stream_app.queue).session().store).owner_of(job.id) or ""
 
 
 async def test_redis_restarts() -> None:

@@ -23,7 +23,7 @@ _Entries = list[tuple[bytes, list[bytes]]]
 
 async def suspect(queue: Queue) -> None:
     """Have it look as if two workers had died with each of the jobs that wait."""
-    broker, keys = core_of(queue).session().broker, core_of(queue).session().broker.keys
+    broker, keys = core_of(queue).session().store, core_of(queue).session().store.keys
     stream, returned = keys.stream("default"), keys.stream(RETURNED)
     for entry, fields in cast("_Entries", await broker.call("XRANGE", stream, "-", "+")):
         fresh = cast("bytes", await broker.call("XADD", returned, "*", *fields, "d", DEATHS))
@@ -103,7 +103,7 @@ async def test_not_run_while_it_waits_for_a_thread(queue: Queue) -> None:
 
     jobs = [await note.enqueue() for _ in range(3)]
     await suspect(queue)
-    keys, call = core_of(queue).session().broker.keys, core_of(queue).session().broker.call
+    keys, call = core_of(queue).session().store.keys, core_of(queue).session().store.call
     async with Worker(queue, threads=1) as worker:
         # Returned work goes first: so that the thread is taken, the others must be paused.
         await queue.pause(task=note)

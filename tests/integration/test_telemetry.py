@@ -275,7 +275,7 @@ async def test_refused_outcome(queue: Queue, listener: Listener) -> None:
         await may_end.wait()
 
     job = await slow.enqueue()
-    deliveries = Deliveries(core_of(queue).session().broker)
+    deliveries = Deliveries(core_of(queue).session().store)
     async with Worker(queue, concurrency=1) as zombie:
         await listener.wait_for(JobStarted)
         await deliveries.requeue(await deliveries.read_all_own(zombie.name))

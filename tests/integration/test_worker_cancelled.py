@@ -230,7 +230,7 @@ async def test_while_it_starts(
 
 async def test_can_not_start(queue: Queue) -> None:
     """A worker that Redis refuses has stopped, and is none of the workers."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     await broker.call("SET", broker.keys.paused, "of another program")
     worker = Worker(queue, lease=LEASE)
     with pytest.raises(BrokerError, match="WRONGTYPE"):
@@ -241,7 +241,7 @@ async def test_can_not_start(queue: Queue) -> None:
 
 async def names(queue: Queue) -> list[str]:
     """The workers that Redis knows of."""
-    broker = core_of(queue).session().broker
+    broker = core_of(queue).session().store
     found = await broker.call("HKEYS", broker.keys.workers)
     assert isinstance(found, list)
     return [name.decode() for name in found if isinstance(name, bytes)]

@@ -95,7 +95,7 @@ async def test_taken_for_dead(redis_url: str) -> None:
     async with Queue(redis_url) as queue, Worker(queue, lease=3.0) as worker:
         name = worker.name
         seen = {worker.state}
-        await core_of(queue).session().broker.call("HDEL", "aiostreamq:{default}:workers", name)
+        await core_of(queue).session().store.call("HDEL", "aiostreamq:{default}:workers", name)
 
         def is_another() -> bool:
             seen.add(worker.state)

@@ -323,9 +323,9 @@ async def scene(store_url: str) -> AsyncIterator[Scene]:
 
 async def left_behind(queue: Queue) -> set[object]:
     """Return what there is in the store: keys, and connections that are open."""
-    call = core_of(queue).session().broker.call
+    call = core_of(queue).session().store.call
     keys = cast("list[bytes]", await call("KEYS", "*"))
-    if core_of(queue).session().broker.connector.is_in_memory:
+    if core_of(queue).session().store.connector.is_in_memory:
         return set(keys)
     clients = cast("bytes", await call("CLIENT", "LIST"))
     return {*keys, *(line.split()[0] for line in clients.splitlines())}
@@ -386,7 +386,7 @@ async def test_what_else_is_taken(redis_server: RedisServer, kind: str) -> None:
     async with Queue(where, name="elsewhere") as queue:
         assert (await queue.enqueue("add")).is_new
         assert (
-            await core_of(queue).session().broker.call("CLIENT", "GETNAME")
+            await core_of(queue).session().store.call("CLIENT", "GETNAME")
             == b"aiostreamq:commands"
         )
     if isinstance(where, redis.asyncio.Redis):

@@ -23,7 +23,7 @@ _INDENT = "  "
 
 def banner_of(queue: Queue, worker: Worker, server: str, args: argparse.Namespace) -> str:
     """Return what runs here and with which settings: a table, or with --log-format json a line."""
-    address = visible(core_of(queue).session().broker.connector.address)
+    address = visible(core_of(queue).session().store.connector.address)
     place = "memory://, in this process" if server == MEMORY.name else f"{server} at {address}"
     title = f"aiostreamq {__version__} on {place}"
     settings = settings_of(args, {"concurrency": worker.concurrency, "loop": args.loop})

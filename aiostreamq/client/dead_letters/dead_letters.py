@@ -178,7 +178,7 @@ class DeadLetters:
         return purged
 
     def _store(self) -> DeadLetterStore:
-        return DeadLetterStore(self._queue.session().broker)
+        return DeadLetterStore(self._queue.session().store)
 
     def _selector(self, store: DeadLetterStore) -> DeadLetterSelector:
         return DeadLetterSelector(store, self._queue.name)

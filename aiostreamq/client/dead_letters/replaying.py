@@ -36,18 +36,18 @@ class Replayer:
             UsageError: The arguments do not fit the task.
             PayloadError: An argument cannot be sent as JSON, or the call is too long.
         """
-        broker, spec = self._queue.session().broker, self._queue.spec_of(letter.task)
+        store, spec = self._queue.session().store, self._queue.spec_of(letter.task)
         signature = None if spec is None else spec.signature
         write = None if signature is None else signature.write_stored
         envelope = write_replay(letter, args, kwargs, write)
         if args is not None or kwargs is not None:
             self._check(letter, envelope)
-        lane = lane_to_replay_in(letter, broker.lanes, spec and spec.options.lane)
+        lane = lane_to_replay_in(letter, store.lanes, spec and spec.options.lane)
         keeps = keeps_result(letter, spec and spec.options.result_ttl)
         return Replay(
             letter.id,
             letter.job_id,
-            broker.place_of(lane),
+            store.place_of(lane),
             WaiterMode.NOBODY if keeps else WaiterMode.NO_RESULT,
             envelope,
             write_history(letter),

@@ -177,12 +177,12 @@ class Schedules:
         If it is cancelled, the job may or may not be enqueued.
         """
         _, definition = definition_of(await self._found(name))
-        broker = self._queue.session().broker
+        store = self._queue.session().store
         now = await self._now_ms()
         job_id = f"{name}@{new_job_id()}"
-        place = broker.place_of(definition.lane)
+        place = store.place_of(definition.lane)
         envelope = bounded(definition.envelope_for(now, now), DEADLINE.get())
-        await Submissions(broker).enqueue(
+        await Submissions(store).enqueue(
             [(job_id, place, definition.mark, envelope)], "", self._timeout
         )
         return Job(job_id, self._queue, is_new=None)
@@ -192,7 +192,7 @@ class Schedules:
         session = self._queue.session()
         # Check everything before anything is in Redis.
         definition = declaration.definition(session.enqueuing)
-        session.broker.place_of(definition.lane)
+        session.store.place_of(definition.lane)
         await session.open()
         answer = await self._store().put(
             called,
@@ -224,13 +224,13 @@ class Schedules:
         # Imported late, so that declaring a schedule does not import asyncio.
         from aiostreamq.store.inspect.snapshot import Snapshots
 
-        return await Snapshots(self._queue.session().broker).paused(self._timeout)
+        return await Snapshots(self._queue.session().store).paused(self._timeout)
 
     def _unknown(self, name: str) -> UsageError:
         return UsageError(f"queue {self._queue.name!r} has no schedule {name!r}")
 
     async def _now_ms(self) -> int:
-        clock = self._queue.session().broker.clock
+        clock = self._queue.session().store.clock
         await clock.refresh(self._timeout)
         return clock.now_ms()
 

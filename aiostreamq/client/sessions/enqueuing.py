@@ -49,13 +49,13 @@ class Enqueuing:
 
     def __init__(
         self,
-        broker: "QueueStore",
+        store: "QueueStore",
         waiter: "ResultWaiter",
         home: "JobHome",
         policy: "QueuePolicy",
         telemetry: "QueueTelemetry",
     ) -> None:
-        self._broker = broker
+        self._store = store
         self._waiter = waiter
         self._home = home
         self._telemetry = telemetry
@@ -97,7 +97,7 @@ class Enqueuing:
         """
         if spec.function is not None and self._home.spec_of(spec.name) is not spec:
             raise UsageError(
-                f"task {spec.name!r} belongs to another queue than {self._broker.keys.queue!r}: "
+                f"task {spec.name!r} belongs to another queue than {self._store.keys.queue!r}: "
                 f"use its own queue, or give its name if the workers of this queue know the task"
             )
         return spec
@@ -109,14 +109,14 @@ class Enqueuing:
         if batcher is None:
             confirmed = None
             if durability != "memory":
-                confirmed = ConfirmedRunner(self._broker, durability)
-            batcher = EnqueueBatcher(self._broker, self._waiter.inbox, self._policy, confirmed)
+                confirmed = ConfirmedRunner(self._store, durability)
+            batcher = EnqueueBatcher(self._store, self._waiter.inbox, self._policy, confirmed)
             self._batchers[durability] = batcher
         return batcher
 
     async def know_time(self) -> None:
         """Make sure that Redis's time is known, so that moments can be computed from it."""
-        await self._broker.clock.refresh(self._policy.enqueue_timeout)
+        await self._store.clock.refresh(self._policy.enqueue_timeout)
 
     def put(
         self,
@@ -154,7 +154,7 @@ class Enqueuing:
         """Enqueue calls chunk by chunk, in their order."""
         jobs: list[Job[object]] = []
         in_flight: deque[asyncio.Task[None]] = deque()
-        clock = self._broker.clock
+        clock = self._store.clock
         refused: UsageError | None = None
         try:
             async for chunk in chunks_of(calls, ENQUEUE_LIMIT):
@@ -220,7 +220,7 @@ class Enqueuing:
             job = make(job_id, self._home, keeps_result=False)
         else:
             job = make(job_id, self._home, ticket)
-        place = self._broker.place_of(options.lane)
+        place = self._store.place_of(options.lane)
         if using.due is None:
             return (job_id, place, mark, envelope), job
         return (job_id, options.lane, mark, using.due.to_wire(), envelope), job
@@ -242,7 +242,7 @@ class Enqueuing:
         return fields
 
     def _moment_ms(self, when: "When") -> int:
-        return when.ms + (self._broker.clock.now_ms() if isinstance(when, After) else 0)
+        return when.ms + (self._store.clock.now_ms() if isinstance(when, After) else 0)
 
     async def _begin_to_send(
         self, lots: "list[Lot]", in_flight: "deque[asyncio.Task[None]]"

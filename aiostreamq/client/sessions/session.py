@@ -41,11 +41,11 @@ class Session:
         """
         self.loop = asyncio.get_running_loop()
         self.stores = stores
-        self.broker = stores[0]
-        self.schedules = ScheduleStore(self.broker)
+        self.store = stores[0]
+        self.schedules = ScheduleStore(self.store)
         self.enqueue_timeout = policy.enqueue_timeout  #: seconds to retry
-        self.waiter = ResultWaiter(self.broker, home.spec_of)
-        self.enqueuing = Enqueuing(self.broker, self.waiter, home, policy, telemetry)
+        self.waiter = ResultWaiter(self.store, home.spec_of)
+        self.enqueuing = Enqueuing(self.store, self.waiter, home, policy, telemetry)
 
     async def open(self) -> "Server":
         """Connect, and check that the server supports what the queue needs.

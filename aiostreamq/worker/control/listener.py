@@ -29,7 +29,7 @@ class ControlListener:
 
     def __init__(
         self,
-        broker: "QueueStore",
+        store: "QueueStore",
         stream: "ControlStream",
         handlers: "Mapping[str, Callable[[ControlMessage], None]]",
         missed: "Callable[[], None]",
@@ -37,7 +37,7 @@ class ControlListener:
         """Prepare to listen.
 
         Args:
-            broker: The queue.
+            store: The queue.
             stream: Its control stream.
             handlers: Take messages, by their kind. Other kinds are for newer workers.
             missed: Called if messages may be lost: everything must be looked at.
@@ -45,7 +45,7 @@ class ControlListener:
         self._stream = stream
         self._handlers = handlers
         self._missed = missed
-        self._connector = broker.connector
+        self._connector = store.connector
 
     async def run(self) -> None:
         """Listen until cancelled."""

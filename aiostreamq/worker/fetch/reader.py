@@ -37,7 +37,7 @@ class Reader:
 
     def __init__(
         self,
-        broker: "QueueStore",
+        store: "QueueStore",
         intake: "LaneReader",
         consumer: str,
         executor: "Runs",
@@ -51,7 +51,7 @@ class Reader:
         """Prepare to read.
 
         Args:
-            broker: The queue.
+            store: The queue.
             intake: Reads the lanes.
             consumer: The worker's name.
             executor: Takes the deliveries; its slots bound the reading.
@@ -62,7 +62,7 @@ class Reader:
             burst_wait: Decides whether a burst is over.
             held: Learns the sizes of payloads.
         """
-        self._broker = broker
+        self._store = store
         self._intake = intake
         self._consumer = consumer
         self._executor = executor
@@ -70,17 +70,17 @@ class Reader:
         self._overflow = overflow
         self._burst_wait = burst_wait
         self._gauge = ReadGauge(executor, holdings, overflow, held)
-        deliveries = Deliveries(broker)
+        deliveries = Deliveries(store)
         self._receiver = Receiver(deliveries, consumer, executor, holdings, notice)
         size = self._gauge.size
         self._lost = LostDeliveries(deliveries, consumer, executor, holdings, lease, size)
         self._blocking = BlockingRead(
-            broker.connector,
+            store.connector,
             reader_role(consumer),
             BLOCK_MS / 1000,
             replaced=self._mistrust,
             repair=self._repair,
-            unblock=broker.unblock,
+            unblock=store.unblock,
         )
         self._is_stopping = False
         self._is_unsure = False  # the last read may have brought something that never arrived
@@ -225,7 +225,7 @@ class Reader:
 
     async def _repair(self, link: "Link") -> None:
         """Create missing groups again. They begin at the oldest entry, which may run here."""
-        await self._broker.create_groups(link)
+        await self._store.create_groups(link)
         self._receiver.is_doubtful = True
 
     def _mistrust(self) -> None:

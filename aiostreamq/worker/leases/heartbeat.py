@@ -53,7 +53,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        broker: "QueueStore",
+        store: "QueueStore",
         name: str,
         lease: float,
         block_reporter: "BlockReporter",
@@ -64,7 +64,7 @@ class Heartbeat:
         """Prepare to beat.
 
         Args:
-            broker: The queue; the thread opens a connection of its own to it.
+            store: The queue; the thread opens a connection of its own to it.
             name: The name of the worker, which has joined already.
             lease: Seconds after the last beat until others take the worker's jobs.
             block_reporter: Checks the worker's loop.
@@ -74,7 +74,7 @@ class Heartbeat:
                 none yet; called in the thread.
         """
         self.heard = clock.monotonic()  #: when Redis last answered; the worker has just joined
-        self._broker = broker
+        self._store = store
         self._name = name
         self._lease = lease
         self._lost = lost
@@ -92,7 +92,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin to beat."""
-        if self._broker.connector.is_in_memory:
+        if self._store.connector.is_in_memory:
             # Nothing outside this process could take its jobs, and the store in memory is not
             # for two threads.
             self._task = spawn(self._beat(), "aiostreamq:beat")
@@ -130,8 +130,8 @@ class Heartbeat:
     async def _beat(self) -> None:
         self._beat_loop = asyncio.get_running_loop()
         self._wakeup = Wakeup()
-        broker = self._broker.over(self._new_link())
-        beating = asyncio.ensure_future(self._renew_forever(WorkerRegistry(broker)))
+        store = self._store.over(self._new_link())
+        beating = asyncio.ensure_future(self._renew_forever(WorkerRegistry(store)))
         try:
             while not (beating.done() or self._is_closed):
                 self._check_loop()
@@ -139,7 +139,7 @@ class Heartbeat:
         finally:
             beating.cancel()
             await asyncio.wait([beating])
-            broker.close()
+            store.close()
 
     def _check_loop(self) -> None:
         try:
@@ -150,7 +150,7 @@ class Heartbeat:
     def _new_link(self) -> ReconnectingLink:
         lease = self._lease
         return ReconnectingLink(
-            self._broker.connector,
+            self._store.connector,
             "beat",
             reply_timeout=lease * SILENCE,
             longest_pause=min(LONGEST_PAUSE, lease * PAUSE),

@@ -28,7 +28,7 @@ class Rerouter:
 
     def __init__(
         self,
-        broker: "QueueStore",
+        store: "QueueStore",
         worker: str,
         lanes: "Collection[str]",
         pauses: "Halts",
@@ -37,15 +37,15 @@ class Rerouter:
         """Prepare.
 
         Args:
-            broker: The queue.
+            store: The queue.
             worker: The worker that has the deliveries.
             lanes: The lanes that it serves.
             pauses: The paused tasks and lanes.
             parking: Takes jobs whose tasks are unknown here, or paused.
         """
         self.paused = pauses.paused  #: empty while there are no pauses
-        self._broker = broker
-        self._deliveries = Deliveries(broker)
+        self._store = store
+        self._deliveries = Deliveries(store)
         self._worker = worker
         self._lanes = lanes
         self._pauses = pauses
@@ -67,7 +67,7 @@ class Rerouter:
         if self._pauses.has_task(spec.name):
             self._parking.park(delivery, spec.name)
             return True
-        lane = self._broker.lane_at(delivery.stream) or spec.options.lane
+        lane = self._store.lane_at(delivery.stream) or spec.options.lane
         if self._pauses.has_lane(lane):
             self.requeue([delivery], lane)
             return True

@@ -41,7 +41,7 @@ class Settler:
 
     def __init__(
         self,
-        broker: "QueueStore",
+        store: "QueueStore",
         delayed: "DelayedJobs",
         worker: str,
         accepted: "Callable[[], None]",
@@ -51,15 +51,15 @@ class Settler:
         """Prepare to settle.
 
         Args:
-            broker: The queue.
+            store: The queue.
             delayed: Takes the jobs to be retried.
             worker: The name of the worker.
             accepted: Called when Redis has accepted all that it had refused.
             listeners: Take the outcomes that are refused because the job was lost.
             held: Learns the sizes of large outcomes until Redis has them.
         """
-        self._deliveries = Deliveries(broker)
-        self._results = Results(broker)
+        self._deliveries = Deliveries(store)
+        self._results = Results(store)
         self._delayed = delayed
         self._worker = worker
         self._listeners = listeners
