@@ -45,7 +45,7 @@ async def test_releases_recover_the_jobs_of_each_other(
             faults.append(await fleet.kill(workers.pop(0)))
             workers.extend(await fleet.start(tree=tree))
     await feeding
-    told, given_up = await load.ends()
+    outcomes, given_up = await load.ends()
     book = await ending.wind_up(4)
 
     recoveries = book.recoveries(faults)
@@ -62,4 +62,4 @@ async def test_releases_recover_the_jobs_of_each_other(
     assert line.duplicates <= book.started_again <= ending.may_run_again(faults, SLOTS)
     assert max(recoveries, default=0.0) <= 2 * LEASE + SLACK
     assert not fleet.errors("was taken for dead", "gave up ")
-    await ending.check(load.accepted, told)
+    await ending.check(load.accepted, outcomes)

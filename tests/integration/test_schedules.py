@@ -377,9 +377,7 @@ async def test_old_job_makes_way(queue: Queue) -> None:
     # Nobody runs it now: what waits makes way too.
     await queue.schedules.create("waits", "nobody", every="100ms", overlap="cancel_old")
     session = core_of(queue).session()
-    ticker = Ticker(
-        session.schedules, session.store.clock, {}, Cancellation(session.store).cancel
-    )
+    ticker = Ticker(session.schedules, session.store.clock, {}, Cancellation(session.store).cancel)
     ticking = asyncio.create_task(ticker.run())
 
     async def only_the_last_waits() -> bool:

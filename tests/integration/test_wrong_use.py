@@ -386,8 +386,7 @@ async def test_what_else_is_taken(redis_server: RedisServer, kind: str) -> None:
     async with Queue(where, name="elsewhere") as queue:
         assert (await queue.enqueue("add")).is_new
         assert (
-            await core_of(queue).session().store.call("CLIENT", "GETNAME")
-            == b"aiostreamq:commands"
+            await core_of(queue).session().store.call("CLIENT", "GETNAME") == b"aiostreamq:commands"
         )
     if isinstance(where, redis.asyncio.Redis):
         assert await where.ping()

@@ -55,7 +55,7 @@ class Ending:
 class WorkerProcess:
     """One process, from its start to its end.
 
-    It has 14 attributes: the two ends of a socket, two timers, and what the process has sent.
+    It has 15 attributes: the two ends of a socket, two timers, and what the process has sent.
     """
 
     def __init__(

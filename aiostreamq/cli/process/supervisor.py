@@ -56,7 +56,7 @@ class Slot:
 class Supervisor:
     """Keeps a number of worker processes until a signal ends it, or a burst is through.
 
-    It has 14 attributes: six settings, the slots, and how far the end has come.
+    It has 15 attributes: six settings, the slots, and how far the end has come.
     """
 
     def __init__(

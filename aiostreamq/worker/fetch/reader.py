@@ -33,7 +33,11 @@ STOP_TIME = 2.0
 
 
 class Reader:
-    """Reads while there is room, until it is stopped."""
+    """Reads while there is room, until it is stopped.
+
+    Ten of its attributes are services that a read needs; the others say how far stopping has come,
+    and whether the last read may have lost something.
+    """
 
     def __init__(
         self,

@@ -49,7 +49,11 @@ END_TIME = 5.0
 
 
 class Heartbeat:
-    """Renews one worker's lease until it is closed or the worker has been taken for dead."""
+    """Renews one worker's lease until it is closed or the worker has been taken for dead.
+
+    It has attributes for two event loops: that of the worker, and that of the thread, which beats
+    while the first is blocked.
+    """
 
     def __init__(
         self,

@@ -39,7 +39,10 @@ class Disposition(Enum):
 
 
 class Admission:
-    """Decides about each delivery when it is next in line."""
+    """Decides about each delivery when it is next in line.
+
+    It has an attribute for each service that a check asks: one look-up less for each job.
+    """
 
     def __init__(
         self,

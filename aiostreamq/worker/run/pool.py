@@ -33,7 +33,11 @@ MOST_WAITING = 500
 
 
 class Pool:
-    """Counts the places of one kind, and keeps the jobs that wait for one."""
+    """Counts the places of one kind, and keeps the jobs that wait for one.
+
+    Its attributes are four settings, four counts of places, the line, and what decides when the
+    line is too long.
+    """
 
     def __init__(
         self,

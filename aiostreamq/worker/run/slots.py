@@ -36,7 +36,11 @@ STANDSTILLS = (0.05, 0.5)
 
 
 class Slots:
-    """How many jobs may run at once."""
+    """How many jobs may run at once.
+
+    Its attributes are five settings, the capacity, the runs that wait, and how long nothing has
+    moved.
+    """
 
     def __init__(
         self,

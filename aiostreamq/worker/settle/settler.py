@@ -37,7 +37,11 @@ logger = get_logger("aiostreamq.worker")
 
 
 class Settler:
-    """Settles in batches, and keeps at it until Redis has answered."""
+    """Settles in batches, and keeps at it until Redis has answered.
+
+    It has attributes for three kinds of batches: ends, retries and counts. Each has what was
+    refused, or waits.
+    """
 
     def __init__(
         self,
