@@ -272,5 +272,5 @@ def test_only_on_a_cluster() -> None:
         assert head == ""
         assert "guard:" not in code
         guard = Script(script, on_cluster).source.removeprefix(flags).removesuffix(code)
-        assert guard.startswith("-- guard.lua")
+        assert guard.startswith("-- slot_guard.lua")
         assert "redis.call('EXISTS'" in guard

@@ -26,8 +26,8 @@ from aiostreamq import (
     Worker,
 )
 from aiostreamq.client.core import core_of
+from aiostreamq.store import workers
 from aiostreamq.store.dead_letters import MAX_DEAD_AGE_MS, PAGE
-from aiostreamq.worker.leases import reaper
 from tests.support.waiting import be_in_time, wait_until
 
 MEANWHILE = timedelta(minutes=5)
@@ -186,7 +186,7 @@ async def test_old_ones(queue: Queue) -> None:
 
 async def test_too_old_ones(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any worker drops them."""
-    monkeypatch.setattr(reaper, "THOROUGH_EVERY", 1)
+    monkeypatch.setattr(workers, "CENSUS_MS", 1)
     broker = core_of(queue).session().store
     await broker.open()
     too_old = broker.clock.now_ms() - MAX_DEAD_AGE_MS - 60_000

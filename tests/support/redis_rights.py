@@ -86,7 +86,7 @@ def commands_in_python() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for folder in ("store", "client", "worker"):
         for path in sorted((PACKAGE / folder).rglob("*.py")):
-            if path.stem == "memory":  # it answers them
+            if path.stem == "in_memory":  # it answers them
                 continue
             place = path.relative_to(PACKAGE).with_suffix("").as_posix()
             for function in ast.walk(ast.parse(path.read_text())):

@@ -73,6 +73,8 @@ class Examples:
         await self.lose_entries()
         await self.replay_cancelled()
         await self.skip_cancelled()
+        await self.release_parked()
+        await self.read_many_lanes()
         for script, leave in self.leavings.items():
             await self.leave_cancelled(script, leave)
         return self.seen
@@ -204,6 +206,23 @@ class Examples:
         arguments = [GROUP, "w1", self._store.keys.prefix, 1]
         async with self.step("skip_cancelled", "skipped"):
             await self._store.queue.run("skip_cancelled", keys, arguments)
+
+    async def release_parked(self) -> None:
+        """A worker that can run a parked job gets it in the step that unparks it."""
+        delivery = await self.deliver("parked")
+        async with self.step("park", "parked"):
+            await self._store.parking.park([(delivery, "size")])
+        async with self.step("unpark", "parked"):
+            read = await self._store.parking.release(self._store.link, "w1", 1, ["size"])
+        await self._store.settle(*read.deliveries)
+
+    async def read_many_lanes(self) -> None:
+        """A worker with many lanes gets a job."""
+        await self._store.enqueue("of-many-lanes")
+        streams = [*self._store.queue.streams[:2], self._store.keys.cancelled]
+        keys = [*streams, self._store.keys.paused]
+        async with self.step("read_many_lanes", "of-many-lanes"):
+            await self._store.queue.run("read_many_lanes", keys, [GROUP, "w1", 1, 0, "1", ""])
 
     async def leave_cancelled(self, script: str, leave: Leave) -> None:
         """A cancelled job leaves its worker, be it cancelled before or after it was delivered."""
