@@ -5,7 +5,9 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from redis.asyncio import Redis
 
+from tests.chaos import invariants
 from tests.chaos.app import carry, queue
 from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fault, Fleet
@@ -14,6 +16,7 @@ from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 JOBS = sized(short=60, long=600)
 KILLS = sized(short=2, long=15)
@@ -50,7 +53,7 @@ async def slow(server: RedisServer) -> AsyncIterator[Proxy]:
 
 
 async def test_large_payloads(
-    server: RedisServer, slow: Proxy, fleet: Fleet, ledger: Ledger, ending: Ending
+    client: Redis, server: RedisServer, slow: Proxy, fleet: Fleet, ledger: Ledger, ending: Ending
 ) -> None:
     """All jobs end, with their results, and no payload is sent for ever."""
     queue.use_url(server.url)
@@ -68,6 +71,13 @@ async def test_large_payloads(
             await fleet.start(url=slow.url)
         async with asyncio.timeout(PATIENCE):
             results = await awaits
+
+    async def are_forgotten() -> bool:
+        return await client.hlen(invariants.KEYS.workers) == WORKERS
+
+    await wait_until(
+        are_forgotten, "the killed workers to be found dead"
+    )  # they may have had no job
     # The checks look at all results at once.
     server.ask("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
     accepted = {job.id: job for job in jobs}
