@@ -4,6 +4,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiostreamq.untrusted import name_of, text_of
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -47,6 +49,17 @@ def spawn(coroutine: "Coroutine[Any, Any, T]", name: str | None = None) -> OwnTa
     program's own, and make tasks of another kind.
     """
     return OwnTask(coroutine, loop=asyncio.get_running_loop(), name=name)
+
+
+def running_name(loop: asyncio.AbstractEventLoop) -> str:
+    """Return the name of the task that runs in *loop* now, from any thread; it never raises."""
+    task = asyncio.current_task(loop)
+    if task is None:
+        return "a callback"
+    try:
+        return text_of(task.get_name(), 200)
+    except BaseException as error:  # noqa: BLE001  # a task of the user's may be of any class
+        return f"a task whose name raises {name_of(type(error))}"
 
 
 def hide(task: "asyncio.Task[Any]") -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
+from aiostreamq.aio.own_tasks import running_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +53,7 @@ class LoopWatchdog:
 
     def running_task(self) -> str:
         """Return the name of the asyncio task that runs in the loop now, or "a callback"."""
-        task = asyncio.current_task(self._loop)
-        return "a callback" if task is None else task.get_name()
+        return running_name(self._loop)
 
     def stack(self) -> str:
         """Return where the thread of the loop is now, as a traceback shows it."""

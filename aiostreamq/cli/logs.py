@@ -1,11 +1,13 @@
 """The logging of the command line."""
 
 import argparse
+import logging
+import os
 
 from aiostreamq.worker.logs.formatters import JsonFormatter, TextFormatter
 from aiostreamq.worker.logs.setup import LogSetup, begin
 
-__all__ = ["JsonFormatter", "TextFormatter", "set_up_for", "set_up_logging"]
+__all__ = ["JsonFormatter", "TextFormatter", "exit_at_once", "set_up_for", "set_up_logging"]
 
 
 def set_up_for(args: argparse.Namespace, *, imports_app: bool) -> None:
@@ -31,3 +33,10 @@ def set_up_logging(level: str, form: str) -> None:
         UsageError: There is no such level.
     """
     begin(LogSetup(level, form))
+
+
+def exit_at_once(code: int) -> None:
+    """End the process now, after all log lines are written: threads of tasks may never end."""
+    logging.raiseExceptions = False  # a handler or output of the user's may raise
+    logging.shutdown()
+    os._exit(code)

@@ -26,7 +26,6 @@ MOST_ATTRIBUTES = 12
 SHORT_MODULES = {
     "aio/backoff.py": "one class that several layers use",
     "aio/wakeup.py": "one class that several layers use",
-    "cli/logs.py": "the worker and all commands use it, and no other module of cli/ is about logs",
     "cli/process/reload.py": "the only user of watchfiles, which is optional",
     "cli/process/signal_echo.py": "one rule about signals, tested by itself",
     "client/current_deadline.py": "a context variable, which both ends import",

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import logging
 import os
 import signal
 import threading
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from aiostreamq.cli.connect import queue_of
+from aiostreamq.cli.logs import exit_at_once
 from aiostreamq.cli.output import complain
 from aiostreamq.cli.process.banner import banner_of
 from aiostreamq.cli.process.guarded_loop import (
@@ -143,8 +143,7 @@ def _leave_threads(code: int) -> None:
     if stuck:
         threads = counted(len(stuck), "thread")
         logger.warning("leaving %s behind; the jobs there will be run again", threads)
-        logging.shutdown()
-        os._exit(code)
+        exit_at_once(code)
 
 
 def _exit_after(seconds: float, code: int) -> None:

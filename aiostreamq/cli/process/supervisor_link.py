@@ -9,7 +9,6 @@ processes at once, and a second one means to abort.
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import socket
@@ -19,6 +18,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, cast
 
+from aiostreamq.aio.own_tasks import running_name
+from aiostreamq.cli.logs import exit_at_once
 from aiostreamq.logs import get_logger
 from aiostreamq.signals import in_children
 
@@ -93,8 +94,7 @@ class SupervisorLink:
         if self._loop is None:
             return
         if self._is_asked:
-            running = asyncio.current_task(self._loop)
-            self.send("blocked", "a callback" if running is None else running.get_name())
+            self.send("blocked", running_name(self._loop))
             return
         self._is_asked = True
         with suppress(RuntimeError):  # the loop is closed
@@ -116,5 +116,4 @@ class SupervisorLink:
         # The supervisor would have ended a process that does not drain.
         time.sleep(self._patience)
         logger.error("not drained within %.0f s: exiting", self._patience)
-        logging.shutdown()
-        os._exit(1)
+        exit_at_once(1)
