@@ -17,13 +17,40 @@ from tests.support.redis_server import RedisServer
 
 _report = Report()
 
+#: The scenarios to begin with.
+LONGEST = ("test_model", "test_watch", "test_bytes")
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the scenarios the time they need."""
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give the scenarios the time they need, and have several processes begin with them."""
     here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and not item.get_closest_marker("timeout"):
+    scenarios = [item for item in items if item.path.is_relative_to(here)]
+    for item in scenarios:
+        if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(TIME_LIMIT))
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes > 1:
+        items[:] = _dealt(
+            scenarios, [item for item in items if item not in set(scenarios)], processes
+        )
+
+
+def _dealt(
+    scenarios: list[pytest.Item], others: list[pytest.Item], processes: int
+) -> list[pytest.Item]:
+    """Return the tests in an order of which each process gets a part, its scenarios first.
+
+    A scenario takes up to a minute. Were some left for the end, all other processes would wait.
+    """
+    scenarios.sort(key=lambda item: item.path.stem not in LONGEST)
+    dealt: list[pytest.Item] = []
+    for number in range(processes):
+        part = scenarios[number::processes]
+        size = (len(scenarios) + len(others)) // processes - len(part)
+        last = number == processes - 1
+        start = len(dealt) - sum(len(scenarios[n::processes]) for n in range(number))
+        dealt += part + others[start : None if last else start + size]
+    return dealt
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

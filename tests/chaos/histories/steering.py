@@ -79,9 +79,10 @@ class Steering(Machine):
     def cancel_each(self, job_ids: list[str], states: list[JobState]) -> None:
         """Cancel, and see what was answered, and what the workers were told."""
         wanted = states or OPEN
-        expected = [self.model.cancel(job_id, wanted) for job_id in job_ids]
-        caught = zip(job_ids, expected, strict=True)
-        running = [job_id for job_id, state in caught if state == "running" and state in wanted]
+        # An id that is given twice is one job.
+        before = {one: self.model.cancel(one, wanted) for one in dict.fromkeys(job_ids)}
+        expected = [before[job_id] for job_id in job_ids]
+        running = [one for one, state in before.items() if state == "running" and state in wanted]
         control = ControlStream(self.store.queue)
 
         async def cancel() -> tuple[list[str | None], list[str]]:
