@@ -107,6 +107,7 @@ class Reader:
                 return
 
     async def _read_on(self, *, burst: bool) -> None:
+        found_nothing = False
         while not self._is_stopping:
             if self._lost.is_look_due:
                 await self._blocking.persist(self._look_again)
@@ -117,16 +118,19 @@ class Reader:
             if count == 0:
                 await self._executor.progress.wait()
                 continue
-            was_idle = burst and self._executor.is_idle
-            may_get_jobs = was_idle and await self._may_get_jobs()
+            # Whether this read may be the last of a burst. The one before it has found nothing, so
+            # that reads which find jobs pay nothing for the end.
+            is_final = burst and found_nothing and self._executor.is_idle
+            may_get_jobs = is_final and await self._may_get_jobs()
             read = await self._blocking.persist(
                 lambda link, count=count: self._read(link, count, is_blocking=not burst)
             )
             if self._receiver.is_doubtful:
                 self._receiver.sort_out(read)
             await self._receiver.take(read)
+            found_nothing = not read.deliveries
             if burst and await self._is_burst_over(
-                read, was_idle=was_idle, may_get_jobs=may_get_jobs
+                read, is_final=is_final, may_get_jobs=may_get_jobs
             ):
                 return
 
@@ -135,12 +139,12 @@ class Reader:
         await self._holdings.join()  # retries must be there to be read
         return await self._burst_wait.may_get_jobs()
 
-    async def _is_burst_over(self, read: Read, *, was_idle: bool, may_get_jobs: bool) -> bool:
+    async def _is_burst_over(self, read: Read, *, is_final: bool, may_get_jobs: bool) -> bool:
         """Wait until it is worth reading again, or return True if nothing is left.
 
         Args:
             read: The last read.
-            was_idle: Whether nothing ran before it.
+            is_final: Whether it was the last one, if it has found nothing.
             may_get_jobs: Whether jobs of another worker could still come then.
         """
         if read.deliveries:
@@ -150,7 +154,7 @@ class Reader:
         elif may_get_jobs:
             await self._burst_wait.pause()
         else:
-            return was_idle and not await self._has_overflown()
+            return is_final and not await self._has_overflown()
         return False
 
     async def _has_overflown(self) -> bool:
