@@ -4,7 +4,7 @@
 -- ARGV[5]    weights of the lanes, separated by spaces
 -- ARGV[6]    passes of the lanes, separated by spaces; empty if all are 0
 --
--- Returns what read_lanes.lua does, and delivers as many jobs. That one is cheaper for a few lanes,
+-- Returns what read_lanes.lua does, and delivers the same number. That one is cheaper for a few lanes,
 -- but O(lanes * lanes) if most are empty. Here the lanes are a heap, lanes with the same share are
 -- read by one command, and empty lanes are left out by their lengths.
 -- Cost O(lanes + count log lanes): about 2 microseconds a delivery and 1 an empty lane; callers ask
