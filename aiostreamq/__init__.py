@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from aiostreamq.client.schedules.schedule import Schedule
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.model.dead_letters import DeadLetter, PastFailure
-    from aiostreamq.model.events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.info import (
         JobInfo,
         LaneInfo,
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
         TaskInfo,
         WorkerInfo,
     )
+    from aiostreamq.model.job_events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.pauses import Pause
     from aiostreamq.worker.worker import Worker
 
@@ -124,21 +124,21 @@ __version__: str
 
 # Imported at the first use: producers need no worker, and few programs follow jobs.
 _MODULE_OF = {
-    "Chunk": "aiostreamq.model.events",
+    "Chunk": "aiostreamq.model.job_events",
     "CurrentJob": "aiostreamq.client.current_job",
     "DeadLetter": "aiostreamq.model.dead_letters",
     "DeadLetters": "aiostreamq.client.dead_letters.dead_letters",
-    "Event": "aiostreamq.model.events",
+    "Event": "aiostreamq.model.job_events",
     "JobFilter": "aiostreamq.client.current_job",
     "JobInfo": "aiostreamq.model.info",
     "LaneInfo": "aiostreamq.model.info",
     "Latency": "aiostreamq.model.info",
-    "Lost": "aiostreamq.model.events",
+    "Lost": "aiostreamq.model.job_events",
     "PastFailure": "aiostreamq.model.dead_letters",
     "Pause": "aiostreamq.model.pauses",
-    "Progress": "aiostreamq.model.events",
+    "Progress": "aiostreamq.model.job_events",
     "QueueInfo": "aiostreamq.model.info",
-    "Restarted": "aiostreamq.model.events",
+    "Restarted": "aiostreamq.model.job_events",
     "RunningJob": "aiostreamq.model.info",
     "Schedule": "aiostreamq.client.schedules.schedule",
     "Schedules": "aiostreamq.client.schedules.schedules",

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Unpack
 
-    from aiostreamq.client.schedules.description import ScheduleOptions
+    from aiostreamq.client.schedules.given_schedule import ScheduleOptions
+    from aiostreamq.model.listener_events import Listener
     from aiostreamq.model.schedules.definition import ScheduleRules
     from aiostreamq.model.schedules.zones import Zone
-    from aiostreamq.model.telemetry import Listener
     from aiostreamq.store.connection.address import RedisSource
     from aiostreamq.store.connection.connector import Connector
 

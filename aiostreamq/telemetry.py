@@ -3,7 +3,7 @@
 A module of its own, because few programs need these names: `aiostreamq` itself does not import it.
 """
 
-from aiostreamq.model.telemetry import (
+from aiostreamq.model.listener_events import (
     ConnectionLost,
     ConnectionRegained,
     JobDelivered,

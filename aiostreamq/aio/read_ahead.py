@@ -9,7 +9,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.aio.own_tasks import spawn
+from aiostreamq.aio.protected_tasks import spawn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

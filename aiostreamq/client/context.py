@@ -125,7 +125,7 @@ class Context:
 
     def _report(self, fraction: float, message: str, meta: dict[str, object]) -> bytes:
         # Imported late: few programs need it, and importing aiostreamq must be quick.
-        from aiostreamq.model.events import encode_progress
+        from aiostreamq.model.job_events import encode_progress
 
         report = encode_progress(fraction, message, meta)
         if len(report) > self.queue.max_payload:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from aiostreamq.client.sessions.session import Session
     from aiostreamq.client.task import Task
     from aiostreamq.model.lanes import Lanes
+    from aiostreamq.model.listener_events import TelemetryEvent
     from aiostreamq.model.options import QueuePolicy
     from aiostreamq.model.schedules.definition import Definition
-    from aiostreamq.model.telemetry import TelemetryEvent
     from aiostreamq.store.connection.connector import Connector
 
 
@@ -115,9 +115,9 @@ class QueueCore:
 
     def _new_lifetime(self, connector: "Connector") -> "SessionLifetime":
         # Imported at the first use, when the connections are made.
+        from aiostreamq.client.listener_events import QueueTelemetry
         from aiostreamq.client.sessions.lifetime import SessionLifetime
         from aiostreamq.client.sessions.session import Session
-        from aiostreamq.client.telemetry import QueueTelemetry
         from aiostreamq.store.queue import QueueStore
 
         store = QueueStore(connector, Keys(self.name), tuple(self.lanes.weights))

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from aiostreamq.client.protocols import JobHome
     from aiostreamq.client.results.tickets import Ticket
     from aiostreamq.client.results.waiter import ResultWaiter
-    from aiostreamq.model.events import Event, Lost, Position, Restarted
     from aiostreamq.model.info import JobInfo
+    from aiostreamq.model.job_events import Event, Lost, Position, Restarted
     from aiostreamq.store.enqueue import IdWas
 
 C_co = TypeVar("C_co", covariant=True)
@@ -128,7 +128,7 @@ class Job(Generic[R_co]):
         early, with `contextlib.aclosing`.
         """
         # Imported late: few programs need it, and importing aiostreamq must be quick.
-        from aiostreamq.model.events import Position
+        from aiostreamq.model.job_events import Position
 
         return self._events(Position(after))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.ended_job import enqueued_at, look_at_ended
+from aiostreamq.client.ended_job_info import enqueued_at, look_at_ended
 from aiostreamq.client.task_argument import name_of
 from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds

@@ -7,12 +7,12 @@ from typing import cast
 
 import orjson
 
-from aiostreamq.model.beats import is_dead
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.pauses import Pause
 from aiostreamq.model.time import moment
 from aiostreamq.model.values.masking import lists_secrets, masked
+from aiostreamq.model.worker_beats import is_dead
 from aiostreamq.model.worker_state import WorkerState
 
 

@@ -16,35 +16,35 @@ from aiostreamq.worker.control.canceller import Canceller
 from aiostreamq.worker.control.listener import ControlListener
 from aiostreamq.worker.due.promoter import Promoter
 from aiostreamq.worker.due.ticker import Ticker
-from aiostreamq.worker.events import EventSender
-from aiostreamq.worker.fetch.burst_wait import BurstWait
+from aiostreamq.worker.fetch.burst_end import BurstWait
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.held_bytes import HeldBytes
 from aiostreamq.worker.holdings import Holdings
+from aiostreamq.worker.job_events import EventSender
 from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
 from aiostreamq.worker.leases.poison_guard import PoisonGuard
 from aiostreamq.worker.leases.reaper import Reaper
 from aiostreamq.worker.leases.status_report import StatusReport
+from aiostreamq.worker.listener_events import WorkerListeners
 from aiostreamq.worker.reroute.overflow_intake import Overflow
 from aiostreamq.worker.reroute.parking import Parking
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
-from aiostreamq.worker.run.environment import RunEnvironment
 from aiostreamq.worker.run.executor import Executor
 from aiostreamq.worker.run.invoker import Invoker
 from aiostreamq.worker.run.pool import Pool
 from aiostreamq.worker.run.processes import ProcessPool
+from aiostreamq.worker.run.run_services import RunEnvironment
 from aiostreamq.worker.run.threads import ThreadRunner
 from aiostreamq.worker.settle.settler import Settler
-from aiostreamq.worker.telemetry import WorkerListeners
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.model.listener_events import TelemetryEvent
     from aiostreamq.model.task import Place
-    from aiostreamq.model.telemetry import TelemetryEvent
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.control_stream import ControlMessage
     from aiostreamq.store.queue import QueueStore

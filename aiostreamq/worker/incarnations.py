@@ -7,7 +7,7 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
-from aiostreamq.aio.own_tasks import spawn
+from aiostreamq.aio.protected_tasks import spawn
 from aiostreamq.client.core import core_of
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.worker.runtime import WorkerRuntime
@@ -15,7 +15,7 @@ from aiostreamq.worker.runtime import WorkerRuntime
 if TYPE_CHECKING:
     from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
-    from aiostreamq.model.telemetry import TelemetryEvent
+    from aiostreamq.model.listener_events import TelemetryEvent
     from aiostreamq.worker.settings import WorkerSettings
 
 

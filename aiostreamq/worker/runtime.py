@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from aiostreamq import clock
-from aiostreamq.aio.own_tasks import OwnTask, spawn
+from aiostreamq.aio.protected_tasks import OwnTask, spawn
 from aiostreamq.aio.supervision import keep_running
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.delivery import Delivery
-    from aiostreamq.model.telemetry import TelemetryEvent
+    from aiostreamq.model.listener_events import TelemetryEvent
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.settings import WorkerSettings
 

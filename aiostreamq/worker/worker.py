@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from aiostreamq.aio.listeners import Listeners
-from aiostreamq.aio.own_tasks import OwnTask, spawn
+from aiostreamq.aio.protected_tasks import OwnTask, spawn
 from aiostreamq.client.core import core_of
 from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.errors import BrokerError, UsageError
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiostreamq.client.sessions.lifetime import SessionLifetime
-    from aiostreamq.model.telemetry import Listener
+    from aiostreamq.model.listener_events import Listener
     from aiostreamq.store.connection.server import Server
 
 logger = get_logger("aiostreamq.worker")

@@ -22,7 +22,7 @@ SHARED_NAMES = {
     "dead_letters.py": "dead letters",
     "doctor.py": "the diagnosis, and its command",
     "enqueue.py": "the enqueue, and its command",
-    "events.py": "events of jobs",
+    "job_events.py": "events of jobs",
     "info.py": "the state of queue, jobs and workers",
     "logs.py": "the logger of the package, and its set-up by the command line",
     "parking.py": "parked jobs",
@@ -32,7 +32,7 @@ SHARED_NAMES = {
     "results.py": "outcomes, and waiting for them",
     "schedules.py": "schedules",
     "task.py": "tasks",
-    "telemetry.py": "events for listeners",
+    "listener_events.py": "events for listeners",
 }
 
 

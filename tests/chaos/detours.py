@@ -3,13 +3,13 @@
 from typing import cast
 
 from aiostreamq.model.delivery import Delivery, Settlement, WaiterMode
-from aiostreamq.model.events import Emission
+from aiostreamq.model.job_events import Emission
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import encode_unreadable
-from aiostreamq.model.schedules.cron import Every
 from aiostreamq.model.schedules.definition import Definition, Rules
+from aiostreamq.model.schedules.timing import Every
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay
-from aiostreamq.store.events import EventStreams
+from aiostreamq.store.job_events import EventStreams
 from aiostreamq.store.parking import ParkedJobs
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from tests.chaos.bench import Bench, Call, Step

@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from aiostreamq.model.delivery import Delivery
-from aiostreamq.model.events import Emission
+from aiostreamq.model.job_events import Emission
 from aiostreamq.store.connection.link import CommandError
-from aiostreamq.store.events import EventStreams
+from aiostreamq.store.job_events import EventStreams
 from tests.support.store import HOUR_MS, Store
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from aiostreamq.errors import QueueUnavailable
 from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
-from aiostreamq.model.events import Emission
+from aiostreamq.model.job_events import Emission
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.keys import GROUP, Keys
 from aiostreamq.model.outcome import encode_ended, encode_unreadable
@@ -22,8 +22,8 @@ from aiostreamq.store.connection.reconnecting import ReconnectingLink
 from aiostreamq.store.connection.redis_errors import Remedy, remedy_for
 from aiostreamq.store.connection.server import Server
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
-from aiostreamq.store.events import EventStreams
 from aiostreamq.store.inspect.snapshot import Snapshots
+from aiostreamq.store.job_events import EventStreams
 from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.schedules import ScheduleStore, Tick

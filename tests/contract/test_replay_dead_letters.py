@@ -19,7 +19,7 @@ from aiostreamq.model.outcome import (
     encode_ended,
     encode_unreadable,
 )
-from aiostreamq.model.replay import write_history
+from aiostreamq.model.replayed_job import write_history
 from aiostreamq.store.dead_letters import (
     LETTERS_LIMIT,
     MAX_DEAD_AGE_MS,

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from aiostreamq.model.schedules.cron import Cron, upcoming
-from tests.unit.model.test_cron import CHANGES, ticks
+from aiostreamq.model.schedules.timing import Cron, upcoming
+from tests.unit.model.test_timing import CHANGES, ticks
 
 
 def test_table_of_the_documentation_is_so() -> None:

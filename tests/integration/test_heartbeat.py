@@ -12,11 +12,11 @@ import pytest
 from aiostreamq import Queue, Worker
 from aiostreamq.aio.listeners import Listeners
 from aiostreamq.client.core import core_of
-from aiostreamq.model.beats import PROTOCOL
+from aiostreamq.model.worker_beats import PROTOCOL
 from aiostreamq.store.workers import WorkerRegistry, reader_role
 from aiostreamq.worker.leases import heartbeat
 from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
-from aiostreamq.worker.telemetry import WorkerListeners
+from aiostreamq.worker.listener_events import WorkerListeners
 from tests.support.waiting import PATIENCE, wait_until
 
 LEASE = 1.0

@@ -7,7 +7,7 @@ import pytest
 
 from aiostreamq import Context, Job, JobNotFound, JobState, Queue, Worker
 from aiostreamq.client.core import core_of
-from aiostreamq.client.results import inbox, strays
+from aiostreamq.client.results import inbox, missing_streams
 from aiostreamq.store.queue import QueueStore
 from tests.support.waiting import wait_until
 
@@ -17,7 +17,7 @@ def quick_looks(no_second_looks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a client look again twice a second or so, and take jobs for lost soon."""
     monkeypatch.setattr(inbox, "BLOCK", 1)
     monkeypatch.setattr(inbox, "SWEEP", 0.1)
-    monkeypatch.setattr(strays, "LONG_ENOUGH", 0.5)
+    monkeypatch.setattr(missing_streams, "LONG_ENOUGH", 0.5)
 
 
 def store_of(queue: Queue) -> QueueStore:

@@ -9,8 +9,8 @@ import pytest
 from aiostreamq import JobState, Queue, Task, Worker
 from aiostreamq.aio.listeners import Listeners
 from aiostreamq.store.parking import ParkedJobs
+from aiostreamq.worker.listener_events import WorkerListeners
 from aiostreamq.worker.reroute.parking import Parking
-from aiostreamq.worker.telemetry import WorkerListeners
 from tests.support.store import Store
 from tests.support.waiting import wait_until
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aiostreamq import Chunk, Context, Event, Job, JobFailed, Queue, Restarted, Worker
 from aiostreamq.client.core import core_of
 from aiostreamq.store.results import Results
-from aiostreamq.worker import events
+from aiostreamq.worker import job_events
 from tests.integration import stream_app
 from tests.support.processes import Program, worker_program
 from tests.support.proxy import Proxy
@@ -116,11 +116,11 @@ async def test_worker_is_cut_off_from_redis(proxy: Proxy, redis_url: str) -> Non
             proxy.refuse()
             proxy.cut()
             cut.set()
-            await wait_until(lambda: produced >= events.MOST_UNSENT, "it to be full")
+            await wait_until(lambda: produced >= job_events.MOST_UNSENT, "it to be full")
             for _ in range(100):
                 await asyncio.sleep(0)
             # Some are on their way, and as many wait behind those.
-            assert produced <= 2 * events.MOST_UNSENT + 20, "the generator waits"
+            assert produced <= 2 * job_events.MOST_UNSENT + 20, "the generator waits"
             await proxy.accept()
             rest = [event async for event in told]
     assert [*first, *rest] == [Chunk(f"1-{n + 1}", n) for n in range(count)]

@@ -32,7 +32,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
-from aiostreamq.worker import events as worker_events
+from aiostreamq.worker import job_events as worker_events
 from tests.conftest import LeakCheck
 from tests.support.waiting import be_in_time
 

@@ -40,7 +40,7 @@ SCRIPTS_OF = {
 FUNCTIONS_OF = {
     "producer": "store/connection/connector store/connection/clock store/scripts "
     "client/results/inbox store/connection/blocking_read store/durability "
-    "store/events:wait store/events:after store/queue:unblock",
+    "store/job_events:wait store/job_events:after store/queue:unblock",
     "worker": "store/inspect/server_check store/control_stream store/workers "
     "store/queue store/deliveries store/results store/inspect/snapshot:paused "
     "store/dead_letters:forget_old",

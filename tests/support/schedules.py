@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aiostreamq.model.schedules.cron import Every
 from aiostreamq.model.schedules.definition import Definition, Rules, job_id
+from aiostreamq.model.schedules.timing import Every
 from aiostreamq.store.schedule_replies import Due
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from tests.support.store import Store

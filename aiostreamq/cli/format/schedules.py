@@ -10,8 +10,8 @@ import orjson
 from aiostreamq import clock
 from aiostreamq.client.schedules.schedule import Schedule
 from aiostreamq.model.english import counted
-from aiostreamq.model.schedules.cron import DAY_MS, ClockChange, Cron, changes
 from aiostreamq.model.schedules.definition import Definition
+from aiostreamq.model.schedules.timing import DAY_MS, ClockChange, Cron, changes
 from aiostreamq.model.terminal_text import ascii_json, visible
 from aiostreamq.model.time import moment_or_none
 from aiostreamq.model.values.masking import masked

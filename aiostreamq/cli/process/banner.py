@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from aiostreamq import __version__
 from aiostreamq.cli.option_sources import settings_of
 from aiostreamq.client.core import core_of
-from aiostreamq.model.schedules.cron import Cron
+from aiostreamq.model.schedules.timing import Cron
 from aiostreamq.model.terminal_text import visible
 from aiostreamq.queue import Queue
 from aiostreamq.store.connection.server import MEMORY

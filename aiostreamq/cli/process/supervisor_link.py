@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, cast
 
-from aiostreamq.aio.own_tasks import running_name
+from aiostreamq.aio.protected_tasks import running_name
 from aiostreamq.cli.logs import exit_at_once
 from aiostreamq.logs import get_logger
 from aiostreamq.signals import in_children

@@ -7,7 +7,12 @@ from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.envelope import Malformed, decode_envelope
-from aiostreamq.model.replay import keeps_result, lane_to_replay_in, write_history, write_replay
+from aiostreamq.model.replayed_job import (
+    keeps_result,
+    lane_to_replay_in,
+    write_history,
+    write_replay,
+)
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Replayed
 
 if TYPE_CHECKING:

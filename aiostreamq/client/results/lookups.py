@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq import clock
 from aiostreamq.aio.batching import GroupCommit
-from aiostreamq.client.results.strays import LOST
+from aiostreamq.client.results.missing_streams import LOST
 from aiostreamq.client.results.tickets import KNOWN
 from aiostreamq.errors import BrokerError, JobNotFound, ResultNotKept
 from aiostreamq.store.connection.link import CallTooLarge
@@ -19,7 +19,7 @@ from aiostreamq.store.results import SUBSCRIBE_LIMIT, Subscription
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.client.results.strays import Strays
+    from aiostreamq.client.results.missing_streams import Strays
     from aiostreamq.client.results.tickets import Ticket, Tickets
     from aiostreamq.store.results import Results
 

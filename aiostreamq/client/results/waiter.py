@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.client.current_job import JOB
 from aiostreamq.client.results.inbox import Inbox
 from aiostreamq.client.results.lookups import Lookups
-from aiostreamq.client.results.strays import Strays
+from aiostreamq.client.results.missing_streams import Strays
 from aiostreamq.client.results.tickets import ANNOUNCED, NEW, Ticket, Tickets
 from aiostreamq.errors import JobError, QueueUnavailable, WaitTimeout
 from aiostreamq.model.outcome import UNREADABLE, Outcome, Unreadable, decode_outcome
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiostreamq.client.current_job import Lender
-    from aiostreamq.client.events import EventFollower
+    from aiostreamq.client.job_events import EventFollower
     from aiostreamq.model.delivery import EntryRef
     from aiostreamq.model.info import WorkerInfo
     from aiostreamq.model.task import TaskSpec
@@ -51,7 +51,7 @@ class ResultWaiter:
     def follower(self) -> "EventFollower":
         """The reader of job events, created at the first use."""
         if self._follower is None:
-            from aiostreamq.client.events import EventFollower
+            from aiostreamq.client.job_events import EventFollower
 
             self._follower = EventFollower(self._store)
         return self._follower

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.schedules.description import Declaration, check_times
+from aiostreamq.client.schedules.given_schedule import Declaration, check_times
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import checked_name
 
 if TYPE_CHECKING:
     from aiostreamq.client.call import Call
-    from aiostreamq.client.schedules.description import ScheduleHome, ScheduleOptions
+    from aiostreamq.client.schedules.given_schedule import ScheduleHome, ScheduleOptions
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.schedules.definition import Definition
     from aiostreamq.model.task import TaskSpec

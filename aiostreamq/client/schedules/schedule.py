@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.pauses import has_pause
-from aiostreamq.model.schedules.cron import Cron
 from aiostreamq.model.schedules.definition import CatchUp, Definition, Overlap
+from aiostreamq.model.schedules.timing import Cron
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 from aiostreamq.model.time import milliseconds_since_1970, moment, moment_or_none
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job
-from aiostreamq.client.schedules.description import Declaration
+from aiostreamq.client.schedules.given_schedule import Declaration
 from aiostreamq.client.schedules.schedule import Schedule, definition_of, read_all, schedule_of
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from aiostreamq.client.call import Call
-    from aiostreamq.client.schedules.description import ScheduleHome, ScheduleOptions
+    from aiostreamq.client.schedules.given_schedule import ScheduleHome, ScheduleOptions
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.schedules.unreadable import UnreadableSchedule
     from aiostreamq.store.schedule_replies import State

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.aio.batching import BATCH_BYTES, small_bytes
 from aiostreamq.client.call import Call
-from aiostreamq.client.call_checks import close_coroutines, unbound_call
 from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
+from aiostreamq.client.not_a_call import close_coroutines, unbound_call
 from aiostreamq.client.oversize import over_limit
 from aiostreamq.client.sessions.lots import Lot, Prepared, chunks_of, each_piece
 from aiostreamq.errors import PayloadError, UsageError
@@ -25,9 +25,9 @@ from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
 
 if TYPE_CHECKING:
     from aiostreamq.client.call import Using
+    from aiostreamq.client.listener_events import QueueTelemetry
     from aiostreamq.client.protocols import JobHome
     from aiostreamq.client.results.waiter import ResultWaiter
-    from aiostreamq.client.telemetry import QueueTelemetry
     from aiostreamq.model.options import Durability, QueuePolicy
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.model.time import When

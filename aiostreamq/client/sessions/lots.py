@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from aiostreamq.client.call_checks import check_calls
+from aiostreamq.client.not_a_call import check_calls
 from aiostreamq.errors import EnqueueNotConfirmed
 from aiostreamq.model.delivery import DelayedSubmission, Submission
 

@@ -14,8 +14,8 @@ from aiostreamq.store.schedules import ScheduleStore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aiostreamq.client.listener_events import QueueTelemetry
     from aiostreamq.client.protocols import JobHome
-    from aiostreamq.client.telemetry import QueueTelemetry
     from aiostreamq.model.options import QueuePolicy
     from aiostreamq.store.connection.server import Server
     from aiostreamq.store.queue import QueueStore

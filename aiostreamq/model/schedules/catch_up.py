@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from aiostreamq.model.schedules.cron import last_until
 from aiostreamq.model.schedules.definition import Definition
+from aiostreamq.model.schedules.timing import last_until
 
 # A tick that is fired up to this many ms late counts as on time: workers were restarted, or busy.
 # Later ones count as missed, and `catch_up` applies to them.

@@ -14,7 +14,7 @@ import orjson
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration
-from aiostreamq.model.schedules.cron import (
+from aiostreamq.model.schedules.timing import (
     LAST_YEAR,
     SHORTEST_MS,
     Cron,

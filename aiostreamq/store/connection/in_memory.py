@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from aiostreamq import clock
-from aiostreamq.aio.own_tasks import OwnTask, spawn
+from aiostreamq.aio.protected_tasks import OwnTask, spawn
 from aiostreamq.errors import UsageError
 from aiostreamq.store.connection.link import Argument, CommandError, LinkLost, Reply
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiostreamq import clock
 from aiostreamq.aio.backoff import Backoff
-from aiostreamq.aio.patience import Patience
+from aiostreamq.aio.progress_timeout import Patience
 from aiostreamq.logs import get_logger
 from aiostreamq.store.connection.connector import REPLY_TIMEOUT, Connector, unreachable
 from aiostreamq.store.connection.link import CallTooLarge, CommandError, Link, LinkCut, LinkLost

@@ -16,11 +16,11 @@ from aiostreamq.worker.fetch.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiostreamq.aio.own_tasks import OwnTask
+    from aiostreamq.aio.protected_tasks import OwnTask
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import LaneReader
     from aiostreamq.store.queue import QueueStore
-    from aiostreamq.worker.fetch.burst_wait import BurstWait
+    from aiostreamq.worker.fetch.burst_end import BurstWait
     from aiostreamq.worker.held_bytes import HeldBytes
     from aiostreamq.worker.protocols import Holdings, Runs, Spill, Wanted
 

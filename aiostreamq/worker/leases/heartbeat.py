@@ -11,11 +11,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
-from aiostreamq.aio.own_tasks import spawn
+from aiostreamq.aio.protected_tasks import spawn
 from aiostreamq.aio.wakeup import Wakeup, wait_for_event
 from aiostreamq.aio.watchdog import LoopWatchdog
 from aiostreamq.logs import get_logger
-from aiostreamq.model.telemetry import LoopBlocked
+from aiostreamq.model.listener_events import LoopBlocked
 from aiostreamq.store.connection.reconnecting import LONGEST_PAUSE, ReconnectingLink
 from aiostreamq.store.workers import WorkerRegistry
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiostreamq.store.queue import QueueStore
-    from aiostreamq.worker.telemetry import WorkerListeners
+    from aiostreamq.worker.listener_events import WorkerListeners
 
 logger = get_logger("aiostreamq.worker")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.english import counted
-from aiostreamq.model.telemetry import JobsRecovered
+from aiostreamq.model.listener_events import JobsRecovered
 from aiostreamq.store.connection.link import CommandError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.store.dead_letters import DeadLetterStore
     from aiostreamq.store.workers import DeadWorker, WorkerRegistry
-    from aiostreamq.worker.telemetry import WorkerListeners
+    from aiostreamq.worker.listener_events import WorkerListeners
 
 logger = get_logger("aiostreamq.worker")
 

@@ -14,14 +14,14 @@ from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.english import counted
-from aiostreamq.model.telemetry import JobParked
+from aiostreamq.model.listener_events import JobParked
 from aiostreamq.store.deliveries import SETTLE_LIMIT
 from aiostreamq.worker.refused_batches import RefusedBatches
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.store.parking import ParkedJobs
-    from aiostreamq.worker.telemetry import WorkerListeners
+    from aiostreamq.worker.listener_events import WorkerListeners
 
 logger = get_logger("aiostreamq.worker")
 

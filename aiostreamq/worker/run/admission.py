@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.task import Task
     from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.worker.run.deferred_starts import DeferredStarts
-    from aiostreamq.worker.run.environment import RunEnvironment
+    from aiostreamq.worker.run.run_services import RunEnvironment
     from aiostreamq.worker.run.slots import Slots
 
 logger = get_logger("aiostreamq.worker")

@@ -22,7 +22,7 @@ from aiostreamq.model.exception_names import kinds_of
 from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.time import moment_or_none
 from aiostreamq.worker.logs.setup import complete
-from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, clean, describe
+from aiostreamq.worker.run.exception_text import LONGEST_MESSAGE, clean, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

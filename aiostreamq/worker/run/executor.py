@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
-from aiostreamq.model.telemetry import JobDelivered
+from aiostreamq.model.listener_events import JobDelivered
 from aiostreamq.worker.run.admission import Admission
 from aiostreamq.worker.run.backlog import Backlog
 from aiostreamq.worker.run.deferred_starts import DeferredStarts
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.worker.run.backlog import Progress
-    from aiostreamq.worker.run.environment import RunEnvironment
+    from aiostreamq.worker.run.run_services import RunEnvironment
 
 
 class Executor:

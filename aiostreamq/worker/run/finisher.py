@@ -26,7 +26,7 @@ from aiostreamq.worker.run.run_state import (
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import EntryRef
     from aiostreamq.worker.protocols import Refills
-    from aiostreamq.worker.run.environment import RunEnvironment
+    from aiostreamq.worker.run.run_services import RunEnvironment
     from aiostreamq.worker.run.slots import Slots
 
 logger = get_logger("aiostreamq.worker")

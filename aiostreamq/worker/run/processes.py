@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from aiostreamq.aio.own_tasks import spawn
+from aiostreamq.aio.protected_tasks import spawn
 from aiostreamq.errors import ProcessDied
 from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict

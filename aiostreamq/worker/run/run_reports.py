@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from aiostreamq.model.listener_events import JobEnded, JobHandedBack, JobRetried, JobStarted
 from aiostreamq.model.outcome import JobState
-from aiostreamq.model.telemetry import JobEnded, JobHandedBack, JobRetried, JobStarted
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery, RetryRequest
+    from aiostreamq.worker.listener_events import WorkerListeners
     from aiostreamq.worker.run.run import Run
-    from aiostreamq.worker.telemetry import WorkerListeners
 
 
 def report_start(listeners: "WorkerListeners", run: "Run") -> None:

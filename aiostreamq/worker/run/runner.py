@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq import clock
 from aiostreamq.aio.eager import start_task
-from aiostreamq.aio.own_tasks import JobTask
+from aiostreamq.aio.protected_tasks import JobTask
 from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.current_job import JOB
 from aiostreamq.logs import get_logger
@@ -20,11 +20,11 @@ from aiostreamq.worker.run.run_reports import report_start
 from aiostreamq.worker.run.threads import Raised
 
 if TYPE_CHECKING:
-    from aiostreamq.aio.deadlines import Deadlines
+    from aiostreamq.aio.deadline_heap import Deadlines
     from aiostreamq.model.delivery import EntryRef
     from aiostreamq.worker.protocols import SuspectRun
-    from aiostreamq.worker.run.environment import RunEnvironment
     from aiostreamq.worker.run.finisher import Finisher
+    from aiostreamq.worker.run.run_services import RunEnvironment
     from aiostreamq.worker.run.slots import Slots
 
 logger = get_logger("aiostreamq.worker")

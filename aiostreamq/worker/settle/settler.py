@@ -10,8 +10,8 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement
 from aiostreamq.model.english import counted
+from aiostreamq.model.listener_events import OutcomeRefused
 from aiostreamq.model.outcome import signature_of, signed
-from aiostreamq.model.telemetry import OutcomeRefused
 from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.deliveries import SETTLE_LIMIT, Deliveries
 from aiostreamq.store.results import Results
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from aiostreamq.store.delayed import DelayedJobs
     from aiostreamq.store.queue import QueueStore
+    from aiostreamq.worker.listener_events import WorkerListeners
     from aiostreamq.worker.protocols import ResultMeter
-    from aiostreamq.worker.telemetry import WorkerListeners
 
 # Seconds that the counters may lag. Sent with each single job, they would add a seventh to the time
 # of a round trip.

@@ -11,7 +11,7 @@ from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, Waiter
 from aiostreamq.model.job_state import ENDED, JobState, Stage, Transition
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import Failure, encode_done, encode_ended, encode_unreadable
-from aiostreamq.model.replay import write_history
+from aiostreamq.model.replayed_job import write_history
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Replayed, Span
 from aiostreamq.store.schedules import ScheduleStore, Tick

@@ -14,11 +14,11 @@ from aiostreamq.model.keys import RETURNED
 from aiostreamq.queue import Queue
 from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.pauses import PauseStore
+from aiostreamq.worker.listener_events import WorkerListeners
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
-from aiostreamq.worker.run.environment import RunEnvironment
 from aiostreamq.worker.run.executor import Executor
-from aiostreamq.worker.telemetry import WorkerListeners
+from aiostreamq.worker.run.run_services import RunEnvironment
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.whereabouts import state_of
 

@@ -15,7 +15,7 @@ from aiostreamq.model.dead_letters import (
 )
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import Failure, encode_ended
-from aiostreamq.model.replay import (
+from aiostreamq.model.replayed_job import (
     HISTORY_LENGTH,
     keeps_result,
     lane_to_replay_in,

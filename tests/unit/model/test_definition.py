@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from aiostreamq.errors import UsageError
 from aiostreamq.model.envelope import decode_envelope
 from aiostreamq.model.schedules.catch_up import CHAIN, GRACE_MS, Step, steps
-from aiostreamq.model.schedules.cron import Cron, Every
 from aiostreamq.model.schedules.definition import (
     MOST_RUNS,
     Definition,
@@ -22,6 +21,7 @@ from aiostreamq.model.schedules.definition import (
     job_id,
     timing_of,
 )
+from aiostreamq.model.schedules.timing import Cron, Every
 
 SECOND = 1000
 HOUR = 3600 * SECOND

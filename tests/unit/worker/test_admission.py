@@ -14,13 +14,13 @@ import pytest
 from aiostreamq.aio.listeners import Listeners
 from aiostreamq.model.delivery import Delivery, EntryRef
 from aiostreamq.queue import Queue
+from aiostreamq.worker.listener_events import WorkerListeners
 from aiostreamq.worker.run.admission import Admission, Disposition
 from aiostreamq.worker.run.deferred_starts import DeferredStarts
-from aiostreamq.worker.run.environment import RunEnvironment
 from aiostreamq.worker.run.pool import Pool
 from aiostreamq.worker.run.run import Run
+from aiostreamq.worker.run.run_services import RunEnvironment
 from aiostreamq.worker.run.slots import Slots
-from aiostreamq.worker.telemetry import WorkerListeners
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

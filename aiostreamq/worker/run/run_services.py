@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.task import Place
     from aiostreamq.store.connection.clock import ServerClock
+    from aiostreamq.worker.listener_events import WorkerListeners
     from aiostreamq.worker.protocols import Outcomes, Reroutes, SuspectGate
     from aiostreamq.worker.run.invoker import Invoker
     from aiostreamq.worker.run.pool import Pool
-    from aiostreamq.worker.telemetry import WorkerListeners
 
 
 @dataclass(frozen=True, slots=True)

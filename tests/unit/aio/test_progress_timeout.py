@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from aiostreamq.aio import patience
-from aiostreamq.aio.patience import Patience
+from aiostreamq.aio import progress_timeout
+from aiostreamq.aio.progress_timeout import Patience
 
 
 def answers(given: Iterable[bool]) -> "list[bool]":
@@ -18,7 +18,7 @@ def answers(given: Iterable[bool]) -> "list[bool]":
 @pytest.mark.parametrize("times", [0, 1, 3])
 async def test_put_off(seconds: float, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks again and again, and ends at the first look without progress."""
-    monkeypatch.setattr(patience, "LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(progress_timeout, "LOOK_AGAIN", 0.01)
     left = answers([True] * times + [False])
     with pytest.raises(TimeoutError):
         async with Patience(seconds, left.pop):

@@ -11,7 +11,7 @@ import aiostreamq
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import decode_outcome, encode_ended
 from aiostreamq.untrusted import name_of
-from aiostreamq.worker.run.exceptions import LONGEST_MESSAGE, LONGEST_TRACEBACK, clean, describe
+from aiostreamq.worker.run.exception_text import LONGEST_MESSAGE, LONGEST_TRACEBACK, clean, describe
 from tests.hostile.exceptions import EXCEPTIONS, raising
 from tests.support.case_ids import short
 

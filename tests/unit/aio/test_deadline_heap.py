@@ -4,7 +4,7 @@ import asyncio
 import gc
 import weakref
 
-from aiostreamq.aio.deadlines import Deadlines
+from aiostreamq.aio.deadline_heap import Deadlines
 
 
 class Ending:

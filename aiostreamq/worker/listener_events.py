@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from aiostreamq.aio.listeners import Listeners
-from aiostreamq.model.telemetry import TelemetryEvent
+from aiostreamq.model.listener_events import TelemetryEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

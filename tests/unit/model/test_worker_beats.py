@@ -1,6 +1,6 @@
 """Whether a worker that holds deliveries may be dead."""
 
-from aiostreamq.model.beats import SilentHolders
+from aiostreamq.model.worker_beats import SilentHolders
 
 LONGEST = 4.0
 

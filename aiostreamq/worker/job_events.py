@@ -10,9 +10,9 @@ from aiostreamq.aio.batching import BATCH_BYTES, GroupCommit
 from aiostreamq.errors import BrokerError, PayloadError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.english import counted
-from aiostreamq.model.events import Emission, encode_chunk
+from aiostreamq.model.job_events import Emission, encode_chunk
 from aiostreamq.store.connection.link import CallTooLarge
-from aiostreamq.store.events import EMIT_LIMIT, EventStreams
+from aiostreamq.store.job_events import EMIT_LIMIT, EventStreams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.schedules.cron import (
+from aiostreamq.model.schedules.timing import (
     ALIASES,
     Cron,
     Every,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.model.events import Emission, Entry
+from aiostreamq.model.job_events import Emission, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq import UsageError
-from aiostreamq.model.events import (
+from aiostreamq.model.job_events import (
     Chunk,
     Entry,
     Event,

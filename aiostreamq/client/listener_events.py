@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from aiostreamq.model.telemetry import ConnectionLost, ConnectionRegained, JobEnqueued
+from aiostreamq.model.listener_events import ConnectionLost, ConnectionRegained, JobEnqueued
 from aiostreamq.store.enqueue import IdWas
 
 if TYPE_CHECKING:
     import asyncio
 
     from aiostreamq.aio.listeners import Listeners
-    from aiostreamq.model.telemetry import TelemetryEvent
+    from aiostreamq.model.listener_events import TelemetryEvent
     from aiostreamq.store.connection.connector import Connector
 
 

@@ -10,8 +10,8 @@ from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.functions.encoding import write_call
-from aiostreamq.model.schedules.cron import length_ms
 from aiostreamq.model.schedules.definition import Definition, Rules, ScheduleRules, timing_of
+from aiostreamq.model.schedules.timing import length_ms
 from aiostreamq.model.time import After, At
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.protocols import CallWriter, QueueHandle
     from aiostreamq.model.duration import Duration
-    from aiostreamq.model.schedules.cron import Timing
+    from aiostreamq.model.schedules.timing import Timing
     from aiostreamq.model.schedules.zones import Zone
     from aiostreamq.model.time import When
 

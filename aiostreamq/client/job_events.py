@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError, QueueUnavailable
 from aiostreamq.store.connection.blocking_read import BlockingRead
-from aiostreamq.store.events import EventStreams
+from aiostreamq.store.job_events import EventStreams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from aiostreamq.model.events import Entry
+    from aiostreamq.model.job_events import Entry
     from aiostreamq.store.connection.link import Link
-    from aiostreamq.store.events import Place
+    from aiostreamq.store.job_events import Place
     from aiostreamq.store.queue import QueueStore
 
 # Milliseconds that a read blocks. At its end, an idle process also notices that its
