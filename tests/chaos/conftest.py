@@ -38,18 +38,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _dealt(
     scenarios: list[pytest.Item], others: list[pytest.Item], processes: int
 ) -> list[pytest.Item]:
-    """Return the tests in an order of which each process gets a part, its scenarios first.
+    """Return the tests in an order of which each process gets a part.
 
-    A scenario takes up to a minute. Were some left for the end, all other processes would wait.
+    Each part has its scenarios among its first tests. A scenario takes up to a minute: were one
+    left for the end, all other processes would wait. If all came first, they would take each
+    other's time.
     """
     scenarios.sort(key=lambda item: item.path.stem not in LONGEST)
+    size = -(-len(others) // processes)
     dealt: list[pytest.Item] = []
     for number in range(processes):
-        part = scenarios[number::processes]
-        size = (len(scenarios) + len(others)) // processes - len(part)
-        last = number == processes - 1
-        start = len(dealt) - sum(len(scenarios[n::processes]) for n in range(number))
-        dealt += part + others[start : None if last else start + size]
+        part = others[number * size : (number + 1) * size]
+        own = scenarios[number::processes]
+        apart = len(part) * 2 // 3 // max(1, len(own))
+        for place, scenario in enumerate(own):
+            dealt += [scenario, *part[place * apart : (place + 1) * apart]]
+        dealt += part[len(own) * apart :]
     return dealt
 
 
