@@ -57,7 +57,7 @@ async def test_large_payloads(
 ) -> None:
     """All jobs end, with their results, and no payload is sent for ever."""
     queue.use_url(server.url)
-    fleet.options += ["--concurrency", f"{CONCURRENCY}", "--max-held-bytes", "8mb"]
+    fleet.options += ["--concurrency", f"{CONCURRENCY}", "--max-held-bytes", "8mb", "--lease", "3"]
     fleet.options += ["--max-worker-deaths", f"{KILLS + 1}"]  # by chance, one may meet many
     chosen = [(random.choice(SIZES), random.choice(SIZES)) for _ in range(JOBS)]
     faults: list[Fault] = []

@@ -139,7 +139,7 @@ def test_jobs_stay_in_memory() -> None:
 
 def test_place_is_changed_between_loops() -> None:
     """What `use_url` says holds from the next loop on."""
-    queue = Queue("redis://127.0.0.1:1", enqueue_timeout=0.01)
+    queue = Queue("redis://127.0.0.1:1", enqueue_timeout=1)
     task = queue.task(same)
     with pytest.raises(Exception, match="Redis could not be reached"):
         asyncio.run(task.enqueue(1))
