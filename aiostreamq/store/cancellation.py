@@ -37,14 +37,15 @@ class Cancellation:
             job_ids: Any number of jobs.
             states: Cancel only jobs in these states; empty is any.
         """
-        answers: list[bytes | None] = []
+        answers: dict[str, bytes | None] = {}
         keys = [self._keys.delayed, self._keys.control, self._keys.cancelled]
-        for start in range(0, len(job_ids), CANCEL_LIMIT):
+        ids = list(dict.fromkeys(job_ids))  # an id that is given twice is one job
+        for start in range(0, len(ids), CANCEL_LIMIT):
+            some = ids[start : start + CANCEL_LIMIT]
             arguments: list[Argument] = [GROUP, self._keys.prefix, KEEP_CANCELLED_MS]
-            arguments += [" ".join(states), *job_ids[start : start + CANCEL_LIMIT]]
-            found = await self._queue.run("cancel", keys, arguments)
-            answers += cast("list[bytes | None]", found)
-        return answers
+            found = await self._queue.run("cancel", keys, [*arguments, " ".join(states), *some])
+            answers.update(zip(some, cast("list[bytes | None]", found), strict=True))
+        return [answers[job_id] for job_id in job_ids]
 
     async def cancelled_among(self, job_ids: "Sequence[str]") -> set[str]:
         """Return which of some running jobs are cancelled."""
