@@ -74,6 +74,8 @@ class Examples:
         await self.replay_cancelled()
         await self.skip_cancelled()
         await self.release_parked()
+        await self.leave_what_waits()
+        await self.recover()
         await self.read_many_lanes()
         for script, leave in self.leavings.items():
             await self.leave_cancelled(script, leave)
@@ -215,6 +217,35 @@ class Examples:
         async with self.step("unpark", "parked"):
             read = await self._store.parking.release(self._store.link, "w1", 1, ["size"])
         await self._store.settle(*read.deliveries)
+
+    async def leave_what_waits(self) -> None:
+        """A delayed and a parked job are cancelled, or go on."""
+        for is_cancelled in (True, False):
+            await self.clear()
+            due = HOUR_MS if is_cancelled else 0
+            entry = ("late", "default", WaiterMode.NOBODY, f"+{due}", ENVELOPE)
+            async with self.step("delay", "late"):
+                await self._store.delayed.delay([entry], "me", 5)
+            delivery = await self.deliver("aside")
+            async with self.step("park", "aside"):
+                await self._store.parking.park([(delivery, "size")])
+            if is_cancelled:
+                await self.cancel("late")
+                await self.cancel("aside")
+                continue
+            async with self.step("promote", "late"):
+                await self._store.delayed.promote()
+            async with self.step("unpark", "aside"):
+                await self._store.parking.unpark(["size"])
+
+    async def recover(self) -> None:
+        """The worker of a job dies; the job runs again, or is given up."""
+        for max_worker_deaths in (2, 1):
+            await self.clear()
+            await self.deliver("recovered")
+            await self._store.workers.join("w1", 7)
+            async with self.step("recover_worker", "recovered"):
+                await self._store.workers.recover("w1", "0 7", max_worker_deaths)
 
     async def read_many_lanes(self) -> None:
         """A worker with many lanes gets a job."""
