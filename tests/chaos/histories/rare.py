@@ -219,7 +219,7 @@ class Examples:
         await self._store.settle(*read.deliveries)
 
     async def leave_what_waits(self) -> None:
-        """A delayed and a parked job are cancelled, or go on."""
+        """A delayed and a parked job are cancelled, or are queued again."""
         for is_cancelled in (True, False):
             await self.clear()
             due = HOUR_MS if is_cancelled else 0
