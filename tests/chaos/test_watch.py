@@ -79,16 +79,16 @@ async def test_churn(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: E
         f"{CHURN_WORKERS} workers, lease {LEASE:g} s, a random `kill -9` every 0.7 s",
         load.accepted,
         f"{CHURN_KILLS} kill -9",
-        recovery=max(next_starts),
+        recovery=max(next_starts, default=0.0),
         figures={
-            "half of them running again within": seconds(median(next_starts)),
-            "running again where the worker lived on, slowest": seconds(max(away)),
+            "half of them running again within": seconds(median(next_starts or [0.0])),
+            "running again where the worker lived on, slowest": seconds(max(away, default=0.0)),
             "living workers taken for dead": str(fleet.taken_for_dead),
         },
     )
     assert line.lost == 0
     assert line.duplicates <= ending.may_run_again(faults, 10)
-    assert max(next_starts) <= LEASE + 1.0 + SLACK
+    assert max(next_starts, default=0.0) <= LEASE + 1.0 + SLACK
     assert not fleet.errors("was taken for dead")
     await ending.check(load.accepted, outcomes)
 
@@ -120,10 +120,10 @@ async def test_bursts(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: 
         f"burst workers alone, lease {LEASE:g} s, one killed with {BURST_JOBS} jobs",
         load.accepted,
         f"{BURSTS} kill -9",
-        recovery=max(waits),
+        recovery=max(waits, default=0.0),
     )
     assert (line.lost, line.duplicates) == (0, 0)
-    assert max(waits) <= LEASE + 1.0 + SLACK
+    assert max(waits, default=0.0) <= LEASE + 1.0 + SLACK
     await ending.check(load.accepted, outcomes)
 
 
@@ -152,12 +152,12 @@ async def test_crash_loop(patient_fleet: Fleet, load: Load, ledger: Ledger, endi
         f"one worker at a time, lease {LEASE:g} s, each killed after {LIFE:g} s",
         load.accepted,
         f"{LIVES} kill -9",
-        recovery=max(end - begin for begin, end in spans),
-        figures={"of this, with a worker there": seconds(max(observed))},
+        recovery=max((end - begin for begin, end in spans), default=0.0),
+        figures={"of this, with a worker there": seconds(max(observed, default=0.0))},
     )
     assert line.lost == 0
     assert line.duplicates <= ending.may_run_again(faults, 10)
-    assert max(observed) <= 2 * LEASE + SLACK
+    assert max(observed, default=0.0) <= 2 * LEASE + SLACK
     await ending.check(load.accepted, outcomes)
 
 

@@ -126,7 +126,12 @@ class Fork:
     def send_signal(self, sign: signal.Signals) -> None:
         """Send it a signal, if it runs."""
         if self.poll() is None:
-            os.kill(self.pid, sign)
+            with suppress(ProcessLookupError):  # it has just ended, and its report is on its way
+                os.kill(self.pid, sign)
+
+    def __del__(self) -> None:
+        """Forget a program that nothing has waited for."""
+        self._reports.close()
 
     def kill(self) -> None:
         """End it at once."""
