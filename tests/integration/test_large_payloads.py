@@ -13,6 +13,7 @@ from aiostreamq import (
     Queue,
     QueueFull,
     QueueUnavailable,
+    UsageError,
     Worker,
 )
 from aiostreamq.store.connection import connector, reconnecting
@@ -357,3 +358,17 @@ async def test_bounded_bytes(store_url: str, when_full: Literal["raise", "wait"]
             async with Worker(queue), asyncio.timeout(PATIENCE):
                 jobs = await queue.enqueue_many(calls)
                 assert len(set(await asyncio.gather(*jobs))) == 1
+
+
+async def test_refused_large_payload_leaves_no_trace(
+    redis_url: str, longest_calls: list[int]
+) -> None:
+    """A lane that the queue lacks is refused before the size of the payload counts for anything."""
+    async with Queue(redis_url) as queue:
+        task = queue.task(digest)
+        for _ in range(3):
+            with pytest.raises(UsageError, match="no lane 'other'"):
+                await task.using(lane="other").enqueue(text(MEGABYTE - 1000))
+        longest_calls.clear()
+        await asyncio.gather(*(task.enqueue(text(100)) for _ in range(400)))
+    assert sum(one > 100 for one in longest_calls) == 1, "one batch, with all its places"

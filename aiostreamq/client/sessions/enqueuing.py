@@ -203,12 +203,13 @@ class Enqueuing:
         args: Sequence[object],
         kwargs: "dict[str, object]",
     ) -> "Prepared":
+        options = using.options
+        place = self._store.place_of(options.lane)  # first: what it refuses leaves nothing behind
         envelope = write_call(spec, args, kwargs, self._fields(using))
         if len(envelope) > self._small:
             if len(envelope) > self._max_payload:
                 raise over_limit(spec.name, envelope, self._max_payload)
             self._large += len(envelope)
-        options = using.options
         job_id = using.id or new_job_id()
         mark, ticket = WaiterMode.NOBODY, None
         if options.result_ttl == 0:
@@ -220,7 +221,6 @@ class Enqueuing:
             job = make(job_id, self._home, keeps_result=False)
         else:
             job = make(job_id, self._home, ticket)
-        place = self._store.place_of(options.lane)
         if using.due is None:
             return (job_id, place, mark, envelope), job
         return (job_id, options.lane, mark, using.due.to_wire(), envelope), job
