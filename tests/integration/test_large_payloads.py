@@ -279,6 +279,7 @@ async def test_redis_refuses_a_result(
         [error] = [one for one in found if isinstance(one, BaseException)]
         assert found.index(error) == 2
         assert isinstance(error, JobFailed)
+        assert error.type == "aiostreamq.errors.PayloadError", "as of one over max_payload"
         assert "Redis does not take an outcome of 2,097," in str(error)
         [letter] = await queue.dead_letters.list()
         assert letter.job_id == jobs[2].id

@@ -6,10 +6,12 @@ an outcome would be refused for ever, and its job would be held until the worker
 
 from typing import TYPE_CHECKING
 
+from aiostreamq.errors import PayloadError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import Failure, encode_ended, signed
 from aiostreamq.model.stats import kind_of
+from aiostreamq.untrusted import name_of
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import Settlement
@@ -45,7 +47,7 @@ def replaced(settlement: "Settlement", refusal: "CallTooLarge", signature: bytes
         message,
         extra={"task": task, "job_id": delivery.job_id, "attempt": delivery.attempt},
     )
-    failure = Failure("PayloadError", message, "")
+    failure = Failure(name_of(PayloadError), message, "")
     outcome = encode_ended(task, delivery.number, JobState.FAILED, failure)
     if delivery.number > 1:
         outcome = signed(outcome, signature)
