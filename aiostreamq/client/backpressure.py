@@ -98,7 +98,7 @@ class Backpressure:
         backoff, size = Backoff(FIRST_PAUSE, LONGEST_PAUSE), self._limit
         try:
             while batch := _take(queue, size):
-                left = await self._try(batch)
+                left = await self._try(batch, queue)
                 queue.extendleft(reversed(left))
                 if not left:
                     backoff.reset()
@@ -116,11 +116,18 @@ class Backpressure:
         finally:
             del self._running[lane]
 
-    async def _try(self, batch: "list[Waiting]") -> "list[Waiting]":
-        """Send a batch; return the jobs that found no room."""
+    async def _try(self, batch: "list[Waiting]", behind: "deque[Waiting]") -> "list[Waiting]":
+        """Send a batch; return the jobs that found no room.
+
+        If Redis is away, the jobs *behind* it that were there from the start fail as well: they
+        have waited as long. One after the other, each batch would take the whole time-out again.
+        """
+        waited = len(behind)
         try:
             refusals = await self._send([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001  # whatever it is, the callers get it
+            if isinstance(error, QueueUnavailable):
+                batch += [behind.popleft() for _ in range(waited)]
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
@@ -156,7 +163,7 @@ def _fail(queue: "deque[Waiting]") -> None:
         if not future.done():
             future.set_exception(
                 QueueUnavailable(
-                    "the queue was closed while this waited for room in its lane: nothing was "
+                    "the queue was closed while this job waited for room in its lane: it was not "
                     "enqueued"
                 )
             )

@@ -9,6 +9,7 @@ from aiostreamq import Call, Job, Queue, QueueFull, QueueUnavailable, Worker
 from aiostreamq.client.core import core_of
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT
 from aiostreamq.store.results import Results
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 
@@ -149,7 +150,7 @@ async def test_cancelled_while_it_waits(patient: Queue, bulk: bool) -> None:
 
 
 async def test_closed_while_it_waits(store_url: str) -> None:
-    """The call is given up, and says that nothing was enqueued."""
+    """The call is given up, and says that its job was not enqueued."""
     queue = Queue(store_url, max_length=1, when_full="wait")
     task = queue.task(same)
     await task.enqueue(0)
@@ -157,7 +158,7 @@ async def test_closed_while_it_waits(store_url: str) -> None:
     done, _ = await asyncio.wait([waiting], timeout=0.1)
     assert not done
     await queue.aclose()
-    with pytest.raises(QueueUnavailable, match="nothing was enqueued"):
+    with pytest.raises(QueueUnavailable, match="it was not enqueued"):
         await waiting
     async with queue:
         assert await Results(core_of(queue).session().store).job_state("late") is None
@@ -172,3 +173,23 @@ async def test_bulk_with_a_bad_one(strict: Queue) -> None:
     calls: list[Call[None]] = [*(take.bind(n) for n in range(11)), take.bind([object()])]
     with pytest.raises(QueueFull):
         await strict.enqueue_many(calls)
+
+
+async def test_jobs_that_wait_together_fail_together(own_redis_server: RedisServer) -> None:
+    """While Redis is away, those behind the first command do not wait for its time-out again."""
+    queue = Queue(own_redis_server.url, max_length=10_000, when_full="wait", enqueue_timeout=0.2)
+    task = queue.task(same)
+    async with queue:
+        await task.enqueue(0)
+        own_redis_server.pause()
+        try:
+            calls = [asyncio.ensure_future(task.enqueue(n)) for n in range(10 * ENQUEUE_LIMIT)]
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert all(call.done() for call in calls)
+        finally:
+            own_redis_server.resume()
+        for call in calls:
+            with pytest.raises(QueueUnavailable):
+                await call
