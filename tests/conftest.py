@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import uuid
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from blockbuster import blockbuster_ctx
+from blockbuster import BlockBuster
 from hypothesis import settings
 
 import aiostreamq
@@ -17,7 +18,7 @@ from tests.support.key_leaks import find_leaks
 from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from redis.asyncio import Redis
 
@@ -57,6 +58,26 @@ MAY_BLOCK = (
     ("redis/utils.py", "get_lib_version", "redis-py looks for its own version; a few stats"),
     ("fakeredis/model/_command_info.py", "_load_command_info", "fakeredis reads its table once"),
 )
+
+#: Finds blocking calls of the package. Made once: that takes longer than most tests.
+WATCH = BlockBuster([aiostreamq])
+for watched in WATCH.functions.values():
+    for file, function, _reason in MAY_BLOCK:
+        watched.can_block_in(file, function)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without looking for garbage, and never look through the tests for it.
+
+    All of it stays to the end, and to look through it takes a third of the time.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class LeakCheck(Protocol):
@@ -124,8 +145,8 @@ def no_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("may_block"):
         yield
         return
-    with blockbuster_ctx([aiostreamq]) as watch:
-        for file, function, _reason in MAY_BLOCK:
-            for watched in watch.functions.values():
-                watched.can_block_in(file, function)
+    WATCH.activate()
+    try:
         yield
+    finally:
+        WATCH.deactivate()
