@@ -6,6 +6,7 @@ import time
 
 from aiostreamq import Context, Queue
 from tests.integration.recovery_app import note
+from tests.support.seizing import seize_interpreter
 
 queue = Queue(name="supervised")
 
@@ -33,7 +34,7 @@ async def block_once(context: Context, seize: bool) -> int:
     """Stop the event loop when first run, and all threads with it if it is to *seize*."""
     note(context, "start")
     if context.delivery == 1 and seize:
-        sum(range(10**15))
+        seize_interpreter()
     elif context.delivery == 1:
         time.sleep(3600)  # noqa: ASYNC251  # that is the point
     return os.getpid()

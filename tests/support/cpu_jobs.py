@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from aiostreamq import Context, Drop, GiveUp, Queue, RetryLater
+from tests.support.seizing import seize_interpreter
 
 queue = Queue(name="cpu")
 
@@ -287,7 +288,7 @@ def spin(pids: str) -> None:
 def stick(pids: str) -> None:
     """Never come back from a call that lets no other thread run."""
     note_pid(pids)
-    sum(range(10**15))
+    seize_interpreter()
 
 
 @queue.task(executor="process")
