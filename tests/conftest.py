@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from blockbuster import BlockBuster
-from hypothesis import settings
 
 import aiostreamq
 from tests.support.cluster import Cluster
 from tests.support.key_leaks import find_leaks
+from tests.support.random_examples import register_profiles
 from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-# The time an example takes says something about the machine, not about the code.
-settings.register_profile("aiostreamq", deadline=None, print_blob=True)
-settings.register_profile("fast", settings.get_profile("aiostreamq"), max_examples=20)
-settings.load_profile("aiostreamq")
+register_profiles()
 
 # The package imports these where first needed, maybe in the event loop. That happens once in a
 # process and is no news, so here it happens before anyone watches for blocking calls.

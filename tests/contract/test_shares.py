@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from aiostreamq.store import lane_reader
 from aiostreamq.store.lane_reader import LaneReader
+from tests.support.random_examples import scaled
 from tests.support.store import Store
 
-FAIR = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAIR = settings(
+    max_examples=scaled(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 #: What comes into some lane, and how much is read then.
 Round = tuple[int, int, int]

@@ -32,6 +32,7 @@ from tests.support import cpu_jobs
 from tests.support.jobs import block_for_file, wait_for_file
 from tests.support.jobs import queue as jobs_queue
 from tests.support.processes import Program
+from tests.support.random_examples import scaled
 from tests.support.waiting import PATIENCE, be_in_time, wait_until
 
 STATES = {JobState.QUEUED, JobState.DELAYED}
@@ -466,7 +467,7 @@ async def test_job_whose_stream_was_deleted(queue: Queue) -> None:
 
 
 @pytest.mark.may_block("a worker that ends before its thread has begun waits for that")
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     jobs=st.lists(
         st.tuples(st.integers(0, 30), st.sampled_from([0, 0, 0.001]), st.integers(0, 200)),

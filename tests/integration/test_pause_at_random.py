@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from aiostreamq import Job, Queue, Worker
+from tests.support.random_examples import scaled
 from tests.support.waiting import PATIENCE
 
 TASKS = {"one": "default", "other": "slow"}
@@ -32,7 +33,7 @@ steps = st.one_of(
 )
 #: Not made smaller where they fail: that would take minutes, and a race may not come again.
 at_random = settings(
-    max_examples=20,
+    max_examples=scaled(20),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -17,6 +17,7 @@ from aiostreamq.worker import job_events
 from tests.integration import stream_app
 from tests.support.processes import Program, worker_program
 from tests.support.proxy import Proxy
+from tests.support.random_examples import scaled
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -194,7 +195,7 @@ async def test_redis_is_full(own_redis_server: RedisServer) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("second_looks")
 @settings(
-    max_examples=8,
+    max_examples=scaled(8),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -27,6 +27,7 @@ from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.task import TaskSpec
 from aiostreamq.model.values.masking import masked
+from tests.support.random_examples import scaled
 
 
 class Colour(Enum):
@@ -269,7 +270,7 @@ def check_named(refusal: PayloadError, way: str) -> None:
 
 
 THOROUGH = settings(
-    max_examples=400,
+    max_examples=scaled(400),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -16,6 +16,7 @@ from aiostreamq.model.envelope import (
     encode_envelope,
     encode_head,
 )
+from tests.support.random_examples import scaled
 
 STRINGS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 JSON = st.recursive(
@@ -38,7 +39,7 @@ def envelope_of(
     return encode_envelope(encode_head("size"), args, kwargs or {}, overrides or {})
 
 
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=scaled(1000), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(JSON, max_size=3), st.dictionaries(STRINGS, JSON, max_size=2))
 def test_random_payloads(args: list[object], kwargs: dict[str, object]) -> None:
     """Whatever JSON can say arrives as it was sent."""
