@@ -40,8 +40,8 @@ from tests.support.store import HOUR_MS, Store
 
 #: Steps of one history, and how many histories are played.
 STEPS = 36
-ON_REDIS = sized(short=200, long=3_000)
-IN_MEMORY = sized(short=50, long=300)
+ON_REDIS = sized(short=80, long=3_000)
+IN_MEMORY = sized(short=15, long=300)
 
 ALLOWED = frozenset(TRANSITIONS)
 

@@ -77,6 +77,7 @@ class Examples:
         await self.leave_what_waits()
         await self.recover()
         await self.read_many_lanes()
+        await self.leave()
         for script, leave in self.leavings.items():
             await self.leave_cancelled(script, leave)
         return self.seen
@@ -254,6 +255,23 @@ class Examples:
         keys = [*streams, self._store.keys.paused]
         async with self.step("read_many_lanes", "of-many-lanes"):
             await self._store.queue.run("read_many_lanes", keys, [GROUP, "w1", 1, 0, "1", ""])
+
+    async def leave(self) -> None:
+        """A job is retried at once and later, is handed back, and turns out to be unreadable."""
+        leavings = {
+            "retry": [self.leavings["retry"], self._retry_later],
+            "requeue": [self.leavings["requeue"]],
+            "dead_letter_unreadable": [self._bury],
+        }
+        for script, ways in leavings.items():
+            for leave in ways:
+                await self.clear()
+                delivery = await self.deliver("left")
+                async with self.step(script, "left"):
+                    await leave(delivery)
+
+    async def _retry_later(self, delivery: Delivery) -> None:
+        await self._store.delayed.retry([RetryRequest(delivery, HOUR_MS)])
 
     async def leave_cancelled(self, script: str, leave: Leave) -> None:
         """A cancelled job leaves its worker, be it cancelled before or after it was delivered."""
