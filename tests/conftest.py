@@ -77,6 +77,15 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave it to `make nightly` to run in memory what is heavy there."""
+    for item in items:
+        params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        if item.get_closest_marker("heavy_in_memory") and params.get("store_url") == "memory":
+            item.add_marker(pytest.mark.nightly)
+
+
 class LeakCheck(Protocol):
     """The type of `assert_no_leaks`."""
 

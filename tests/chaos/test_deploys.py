@@ -26,7 +26,7 @@ JOBS = sized(short=1_000, long=10_000)  # of `work`, in each deploy
 ODD_JOBS = sized(short=50, long=300)  # of each task that one release lacks, in each deploy
 WORKERS = 3
 
-RESTARTS = sized(short=6, long=20)
+RESTARTS = sized(short=3, long=20)
 JOBS_A_RESTART = 250
 LONG_A_RESTART = 8
 

@@ -23,8 +23,8 @@ from tests.support.waiting import wait_until
 TypeAdapter(set[int])
 
 #: How much there is of each.
-ENTRIES = sized(short=20_000, long=100_000)
-NOTICES = sized(short=5_000, long=20_000)
+ENTRIES = sized(short=6_000, long=100_000)
+NOTICES = sized(short=2_000, long=20_000)
 
 #: What goes to Redis at a time, and how many jobs of our own go with it.
 BATCH = 1_000

@@ -15,8 +15,8 @@ from tests.chaos.report import seconds
 from tests.chaos.rhythm import pause
 from tests.chaos.scale import sized
 
-JOBS = sized(short=3_000, long=20_000)
-KILLS = sized(short=8, long=60)
+JOBS = sized(short=1_500, long=20_000)
+KILLS = sized(short=5, long=60)
 WORKERS = 4
 SLOTS = 10  # of each worker
 

@@ -66,6 +66,7 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 
 @pytest.mark.timeout(LENGTH * 1.5 + 100)
+@pytest.mark.nightly  # seconds do not show a leak
 async def test_soak(client: Redis, fleet: Fleet, load: Load, report: Report) -> None:
     """Neither workers nor Redis grow with the jobs they have done, and no key stays for ever."""
     fleet.options += PATIENT

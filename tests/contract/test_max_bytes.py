@@ -56,6 +56,7 @@ async def test_lanes_apart(store: Store) -> None:
     assert not (await store.submissions.enqueue_within(0, slow, "me", DEADLINE, MOST)).full
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("size", [50, 100, 900, 4_000])
 async def test_room_comes_back(store: Store, size: int) -> None:
     """As jobs end, as many others find room, round after round, and bytes are never exceeded."""

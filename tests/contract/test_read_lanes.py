@@ -139,6 +139,7 @@ async def test_passed_on(store: Store) -> None:
     assert await store.results.job_state("a") == b"queued"
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("strict", [False, True], ids=["by weight", "strict"])
 @pytest.mark.parametrize("count", [1, 7, 500])
 async def test_thousands_of_lanes(store_url: str, count: int, *, strict: bool) -> None:
@@ -156,6 +157,7 @@ async def test_thousands_of_lanes(store_url: str, count: int, *, strict: bool) -
         assert await intake.read(store.link, "w1", count, None) == Read()
 
 
+@pytest.mark.heavy_in_memory
 async def test_thousands_of_full_lanes(store_url: str) -> None:
     """All lanes get their shares, although one read is for fewer jobs than there are lanes."""
     lanes = dict(list(THOUSANDS.items())[:300])

@@ -4,6 +4,7 @@ from collections import Counter
 from itertools import count
 from time import monotonic
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from aiostreamq.model.stats import RECENT_IDS, STATS_MINUTES, kind_of
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.workers import WorkerRegistry
 from tests.support.ends import counters, recent, states
+from tests.support.random_examples import scaled
 from tests.support.store import HOUR_MS, Store
 
 # As ends.lua has it.
@@ -99,6 +101,7 @@ async def test_all_expires(store: Store) -> None:
         assert STATS_MS - 60_000 < await store.pttl(key) <= STATS_MS
 
 
+@pytest.mark.heavy_in_memory
 async def test_index_is_bounded(store: Store) -> None:
     """About the last entries are kept, however many jobs end."""
     too_many = RECENT_LENGTH + 500
@@ -180,7 +183,7 @@ async def test_cancelled_beside_strange_keys(store: Store) -> None:
     assert await counters(store) == []
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_sum_of_the_counters(store: Store, data: st.DataObject) -> None:
     """The counters say how many jobs have ended, and the index which.

@@ -127,6 +127,7 @@ async def test_other_entries_stop_it(store: Store) -> None:
     assert await store.call("XLEN", store.keys.stream("returned")) == 1
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("count", [1, 20])
 @pytest.mark.parametrize("lanes", [("default",), ("default", "slow")])
 async def test_job_behind_thousands(store: Store, count: int, lanes: tuple[str, ...]) -> None:

@@ -53,11 +53,10 @@ ACTS = {
 
 pytestmark = pytest.mark.timeout(300)
 
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def loop(request: pytest.FixtureRequest) -> str:
-    """The event loop of the worker."""
-    return request.param
+#: The event loop of the worker. `test_deeds` shows what differs, so others try one each night.
+one_loop = pytest.mark.parametrize(
+    "loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.nightly)]
+)
 
 
 @pytest.fixture
@@ -139,18 +138,21 @@ async def live_among(entries: Sequence[Entry]) -> None:
     assert not faults, "\n".join(faults)
 
 
+@one_loop
 async def test_exceptions(url: str, loop: str) -> None:
     """Whatever is raised, it is told."""
     async with worker(url, "--loop", loop):
         await live_among(RAISES)
 
 
+@one_loop
 async def test_returned(url: str, loop: str) -> None:
     """What cannot travel is refused."""
     async with worker(url, "--loop", loop):
         await live_among(RETURNS)
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_deeds(url: str, loop: str) -> None:
     """Whatever is done to the loop and the process."""
     async with worker(url, "--loop", loop):
@@ -196,6 +198,7 @@ async def test_logs(url: str) -> None:
 UNENDING = [entry for entry in DOES if entry.ends == RUN_OUT]
 
 
+@one_loop
 async def test_end(url: str, loop: str) -> None:
     """What does not end when the worker does is handed back, and keeps the process for seconds."""
     async with worker(url, "--loop", loop):

@@ -303,6 +303,7 @@ async def given(job: Job[Any]) -> object:
     return await job
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("kind", ["async def", "def", "stream", "**names"])
 async def test_names_of_parameters(queue: Queue, kind: str) -> None:
     """Any name can be given by keyword, wherever a call is written."""

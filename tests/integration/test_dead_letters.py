@@ -211,6 +211,7 @@ async def test_no_redis() -> None:
         await Queue("redis://127.0.0.1:1").dead_letters.list()
 
 
+@pytest.mark.heavy_in_memory
 async def test_more_than_a_page(queue: Queue) -> None:
     """However many there are, each is listed once, replayed once and purged once."""
     size, other = register(queue)

@@ -64,6 +64,7 @@ async def test_task_stays_a_function(queue: Queue) -> None:
     assert set(queue.tasks) == {"slow", "quick.one"}
 
 
+@pytest.mark.heavy_in_memory
 async def test_many(queue: Queue) -> None:
     """Any number of calls is enqueued, and the jobs come in the order of the calls."""
     ran: list[int] = []

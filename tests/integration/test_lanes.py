@@ -14,6 +14,7 @@ from tests.support.waiting import PATIENCE
 WEIGHTS = {"high": 8, "default": 4, "low": 1}
 
 
+@pytest.mark.heavy_in_memory
 async def test_shares_while_all_are_full(store_url: str) -> None:
     """What runs is within a tenth of the weights."""
     ran = Counter[str]()
@@ -36,6 +37,7 @@ async def test_shares_while_all_are_full(store_url: str) -> None:
         assert ran[lane] / ran.total() == pytest.approx(weight / 13, rel=0.1)
 
 
+@pytest.mark.heavy_in_memory
 async def test_high_job_behind_many_low_ones(store_url: str) -> None:
     """It starts soon, however many others came before it: few of those are started meanwhile."""
     began = 0

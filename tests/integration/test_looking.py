@@ -105,6 +105,7 @@ async def test_info(scene: Scene) -> None:
     assert 0 < add.run_latency.p50 <= add.run_latency.p95 <= add.run_latency.p99 < 10
 
 
+@pytest.mark.heavy_in_memory
 async def test_waited(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """How long a job had waited does not depend on when it is counted."""
     monkeypatch.setattr(settler, "COUNT_EVERY", 2.0)

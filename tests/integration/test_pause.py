@@ -190,6 +190,7 @@ async def test_mistakes(shop: Shop) -> None:
             await queue.cancel_many(state=JobState.DONE)
 
 
+@pytest.mark.heavy_in_memory
 async def test_cancel_many(shop: Shop) -> None:
     """Jobs are found wherever they wait or run, by task, state and age."""
     started = asyncio.Event()

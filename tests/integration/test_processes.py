@@ -113,6 +113,7 @@ async def test_context(cpu_queue: Queue, tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.heavy_in_memory
 async def test_planned_time(cpu_queue: Queue, tmp_path: Path) -> None:
     """A job of a schedule can know the time that it was planned for."""
     path = tmp_path / "marks"
@@ -132,6 +133,7 @@ async def last_of(queue: Queue) -> str | None:
     return (await queue.schedules.get("told")).last_job_id
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("ask", [lambda: tasks.use_queue.enqueue(1), tasks.report.enqueue])
 async def test_no_queue(cpu_queue: Queue, ask: Callable[[], Awaitable[Job[object]]]) -> None:
     """What takes a connection is refused with what to do instead."""
@@ -165,6 +167,7 @@ async def test_result_that_can_not_travel(cpu_queue: Queue) -> None:
         assert await (await tasks.where.enqueue()) == before
 
 
+@pytest.mark.heavy_in_memory
 async def test_what_steers(cpu_queue: Queue, tmp_path: Path) -> None:
     """Drop, Dead and RetryLater mean what they mean elsewhere."""
     async with Worker(cpu_queue, processes=1):
@@ -178,6 +181,7 @@ async def test_what_steers(cpu_queue: Queue, tmp_path: Path) -> None:
         assert datetime.now(UTC) >= moment
 
 
+@pytest.mark.heavy_in_memory
 async def test_retry(cpu_queue: Queue, tmp_path: Path) -> None:
     """A rule goes by the classes of the exception, its bases included."""
     rule = Retry(3, on=(LookupError,), backoff=[0.01])
@@ -193,6 +197,7 @@ async def test_retry(cpu_queue: Queue, tmp_path: Path) -> None:
         assert await job == 3
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize(
     ("on", "covered"),
     [
@@ -216,6 +221,7 @@ async def test_retry_by_name(
                 await job
 
 
+@pytest.mark.heavy_in_memory
 async def test_decorated_functions(cpu_queue: Queue, tmp_path: Path) -> None:
     """A process calls what was registered, or nothing."""
     async with Worker(cpu_queue, processes=1):
@@ -244,6 +250,7 @@ async def test_death(
         assert (await (await tasks.where.enqueue()))[1] == os.getpid()
 
 
+@pytest.mark.heavy_in_memory
 async def test_death_with_the_connection_held(cpu_queue: Queue, pids: Path) -> None:
     """That something forked still holds what was open hides no death."""
     async with Worker(cpu_queue, processes=1):
@@ -255,6 +262,7 @@ async def test_death_with_the_connection_held(cpu_queue: Queue, pids: Path) -> N
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.heavy_in_memory
 async def test_death_while_idle(cpu_queue: Queue) -> None:
     """It costs no job anything: the next one gets another process."""
 
@@ -289,6 +297,7 @@ async def test_timeout(cpu_queue: Queue, pids: Path, task: Task[[str], None]) ->
         assert (await (await tasks.where.enqueue()).result(timeout=PATIENCE))[0] != pid
 
 
+@pytest.mark.heavy_in_memory
 async def test_timeout_ends_programs_too(cpu_queue: Queue, pids: Path) -> None:
     """What the task has started does not outlive it."""
 
@@ -306,6 +315,7 @@ async def test_timeout_ends_programs_too(cpu_queue: Queue, pids: Path) -> None:
         await wait_gone(child, program)
 
 
+@pytest.mark.heavy_in_memory
 async def test_waiting_is_no_part_of_the_run(cpu_queue: Queue, pids: Path, tmp_path: Path) -> None:
     """A job that waits for a process longer than its timeout has not timed out."""
 
@@ -328,6 +338,7 @@ async def test_waiting_is_no_part_of_the_run(cpu_queue: Queue, pids: Path, tmp_p
         await be_in_time(wait_and_run)
 
 
+@pytest.mark.heavy_in_memory
 async def test_processes_never_exceed_their_limit(
     cpu_queue: Queue, pids: Path, tmp_path: Path
 ) -> None:
@@ -343,6 +354,7 @@ async def test_processes_never_exceed_their_limit(
     assert set(await noted(pids, 6)) == set(running)
 
 
+@pytest.mark.heavy_in_memory
 async def test_loop_is_not_blocked(cpu_queue: Queue, pids: Path) -> None:
     """Jobs on the event loop go on while all processes are busy."""
     async with Worker(cpu_queue, processes=1, shutdown_timeout=0):
@@ -353,6 +365,7 @@ async def test_loop_is_not_blocked(cpu_queue: Queue, pids: Path) -> None:
             assert await asyncio.gather(*jobs) == list(range(500))
 
 
+@pytest.mark.heavy_in_memory
 async def test_handed_back(cpu_queue: Queue, pids: Path, tmp_path: Path) -> None:
     """What runs past the shutdown's deadline is killed and runs elsewhere, at no attempt's cost."""
     gate = tmp_path / "gate"
@@ -367,6 +380,7 @@ async def test_handed_back(cpu_queue: Queue, pids: Path, tmp_path: Path) -> None
         assert await job == await waiting == str(gate)
 
 
+@pytest.mark.heavy_in_memory
 async def test_ended_within_the_deadline(cpu_queue: Queue, pids: Path, tmp_path: Path) -> None:
     """A worker that stops lets a task get to its end."""
     gate = tmp_path / "gate"

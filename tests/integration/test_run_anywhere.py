@@ -5,12 +5,14 @@ import os
 import shlex
 import signal
 import sys
+from itertools import product
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from aiostreamq import JobState, Queue
+from tests.support.nightly import mostly_nightly
 from tests.support.processes import ROOT, Program, worker_program
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -52,6 +54,26 @@ def flags_in_process() -> list[object]:
 #: Modules that Python or this package imports, some of them only when a worker is at work.
 NAMES = ["queue", "logging", "redis", "types", "json", "socket", "anyio", "selectors", "random"]
 
+#: Where the standard output of a command goes, its exit code then, and what it says.
+UNWRITABLE = [
+    (">/dev/full", 1, "the standard output cannot be written: No space left on device"),
+    (">&-", 0, ""),
+    ("> >(exit)", 0, ""),
+    (">/dev/full 2>/dev/full", 1, ""),
+    (">&- 2>&-", 0, ""),
+]
+
+ALONE: tuple[str, ...] = ()
+SUPERVISED = ("--workers", "2")
+WORKERS = [ALONE, SUPERVISED]
+
+#: Flags of the interpreter, and variables that are as good.
+FLAGS: list[tuple[list[str], dict[str, str]]] = [
+    (["-X", "dev", "-X", "mine", "-O", "-W", "error::UserWarning"], {}),
+    (["-I", "-X", "dev", "-X", "mine", "-O", "-W", "error::UserWarning"], {}),
+    (["-X", "mine", "-O"], {"PYTHONSAFEPATH": "1", "PYTHONDEVMODE": "1"}),
+]
+
 Flags = tuple[bool, int, list[str], bool]
 
 COMMAND = str(Path(sys.executable).with_name("aiostreamq"))
@@ -76,6 +98,16 @@ async def end_of(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
     async with asyncio.timeout(PATIENCE):
         outputs = await process.communicate()
     return process.returncode, b"".join(outputs).decode()
+
+
+async def run(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """Run `aiostreamq` in *folder*, and how its interpreter starts does not matter."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+    command = ("-m", "aiostreamq", *arguments)
+    async with Program(*command, where=folder, environment=variables) as program:
+        return await program.wait_end(), program.printed
 
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "supervised"])
@@ -117,20 +149,18 @@ async def test_queue_in_a_file_that_python_has(redis_url: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("flags", "environment"),
-    [
-        (["-X", "dev", "-X", "mine", "-O", "-W", "error::UserWarning"], {}),
-        (["-I", "-X", "dev", "-X", "mine", "-O", "-W", "error::UserWarning"], {}),
-        (["-X", "mine", "-O"], {"PYTHONSAFEPATH": "1", "PYTHONDEVMODE": "1"}),
-    ],
+    ("flags", "environment", "options"),
+    mostly_nightly(
+        ((*case, options) for case, options in product(FLAGS, WORKERS)),
+        but=[(*FLAGS[1], SUPERVISED), (*FLAGS[2], ALONE)],
+    ),
 )
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "supervised"])
 async def test_flags_of_the_interpreter(
     redis_url: str,
     tmp_path: Path,
     flags: list[str],
     environment: dict[str, str],
-    options: list[str],
+    options: tuple[str, ...],
 ) -> None:
     """They hold in all processes; the folder of the app is found with each."""
     (tmp_path / "anywhere.py").write_text(APP)
@@ -154,8 +184,8 @@ async def test_no_tasks(redis_url: str, tmp_path: Path) -> None:
         "from bare import queue\n@queue.task\nasync def ping() -> str:\n    return 'pong'\n"
     )
     for options in ([], ["--burst"], ["--workers", "2"]):
-        told = (COMMAND, "run", "bare:queue", "--url", redis_url, *options)
-        code, printed = await end_of(await start(tmp_path, *told))
+        told = ("run", "bare:queue", "--url", redis_url, *options)
+        code, printed = await run(tmp_path, *told)
         assert code == 2, printed
         assert printed.count("queue 'bare' in bare:queue has no tasks") == 1
         assert "--import app.tasks" in printed
@@ -166,12 +196,12 @@ async def test_no_tasks(redis_url: str, tmp_path: Path) -> None:
             ([], {"AIOSTREAMQ_IMPORT": "os, work"}),
         ):
             job = await queue.enqueue("ping")
-            told = (COMMAND, "run", "bare:queue", "--url", redis_url, "--burst", *options)
-            code, printed = await end_of(await start(tmp_path, *told, environment=variables))
+            told = ("run", "bare:queue", "--url", redis_url, "--burst", *options)
+            code, printed = await run(tmp_path, *told, environment=variables)
             assert code == 0, printed
             assert await job.result(timeout=PATIENCE) == "pong"
-    told = (COMMAND, "enqueue", "bare:queue", "ping", "--url", redis_url, "--import", "work")
-    code, printed = await end_of(await start(tmp_path, *told))
+    told = ("enqueue", "bare:queue", "ping", "--url", redis_url, "--import", "work")
+    code, printed = await run(tmp_path, *told)
     assert code == 0, printed
 
 
@@ -189,7 +219,6 @@ queue.cron("*/5 * * * *", name="often")(ping)
         "AIOSTREAMQ_LOOP_BLOCK_WARNING": "9",
     }
     told = (
-        COMMAND,
         "run",
         "anywhere:queue",
         "--burst",
@@ -198,7 +227,7 @@ queue.cron("*/5 * * * *", name="often")(ping)
         "--workers",
         "2",
     )
-    code, printed = await end_of(await start(tmp_path, *told, environment=variables))
+    code, printed = await run(tmp_path, *told, environment=variables)
     assert code == 0, printed
     address = redis_url.removeprefix("redis://").removesuffix("/0")
     assert f" at {address}, database 3\n" in printed
@@ -225,18 +254,23 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "supervised"])
-@pytest.mark.parametrize("redirect", OUTPUTS.values(), ids=OUTPUTS)
+@pytest.mark.parametrize(
+    ("output", "options"),
+    mostly_nightly(
+        product(OUTPUTS, WORKERS),
+        but=[("both closed", ALONE), ("full", ALONE), ("a reader that is gone", SUPERVISED)],
+    ),
+)
 async def test_stderr_that_cannot_be_written(
-    redis_url: str, redirect: str, options: list[str]
+    redis_url: str, output: str, options: tuple[str, ...]
 ) -> None:
     """The worker works all the same, wherever its tasks run, and ends in good order."""
     async with Queue(redis_url, name="logging") as queue:
         jobs = [await queue.enqueue(task) for task in ("on_loop", "in_thread", "in_process")]
         failing = await queue.enqueue("fail_in_process", "no tea")
         target = "tests.support.logging_app:queue"
-        told = f"{COMMAND} run {target} --url {redis_url} --burst {' '.join(options)} {redirect}"
-        process = await start(ROOT, "bash", "-c", f"exec {told}")
+        told = f"{COMMAND} run {target} --url {redis_url} --burst {' '.join(options)}"
+        process = await start(ROOT, "bash", "-c", f"exec {told} {OUTPUTS[output]}")
         code, printed = await end_of(process)
         assert code == 0, printed
         assert [await job.result(timeout=PATIENCE) for job in jobs] == [None] * 3
@@ -244,16 +278,12 @@ async def test_stderr_that_cannot_be_written(
 
 
 @pytest.mark.parametrize(
-    ("redirect", "code", "told"),
-    [
-        (">/dev/full", 1, "the standard output cannot be written: No space left on device"),
-        (">&-", 0, ""),
-        ("> >(exit)", 0, ""),
-        (">/dev/full 2>/dev/full", 1, ""),
-        (">&- 2>&-", 0, ""),
-    ],
+    ("command", "redirect", "code", "told"),
+    mostly_nightly(
+        ((command, *case) for case in UNWRITABLE for command in ("info", "jobs ls")),
+        but=[("info", *UNWRITABLE[0]), ("jobs ls", *UNWRITABLE[2]), ("info", *UNWRITABLE[4])],
+    ),
 )
-@pytest.mark.parametrize("command", ["info", "jobs ls"])
 async def test_stdout_that_cannot_be_written(
     redis_url: str, command: str, redirect: str, code: int, told: str
 ) -> None:

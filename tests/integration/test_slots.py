@@ -72,6 +72,7 @@ def through_another_handle(queue: Queue) -> None:
 WAYS = (directly, together, with_timeout, from_a_thread, through_another_handle)
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("make", WAYS, ids=lambda make: str(make.__name__))
 @pytest.mark.parametrize(("parents", "concurrency"), [(3, 1), (100, 2), (20, 50)])
 async def test_children_get_to_run(

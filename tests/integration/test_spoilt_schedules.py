@@ -66,6 +66,7 @@ async def no_room(queue: Queue, name: str) -> None:
     await broker.call("ZADD", broker.keys.schedule_due, 5000, name)
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("spoil", [no_definition, no_plan, no_number, no_lane, no_room])
 @pytest.mark.parametrize("is_declared", [False, True])
 async def test_many_before_a_good_one(

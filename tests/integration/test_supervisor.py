@@ -155,7 +155,9 @@ async def test_worker_that_is_blocked_for_good(
     assert where(ledger, job)[0] == victim
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "sign", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)]
+)
 async def test_drain(url: str, ledger: Path, sign: signal.Signals) -> None:
     """A signal lets all jobs that run get to their end, and loses none of the others."""
     async with supervised(url, "--workers", "2", "--concurrency", "5") as program:
@@ -244,12 +246,12 @@ async def test_killed_supervisor_leaves_no_workers(url: str, ledger: Path) -> No
 
 async def test_max_jobs(url: str, ledger: Path) -> None:
     """Processes are replaced one after the other, and every job runs once."""
-    options = ("--workers", "2", "--max-jobs", "20", "--concurrency", "4")
+    options = ("--workers", "2", "--max-jobs", "40", "--concurrency", "8")
     async with supervised(url, *options) as program:
         await wait_ready(program, 2)
-        jobs = await queue.enqueue_many(nap.bind(0.08) for _ in range(200))
+        jobs = await queue.enqueue_many(nap.bind(0.08) for _ in range(160))
         await wait_ready(program, 4)  # on a loaded machine the others may be through by then
-        jobs += await queue.enqueue_many(nap.bind(0.08) for _ in range(100))
+        jobs += await queue.enqueue_many(nap.bind(0.08) for _ in range(40))
         ran = Counter(await asyncio.gather(*jobs))
         program.send_signal(signal.SIGTERM)
         assert await program.wait_end() == 0

@@ -181,6 +181,7 @@ async def test_only_tasks_for_threads(queue: Queue, gate: Gate) -> None:
         assert await results(jobs) == list(range(100))
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize(("concurrency", "waiting"), [(4, 300), (1000, 3000)])
 async def test_async_jobs_go_on(queue: Queue, gate: Gate, concurrency: int, waiting: int) -> None:
     """Threads that are taken, or stuck, and any number of jobs that wait for them, stop none."""

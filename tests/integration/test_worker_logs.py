@@ -4,11 +4,13 @@ import json
 import re
 import signal
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from aiostreamq import JobError, Queue
+from tests.support.nightly import mostly_nightly
 from tests.support.processes import ROOT, Program, worker_program
 from tests.support.waiting import PATIENCE
 
@@ -198,12 +200,22 @@ async def jobs(redis_url: str) -> str:
     return redis_url
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "supervised"])
-@pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS)
+ALONE: tuple[str, ...] = ()
+SUPERVISED = ("--workers", "2")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    mostly_nightly(
+        product(SETUPS, [ALONE, SUPERVISED]),
+        but=[*((name, ALONE) for name in SETUPS), ("dictConfig as its defaults are", SUPERVISED)],
+    ),
+)
 async def test_app_that_sets_logging_up(
-    jobs: str, tmp_path: Path, setup: str, options: tuple[str, ...]
+    jobs: str, tmp_path: Path, name: str, options: tuple[str, ...]
 ) -> None:
     """Neither is the worker silenced nor a line printed twice; the app's handlers print theirs."""
+    setup = SETUPS[name]
     write_app(tmp_path, setup)
     async with app_program(tmp_path, jobs, *options) as worker:
         assert await worker.wait_end() == 0, worker.printed
