@@ -24,6 +24,7 @@ SHARED_NAMES = {
     "enqueue.py": "the enqueue, and its command",
     "job_events.py": "events of jobs",
     "info.py": "the state of queue, jobs and workers",
+    "jobs.py": "the command about jobs, and how they look",
     "logs.py": "the logger of the package, and its set-up by the command line",
     "parking.py": "parked jobs",
     "pauses.py": "paused tasks and lanes",
@@ -33,6 +34,7 @@ SHARED_NAMES = {
     "schedules.py": "schedules",
     "task.py": "tasks",
     "listener_events.py": "events for listeners",
+    "workers.py": "the workers of a queue, in Redis and on the screen",
 }
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
 from aiostreamq.cli.option_values import add_value, duration
-from aiostreamq.cli.output import ago, complain, pause_line, print_json, print_table, say
+from aiostreamq.cli.output import complain, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable
 
-    from aiostreamq.model.info import Latency, QueueInfo, TaskInfo, WorkerInfo
+    from aiostreamq.model.info import QueueInfo
     from aiostreamq.queue import Queue
 
 # Seconds between two updates of --watch: the default, and the least.
@@ -76,6 +76,8 @@ def info(args: argparse.Namespace) -> int:
 
 def workers(args: argparse.Namespace) -> int:
     """Run `aiostreamq workers` and return the exit code."""
+    from aiostreamq.cli.format.workers import HEADS, JOB_HEADS, as_row, job_rows
+
     found = ask(queue_of(args), lambda queue: queue.workers())
     if args.json:
         for worker in found:
@@ -84,90 +86,25 @@ def workers(args: argparse.Namespace) -> int:
     if not found:
         complain("no worker has joined")
         return 0
-    heads = ("WORKER", "STATE", "HOST", "PID", "VERSION", "LANES", "RUNNING", "SEEN", "TASKS")
-    print_table(heads, [_worker(worker) for worker in found])
-    jobs = [
-        (worker.name, job.id, job.task, str(job.attempt), ago(job.age))
-        for worker in found
-        for job in worker.jobs
-    ]
-    if jobs:
+    print_table(HEADS, [as_row(worker) for worker in found])
+    if jobs := [row for worker in found for row in job_rows(worker)]:
         print()
-        print_table(("WORKER", "JOB", "TASK", "ATTEMPT", "RUNS FOR"), jobs)
+        print_table(JOB_HEADS, jobs)
     return 0
 
 
 def _print_info(seen: "QueueInfo", args: argparse.Namespace) -> None:
+    from aiostreamq.cli.format.info import LANE_HEADS, TASK_HEADS, as_text, lane_row, task_row
+
     if args.json:
         print_json(seen)
         sys.stdout.flush()
         return
     if args.watch and sys.stdout.isatty():
         print(_CLEAR, end="")
-    due = "" if seen.next_due is None else f", next due {seen.next_due:%Y-%m-%d %H:%M:%S} UTC"
-    say(
-        f"queue {seen.name} at {seen.at:%Y-%m-%d %H:%M:%S} UTC\n"
-        f"{seen.waiting} waiting (oldest {ago(seen.oldest_age)}), {seen.running} running, "
-        f"{seen.delayed} delayed{due}, {seen.parked} parked, {seen.dead} dead\n"
-        f"{seen.rate:.1f} jobs/s in the last {ago(seen.window)}\n"
-    )
-    for pause in seen.paused:
-        say(pause_line(pause))
-    lanes = [(x.name, str(x.waiting), str(x.running), ago(x.oldest_age)) for x in seen.lanes]
-    print_table(("LANE", "WAITING", "RUNNING", "OLDEST"), lanes)
+    say(as_text(seen))
+    print_table(LANE_HEADS, [lane_row(lane) for lane in seen.lanes])
     if seen.tasks:
         print()
-        heads = ("TASK", "WAITING", "RUNNING", "DELAYED", "PARKED", "DEAD")
-        heads += ("ENDED", "FAILED", "CANCELLED", "JOBS/S", "RAN P50/P95/P99", "WAITED P50/P95/P99")
-        print_table(heads, [_task(task) for task in seen.tasks])
+        print_table(TASK_HEADS, [task_row(task) for task in seen.tasks])
     sys.stdout.flush()
-
-
-def _task(task: "TaskInfo") -> tuple[str, ...]:
-    about = "~" if task.is_estimate else ""
-    return (
-        task.name,
-        f"{about}{task.waiting}",
-        f"{about}{task.running}",
-        f"{about}{task.delayed}",
-        str(task.parked),
-        f"{about}{task.dead}",
-        str(sum(task.ended.values())),
-        _ended(task, "failed", "timed_out", "dead"),
-        _ended(task, "cancelled"),
-        f"{task.rate:.1f}",
-        _latency(task.run_latency),
-        _latency(task.wait_latency),
-    )
-
-
-def _ended(task: "TaskInfo", *states: str) -> str:
-    return str(sum(count for state, count in task.ended.items() if state in states))
-
-
-def _latency(latency: "Latency | None") -> str:
-    if latency is None:
-        return "-"
-    return " / ".join(map(ago, (latency.p50, latency.p95, latency.p99)))
-
-
-def _worker(worker: "WorkerInfo") -> tuple[str, ...]:
-    state = "lost" if worker.is_lost else worker.state or "-"
-    if worker.stuck_threads:
-        state += f" ({worker.stuck_threads} threads stuck)"
-    return (
-        worker.name,
-        state,
-        worker.host or "-",
-        str(worker.pid or "-"),
-        worker.version or "-",
-        _named(worker.lanes, {pause.lane for pause in worker.paused}),
-        f"{worker.running} of {worker.concurrency}",
-        "-" if worker.last_seen_seconds is None else f"{ago(worker.last_seen_seconds)} ago",
-        _named(worker.tasks, {pause.task for pause in worker.paused}),
-    )
-
-
-def _named(names: "Sequence[str]", paused: "Collection[str | None]") -> str:
-    shown = [f"{name} (paused)" if name in paused else name for name in names]
-    return ", ".join(shown) or "-"

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 from aiostreamq.cli.commands.cancel import add_cancel, cancel
 from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
 from aiostreamq.cli.option_values import add_value, duration, whole
-from aiostreamq.cli.output import ago, json_line, print_json, print_listing, say
+from aiostreamq.cli.output import json_line, print_json, print_listing, say
 from aiostreamq.errors import JobError, UsageError
-from aiostreamq.model.terminal_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from aiostreamq.model.info import JobInfo
     from aiostreamq.queue import Queue
@@ -74,6 +72,8 @@ def jobs(args: argparse.Namespace) -> int:
 
 
 def _ls(queue: "Queue", args: argparse.Namespace) -> int:
+    from aiostreamq.cli.format.jobs import HEADS, as_row
+
     async def newest(queue: "Queue") -> "list[JobInfo]":
         found: list[JobInfo] = []
         since = args.since
@@ -87,8 +87,8 @@ def _ls(queue: "Queue", args: argparse.Namespace) -> int:
     found = ask(queue, newest)
     print_listing(
         found,
-        heads=("JOB", "TASK", "STATE", "SINCE (UTC)", "LANE", "RUNS", "WORKER"),
-        as_row=_row,
+        heads=HEADS,
+        as_row=as_row,
         as_json=json_line,
         is_json=args.json,
         none="no such jobs",
@@ -99,47 +99,14 @@ def _ls(queue: "Queue", args: argparse.Namespace) -> int:
 
 
 def _show(queue: "Queue", args: argparse.Namespace) -> int:
+    from aiostreamq.cli.format.jobs import as_page
+
     job = ask(queue, lambda queue: queue.job(args.id).info())
     if args.json:
         print_json(job)
         return 0
-    for name, value in _facts(job).items():
-        if value:
-            say(f"{name:<11} {visible(str(value))}")
-    if job.dead_letter:
-        say(f"{'show it':<11} aiostreamq dead-letters show {args.target} {job.dead_letter}")
-        say(f"{'replay it':<11} aiostreamq dead-letters replay {args.target} {job.dead_letter}")
-    if job.traceback:
-        say("\n".join(["", *map(visible, job.traceback.splitlines())]))
+    say(as_page(job, args.target))
     return 0
-
-
-def _facts(job: "JobInfo") -> "dict[str, object]":
-    import json
-
-    return {
-        "job": job.id,
-        "task": job.task,
-        "state": _state(job),
-        "since": None if job.ended_at else _time(job.state_since),
-        "due": _time(job.due),
-        "enqueued": _time(job.enqueued_at),
-        "started": job.started_at and f"about {_time(job.started_at)}",
-        "ended": _time(job.ended_at),
-        "ran": job.run_seconds and f"about {ago(job.run_seconds)}",
-        "lane": job.lane,
-        "worker": job.worker,
-        "attempt": job.delivery and str(job.attempt),
-        "deliveries": job.delivery and str(job.delivery),
-        "error": job.error,
-        "args": None if job.args is None else json.dumps(job.args),
-        "kwargs": json.dumps(job.kwargs) if job.kwargs else None,
-        "dead letter": job.dead_letter,
-    }
-
-
-def _time(at: "datetime | None") -> str:
-    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _result(queue: "Queue", args: argparse.Namespace) -> int:
@@ -164,21 +131,3 @@ def _result(queue: "Queue", args: argparse.Namespace) -> int:
         return 1
     print_json({"id": args.id, "value": value} if args.json else value)
     return 0
-
-
-def _row(job: "JobInfo") -> tuple[str, ...]:
-    at = job.state_since or job.due
-    when = "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
-    return (
-        job.id,
-        job.task or "-",
-        _state(job),
-        when if job.due is None else f"due {when}",
-        job.lane or "-",
-        str(job.delivery or "-") if job.run_seconds is None else f"ran {ago(job.run_seconds)}",
-        job.worker or "-",
-    )
-
-
-def _state(job: "JobInfo") -> str:
-    return f"{job.state} (paused)" if job.is_paused else job.state
