@@ -58,7 +58,7 @@ def patient_fleet(fleet: Fleet) -> Fleet:
     return fleet
 
 
-@pytest.mark.nightly  # test_kills kills as many
+@pytest.mark.nightly  # test_kills has the same faults
 async def test_churn(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: Ending) -> None:
     """Workers are killed so often that hardly one lives for a lease."""
     fleet, lives, faults = patient_fleet, Lives(patient_fleet), list[Fault]()

@@ -54,7 +54,7 @@ def flags_in_process() -> list[object]:
 #: Modules that Python or this package imports, some of them only when a worker is at work.
 NAMES = ["queue", "logging", "redis", "types", "json", "socket", "anyio", "selectors", "random"]
 
-#: Where the standard output of a command goes, its exit code then, and what it says.
+#: A target of the standard output, the exit code of a command with it, and its message.
 UNWRITABLE = [
     (">/dev/full", 1, "the standard output cannot be written: No space left on device"),
     (">&-", 0, ""),

@@ -19,7 +19,7 @@ def mostly_nightly(
 
     Args:
         cases: All cases, each with the values of its parameters.
-        but: Those that run in `make test` too.
+        but: The cases that run in `make test` too.
     """
     found = list(cases)
     unknown = [case for case in but if case not in found]

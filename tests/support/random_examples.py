@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-#: Of a test that does not say it, by profile: `--hypothesis-profile=nightly` chooses one.
+#: The number for a test without one of its own. `--hypothesis-profile=nightly` chooses a profile.
 PROFILES = {"fast": 15, "aiostreamq": 40, "nightly": 200}
 
 

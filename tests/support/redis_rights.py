@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "redis-users.md"
 #: Commands that rules name with their subcommand.
 CONTAINERS = {"ACL", "CLIENT", "CONFIG", "MEMORY", "OBJECT", "SCRIPT", "XGROUP", "XINFO"}
 
-#: A file without such a word sends no command, and need not be parsed, which takes its time.
+#: A file without a match sends no command, and need not be parsed, which takes its time.
 COMMAND = re.compile('"[A-Z]{3,}"')
 
 #: Words in capitals that begin a tuple or the arguments of a call, and are no commands.

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 from aiostreamq.cli.output import ago
 from aiostreamq.model.info import WorkerInfo
 
-# Of the table of workers.
+# The heads of the table of workers.
 HEADS = ("WORKER", "STATE", "HOST", "PID", "VERSION", "LANES", "RUNNING", "SEEN", "TASKS")
 
-# Of the second table, which is there if a worker runs a job.
+# The heads of the second table, which is printed if a worker runs a job.
 JOB_HEADS = ("WORKER", "JOB", "TASK", "ATTEMPT", "RUNS FOR")
 
 
