@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.chaos.fleet import Fault, Fleet
 from tests.chaos.ledger import Book
@@ -10,6 +11,13 @@ from tests.support.processes import Program
 
 #: Seconds that a worker must live after a start for the start to count as a recovery.
 SURVIVES = 1.0
+
+
+class Recovery(NamedTuple):
+    """A run that a fault hit, until the job runs again on a worker that lives on."""
+
+    seconds: float  #: since the fault
+    deaths: int  #: workers that died with the job, the one that the fault hit among them
 
 
 @dataclass(slots=True)
@@ -49,20 +57,22 @@ class Lives:
             until = max(until, stop)
         return seconds
 
-    def recoveries(self, book: Book, faults: Iterable[Fault]) -> list[tuple[float, float]]:
-        """Return from when to when each run that a fault hit was away.
+    def recoveries(self, book: Book, faults: Iterable[Fault]) -> list[Recovery]:
+        """Return how long each run that a fault hit was away.
 
-        It is back with the first later start on a worker that lives for a second after it.
+        It is back with the first later start on a worker that lives for a second after it. If the
+        workers in between died, the job had to wait for the end of the lease of each.
         """
-        found: list[tuple[float, float]] = []
+        found: list[Recovery] = []
         for fault in faults:
             for hit in book.in_flight(fault):
                 back = [
-                    start.at
+                    start
                     for start in book.starts[hit.job]
                     if start.at > fault.at
                     and self.ended.get(start.pid, start.at + SURVIVES) >= start.at + SURVIVES
                 ]
                 if back:
-                    found.append((fault.at, back[0]))
+                    deaths = back[0].delivery - hit.delivery
+                    found.append(Recovery(back[0].at - fault.at, deaths))
         return found
