@@ -1,14 +1,16 @@
 """Backpressure: calls wait for room in lanes of bounded length, in their order.
 
 Only for `Queue(max_length=..., when_full="wait")`. Redis does not notify clients of room in
-a lane, so the calls are retried, with pauses that grow while the lane is full.
+a lane, so the calls are retried. Clients stand in a line there: those whose calls have waited
+longest go first. The first of the line asks often, and the others the less the further back.
 """
 
 import asyncio
+import random
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from aiostreamq.aio.backoff import Backoff
+from aiostreamq import clock
 from aiostreamq.aio.batching import BATCH_BYTES
 from aiostreamq.aio.wakeup import wait_for_event
 from aiostreamq.errors import PayloadError, QueueUnavailable
@@ -20,13 +22,28 @@ if TYPE_CHECKING:
 
     from aiostreamq.aio.batching import Futures
 
-Waiting = tuple[Submission, "asyncio.Future[IdWas]"]
+# Seconds between two tries of the first client in the line of a full lane, which doubles while
+# nothing leaves the lane. Room stays unused for that long at most.
+FIRST_PAUSE = 0.01
+LONGEST_FIRST_PAUSE = 0.08
 
-# Seconds between two tries while a lane is full. Room stays unused for that long at most, and
-# an idle producer asks Redis that often. With ten producers and room for 20 short jobs, a longest
-# pause of a second took up to twice the time that a lane without a limit takes; this takes 1.2.
-FIRST_PAUSE = 0.05
+# Seconds between two tries of the others: this for each client ahead. A client that does not ask
+# for a second loses its place.
+PAUSE_EACH = 0.01
 LONGEST_PAUSE = 0.2
+
+# One command has calls that have waited about as long: less than the first by this share of its
+# wait at most, and by some milliseconds. So other clients need not wait for younger calls.
+SHARE = 1 / 8
+SOME_SECONDS = 0.01
+
+
+class Waiting(NamedTuple):
+    """A call that waits for room."""
+
+    job: Submission
+    future: "asyncio.Future[IdWas]"
+    since: float  #: seconds of the monotonic clock
 
 
 class Backpressure:
@@ -36,12 +53,13 @@ class Backpressure:
     """
 
     def __init__(
-        self, send: "Callable[[Sequence[Submission]], Awaitable[Refusals]]", limit: int
+        self, send: "Callable[[Sequence[Submission], float], Awaitable[Refusals]]", limit: int
     ) -> None:
         """Create it.
 
         Args:
-            send: Enqueues the jobs that find room, and returns which did not.
+            send: Enqueues the jobs that find room, and returns which did not. It gets the seconds
+                for which the first of them has waited, too.
             limit: The most jobs that one command may carry.
         """
         self._send = send
@@ -55,7 +73,7 @@ class Backpressure:
         future: asyncio.Future[IdWas] = asyncio.get_running_loop().create_future()
         lane = item[1]
         queue = self._queues.setdefault(lane, deque())
-        queue.append((item, future))
+        queue.append(Waiting(item, future, clock.monotonic()))
         if lane not in self._running:
             self._running[lane] = asyncio.create_task(self._run(lane, queue))
         return future
@@ -95,13 +113,13 @@ class Backpressure:
         self._closing.clear()
 
     async def _run(self, lane: int, queue: "deque[Waiting]") -> None:
-        backoff, size = Backoff(FIRST_PAUSE, LONGEST_PAUSE), self._limit
+        pauses, size = _Pauses(), self._limit
         try:
             while batch := _take(queue, size):
-                left = await self._try(batch, queue)
+                left, ahead = await self._try(batch, queue)
                 queue.extendleft(reversed(left))
                 if not left:
-                    backoff.reset()
+                    pauses.reset()
                     size = min(2 * size, self._limit)
                     continue
                 if self._closing.is_set():
@@ -111,55 +129,84 @@ class Backpressure:
                 enqueued = len(batch) - len(left)
                 size = max(1, enqueued)
                 if enqueued:
-                    backoff.reset()
-                await wait_for_event(self._closing, backoff.next())
+                    pauses.reset()
+                await wait_for_event(self._closing, pauses.next(ahead))
         finally:
             del self._running[lane]
 
-    async def _try(self, batch: "list[Waiting]", behind: "deque[Waiting]") -> "list[Waiting]":
-        """Send a batch; return the jobs that found no room.
+    async def _try(
+        self, batch: "list[Waiting]", behind: "deque[Waiting]"
+    ) -> "tuple[list[Waiting], int]":
+        """Send a batch; return the jobs that found no room, and how many clients are ahead.
 
         If Redis is away, the jobs *behind* it that were there from the start fail as well: they
         have waited as long. One after the other, each batch would take the whole time-out again.
         """
         waited = len(behind)
         try:
-            refusals = await self._send([item for item, _ in batch])
+            refusals = await self._send(
+                [one.job for one in batch], clock.monotonic() - batch[0].since
+            )
         except Exception as error:  # noqa: BLE001  # whatever it is, the callers get it
             if isinstance(error, QueueUnavailable):
                 batch += [behind.popleft() for _ in range(waited)]
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return []
-        for place, (_, future) in enumerate(batch):
-            if place in refusals.full or future.done():
+            for one in batch:
+                if not one.future.done():
+                    one.future.set_exception(error)
+            return [], 0
+        for place, one in enumerate(batch):
+            if place in refusals.full or one.future.done():
                 continue
             if place in refusals.too_large:
-                future.set_exception(refusals.too_large[place])
+                one.future.set_exception(refusals.too_large[place])
             else:
-                future.set_result(refusals.id_was(place))
-        return [batch[place] for place in sorted(refusals.full)]
+                one.future.set_result(refusals.id_was(place))
+        return [batch[place] for place in sorted(refusals.full)], refusals.ahead
+
+
+class _Pauses:
+    """The pauses of one client between two tries. Each is drawn at random around its length."""
+
+    def __init__(self) -> None:
+        self._first = FIRST_PAUSE
+
+    def reset(self) -> None:
+        """Begin again with the shortest: something found room."""
+        self._first = FIRST_PAUSE
+
+    def next(self, ahead: int) -> float:
+        """Return the seconds of the next pause, for a client with *ahead* others before it."""
+        length = self._first
+        if ahead:
+            length = min(FIRST_PAUSE + PAUSE_EACH * ahead, LONGEST_PAUSE)
+        else:
+            self._first = min(2 * self._first, LONGEST_FIRST_PAUSE)
+        return length * (0.5 + random.random())
 
 
 def _take(queue: "deque[Waiting]", size: int) -> "list[Waiting]":
-    """Take up to *size* jobs whose callers still wait, with payloads for one command."""
+    """Take up to *size* jobs whose callers still wait, with payloads for one command.
+
+    They have waited about as long as the first of them.
+    """
     batch: list[Waiting] = []
-    size_bytes = 0
+    size_bytes, until = 0, 0.0
     while queue and len(batch) < size:
-        (*_, envelope), future = queue[0]
-        size_bytes += len(envelope)
-        if batch and size_bytes > BATCH_BYTES:
+        job, future, since = queue[0]
+        size_bytes += len(job[-1])
+        if batch and (size_bytes > BATCH_BYTES or since > until):
             break
         waiting = queue.popleft()
         if not future.done():
+            if not batch:
+                until = since + SHARE * (clock.monotonic() - since) + SOME_SECONDS
             batch.append(waiting)
     return batch
 
 
 def _fail(queue: "deque[Waiting]") -> None:
     while queue:
-        _, future = queue.popleft()
+        future = queue.popleft().future
         if not future.done():
             future.set_exception(
                 QueueUnavailable(

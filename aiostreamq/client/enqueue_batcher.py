@@ -1,5 +1,6 @@
 """Batches of enqueues: concurrent calls of one durability travel to Redis together."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiostreamq.aio.batching import LARGE_UNDER_WAY, Futures, GroupCall
@@ -57,7 +58,7 @@ class EnqueueBatcher:
         self.backpressure: Backpressure | None = None
         self.now: GroupCall[Submission, IdWas] | Backpressure
         if policy.waits_when_full:
-            self.now = self.backpressure = Backpressure(self._send_bounded, ENQUEUE_LIMIT)
+            self.now = self.backpressure = Backpressure(self._send_in_turn, ENQUEUE_LIMIT)
         else:
             put = self._put_bounded if policy.is_bounded else self._put
             self.now = GroupCall[Submission, IdWas](put, ENQUEUE_LIMIT, large_under_way=most)
@@ -122,15 +123,23 @@ class EnqueueBatcher:
             return await send_halves(jobs, self._send, error)
         return Refusals(taken, set(), self._link() == link)
 
-    async def _send_bounded(self, jobs: "Sequence[Submission]") -> Refusals:
+    async def _send_bounded(
+        self, jobs: "Sequence[Submission]", waited_ms: int | None = None
+    ) -> Refusals:
         link, policy = self._link(), self._policy
         try:
             found = await self._submissions.enqueue_within(
-                policy.max_length, jobs, self._inbox, self._timeout, policy.max_bytes
+                policy.max_length, jobs, self._inbox, self._timeout, policy.max_bytes, waited_ms
             )
         except CallTooLarge as error:
-            return await send_halves(jobs, self._send_bounded, error)
+            send = partial(self._send_bounded, waited_ms=waited_ms)
+            return await send_halves(jobs, send, error)
         return found._replace(is_certain=self._link() == link)
+
+    def _send_in_turn(
+        self, jobs: "Sequence[Submission]", waited: float
+    ) -> "Coroutine[Any, Any, Refusals]":
+        return self._send_bounded(jobs, int(waited * 1000))
 
     async def _put(self, batch: "list[Submission]", futures: "Futures[IdWas]") -> None:
         await self._resolve(batch, futures, self._send(batch), self.now.take_overdue)

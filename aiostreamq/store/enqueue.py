@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.errors import PayloadError
     from aiostreamq.model.delivery import Submission
-    from aiostreamq.store.connection.link import Argument
+    from aiostreamq.store.connection.link import Argument, Reply
     from aiostreamq.store.durability import ConfirmedRunner
     from aiostreamq.store.queue import QueueStore
 
@@ -39,6 +39,7 @@ class Refusals(NamedTuple):
     full: set[int]  #: their lanes are full
     is_certain: bool = True  #: whether it was sent once, and so cannot have met its own jobs
     too_large: "Mapping[int, PayloadError]" = MappingProxyType({})  #: Redis refused their size
+    ahead: int = 0  #: how many clients wait for room in the lane that go first
 
     def id_was(self, place: int) -> IdWas:
         """Return how the id of the job at *place* was found."""
@@ -77,7 +78,8 @@ class Submissions:
             EnqueueNotConfirmed: The jobs are in, but *deadline* passed before a confirmation.
             BrokerError: Redis refused.
         """
-        return {place - 1 for place in await self._put(jobs, inbox, deadline, 0)}
+        reply = cast("list[int]", await self._put(jobs, inbox, deadline, 0))
+        return {place - 1 for place in reply}
 
     async def enqueue_within(
         self,
@@ -86,30 +88,40 @@ class Submissions:
         inbox: str,
         deadline: float,
         max_bytes: int = 0,
+        waited_ms: int | None = None,
     ) -> Refusals:
         """Put *jobs* into those of their streams that hold fewer than *max_length* jobs.
 
         And whose payloads have *max_bytes* at most. With 0, that bound is left out.
 
+        With *waited_ms* the caller will ask again, and clients take turns: those go first whose
+        jobs have waited longest. All jobs are for one lane then, and the oldest of them has waited
+        for that many milliseconds.
+
         Raises:
             As `enqueue`.
         """
-        limits = f"{max_length} {max_bytes} {GROUP}" if max_bytes else max_length
-        places = await self._put(jobs, inbox, deadline, limits)
+        limits: int | str = max_length
+        if max_bytes or waited_ms is not None:
+            waited = "" if waited_ms is None else f" {waited_ms}"
+            limits = f"{max_length} {max_bytes} {GROUP}{waited}"
+        reply, ahead = await self._put(jobs, inbox, deadline, limits), 0
+        if waited_ms is not None:
+            ahead, reply = cast("tuple[int, list[int]]", reply)
+        places = cast("list[int]", reply)
         return Refusals(
             {place - 1 for place in places if place > 0},
             {-place - 1 for place in places if place < 0},
+            ahead=ahead,
         )
 
     async def _put(
         self, jobs: "Sequence[Submission]", inbox: str, deadline: float, limits: "int | str"
-    ) -> "list[int]":
+    ) -> "Reply":
         arguments: list[Argument] = [self._prefix, inbox, limits]
         for job in jobs:
             arguments += job
         keys = self._lane_streams
         if self._confirmed is None:
-            reply = await self._queue.run("enqueue", keys, arguments, deadline)
-        else:
-            reply = await self._confirmed.run("enqueue", keys, arguments, deadline, len(jobs))
-        return cast("list[int]", reply)
+            return await self._queue.run("enqueue", keys, arguments, deadline)
+        return await self._confirmed.run("enqueue", keys, arguments, deadline, len(jobs))

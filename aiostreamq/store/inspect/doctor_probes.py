@@ -31,6 +31,8 @@ _EXPIRING = (
         "worker:",
         "counted:",
         "bytes:",
+        "room:",
+        "room_calls:",
         "recent",
         "confirm",
         "leases",
