@@ -27,7 +27,7 @@ RESULT = "slowest"
 
 @dataclass(slots=True)
 class Pings:
-    """What was measured, once the block is over."""
+    """The measurement, complete at the end of the block."""
 
     slowest: float = 0.0  #: seconds
 

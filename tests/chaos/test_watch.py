@@ -129,7 +129,7 @@ async def test_bursts(patient_fleet: Fleet, load: Load, ledger: Ledger, ending: 
         load.accepted,
         f"{BURSTS} kill -9",
         recovery=max(waits, default=0.0),
-        figures={"of this, until the process was ready": seconds(max(process_starts, default=0.0))},
+        figures={"until its process was ready": seconds(max(process_starts, default=0.0))},
     )
     assert (line.lost, line.duplicates) == (0, 0)
     assert max(waits, default=0.0) <= LEASE + 1.0 + SLACK
@@ -162,7 +162,7 @@ async def test_crash_loop(patient_fleet: Fleet, load: Load, ledger: Ledger, endi
         load.accepted,
         f"{LIVES} kill -9",
         recovery=max((end - begin for begin, end in spans), default=0.0),
-        figures={"of this, with a worker there": seconds(max(observed, default=0.0))},
+        figures={"with a worker there": seconds(max(observed, default=0.0))},
     )
     assert line.lost == 0
     assert line.duplicates <= ending.may_run_again(faults, 10)
@@ -230,7 +230,7 @@ async def test_mass_death(
                 f"PING of another among {OTHERS:,} other clients, slowest": (
                     f"{1000 * pings.slowest:.0f} ms"
                 ),
-                "the same while as many jobs run and no worker dies": (
+                "the same under load without a death": (
                     f"{1000 * without_deaths.slowest:.0f} ms"
                 ),
                 "slowest command of Redis": f"{max(slow, default=1_000) / 1000:.0f} ms",
