@@ -19,6 +19,7 @@ _TYPES = {
     **dict.fromkeys(("job:", "schedule:", "stats:", "bytes:"), "hash"),
     **dict.fromkeys(("workers", "leases", "schedules", "paused"), "hash"),
     **dict.fromkeys(("alive", "delayed", "cancelled", "schedule_due", "schedule_due_code"), "zset"),
+    **dict.fromkeys(("room:", "room_calls:"), "zset"),
     "inbox:": "list",
     "parked": "set",
 }
