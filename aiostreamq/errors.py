@@ -150,6 +150,10 @@ class BrokerError(AioStreamQError):
 class QueueUnavailable(BrokerError):
     """Redis did not answer within the deadline; nothing is known to be lost, try again."""
 
+    def __init__(self, message: str | None = None, *, enqueued: int = 0) -> None:
+        super().__init__(message)
+        self.enqueued = enqueued  #: for `enqueue_many`: how many calls, from the first, succeeded
+
 
 class EnqueueNotConfirmed(QueueUnavailable):
     """The job is in Redis, but was not confirmed in time: enqueue it again with the same id."""

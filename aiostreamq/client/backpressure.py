@@ -91,6 +91,10 @@ class Backpressure:
     async def put_all(self, items: "Sequence[Submission]") -> Refusals:
         """Enqueue jobs and wait until all are in their lanes.
 
+        Raises:
+            QueueUnavailable: Redis was away, or the queue was closed. It has the number of jobs
+                before the first that is not enqueued for certain.
+
         Cancelling is safe: the jobs that still wait are not enqueued.
         """
         found = await asyncio.gather(*map(self.put, items), return_exceptions=True)
@@ -100,6 +104,8 @@ class Backpressure:
             if isinstance(answer, PayloadError):
                 too_large[place] = answer
             elif isinstance(answer, BaseException):
+                if isinstance(answer, QueueUnavailable):
+                    answer.enqueued = place
                 raise answer
             elif answer:
                 taken.add(place)

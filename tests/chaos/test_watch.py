@@ -230,9 +230,7 @@ async def test_mass_death(
                 f"PING of another among {OTHERS:,} other clients, slowest": (
                     f"{1000 * pings.slowest:.0f} ms"
                 ),
-                "the same under load without a death": (
-                    f"{1000 * without_deaths.slowest:.0f} ms"
-                ),
+                "the same under load without a death": (f"{1000 * without_deaths.slowest:.0f} ms"),
                 "slowest command of Redis": f"{max(slow, default=1_000) / 1000:.0f} ms",
                 "CPU of Redis in all": seconds(spent),
             },

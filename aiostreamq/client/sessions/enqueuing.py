@@ -15,7 +15,7 @@ from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.not_a_call import close_coroutines, unbound_call
 from aiostreamq.client.oversize import over_limit
-from aiostreamq.client.sessions.lots import Lot, Prepared, chunks_of, each_piece
+from aiostreamq.client.sessions.lots import Lot, Prepared, chunks_of, each_piece, each_sent
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.delivery import DelayedSubmission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
@@ -300,12 +300,12 @@ class Enqueuing:
 
         Raises:
             QueueFull: There was not enough room; the jobs that found room are enqueued.
+            QueueUnavailable: Redis was away, or the queue was closed.
             PayloadError: Redis refused a job for its size; the others are enqueued.
         """
         full: list[tuple[int, Lot]] = []
         too_large: PayloadError | None = None
-        for lot in lots:
-            refusals = await lot.send()
+        async for lot, refusals in each_sent(lots):
             for place, job in lot.chosen_ids:
                 job.note_id(self._waiter, refusals.id_was(place))
             full += ((lot.positions[place], lot) for place in refusals.full)

@@ -1,15 +1,16 @@
 """The calls of `enqueue_many`, in chunks, and the lots of a chunk that go out together."""
 
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.client.not_a_call import check_calls
-from aiostreamq.errors import EnqueueNotConfirmed
+from aiostreamq.errors import EnqueueNotConfirmed, QueueUnavailable
 from aiostreamq.model.delivery import DelayedSubmission, Submission
+from aiostreamq.model.english import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiostreamq.client.call import Call
     from aiostreamq.client.enqueue_batcher import EnqueueBatcher
@@ -53,6 +54,29 @@ class Lot:
         """Return the error for the job at *position*, which is the first that found no room."""
         job = self.items[self.positions.index(position)]
         return self._batcher.full(cast("Submission", job), enqueued=position)
+
+
+async def each_sent(lots: "Sequence[Lot]") -> "AsyncIterator[tuple[Lot, Refusals]]":
+    """Send *lots* one after the other; yield each with the answer.
+
+    Raises:
+        QueueUnavailable: Redis was away, or the queue was closed. It has the number of calls before
+            the first that is not enqueued for certain.
+    """
+    for number, lot in enumerate(lots):
+        try:
+            refusals = await lot.send()
+        except EnqueueNotConfirmed:
+            raise
+        except QueueUnavailable as error:
+            later = (position for other in lots[number + 1 :] for position in other.positions)
+            enqueued = min((*lot.positions[error.enqueued :], *later))
+            raise QueueUnavailable(
+                f"{error}. enqueue_many: {counted(enqueued, 'call')}, from the first, went in, and "
+                f"the others may have: repeat them with ids, so that none is enqueued twice",
+                enqueued=enqueued,
+            ) from error
+        yield lot, refusals
 
 
 async def chunks_of(

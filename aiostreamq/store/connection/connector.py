@@ -263,7 +263,9 @@ async def _introduce(link: Link, role: str) -> None:
 
 def unreachable(error: BaseException, after: float) -> QueueUnavailable:
     """Return the error for a caller whose deadline of *after* seconds has passed."""
-    return QueueUnavailable(f"Redis could not be reached for {after:g} s: {reason_of(error)}")
+    return QueueUnavailable(
+        f"Redis could not be reached within the {after:g} s of this call: {reason_of(error)}"
+    )
 
 
 def reason_of(error: BaseException) -> str:

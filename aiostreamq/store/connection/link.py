@@ -201,7 +201,8 @@ class SocketLink(asyncio.Protocol):
             pause = min(left, self._reply_timeout / 4)
             self._watch = self._loop.call_later(pause, self._check_silence)
         else:
-            self._give_up(LinkLost(f"Redis did not reply for {self._reply_timeout:g} s"))
+            seconds = f"{self._reply_timeout:g} s"
+            self._give_up(LinkLost(f"a connection was given up after {seconds} of silence"))
 
     def _give_up(self, why: LinkLost) -> None:
         if self._lost is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiostreamq import clock
 from aiostreamq.aio.backoff import Backoff
 from aiostreamq.aio.progress_timeout import Patience
+from aiostreamq.errors import QueueUnavailable
 from aiostreamq.logs import get_logger
 from aiostreamq.store.connection.connector import REPLY_TIMEOUT, Connector, unreachable
 from aiostreamq.store.connection.link import CallTooLarge, CommandError, Link, LinkCut, LinkLost
@@ -90,6 +91,7 @@ class ReconnectingLink:
         if self._is_closed:
             raise LinkLost("the queue was closed")
         self.opened += 1
+        self._last_error = None  # of an earlier outage: it does not explain what comes
         return link
 
     async def ask_server(self) -> "Server":
@@ -131,7 +133,7 @@ class ReconnectingLink:
                 way to Redis and makes progress, it is not stopped.
 
         Raises:
-            QueueUnavailable: *deadline* passed.
+            QueueUnavailable: *deadline* passed, or the queue was closed.
             CallTooLarge: Redis refuses the size of the call, or cannot send one of the reply's.
             CommandError: Redis refused, and another try would not help.
         """
@@ -214,6 +216,10 @@ class ReconnectingLink:
         """Do what helps against *error*, then pause; raise it if nothing helps."""
         if is_too_large(error):
             raise CallTooLarge(f"the call is over proto-max-bulk-len of Redis ({error})") from error
+        if self._is_closed and isinstance(error, LinkLost):
+            raise QueueUnavailable(
+                "the queue was closed before Redis answered: the call may have passed, or not"
+            ) from error
         remedy = remedy_for(error)
         is_hopeless = remedy in {Remedy.NONE, Remedy.PUSH_BACK}
         if self._is_closed or is_hopeless or (remedy is Remedy.REPAIR and repair is None):

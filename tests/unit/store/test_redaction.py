@@ -121,6 +121,7 @@ def test_other_text_stays(text: str) -> None:
 
 
 async def test_an_error_without_words() -> None:
-    """It is not told as "for 5 s:" and nothing."""
-    assert str(unreachable(TimeoutError(), 5)).endswith("for 5 s: no reply in time")
-    assert str(unreachable(ConnectionResetError(), 5)).endswith("for 5 s: ConnectionResetError")
+    """The message never ends after the colon."""
+    assert str(unreachable(TimeoutError(), 5)).endswith("5 s of this call: no reply in time")
+    reset = str(unreachable(ConnectionResetError(), 5))
+    assert reset.endswith("5 s of this call: ConnectionResetError")
