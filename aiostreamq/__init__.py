@@ -41,6 +41,7 @@ from aiostreamq.queue import Queue
 if TYPE_CHECKING:
     from aiostreamq.client.current_job import CurrentJob, JobFilter, current_job
     from aiostreamq.client.dead_letters.dead_letters import DeadLetters
+    from aiostreamq.client.results.gathering import as_completed, gather
     from aiostreamq.client.schedules.schedule import Schedule
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.model.dead_letters import DeadLetter, PastFailure
@@ -117,7 +118,9 @@ __all__ = [
     "WorkerInfo",
     "WorkerState",
     "__version__",
+    "as_completed",
     "current_job",
+    "gather",
 ]
 
 __version__: str
@@ -145,7 +148,9 @@ _MODULE_OF = {
     "TaskInfo": "aiostreamq.model.info",
     "Worker": "aiostreamq.worker.worker",
     "WorkerInfo": "aiostreamq.model.info",
+    "as_completed": "aiostreamq.client.results.gathering",
     "current_job": "aiostreamq.client.current_job",
+    "gather": "aiostreamq.client.results.gathering",
 }
 
 

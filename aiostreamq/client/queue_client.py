@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from aiostreamq.client.core import QueueCore
 from aiostreamq.client.job import Job, StreamJob
+from aiostreamq.client.queue_calls import QueueCalls
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer
 from aiostreamq.client.task_argument import no_task
 from aiostreamq.model.options import checked_job_id
@@ -38,7 +39,7 @@ R = TypeVar("R")
 WINDOW = 300.0
 
 
-class QueueClient:
+class QueueClient(QueueCalls):
     """A queue without tasks of its own: enqueues jobs, finds them and looks into the queue."""
 
     def __init__(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, assert_type
 from zoneinfo import ZoneInfo
 
 from aiostreamq import (
+    AioStreamQError,
     Call,
     Chunk,
     Context,
@@ -30,6 +31,8 @@ from aiostreamq import (
     StreamTask,
     Task,
     Worker,
+    as_completed,
+    gather,
 )
 
 queue = Queue("memory://")
@@ -236,6 +239,27 @@ async def results() -> None:
     assert_type(job.id, str)
     assert_type(await (await audit.enqueue("ada")), list[str])
     assert_type(await queue.job("7"), object)
+
+
+async def many_results(errors: bool) -> None:
+    """They have the type of each; with errors, that of errors too."""
+    jobs = [await size.enqueue("a")]
+    assert_type(await gather(jobs), list[int])
+    assert_type(await gather(jobs, timeout="5s", return_exceptions=False), list[int])
+    assert_type(await gather(jobs, return_exceptions=True), list[int | AioStreamQError])
+    assert_type(await gather(jobs, return_exceptions=errors), list[int | AioStreamQError])
+    assert_type([job async for job in as_completed(jobs, timeout=5)], list[Job[int]])
+    assert_type([n async for n in queue.map(size, ["a"])], list[int])
+    assert_type([n async for n in queue.map(size.using(lane="low"), spell("a"))], list[int])
+    assert_type([n async for n in queue.map(audit, ["ada"], concurrency=5)], list[list[str]])
+    assert_type([n async for n in queue.map(queue.named("x"), [1, "a"])], list[object])
+    with_errors = queue.map(size, ["a"], return_exceptions=True)
+    assert_type([n async for n in with_errors], list[int | AioStreamQError])
+    await gather([size])  # pyright: ignore[reportArgumentType]
+    await gather(jobs[0])  # pyright: ignore[reportArgumentType]
+    as_completed([size.bind("a")])  # pyright: ignore[reportArgumentType]
+    queue.map(size, [1])  # pyright: ignore[reportArgumentType]
+    queue.map(size, "a", concurrent=5)  # pyright: ignore[reportCallIssue]
 
 
 async def options_keep_the_types() -> None:
