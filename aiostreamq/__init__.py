@@ -39,6 +39,8 @@ from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
+    from aiostreamq.client.blocking.blocking_job import BlockingJob
+    from aiostreamq.client.blocking.blocking_queue import BlockingQueue
     from aiostreamq.client.current_job import CurrentJob, JobFilter, current_job
     from aiostreamq.client.dead_letters.dead_letters import DeadLetters
     from aiostreamq.client.results.gathering import as_completed, gather
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AioStreamQError",
+    "BlockingJob",
+    "BlockingQueue",
     "BrokerError",
     "Call",
     "Chunk",
@@ -127,6 +131,8 @@ __version__: str
 
 # Imported at the first use: producers need no worker, and few programs follow jobs.
 _MODULE_OF = {
+    "BlockingJob": "aiostreamq.client.blocking.blocking_job",
+    "BlockingQueue": "aiostreamq.client.blocking.blocking_queue",
     "Chunk": "aiostreamq.model.job_events",
     "CurrentJob": "aiostreamq.client.current_job",
     "DeadLetter": "aiostreamq.model.dead_letters",

@@ -131,7 +131,7 @@ class Queue(QueueClient):
             UsageError: It is not a URL. `open` checks whether it leads to a Redis.
         """
         self._url_or_client = _checked(url)
-        self._core.sessions.forget_connector()
+        self._core.sessions.connector.forget()
 
     def on_event(self, listener: "ListenerT") -> "ListenerT":
         """Call a function with each event of this queue in this process, from now on.

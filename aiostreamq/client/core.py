@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiostreamq.client.call import Using
 from aiostreamq.client.sessions.current_session import CurrentSession
+from aiostreamq.client.sessions.shared_connector import SharedConnector
 from aiostreamq.client.task import Enqueuer
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options
@@ -38,19 +39,28 @@ class QueueCore:
         name: str,
         lanes: "Lanes",
         policy: "QueuePolicy",
+        connector: SharedConnector | None = None,
     ) -> None:
         self.name = name
         self.lanes = lanes
         self.policy = policy
         self.max_payload = policy.max_payload  #: bytes
         self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks, by name
-        self.sessions = CurrentSession(name, connect, self._new_lifetime)
+        self._connect = connect
+        connector = connector or SharedConnector(connect)
+        self.sessions = CurrentSession(name, connector, self._new_lifetime)
         #: returns the session of the running event loop, and creates it if there is none; raises
         #: UsageError if the queue is open in another event loop that is running
         self.session: Callable[[], Session] = self.sessions.current
         self._schedules: Schedules | None = None
         self._declared: DeclaredSchedules | None = None
         self._listeners: Listeners[TelemetryEvent] | None = None
+
+    def beside(self) -> "QueueCore":
+        """Return a core of the same queue with a session of its own, for another event loop."""
+        core = QueueCore(self._connect, self.name, self.lanes, self.policy, self.sessions.connector)
+        core.tasks, core._listeners = self.tasks, self.listeners
+        return core
 
     def session_for_job(self) -> "Session":
         """Return the same for the handle of a job, which does not reopen a closed queue.

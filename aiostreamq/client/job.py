@@ -62,6 +62,12 @@ class Job(Generic[R_co]):
     def __repr__(self) -> str:
         return f"<Job {self.id}>"
 
+    def at(self, home: "JobHome") -> "Job[R_co]":
+        """Return the handle of the same job for another session. For the package itself."""
+        if home is self._home:
+            return self
+        return Job(self.id, home, keeps_result=self._keeps_result, is_new=self.is_new)
+
     def __await__(self) -> Generator[object, None, R_co]:
         return self.result().__await__()
 

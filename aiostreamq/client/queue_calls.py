@@ -1,10 +1,11 @@
 """`QueueCalls`: the ways to call tasks of a queue other than one enqueue at a time."""
 
-from typing import TYPE_CHECKING, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Literal, TypeVar, cast, overload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
+    from aiostreamq.client.blocking.blocking_queue import BlockingQueue
     from aiostreamq.client.core import QueueCore
     from aiostreamq.client.results.mapping import OneItemTask
     from aiostreamq.errors import AioStreamQError
@@ -17,9 +18,24 @@ CONCURRENCY = 100
 
 
 class QueueCalls:
-    """The ways to call many tasks with their results."""
+    """The ways to call many tasks, and to call tasks from code without an event loop."""
 
     _core: "QueueCore"
+
+    @property
+    def sync(self) -> "BlockingQueue":
+        """The queue for code that does not run in an event loop: it blocks the calling thread.
+
+        For scripts, web frameworks with threads, notebooks and `def` tasks, from any thread.
+        """
+        found = self.__dict__.get("_sync")
+        if found is None:
+            # Imported at the first use: few programs need it.
+            from aiostreamq.client.blocking.blocking_queue import BlockingQueue
+
+            # Several threads may come at once, and one of these must win.
+            found = self.__dict__.setdefault("_sync", BlockingQueue(self._core))
+        return cast("BlockingQueue", found)
 
     @overload
     def map(

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from aiostreamq import (
     AioStreamQError,
+    BlockingJob,
     Call,
     Chunk,
     Context,
@@ -260,6 +261,25 @@ async def many_results(errors: bool) -> None:
     as_completed([size.bind("a")])  # pyright: ignore[reportArgumentType]
     queue.map(size, [1])  # pyright: ignore[reportArgumentType]
     queue.map(size, "a", concurrent=5)  # pyright: ignore[reportCallIssue]
+
+
+def without_a_loop() -> None:
+    """The door for sync code has the types of the task too."""
+    sync = queue.sync
+    assert_type(sync.enqueue(size, "a", depth=2), BlockingJob[int])
+    assert_type(sync.enqueue(size.using(delay=5), "a").result(timeout="5s"), int)
+    assert_type(sync.enqueue(audit, "ada").result(), list[str])
+    assert_type(sync.enqueue(spell, "a").result(), None)
+    assert_type(sync.enqueue("size", "a"), BlockingJob[object])
+    assert_type(sync.enqueue_many([size.bind("a")]), list[BlockingJob[int]])
+    assert_type(sync.gather([sync.enqueue(size, "a")]), list[int])
+    assert_type(
+        sync.gather([sync.enqueue(size, "a")], return_exceptions=True), list[int | AioStreamQError]
+    )
+    assert_type(sync.job("7").cancel(), JobState)
+    sync.enqueue(size, 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    sync.enqueue(size)  # pyright: ignore[reportCallIssue]
+    sync.gather([size])  # pyright: ignore[reportArgumentType]
 
 
 async def options_keep_the_types() -> None:

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from aiostreamq.errors import QueueUnavailable, UsageError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.client.sessions.session import Session
+    from aiostreamq.client.sessions.shared_connector import SharedConnector
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.server import Server
 
@@ -32,20 +34,19 @@ class CurrentSession:
     def __init__(
         self,
         name: str,
-        connect: "Callable[[], Connector]",
+        connector: "SharedConnector",
         make: "Callable[[Connector], SessionLifetime]",
     ) -> None:
         """Prepare; nothing is opened yet.
 
         Args:
             name: The queue's name, for errors.
-            connect: Creates the connector.
+            connector: The connector of the queue.
             make: Creates a session for the running event loop, with its lifetime.
         """
         self._name = name
-        self._connect = connect
+        self.connector = connector
         self._make = make
-        self._connector: Connector | None = None
         self._current: Session | None = None  # the session of the lifetime below
         self._lifetime: SessionLifetime | None = None
         self._ending: set[SessionLifetime] = set()
@@ -134,9 +135,18 @@ class CurrentSession:
         lifetime.workers -= 1
         await self._end_if_unused(lifetime)
 
-    def forget_connector(self) -> None:
-        """Create a new connector for the next session."""
-        self._connector = None
+    @property
+    def worker_loop(self) -> "asyncio.AbstractEventLoop | None":
+        """The event loop of a worker on this queue, if it is running, in any thread."""
+        lifetime = self._lifetime
+        if lifetime is None or not lifetime.workers or not lifetime.is_loop_running:
+            return None
+        return lifetime.session.loop
+
+    def is_open_in(self, loop: "asyncio.AbstractEventLoop") -> bool:
+        """Return whether the queue is open in *loop*."""
+        session = self._current
+        return session is not None and session.loop is loop
 
     def note_use(self) -> None:
         """Note that the queue is used again, or will be."""
@@ -154,8 +164,8 @@ class CurrentSession:
         if lifetime.is_loop_running:
             raise UsageError(
                 f"queue {self._name!r} is open in another event loop, which is running: use it "
-                f"there, as with asyncio.run_coroutine_threadsafe(task.enqueue(...), loop), or "
-                f"make a queue for each loop"
+                f"there, or call queue.sync.enqueue(task, ...) from other threads, or make a queue "
+                f"for each loop"
             )
         self._forget(lifetime)
         lifetime.abandon()
@@ -163,11 +173,9 @@ class CurrentSession:
 
     def _begin(self) -> "SessionLifetime":
         self._here()
-        connector = self._connector or self._connect()
-        lifetime = self._make(connector)
+        lifetime = self._make(self.connector.take(self))
         if (first := self._here()) is not None:
             return first  # another thread was faster, and its event loop has ended since
-        self._connector = connector
         self._lifetime, self._current = lifetime, lifetime.session
         self._was_closed = False
         lifetime.end_with_loop(lambda: self._forget(lifetime))
@@ -181,7 +189,7 @@ class CurrentSession:
         if lifetime.has_users or lifetime is not self._lifetime:
             return
         self._forget(lifetime)
-        self._connector = None
+        self.connector.release(self)
         self._was_closed = True
         self._ending.add(lifetime)
         try:

@@ -1,0 +1,1 @@
+"""The queue for code that does not run in an event loop."""
