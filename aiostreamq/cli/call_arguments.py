@@ -8,12 +8,13 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from aiostreamq.cli.parser import Options
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")
 
 
-def add_call_arguments(parser: argparse.ArgumentParser) -> None:
+def add_call_arguments(parser: "Options") -> None:
     """Add --args and --kwargs."""
     parser.add_argument(
         "--args", metavar="JSON", default="[]", help="positional arguments: '[1, \"two\"]'"

@@ -7,33 +7,57 @@ known which command runs.
 import argparse
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.cli.option_sources import sourced
+from aiostreamq.cli.option_sources import from_variable, sourced
 from aiostreamq.cli.output import complain
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aiostreamq.cli.parser import Options
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")
 
 
-def add_target(parser: argparse.ArgumentParser, url: str | None, **more: str) -> None:
-    """Add the arguments that name a queue.
+def add_target(parser: argparse.ArgumentParser, rest: str | None = None, **more: str) -> None:
+    """Add the arguments and options that name a queue.
 
     Args:
         parser: The parser of the command.
-        url: The default of --url.
+        rest: The name of an argument that may be left out or repeated, which the command adds
+            itself: an argument that does not name a queue in code belongs to it.
         **more: Arguments after the queue, by name, with their help.
     """
-    parser.add_argument("target", help="the queue, as package.module:name")
+    parser.add_argument(
+        "target",
+        nargs="?",
+        metavar="module:queue",
+        help="the queue in your code; without it, the queue in Redis that --queue names",
+    )
+    parser.set_defaults(rest=rest, first=next(iter(more), None))
     for name, meaning in more.items():
         parser.add_argument(name, help=meaning)
-    parser.add_argument("--url", default=url, help="the Redis to use instead of the queue's own")
+    group = parser.add_argument_group("which queue")
+    group.add_argument(
+        "--queue",
+        metavar="NAME",
+        default=from_variable("--queue"),
+        help="the name of the queue in Redis; your code is not imported (default: default)",
+    )
+    group.add_argument(
+        "--lanes",
+        metavar="A,B",
+        help="with --queue: the lanes of the queue (default: all that are found in Redis)",
+    )
+    group.add_argument(
+        "--url",
+        default=from_variable("--url"),
+        help="the Redis to use instead of the queue's own",
+    )
 
 
-def add_import(parser: argparse.ArgumentParser) -> None:
+def add_import(parser: "Options") -> None:
     """Add --import, for tasks that are not registered in the module of the queue."""
     parser.add_argument(
         "--import",
@@ -46,31 +70,45 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 
 def add_json(parser: argparse.ArgumentParser, form: str) -> None:
     """Add --json; *form* says what is printed then."""
-    parser.add_argument("--json", action="store_true", help=f"print JSON: {form}")
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help=f"print JSON: {form}")
 
 
 def queue_of(args: argparse.Namespace) -> "Queue":
-    """Return the queue that the command line names.
+    """Return the queue that the command line names, in code or in Redis.
 
     Raises:
         UsageError: There is no such queue, or the URL is invalid.
+        QueueUnavailable: Redis cannot be reached to find the lanes of a queue.
     """
+    url = checked_url(args.url)
+    if args.target is None:
+        from aiostreamq.cli.named_queue import find_queue
+
+        return find_queue(args, url)
     from aiostreamq.cli.target import load_queue
 
     queue = load_queue(args.target, modules_of(args))
-    if args.url:
-        _use_url(queue, args.url)
+    if url:
+        queue.use_url(url)
     return queue
 
 
-def _use_url(queue: "Queue", url: str) -> None:
+def checked_url(url: str | None) -> str | None:
+    """Return the URL in --url or its variable, or None.
+
+    Raises:
+        UsageError: It is invalid; the error names the variable.
+    """
+    if not url:
+        return None
     from aiostreamq.store.connection.address import checked_source
 
     try:
         checked_source(str(url))  # not only when the queue opens, to name the variable
     except UsageError as error:
         raise sourced(error, url) from None
-    queue.use_url(str(url))
+    return str(url)
 
 
 def modules_of(args: argparse.Namespace) -> list[str]:
@@ -86,9 +124,15 @@ def warn_of_unknown_task(queue: "Queue", args: argparse.Namespace) -> None:
 
     This is only a warning, because workers of another release may know the task.
     """
-    if args.task and args.task not in queue.tasks:
-        known = ", ".join(sorted(queue.tasks)) or "none"
-        complain(f"there is no task {args.task!r} in {args.target}, which has: {known}")
+    if not args.task:
+        return
+    if args.target is None:
+        known = {t for w in ask(queue, lambda queue: queue.workers()) for t in w.tasks}
+        place = f"the workers of queue {queue.name!r} that run now; they know"
+    else:
+        known, place = set(queue.tasks), f"{args.target}, which has"
+    if args.task not in known:
+        complain(f"there is no task {args.task!r} in {place}: {', '.join(sorted(known)) or 'none'}")
 
 
 def ask(queue: "Queue", question: "Callable[[Queue], Awaitable[T]]") -> T:

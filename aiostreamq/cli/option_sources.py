@@ -7,10 +7,13 @@ not set, because container tools set variables without a value to an empty strin
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiostreamq.cli.process.recycling import megabytes
 from aiostreamq.errors import UsageError
+
+if TYPE_CHECKING:
+    from aiostreamq.cli.parser import Options
 
 # Always shown. The others are shown if they do not have their default.
 _MAIN = ("lease", "shutdown_timeout")
@@ -45,7 +48,7 @@ class _Store(argparse.Action):
 
 
 def add_sourced(
-    parser: argparse.ArgumentParser,
+    parser: "Options",
     option: str,
     read: Callable[[str, str], object],
     default: str | None,
@@ -68,7 +71,7 @@ def add_sourced(
     )
 
 
-def add_flag(parser: argparse.ArgumentParser, option: str, meaning: str) -> None:
+def add_flag(parser: "Options", option: str, meaning: str) -> None:
     """Add *option*, which has no value. Its variable is 1 or 0, true or false, yes or no."""
     found = _noted_variable(parser, option)
     default = False if found is None else found
@@ -76,7 +79,7 @@ def add_flag(parser: argparse.ArgumentParser, option: str, meaning: str) -> None
     parser.add_argument(option, type=read, action=_Store, nargs=0, default=default, help=meaning)
 
 
-def _noted_variable(parser: argparse.ArgumentParser, option: str) -> FromVariable | None:
+def _noted_variable(parser: "Options", option: str) -> FromVariable | None:
     sources: dict[str, str] | None = parser.get_default("sources")
     if sources is None:
         sources = {}

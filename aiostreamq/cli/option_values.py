@@ -3,19 +3,22 @@
 A reader takes the option, for its errors, and the text that was written.
 """
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import seconds
+
+if TYPE_CHECKING:
+    from aiostreamq.cli.parser import Options
 
 HIGHEST_PORT = 65535
 
 
 def add_value(
-    parser: argparse.ArgumentParser,
+    parser: "Options",
     option: str,
     read: Callable[[str, str], object],
     meaning: str,

@@ -26,7 +26,8 @@ def load_queue(target: str, modules: Iterable[str] = ()) -> Queue:
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
         raise UsageError(
-            f"{target!r} does not name a queue: write package.module:name, as in app:queue"
+            f"{target!r} does not name a queue in code: write package.module:name, as in "
+            f"app:queue; commands other than run take the name of a queue in Redis as --queue NAME"
         )
     _refuse_path(module_name, f":{path}")
     _find_in_current_directory()

@@ -20,20 +20,21 @@ T = TypeVar("T")
 STATES = ("delayed", "parked", "queued", "running")
 
 
-def add_cancel(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+def add_cancel(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
     """Add `cancel` to the actions of `aiostreamq jobs`."""
     cancel = add_parser(
         "cancel", help="cancel jobs", description="Cancel jobs by their ids or by filters."
     )
-    add_target(cancel, url)
+    add_target(cancel, rest="ids")
     cancel.add_argument("ids", nargs="*", metavar="id", help="the id of a job")
-    cancel.add_argument("--task", help="only jobs of this task")
+    which = cancel.add_argument_group("which jobs, without ids")
+    which.add_argument("--task", help="only jobs of this task")
     longer = "only jobs that have waited or run for longer than this, as in 1h"
-    add_value(cancel, "--older-than", duration, longer, metavar="TIME")
-    cancel.add_argument(
+    add_value(which, "--older-than", duration, longer, metavar="TIME")
+    which.add_argument(
         "--state", action="append", choices=STATES, help="only jobs in this state; may be repeated"
     )
-    cancel.add_argument("--all", action="store_true", help="all jobs that have not ended")
+    which.add_argument("--all", action="store_true", help="all jobs that have not ended")
     add_json(cancel, "an object for each id; with filters, the number of jobs by state")
 
 

@@ -12,6 +12,7 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aiostreamq.cli.parser import Options
     from aiostreamq.client.dead_letters.dead_letters import DeadLetters
     from aiostreamq.client.dead_letters.selection import DeadLetterFilters
     from aiostreamq.queue import Queue
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command; *url* is the default of --url."""
+def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    """Add the command."""
     dead = add_parser(
         "dead-letters",
         aliases=["dead"],
@@ -31,20 +32,20 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     ls = actions.add_parser(
         "ls", help="list the newest", description="List the newest dead letters."
     )
-    add_target(ls, url)
-    _add_filters(ls)
-    add_value(ls, "--limit", whole, "how many at most (default: %(default)s)", default=100)
+    add_target(ls)
+    add_value(
+        _add_filters(ls), "--limit", whole, "how many at most (default: %(default)s)", default=100
+    )
     add_json(ls, "an object for each letter")
     show = actions.add_parser(
         "show", help="show a letter in full", description="Show a dead letter in full."
     )
-    add_target(show, url)
-    show.add_argument("id", help="the id of the letter or of its job")
+    add_target(show, id="the id of the letter or of its job")
     add_json(show, "an object")
     replay = actions.add_parser(
         "replay", help="run jobs again", description="Run jobs again, under their ids."
     )
-    add_target(replay, url)
+    add_target(replay, rest="ids")
     _add_selection(replay)
     replay.add_argument(
         "--edit", action="store_true", help="edit the arguments of one job in $EDITOR first"
@@ -53,7 +54,7 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     purge = actions.add_parser(
         "purge", help="delete letters", description="Delete dead letters for good."
     )
-    add_target(purge, url)
+    add_target(purge, rest="ids")
     _add_selection(purge)
     purge.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
@@ -66,16 +67,18 @@ def dead(args: argparse.Namespace) -> int:
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="id", help="the id of a letter or of its job")
-    _add_filters(parser)
-    parser.add_argument("--all", action="store_true", help="all letters")
+    which = _add_filters(parser)
+    which.add_argument("--all", action="store_true", help="all letters")
 
 
-def _add_filters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", help="only letters of this task")
-    parser.add_argument("--error", help="only letters with this type of error, such as ValueError")
-    add_value(parser, "--older-than", duration, "only older letters, as in 7d", metavar="TIME")
-    add_value(parser, "--newer-than", duration, "only newer letters, as in 2h", metavar="TIME")
-    parser.add_argument("--before", metavar="ID", help="only letters before this one")
+def _add_filters(parser: argparse.ArgumentParser) -> "Options":
+    which = parser.add_argument_group("which letters")
+    which.add_argument("--task", help="only letters of this task")
+    which.add_argument("--error", help="only letters with this type of error, such as ValueError")
+    add_value(which, "--older-than", duration, "only older letters, as in 7d", metavar="TIME")
+    add_value(which, "--newer-than", duration, "only newer letters, as in 2h", metavar="TIME")
+    which.add_argument("--before", metavar="ID", help="only letters before this one")
+    return which
 
 
 def _ls(queue: "Queue", args: argparse.Namespace) -> int:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _SIGNS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL", "unknown": "?   "}
 
 
-def add_doctor(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command; *url* is the default of --url."""
+def add_doctor(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    """Add the command."""
     doctor = add_parser(
         "doctor",
         help="find problems of a queue and its Redis",
@@ -23,7 +23,7 @@ def add_doctor(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | 
         "that may lose jobs. Settings that Redis does not show are unknown, and do not change "
         "the exit code.",
     )
-    add_target(doctor, url)
+    add_target(doctor)
     add_json(doctor, "an object for each finding")
 
 

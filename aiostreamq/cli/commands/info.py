@@ -22,15 +22,15 @@ SHORTEST = 0.1
 _CLEAR = "\x1b[H\x1b[2J"
 
 
-def add_info(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command; *url* is the default of --url."""
+def add_info(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    """Add the command."""
     info = add_parser(
         "info",
         help="show the counts of a queue",
         description="Show how many jobs wait, run, are delayed, parked or dead, by lane and by "
         "task, and how many ended recently and how fast.",
     )
-    add_target(info, url)
+    add_target(info)
     recently = "the period of rates and latencies (default: %(default)s)"
     add_value(info, "--window", duration, recently, metavar="TIME", default="5m")
     info.add_argument("--watch", action="store_true", help="update until Ctrl-C")
@@ -40,15 +40,15 @@ def add_info(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
     add_json(info, "an object for each update")
 
 
-def add_workers(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command; *url* is the default of --url."""
+def add_workers(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    """Add the command."""
     workers = add_parser(
         "workers",
         help="show the workers of a queue",
         description="Show the workers of a queue and the jobs that they run, as of the last "
         "heartbeat of each: three times per lease, once per lease while it is idle.",
     )
-    add_target(workers, url)
+    add_target(workers)
     add_json(workers, "an object for each worker")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.cli.commands.cancel import add_cancel, cancel
 from aiostreamq.cli.connect import add_json, add_target, ask, queue_of
+from aiostreamq.cli.named_queue import arguments_for
 from aiostreamq.cli.option_values import add_value, duration, whole
 from aiostreamq.cli.output import json_line, print_json, print_listing, say
 from aiostreamq.errors import JobError, UsageError
@@ -25,8 +26,8 @@ READ_TIMEOUT = 10.0
 _LIVE = {"queued", "running", "delayed", "parked"}
 
 
-def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command; *url* is the default of --url."""
+def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    """Add the command."""
     jobs = add_parser(
         "jobs", help="list, show and cancel jobs", description="List, show and cancel jobs."
     )
@@ -37,30 +38,29 @@ def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | No
         description="List the jobs that run, wait, are delayed or parked, and those that ended "
         "recently, the newest first.",
     )
-    add_target(ls, url)
-    ls.add_argument(
+    add_target(ls)
+    which = ls.add_argument_group("which jobs")
+    which.add_argument(
         "--state", action="append", help="only jobs in this state, such as failed; may be repeated"
     )
-    ls.add_argument("--task", help="only jobs of this task")
+    which.add_argument("--task", help="only jobs of this task")
     since = "only jobs that came into their state within this time, as in 10m"
-    add_value(ls, "--since", duration, since, metavar="TIME")
-    add_value(ls, "--limit", whole, "how many at most (default: %(default)s)", default=LISTED)
+    add_value(which, "--since", duration, since, metavar="TIME")
+    add_value(which, "--limit", whole, "how many at most (default: %(default)s)", default=LISTED)
     add_json(ls, "an object for each job")
     show = actions.add_parser("show", help="show a job in full", description="Show a job in full.")
-    add_target(show, url)
-    show.add_argument("id", help="the id of the job")
+    add_target(show, id="the id of the job")
     add_json(show, "an object")
     result = actions.add_parser(
         "result",
         help="print the result of a job",
         description="Print the result of a job as JSON, or its error with exit code 1.",
     )
-    add_target(result, url)
-    result.add_argument("id", help="the id of the job")
+    add_target(result, id="the id of the job")
     wait = "how long to wait for the end of the job (default: %(default)s)"
     add_value(result, "--wait", duration, wait, metavar="TIME", default="0")
     add_json(result, "an object with the value, or with error and message")
-    add_cancel(actions.add_parser, url)
+    add_cancel(actions.add_parser)
 
 
 def jobs(args: argparse.Namespace) -> int:
@@ -105,7 +105,7 @@ def _show(queue: "Queue", args: argparse.Namespace) -> int:
     if args.json:
         print_json(job)
         return 0
-    say(as_page(job, args.target))
+    say(as_page(job, arguments_for(args)))
     return 0
 
 

@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from aiostreamq.cli.parser import Options
     from aiostreamq.model.duration import Duration
     from aiostreamq.queue import Queue
 
 
-def add_pause(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command; *url* is the default of --url."""
+def add_pause(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    """Add the command."""
     pause = add_parser(
         "pause",
         help="pause a task or a lane",
         description="Pause a task or a lane: its jobs wait until it is resumed. Without --task and "
         "--lane, list the pauses.",
     )
-    add_target(pause, url)
-    _add_subject(pause)
-    pause.add_argument(
+    add_target(pause)
+    _add_subject(pause).add_argument(
         "--until",
         metavar="WHEN",
         help="resume after this time, as in 30m, or at a moment with its offset, as in "
@@ -35,12 +35,12 @@ def add_pause(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | N
     add_json(pause, "an object for each pause")
 
 
-def add_resume(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command; *url* is the default of --url."""
+def add_resume(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    """Add the command."""
     resume = add_parser(
         "resume", help="resume a task or a lane", description="Resume a paused task or lane."
     )
-    add_target(resume, url)
+    add_target(resume)
     _add_subject(resume)
     add_json(resume, "an object with was_paused")
 
@@ -79,9 +79,11 @@ def resume(args: argparse.Namespace) -> int:
     return 0 if was_paused else 1
 
 
-def _add_subject(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", help="the task")
-    parser.add_argument("--lane", help="the lane")
+def _add_subject(parser: argparse.ArgumentParser) -> "Options":
+    what = parser.add_argument_group("what")
+    what.add_argument("--task", help="the task")
+    what.add_argument("--lane", help="the lane")
+    return what
 
 
 def _moment(written: str | None) -> "Duration | datetime | None":

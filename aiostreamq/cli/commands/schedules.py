@@ -12,6 +12,7 @@ from aiostreamq.cli.connect import (
     queue_of,
     warn_of_unknown_task,
 )
+from aiostreamq.cli.named_queue import warn_of_unchecked
 from aiostreamq.cli.option_values import add_value, duration, whole
 from aiostreamq.cli.output import print_json, print_listing, say
 from aiostreamq.errors import UsageError
@@ -20,33 +21,35 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from aiostreamq.cli.format.schedules import Explanation
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.queue import Queue
 
 T = TypeVar("T")
 
+NOTHING_TO_EXPLAIN = "nothing to explain: give the name of a schedule, --cron or --every"
 
-def add_schedules(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
-    """Add the command; *url* is the default of --url."""
+
+def add_schedules(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    """Add the command."""
     schedules = add_parser(
         "schedules",
         help="list, explain, create, pause and trigger schedules",
         description="List, explain, create, pause and trigger the schedules of a queue.",
     )
     actions = schedules.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_queries(actions.add_parser, url)
+    _add_queries(actions.add_parser)
     create = actions.add_parser(
         "create", help="create a schedule", description="Create a schedule, or replace one."
     )
-    add_target(create, url, name="the name of the schedule")
-    create.add_argument("task", help="the name of the task")
+    add_target(create, name="the name of the schedule", task="the name of the task")
     _add_timing(create)
     _add_rules(create)
     create.add_argument("--replace", action="store_true", help="replace the schedule of this name")
     add_json(create, "an object for each schedule")
     does = "enqueue a job of a schedule now"
     trigger = actions.add_parser("trigger", help=does, description=does)
-    add_target(trigger, url, name="the name of the schedule")
+    add_target(trigger, name="the name of the schedule")
     add_json(trigger, "an object with the id of the job")
     others = {
         "pause": "pause a schedule",
@@ -56,19 +59,18 @@ def add_schedules(add_parser: "Callable[..., argparse.ArgumentParser]", url: str
     for action, does in others.items():
         add_target(
             actions.add_parser(action, help=does, description=does),
-            url,
             name="the name of the schedule",
         )
 
 
-def _add_queries(add_parser: "Callable[..., argparse.ArgumentParser]", url: str | None) -> None:
+def _add_queries(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
     ls = add_parser("ls", help="list all schedules", description="List all schedules of a queue.")
-    add_target(ls, url)
+    add_target(ls)
     add_json(ls, "an object for each schedule")
     show = add_parser(
         "show", help="show a schedule in full", description="Show a schedule in full."
     )
-    add_target(show, url, name="the name of the schedule")
+    add_target(show, name="the name of the schedule")
     add_json(show, "an object for each schedule")
     explain = add_parser(
         "explain",
@@ -76,7 +78,7 @@ def _add_queries(add_parser: "Callable[..., argparse.ArgumentParser]", url: str 
         description="Explain in English when a schedule is due, when next, and what happens when "
         "the clocks change. With --cron or --every, explain a schedule before it is created.",
     )
-    add_target(explain, url)
+    add_target(explain, rest="name")
     explain.add_argument("name", nargs="?", help="the name of the schedule")
     _add_timing(explain)
     add_json(explain, "an object for each schedule")
@@ -94,26 +96,28 @@ def schedules(args: argparse.Namespace) -> int:
         "resume": _resume,
         "rm": _rm,
     }
+    if args.action == "explain" and args.name is None:
+        return _explain_timing(args)
     return actions[args.action](queue_of(args), args)
 
 
 def _add_timing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cron", help="a cron expression of 5 or 6 fields, or @daily and the like")
-    add_value(parser, "--every", duration, "an interval instead, as in 30s", metavar="TIME")
-    parser.add_argument("--tz", metavar="ZONE", help="the time zone of --cron (default: UTC)")
-    parser.add_argument(
-        "--start", metavar="WHEN", help="the earliest tick: ISO 8601, UTC by default"
-    )
-    parser.add_argument("--end", metavar="WHEN", help="the latest tick: ISO 8601, UTC by default")
+    when = parser.add_argument_group("when")
+    when.add_argument("--cron", help="a cron expression of 5 or 6 fields, or @daily and the like")
+    add_value(when, "--every", duration, "an interval instead, as in 30s", metavar="TIME")
+    when.add_argument("--tz", metavar="ZONE", help="the time zone of --cron (default: UTC)")
+    when.add_argument("--start", metavar="WHEN", help="the earliest tick: ISO 8601, UTC by default")
+    when.add_argument("--end", metavar="WHEN", help="the latest tick: ISO 8601, UTC by default")
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
-    add_call_arguments(parser)
-    parser.add_argument("--overlap", help="allow, skip, buffer_one or cancel_old (default: allow)")
-    parser.add_argument("--catch-up", help="none, latest or all (default: latest)")
-    add_value(parser, "--window", duration, "how far back to catch up, as in 1h", metavar="TIME")
-    add_value(parser, "--jitter", duration, "delay each job at random, up to this", metavar="TIME")
-    add_value(parser, "--max-runs", whole, "how many ticks at most")
+    add_call_arguments(parser.add_argument_group("the jobs"))
+    rules = parser.add_argument_group("rules")
+    rules.add_argument("--overlap", help="allow, skip, buffer_one or cancel_old (default: allow)")
+    rules.add_argument("--catch-up", help="none, latest or all (default: latest)")
+    add_value(rules, "--window", duration, "how far back to catch up, as in 1h", metavar="TIME")
+    add_value(rules, "--jitter", duration, "delay each job at random, up to this", metavar="TIME")
+    add_value(rules, "--max-runs", whole, "how many ticks at most")
 
 
 def _ls(queue: "Queue", args: argparse.Namespace) -> int:
@@ -140,26 +144,38 @@ def _show(queue: "Queue", args: argparse.Namespace) -> int:
 
 
 def _explain(queue: "Queue", args: argparse.Namespace) -> int:
-
     from aiostreamq.cli.format.schedules import Explanation
-    from aiostreamq.model.schedules.definition import Definition, Rules, timing_of
 
-    if (args.name is None) == (args.cron is None and args.every is None):
-        raise UsageError("nothing to explain: give the name of a schedule, --cron or --every")
-    if args.name is not None and (args.tz or args.start or args.end):
+    if args.cron is not None or args.every is not None:
+        raise UsageError(NOTHING_TO_EXPLAIN)
+    if args.tz or args.start or args.end:
         raise UsageError(
             "--tz, --start and --end are for --cron or --every: a schedule has its own"
         )
-    now = round(clock.wall() * 1000)
-    if args.name is None:
-        rules = Rules.of({"start": _moment(args.start), "end": _moment(args.end)})
-        timing = timing_of(args.cron, args.every, args.tz, rules.start)
-        explanation = Explanation(Definition("", timing, rules, "{}", "", "0"), now)
-    else:
-        found = _ask(queue, lambda schedules: schedules.get(args.name))
-        explanation = Explanation(found.definition, now, found)
-    say(explanation.as_json() if args.json else explanation.as_text())
+    found = _ask(queue, lambda schedules: schedules.get(args.name))
+    _say_explanation(Explanation(found.definition, _now_ms(), found), args)
     return 0
+
+
+def _explain_timing(args: argparse.Namespace) -> int:
+    """Explain --cron or --every, which no queue is needed for."""
+    from aiostreamq.cli.format.schedules import Explanation
+    from aiostreamq.model.schedules.definition import Definition, Rules, timing_of
+
+    if args.cron is None and args.every is None:
+        raise UsageError(NOTHING_TO_EXPLAIN)
+    rules = Rules.of({"start": _moment(args.start), "end": _moment(args.end)})
+    timing = timing_of(args.cron, args.every, args.tz, rules.start)
+    _say_explanation(Explanation(Definition("", timing, rules, "{}", "", "0"), _now_ms()), args)
+    return 0
+
+
+def _say_explanation(explanation: "Explanation", args: argparse.Namespace) -> None:
+    say(explanation.as_json() if args.json else explanation.as_text())
+
+
+def _now_ms() -> int:
+    return round(clock.wall() * 1000)
 
 
 def _create(queue: "Queue", args: argparse.Namespace) -> int:
@@ -194,6 +210,7 @@ def _create(queue: "Queue", args: argparse.Namespace) -> int:
     _ask(queue, put)
     stored = _ask(queue, lambda schedules: schedules.get(args.name))
     say(as_json(stored) if args.json else as_page(stored))
+    warn_of_unchecked(queue, args, "the arguments of its jobs")
     warn_of_unknown_task(queue, args)
     return 0
 

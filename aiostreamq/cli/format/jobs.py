@@ -26,18 +26,18 @@ def as_row(job: JobInfo) -> tuple[str, ...]:
     )
 
 
-def as_page(job: JobInfo, target: str) -> str:
+def as_page(job: JobInfo, queue: str) -> str:
     """Return a job in full, for people.
 
     Args:
         job: The job.
-        target: The queue on the command line, for the commands that the page shows.
+        queue: The arguments that name the queue, for the commands that the page shows.
     """
     lines = [f"{name:<11} {visible(str(value))}" for name, value in _facts(job) if value]
     if job.dead_letter:
         lines += [
-            f"{'show it':<11} aiostreamq dead-letters show {target} {job.dead_letter}",
-            f"{'replay it':<11} aiostreamq dead-letters replay {target} {job.dead_letter}",
+            f"{'show it':<11} aiostreamq dead-letters show {queue} {job.dead_letter}",
+            f"{'replay it':<11} aiostreamq dead-letters replay {queue} {job.dead_letter}",
         ]
     if job.traceback:
         lines += ["", *map(visible, job.traceback.splitlines())]

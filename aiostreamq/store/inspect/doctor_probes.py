@@ -1,4 +1,4 @@
-"""Looking for leftovers in all keys of a queue: nothing else scans the keys of Redis."""
+"""Looking for leftovers in all keys of a queue."""
 
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -7,6 +7,7 @@ from aiostreamq import clock
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.redis_errors import is_withheld
+from aiostreamq.store.inspect.key_scan import STEP, scan
 from aiostreamq.store.inspect.stream_info import facts_of, own_group
 
 if TYPE_CHECKING:
@@ -14,11 +15,6 @@ if TYPE_CHECKING:
 
     from aiostreamq.store.connection.link import Reply
     from aiostreamq.store.queue import QueueStore
-
-# How many keys one step of a scan looks at (some 0.2 ms of Redis), and how many steps it has at
-# most, so that a Redis with a hundred million keys is not scanned completely.
-STEP = 1000
-MOST_STEPS = 1000
 
 PINGS = 20
 
@@ -107,22 +103,12 @@ class Keyspace:
 
     async def scan(self) -> Scanned:
         """Scan the keys of the queue, in steps between which Redis serves other clients."""
-        prefix = self._queue.keys.prefix
-        found: set[str] = set()
-        cursor, steps = b"0", 0
-        while True:
-            reply = await self._queue.call("SCAN", cursor, "MATCH", _literal(prefix) + "*",
-                                           "COUNT", STEP)  # fmt: skip
-            cursor, keys = cast("tuple[bytes, list[bytes]]", reply)
-            found.update(key.decode(errors="replace").removeprefix(prefix) for key in keys)
-            steps += 1
-            if cursor == b"0" or steps == MOST_STEPS:
-                break
+        found, is_whole = await scan(self._queue, self._queue.keys.prefix)
         names = sorted(found)
         suspects = await self._orphans(names)
         # Asked again: a job may have moved between two questions.
         orphans = await self._orphans(suspects)
-        return Scanned(len(names), cursor == b"0", orphans, await self._strange_lanes(names))
+        return Scanned(len(names), is_whole, orphans, await self._strange_lanes(names))
 
     async def _orphans(self, names: "Sequence[str]") -> list[str]:
         suspects = [name for name in names if name.startswith(("job:", *_EXPIRING))]
@@ -155,11 +141,6 @@ class Keyspace:
         lanes = [name.removeprefix("stream:") for name in names if name.startswith("stream:")]
         strange = [lane for lane in lanes if f"{prefix}stream:{lane}" not in self._queue.streams]
         return [lane for lane in strange if await call("XLEN", f"{prefix}stream:{lane}")]
-
-
-def _literal(text: str) -> str:
-    """Return the pattern that only *text* matches."""
-    return "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in text)
 
 
 def _is_known_soon(stream: "Mapping[bytes, Reply]", group: "Mapping[bytes, Reply]") -> bool:
