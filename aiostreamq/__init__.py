@@ -22,6 +22,7 @@ from aiostreamq.errors import (
     JobNotFound,
     JobRestarted,
     JobTimeout,
+    LifespanFailed,
     PayloadError,
     ProcessDied,
     QueueFull,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.schedules.schedule import Schedule
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.model.dead_letters import DeadLetter, PastFailure
+    from aiostreamq.model.functions.lifespan import Lifespan
     from aiostreamq.model.info import (
         JobInfo,
         LaneInfo,
@@ -91,6 +93,8 @@ __all__ = [
     "JobTimeout",
     "LaneInfo",
     "Latency",
+    "Lifespan",
+    "LifespanFailed",
     "Lost",
     "PastFailure",
     "Pause",
@@ -142,6 +146,7 @@ _MODULE_OF = {
     "JobInfo": "aiostreamq.model.info",
     "LaneInfo": "aiostreamq.model.info",
     "Latency": "aiostreamq.model.info",
+    "Lifespan": "aiostreamq.model.functions.lifespan",
     "Lost": "aiostreamq.model.job_events",
     "PastFailure": "aiostreamq.model.dead_letters",
     "Pause": "aiostreamq.model.pauses",

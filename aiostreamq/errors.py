@@ -16,6 +16,7 @@
     │   ├── JobRestarted       the job runs again: its chunks start again from the first
     │   └── EventsLost         chunks were dropped before you read them
     ├── ProcessDied            the process of a task died; seen as the type of a JobFailed
+    ├── LifespanFailed         a lifespan of the queue failed, so the worker ends
     ├── WaitTimeout            you stopped waiting; the job is unaffected
     └── BrokerError            a fault of Redis or the network: trying again may help
         ├── QueueFull          the lane holds all that it may
@@ -137,6 +138,10 @@ class JobNotFound(JobError):
 
 class ProcessDied(AioStreamQError):
     """The process that ran the task died; awaiting the job raises JobFailed with this type."""
+
+
+class LifespanFailed(AioStreamQError):
+    """A lifespan of the queue failed; its own exception is the cause."""
 
 
 class WaitTimeout(AioStreamQError, TimeoutError):

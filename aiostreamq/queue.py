@@ -1,7 +1,15 @@
 """`Queue`: registers tasks and enqueues their calls."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Concatenate, Self, TypeVar, cast, overload
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
 
 from aiostreamq.client.call import C_co, Call
 from aiostreamq.client.context import Context
@@ -24,10 +32,12 @@ from aiostreamq.model.options import (
 from aiostreamq.model.task import Place
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Literal, Unpack
 
     from aiostreamq.client.schedules.given_schedule import ScheduleOptions
+    from aiostreamq.model.functions.lifespan import Lifespan
     from aiostreamq.model.listener_events import Listener
     from aiostreamq.model.schedules.definition import ScheduleRules
     from aiostreamq.model.schedules.zones import Zone
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
     WhenFull = Literal["raise", "wait"]
 
 R = TypeVar("R")
+S = TypeVar("S")
 ListenerT = TypeVar("ListenerT", bound="Listener")
 
 # Bytes. Redis runs one command at a time, so a payload of megabytes makes all other
@@ -151,6 +162,37 @@ class Queue(QueueClient):
         self._core.listeners.add(listener)
         return listener
 
+    @overload
+    def lifespan(self, function: Callable[[], AsyncIterator[S]], /) -> "Lifespan[S]": ...
+    @overload
+    def lifespan(
+        self, function: "Callable[[], AbstractAsyncContextManager[S]]", /
+    ) -> "Lifespan[S]": ...
+    def lifespan(self, function: Callable[[], object], /) -> "Lifespan[Any]":
+        """Register what workers open before their first job and close after their last one.
+
+        To be used as a decorator. Each worker process enters it once, and so does each process of
+        `executor="process"`. Several are entered in the order of their declaration, and left in
+        reverse. The value that it yields is `Context.state`.
+
+        Args:
+            function: An `async def` without parameters that yields once, or a function that
+                returns an asynchronous context manager.
+
+        Returns:
+            The lifespan, which can be called to open the same by hand.
+
+        Raises:
+            UsageError: The function has parameters, does not yield, or a worker runs already.
+        """
+        from aiostreamq.model.functions.lifespan import Lifespan
+
+        found: Lifespan[Any] = Lifespan(function)
+        if any(task.spec.pool == "process" for task in self.tasks.values()):
+            found.place()
+        self._core.resources.declare(found)
+        return found
+
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"
 
@@ -168,20 +210,20 @@ class Queue(QueueClient):
 
     @overload
     def task(  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[Concatenate[Context, P], AsyncIterable[C_co]], /
-    ) -> StreamTask[Concatenate[Context, P], P, C_co]: ...
+        self, function: Callable[Concatenate[Context[Any], P], AsyncIterable[C_co]], /
+    ) -> StreamTask[Concatenate[Context[Any], P], P, C_co]: ...
     @overload
     def task(self, function: Callable[P, AsyncIterable[C_co]], /) -> StreamTask[P, P, C_co]: ...
     @overload
     def task(
-        self, function: Callable[Concatenate[Context, P], Awaitable[R]], /
-    ) -> AsyncTask[Concatenate[Context, P], P, R]: ...
+        self, function: Callable[Concatenate[Context[Any], P], Awaitable[R]], /
+    ) -> AsyncTask[Concatenate[Context[Any], P], P, R]: ...
     @overload
     def task(self, function: Callable[P, Awaitable[R]], /) -> AsyncTask[P, P, R]: ...
     @overload
     def task(
-        self, function: Callable[Concatenate[Context, P], R], /
-    ) -> SyncTask[Concatenate[Context, P], P, R]: ...
+        self, function: Callable[Concatenate[Context[Any], P], R], /
+    ) -> SyncTask[Concatenate[Context[Any], P], P, R]: ...
     @overload
     def task(self, function: Callable[P, R], /) -> SyncTask[P, P, R]: ...
     @overload

@@ -2,14 +2,22 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
 from aiostreamq.errors import PayloadError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from typing_extensions import TypeVar  # its defaults are new in Python 3.13
+
     from aiostreamq.client.queue_client import QueueClient
+
+    StateT_co = TypeVar("StateT_co", covariant=True, default=object)
+else:
+    from typing import TypeVar
+
+    StateT_co = TypeVar("StateT_co", covariant=True)
 
 
 class StopFlag:
@@ -58,11 +66,12 @@ class EventSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class Context(Generic[StateT_co]):
     """The context of one run, passed to a task that has a parameter annotated with this class.
 
     `job_id` and `delivery` together identify one run for ever: use them as a fencing token
-    towards other systems, or `job_id` alone as an idempotency key.
+    towards other systems, or `job_id` alone as an idempotency key. In `Context[State]`, State
+    is the type of what the queue's lifespan yields.
     """
 
     job_id: str  #: id of the job
@@ -75,6 +84,8 @@ class Context:
     scheduled_for: datetime | None = None
     #: the time in UTC, by Redis's clock, by which the job must have ended; None if it has none
     deadline: datetime | None = None
+    #: the value that the queue's lifespan yielded in this process; None if it has none
+    state: StateT_co = field(default=cast("Any", None), repr=False, compare=False)
     _stop: StopFlag = field(default_factory=StopFlag, repr=False, compare=False)
     _sink: EventSink | None = field(default=None, repr=False, compare=False)
 

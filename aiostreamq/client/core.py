@@ -15,14 +15,16 @@ from aiostreamq.model.options import Options
 from aiostreamq.model.task import TaskSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiostreamq.aio.listeners import Listeners
+    from aiostreamq.client.resources.resources import Resources
     from aiostreamq.client.schedules.declared import DeclaredSchedules
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.client.sessions.session import Session
     from aiostreamq.client.task import Task
+    from aiostreamq.model.functions.lifespan import Lifespan
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.listener_events import TelemetryEvent
     from aiostreamq.model.options import QueuePolicy
@@ -55,6 +57,7 @@ class QueueCore:
         self._schedules: Schedules | None = None
         self._declared: DeclaredSchedules | None = None
         self._listeners: Listeners[TelemetryEvent] | None = None
+        self._resources: Resources | None = None
 
     def beside(self) -> "QueueCore":
         """Return a core of the same queue with a session of its own, for another event loop."""
@@ -122,6 +125,20 @@ class QueueCore:
 
             self._listeners = Listeners()
         return self._listeners
+
+    @property
+    def resources(self) -> "Resources":
+        """The lifespans of the queue, and what they hold open in this process."""
+        if self._resources is None:
+            from aiostreamq.client.resources.resources import Resources
+
+            self._resources = Resources(self.name)
+        return self._resources
+
+    @property
+    def lifespans(self) -> "Sequence[Lifespan[object]]":
+        """The lifespans of the queue. Imports nothing if it has none."""
+        return () if self._resources is None else self._resources.lifespans
 
     def _new_lifetime(self, connector: "Connector") -> "SessionLifetime":
         # Imported at the first use, when the connections are made.

@@ -66,6 +66,9 @@ def register(
     refuse_unbound(called, function, signature.whole)
     is_async, is_stream = signature.style == "awaited", signature.style == "streamed"
     place = checked_executor(called, executor, function, is_async=is_async or is_stream)
+    if place == "process":
+        for lifespan in core_of(queue).lifespans:
+            lifespan.place()  # refuses one that a process cannot import
     spec = TaskSpec(called, options, function, signature, is_async, place, is_stream)
     task = _kind_of(spec)(spec, core_of(queue))
     earlier = queue.tasks.get(called)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from aiostreamq.client.job import Job, StreamJob
+    from aiostreamq.client.resources.resources import Resources
     from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.options import TaskOptions
@@ -63,6 +64,11 @@ class Submitter(Protocol):
 
     def session(self) -> EnqueuingSession:
         """Return the session of the running event loop."""
+        ...
+
+    @property
+    def resources(self) -> "Resources":
+        """The things that tasks of the queue use besides their arguments."""
         ...
 
 
@@ -205,6 +211,11 @@ class Task(Enqueuer[P, R_co]):
                     return getattr(function, name)
             kind = type(self).__name__
             raise AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=self)
+
+    @property
+    def resources(self) -> "Resources":
+        """The things that tasks of its queue use besides their arguments; not public."""
+        return self._submitter.resources
 
     @property
     def name(self) -> str:

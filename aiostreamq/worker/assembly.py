@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.core import core_of
+from aiostreamq.client.resources.worker_scope import LEAVE_TIME
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.dead_letters import DeadLetterStore
@@ -33,7 +34,7 @@ from aiostreamq.worker.reroute.rerouter import Rerouter
 from aiostreamq.worker.run.executor import Executor
 from aiostreamq.worker.run.invoker import Invoker
 from aiostreamq.worker.run.pool import Pool
-from aiostreamq.worker.run.processes import ProcessPool
+from aiostreamq.worker.run.processes import CLOSING_TIME, ProcessPool
 from aiostreamq.worker.run.run_services import RunEnvironment
 from aiostreamq.worker.run.threads import ThreadRunner
 from aiostreamq.worker.settle.settler import Settler
@@ -95,7 +96,7 @@ class Services:
         self.rerouter = Rerouter(store, name, settings.lanes, self.pauses, self.parking)
         self.pools = self._new_pools()
         self.threads = ThreadRunner(self.pools["thread"].most)
-        self.processes = ProcessPool(self.pools["process"].most)
+        self.processes = ProcessPool(self.pools["process"].most, _closing_time(queue))
         self.overflow = self._new_overflow(queue)
         self.executor = self._new_executor(queue, name, is_ending)
         self.holdings = Holdings(self.executor, self.settler, self.rerouter, self.parking)
@@ -261,6 +262,11 @@ class Services:
 
     def _refill(self) -> None:
         self.executor.refill()
+
+
+def _closing_time(queue: "QueueClient") -> float:
+    """Return the seconds that an idle task process gets to end by itself."""
+    return CLOSING_TIME + (LEAVE_TIME if core_of(queue).lifespans else 0.0)
 
 
 def _new_ticker(queue: "QueueClient", cancellation: Cancellation) -> Ticker:

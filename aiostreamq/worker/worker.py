@@ -36,6 +36,7 @@ from aiostreamq.worker.settings import (
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from aiostreamq.client.resources.worker_scope import WorkerScope
     from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.model.listener_events import Listener
     from aiostreamq.store.connection.server import Server
@@ -175,6 +176,7 @@ class Worker:
         A burst waits for the jobs of a worker that may be dead, for its lease and a second at most.
 
         Raises:
+            LifespanFailed: A lifespan failed at the start, or ended while the worker was running.
             QueueUnavailable: Redis cannot be reached at the start.
             BrokerError: Redis refuses for good.
 
@@ -249,17 +251,29 @@ class Worker:
             tenure, server = await core_of(self.queue).sessions.hold()
             try:
                 await self._check(server)
-                await self._incarnations.begin(burst=burst)
+                scope = await self._begin(burst=burst)
             except BaseException:
                 await core_of(self.queue).sessions.release(tenure)
                 raise
         except BaseException:
             self._has_failed = True
             raise
-        self._working = spawn(self._work(tenure, burst=burst), "aiostreamq:worker")
+        self._working = spawn(self._work(tenure, scope, burst=burst), "aiostreamq:worker")
         # However it ends, also with the loop, the services do not outlive it.
         self._working.add_done_callback(lambda _: self._incarnations.abort())
         return self._working
+
+    async def _begin(self, *, burst: bool) -> "WorkerScope | None":
+        """Enter the lifespans and begin; return None if the worker was stopped before that."""
+        resources = core_of(self.queue).resources
+        scope = await resources.join(self._stopped, self.stop)
+        if scope is not None:
+            try:
+                await self._incarnations.begin(burst=burst)
+            except BaseException:
+                await resources.leave(self.stop)
+                raise
+        return scope
 
     async def _check(self, server: "Server") -> None:
         """Warn of what about *server* would cost jobs one day."""
@@ -274,15 +288,26 @@ class Worker:
         for line in advice_on(condition):
             logger.warning("%s", line)
 
-    async def _work(self, tenure: "SessionLifetime", *, burst: bool) -> None:
+    async def _work(
+        self, tenure: "SessionLifetime", scope: "WorkerScope | None", *, burst: bool
+    ) -> None:
+        core = core_of(self.queue)
         try:
+            if scope is None:
+                return
             await self._incarnations.live(self._stopped, self._hurry, burst=burst)
+            if scope.failure is not None:
+                raise scope.failure
         except asyncio.CancelledError:
             if not self._is_aborting:  # then it is an end like others
                 raise
         finally:
             self._incarnations.abort()  # before its connections may go
-            await core_of(self.queue).sessions.release(tenure)
+            try:
+                if scope is not None:
+                    await core.resources.leave(self.stop, at_once=self._is_aborting)
+            finally:
+                await core.sessions.release(tenure)
             if self._listeners.is_heard and not self._is_aborting:
                 await self._listeners.flush(LAST_EVENTS)
 

@@ -31,7 +31,7 @@ from aiostreamq.cli.process.state_reporter import StateReporter
 from aiostreamq.cli.process.supervisor_link import Order, SupervisorLink
 from aiostreamq.cli.process.systemd import notify_systemd
 from aiostreamq.client.core import core_of
-from aiostreamq.errors import AioStreamQError, UsageError
+from aiostreamq.errors import AioStreamQError, LifespanFailed, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.english import counted
 from aiostreamq.model.worker_state import HasState
@@ -102,7 +102,10 @@ def run_worker(
         ours = group.subgroup(AioStreamQError)
         if ours is None:
             raise
-        raise ours.exceptions[0] from None
+        error = ours.exceptions[0]
+        if isinstance(error, LifespanFailed) and error.__cause__ is not None:
+            logger.error("a lifespan failed", exc_info=error.__cause__)  # noqa: TRY400  # the cause only
+        raise error from None
     finally:
         _exit_after(END_STEP, code)
     if link is not None and code == 0:

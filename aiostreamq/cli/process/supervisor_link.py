@@ -38,9 +38,9 @@ Event = Literal["ready", "state", "replace", "finished", "turns", "blocked"]
 QUESTION = "turns?"
 
 # Seconds beyond the shutdown timeout that a draining process may take for the steps after it:
-# cancelled jobs clean up, the last outcomes go to Redis. The limits of these steps together are
-# less than this.
-GRACE = 40.0
+# cancelled jobs clean up, the last outcomes go to Redis, lifespans are left. The limits of these
+# steps together are less than this.
+GRACE = 60.0
 
 
 class SupervisorLink:

@@ -51,8 +51,15 @@ def _is_context(annotation: Any, context: type) -> bool:
     annotation = _plain(annotation)
     if get_origin(annotation) in {Union, types.UnionType}:
         inner = [_plain(one) for one in get_args(annotation) if one is not type(None)]
-        return inner == [context]
-    return annotation is context
+        return [_class_of(one) for one in inner] == [context]
+    return _class_of(annotation) is context
+
+
+def _class_of(annotation: Any, context: type | None = None) -> Any:
+    """Return the class of a generic annotation, as of `Context[State]`, or *annotation* itself."""
+    origin = get_origin(annotation)
+    is_asked = isinstance(origin, type) and (context is None or issubclass(origin, context))
+    return origin if is_asked else annotation
 
 
 def _mentions(annotation: Any, context: type, seen: frozenset[int] = frozenset()) -> bool:
@@ -60,7 +67,7 @@ def _mentions(annotation: Any, context: type, seen: frozenset[int] = frozenset()
     if id(annotation) in seen:  # a recursive type, such as one for JSON
         return False
     seen |= {id(annotation)}
-    annotation = _plain(annotation)
+    annotation = _class_of(_plain(annotation), context)
     if isinstance(annotation, type) and not get_args(annotation):
         return issubclass(annotation, context)
     return any(_mentions(inner, context, seen) for inner in get_args(annotation))

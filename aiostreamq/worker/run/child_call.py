@@ -8,7 +8,7 @@ import importlib
 import json
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 
@@ -23,11 +23,16 @@ from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.time import moment_or_none
 from aiostreamq.worker.logs.setup import complete
 from aiostreamq.worker.run.exception_text import LONGEST_MESSAGE, clean, describe
+from aiostreamq.worker.run.process_resources import ProcessResources
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.client.resources.resources import Resources
+
+#: The lifespans of this process; none is open until the first job comes.
+resources = ProcessResources()
 
 
 def perform(request: bytes, begin: "Callable[[], None]") -> tuple[bool, bytes]:
@@ -40,32 +45,31 @@ def perform(request: bytes, begin: "Callable[[], None]") -> tuple[bool, bytes]:
         call = json.loads(request)
         about = call["about"]
         JOB.set((call["task"], about["job_id"], about["attempt"], about["worker"], None, None))
-        function, signature = find_function(call["module"], call["function"], call["task"])
+        found = find_function(call["module"], call["function"], call["task"])
+        function, signature = found.function, found.signature
         args, kwargs = signature.restore_arguments(call["args"], call["kwargs"])
+        resources.enter(call["task"], found.resources, about["lifespans"])
         args, kwargs = signature.with_context(args, kwargs, context_of(call["task"], about))
         # For what it enqueues, by a queue of its own. None too, over the job before it.
         DEADLINE.set(about["deadline"])
         begin()
         value = function(*args, **kwargs)
         if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
-            value = _awaited(cast("Awaitable[object]", value))
+            value = resources.wait_for(cast("Awaitable[object]", value))
         return True, signature.write_result(value)
     except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
         return False, orjson.dumps(_describe(error))
 
 
-def _awaited(value: "Awaitable[object]") -> object:
-    import asyncio  # only here: it takes some milliseconds
+class FoundFunction(NamedTuple):
+    """The function of a task, as a process finds it."""
 
-    async def wait() -> object:
-        return await value
+    function: "Callable[..., object]"
+    signature: TaskSignature
+    resources: "Resources | None"  #: of its queue; None if its name does not lead to the task
 
-    return asyncio.run(wait())
 
-
-def find_function(
-    module: str, qualname: str, task: str
-) -> "tuple[Callable[..., object], TaskSignature]":
+def find_function(module: str, qualname: str, task: str) -> FoundFunction:
     """Import the function of a task.
 
     Raises:
@@ -81,13 +85,13 @@ def find_function(
     if isinstance(found, Task):
         spec = found.spec
         assert spec.function is not None and spec.signature is not None  # noqa: PT018  # registered
-        return spec.function, spec.signature
+        return FoundFunction(spec.function, spec.signature, found.resources)
     if getattr(found, "__qualname__", None) != qualname or not callable(found):
         raise UsageError(
             f"task {task!r}: its process found no function {qualname!r} in module {module!r}: "
             f"do not give its name to something else"
         )
-    return found, TaskSignature(task, found, Context)
+    return FoundFunction(found, TaskSignature(task, found, Context), None)
 
 
 def context_of(task: str, about: dict[str, Any]) -> Context:
@@ -101,6 +105,7 @@ def context_of(task: str, about: dict[str, Any]) -> Context:
         about["worker"],
         moment_or_none(about["scheduled_for"]),
         moment_or_none(about["deadline"]),
+        state=resources.state,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context, StopFlag
+from aiostreamq.client.core import core_of
 from aiostreamq.client.task import Task
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.time import moment_or_none
@@ -47,6 +48,7 @@ class Invoker:
         self._threads = threads
         self._processes = processes
         self._new_sink = new_sink
+        self._resources = core_of(queue).resources
 
     async def call(self, run: "Run", begin: "Callable[[Run], None]") -> bytes:
         """Call the function of a job; returns what it returned, as JSON.
@@ -101,6 +103,7 @@ class Invoker:
             "worker": self._worker,
             "scheduled_for": envelope.scheduled_for,
             "deadline": envelope.deadline,
+            "lifespans": self._resources.places(),
         }
         written = await self._processes.call(run.spec, envelope, about, lambda: begin(run))
         if len(written) > self._queue.max_payload:
@@ -126,6 +129,7 @@ class Invoker:
             self._worker,
             moment_or_none(run.envelope.scheduled_for),
             moment_or_none(run.envelope.deadline),
+            None if self._resources.scope is None else self._resources.scope.state,
             run.flag,
             sink,
         )

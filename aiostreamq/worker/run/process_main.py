@@ -47,6 +47,7 @@ class Wire:
         self._asked = 0
         self._answered = 0
         self.requests = SimpleQueue[bytes | None]()  #: None is the end
+        self.closing_time = LAST_WORDS  #: seconds for the end of this process
 
     def read(self) -> bytes | None:
         """Return the next frame, or None if the worker has closed its side or died."""
@@ -63,7 +64,7 @@ class Wire:
             self.requests.put(request)
         if self._asked == self._answered:
             self.requests.put(None)
-            time.sleep(LAST_WORDS)
+            time.sleep(self.closing_time)
         end_at_once()
 
     def forget(self) -> None:
@@ -113,12 +114,22 @@ def main(fd: int, worker: int) -> None:
             os._exit(0)  # the task has forked, and come back in both
         with suppress(BrokenPipeError):  # the worker has died: the other thread sees to that
             wire.answer(reply)
+    _leave_resources()
+
+
+def _leave_resources() -> None:
+    """Leave the lifespans, if a job has entered them."""
+    if "aiostreamq.worker.run.child_call" in sys.modules:
+        from aiostreamq.worker.run.child_call import resources
+
+        resources.close()
 
 
 def _reply_to(request: bytes, wire: Wire) -> bytes:
-    from aiostreamq.worker.run.child_call import perform
+    from aiostreamq.worker.run.child_call import perform, resources
 
     has_returned, answer = perform(request, wire.send_begun)
+    wire.closing_time = LAST_WORDS + resources.closing_time
     return (RETURNED if has_returned else RAISED) + answer
 
 

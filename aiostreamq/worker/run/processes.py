@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("aiostreamq.worker")
 
-# Seconds that an idle child gets to end by itself when the worker ends.
+# Seconds that an idle child gets to end by itself when the worker ends, if it holds no lifespans.
 CLOSING_TIME = 1.0
 
 
@@ -114,7 +114,14 @@ class TaskProcess:
 class ProcessPool:
     """A bounded set of children, started when they are first needed."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, closing_time: float = CLOSING_TIME) -> None:
+        """Prepare.
+
+        Args:
+            limit: How many children there can be.
+            closing_time: Seconds that an idle child gets to end by itself.
+        """
+        self._closing_time = closing_time
         self._places = asyncio.Semaphore(limit)
         self._idle: list[TaskProcess] = []
 
@@ -160,7 +167,7 @@ class ProcessPool:
     async def aclose(self) -> None:
         """End all children that run nothing."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(child.aclose(CLOSING_TIME) for child in idle))
+        await asyncio.gather(*(child.aclose(self._closing_time) for child in idle))
 
     def abort(self) -> None:
         """Kill all children that run nothing, and wait for none."""

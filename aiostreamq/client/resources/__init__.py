@@ -1,0 +1,1 @@
+"""Lifespans and dependencies: the things that runs use besides their arguments."""
