@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from aiostreamq.aio.wakeup import wait_for_event
@@ -30,6 +30,18 @@ MOST_WAITING = 10_000
 
 # Characters of a listener's name in a log line.
 LONGEST_NAME = 200
+
+
+class EventSink(Protocol[E]):
+    """Takes events, and has functions called with them."""
+
+    def put(self, functions: tuple[Callable[[E], object], ...], event: E) -> None:
+        """Have *functions* called with *event*."""
+        ...
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until all events so far were handed out, or for some *seconds*."""
+        ...
 
 
 class Listeners(Generic[E]):
@@ -55,7 +67,7 @@ class Listeners(Generic[E]):
         self.is_heard = False  #: whether there is any function
         self.functions: tuple[Callable[[E], object], ...] = ()  #: the parent's, and its own
         self.children = WeakSet[Listeners[E]]()
-        self.thread = _ListenerThread[E]() if parent is None else parent.thread
+        self.thread: EventSink[E] = _ListenerThread[E]() if parent is None else parent.thread
         self._parent = parent
         self._own = [checked_listener(function) for function in functions]
         if parent is not None:
@@ -69,6 +81,11 @@ class Listeners(Generic[E]):
             UsageError: It cannot be called, or is a coroutine function.
         """
         self._own.append(checked_listener(function))
+        self.refresh()
+
+    def remove(self, function: Callable[[E], object]) -> None:
+        """Stop calling a function that was added."""
+        self._own.remove(function)
         self.refresh()
 
     def emit(self, event: E) -> None:

@@ -79,6 +79,11 @@ class Incarnations:
             self.name = self._new_name()
             await self.begin(burst=burst)
 
+    def stop_reading(self) -> None:
+        """Have the present one, if there is one, begin no further read."""
+        if self.runtime is not None:
+            self.runtime.stop_reading()
+
     def abort(self) -> None:
         """End the present one, if there is one, without waiting for it."""
         if self.runtime is not None:

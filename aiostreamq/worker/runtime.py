@@ -107,6 +107,10 @@ class WorkerRuntime:
         """How many runs have ended."""
         return self._services.executor.finished
 
+    def stop_reading(self) -> None:
+        """Begin no further read: a drain follows."""
+        self._services.reader.stop()
+
     async def wait_over(self) -> None:
         """Wait until this incarnation is over: taken for dead, done with its burst, or failed."""
         lost = spawn(self._lost.wait())

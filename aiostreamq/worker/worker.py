@@ -230,6 +230,7 @@ class Worker:
     def drain(self) -> None:
         """Begin to drain without a limit: running jobs get all the time they need, until `stop`."""
         self._stopped.set()
+        self._incarnations.stop_reading()  # at once: jobs that it would still read were handed back
 
     def abort(self) -> None:
         """End at once: what runs is cancelled, and run again by others when the lease is over."""

@@ -148,6 +148,34 @@ class CurrentSession:
         session = self._current
         return session is not None and session.loop is loop
 
+    @property
+    def loop(self) -> "asyncio.AbstractEventLoop | None":
+        """The event loop of the present session, or None if there is none."""
+        return None if self._current is None else self._current.loop
+
+    def abandon(self) -> None:
+        """Drop the present session from outside its event loop, although it has users."""
+        lifetime = self._lifetime
+        if lifetime is not None:
+            self._forget(lifetime)
+            lifetime.abandon()
+        self._connector = None
+
+    def replace_connect(self, connect: "Callable[[], Connector]") -> "Callable[[], Connector]":
+        """Create the connectors of the next sessions with *connect*; return what did before.
+
+        Sessions of event loops that have ended are abandoned.
+
+        Raises:
+            UsageError: The queue is open.
+        """
+        lifetime = self._lifetime
+        if lifetime is not None and lifetime.has_users and not lifetime.session.loop.is_closed():
+            raise UsageError(f"queue {self._name!r} is open: close it before it gets another Redis")
+        self.abandon()
+        before, self._connect = self._connect, connect
+        return before
+
     def note_use(self) -> None:
         """Note that the queue is used again, or will be."""
         self._was_closed = False

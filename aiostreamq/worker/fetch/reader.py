@@ -174,6 +174,10 @@ class Reader:
             self._receiver.sort_out(read)
         await self._receiver.take(read)
 
+    def stop(self) -> None:
+        """Begin no further read. The one that waits may still bring something; then `aclose`."""
+        self._is_stopping = True
+
     async def aclose(self, running: "OwnTask[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may be sending."""
         self._is_stopping = True
