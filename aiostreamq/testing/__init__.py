@@ -1,7 +1,17 @@
 """Tools for the tests of applications. Nothing of it is loaded by `import aiostreamq`."""
 
+from aiostreamq.testing.enqueued import EnqueuedJob
 from aiostreamq.testing.isolated_queue import IsolatedQueue, isolated
+from aiostreamq.testing.performing import ValueChanged
 from aiostreamq.testing.private_redis import PrivateRedis, find_server
 from aiostreamq.testing.run_records import RunOutcome
 
-__all__ = ["IsolatedQueue", "PrivateRedis", "RunOutcome", "find_server", "isolated"]
+__all__ = [
+    "EnqueuedJob",
+    "IsolatedQueue",
+    "PrivateRedis",
+    "RunOutcome",
+    "ValueChanged",
+    "find_server",
+    "isolated",
+]

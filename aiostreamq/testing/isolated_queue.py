@@ -1,12 +1,17 @@
 """`isolated`: the application's own queue on a Redis of the test's own."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar, cast, overload
 
 from aiostreamq.client.core import core_of
+from aiostreamq.client.task import P, StreamTask, Task
+from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import UsageError
 from aiostreamq.queue import Queue
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.testing.enqueued import EnqueuedJob, enqueued_jobs
+from aiostreamq.testing.expectation import Expectation, expectation
+from aiostreamq.testing.performing import perform_call
 from aiostreamq.testing.run_records import RunOutcome, RunRecorder, with_values
 from aiostreamq.worker.worker import Worker
 
@@ -14,6 +19,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiostreamq.model.duration import Duration
+    from aiostreamq.testing.expectation import Expected
+
+R = TypeVar("R")
+C = TypeVar("C")
 
 # Seconds. Long beside what tests let pass, so that a clock that is put forward by hours has few
 # beats to run. A test of dead workers gives the lease that it wants.
@@ -141,6 +150,113 @@ class IsolatedQueue:
         runs = await with_values(self._core, recorder.runs[before : before + 1])
         return runs[0] if runs else None
 
+    async def all_enqueued(self) -> list[EnqueuedJob]:
+        """Return all jobs that wait to be run: queued, delayed, and parked.
+
+        Raises:
+            BrokerError: Redis refused.
+        """
+        _ = self._recording
+        return await enqueued_jobs(self.queue, self._core)
+
+    async def assert_enqueued(
+        self,
+        task: "Expected",
+        /,
+        *args: object,
+        delay: "Duration | None" = None,
+        within: "Duration" = 1,
+        lane: str | None = None,
+        id: str | None = None,  # noqa: A002  # as `using` has it
+    ) -> EnqueuedJob:
+        """Check that a job waits to be run.
+
+        Args:
+            task: The task, or its name; or a whole call, as `task.bind(1, b=2)`, whose arguments
+                a type checker knows.
+            *args: All its positional arguments. Without any, the arguments may be anything.
+            delay: Seconds (or "2h", or a timedelta) until it is due; 0 if it is due now.
+            within: Seconds by which the delay may differ.
+            lane: Its lane.
+            id: Its id.
+
+        Returns:
+            The first job that is as expected.
+
+        Raises:
+            AssertionError: There is none. The message lists those that wait, and what differs.
+            UsageError: The arguments do not fit the task, or an option is invalid.
+            PayloadError: An argument cannot be sent as JSON.
+            BrokerError: Redis refused.
+        """
+        expected = expectation(self._core, task, args, delay, within, lane, id)
+        jobs = await self.all_enqueued()
+        found = next((job for job in jobs if not expected.faults(job)), None)
+        if found is None:
+            raise AssertionError(expected.difference(self.queue.name, jobs))
+        return found
+
+    async def refute_enqueued(
+        self,
+        task: "Expected",
+        /,
+        *args: object,
+        delay: "Duration | None" = None,
+        within: "Duration" = 1,
+        lane: str | None = None,
+        id: str | None = None,  # noqa: A002  # as above
+    ) -> None:
+        """Check that no job waits to be run that is like this.
+
+        The arguments are those of `assert_enqueued`.
+
+        Raises:
+            AssertionError: There is one; the message shows it.
+            UsageError: The arguments do not fit the task, or an option is invalid.
+            PayloadError: An argument cannot be sent as JSON.
+            BrokerError: Redis refused.
+        """
+        expected: Expectation = expectation(self._core, task, args, delay, within, lane, id)
+        found = [job for job in await self.all_enqueued() if not expected.faults(job)]
+        if found:
+            shown = "\n".join(f"  {job}" for job in found)
+            raise AssertionError(
+                f"expected no {expected} in queue {self.queue.name!r}, which holds:\n{shown}"
+            )
+
+    @overload
+    async def perform(
+        self, task: StreamTask[..., P, C], /, *args: P.args, **kwargs: P.kwargs
+    ) -> list[C]: ...
+    @overload
+    async def perform(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def perform(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> object:
+        """Run one call here, without a worker, and send its values through JSON both ways.
+
+        So a test of the function also finds arguments and results that would arrive changed. A
+        `def` runs in a thread. There are no retries, and no timeout.
+
+        Args:
+            task: The task. A context that it takes has this queue, and attempt 1.
+            *args: Its arguments, as for `task.enqueue`.
+            **kwargs: Its keyword arguments.
+
+        Returns:
+            The value as a caller that awaits the job would get it; for a streaming task,
+            the list of its chunks.
+
+        Raises:
+            Exception: Any that the task raises.
+            ValueChanged: An argument or the result would arrive changed.
+            PayloadError: An argument or the result cannot be sent as JSON.
+            UsageError: The arguments do not fit the task.
+
+        Cancelling cancels the task; a `def` runs to its end.
+        """
+        if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise no_task(task)
+        return await perform_call(self.queue, task.spec, args, cast("dict[str, object]", kwargs))
+
     @property
     def _recording(self) -> RunRecorder:
         if self._recorder is None:
@@ -166,8 +282,7 @@ def isolated(
 
     Args:
         queue: The queue. It must not be open.
-        url: The Redis to use: a new one in memory, or the URL of a server. Keys of a server
-            stays: give one that is empty.
+        url: The Redis to use: a new one in memory, or the URL of a server, which must be empty.
         lease: Seconds of silence after which a worker of the test is taken for dead.
         concurrency: How many jobs `run_all` runs at once.
 
