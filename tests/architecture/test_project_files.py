@@ -41,7 +41,7 @@ def test_make_targets_exist(path: Path) -> None:
 
 
 def test_changelog_has_the_version() -> None:
-    """The newest section of the changelog is the version in the metadata."""
-    heading = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert heading is not None
-    assert heading[1] == aiostreamq.__version__
+    """The newest release in the changelog is the version in the metadata."""
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    releases = [heading for heading in headings if heading != "Unreleased"]
+    assert releases[0] == aiostreamq.__version__

@@ -1,0 +1,1 @@
+"""Tests of `aiostreamq.contrib`: applications of each framework, under its real server."""
