@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -15,10 +15,19 @@ import pytest
 from aiostreamq import JobState, Worker
 from tests.examples.processes import environment, free_port, running
 from tests.frameworks.tasks import queue as tasks_queue
+from tests.support.nightly import mostly_nightly
 from tests.support.warm_start import ROOT
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 FRAMEWORKS = ("fastapi", "starlette", "aiohttp", "litestar")
 WITH_BACKGROUND = ("fastapi", "starlette")
+
+
+def some_by_day(*names: str) -> "list[ParameterSet]":
+    """Return the frameworks for `parametrize`, of which `make test` runs those named."""
+    return mostly_nightly([(name,) for name in FRAMEWORKS], but=[(name,) for name in names])
 
 
 def command_of(framework: str, port: str) -> tuple[str, ...]:
@@ -63,7 +72,7 @@ class App:
         return found
 
 
-@pytest.fixture(params=FRAMEWORKS)
+@pytest.fixture
 def framework(request: pytest.FixtureRequest) -> str:
     """Return the name of a framework."""
     name: str = request.param
@@ -166,13 +175,14 @@ CHECKS = (
 )
 
 
+@pytest.mark.parametrize("framework", some_by_day("fastapi", "aiohttp"), indirect=True)
 async def test_application(app: App) -> None:
     """All that the helpers promise, with one server: it takes a second to start."""
     for check in CHECKS:
         await check(app)
 
 
-@pytest.mark.parametrize("framework", ["starlette", "aiohttp", "litestar"], indirect=True)
+@pytest.mark.parametrize("framework", some_by_day("starlette"), indirect=True)
 async def test_embedded_worker_drains(
     framework: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +205,7 @@ async def test_embedded_worker_drains(
         assert await job == "x"
 
 
-@pytest.mark.parametrize("framework", ["starlette", "aiohttp", "litestar"], indirect=True)
+@pytest.mark.parametrize("framework", some_by_day("aiohttp"), indirect=True)
 def test_server_does_not_start_without_redis(framework: str) -> None:
     """If Redis cannot be reached, the server says so and ends."""
     url = f"redis://127.0.0.1:{free_port()}"
