@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.schedules.schedule import Schedule
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.model.dead_letters import DeadLetter, PastFailure
+    from aiostreamq.model.functions.dependency import Depends
     from aiostreamq.model.functions.lifespan import Lifespan
     from aiostreamq.model.info import (
         JobInfo,
@@ -73,6 +74,7 @@ __all__ = [
     "CurrentJob",
     "DeadLetter",
     "DeadLetters",
+    "Depends",
     "Drop",
     "EnqueueNotConfirmed",
     "Event",
@@ -141,6 +143,7 @@ _MODULE_OF = {
     "CurrentJob": "aiostreamq.client.current_job",
     "DeadLetter": "aiostreamq.model.dead_letters",
     "DeadLetters": "aiostreamq.client.dead_letters.dead_letters",
+    "Depends": "aiostreamq.model.functions.dependency",
     "Event": "aiostreamq.model.job_events",
     "JobFilter": "aiostreamq.client.current_job",
     "JobInfo": "aiostreamq.model.info",

@@ -2,7 +2,6 @@
 
 from collections.abc import (
     AsyncIterable,
-    AsyncIterator,
     Awaitable,
     Callable,
     Iterable,
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overloa
 from aiostreamq.client.call import C_co, Call
 from aiostreamq.client.context import Context
 from aiostreamq.client.decorators import ScheduleDecorator, TaskDecorator
-from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.client.registration import register as register_task
+from aiostreamq.client.resources.resource_queue import ResourceQueue
 from aiostreamq.client.task import AsyncTask, Enqueuer, P, StreamTask, SyncTask, Task
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
@@ -32,12 +31,10 @@ from aiostreamq.model.options import (
 from aiostreamq.model.task import Place
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Literal, Unpack
 
     from aiostreamq.client.schedules.given_schedule import ScheduleOptions
-    from aiostreamq.model.functions.lifespan import Lifespan
     from aiostreamq.model.listener_events import Listener
     from aiostreamq.model.schedules.definition import ScheduleRules
     from aiostreamq.model.schedules.zones import Zone
@@ -47,7 +44,6 @@ if TYPE_CHECKING:
     WhenFull = Literal["raise", "wait"]
 
 R = TypeVar("R")
-S = TypeVar("S")
 ListenerT = TypeVar("ListenerT", bound="Listener")
 
 # Bytes. Redis runs one command at a time, so a payload of megabytes makes all other
@@ -58,7 +54,7 @@ MAX_PAYLOAD = 1024 * 1024
 ENQUEUE_TIMEOUT = 10.0
 
 
-class Queue(QueueClient):
+class Queue(ResourceQueue):
     """A named queue in one Redis, and the tasks whose calls it takes.
 
     Nothing connects before the first use. Use it as `async with queue:`, or
@@ -161,37 +157,6 @@ class Queue(QueueClient):
         """
         self._core.listeners.add(listener)
         return listener
-
-    @overload
-    def lifespan(self, function: Callable[[], AsyncIterator[S]], /) -> "Lifespan[S]": ...
-    @overload
-    def lifespan(
-        self, function: "Callable[[], AbstractAsyncContextManager[S]]", /
-    ) -> "Lifespan[S]": ...
-    def lifespan(self, function: Callable[[], object], /) -> "Lifespan[Any]":
-        """Register what workers open before their first job and close after their last one.
-
-        To be used as a decorator. Each worker process enters it once, and so does each process of
-        `executor="process"`. Several are entered in the order of their declaration, and left in
-        reverse. The value that it yields is `Context.state`.
-
-        Args:
-            function: An `async def` without parameters that yields once, or a function that
-                returns an asynchronous context manager.
-
-        Returns:
-            The lifespan, which can be called to open the same by hand.
-
-        Raises:
-            UsageError: The function has parameters, does not yield, or a worker runs already.
-        """
-        from aiostreamq.model.functions.lifespan import Lifespan
-
-        found: Lifespan[Any] = Lifespan(function)
-        if any(task.spec.pool == "process" for task in self.tasks.values()):
-            found.place()
-        self._core.resources.declare(found)
-        return found
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"

@@ -57,11 +57,11 @@ class HeldContext(Generic[T]):
             return self._entered.result()
         raise self.failure or RuntimeError("the context ended before it was entered")
 
-    async def leave(self, patience: float, error: BaseException | None = None) -> bool:
+    async def leave(self, patience: float | None, error: BaseException | None = None) -> bool:
         """Leave the context; return whether it has ended.
 
         Args:
-            patience: Seconds after which it is cancelled, and then abandoned.
+            patience: Seconds after which it is cancelled, and then abandoned; None is never.
             error: An exception to leave it with.
 
         An exception of the leaving is in `failure`. Cancelling cancels the leaving too.

@@ -22,6 +22,7 @@ from aiostreamq.model.unknown_options import unknown_option
 
 if TYPE_CHECKING:
     from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.model.functions.dependency_plan import Plan
 
 logger = get_logger("aiostreamq")
 
@@ -69,6 +70,8 @@ def register(
     if place == "process":
         for lifespan in core_of(queue).lifespans:
             lifespan.place()  # refuses one that a process cannot import
+    if signature.plan is not None:
+        _check_lifespans(queue, called, signature.plan)
     spec = TaskSpec(called, options, function, signature, is_async, place, is_stream)
     task = _kind_of(spec)(spec, core_of(queue))
     earlier = queue.tasks.get(called)
@@ -76,6 +79,16 @@ def register(
         _check_again(queue, task, earlier)
     queue.tasks[called] = task
     return task
+
+
+def _check_lifespans(queue: "QueueClient", task: str, plan: "Plan") -> None:
+    """Raise UsageError if a task depends on a lifespan that is not one of its queue."""
+    for step in plan.steps:
+        if step.style == "state" and step.key not in core_of(queue).lifespans:
+            raise UsageError(
+                f"task {task!r} depends on lifespan {step.name!r}, which is not one of queue "
+                f"{queue.name!r}: declare it with @queue.lifespan of this queue, before the task"
+            )
 
 
 def _check_again(queue: "QueueClient", task: Task[..., object], earlier: Task[..., object]) -> None:

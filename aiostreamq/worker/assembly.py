@@ -266,7 +266,10 @@ class Services:
 
 def _closing_time(queue: "QueueClient") -> float:
     """Return the seconds that an idle task process gets to end by itself."""
-    return CLOSING_TIME + (LEAVE_TIME if core_of(queue).lifespans else 0.0)
+    signatures = [task.spec.signature for task in queue.tasks.values()]
+    plans = [one.plan for one in signatures if one is not None and one.plan is not None]
+    holds_something = core_of(queue).lifespans or any(plan.has_worker_scope for plan in plans)
+    return CLOSING_TIME + (LEAVE_TIME if holds_something else 0.0)
 
 
 def _new_ticker(queue: "QueueClient", cancellation: Cancellation) -> Ticker:

@@ -66,6 +66,7 @@ def recording(queue: Queue, name: str, events: list[str], **raises: Exception) -
     recorded.name = name  # for messages
 
 
+@pytest.mark.may_block("the lifespans write to a file")
 async def test_around_all_jobs(app_queue: Queue, ledger: Path) -> None:
     """It is entered before the first job and left after the last one, and jobs have its state."""
     async with Worker(app_queue):
@@ -73,6 +74,7 @@ async def test_around_all_jobs(app_queue: Queue, ledger: Path) -> None:
     assert noted(ledger) == LIFE
 
 
+@pytest.mark.may_block("the lifespans write to a file")
 async def test_in_process(app_queue: Queue, ledger: Path) -> None:
     """A task process enters it when its first job comes, and leaves it when it ends."""
     async with Worker(app_queue, processes=1):
@@ -271,8 +273,7 @@ async def test_failed_end(queue: Queue, caplog: pytest.LogCaptureFixture) -> Non
         return 1
 
     async with Worker(queue):
-        found = await job.enqueue()
-    assert await found == 1
+        assert await (await job.enqueue()) == 1
     assert events[2:] == ["leave second", "leave first"]
     assert "lifespan 'second' failed at its end" in caplog.text
 

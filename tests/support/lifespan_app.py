@@ -39,17 +39,19 @@ async def counting() -> AsyncGenerator[State]:
             pass
     state = State(os.getpid())
 
-    async def count() -> None:
-        while True:
-            state.turns += 1
-            await asyncio.sleep(0.01)
+    loop = asyncio.get_running_loop()
+
+    def count() -> None:
+        nonlocal timer
+        state.turns += 1
+        timer = loop.call_later(0.01, count)
 
     note("enter counting")
-    counter = asyncio.create_task(count())
+    timer = loop.call_later(0.01, count)
     try:
         yield state
     finally:
-        counter.cancel()
+        timer.cancel()
         note("leave counting")
         if os.environ.get("LIFESPAN") == "fails at its end":
             raise ConnectionError("the database does not say goodbye")

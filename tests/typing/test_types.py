@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_typed_tasks() -> None:
+@pytest.mark.parametrize("file", ["typed_tasks.py", "typed_dependencies.py"])
+def test_types(file: str) -> None:
     """The type checker sees what users rely on, and refuses what it must."""
     pytest.importorskip("pyright", reason="comes with the group `lint`")
     done = subprocess.run(
-        [sys.executable, "-m", "pyright", "--outputjson", "tests/typing/typed_tasks.py"],
+        [sys.executable, "-m", "pyright", "--outputjson", f"tests/typing/{file}"],
         cwd=ROOT,
         capture_output=True,
         text=True,

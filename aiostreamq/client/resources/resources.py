@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from aiostreamq.aio.protected_tasks import spawn
+from aiostreamq.client.resources.overrides import Overrides
 from aiostreamq.client.resources.worker_scope import WorkerScope
 from aiostreamq.errors import UsageError
 
@@ -23,9 +24,10 @@ class Resources:
     """
 
     def __init__(self, queue: str) -> None:
-        self._queue = queue
+        self.queue = queue  #: its name
         self.lifespans: list[Lifespan[object]] = []  #: in the order of their declaration
         self.scope: WorkerScope | None = None  #: while workers use it
+        self.overrides = Overrides()  #: of dependencies and lifespans, for tests
         self._loop: asyncio.AbstractEventLoop | None = None  # that of the scope
         self._members: list[Callable[[], None]] = []  # each stops a worker
         self._opening: OwnTask[None] | None = None
@@ -38,7 +40,7 @@ class Resources:
         """
         if self._members and self._is_current():
             raise UsageError(
-                f"lifespan {lifespan.name!r}: a worker of queue {self._queue!r} runs already: "
+                f"lifespan {lifespan.name!r}: a worker of queue {self.queue!r} runs already: "
                 f"declare it before the worker starts"
             )
         self.lifespans.append(lifespan)
@@ -61,7 +63,7 @@ class Resources:
         for module, qualname in places:
             if (module, qualname) not in known:
                 raise UsageError(
-                    f"queue {self._queue!r} has no lifespan {qualname!r} in module {module!r} "
+                    f"queue {self.queue!r} has no lifespan {qualname!r} in module {module!r} "
                     f"when a process imports it: declare it at the top of the module"
                 )
             found.append(known[module, qualname])
@@ -73,7 +75,7 @@ class Resources:
         Raises:
             LifespanFailed: One could not be entered. The others are left.
         """
-        scope = WorkerScope(self._queue, lambda: None)
+        scope = WorkerScope(self.queue, lambda: None)
         try:
             await scope.open((one, one) for one in lifespans)
         except BaseException:
@@ -96,10 +98,10 @@ class Resources:
         if not self._is_current():
             self.scope, self._members, self._loop = None, [], asyncio.get_running_loop()
         if self.scope is None:
-            self.scope = WorkerScope(self._queue, self._stop_members)
+            self.scope = WorkerScope(self.queue, self._stop_members)
             self._opening = None
             if self.lifespans:
-                pairs = [(one, one) for one in self.lifespans]
+                pairs = [(one, self.overrides.of_lifespan(one)) for one in self.lifespans]
                 self._opening = spawn(self.scope.open(pairs), "aiostreamq:lifespans")
         scope, opening = self.scope, self._opening
         self._members.append(stop)

@@ -1,21 +1,25 @@
 """The lifetime of the workers of a queue in one process, and the lifespans that are open in it."""
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from aiostreamq import clock
 from aiostreamq.aio.held_context import HeldContext
+from aiostreamq.aio.protected_tasks import OwnTask, spawn
 from aiostreamq.errors import LifespanFailed, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.untrusted import name_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
+    from aiostreamq.model.functions.dependency_plan import Step
     from aiostreamq.model.functions.lifespan import Lifespan
 
 T = TypeVar("T")
+Made = tuple[object, BaseException | None]  # a value, or why there is none
 
 logger = get_logger("aiostreamq.worker")
 
@@ -37,18 +41,13 @@ class WorkerScope:
             lost: Called when a context ends although it was not asked to.
         """
         self.states: dict[Lifespan[object], object] = {}  #: the values of the open lifespans
+        self.state: object = None  #: the value for `Context.state`
         self.failure: LifespanFailed | None = None  #: the context that ended by itself
         self._queue = queue
         self._lost = lost
+        # values of dependencies, while they are made and after that
+        self._making: dict[object, OwnTask[Made]] = {}
         self._held: list[tuple[str, HeldContext[Any]]] = []
-
-    @property
-    def state(self) -> object:
-        """The value for `Context.state`: of the lifespan that has one."""
-        found = {each.name: value for each, value in self.states.items() if value is not None}
-        if len(found) > 1:
-            return ManyStates(tuple(found))
-        return next(iter(found.values()), None)
 
     async def open(self, lifespans: "Iterable[tuple[Lifespan[object], Lifespan[object]]]") -> None:
         """Enter lifespans in their order; each comes with the one to enter in its place.
@@ -69,6 +68,9 @@ class WorkerScope:
                 raise self._failed(what, "was cancelled by its own code") from None
             except BaseException as error:  # whatever the user's code raises
                 raise self._failed(what, _shown(error)) from error
+        found = {each.name: value for each, value in self.states.items() if value is not None}
+        only = next(iter(found.values()), None)
+        self.state = only if len(found) < 2 else ManyStates(tuple(found))
 
     async def hold(self, what: str, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter a context, which is then open until `aclose`, and return its value.
@@ -87,6 +89,43 @@ class WorkerScope:
         held.task.add_done_callback(lambda _: self._on_end(what, held))
         return value
 
+    async def value_of(self, step: "Step", arguments: "Mapping[str, object]") -> object:
+        """Return the value of a dependency, or of a lifespan, that all jobs share.
+
+        Args:
+            step: The step that makes it when it is first needed.
+            arguments: The arguments for that.
+
+        Raises:
+            UsageError: The lifespan was not entered.
+            BaseException: Any that the dependency raised. The next job tries again.
+
+        Cancelling ends the waiting: the value is made all the same, for other jobs.
+        """
+        if step.style == "state":
+            if step.key not in self.states:
+                raise UsageError(f"lifespan {step.name!r} is not open: declare it before the tasks")
+            return self.states[cast("Lifespan[object]", step.key)]
+        making = self._making.get(step.key)
+        if making is None:
+            making = spawn(self._make(step, arguments), f"aiostreamq:dependency {step.name!r}")
+            self._making[step.key] = making
+        value, error = await asyncio.shield(making)
+        if error is not None:
+            raise error
+        return value
+
+    async def _make(self, step: "Step", arguments: "Mapping[str, object]") -> Made:
+        what = f"dependency {step.name!r}"
+        try:
+            return await self.hold(what, made_in_worker(step, arguments)), None
+        except BaseException as error:
+            del self._making[step.key]
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            return None, error  # not raised: some exceptions would end the event loop
+
     async def aclose(self, patience: float = LEAVE_TIME) -> None:
         """Leave all contexts, the latest first. Their exceptions are logged.
 
@@ -96,6 +135,8 @@ class WorkerScope:
         Cancelling cancels those that are still open.
         """
         until = clock.monotonic() + patience
+        for making in list(self._making.values()):
+            making.end()
         try:
             while self._held:
                 what, held = self._held[-1]
@@ -116,7 +157,7 @@ class WorkerScope:
         why = "ended by itself" if held.failure is None else _shown(held.failure)
         self.failure = LifespanFailed(
             f"{what} of queue {self._queue!r} ended while the worker was running ({why}): the "
-            f"worker stops, because its jobs need what the lifespan holds"
+            f"worker stops, because its jobs need what it holds"
         )
         self.failure.__cause__ = held.failure
         logger.critical("%s", self.failure)
@@ -150,6 +191,34 @@ class ManyStates:
             f"Context.state is ambiguous: the lifespans {', '.join(self._names)} all yield a "
             f"state: take each with Depends(lifespan)"
         )
+
+
+@asynccontextmanager
+async def made_in_worker(
+    step: "Step", arguments: "Mapping[str, object]"
+) -> "AsyncGenerator[object]":
+    """Make the value of a step of the scope "worker", and clean up after it."""
+    made: Any
+    match step.style:
+        case "async_context":
+            made = step.function(**arguments)
+            async with made as value:
+                yield value
+        case "context":
+            made = step.function(**arguments)
+            value = await asyncio.to_thread(made.__enter__)
+            try:
+                yield value
+            finally:
+                await asyncio.to_thread(made.__exit__, None, None, None)
+        case "awaited":
+            made = step.function(**arguments)
+            yield await made
+        case "threaded":
+            made = await asyncio.to_thread(partial(step.function, **arguments))
+            yield await made if hasattr(made, "__await__") else made
+        case _:
+            yield step.function(**arguments)
 
 
 def _shown(error: BaseException) -> str:

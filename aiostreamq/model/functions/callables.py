@@ -83,8 +83,8 @@ def refuse_unbound(task: str, function: Function, signature: inspect.Signature) 
         )
 
 
-def signature_of(task: str, function: Function) -> inspect.Signature:
-    """Return the signature of *function*; its annotations may be strings.
+def signature_of(whose: str, function: Function) -> inspect.Signature:
+    """Return the signature of *function*, named *whose*; its annotations may be strings.
 
     Raises:
         UsageError: Python does not know its parameters.
@@ -98,8 +98,8 @@ def signature_of(task: str, function: Function) -> inspect.Signature:
         return inspect.signature(function, **options)
     except (ValueError, TypeError) as error:
         raise UsageError(
-            f"task {task!r}: Python does not know its parameters ({error}): call it in a function "
-            f"of your own, and register that"
+            f"{whose}: Python does not know its parameters ({error}): call it in a function of "
+            f"your own, and use that"
         ) from error
 
 

@@ -12,7 +12,7 @@ _REST = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def context_parameter(
-    task: str, signature: inspect.Signature, hints: Mapping[str, object], context: type
+    whose: str, signature: inspect.Signature, hints: Mapping[str, object], context: type
 ) -> tuple[str | None, int | None]:
     """Return the name of the context parameter and its position.
 
@@ -32,7 +32,7 @@ def context_parameter(
             stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
             shown = f"{stars.get(parameter.kind, '')}{parameter.name}"
             raise UsageError(
-                f"task {task!r}: parameter {shown!r} is annotated {_shown(annotation)}: "
+                f"{whose}: parameter {shown!r} is annotated {_shown(annotation)}: "
                 f"annotate one parameter {context.__name__}, and the worker fills it in; other "
                 f"forms are not supported"
             )
@@ -40,7 +40,7 @@ def context_parameter(
     if len(found) > 1:
         names = " and ".join(repr(name) for name, _ in found)
         raise UsageError(
-            f"task {task!r}: parameters {names} are both annotated {context.__name__}: the worker "
+            f"{whose}: parameters {names} are both annotated {context.__name__}: the worker "
             f"fills in one: leave the others out"
         )
     return found[0] if found else (None, None)

@@ -10,9 +10,10 @@ import orjson
 
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.functions.callables import signature_of, style_of, travelling
-from aiostreamq.model.functions.context_parameter import context_parameter
+from aiostreamq.model.functions.dependency import without_dependencies
 from aiostreamq.model.functions.result_type import ResultType
 from aiostreamq.model.functions.type_hints import RETURN, Hints
+from aiostreamq.model.functions.worker_parameters import WorkerParameters
 from aiostreamq.model.values.codec import ValueCodec, Written
 from aiostreamq.model.values.masking import pointer
 from aiostreamq.model.values.plain_annotations import depth_of, is_open, is_plain, shown
@@ -38,16 +39,19 @@ class TaskSignature:
         """
         self._name = name
         #: the signature including the context parameter
-        self.whole = signature = signature_of(name, function)
-        self._hints = Hints(name, function, signature, context_type)
+        self.whole = signature = signature_of(f"task {name!r}", function)
+        bare = without_dependencies(signature)
+        self._hints = Hints(f"task {name!r}", function, bare, context_type)
         #: how the function gives its result
         self.style = style_of(name, function, self._hints.found.get(RETURN))
-        #: name and position of the context parameter; the position is None if it is keyword-only
-        self.context_name, self.context_place = context_parameter(
-            name, signature, self._hints.found, context_type
-        )
+        #: the parameters that callers leave out
+        self.filled_in = WorkerParameters(name, signature, self._hints.found, context_type)
+        # Attributes, because each job asks for them.
+        self.context_name = self.filled_in.context_name  #: of the context parameter, or None
+        self.plan = self.filled_in.plan  #: how dependencies are provided; None if there are none
+        left_out = self.filled_in.names
         self._signature = signature.replace(
-            parameters=[p for p in signature.parameters.values() if p.name != self.context_name]
+            parameters=[p for p in signature.parameters.values() if p.name not in left_out]
         )
         kinds = [p.kind for p in self._signature.parameters.values()]
         kinds_by_name = {p.kind: p.name for p in self._signature.parameters.values()}
@@ -86,7 +90,11 @@ class TaskSignature:
 
     @cached_property
     def _resolved_hints(self) -> dict[str, object]:
-        return self._hints.complete()
+        if self._hints.are_complete:
+            return self._hints.found
+        hints = self._hints.complete()
+        self.filled_in.refuse_late(hints, self._signature.parameters)
+        return hints
 
     @cached_property
     def _closed(self) -> dict[str, int]:
@@ -161,12 +169,7 @@ class TaskSignature:
         return args, kwargs, found
 
     def _check(self, args: Arguments, kwargs: Keywords) -> None:
-        # `**kwargs` would accept it, and it would replace the worker's.
-        if self.context_name in kwargs and not self._takes_context_by_place_only:
-            raise UsageError(
-                f"invalid call of task {self._name!r}: the worker fills in "
-                f"{self.context_name!r}: leave it out"
-            )
+        self.filled_in.refuse_given(kwargs)
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -243,20 +246,7 @@ class TaskSignature:
         self, args: Arguments, kwargs: Keywords, context: object
     ) -> tuple[Arguments, Keywords]:
         """Return the arguments with *context* inserted at its parameter."""
-        if self.context_name is None:
-            return args, kwargs
-        place = self.context_place
-        if place is not None and self._takes_context_by_place_only and place > len(args):
-            left_out = list(self.whole.parameters.values())[len(args) : place]
-            args = [*args, *(parameter.default for parameter in left_out)]
-        if place is not None and place <= len(args):
-            return [*args[:place], context, *args[place:]], kwargs
-        return args, {**kwargs, self.context_name: context}
-
-    @cached_property
-    def _takes_context_by_place_only(self) -> bool:
-        assert self.context_name is not None  # as it has a place
-        return self.whole.parameters[self.context_name].kind is inspect.Parameter.POSITIONAL_ONLY
+        return self.filled_in.with_context(args, kwargs, context)
 
     def name_of(self, place: int) -> str:
         """Return the name of the positional argument at index *place*."""

@@ -31,12 +31,12 @@ class Hints:
     """The annotations of one task's function, by the names of its parameters."""
 
     def __init__(
-        self, task: str, function: Function, signature: inspect.Signature, known: type
+        self, whose: str, function: Function, signature: inspect.Signature, known: type
     ) -> None:
         """Resolve what can be resolved now.
 
         Args:
-            task: Name of the task, for errors.
+            whose: The function and its name, for errors.
             function: The function.
             signature: Its signature.
             known: The class of the context: resolved even if only type checkers import it.
@@ -44,7 +44,7 @@ class Hints:
         Raises:
             UsageError: An annotation can never be resolved, or is invalid.
         """
-        self._task = task
+        self._whose = whose
         self._scope = _Scope(annotated(function), known)
         self.found: dict[str, object] = {}  #: resolved annotations
         self._late: dict[str, object] = {}  # annotations that name something not defined yet
@@ -89,9 +89,9 @@ class Hints:
         self._late[name] = annotation
 
     def _refusal(self, name: str, annotation: object, reason: str) -> UsageError:
-        whose = "its result" if name == RETURN else f"argument {name!r}"
+        part = "its result" if name == RETURN else f"argument {name!r}"
         shown = annotation.__qualname__ if isinstance(annotation, type) else annotation
-        return UsageError(f"task {self._task!r}: {whose} is annotated {shown}: {reason}")
+        return UsageError(f"{self._whose}: {part} is annotated {shown}: {reason}")
 
 
 class _Scope:

@@ -19,7 +19,7 @@ from aiostreamq.client.task import Task
 from aiostreamq.errors import UsageError
 from aiostreamq.model import verdict
 from aiostreamq.model.exception_names import kinds_of
-from aiostreamq.model.functions.signature import TaskSignature
+from aiostreamq.model.functions.signature import Arguments, Keywords, TaskSignature
 from aiostreamq.model.time import moment_or_none
 from aiostreamq.worker.logs.setup import complete
 from aiostreamq.worker.run.exception_text import LONGEST_MESSAGE, clean, describe
@@ -49,16 +49,30 @@ def perform(request: bytes, begin: "Callable[[], None]") -> tuple[bool, bytes]:
         function, signature = found.function, found.signature
         args, kwargs = signature.restore_arguments(call["args"], call["kwargs"])
         resources.enter(call["task"], found.resources, about["lifespans"])
-        args, kwargs = signature.with_context(args, kwargs, context_of(call["task"], about))
+        context, plan = context_of(call["task"], about), signature.plan
         # For what it enqueues, by a queue of its own. None too, over the job before it.
         DEADLINE.set(about["deadline"])
         begin()
-        value = function(*args, **kwargs)
-        if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
-            value = resources.wait_for(cast("Awaitable[object]", value))
-        return True, signature.write_result(value)
+        if plan is None:
+            args, kwargs = signature.with_context(args, kwargs, context)
+            return True, _written(function, signature, args, kwargs)
+        with resources.provided(plan, context, signature.filled_in, args, kwargs) as arguments:
+            written = _written(function, signature, *arguments)
+        return True, written
     except BaseException as error:  # noqa: BLE001  # whatever a task raises is its outcome
         return False, orjson.dumps(_describe(error))
+
+
+def _written(
+    function: "Callable[..., object]",
+    signature: TaskSignature,
+    args: "Arguments",
+    kwargs: "Keywords",
+) -> bytes:
+    value = function(*args, **kwargs)
+    if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
+        value = resources.wait_for(cast("Awaitable[object]", value))
+    return signature.write_result(value)
 
 
 class FoundFunction(NamedTuple):

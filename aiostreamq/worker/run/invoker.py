@@ -9,13 +9,17 @@ from aiostreamq.client.core import core_of
 from aiostreamq.client.task import Task
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.time import moment_or_none
+from aiostreamq.worker.run.threads import wait_for_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiostreamq.client.context import EventSink
     from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.client.resources.overrides import Overrides
     from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.functions.dependency_plan import Plan
+    from aiostreamq.model.functions.signature import Arguments, Keywords, TaskSignature
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.worker.run.processes import ProcessPool
     from aiostreamq.worker.run.run import Run
@@ -66,6 +70,8 @@ class Invoker:
         assert function is not None and signature is not None, "registered tasks have both"  # noqa: PT018
         if spec.executor == "process":
             return await self._call_in_process(run, begin)
+        if signature.plan is not None:
+            return await self._call_with_dependencies(run, signature, signature.plan)
         args, kwargs = signature.restore_arguments(envelope.args, envelope.kwargs)
         sink: EventSink | None = None
         if signature.context_name is not None or spec.is_stream:
@@ -93,8 +99,62 @@ class Invoker:
             raise self._too_long(run, written)
         return written
 
+    async def _call_with_dependencies(
+        self, run: "Run", signature: "TaskSignature", plan: "Plan"
+    ) -> bytes:
+        # Imported late: most workers have no tasks with dependencies.
+        from aiostreamq.worker.run.dependencies import RunDependencies
+
+        sink = self._new_sink(run.delivery, run.spec.name, run.keep_ms)
+        resources, context = self._resources, self._context_of(run, sink)
+        assert resources.scope is not None  # as the worker runs
+        plan = resources.overrides.plan_of(signature, plan)
+        dependencies = RunDependencies(plan, resources.scope, self._threads, context)
+        args, kwargs = signature.restore_arguments(run.envelope.args, run.envelope.kwargs)
+        try:
+            args, kwargs = await dependencies.enter(signature.filled_in, args, kwargs)
+            # Written before the clean-up: a result that cannot be sent is a failure.
+            written = await self._written(run, signature, sink, args, kwargs)
+            await dependencies.leave(None)
+        except BaseException as error:
+            await wait_for_thread(run.thread)  # it uses the values
+            await dependencies.leave(error)
+            raise
+        finally:
+            if sink.has_events:
+                await sink.aclose()
+        return written
+
+    async def _written(
+        self,
+        run: "Run",
+        signature: "TaskSignature",
+        sink: "EventSink",
+        args: "Arguments",
+        kwargs: "Keywords",
+    ) -> bytes:
+        """Call the function of a job with all of its arguments; return the result as JSON."""
+        spec = run.spec
+        function = cast("Callable[..., Any]", spec.function)
+        if spec.is_stream:
+            chunks = _chunks_of(spec.name, function(*args, **kwargs))
+            await sink.stream(chunks, signature.write_result, self._queue.max_payload)
+            return b"null"
+        if spec.is_async:
+            value = await function(*args, **kwargs)
+        else:
+            value = await self._threads.call(run, function, args, kwargs)
+            if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
+                value = await cast("Awaitable[object]", value)
+        written = signature.write_result(value)
+        if len(written) > self._queue.max_payload:
+            raise self._too_long(run, written)
+        return written
+
     async def _call_in_process(self, run: "Run", begin: "Callable[[Run], None]") -> bytes:
         _check_found_by_name(run.spec)
+        if self._resources.overrides:
+            _check_not_overridden(run.spec, self._resources.overrides)
         delivery, envelope = run.delivery, run.envelope
         about = {
             "job_id": delivery.job_id,
@@ -150,6 +210,19 @@ def _check_found_by_name(spec: "TaskSpec") -> None:
         raise UsageError(
             f"task {spec.name!r}: a process finds its function by importing {qualname!r}, which is "
             f"another one: decorate it with @queue.task at its definition, above all others"
+        )
+
+
+def _check_not_overridden(spec: "TaskSpec", overrides: "Overrides") -> None:
+    """Raise UsageError if a dependency of a task for processes is overridden."""
+    signature = spec.signature
+    if signature is None or signature.plan is None:
+        return
+    plan = overrides.plan_of(signature, signature.plan)
+    if [step.key for step in plan.steps] != [step.key for step in signature.plan.steps]:
+        raise UsageError(
+            f"task {spec.name!r} runs in a process, which queue.override does not reach: call the "
+            f"function directly in the test, or leave executor='process' out"
         )
 
 

@@ -8,7 +8,8 @@ could pile threads up without bound.
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -24,6 +25,7 @@ class ThreadRunner:
         """Prepare; *most* is how many there can be. A `Pool` decides which run may have one."""
         self._most = most
         self._pool: ThreadPoolExecutor | None = None
+        self._beside: ThreadPoolExecutor | None = None  # for dependencies: a job may have both
 
     async def call(
         self,
@@ -48,10 +50,39 @@ class ThreadRunner:
             raise value
         return value
 
+    async def call_beside(
+        self, function: Callable[[], object], undo: Callable[[], object] | None = None
+    ) -> object:
+        """Call *function* in a thread that is not one of the places for `def` tasks.
+
+        Args:
+            function: The function.
+            undo: Called in such a thread too, if this is cancelled while *function* runs and it
+                then returns.
+
+        Cancelling ends the waiting; the thread runs to its end.
+
+        Raises:
+            Raised: The function raised, whatever it was.
+        """
+        if self._beside is None:
+            self._beside = ThreadPoolExecutor(self._most, thread_name_prefix="aiostreamq-beside")
+        thread = self._beside.submit(_attempt, partial(copy_context().run, function))
+        try:
+            value = await asyncio.wrap_future(thread)
+        except asyncio.CancelledError:
+            if undo is not None and not thread.cancelled():
+                self._beside.submit(_undo, thread, undo)
+            raise
+        if type(value) is Raised:
+            raise value
+        return value
+
     def close(self) -> None:
         """Start nothing more, and do not wait for threads that run."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._beside):
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Raised(Exception):
@@ -65,6 +96,19 @@ class Raised(Exception):
     def __init__(self, error: BaseException) -> None:
         super().__init__()
         self.error = error
+
+
+async def wait_for_thread(thread: Future[object] | None) -> None:
+    """Wait until a thread has ended, if there is one. Cancelling changes nothing."""
+    while thread is not None and not thread.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({asyncio.wrap_future(thread)})
+
+
+def _undo(thread: Future[object], undo: Callable[[], object]) -> None:
+    if type(thread.result()) is not Raised:
+        with suppress(BaseException):  # the run was cancelled: its error has no receiver
+            undo()
 
 
 def _attempt(call: Callable[[], object]) -> object:

@@ -1,0 +1,50 @@
+"""Tasks for processes that have dependencies."""
+
+import os
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Annotated
+
+from aiostreamq import Context, Depends, Queue
+
+queue = Queue(name="dependencies")
+
+
+def note(what: str) -> None:
+    """Write down what happened, and where."""
+    with Path(os.environ["LEDGER"]).open("a") as ledger:
+        ledger.write(f"{os.getpid()} {what}\n")
+
+
+@queue.lifespan
+async def state() -> AsyncGenerator[str]:
+    """Yield a state."""
+    yield "state"
+
+
+async def client(given: str = Depends(state)) -> AsyncGenerator[str]:
+    """Open what all jobs of a process share."""
+    note("open client")
+    yield f"client of {given}"
+    note("close client")
+
+
+def session(
+    ctx: Context, shared: Annotated[str, Depends(client, scope="worker")]
+) -> Generator[str]:
+    """Open what one run uses."""
+    note(f"open session {ctx.attempt}")
+    try:
+        yield f"session of {shared}"
+    except BaseException as error:
+        note(f"roll back {type(error).__name__}")
+        raise
+    note("commit")
+
+
+@queue.task(executor="process")
+def work(fails: bool, used: str = Depends(session)) -> str:
+    """Return what it uses, or fail."""
+    if fails:
+        raise ValueError("no")
+    return used
