@@ -237,7 +237,8 @@ class IsolatedQueue:
         `def` runs in a thread. There are no retries, and no timeout.
 
         Args:
-            task: The task. A context that it takes has this queue, and attempt 1.
+            task: The task. A context that it takes has this queue, and attempt 1. Lifespans and
+                dependencies that it uses are opened for this call.
             *args: Its arguments, as for `task.enqueue`.
             **kwargs: Its keyword arguments.
 

@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from aiostreamq.client.context import Context
+from aiostreamq.client.core import core_of
 from aiostreamq.client.current_job import JOB
 from aiostreamq.model.envelope import decode_envelope
 from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.model.values.equality import difference
 from aiostreamq.testing.enqueued import by_name
+from aiostreamq.worker.run.dependencies import RunDependencies
+from aiostreamq.worker.run.threads import ThreadRunner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Mapping, Sequence
 
     from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.model.functions.signature import TaskSignature
     from aiostreamq.model.task import TaskSpec
 
 # The name that contexts have for the worker, and for the job.
 WORKER = "perform"
+
+# Threads for dependencies that are not asynchronous.
+THREADS = 4
 
 
 class ValueChanged(AssertionError):  # pytest shows it as a failed assertion
@@ -42,19 +49,52 @@ async def perform_call(
     sent, arrived = by_name(spec, args, kwargs), by_name(spec, restored, named)
     for name, value in sent.items():
         _check(f"argument {name!r} of task {spec.name!r}", value, arrived[name])
-    if signature.context_name is not None:
-        context = Context(WORKER, spec.name, 1, 1, queue, WORKER)
-        restored, named = signature.with_context(restored, named, context)
     around = contextvars.copy_context()
     around.run(JOB.set, (spec.name, WORKER, 1, WORKER, None, None))
-    running = _run(spec, restored, named)
-    value = await asyncio.create_task(running, context=around)
+    if signature.context_name is None and signature.plan is None:
+        running = _run(spec, restored, named)
+    else:
+        running = _run_with_resources(queue, spec, signature, restored, named)
+    return await asyncio.create_task(running, context=around)
+
+
+async def _run_with_resources(
+    queue: "QueueClient",
+    spec: "TaskSpec",
+    signature: "TaskSignature",
+    args: "Sequence[object]",
+    kwargs: "Mapping[str, object]",
+) -> object:
+    """Run a function that takes a context or dependencies; open the lifespans around it."""
+    resources = core_of(queue).resources
+    scope = await resources.open_scope(resources.lifespans)
+    try:
+        context = Context(WORKER, spec.name, 1, 1, queue, WORKER, state=scope.state)
+        if signature.plan is None:
+            return await _run(spec, *signature.with_context(args, kwargs, context))
+        plan = resources.overrides.plan_of(signature, signature.plan)
+        threads = ThreadRunner(THREADS)
+        try:
+            run = RunDependencies(plan, scope, threads, context)
+            async with run.entered(signature.filled_in, args, kwargs) as arguments:
+                return await _run(spec, *arguments)
+        finally:
+            threads.close()
+    finally:
+        await scope.aclose()
+
+
+async def _run(
+    spec: "TaskSpec", args: "Sequence[object]", kwargs: "Mapping[str, object]"
+) -> object:
+    """Run a function, and send what it returns or yields through JSON."""
+    value = await _called(spec, args, kwargs)
     if spec.is_stream:
         return [_through_json(spec, chunk) for chunk in cast("list[object]", value)]
     return _through_json(spec, value)
 
 
-async def _run(
+async def _called(
     spec: "TaskSpec", args: "Sequence[object]", kwargs: "Mapping[str, object]"
 ) -> object:
     function = cast("Any", spec.function)

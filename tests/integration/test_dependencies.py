@@ -23,6 +23,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
+from aiostreamq.testing.performing import perform_call
 from tests.support import dependency_app as app
 from tests.support.waiting import wait_until
 
@@ -561,3 +562,26 @@ async def test_process(app_queue: Queue, tmp_path: Path) -> None:
         *("open session 1", "roll back ValueError"),
         "close client",
     ]
+
+
+async def test_perform() -> None:
+    """`perform` provides dependencies and the state, for one call."""
+    ledger, queue = Ledger(), Queue("memory://")
+
+    @queue.lifespan
+    async def state() -> AsyncGenerator[str]:
+        yield "state"
+
+    @queue.task
+    async def task(
+        ctx: Context[str], end: str, value: str = Depends(ledger.sync), of: str = Depends(state)
+    ) -> list[str]:
+        raise_for(end)
+        return [ctx.state, value, of]
+
+    async with queue:
+        found = await perform_call(queue, task.spec, ["return"], {})
+        assert found == ["state", "value", "state"]
+        with pytest.raises(ValueError, match="no"):
+            await perform_call(queue, task.spec, ["fail"], {})
+    assert ledger.events == ["open", "commit", "open", "roll back ValueError"]

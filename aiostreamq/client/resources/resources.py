@@ -70,14 +70,14 @@ class Resources:
         return found
 
     async def open_scope(self, lifespans: "Sequence[Lifespan[object]]") -> WorkerScope:
-        """Enter *lifespans* for a task process, and return what is open.
+        """Enter *lifespans* outside of a worker, and return what is open.
 
         Raises:
             LifespanFailed: One could not be entered. The others are left.
         """
         scope = WorkerScope(self.queue, lambda: None)
         try:
-            await scope.open((one, one) for one in lifespans)
+            await scope.open((one, self.overrides.of_lifespan(one)) for one in lifespans)
         except BaseException:
             await scope.aclose()
             raise
