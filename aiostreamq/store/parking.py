@@ -25,6 +25,7 @@ class ParkedJobs:
         self._queue = queue
         self._deliveries = Deliveries(queue)
         self._prefix = queue.keys.prefix
+        self._tasks = queue.keys.parked
         self._keys = [queue.streams[0], queue.keys.cancelled, queue.keys.paused]
 
     async def park(self, batch: "Sequence[tuple[Delivery, str]]") -> int:
@@ -40,6 +41,10 @@ class ParkedJobs:
                 await self._deliveries.requeue_deleted([RetryRequest(one, 0) for one, _ in some])
             parked += done
         return parked
+
+    async def are_any(self) -> bool:
+        """Whether any job is parked."""
+        return await self._queue.call("SCARD", self._tasks) != 0
 
     async def unpark(self, tasks: "Sequence[str]") -> int:
         """Put all jobs that are parked for *tasks* into their stream; return how many."""

@@ -136,6 +136,7 @@ class Services:
             queue.tasks,
             self.pauses.has_task,
             self._wake_reader,
+            lambda tasks: self.overflow.expect_parked(tasks),  # noqa: PLW0108  # it is made later
             self.listeners,
         )
 

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from aiostreamq import JobState, Queue, Task, Worker
+from aiostreamq import JobState, Queue, QueueUnavailable, Task, Worker
 from aiostreamq.aio.listeners import Listeners
+from aiostreamq.model.keys import GROUP
 from aiostreamq.store.parking import ParkedJobs
 from aiostreamq.worker.listener_events import WorkerListeners
 from aiostreamq.worker.reroute.parking import Parking
@@ -23,11 +24,16 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 async def test_resumed_while_it_is_on_its_way(store: Store) -> None:
-    """What arrives there after all was let go is let go at once, too."""
-    paused = {"size"}
+    """What is parked after its task was resumed is looked for at once, too."""
+    paused, found = {"size"}, list[str]()
     listeners = WorkerListeners(Listeners(), "any", "any")
     parking = Parking(
-        ParkedJobs(store.queue), {"size"}, paused.__contains__, lambda: None, listeners
+        ParkedJobs(store.queue),
+        {"size"},
+        paused.__contains__,
+        lambda: None,
+        found.extend,
+        listeners,
     )
     held = await store.deliver("a")
     running = asyncio.create_task(parking.run())
@@ -36,11 +42,7 @@ async def test_resumed_while_it_is_on_its_way(store: Store) -> None:
         parking.wake()
         await store.results.job_state("a")
         parking.park(held, "size")  # which it was to be since before that
-
-        async def is_back() -> bool:
-            return bool(await store.stream_at(store.keys.stream("returned")))
-
-        await wait_until(is_back, "it to be let go")
+        await wait_until(lambda: found == ["size"], "the look to find it")
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -63,6 +65,32 @@ async def test_fleet_with_different_tasks(store_url: str) -> None:
         jobs = [await tasks[number % 3].enqueue(number) for number in range(60)]
         found = await asyncio.gather(*jobs)
         assert found == list(range(60))
+
+
+async def test_worker_without_the_task_is_not_sent_it_again(store: Store, store_url: str) -> None:
+    """A look gives parked jobs to the worker that looks: no other one reads them in between."""
+    queue = Queue(store_url, name=store.keys.queue)
+
+    @queue.task(name="added")
+    async def added() -> str:
+        return "ran"
+
+    async with queue:
+        job = await added.enqueue()
+        (held,) = await store.read()
+        await ParkedJobs(store.queue).park([(held, "added")])
+        # A worker of another release, without the task, waits for returned jobs.
+        link = await store.connector.open_link("other")
+        returned = store.keys.stream("returned")
+        reading = link.call(
+            *("XREADGROUP", "GROUP", GROUP, "other", "BLOCK", 0, "STREAMS", returned, ">")
+        )
+        async with Worker(queue):
+            assert await job == "ran"
+        assert not reading.done() or reading.result() is None  # in memory it does not wait
+        link.close()
+        with suppress(QueueUnavailable):
+            await reading
 
 
 async def test_message_missed(store_url: str) -> None:

@@ -112,7 +112,8 @@ class Reader:
             if self._lost.is_look_due:
                 await self._blocking.persist(self._look_again)
             count = self._gauge.room()
-            if self._gauge.slots_left > 0 and (wanted := self._overflow.wanted()):
+            wanted = self._overflow.wanted()
+            if wanted and self._gauge.slots_left > 0:
                 await self._read_overflow(wanted)
                 continue
             if count == 0:
@@ -122,13 +123,20 @@ class Reader:
             # that reads which find jobs pay nothing for the end.
             is_final = burst and found_nothing and self._executor.is_idle
             may_get_jobs = is_final and await self._may_get_jobs()
+            # A slot that comes free is for what is wanted: no read may block until then.
+            may_block = not (burst or wanted)
             read = await self._blocking.persist(
-                lambda link, count=count: self._read(link, count, is_blocking=not burst)
+                lambda link, count=count, may_block=may_block: self._read(
+                    link, count, is_blocking=may_block
+                )
             )
             if self._receiver.is_doubtful:
                 self._receiver.sort_out(read)
             await self._receiver.take(read)
             found_nothing = not read.deliveries
+            if wanted and found_nothing and not self._executor.is_idle:
+                await self._executor.progress.wait()
+                continue
             if burst and await self._is_burst_over(
                 read, is_final=is_final, may_get_jobs=may_get_jobs
             ):

@@ -12,7 +12,7 @@ from aiostreamq.worker.protocols import Wanted
 from aiostreamq.worker.run.pool import MOST_WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from aiostreamq.client.task import Task
     from aiostreamq.model.keys import Spillway
@@ -71,6 +71,13 @@ class Overflow:
         if self.wanted() is not None:
             self._wake_reader()
 
+    def expect_parked(self, tasks: "Iterable[str]") -> None:
+        """Have the reader take jobs that are parked for *tasks*, if they may run here."""
+        if runnable := [task for task in tasks if self._may_unpark(task)]:
+            self._heard += 1
+            self._parked.update(dict.fromkeys(runnable, self._heard))
+            self.wake()
+
     def wanted(self) -> Wanted | None:
         """Return what to read now, None for nothing."""
         for place in self._open:
@@ -113,11 +120,7 @@ class Overflow:
             self.wake()
 
     def _hear_parked(self, message: "ControlMessage") -> None:
-        tasks = [task for task in message.get("tasks", "").split() if self._may_unpark(task)]
-        if tasks:
-            self._heard += 1
-            self._parked.update(dict.fromkeys(tasks, self._heard))
-            self.wake()
+        self.expect_parked(message.get("tasks", "").split())
 
     def _open_all(self) -> None:
         self._open.add("slot")

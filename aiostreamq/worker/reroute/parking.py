@@ -2,8 +2,9 @@
 
 In a rolling deploy old workers meet jobs that only new ones can run. Such a job neither fails nor
 travels between workers: it waits until a worker that knows its task starts, or hears that it was
-parked. The reader of that worker unparks it, see `Overflow`. The looks here are for jobs that were
-parked before, or by workers of earlier releases, which send no message.
+parked. The reader of that worker unparks it, and gets it in the same step, see `Overflow`: a worker
+without the task cannot be sent it once more. The looks here are for jobs that were parked before,
+or by workers of earlier releases, which send no message.
 """
 
 from collections.abc import Callable, Collection
@@ -13,7 +14,6 @@ from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.english import counted
 from aiostreamq.model.listener_events import JobParked
 from aiostreamq.store.deliveries import SETTLE_LIMIT
 from aiostreamq.worker.refused_batches import RefusedBatches
@@ -38,6 +38,7 @@ class Parking:
         tasks: Collection[str],
         is_paused: "Callable[[str], bool]",
         accepted: "Callable[[], None]",
+        found: "Callable[[Collection[str]], None]",
         listeners: "WorkerListeners",
     ) -> None:
         """Prepare.
@@ -47,11 +48,13 @@ class Parking:
             tasks: The names known here, read again each time.
             is_paused: Returns whether a task is paused: its jobs stay parked.
             accepted: Called when Redis has accepted all that it had refused to set aside.
+            found: Has jobs of these tasks unparked by the reader, if any are parked.
             listeners: Take the jobs that are parked.
         """
         self._parked = parked
         self._tasks = tasks
         self._is_paused = is_paused
+        self._found = found
         self._listeners = listeners
         self._wakeup = Wakeup()
         self._refused = RefusedBatches[tuple["Delivery", str]](
@@ -97,15 +100,13 @@ class Parking:
         self._refused.close()
 
     async def run(self) -> None:
-        """Unpark jobs of tasks that are known here, until cancelled."""
+        """Look for parked jobs of tasks that are known here, until cancelled."""
         while True:
             try:
-                tasks = [task for task in self._tasks if self.may_run(task)]
-                released = await self._parked.unpark(tasks) if tasks else 0
-                if released:
-                    logger.info("unparked %s", counted(released, "job"))
+                if await self._parked.are_any():
+                    self._found(self._tasks)
             except AioStreamQError:
-                logger.exception("parked jobs could not be unparked, retrying")
+                logger.exception("parked jobs could not be looked for, retrying")
             await self._wakeup.wait(INTERVAL)
 
     async def _park(self, batch: "list[tuple[Delivery, str]]") -> None:
