@@ -31,6 +31,11 @@ class Using:
     #: whether it has a moment that may be relative to the enqueue
     needs_time: bool = field(init=False)
 
+    @classmethod
+    def of(cls, options: Options) -> "Using":
+        """Return the options of the jobs of a task for which none is given."""
+        return cls(options, fields=_metadata_fields(options))
+
     def __post_init__(self) -> None:
         """Compute what each enqueue asks."""
         object.__setattr__(self, "needs_time", not self.expires is self.deadline is None)
@@ -45,7 +50,7 @@ class Using:
     ) -> "Using":
         """Return these options with those that are given in their place."""
         options = self.options.merged(given, _JOB_OPTIONS)
-        fields = dict(self.fields)
+        fields = self.fields | _metadata_fields(options)
         if "timeout" in given:
             fields["timeout"] = options.timeout or 0  # 0 is none, even if the task has one
         if "result_ttl" in given:
@@ -60,6 +65,11 @@ class Using:
             self.expires if expires is None else expires,
             self.deadline if deadline is None else deadline,
         )
+
+
+def _metadata_fields(options: Options) -> dict[str, object]:
+    """Return the fields that the envelopes of a task have even if no option is given for a job."""
+    return {"headers": options.headers} if options.headers else {}
 
 
 # Not frozen: that would triple the cost of making one, and bulk makes thousands.

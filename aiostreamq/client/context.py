@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 from aiostreamq.errors import PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from typing_extensions import TypeVar  # its defaults are new in Python 3.13
 
@@ -88,6 +88,8 @@ class Context(Generic[StateT_co]):
     state: StateT_co = field(default=cast("Any", None), repr=False, compare=False)
     _stop: StopFlag = field(default_factory=StopFlag, repr=False, compare=False)
     _sink: EventSink | None = field(default=None, repr=False, compare=False)
+    #: the headers of the job, which the jobs that it enqueues inherit
+    headers: "Mapping[str, str]" = field(default_factory=dict[str, str])
 
     @property
     def is_cancelled(self) -> bool:

@@ -1,19 +1,30 @@
 """The job that the calling code runs for, for the task and everything that it calls."""
 
 import logging
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from aiostreamq.client.inherited import current_headers
+from aiostreamq.model.metadata import NO_HEADERS
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import EntryRef
 
 
-class CurrentJob(NamedTuple):
-    """The job that the calling code runs for."""
-
+class _Named(NamedTuple):
     task: str  #: name of the task
     job_id: str  #: id of the job
     attempt: int  #: number of this attempt, from 1
+
+
+class CurrentJob(_Named):
+    """The job that the calling code runs for: `task`, `job_id`, `attempt` and `headers`.
+
+    It is a tuple of the first three.
+    """
+
+    headers: Mapping[str, str] = NO_HEADERS  #: the headers of the job
 
 
 class Lender(Protocol):
@@ -31,7 +42,7 @@ class Lender(Protocol):
 
 
 #: The fields of log records about a job.
-LOG_FIELDS = (*CurrentJob._fields, "worker")
+LOG_FIELDS = (*_Named._fields, "worker")
 
 # A plain tuple, because one is made for each job: the values of LOG_FIELDS, then the lender of the
 # run's slot and the key of the run, both None in a process, which cannot await jobs. The run
@@ -51,7 +62,11 @@ def current_job() -> CurrentJob | None:
     a job starts. A `threading.Thread` that you start must run in a copy of the context.
     """
     found = JOB.get()
-    return None if found is None else CurrentJob(*found[:3])
+    if found is None:
+        return None
+    job = CurrentJob(*found[:3])
+    job.headers = current_headers()
+    return job
 
 
 def _values() -> tuple[str, str, int, str] | None:

@@ -86,6 +86,7 @@ def _joined(
             delivery=letter.deliveries,
             args=letter.args,
             kwargs=None if letter.args is None else letter.kwargs,
+            headers=letter.headers,
             dead_letter=letter.id,
         )
     if info.ended_at is not None and info.run_seconds is not None:

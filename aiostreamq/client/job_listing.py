@@ -168,6 +168,7 @@ async def _dead(store: "QueueStore", start_ms: int) -> Jobs:
                         error=f"{letter.error}: {letter.message}",
                         args=letter.args,
                         kwargs=None if letter.args is None else letter.kwargs,
+                        headers=letter.headers,
                     )
 
 
@@ -216,32 +217,34 @@ def _of_entry(
     entry: "Fields", state: JobState, lane: str, since: datetime, worker: str = ""
 ) -> JobInfo:
     fields = entry.fields
-    task, args, kwargs = call_of(fields.get(b"job", b""))
+    call = call_of(fields.get(b"job", b""))
     return JobInfo(
         fields.get(b"id", b"").decode(errors="replace"),
-        task,
+        call.task,
         state,
         since,
         lane,
         worker,
         attempt=number(fields.get(b"a"), 1),
         delivery=number(fields.get(b"n"), 0),
-        args=args,
-        kwargs=kwargs,
+        args=call.args,
+        kwargs=call.kwargs,
+        headers=call.metadata.headers,
     )
 
 
 def _of_hash(job_id: str, due_ms: int, fields: Mapping[bytes, bytes]) -> JobInfo:
-    task, args, kwargs = call_of(fields.get(b"p", b""))
+    call = call_of(fields.get(b"p", b""))
     return JobInfo(
         job_id,
-        task,
+        call.task,
         JobState.DELAYED,
         None,
         fields.get(b"s", DEFAULT_LANE.encode()).decode(errors="replace"),
         due=moment(due_ms),
         attempt=number(fields.get(b"a"), 1),
         delivery=number(fields.get(b"n"), 0),
-        args=args,
-        kwargs=kwargs,
+        args=call.args,
+        kwargs=call.kwargs,
+        headers=call.metadata.headers,
     )

@@ -139,7 +139,8 @@ class Enqueuer(Generic[P, R_co]):
                 jobs that the job enqueues while it runs, and for theirs. Past the deadline, a job
                 that has not started ends with JobExpired, and a running one is stopped as by a
                 timeout, without a further attempt. The earliest of several deadlines holds.
-            **options: Any option of `@queue.task`, in place of the task's own.
+            **options: Any option of `@queue.task`, in place of the task's own. `headers` are added
+                to those that are given already; a name that is given again gets the new value.
 
         Raises:
             UsageError: An option has an invalid value.
@@ -194,7 +195,7 @@ class Task(Enqueuer[P, R_co]):
     __wrapped__: "Callable[..., object]"
 
     def __init__(self, spec: "TaskSpec", submitter: Submitter) -> None:
-        super().__init__(spec, submitter, Using(spec.options))
+        super().__init__(spec, submitter, Using.of(spec.options))
         self._function = cast("Callable[..., Any]", spec.function)
         self.__name__ = spec.name  # for partials and callable objects, which have none
         self.origin = Origin.of(self._function)  #: the place of its definition; not public

@@ -14,6 +14,7 @@ from typing import cast
 import orjson
 
 from aiostreamq.model.job_state import JobState
+from aiostreamq.model.metadata import readable_metadata
 from aiostreamq.model.stored import json_object, number, string, text
 from aiostreamq.model.time import moment
 from aiostreamq.model.values.masking import mask
@@ -62,6 +63,8 @@ class DeadLetter:
     history: tuple[PastFailure, ...]  #: how it ended before each replay, oldest first
     envelope: bytes = field(repr=False)  #: the call as stored: JSON, secrets included
     fields: tuple[tuple[bytes, bytes], ...]  #: the entry, if it was not a job
+    #: the headers of the job; empty if they cannot be read
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def is_job(self) -> bool:
@@ -129,6 +132,7 @@ def parse_letter(letter_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
         history=tuple(_history(job.get(b"h", b""))),
         envelope=envelope,
         fields=() if job else fields,
+        headers=readable_metadata(call).headers,
     )
 
 

@@ -2,7 +2,7 @@
 
     {"task": "size", "args": ["https://a.b"], "kwargs": {"tenant": 7},
      "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000, "deadline": 1764000060000,
-     "scheduled_for": 1764000000000, "secrets": ["/args/0"]}
+     "scheduled_for": 1764000000000, "headers": {"tenant": "acme"}, "secrets": ["/args/0"]}
 
 `args`, `kwargs` and the fields after them are omitted if they are empty or equal to the task's
 own options. Unknown fields are ignored, so that newer producers can add some.
@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeGuard, cast
 import orjson
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.metadata import NO_HEADERS, Metadata, joined_headers, read_metadata
 from aiostreamq.model.retry import Retries, Retry
 from aiostreamq.model.values.plain_json import encode
 
@@ -41,6 +42,12 @@ class Envelope(NamedTuple):
     expires: float | None = None  #: latest start, ms since 1970; None means no limit
     deadline: float | None = None  #: latest end, ms since 1970; None means no limit
     scheduled_for: float | None = None  #: the tick of a schedule, ms since 1970
+    metadata: Metadata | None = None  #: what travels beside the call; None for most jobs
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the job."""
+        return NO_HEADERS if self.metadata is None else self.metadata.headers
 
 
 class Malformed(ValueError):
@@ -80,12 +87,24 @@ def encode_envelope(
     return written + b"}"
 
 
-def bounded(envelope: bytes, deadline: float | None) -> bytes:
-    """Return *envelope* with a deadline that is not later than *deadline*, if that is given."""
-    if deadline is None:
+def inheriting(envelope: bytes, deadline: float | None, headers: Mapping[str, str]) -> bytes:
+    """Return *envelope* as a job enqueues it that has a deadline and headers.
+
+    Args:
+        envelope: A call. Its own deadline stays if it is earlier, and so do its own headers.
+        deadline: The deadline of the job that enqueues it, ms since 1970; None if it has none.
+        headers: The headers of that job.
+
+    Raises:
+        UsageError: The headers of both are too long together.
+    """
+    if deadline is None and not headers:
         return envelope
     call = orjson.loads(envelope)
-    call["deadline"] = min(deadline, call.get("deadline", deadline))
+    if deadline is not None:
+        call["deadline"] = min(deadline, call.get("deadline", deadline))
+    if headers:
+        call["headers"] = joined_headers(headers, call.get("headers", {}))
     return orjson.dumps(call)
 
 
@@ -121,9 +140,12 @@ def _with_options(
     if not (_is_time(expires) and _is_time(deadline) and _is_time(scheduled_for)):
         raise Malformed("expires, deadline or scheduled_for of the envelope is not a time")
     retry = _rules(call.get("retry"))
-    return Envelope(
-        task, args, kwargs, timeout, result_ttl, retry, expires, deadline, scheduled_for
-    )
+    try:
+        metadata = read_metadata(call)
+    except ValueError as error:
+        raise Malformed(f"{error}, in the envelope") from error
+    options = timeout, result_ttl, retry, expires, deadline, scheduled_for
+    return Envelope(task, args, kwargs, *options, metadata)
 
 
 def _rules(retry: object) -> Retries:

@@ -1,14 +1,15 @@
 """The values that `queue.info`, `queue.workers` and `queue.jobs` return."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
+from typing import NamedTuple, cast
 
 import orjson
 
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.job_state import JobState
+from aiostreamq.model.metadata import Metadata
 from aiostreamq.model.pauses import Pause
 from aiostreamq.model.time import moment
 from aiostreamq.model.values.masking import lists_secrets, masked
@@ -133,6 +134,8 @@ class JobInfo:
     kwargs: dict[str, object] | None = None
     is_paused: bool = False  #: whether it waits because its task or its lane is paused
     enqueued_at: datetime | None = None  #: by the producer's clock; None if the caller chose the id
+    #: empty once it has ended, unless a dead letter has them
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     # Set only by `job.info()`:
     traceback: str = ""  #: the task's own frames, if it failed
     started_at: datetime | None = None  #: when its last run began, about, if it ended lately
@@ -147,15 +150,24 @@ def time_of(entry: str) -> datetime:
     return moment(int(entry.partition("-")[0]))
 
 
-def call_of(envelope: bytes) -> tuple[str, list[object] | None, dict[str, object] | None]:
-    """Return the task and the arguments of a call, secrets masked; empty if unreadable."""
+class ShownCall(NamedTuple):
+    """A call as it is shown: with its secrets masked, and empty if it cannot be read."""
+
+    task: str = ""
+    args: list[object] | None = None
+    kwargs: dict[str, object] | None = None
+    metadata: Metadata = Metadata()  # a tuple, which nothing changes
+
+
+def call_of(envelope: bytes) -> ShownCall:
+    """Return the call in an envelope, to be shown."""
     try:
         call = decode_envelope(envelope)
         if lists_secrets(envelope):
             call = decode_envelope(masked(envelope))
     except Malformed:
-        return "", None, None
-    return call.task, call.args, call.kwargs
+        return ShownCall()
+    return ShownCall(call.task, call.args, call.kwargs, call.metadata or Metadata())
 
 
 def parse_worker(name: str, beat: str, about: bytes | None, now_ms: int) -> WorkerInfo:

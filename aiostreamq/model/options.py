@@ -1,12 +1,13 @@
 """The options of a task, which can be overridden for one of its jobs, and the limits of a queue."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, cast, get_args
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RESERVED, checked_name
+from aiostreamq.model.metadata import NO_HEADERS, joined_headers
 from aiostreamq.model.retry import Retries, Retry, checked_retries
 from aiostreamq.model.unknown_options import unknown_option
 
@@ -29,6 +30,7 @@ class TaskOptions(TypedDict, total=False):
     lane: str
     retry: Retry | Sequence[Retry] | None
     durability: Durability
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Options:
     lane: str = DEFAULT_LANE  #: the stream its jobs wait in
     retry: Retries = ()  #: when a failed run is followed by another
     durability: Durability | None = None  #: what an enqueue waits for; None is the queue's
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)  #: travel with the job
 
     def merged(self, overrides: TaskOptions, others: Sequence[str] = ()) -> "Options":
         """Return these options with *overrides* applied.
@@ -64,6 +67,8 @@ class Options:
             changed = replace(changed, retry=checked_retries(overrides["retry"]))
         if "durability" in overrides:
             changed = replace(changed, durability=checked_durability(overrides["durability"]))
+        if "headers" in overrides:
+            changed = replace(changed, headers=joined_headers(self.headers, overrides["headers"]))
         return changed
 
 

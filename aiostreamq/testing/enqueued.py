@@ -49,8 +49,8 @@ def shown_call(task: str, arguments: "Mapping[str, object]") -> str:
 
 def arguments_of(spec: "TaskSpec | None", envelope: bytes) -> "dict[str, object]":
     """Return the arguments of a call by the names of their parameters."""
-    _, args, kwargs = call_of(envelope)
-    return by_name(spec, args or [], kwargs or {})
+    call = call_of(envelope)
+    return by_name(spec, call.args or [], call.kwargs or {})
 
 
 def by_name(

@@ -28,7 +28,7 @@ SHORT_MODULES = {
     "aio/wakeup.py": "one class that several layers use",
     "cli/process/reload.py": "the only user of watchfiles, which is optional",
     "cli/process/signal_echo.py": "one rule about signals, tested by itself",
-    "client/current_deadline.py": "a context variable, which both ends import",
+    "client/inherited.py": "a context variable, which both ends import",
     "clock.py": "the only place that reads a clock; tests replace it",
     "model/schedules/unreadable.py": "a value that the store returns and the client reads",
     "model/stored.py": "readers of stored values, for several modules of the model",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from aiostreamq import Context, Drop, GiveUp, Queue, RetryLater
+from aiostreamq import Context, Drop, GiveUp, Queue, RetryLater, current_job
 from tests.support.seizing import seize_interpreter
 
 queue = Queue(name="cpu")
@@ -45,6 +45,14 @@ class Unsendable(LookupError):
 def where() -> list[int]:
     """Return the process, and its parent."""
     return [os.getpid(), os.getppid()]
+
+
+@queue.task(executor="process")
+def headers(context: Context) -> list[dict[str, str]]:
+    """Return the headers of the job, as the context and as any code sees them."""
+    job = current_job()
+    assert job is not None
+    return [dict(context.headers), dict(job.headers)]
 
 
 @queue.task(executor="process")

@@ -3,7 +3,7 @@
 # A call that must be an error carries an ignore of its rule: were it none, the ignore would be
 # unnecessary, which is an error too.
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from typing import Annotated, Any, assert_type
@@ -33,6 +33,7 @@ from aiostreamq import (
     Task,
     Worker,
     as_completed,
+    current_job,
     gather,
 )
 
@@ -455,3 +456,17 @@ async def dead_letters() -> None:
 async def dead_letters_of_the_context(ctx: Context) -> None:
     """A task reaches them too."""
     assert_type(await ctx.queue.dead_letters.count(), int)
+
+
+async def headers(ctx: Context) -> None:
+    """They are strings by name, in a task and out of it."""
+    assert_type(ctx.headers, Mapping[str, str])
+    if (job := current_job()) is not None:
+        assert_type(job.headers, Mapping[str, str])
+        task, job_id, attempt = job
+        assert_type((task, job_id, attempt), tuple[str, str, int])
+    await size.using(headers={"tenant": "acme"}).enqueue("a")
+    size.using(headers={"tenant": 7})  # pyright: ignore[reportArgumentType]
+    queue.task(headers={"tenant": None})  # pyright: ignore[reportArgumentType]
+    async for info in queue.jobs():
+        assert_type(info.headers, Mapping[str, str])

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.ids import new_job_id
+from aiostreamq.client.inherited import INHERITED, Inherited
 from aiostreamq.client.job import Job
 from aiostreamq.client.schedules.given_schedule import Declaration
 from aiostreamq.client.schedules.schedule import Schedule, definition_of, read_all, schedule_of
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.envelope import bounded
+from aiostreamq.model.envelope import inheriting
 from aiostreamq.model.keys import checked_name
 from aiostreamq.store.enqueue import Submissions
 
@@ -181,7 +181,8 @@ class Schedules:
         now = await self._now_ms()
         job_id = f"{name}@{new_job_id()}"
         place = store.place_of(definition.lane)
-        envelope = bounded(definition.envelope_for(now, now), DEADLINE.get())
+        inherited = INHERITED.get() or Inherited()
+        envelope = inheriting(definition.envelope_for(now, now), *inherited)
         await Submissions(store).enqueue(
             [(job_id, place, definition.mark, envelope)], "", self._timeout
         )

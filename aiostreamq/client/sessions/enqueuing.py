@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.aio.batching import BATCH_BYTES, small_bytes
 from aiostreamq.client.call import Call
-from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.not_a_call import close_coroutines, unbound_call
 from aiostreamq.client.oversize import over_limit
+from aiostreamq.client.sessions.envelope_fields import fields_of
 from aiostreamq.client.sessions.lots import Lot, Prepared, chunks_of, each_piece, each_sent
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.delivery import DelayedSubmission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
-from aiostreamq.model.time import After
 from aiostreamq.store.durability import ConfirmedRunner
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.model.options import Durability, QueuePolicy
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.model.time import When
     from aiostreamq.store.enqueue import Refusals
     from aiostreamq.store.queue import QueueStore
 
@@ -205,7 +203,7 @@ class Enqueuing:
     ) -> "Prepared":
         options = using.options
         place = self._store.place_of(options.lane)  # first: what it refuses leaves nothing behind
-        envelope = write_call(spec, args, kwargs, self._fields(using))
+        envelope = write_call(spec, args, kwargs, fields_of(using, self._store.clock))
         if len(envelope) > self._small:
             if len(envelope) > self._max_payload:
                 raise over_limit(spec.name, envelope, self._max_payload)
@@ -224,25 +222,6 @@ class Enqueuing:
         if using.due is None:
             return (job_id, place, mark, envelope), job
         return (job_id, options.lane, mark, using.due.to_wire(), envelope), job
-
-    def _fields(self, using: "Using") -> "dict[str, object]":
-        """Return the envelope fields of *using*, with its moments by Redis's clock."""
-        inherited, expires, deadline = DEADLINE.get(), using.expires, using.deadline
-        if expires is deadline is inherited is None:
-            return using.fields
-        fields = dict(using.fields)
-        if expires is not None:
-            fields["expires"] = self._moment_ms(expires)
-        if deadline is not None and inherited is not None:
-            fields["deadline"] = min(self._moment_ms(deadline), inherited)
-        elif deadline is not None:
-            fields["deadline"] = self._moment_ms(deadline)
-        elif inherited is not None:
-            fields["deadline"] = inherited
-        return fields
-
-    def _moment_ms(self, when: "When") -> int:
-        return when.ms + (self._store.clock.now_ms() if isinstance(when, After) else 0)
 
     async def _begin_to_send(
         self, lots: "list[Lot]", in_flight: "deque[asyncio.Task[None]]"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import orjson
 
 from aiostreamq.client.context import Context
-from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.current_job import JOB
+from aiostreamq.client.inherited import INHERITED, Inherited
 from aiostreamq.client.task import Task
 from aiostreamq.errors import UsageError
 from aiostreamq.model import verdict
@@ -51,7 +51,7 @@ def perform(request: bytes, begin: "Callable[[], None]") -> tuple[bool, bytes]:
         resources.enter(call["task"], found.resources, about["lifespans"])
         context, plan = context_of(call["task"], about), signature.plan
         # For what it enqueues, by a queue of its own. None too, over the job before it.
-        DEADLINE.set(about["deadline"])
+        INHERITED.set(Inherited(about["deadline"], about["headers"]))
         begin()
         if plan is None:
             args, kwargs = signature.with_context(args, kwargs, context)
@@ -120,6 +120,7 @@ def context_of(task: str, about: dict[str, Any]) -> Context:
         moment_or_none(about["scheduled_for"]),
         moment_or_none(about["deadline"]),
         state=resources.state,
+        headers=about["headers"],
     )
 
 

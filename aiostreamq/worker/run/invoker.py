@@ -164,6 +164,7 @@ class Invoker:
             "scheduled_for": envelope.scheduled_for,
             "deadline": envelope.deadline,
             "lifespans": self._resources.places(),
+            "headers": envelope.headers,
         }
         written = await self._processes.call(run.spec, envelope, about, lambda: begin(run))
         if len(written) > self._queue.max_payload:
@@ -192,6 +193,7 @@ class Invoker:
             None if self._resources.scope is None else self._resources.scope.state,
             run.flag,
             sink,
+            headers=run.envelope.headers,
         )
 
 

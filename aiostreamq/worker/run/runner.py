@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from aiostreamq import clock
 from aiostreamq.aio.eager import start_task
 from aiostreamq.aio.protected_tasks import JobTask
-from aiostreamq.client.current_deadline import DEADLINE
 from aiostreamq.client.current_job import JOB
+from aiostreamq.client.inherited import INHERITED, Inherited
 from aiostreamq.logs import get_logger
 from aiostreamq.signals import is_ctrl_c
 from aiostreamq.worker.run.run import Run, log_fields
@@ -72,8 +72,9 @@ class Runner:
         elif timeout := run.timeout:
             self._deadlines.add(run, timeout + run.start_time)
         variables = self._context.copy()
+        if envelope.deadline is not None or envelope.metadata is not None:
+            variables.run(INHERITED.set, Inherited.of(envelope))  # for the jobs that it enqueues
         if envelope.deadline is not None:
-            variables.run(DEADLINE.set, envelope.deadline)  # for the jobs that it enqueues
             left = (envelope.deadline - self._clock.now_ms()) / 1000
             self._deadlines.add(run, max(0.0, left))
         if self._listeners.is_heard:

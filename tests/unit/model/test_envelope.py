@@ -11,10 +11,10 @@ from aiostreamq import PayloadError, Retry
 from aiostreamq.model.envelope import (
     Envelope,
     Malformed,
-    bounded,
     decode_envelope,
     encode_envelope,
     encode_head,
+    inheriting,
 )
 from tests.support.random_examples import scaled
 
@@ -81,7 +81,7 @@ def test_rules_of_one_job(told: object, rules: tuple[Retry, ...]) -> None:
 
 def test_fields_of_a_newer_producer() -> None:
     """What is not known is ignored."""
-    raw = b'{"v":1,"task":"size","args":[1],"colour":"red","headers":{"a":1}}'
+    raw = b'{"v":1,"task":"size","args":[1],"colour":"red","shapes":{"a":1}}'
     assert decode_envelope(raw) == Envelope("size", [1], {}, None, None)
 
 
@@ -154,10 +154,23 @@ def test_task_names(name: str) -> None:
     ("deadline", "limit", "bound"),
     [(None, 5.0, 5.0), (7.0, 5.0, 5.0), (3.0, 5.0, 3.0), (3.0, None, 3.0)],
 )
-def test_bounded_envelope_has_the_earlier_deadline(
+def test_inheriting_envelope_has_the_earlier_deadline(
     deadline: float | None, limit: float | None, bound: float
 ) -> None:
     """A job has no later deadline than the job that enqueues it."""
     overrides: dict[str, object] = {} if deadline is None else {"deadline": deadline}
-    found = orjson.loads(bounded(envelope_of([1], overrides=overrides), limit))
+    found = orjson.loads(inheriting(envelope_of([1], overrides=overrides), limit, {}))
     assert found == {"task": "size", "args": [1], "deadline": bound}
+
+
+@pytest.mark.parametrize("headers", [None, 1, "a", [], ["a"], {"a": 1}, {"a": None}, {"a": {}}])
+def test_headers_of_other_types_are_malformed(headers: object) -> None:
+    """Headers of another type, by another program, are refused before the job runs."""
+    with pytest.raises(Malformed, match="headers is not an object whose values are strings"):
+        decode_envelope(envelope_of(overrides={"headers": headers}))
+
+
+@pytest.mark.parametrize("headers", [{}, {"tenant": "acme"}, {"a": "", "b": "\u20ac"}])
+def test_headers_arrive(headers: dict[str, str]) -> None:
+    """Headers are a field of the envelope, and arrive as they were sent."""
+    assert decode_envelope(envelope_of(overrides={"headers": headers})).headers == headers

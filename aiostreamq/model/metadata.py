@@ -1,0 +1,87 @@
+"""The metadata of a job: what travels with it beside its arguments."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, cast
+
+from aiostreamq.errors import UsageError
+
+# Bytes of names and values: as much as most HTTP servers take. All listings read them.
+MOST_HEADER_BYTES = 8192
+
+LONGEST_NAME = 128
+
+#: Shared by all jobs that have none, so nothing may write to it.
+NO_HEADERS: Mapping[str, str] = {}
+
+
+class Metadata(NamedTuple):
+    """The part of an envelope beside the call and its options."""
+
+    headers: Mapping[str, str] = NO_HEADERS
+
+
+def joined_headers(earlier: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers *earlier* and *given*; if both have a name, the given one counts.
+
+    Raises:
+        UsageError: A given name or value is invalid, or all together are too long.
+    """
+    if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # unchecked callers
+        raise UsageError(
+            f"headers must be a mapping of str to str, got {given!r}: use headers={{'tenant': '7'}}"
+        )
+    for name, value in given.items():
+        _check_header(name, value)
+    joined = {**earlier, **given}
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in joined.items())
+    if size > MOST_HEADER_BYTES:
+        raise UsageError(
+            f"headers of {size:,} bytes are over the limit of {MOST_HEADER_BYTES:,}, those "
+            f"that the job inherits included: send long values as arguments"
+        )
+    return joined
+
+
+def _check_header(name: object, value: object) -> None:
+    if not (isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and _is_plain(name)):
+        raise UsageError(
+            f"header name {name!r} is invalid: use a string of 1 to {LONGEST_NAME} printable "
+            f"characters without spaces"
+        )
+    if not isinstance(value, str):
+        raise UsageError(f"header {name!r} must be a str, got {value!r}: use str(...)")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"header {name!r} has a lone surrogate, which UTF-8 does not have"
+        ) from None
+
+
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and " " not in text
+
+
+def read_metadata(call: Mapping[str, object]) -> Metadata | None:
+    """Return the metadata in an envelope; None if it has none.
+
+    Raises:
+        ValueError: A field has the wrong type.
+    """
+    if "headers" not in call:
+        return None
+    return Metadata(_headers(call.get("headers", {})))
+
+
+def readable_metadata(call: Mapping[str, object]) -> Metadata:
+    """Return the metadata in an envelope, to be shown; empty if it has none that can be read."""
+    try:
+        return read_metadata(call) or Metadata()
+    except ValueError:
+        return Metadata()
+
+
+def _headers(found: object) -> Mapping[str, str]:
+    if type(found) is not dict or {*map(type, cast("dict[str, object]", found).values())} - {str}:
+        raise ValueError("headers is not an object whose values are strings")
+    return cast("dict[str, str]", found)
