@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overloa
 from aiostreamq.client.call import C_co, Call
 from aiostreamq.client.context import Context
 from aiostreamq.client.decorators import ScheduleDecorator, TaskDecorator
+from aiostreamq.client.extensible_queue import ExtensibleQueue
 from aiostreamq.client.registration import register as register_task
 from aiostreamq.client.resources.resource_queue import ResourceQueue
 from aiostreamq.client.task import AsyncTask, Enqueuer, P, StreamTask, SyncTask, Task
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from typing import Literal, Unpack
 
     from aiostreamq.client.schedules.given_schedule import ScheduleOptions
-    from aiostreamq.model.listener_events import Listener
     from aiostreamq.model.schedules.definition import ScheduleRules
     from aiostreamq.model.schedules.zones import Zone
     from aiostreamq.store.connection.address import RedisSource
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     WhenFull = Literal["raise", "wait"]
 
 R = TypeVar("R")
-ListenerT = TypeVar("ListenerT", bound="Listener")
 
 # Bytes. Redis runs one command at a time, so a payload of megabytes makes all other
 # clients wait. Send a reference to larger data.
@@ -54,7 +53,7 @@ MAX_PAYLOAD = 1024 * 1024
 ENQUEUE_TIMEOUT = 10.0
 
 
-class Queue(ResourceQueue):
+class Queue(ExtensibleQueue, ResourceQueue):
     """A named queue in one Redis, and the tasks whose calls it takes.
 
     Nothing connects before the first use. Use it as `async with queue:`, or
@@ -139,24 +138,6 @@ class Queue(ResourceQueue):
         """
         self._url_or_client = _checked(url)
         self._core.sessions.connector.forget()
-
-    def on_event(self, listener: "ListenerT") -> "ListenerT":
-        """Call a function with each event of this queue in this process, from now on.
-
-        May be used as a decorator. The function is called in a thread of its own, with one of
-        the classes of `aiostreamq.telemetry`. Its exceptions are logged.
-
-        Args:
-            listener: The function. Workers of this queue object call it too.
-
-        Returns:
-            The function.
-
-        Raises:
-            UsageError: It cannot be called, or is a coroutine function.
-        """
-        self._core.listeners.add(listener)
-        return listener
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"

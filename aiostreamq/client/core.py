@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiostreamq.aio.listeners import Listeners
+    from aiostreamq.client.hooks import Hooks
     from aiostreamq.client.resources.resources import Resources
     from aiostreamq.client.schedules.declared import DeclaredSchedules
     from aiostreamq.client.schedules.schedules import Schedules
@@ -54,6 +55,7 @@ class QueueCore:
         #: returns the session of the running event loop, and creates it if there is none; raises
         #: UsageError if the queue is open in another event loop that is running
         self.session: Callable[[], Session] = self.sessions.current
+        self.hooks: Hooks | None = None  #: None until the application has any
         self._schedules: Schedules | None = None
         self._declared: DeclaredSchedules | None = None
         self._listeners: Listeners[TelemetryEvent] | None = None
@@ -116,6 +118,14 @@ class QueueCore:
             PayloadError: A call is too long.
         """
         return {} if self._declared is None else self._declared.definitions()
+
+    def with_hooks(self) -> "Hooks":
+        """Return the hooks, for the application to add one."""
+        if self.hooks is None:
+            from aiostreamq.client.hooks import Hooks
+
+            self.hooks = Hooks()
+        return self.hooks
 
     @property
     def listeners(self) -> "Listeners[TelemetryEvent]":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aiostreamq.client.hooks import Hooks
     from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connection.server import Server
@@ -50,6 +51,11 @@ class OpenSession(Protocol):
 
 class JobHome(Protocol):
     """The queue, as the handle of a job needs it."""
+
+    @property
+    def hooks(self) -> "Hooks | None":
+        """The hooks that the application has added; None if there are none."""
+        ...
 
     def session_for_job(self) -> OpenSession:
         """Return the session of the running event loop, but do not reopen a closed queue."""

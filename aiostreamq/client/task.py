@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
+    from aiostreamq.client.hooks import Hooks
     from aiostreamq.client.job import Job, StreamJob
     from aiostreamq.client.resources.resources import Resources
     from aiostreamq.client.results.waiter import ResultWaiter
@@ -62,6 +63,11 @@ class EnqueuingSession(Protocol):
 class Submitter(Protocol):
     """A queue, as a task needs it to be enqueued."""
 
+    @property
+    def hooks(self) -> "Hooks | None":
+        """The hooks that the application has added; None if there are none."""
+        ...
+
     def session(self) -> EnqueuingSession:
         """Return the session of the running event loop."""
         ...
@@ -102,6 +108,8 @@ class Enqueuer(Generic[P, R_co]):
         """
         # All in this coroutine: one more inside it would cost each enqueue 0.1 µs.
         session, using = self._submitter.session(), self._using
+        if (hooks := self._submitter.hooks) is not None:
+            using = hooks.applied(using)
         if using.needs_time:
             await session.enqueuing.know_time()
         job, entering = session.enqueuing.put(self.spec, using, args, kwargs)
@@ -255,3 +263,9 @@ class StreamTask(Task[P, None], StreamEnqueuer[P, C_co], Generic[C, P, C_co]):
     def __call__(self, /, *args: C.args, **kwargs: C.kwargs) -> AsyncGenerator[C_co, None]:
         """Call the function directly, without the queue."""
         return self._function(*args, **kwargs)
+
+
+def hooks_of(task: Task[..., object]) -> "Hooks | None":
+    """Return the hooks of the queue of a task, for the package itself."""
+    # Not a member of the task: its function may have an attribute of the same name.
+    return task._submitter.hooks  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

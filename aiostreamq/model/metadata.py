@@ -12,12 +12,16 @@ LONGEST_NAME = 128
 
 #: Shared by all jobs that have none, so nothing may write to it.
 NO_HEADERS: Mapping[str, str] = {}
+NO_VALUES: Mapping[str, object] = {}
+
+_FIELDS = {"headers", "carried"}
 
 
 class Metadata(NamedTuple):
     """The part of an envelope beside the call and its options."""
 
     headers: Mapping[str, str] = NO_HEADERS
+    carried: Mapping[str, object] = NO_VALUES  #: the values of context variables, by name
 
 
 def joined_headers(earlier: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
@@ -68,9 +72,9 @@ def read_metadata(call: Mapping[str, object]) -> Metadata | None:
     Raises:
         ValueError: A field has the wrong type.
     """
-    if "headers" not in call:
+    if _FIELDS.isdisjoint(call):
         return None
-    return Metadata(_headers(call.get("headers", {})))
+    return Metadata(_headers(call.get("headers", NO_HEADERS)), _carried(call))
 
 
 def readable_metadata(call: Mapping[str, object]) -> Metadata:
@@ -85,3 +89,10 @@ def _headers(found: object) -> Mapping[str, str]:
     if type(found) is not dict or {*map(type, cast("dict[str, object]", found).values())} - {str}:
         raise ValueError("headers is not an object whose values are strings")
     return cast("dict[str, str]", found)
+
+
+def _carried(call: Mapping[str, object]) -> Mapping[str, object]:
+    found = call.get("carried", NO_VALUES)
+    if type(found) is not dict:
+        raise ValueError("carried is not an object")
+    return cast("dict[str, object]", found)

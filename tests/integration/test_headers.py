@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import cast
 
@@ -292,6 +293,9 @@ async def test_workers_of_the_first_release_run_such_jobs(redis_url: str, tmp_pa
     async def size(text: str) -> int:
         return len(text)
 
+    tenant = ContextVar[str]("tenant")
+    tenant.set("acme")
+    queue.carry(tenant)
     async with queue:
         job = await size.using(headers=ACME).enqueue("four")
         await asyncio.to_thread(

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -22,6 +23,9 @@ from aiostreamq import Context, Drop, GiveUp, Queue, RetryLater, current_job
 from tests.support.seizing import seize_interpreter
 
 queue = Queue(name="cpu")
+
+carried: ContextVar[str] = ContextVar("carried")
+queue.carry(carried)
 
 
 @dataclass
@@ -53,6 +57,17 @@ def headers(context: Context) -> list[dict[str, str]]:
     job = current_job()
     assert job is not None
     return [dict(context.headers), dict(job.headers)]
+
+
+@queue.task(executor="process")
+def show_carried() -> str:
+    """Return the value that came with the job."""
+    return carried.get("unset")
+
+
+def undecorated() -> str:
+    """Be no task in this module."""
+    return "ran"
 
 
 @queue.task(executor="process")

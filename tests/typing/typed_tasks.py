@@ -4,6 +4,7 @@
 # unnecessary, which is an error too.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from typing import Annotated, Any, assert_type
@@ -470,3 +471,9 @@ async def headers(ctx: Context) -> None:
     queue.task(headers={"tenant": None})  # pyright: ignore[reportArgumentType]
     async for info in queue.jobs():
         assert_type(info.headers, Mapping[str, str])
+
+
+def carried() -> None:
+    """Variables of any types are carried together, and nothing but variables."""
+    queue.carry(ContextVar[str]("a"), ContextVar[list[int] | None]("b"))
+    queue.carry("a")  # pyright: ignore[reportArgumentType]

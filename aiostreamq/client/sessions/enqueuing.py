@@ -240,15 +240,16 @@ class Enqueuing:
         It also ends when one command has enough bytes. The jobs are appended to *jobs*.
         """
         lots: dict[tuple[Durability | None, bool], Lot] = {}
-        call: object = None
+        given: object = None
         self._large = 0
         checked: TaskSpec | None = None
         using: Using | None = None
-        lot = Lot(self._batcher, is_delayed=False)
+        lot, hooks = Lot(self._batcher, is_delayed=False), self._home.hooks
         try:
-            for call in calls:
-                if call.spec is not checked:
-                    checked = self.check_own(call.spec)
+            for given in calls:
+                if given.spec is not checked:
+                    checked = self.check_own(given.spec)
+                call = given if hooks is None else hooks.applied_to(given)
                 item, job = self._prepare(call.spec, call.using, call.args, call.kwargs)
                 if using is not call.using:
                     using = call.using
@@ -267,9 +268,9 @@ class Enqueuing:
         except UsageError as error:
             return list(lots.values()), error
         except AttributeError:
-            if isinstance(call, Call):
+            if isinstance(given, Call):
                 raise
-            return list(lots.values()), unbound_call(call)
+            return list(lots.values()), unbound_call(given)
         finally:
             self._large = 0
         return list(lots.values()), None

@@ -1,7 +1,7 @@
 """Writing the envelope of a call, checked against the task's signature if that is known."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import PayloadError
 from aiostreamq.model.envelope import encode_envelope
@@ -48,7 +48,7 @@ def write_call(
     try:
         return encode_envelope(spec.head, args, kwargs, fields)
     except PayloadError as error:
-        reason = _blame(args, kwargs, signature) or f"{error}"
+        reason = _blame(args, kwargs, signature) or _blame_carried(fields) or f"{error}"
         raise PayloadError(f"task {spec.name!r}, {reason}") from error
 
 
@@ -67,4 +67,15 @@ def _blame(
             if signature is None:
                 advice = "this process knows the task only by name, not what it expects"
             return f"argument {name!r}: {refusal(error, expected, advice)}"
+    return None
+
+
+def _blame_carried(fields: Mapping[str, object]) -> str | None:
+    """Return the name of the first context variable that cannot be written, and the reason."""
+    for name, value in cast("dict[str, object]", fields.get("carried", {})).items():
+        try:
+            encode(value)
+        except PayloadError as error:
+            reason = refusal(error, None, "queue.carry takes variables whose values are JSON")
+            return f"context variable {name!r}: {reason}"
     return None

@@ -8,6 +8,7 @@ import importlib
 import json
 import sys
 from contextlib import suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
@@ -15,7 +16,7 @@ import orjson
 from aiostreamq.client.context import Context
 from aiostreamq.client.current_job import JOB
 from aiostreamq.client.inherited import INHERITED, Inherited
-from aiostreamq.client.task import Task
+from aiostreamq.client.task import Task, hooks_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model import verdict
 from aiostreamq.model.exception_names import kinds_of
@@ -28,6 +29,7 @@ from aiostreamq.worker.run.process_resources import ProcessResources
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aiostreamq.client.hooks import Hooks
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.client.resources.resources import Resources
 
@@ -41,6 +43,11 @@ def perform(request: bytes, begin: "Callable[[], None]") -> tuple[bool, bytes]:
     Returns:
         Whether it returned, and the value or what is known of the exception, as JSON.
     """
+    # In a context of its own: no job sees what the job before it has set.
+    return copy_context().run(_perform, request, begin)
+
+
+def _perform(request: bytes, begin: "Callable[[], None]") -> tuple[bool, bytes]:
     try:
         call = json.loads(request)
         about = call["about"]
@@ -50,8 +57,10 @@ def perform(request: bytes, begin: "Callable[[], None]") -> tuple[bool, bytes]:
         args, kwargs = signature.restore_arguments(call["args"], call["kwargs"])
         resources.enter(call["task"], found.resources, about["lifespans"])
         context, plan = context_of(call["task"], about), signature.plan
-        # For what it enqueues, by a queue of its own. None too, over the job before it.
+        # For what it enqueues, by a queue of its own.
         INHERITED.set(Inherited(about["deadline"], about["headers"]))
+        if about["carried"]:
+            _restore(call["task"], found, about["carried"])
         begin()
         if plan is None:
             args, kwargs = signature.with_context(args, kwargs, context)
@@ -81,6 +90,7 @@ class FoundFunction(NamedTuple):
     function: "Callable[..., object]"
     signature: TaskSignature
     resources: "Resources | None"  #: of its queue; None if its name does not lead to the task
+    hooks: "Hooks | None" = None  #: likewise
 
 
 def find_function(module: str, qualname: str, task: str) -> FoundFunction:
@@ -97,15 +107,32 @@ def find_function(module: str, qualname: str, task: str) -> FoundFunction:
     for name in qualname.split("."):
         found = getattr(found, name, None)
     if isinstance(found, Task):
-        spec = found.spec
+        registered = cast("Task[..., object]", found)
+        spec = registered.spec
         assert spec.function is not None and spec.signature is not None  # noqa: PT018  # registered
-        return FoundFunction(spec.function, spec.signature, found.resources)
+        hooks = hooks_of(registered)
+        return FoundFunction(spec.function, spec.signature, registered.resources, hooks)
     if getattr(found, "__qualname__", None) != qualname or not callable(found):
         raise UsageError(
             f"task {task!r}: its process found no function {qualname!r} in module {module!r}: "
             f"do not give its name to something else"
         )
     return FoundFunction(found, TaskSignature(task, found, Context), None)
+
+
+def _restore(task: str, found: FoundFunction, carried: dict[str, object]) -> None:
+    """Set the context variables that the queue of a task carries.
+
+    Raises:
+        UsageError: The function does not lead to its queue.
+    """
+    if found.resources is None:
+        raise UsageError(
+            f"task {task!r}: its process cannot set the context variables of queue.carry: "
+            f"decorate the function with @queue.task at its definition"
+        )
+    if found.hooks is not None:
+        found.hooks.restore(carried)
 
 
 def context_of(task: str, about: dict[str, Any]) -> Context:

@@ -48,6 +48,7 @@ class Invoker:
                 that its outcome is kept.
         """
         self._queue = queue
+        self._core = core_of(queue)
         self._worker = worker
         self._threads = threads
         self._processes = processes
@@ -165,6 +166,7 @@ class Invoker:
             "deadline": envelope.deadline,
             "lifespans": self._resources.places(),
             "headers": envelope.headers,
+            "carried": {} if self._core.hooks is None else self._core.hooks.carried_values(),
         }
         written = await self._processes.call(run.spec, envelope, about, lambda: begin(run))
         if len(written) > self._queue.max_payload:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from aiostreamq import clock
 from aiostreamq.aio.eager import start_task
 from aiostreamq.aio.protected_tasks import JobTask
+from aiostreamq.client.core import core_of
 from aiostreamq.client.current_job import JOB
 from aiostreamq.client.inherited import INHERITED, Inherited
 from aiostreamq.logs import get_logger
@@ -21,7 +22,9 @@ from aiostreamq.worker.run.threads import Raised
 
 if TYPE_CHECKING:
     from aiostreamq.aio.deadline_heap import Deadlines
+    from aiostreamq.client.hooks import Hooks
     from aiostreamq.model.delivery import EntryRef
+    from aiostreamq.model.envelope import Envelope
     from aiostreamq.worker.protocols import SuspectRun
     from aiostreamq.worker.run.finisher import Finisher
     from aiostreamq.worker.run.run_services import RunEnvironment
@@ -50,6 +53,7 @@ class Runner:
             finisher: Ends runs.
             deadlines: Stop runs that take too long.
         """
+        self._core = core_of(around.queue)
         self._running = running
         self._slots = slots
         self._invoker = around.invoker
@@ -73,7 +77,7 @@ class Runner:
             self._deadlines.add(run, timeout + run.start_time)
         variables = self._context.copy()
         if envelope.deadline is not None or envelope.metadata is not None:
-            variables.run(INHERITED.set, Inherited.of(envelope))  # for the jobs that it enqueues
+            variables.run(_inherit, envelope, self._core.hooks)  # for the jobs that it enqueues
         if envelope.deadline is not None:
             left = (envelope.deadline - self._clock.now_ms()) / 1000
             self._deadlines.add(run, max(0.0, left))
@@ -115,3 +119,10 @@ class Runner:
                 self._deadlines.add(run, timeout + run.start_time)
             run.began = clock.monotonic()
             return await self._invoker.call(run, self._begin)
+
+
+def _inherit(envelope: "Envelope", hooks: "Hooks | None") -> None:
+    """Prepare the context of a job for what the job hands on."""
+    INHERITED.set(Inherited.of(envelope))
+    if hooks is not None and envelope.metadata is not None:
+        hooks.restore(envelope.metadata.carried)

@@ -11,14 +11,14 @@ from tests.support import cpu_jobs
 
 def test_task() -> None:
     """Under a task's name in its module is the task: what is called is its function."""
-    function, signature, _ = find_function(cpu_jobs.__name__, "where", "where")
+    function, signature, *_ = find_function(cpu_jobs.__name__, "where", "where")
     assert function is cpu_jobs.where.spec.function
     assert signature is cpu_jobs.where.spec.signature
 
 
 def test_function() -> None:
     """A task made from a function that keeps its name is found too."""
-    function, signature, _ = find_function(cpu_jobs.__name__, "Item.__eq__", "same")
+    function, signature, *_ = find_function(cpu_jobs.__name__, "Item.__eq__", "same")
     assert function is cpu_jobs.Item.__eq__
     assert signature.restore_arguments([1, 2], {}) == ([1, 2], {})
 
