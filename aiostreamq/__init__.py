@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.blocking.blocking_queue import BlockingQueue
     from aiostreamq.client.current_job import CurrentJob, JobFilter, current_job
     from aiostreamq.client.dead_letters.dead_letters import DeadLetters
+    from aiostreamq.client.middleware import CallNext, EnqueueCall, RunCall
     from aiostreamq.client.results.gathering import as_completed, gather
     from aiostreamq.client.schedules.schedule import Schedule
     from aiostreamq.client.schedules.schedules import Schedules
@@ -69,6 +70,7 @@ __all__ = [
     "BlockingQueue",
     "BrokerError",
     "Call",
+    "CallNext",
     "Chunk",
     "Context",
     "CurrentJob",
@@ -76,6 +78,7 @@ __all__ = [
     "DeadLetters",
     "Depends",
     "Drop",
+    "EnqueueCall",
     "EnqueueNotConfirmed",
     "Event",
     "EventsLost",
@@ -112,6 +115,7 @@ __all__ = [
     "ResultNotKept",
     "Retry",
     "RetryLater",
+    "RunCall",
     "RunningJob",
     "Schedule",
     "Schedules",
@@ -139,11 +143,13 @@ __version__: str
 _MODULE_OF = {
     "BlockingJob": "aiostreamq.client.blocking.blocking_job",
     "BlockingQueue": "aiostreamq.client.blocking.blocking_queue",
+    "CallNext": "aiostreamq.client.middleware",
     "Chunk": "aiostreamq.model.job_events",
     "CurrentJob": "aiostreamq.client.current_job",
     "DeadLetter": "aiostreamq.model.dead_letters",
     "DeadLetters": "aiostreamq.client.dead_letters.dead_letters",
     "Depends": "aiostreamq.model.functions.dependency",
+    "EnqueueCall": "aiostreamq.client.middleware",
     "Event": "aiostreamq.model.job_events",
     "JobFilter": "aiostreamq.client.current_job",
     "JobInfo": "aiostreamq.model.info",
@@ -156,6 +162,7 @@ _MODULE_OF = {
     "Progress": "aiostreamq.model.job_events",
     "QueueInfo": "aiostreamq.model.info",
     "Restarted": "aiostreamq.model.job_events",
+    "RunCall": "aiostreamq.client.middleware",
     "RunningJob": "aiostreamq.model.info",
     "Schedule": "aiostreamq.client.schedules.schedule",
     "Schedules": "aiostreamq.client.schedules.schedules",

@@ -8,8 +8,11 @@ if TYPE_CHECKING:
     from contextvars import ContextVar
     from typing import Any
 
+    from aiostreamq.client.middleware import EnqueueMiddleware, Middleware
     from aiostreamq.model.listener_events import Listener
 
+MiddlewareT = TypeVar("MiddlewareT", bound="Middleware")
+EnqueueMiddlewareT = TypeVar("EnqueueMiddlewareT", bound="EnqueueMiddleware")
 ListenerT = TypeVar("ListenerT", bound="Listener")
 
 
@@ -33,6 +36,49 @@ class ExtensibleQueue(QueueClient):
         """
         self._core.listeners.add(listener)
         return listener
+
+    def middleware(self, function: "MiddlewareT") -> "MiddlewareT":
+        """Wrap a function around each run of a job of this queue in this process, from now on.
+
+        To be used as a decorator of `async def f(call, call_next)`. It runs on the event loop of
+        the worker, also around tasks in threads and processes. `await call_next()` runs the rest
+        and returns its result. The function that was declared first is the outermost.
+
+        The result of the function is the result of the run, and an exception of the function ends
+        the run as if the task had raised it. It need not call `call_next`, and may call it once.
+        Its time counts towards the timeout of the task.
+
+        Args:
+            function: Called with a `RunCall` and `call_next`.
+
+        Returns:
+            The function.
+
+        Raises:
+            UsageError: It is not async, or takes other arguments.
+        """
+        self._core.with_hooks().wrap_runs(function)
+        return function
+
+    def enqueue_middleware(self, function: "EnqueueMiddlewareT") -> "EnqueueMiddlewareT":
+        """Have a function see, change or refuse each job that this process enqueues, from now on.
+
+        To be used as a decorator of `def f(call)`. It is called in the event loop, in the context
+        of the code that enqueues, and must not block. The function that was declared first is
+        called first. It does not get the ticks of schedules, retries and replays of dead letters.
+
+        Args:
+            function: Called with an `EnqueueCall`; returns it, or a changed one from
+                `call.using(...)`. The code that enqueues gets the exceptions that it raises.
+
+        Returns:
+            The function.
+
+        Raises:
+            UsageError: It is async, or takes other arguments.
+        """
+        self._core.with_hooks().change_calls(function)
+        return function
 
     def carry(self, *variables: "ContextVar[Any]") -> None:
         """Have the values of context variables travel with the jobs of this queue, from now on.

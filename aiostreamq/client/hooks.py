@@ -4,23 +4,62 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiostreamq.client.middleware import (
+    EnqueueCall,
+    checked_answer,
+    checked_enqueue_middleware,
+    checked_middleware,
+)
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from aiostreamq.client.call import Call, Using
+    from aiostreamq.client.middleware import EnqueueMiddleware, Middleware
+    from aiostreamq.model.task import TaskSpec
 
 R = TypeVar("R")
 
 _UNSET = object()
 
 
+class Refusal(Exception):
+    """An exception by which middleware refuses one of many calls, of whatever class it is."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def reason_of(error: Exception) -> Exception:
+    """Return the exception for the code that enqueues."""
+    return error.error if isinstance(error, Refusal) else error
+
+
 class Hooks:
-    """The context variables whose values travel with the jobs of a queue."""
+    """The context variables whose values travel with the jobs of a queue, and its middleware."""
 
     def __init__(self) -> None:
+        self.middleware: tuple[Middleware, ...] = ()  #: around each run, the outermost first
+        self._enqueue_middleware: tuple[EnqueueMiddleware, ...] = ()
         self._carried: dict[str, ContextVar[Any]] = {}
+
+    def wrap_runs(self, middleware: "Middleware") -> None:
+        """Add middleware around each run, inside of all that there is.
+
+        Raises:
+            UsageError: It is not an `async def` that takes a call and `call_next`.
+        """
+        self.middleware += (checked_middleware(middleware),)
+
+    def change_calls(self, middleware: "EnqueueMiddleware") -> None:
+        """Add middleware that gets each call before it is enqueued, after all that there is.
+
+        Raises:
+            UsageError: It is not a `def` that takes a call.
+        """
+        self._enqueue_middleware += (checked_enqueue_middleware(middleware),)
 
     def carry(self, variable: ContextVar[Any]) -> None:
         """Have the values of a variable travel with jobs.
@@ -48,10 +87,41 @@ class Hooks:
                 variable.set(value)
 
     def applied_to(self, call: "Call[R]") -> "Call[R]":
-        """Return a call that is enqueued here, with the values that its job carries."""
-        return replace(call, using=self.applied(call.using))
+        """Return a call as it is enqueued here.
 
-    def applied(self, using: "Using") -> "Using":
-        """Return the options of a job that is enqueued here, with the values that it carries."""
+        Raises:
+            Refusal: Middleware refuses it.
+            AttributeError: It is not a call.
+        """
+        given = call.spec, call.using, call.args, call.kwargs
+        try:
+            using = self.applied(*given)
+        except Exception as error:
+            raise Refusal(error) from error
+        return replace(call, using=using)
+
+    def applied(
+        self,
+        spec: "TaskSpec",
+        using: "Using",
+        args: "Sequence[object]",
+        kwargs: "Mapping[str, object]",
+    ) -> "Using":
+        """Return the options of a job as it is enqueued here.
+
+        Args:
+            spec: Its task.
+            using: The options that its caller gave.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+
+        Raises:
+            Exception: Any by which middleware refuses it.
+        """
+        if self._enqueue_middleware:
+            call = EnqueueCall(spec.name, tuple(args), kwargs, using)
+            for middleware in self._enqueue_middleware:
+                call = checked_answer(middleware, middleware(call))
+            using = call.asked
         carried = self.carried_values()
         return replace(using, fields={**using.fields, "carried": carried}) if carried else using

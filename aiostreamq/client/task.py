@@ -100,6 +100,7 @@ class Enqueuer(Generic[P, R_co]):
             EnqueueNotConfirmed: The job is in Redis, but not confirmed as `durability` asks.
             QueueFull: The lane holds `max_length` jobs, and the queue does not wait for room.
             BrokerError: Redis refused.
+            Exception: Any by which enqueue middleware refuses the call; nothing is enqueued then.
 
         Cancelling is safe for the queue, but the job may or may not have been
         enqueued; with an id from `.using(id=...)` it can be enqueued again safely.
@@ -109,7 +110,7 @@ class Enqueuer(Generic[P, R_co]):
         # All in this coroutine: one more inside it would cost each enqueue 0.1 µs.
         session, using = self._submitter.session(), self._using
         if (hooks := self._submitter.hooks) is not None:
-            using = hooks.applied(using)
+            using = hooks.applied(self.spec, using, args, kwargs)
         if using.needs_time:
             await session.enqueuing.know_time()
         job, entering = session.enqueuing.put(self.spec, using, args, kwargs)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -63,6 +63,11 @@ def headers(context: Context) -> list[dict[str, str]]:
 def show_carried() -> str:
     """Return the value that came with the job."""
     return carried.get("unset")
+
+
+def next_day(day: date) -> date:
+    """Take and return what JSON does not have."""
+    return day + timedelta(days=1)
 
 
 def undecorated() -> str:

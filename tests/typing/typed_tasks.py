@@ -3,7 +3,7 @@
 # A call that must be an error carries an ignore of its rule: were it none, the ignore would be
 # unnecessary, which is an error too.
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
@@ -14,10 +14,12 @@ from aiostreamq import (
     AioStreamQError,
     BlockingJob,
     Call,
+    CallNext,
     Chunk,
     Context,
     DeadLetter,
     DeadLetters,
+    EnqueueCall,
     Event,
     Job,
     JobState,
@@ -28,6 +30,7 @@ from aiostreamq import (
     Restarted,
     Retry,
     RetryLater,
+    RunCall,
     StreamCall,
     StreamJob,
     StreamTask,
@@ -477,3 +480,33 @@ def carried() -> None:
     """Variables of any types are carried together, and nothing but variables."""
     queue.carry(ContextVar[str]("a"), ContextVar[list[int] | None]("b"))
     queue.carry("a")  # pyright: ignore[reportArgumentType]
+
+
+def middleware() -> None:
+    """Middleware keeps its type, and must have the right one."""
+
+    @queue.middleware
+    async def around(call: RunCall, call_next: CallNext) -> object:
+        assert_type(call.args, tuple[object, ...])
+        assert_type(call.headers, Mapping[str, str])
+        assert_type(await call_next(), object)
+        await call_next(call)  # pyright: ignore[reportCallIssue]
+        return 1
+
+    kept: Callable[[RunCall, CallNext], Coroutine[Any, Any, object]] = around
+
+    @queue.enqueue_middleware
+    def before(call: EnqueueCall) -> EnqueueCall:
+        assert_type(call.job_id, str | None)
+        call.using(lane=1)  # pyright: ignore[reportArgumentType]
+        return call.using(headers={"a": "b"}, delay="1s")
+
+    before_too: Callable[[EnqueueCall], EnqueueCall] = before
+
+    async def of_one(call: RunCall) -> object: ...
+
+    async def of_enqueues(call: EnqueueCall) -> EnqueueCall: ...
+
+    queue.middleware(of_one)  # pyright: ignore[reportArgumentType]
+    queue.enqueue_middleware(of_enqueues)  # pyright: ignore[reportArgumentType]
+    del kept, before_too

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from aiostreamq.aio.batching import BATCH_BYTES, small_bytes
 from aiostreamq.client.call import Call
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
+from aiostreamq.client.hooks import Refusal, reason_of
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.not_a_call import close_coroutines, unbound_call
@@ -153,10 +154,11 @@ class Enqueuing:
         jobs: list[Job[object]] = []
         in_flight: deque[asyncio.Task[None]] = deque()
         clock = self._store.clock
-        refused: UsageError | None = None
+        refused: Exception | None = None
         try:
             async for chunk in chunks_of(calls, ENQUEUE_LIMIT):
-                if not clock.is_good and any(map(_needs_time, chunk)):
+                has_hooks = self._home.hooks is not None  # which may give a job any moment
+                if not clock.is_good and (has_hooks or any(map(_needs_time, chunk))):
                     await self.know_time()
                 for lots, refused in each_piece(partial(self._lots_of, iter(chunk), jobs)):  # noqa: B007
                     await self._begin_to_send(lots, in_flight)
@@ -234,7 +236,7 @@ class Enqueuing:
 
     def _lots_of(
         self, calls: "Iterator[Call[object]]", jobs: "list[Job[object]]"
-    ) -> "tuple[list[Lot], UsageError | None]":
+    ) -> "tuple[list[Lot], Exception | None]":
         """Prepare calls up to the first that is refused; return their lots, and its error.
 
         It also ends when one command has enough bytes. The jobs are appended to *jobs*.
@@ -265,8 +267,8 @@ class Enqueuing:
                 jobs.append(job)
                 if self._large >= BATCH_BYTES:
                     break
-        except UsageError as error:
-            return list(lots.values()), error
+        except (UsageError, Refusal) as error:
+            return list(lots.values()), reason_of(error)
         except AttributeError:
             if isinstance(given, Call):
                 raise

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.call import Call
     from aiostreamq.client.enqueue_batcher import EnqueueBatcher
     from aiostreamq.client.job import Job
-    from aiostreamq.errors import QueueFull, UsageError
+    from aiostreamq.errors import QueueFull
     from aiostreamq.store.enqueue import Refusals
 
 R = TypeVar("R")
@@ -104,15 +104,15 @@ async def chunks_of(
 
 
 def each_piece(
-    prepare: "Callable[[], tuple[list[Lot], UsageError | None]]",
-) -> "Iterator[tuple[list[Lot], UsageError | None]]":
+    prepare: "Callable[[], tuple[list[Lot], Exception | None]]",
+) -> "Iterator[tuple[list[Lot], Exception | None]]":
     """Yield the lots of a chunk in pieces whose payloads are not too many bytes.
 
     Args:
         prepare: Returns the lots of the next calls, none at the end, and the error of a call that
             is refused.
     """
-    refused: UsageError | None = None
+    refused: Exception | None = None
     while refused is None:
         lots, refused = prepare()
         if lots or refused:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context, StopFlag
 from aiostreamq.client.core import core_of
+from aiostreamq.client.middleware import RunCall
 from aiostreamq.client.task import Task
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.time import moment_or_none
@@ -147,10 +148,34 @@ class Invoker:
             value = await self._threads.call(run, function, args, kwargs)
             if hasattr(value, "__await__"):  # the function is a wrapper around an `async def`
                 value = await cast("Awaitable[object]", value)
+        return self.write(run, value)
+
+    def write(self, run: "Run", value: object) -> bytes:
+        """Return *value* as JSON, as the result of a run.
+
+        Raises:
+            PayloadError: It cannot travel.
+        """
+        signature = run.spec.signature
+        assert signature is not None, "registered tasks have one"
         written = signature.write_result(value)
         if len(written) > self._queue.max_payload:
             raise self._too_long(run, written)
         return written
+
+    def run_call(self, run: "Run") -> RunCall:
+        """Return a run as middleware sees it."""
+        signature, envelope, delivery = run.spec.signature, run.envelope, run.delivery
+        assert signature is not None, "registered tasks have one"
+        return RunCall(
+            run.spec.name,
+            delivery.job_id,
+            delivery.attempt,
+            delivery.number,
+            self._worker,
+            envelope.headers,
+            lambda: signature.restore_arguments(envelope.args, envelope.kwargs),
+        )
 
     async def _call_in_process(self, run: "Run", begin: "Callable[[Run], None]") -> bytes:
         _check_found_by_name(run.spec)

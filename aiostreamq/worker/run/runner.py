@@ -16,6 +16,7 @@ from aiostreamq.client.current_job import JOB
 from aiostreamq.client.inherited import INHERITED, Inherited
 from aiostreamq.logs import get_logger
 from aiostreamq.signals import is_ctrl_c
+from aiostreamq.worker.run.middleware_chain import MiddlewareChain
 from aiostreamq.worker.run.run import Run, log_fields
 from aiostreamq.worker.run.run_reports import report_start
 from aiostreamq.worker.run.threads import Raised
@@ -95,10 +96,12 @@ class Runner:
         if self._logs_jobs:
             logger.info("job started", extra=log_fields(run, worker))
         try:
-            if run.suspect is None:
+            if run.suspect is not None:
+                outcome = await self._call_suspect(run.suspect, run)
+            elif self._core.hooks is None:
                 outcome = await self._invoker.call(run, self._begin)
             else:
-                outcome = await self._call_suspect(run.suspect, run)
+                outcome = await self._call(run, self._core.hooks)
         except Raised as raised:  # in a thread, which no Ctrl-C reaches
             self._conclude_surely(run, None, raised.error)
         except BaseException as error:  # whatever a task raises is its outcome
@@ -118,7 +121,12 @@ class Runner:
             if timeout := run.timeout:  # counts from here: the wait is not the job's fault
                 self._deadlines.add(run, timeout + run.start_time)
             run.began = clock.monotonic()
+            return await self._call(run, self._core.hooks)
+
+    async def _call(self, run: Run, hooks: "Hooks | None") -> bytes:
+        if hooks is None or not hooks.middleware:
             return await self._invoker.call(run, self._begin)
+        return await MiddlewareChain(hooks.middleware, run, self._invoker, self._begin).call()
 
 
 def _inherit(envelope: "Envelope", hooks: "Hooks | None") -> None:
