@@ -16,6 +16,11 @@ monotonic = time.monotonic  #: seconds that only grow; they may stand still whil
 wall = time.time  #: seconds since 1970, as this machine has it
 
 
+def lease_pause(seconds: float) -> float:
+    """Return how long to sleep until the next beat, or the next look for dead workers."""
+    return seconds
+
+
 def of_loop(loop: "asyncio.AbstractEventLoop") -> float:
     """Return the time by which the timers of *loop* go, in seconds."""
     return loop.time()

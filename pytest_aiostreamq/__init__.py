@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aiostreamq import Queue
-    from aiostreamq.testing import IsolatedQueue, PrivateRedis
+    from aiostreamq.testing import Clock, IsolatedQueue, PrivateRedis
 
 
 @pytest.fixture
@@ -32,6 +32,12 @@ def isolated_queue(queue_under_test: "Queue") -> "Iterator[IsolatedQueue]":
     test = isolated(queue_under_test).begin()
     yield test
     test.end()
+
+
+@pytest.fixture
+def queue_clock(isolated_queue: "IsolatedQueue") -> "Clock":
+    """The clock of `isolated_queue`: time passes by `advance` only."""
+    return isolated_queue.stop_clock()
 
 
 @pytest.fixture(scope="session")

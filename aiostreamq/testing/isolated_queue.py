@@ -1,5 +1,7 @@
 """`isolated`: the application's own queue on a Redis of the test's own."""
 
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Self, TypeVar, cast, overload
 
 from aiostreamq.client.core import core_of
@@ -8,12 +10,13 @@ from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import UsageError
 from aiostreamq.queue import Queue
 from aiostreamq.store.connection.connector import connector_for
-from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.testing.clock import Clock
 from aiostreamq.testing.enqueued import EnqueuedJob, enqueued_jobs
 from aiostreamq.testing.expectation import Expectation, expectation
 from aiostreamq.testing.performing import perform_call
-from aiostreamq.testing.run_records import RunOutcome, RunRecorder, with_values
-from aiostreamq.worker.worker import Worker
+from aiostreamq.testing.run_records import RunOutcome, RunRecorder
+from aiostreamq.testing.watched_connector import WatchedConnector
+from aiostreamq.testing.worker_runs import WorkerRuns
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,12 +27,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 C = TypeVar("C")
 
-# Seconds. Long beside what tests let pass, so that a clock that is put forward by hours has few
-# beats to run. A test of dead workers gives the lease that it wants.
-LEASE = 3600.0
-
-# How many bursts `run_all` makes at most: jobs that enqueue each other for ever are a mistake.
-MOST_BURSTS = 1000
+# Seconds. Under a clock, a lease passes in steps of 0.8 seconds, each of which is a script call.
+LEASE = 60.0
 
 
 class IsolatedQueue:
@@ -44,7 +43,7 @@ class IsolatedQueue:
         self._url = url
         self._lease = lease
         self._concurrency = concurrency
-        self._recorder: RunRecorder | None = None
+        self._runs: WorkerRuns | None = None  # while it is isolated
 
     def begin(self) -> Self:
         """Isolate the queue, as `async with` does. Needs no event loop.
@@ -52,11 +51,11 @@ class IsolatedQueue:
         Raises:
             UsageError: The queue is open, or isolated already.
         """
-        if self._recorder is not None or isinstance(self._core.listeners.thread, RunRecorder):
+        if self._runs is not None or isinstance(self._core.listeners.thread, RunRecorder):
             raise UsageError(f"queue {self.queue.name!r} is isolated already: leave that first")
-        connector = connector_for(self._url)
+        connector = WatchedConnector(connector_for(self._url), self._attach_clock)
         self._connect = self._core.sessions.replace_connect(lambda: connector)
-        self._recorder = RunRecorder(self._core.listeners)
+        self._runs = WorkerRuns(self.queue, self._lease, self._concurrency)
         return self
 
     def end(self) -> None:
@@ -69,16 +68,21 @@ class IsolatedQueue:
 
     async def aend(self) -> None:
         """Close what the test has left open, and give the queue its own Redis back."""
+        if self._runs is not None and self._runs.clock is not None:
+            self._runs.clock.close()
         try:
-            if self._recorder is not None:
+            if self._runs is not None:
+                await self._runs.aclose()
                 await self._core.sessions.close_for_all()
         finally:
             self._restore()
 
     def _restore(self) -> None:
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.close()
+        runs, self._runs = self._runs, None
+        if runs is not None:
+            if runs.clock is not None:
+                runs.clock.close()
+            runs.recorder.close()
             self._core.sessions.abandon()
             self._core.sessions.replace_connect(self._connect)
 
@@ -96,7 +100,7 @@ class IsolatedQueue:
     @property
     def runs(self) -> tuple[RunOutcome, ...]:
         """All runs so far, in the order of their ends. They have no values: see `run_all`."""
-        return tuple(self._recording.runs)
+        return tuple(self._workers.recorder.runs)
 
     async def run_all(self) -> list[RunOutcome]:
         """Run all jobs that are due, and those that they enqueue, until none is left.
@@ -113,19 +117,7 @@ class IsolatedQueue:
 
         Cancelling stops the worker.
         """
-        before = len(self._recording.runs)
-        self._core.session()  # a use of its own, so that the connections outlive the workers
-        for _ in range(MOST_BURSTS):
-            await Worker(self.queue, concurrency=self._concurrency, lease=self._lease).run(
-                burst=True
-            )
-            moved, _ = await DelayedJobs(self._core.session().store).promote()
-            if not moved:
-                return await with_values(self._core, self._recording.runs[before:])
-        raise UsageError(
-            f"{MOST_BURSTS} bursts have not emptied queue {self.queue.name!r}: its jobs enqueue "
-            f"each other; use run_one() to run them one at a time"
-        )
+        return await self._workers.run_all()
 
     async def run_one(self) -> RunOutcome | None:
         """Run the next job that is due: the one that a worker would start first.
@@ -138,17 +130,7 @@ class IsolatedQueue:
 
         Cancelling stops the worker.
         """
-        recorder = self._recording
-        before = len(recorder.runs)
-        self._core.session()
-        worker = Worker(self.queue, concurrency=1, lease=self._lease)
-        recorder.noticed = worker.drain
-        try:
-            await worker.run(burst=True)
-        finally:
-            recorder.noticed = None
-        runs = await with_values(self._core, recorder.runs[before : before + 1])
-        return runs[0] if runs else None
+        return await self._workers.run_one()
 
     async def all_enqueued(self) -> list[EnqueuedJob]:
         """Return all jobs that wait to be run: queued, delayed, and parked.
@@ -156,7 +138,7 @@ class IsolatedQueue:
         Raises:
             BrokerError: Redis refused.
         """
-        _ = self._recording
+        _ = self._workers
         return await enqueued_jobs(self.queue, self._core)
 
     async def assert_enqueued(
@@ -258,14 +240,38 @@ class IsolatedQueue:
             raise no_task(task)
         return await perform_call(self.queue, task.spec, args, cast("dict[str, object]", kwargs))
 
+    def stop_clock(self, start: datetime | None = None, *, frozen: bool = False) -> Clock:
+        """Stop the time, until the queue is no longer isolated; it passes by the clock's `advance`.
+
+        Args:
+            start: The time to begin with: a datetime with a time zone; None is the present.
+            frozen: Whether `datetime.now()` and `time.time()` show this time too. Needs
+                time-machine.
+
+        Raises:
+            UsageError: The queue is on a real server, which has its own clock; the time is stopped
+                already; *start* is invalid; or time-machine is missing.
+        """
+        runs = self._workers
+        if not self._url.startswith("memory://"):
+            raise UsageError("a real Redis has its own clock: isolate the queue on memory://")
+        runs.clock = Clock(start, runs.count_running, runs.working, frozen=frozen)
+        with suppress(RuntimeError):  # without a loop: it is attached to that of the first link
+            runs.clock.attach()
+        return runs.clock
+
+    def _attach_clock(self) -> None:
+        if self._runs is not None and self._runs.clock is not None:
+            self._runs.clock.attach()
+
     @property
-    def _recording(self) -> RunRecorder:
-        if self._recorder is None:
+    def _workers(self) -> WorkerRuns:
+        if self._runs is None:
             raise UsageError(
                 f"queue {self.queue.name!r} is not isolated (any more): use it inside of "
                 f"`async with isolated(queue) as test:`"
             )
-        return self._recorder
+        return self._runs
 
 
 def isolated(

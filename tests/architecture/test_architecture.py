@@ -39,6 +39,8 @@ SLEEPS: dict[str, str] = {
     "chaos/rhythm.py::pause_about": "the same",
     "hostile/zoo.py::outstay": "to take its time is what it does",
     "hostile/zoo.py::block": "the same",
+    "integration/test_stopped_clock.py::wait": "time stands still, so it is the question",
+    "integration/test_stopped_clock.py::test_time_passes_again": "the same of time that passes",
     "chaos/test_fuzz.py::commands_in_a_second": "what is asked in that second is the question",
 }
 

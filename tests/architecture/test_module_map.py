@@ -18,7 +18,7 @@ MODULES = {
 #: Base names of several modules: one concern in several layers.
 SHARED_NAMES = {
     "cancellation.py": "bulk cancel",
-    "clock.py": "the clocks of this process, and the clock of Redis",
+    "clock.py": "the clocks of this process, of Redis, and of a test",
     "dead_letters.py": "dead letters",
     "doctor.py": "the diagnosis, and its command",
     "enqueue.py": "the enqueue, and its command",

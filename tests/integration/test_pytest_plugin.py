@@ -35,6 +35,14 @@ from conftest import app, double
     assert [run.result() for run in await isolated_queue.run_all()] == [2 * number]
 
 {mark}
+{define}test_clock(isolated_queue, queue_clock):
+    await double.using(delay="1d").enqueue(2)
+    await queue_clock.advance("23h")
+    assert not isolated_queue.runs
+    await queue_clock.advance("1h")
+    assert len(isolated_queue.runs) == 1
+
+{mark}
 @pytest.mark.parametrize("number", range(3))
 {define}test_real(isolated_redis_queue, number):
     await double.enqueue(number)
@@ -101,7 +109,7 @@ def test_fixtures(tmp_path: Path, options: list[str], imports: str, mark: str) -
     (tmp_path / "conftest.py").write_text(CONFTEST)
     text = USES.format(imports=imports, mark=mark, define="async def ")
     (tmp_path / "test_app.py").write_text(text)
-    assert "6 passed" in run(tmp_path, *options)
+    assert "7 passed" in run(tmp_path, *options)
 
 
 def test_without_any_plugin(tmp_path: Path) -> None:
@@ -130,4 +138,10 @@ def test_skips_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "no redis-server or valkey-server on PATH" in output
 
 
-FIXTURES = {"queue_under_test", "isolated_queue", "private_redis", "isolated_redis_queue"}
+FIXTURES = {
+    "queue_clock",
+    "queue_under_test",
+    "isolated_queue",
+    "private_redis",
+    "isolated_redis_queue",
+}

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import BrokerError
 from aiostreamq.store.connection.reconnecting import ReconnectingLink
 
@@ -59,6 +60,7 @@ class BlockingRead:
         self._stale = 0  # which of them is to end at once
         self._is_waiting = False
         self._unblocking: OwnTask[None] | None = None
+        self._returned = Wakeup()  # the read that is to end has returned
 
     async def persist(self, attempt: "Callable[[Link], Awaitable[T]]") -> T:
         """Repeat *attempt* until it succeeds, however often the connection breaks.
@@ -90,6 +92,8 @@ class BlockingRead:
             return await reading
         finally:
             self._is_waiting = False
+            if self._unblocking is not None:
+                self._returned.wake()
 
     def interrupt(self) -> None:
         """End the read that waits now, if any: it returns with what it has."""
@@ -112,7 +116,7 @@ class BlockingRead:
         with suppress(BrokerError):  # the read ends by itself in the end
             while self._is_waiting and self._reads == self._stale:
                 await self._unblock(self.client_id)
-                await asyncio.sleep(UNBLOCK_AGAIN)
+                await self._returned.wait(UNBLOCK_AGAIN)
 
     def close(self) -> None:
         """Close the connection for good; a read that waits fails with LinkLost."""

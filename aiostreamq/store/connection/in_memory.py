@@ -7,6 +7,8 @@ loop does not stop all other tasks.
 """
 
 import asyncio
+import sys
+from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
@@ -34,6 +36,7 @@ class MemoryServer:
                 "memory:// needs the extra: pip install 'aiostreamq[memory]'"
             ) from error
 
+        _follow_clock()
         client = fakeredis.FakeRedis(server=fakeredis.FakeServer(version=(7,)), protocol=2)
         # Raw replies, without the conversions of redis-py.
         client.response_callbacks.clear()
@@ -209,6 +212,31 @@ async def _wait_for(change: "asyncio.Future[bool]", seconds: float) -> bool:
             return await change
     except TimeoutError:
         return False
+
+
+class _Time:
+    """The module `time` as fakeredis sees it: it has the wall clock of the package.
+
+    So a test that moves the clocks also moves what is in memory: its TIME, its expiries, and the
+    ids of its streams.
+    """
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        return clock.wall()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(sys.modules["time"], name)
+
+
+@cache
+def _follow_clock() -> None:
+    """Have fakeredis look at the clock of the package."""
+    found = _Time()
+    for name, module in list(sys.modules.items()):
+        is_theirs = name.partition(".")[0] == "fakeredis"
+        if is_theirs and vars(module).get("time") is sys.modules["time"]:
+            vars(module)["time"] = found
 
 
 def _closed() -> LinkLost:

@@ -6,7 +6,7 @@ only by workers whose code declares them: one that was removed stops with the la
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
@@ -53,7 +53,8 @@ class _Round:
     """One look at all schedules that are due, page by page."""
 
     still_due: int = 0  #: how many were looked at and not fired: the next page begins after them
-    wait: float = LONGEST_SLEEP  #: seconds until the next one is due
+    #: seconds until the next one is due
+    wait: float = field(default_factory=lambda: LONGEST_SLEEP)
     has_fired: bool = False
     is_refused: bool = False  #: Redis has refused to fire some
 

@@ -59,7 +59,7 @@ class LostDeliveries:
     def set_alarm(self) -> None:
         """Have the next look be due in a lease."""
         self.is_look_due = False
-        self._alarm = self._loop.call_later(self._lease, self._ring)
+        self._alarm = self._loop.call_later(clock.lease_pause(self._lease), self._ring)
 
     def _ring(self) -> None:
         self.is_look_due = True

@@ -174,7 +174,7 @@ class Heartbeat:
                     self.heard = clock.monotonic()
                 except Exception:  # whatever it is: to stop would cost the worker all its jobs
                     logger.exception("the lease could not be renewed, retrying")
-            await asyncio.sleep(self._lease / BEATS_A_LEASE)
+            await asyncio.sleep(clock.lease_pause(self._lease / BEATS_A_LEASE))
 
 
 class BlockReporter:

@@ -9,6 +9,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
+from aiostreamq import clock
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.english import counted
@@ -61,7 +62,7 @@ class Reaper:
                 pause = await self._look()
             except AioStreamQError:
                 logger.exception("the other workers could not be checked, retrying")
-            await asyncio.sleep(pause * share)
+            await asyncio.sleep(clock.lease_pause(pause * share))
             share = 1.0
 
     async def _look(self) -> float:
