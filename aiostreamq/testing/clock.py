@@ -76,7 +76,7 @@ class Clock:
         #: whether workers beat, and look for dead ones. That is a script call for each 0.8 seconds,
         #: and finds something only if a worker was killed.
         self.leases_pass = False
-        self._traveller = _Traveller(self.now()) if frozen else None
+        self._traveller = _Traveller(self.now) if frozen else None
         self._saved: list[tuple[Any, str, object]] = []
         monotonic, steady = clocks.monotonic(), clocks.steady()
         self._put(clocks, "monotonic", lambda: monotonic + self._elapsed())
@@ -101,8 +101,9 @@ class Clock:
         if self._traveller is not None:
             self._traveller.close()
 
+    @property
     def now(self) -> datetime:
-        """Return the time, in UTC."""
+        """The time, in UTC."""
         return datetime.fromtimestamp(0, UTC) + timedelta(
             microseconds=self._start_us + self._elapsed_us
         )
@@ -151,7 +152,7 @@ class Clock:
         """
         left_ms = moment_ms("moment", moment) - (self._start_us + self._elapsed_us) / 1000
         if left_ms < 0:
-            raise UsageError(f"moment={moment!r} is over: it is {self.now()} already")
+            raise UsageError(f"moment={moment!r} is over: it is {self.now} already")
         await self.advance(left_ms / 1000)
 
     async def drive(self, running: "Coroutine[Any, Any, T]") -> T:
@@ -190,7 +191,7 @@ class Clock:
         if elapsed_us > self._elapsed_us:
             self._elapsed_us = elapsed_us
             if self._traveller is not None:
-                self._traveller.move_to(self.now())
+                self._traveller.move_to(self.now)
 
     def _put(self, owner: Any, name: str, value: object) -> None:  # a module
         self._saved.append((owner, name, getattr(owner, name)))
@@ -198,7 +199,7 @@ class Clock:
 
 
 class _Traveller:
-    """The time that `datetime.now()` and `time.time()` return, by time-machine."""
+    """The time that the clocks of Python show, by time-machine."""
 
     def __init__(self, now: datetime) -> None:
         try:

@@ -245,8 +245,8 @@ class IsolatedQueue:
 
         Args:
             start: The time to begin with: a datetime with a time zone; None is the present.
-            frozen: Whether `datetime.now()` and `time.time()` show this time too. Needs
-                time-machine.
+            frozen: Whether the clocks of Python, such as `datetime.now`, show this time too.
+                Needs time-machine.
 
         Raises:
             UsageError: The queue is on a real server, which has its own clock; the time is stopped

@@ -8,6 +8,7 @@ does so by the clock of the test: the services of a worker, the tasks, and the t
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from aiostreamq import clock
 from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class StoppedLoop:
         self._inner = loop
         self._elapsed = elapsed
         self._jobs = jobs
-        self._base = cast("float", loop.time()) - elapsed()
+        self._base = clock.of_loop(loop) - elapsed()
         self._real_time = cast("Callable[[], float]", loop.time)
         self._real_select = cast("Callable[[float | None], Events]", loop._selector.select)  # noqa: SLF001
         self._waiter: asyncio.Future[None] | None = None

@@ -168,21 +168,21 @@ async def test_results_and_jobs_expire(now: Clock, test: IsolatedQueue) -> None:
 async def test_time_stands_still(now: Clock, test: IsolatedQueue) -> None:
     """Except for what a job takes that `run_all` runs."""
     await asyncio.to_thread(time.sleep, 0.02)
-    assert now.now() == START
+    assert now.now == START
     assert (await app.info()).at == START
     await sleep.enqueue(3600)
     await sleep.using(delay="3h").enqueue(1)
     assert [run.state for run in await test.run_all()] == [JobState.DONE]
-    assert timedelta(hours=1) <= now.now() - START < timedelta(hours=1, seconds=2)
+    assert timedelta(hours=1) <= now.now - START < timedelta(hours=1, seconds=2)
     await now.advance_to(START + timedelta(hours=2))
-    assert now.now() == START + timedelta(hours=2)
+    assert now.now == START + timedelta(hours=2)
 
 
 async def test_own_worker_of_a_test(now: Clock) -> None:
     """Runs what is due without any time, and ends without any."""
     async with app, Worker(app):
         await (await work.enqueue()).result(timeout=PATIENCE)
-    assert now.now() == START
+    assert now.now == START
 
 
 async def test_job_that_runs_on(now: Clock) -> None:
@@ -217,8 +217,8 @@ async def test_frozen(*, is_used_before: bool) -> None:
         later = await when_in_thread.using(delay="2h").enqueue()
         await now.advance("2h")
         assert await later == START + timedelta(hours=2)
-        assert datetime.now(UTC) == now.now()
-        assert abs(time.time() - now.now().timestamp()) < 0.001
+        assert datetime.now(UTC) == now.now
+        assert abs(time.time() - now.now.timestamp()) < 0.001
     assert abs(datetime.now(UTC) - START) > timedelta(days=1)
 
 
