@@ -8,11 +8,13 @@ from aiostreamq.client.core import core_of
 from aiostreamq.client.task import P, StreamTask, Task
 from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import UsageError
+from aiostreamq.model.duration import seconds
 from aiostreamq.queue import Queue
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.testing.clock import Clock
 from aiostreamq.testing.enqueued import EnqueuedJob, enqueued_jobs
 from aiostreamq.testing.expectation import Expectation, expectation
+from aiostreamq.testing.faults import Faults
 from aiostreamq.testing.performing import perform_call
 from aiostreamq.testing.run_records import RunOutcome, RunRecorder
 from aiostreamq.testing.watched_connector import WatchedConnector
@@ -43,6 +45,7 @@ class IsolatedQueue:
         self._url = url
         self._lease = lease
         self._concurrency = concurrency
+        self._faults = Faults()
         self._runs: WorkerRuns | None = None  # while it is isolated
 
     def begin(self) -> Self:
@@ -53,7 +56,7 @@ class IsolatedQueue:
         """
         if self._runs is not None or isinstance(self._core.listeners.thread, RunRecorder):
             raise UsageError(f"queue {self.queue.name!r} is isolated already: leave that first")
-        connector = WatchedConnector(connector_for(self._url), self._attach_clock)
+        connector = WatchedConnector(connector_for(self._url), self._attach_clock, self._faults)
         self._connect = self._core.sessions.replace_connect(lambda: connector)
         self._runs = WorkerRuns(self.queue, self._lease, self._concurrency)
         return self
@@ -260,6 +263,37 @@ class IsolatedQueue:
             runs.clock.attach()
         return runs.clock
 
+    def kill_after_pickup(self) -> None:
+        """Have the worker die that begins the next job, once the job has begun.
+
+        It leaves as a killed process does: it settles nothing, hands nothing back, and beats no
+        more. Another worker runs the job again when the lease is over, with the next delivery
+        number. A coroutine is cancelled, as nothing else can end it within this process.
+
+        It concerns the workers of `run_all`, `run_one` and the clock.
+        """
+        self._workers.kill_after_pickup()
+
+    def lose_ack(self, times: int = 1) -> None:
+        """Lose the reply when the outcomes of jobs are next stored.
+
+        The outcomes are stored, and the connection breaks before the worker learns of it.
+
+        Args:
+            times: How many such replies are lost, one after the other.
+        """
+        self._faults.lost_acks = times
+
+    def slow_redis(self, delay: "Duration") -> None:
+        """Have each reply come *delay* seconds late from now on; 0 ends it.
+
+        Under a stopped clock they pass with `advance`, `run_all` and `run_one` only.
+
+        Raises:
+            UsageError: *delay* is not a duration.
+        """
+        self._faults.delay = seconds("delay", delay)
+
     def _attach_clock(self) -> None:
         if self._runs is not None and self._runs.clock is not None:
             self._runs.clock.attach()
@@ -283,9 +317,8 @@ def isolated(
 ) -> IsolatedQueue:
     """Return the application's queue, isolated for a test.
 
-    Use it as `async with isolated(app.queue) as test:`. Inside, all code that enqueues with the
-    queue's tasks does so on an empty Redis of the test's own, without any change to that code.
-    Afterwards the queue connects as before.
+    Use it as `async with isolated(app.queue) as test:`. Inside, all code that uses the queue does
+    so on an empty Redis of the test's own. Afterwards the queue connects as before.
 
     Args:
         queue: The queue. It must not be open.

@@ -79,11 +79,16 @@ class RunRecorder:
         self.runs: list[RunOutcome] = []  #: in the order of their ends
         self.running: dict[str, JobStarted] = {}  #: the runs that have not ended, by job id
         self.noticed: Callable[[], None] | None = None  #: called when a run begins or ends
+        self.started: Callable[[JobStarted], None] | None = None  #: called when a run begins
         self._listeners = listeners
         self._others: EventSink[TelemetryEvent] = listeners.thread
         listeners.add(self._note)
         self._note_bound = listeners.functions[-1]
         listeners.thread = self
+
+    def forget_worker(self, name: str) -> None:
+        """Forget the runs of a worker that was killed."""
+        self.running = {job_id: run for job_id, run in self.running.items() if run.worker != name}
 
     def close(self) -> None:
         """Record no more."""
@@ -107,6 +112,8 @@ class RunRecorder:
         match event:
             case JobStarted():
                 self.running[event.job_id] = event
+                if self.started is not None:
+                    self.started(event)
             case JobEnded():
                 self._end(event, event.state, error=event.error)
             case JobRetried():

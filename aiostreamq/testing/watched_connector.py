@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aiostreamq.store.connection.connector import REPLY_TIMEOUT, OnOutage
+from aiostreamq.testing.faults import Faults, FaultyLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +18,16 @@ class WatchedConnector:
 
     on_outage: "OnOutage | None" = None
 
-    def __init__(self, inner: "Connector", opening: "Callable[[], None]") -> None:
-        """Prepare; *opening* is called before each link is opened, in its event loop."""
+    def __init__(self, inner: "Connector", opening: "Callable[[], None]", faults: Faults) -> None:
+        """Prepare.
+
+        Args:
+            inner: Opens the links.
+            opening: Called before each link is opened, in its event loop.
+            faults: The faults that the links have.
+        """
         self._inner = inner
+        self._faults = faults
         self._opening = opening
         self.is_in_memory = inner.is_in_memory  #: whether the server is part of this process
 
@@ -31,11 +39,15 @@ class WatchedConnector:
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> "Link":
         """Connect as the inner one does."""
         self._opening()
-        return await self._inner.open_link(role, reply_timeout=reply_timeout)
+        return FaultyLink(
+            await self._inner.open_link(role, reply_timeout=reply_timeout), self._faults
+        )
 
     async def ask_server(self, link: "Link") -> "Server":
         """Ask which server *link* leads to."""
-        return await self._inner.ask_server(link)
+        server = await self._inner.ask_server(link)
+        self._faults.know_server(server)
+        return server
 
     def redirect(self, host: str, port: int) -> None:
         """Open the next links to another node of the cluster."""

@@ -2,21 +2,25 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from aiostreamq.aio.protected_tasks import OwnTask, spawn
 from aiostreamq.client.core import core_of
 from aiostreamq.errors import UsageError
+from aiostreamq.model.listener_events import JobStarted
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.testing.run_records import RunOutcome, RunRecorder, with_values
 from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Coroutine
+    from typing import Any
 
     from aiostreamq.model.duration import Duration
     from aiostreamq.queue import Queue
     from aiostreamq.testing.clock import Clock
+
+T = TypeVar("T")
 
 # How many bursts `run_all` makes at most: jobs that enqueue each other for ever are a mistake.
 MOST_BURSTS = 1000
@@ -39,17 +43,47 @@ class WorkerRuns:
         self._core = core_of(queue)
         self._lease = lease
         self._concurrency = concurrency
-        # Workers that wait for jobs that still run.
-        self._leaving: list[tuple[Worker, OwnTask[None]]] = []
+        # Those that the clock lets work, and those that wait for jobs that still run.
+        self._workers: list[tuple[Worker, OwnTask[None]]] = []
+        self._is_working = False
+        self._burst: Worker | None = None  # the one of `run_all` or `run_one`
+        self._has_killed = False
+
+    def kill_after_pickup(self) -> None:
+        """Kill the worker that begins the next job; see `IsolatedQueue.kill_after_pickup`."""
+        if self.clock is not None:
+            self.clock.leases_pass = True
+        self.recorder.started = self._kill
+
+    def _kill(self, event: JobStarted) -> None:
+        workers = [worker for worker, _ in self._workers]
+        if self._burst is not None:
+            workers.append(self._burst)
+        for worker in workers:
+            if worker.name == event.worker:
+                self.recorder.started = None
+                self._has_killed = True
+                asyncio.get_running_loop().call_soon(self._abort, worker)
+
+    def _abort(self, worker: Worker) -> None:
+        worker.abort()
+        self.recorder.forget_worker(worker.name)
+        if self._is_working:
+            self._start_worker()  # another takes over, as there is more than one
 
     async def run_all(self) -> list[RunOutcome]:
         """Run all jobs that are due; see `IsolatedQueue.run_all`."""
+        return await self._driven(self._run_all())
+
+    async def _run_all(self) -> list[RunOutcome]:
         before = len(self.recorder.runs)
         store = self._core.session().store  # held, so that the connections outlive the workers
         for _ in range(MOST_BURSTS):
             await self._run_burst(self._new_worker(self._concurrency))
             moved, _ = await DelayedJobs(store).promote()
-            if not moved:
+            # The next burst waits for the lease of a worker that was killed.
+            is_over, self._has_killed = not moved and not self._has_killed, False
+            if is_over:
                 return await with_values(self._core, self.recorder.runs[before:])
         raise UsageError(
             f"{MOST_BURSTS} bursts have not emptied queue {self._queue.name!r}: its jobs enqueue "
@@ -58,6 +92,9 @@ class WorkerRuns:
 
     async def run_one(self) -> RunOutcome | None:
         """Run the next job that is due; see `IsolatedQueue.run_one`."""
+        return await self._driven(self._run_one())
+
+    async def _run_one(self) -> RunOutcome | None:
         recorder = self.recorder
         before = len(recorder.runs)
         self._core.session()
@@ -78,17 +115,23 @@ class WorkerRuns:
         """
         assert self.clock is not None, "the clock has called this"
         self._core.session()
-        self._leaving = [one for one in self._leaving if not one[1].done()]
-        worker = self._new_worker(self._concurrency)
-        running = spawn(worker.run(), "aiostreamq:test")
+        self._workers = [one for one in self._workers if not one[1].done()]
+        self._is_working = True
+        self._start_worker()
         try:
             yield
         finally:
-            worker.drain()
-            self._leaving.append((worker, running))
+            self._is_working = False
+            for worker, _ in self._workers:
+                worker.drain()
         await self.clock.attach().settle()
-        if running.done():
-            await running  # it raises what has ended the worker
+        for _, running in self._workers:
+            if running.done():
+                await running  # it raises what has ended the worker
+
+    def _start_worker(self) -> None:
+        worker = self._new_worker(self._concurrency)
+        self._workers.append((worker, spawn(worker.run(), "aiostreamq:test")))
 
     def count_running(self) -> tuple[int, int]:
         """Return how many jobs run in threads or processes, and how many on the loop."""
@@ -98,7 +141,7 @@ class WorkerRuns:
 
     async def aclose(self) -> None:
         """End the workers that still run."""
-        leaving, self._leaving = self._leaving, []
+        leaving, self._workers = self._workers, []
         for worker, _ in leaving:
             worker.abort()
         if leaving:
@@ -108,5 +151,12 @@ class WorkerRuns:
         return Worker(self._queue, concurrency=concurrency, lease=self._lease)
 
     async def _run_burst(self, worker: Worker) -> None:
-        burst = worker.run(burst=True)
-        await (burst if self.clock is None else self.clock.drive(burst))
+        self._burst = worker
+        try:
+            await worker.run(burst=True)
+        finally:
+            self._burst = None
+
+    async def _driven(self, running: "Coroutine[Any, Any, T]") -> T:
+        """Run a coroutine, for which a stopped clock lets time pass."""
+        return await (running if self.clock is None else self.clock.drive(running))

@@ -228,7 +228,7 @@ async def test_composes_with_time_machine() -> None:
 
     with time_machine.travel(START, tick=False):
         async with isolated(app) as test:
-            assert test.stop_clock().now() == START
+            assert test.stop_clock().now == START
 
 
 async def test_refusals(now: Clock, test: IsolatedQueue, redis_url: str) -> None:

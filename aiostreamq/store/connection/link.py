@@ -70,7 +70,10 @@ class Link(Protocol):
         """Whether this link is closed or broken: it brings no more replies."""
         ...
 
-    received: int  #: bytes of all replies so far; 0 if they come from this process
+    @property
+    def received(self) -> int:
+        """Bytes of all replies so far; 0 if they come from this process."""
+        ...
 
     def is_sending(self) -> bool:
         """Whether calls are still on their way to Redis, and get there bit by bit."""
