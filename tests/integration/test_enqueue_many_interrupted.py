@@ -14,7 +14,7 @@ from tests.support.waiting import wait_until
 
 
 async def same(n: int) -> int:
-    """What the jobs do."""
+    """Return the argument."""
     return n
 
 
@@ -55,10 +55,10 @@ async def test_interrupted_midway(
             yield task.bind(n)
 
     try:
-        with pytest.raises(QueueUnavailable, match="500 calls, from the first, went in") as told:
+        with pytest.raises(QueueUnavailable, match="500 calls, from the first, went in") as raised:
             await queue.enqueue_many(calls())
-        assert type(told.value) is QueueUnavailable
-        assert told.value.enqueued == ENQUEUE_LIMIT
+        assert type(raised.value) is QueueUnavailable
+        assert raised.value.enqueued == ENQUEUE_LIMIT
     finally:
         with suppress(ProcessLookupError):
             own_redis_server.resume()
@@ -79,6 +79,6 @@ async def test_closed_while_it_waits_for_room(store_url: str) -> None:
 
         await wait_until(is_full, "the lane to be full")
         await queue.aclose()
-        with pytest.raises(QueueUnavailable, match="3 calls, from the first, went in") as told:
+        with pytest.raises(QueueUnavailable, match="3 calls, from the first, went in") as raised:
             await calling
-        assert told.value.enqueued == 3
+        assert raised.value.enqueued == 3
