@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 
 class QueueCore:
-    """The name, lanes, limits, tasks, schedules and sessions of one queue."""
+    """The name, lanes, limits, tasks, schedules and sessions of one queue.
+
+    It has an attribute for each of these and for each thing that is made at its first use.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class QueueCore:
         #: UsageError if the queue is open in another event loop that is running
         self.session: Callable[[], Session] = self.sessions.current
         self.hooks: Hooks | None = None  #: None until the application has any
+        self._besides: list[QueueCore] = []  # the same queue in other event loops
         self._schedules: Schedules | None = None
         self._declared: DeclaredSchedules | None = None
         self._listeners: Listeners[TelemetryEvent] | None = None
@@ -64,7 +68,8 @@ class QueueCore:
     def beside(self) -> "QueueCore":
         """Return a core of the same queue with a session of its own, for another event loop."""
         core = QueueCore(self._connect, self.name, self.lanes, self.policy, self.sessions.connector)
-        core.tasks, core._listeners = self.tasks, self.listeners
+        core.tasks, core._listeners, core.hooks = self.tasks, self.listeners, self.hooks
+        self._besides.append(core)
         return core
 
     def session_for_job(self) -> "Session":
@@ -125,6 +130,8 @@ class QueueCore:
             from aiostreamq.client.hooks import Hooks
 
             self.hooks = Hooks()
+            for core in self._besides:
+                core.hooks = self.hooks
         return self.hooks
 
     @property
