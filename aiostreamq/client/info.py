@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import UsageError
@@ -82,21 +81,31 @@ def _tasks(view: "View", ends: Mapping[str, Ends], counted: float) -> Iterable[T
     all_counts = (waiting, running, delayed, dead)
     is_estimate = any(one.is_estimate for one in all_counts)
     named = set[str](view.parked_tasks).union(ends, *(one.counts for one in all_counts))
+    none, summaries = Ends(), _Summaries()
     for name in sorted(named - {""}):
-        end = ends.get(name) or Ends()
+        end = ends.get(name, none)
+        run_latency, wait_latency = summaries[end]
         yield TaskInfo(
-            name=name,
-            waiting=round(waiting.counts.get(name, 0)),
-            running=round(running.counts.get(name, 0)),
-            delayed=round(delayed.counts.get(name, 0)),
-            parked=view.parked_tasks.get(name, 0),
-            dead=round(dead.counts.get(name, 0)),
-            is_estimate=is_estimate,
-            ended=end.states,
-            rate=end.total / counted,
-            run_latency=_latency(tuple(sorted(end.ran.items()))),
-            wait_latency=_latency(tuple(sorted(end.waited.items()))),
+            name,
+            waiting.of(name),
+            running.of(name),
+            delayed.of(name),
+            view.parked_tasks.get(name, 0),
+            dead.of(name),
+            is_estimate,
+            dict(end.states),
+            end.total / counted,
+            run_latency,
+            wait_latency,
         )
+
+
+class _Summaries(dict[Ends, tuple[Latency | None, Latency | None]]):
+    """How long jobs ran and had waited. A queue may have ten thousand tasks, many with the same."""
+
+    def __missing__(self, ends: Ends) -> tuple[Latency | None, Latency | None]:
+        latencies = self[ends] = _latency(ends.ran), _latency(ends.waited)
+        return latencies
 
 
 class _Estimate:
@@ -111,14 +120,16 @@ class _Estimate:
             for name, count in sample.items():
                 self.counts[name] += count * whole / seen  # pyright: ignore[reportArgumentType]  # parts of jobs, until they are rounded
 
+    def of(self, name: str) -> int:
+        """Return how many jobs of a task there probably are."""
+        return round(self.counts[name]) if name in self.counts else 0
 
-# Tasks with few jobs often have the same. A queue may have ten thousand of them.
-@lru_cache(maxsize=1024)
-def _latency(buckets: tuple[tuple[int, int], ...]) -> Latency | None:
+
+def _latency(buckets: Mapping[int, int]) -> Latency | None:
     if not buckets:
         return None
-    p50, p95, p99 = percentiles(buckets, (0.5, 0.95, 0.99))
-    return Latency(sum([count for _, count in buckets]), p50, p95, p99)
+    p50, p95, p99 = percentiles(sorted(buckets.items()), (0.5, 0.95, 0.99))
+    return Latency(sum(buckets.values()), p50, p95, p99)
 
 
 async def look_at_workers(store: "QueueStore") -> list[WorkerInfo]:

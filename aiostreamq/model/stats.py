@@ -10,8 +10,9 @@ Counting costs a fraction of a microsecond per job, here and in Redis.
 """
 
 from bisect import bisect
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -139,60 +140,87 @@ def read_recent(fields: Mapping[bytes, bytes]) -> list[Ended]:
 
 
 class Ends:
-    """The counters of one task, summed over some minutes."""
+    """The counters of a task, summed over some minutes. Tasks with the same counters share one."""
 
-    __slots__ = ("ran", "states", "waited")
+    __slots__ = ("ran", "states", "total", "waited")
 
     def __init__(self) -> None:
         self.states: dict[JobState, int] = {}  #: ended jobs by state
         self.ran: dict[int, int] = {}  #: ended jobs by bucket of the run time
         self.waited: dict[int, int] = {}  #: ended jobs by bucket of the waiting time
+        self.total = 0  #: how many jobs have ended
 
-    @property
-    def total(self) -> int:
-        """How many jobs have ended."""
-        return sum(self.states.values())
+    def add(self, kind: "_Kind", count: int) -> None:
+        """Add one counter."""
+        state, bucket = kind
+        if state is not None:
+            self.states[state] = self.states.get(state, 0) + count
+            self.total += count
+        if bucket is not None:
+            buckets = self.waited if state is None else self.ran
+            buckets[bucket] = buckets.get(bucket, 0) + count
 
 
-class _Kinds(dict[str, tuple[JobState | None, int | None] | None]):
-    """Cached ends of fields: a state, or None for a waiting time; and a bucket, or None.
+#: A state, or None for a waiting time; and a bucket, or None if the time is unknown.
+_Kind = tuple[JobState | None, int | None]
 
-    All tasks have the same few. None if an end is unreadable.
-    """
+_UNREADABLE: _Kind = (None, None)
 
-    def __missing__(self, text: str) -> tuple[JobState | None, int | None] | None:
-        try:
-            state, place = text.split("|")
+
+class _Kinds(dict[bytes, _Kind]):
+    """Cached kinds by their texts, as in the fields after the task. All tasks have the same few."""
+
+    def __missing__(self, text: bytes) -> _Kind:
+        self[text] = _UNREADABLE
+        with suppress(ValueError):
+            state, place = text.decode().split("|")
             if state == WAIT:
                 self[text] = (None, int(place))
             else:
                 self[text] = (JobState(state), None if place == UNKNOWN else int(place))
-        except ValueError:
-            self[text] = None
         return self[text]
 
 
-def read_stats(minutes: Iterable[Mapping[str, str]]) -> dict[str, Ends]:
-    """Sum the counters of *minutes* by task; unreadable ones are omitted."""
-    tasks: dict[str, Ends] = {}
-    kinds = _Kinds()
+class _SharedEnds(dict[frozenset[tuple[bytes, int]], Ends]):
+    """Ends by their counters. Many of ten thousand tasks have the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds = _Kinds()
+
+    def __missing__(self, counters: frozenset[tuple[bytes, int]]) -> Ends:
+        ends = self[counters] = Ends()
+        for text, count in counters:
+            ends.add(self._kinds[text], count)
+        return ends
+
+
+class _Numbers(dict[bytes, int]):
+    """Cached numbers by their texts; 0 for a text that is not a number."""
+
+    def __missing__(self, text: bytes) -> int:
+        self[text] = int(text) if text.isdigit() else 0
+        return self[text]
+
+
+def read_stats(minutes: Iterable[Iterable[tuple[bytes, bytes]]]) -> dict[str, Ends]:
+    """Sum the counters of *minutes* by task; unreadable ones are omitted.
+
+    Args:
+        minutes: The fields of the hash of each minute, and their values.
+    """
+    tasks: defaultdict[bytes, dict[bytes, int]] = defaultdict(dict)
+    numbers = _Numbers()
     for fields in minutes:
-        for name, value in fields.items():
-            task, _, text = name.partition("|")
-            kind = kinds[text]
-            if kind is None or not value.isdecimal():
-                continue
-            state, bucket = kind
-            ends = tasks.get(task)
-            if ends is None:
-                ends = tasks[task] = Ends()
-            count = int(value)
-            if state is not None:
-                ends.states[state] = ends.states.get(state, 0) + count
-            if bucket is not None:
-                buckets = ends.waited if state is None else ends.ran
-                buckets[bucket] = buckets.get(bucket, 0) + count
-    return tasks
+        for name, value in fields:
+            task, _, kind = name.partition(b"|")
+            counters = tasks[task]
+            counters[kind] = counters.get(kind, 0) + numbers[value]
+    ends = _SharedEnds()
+    return {
+        task.decode(errors="replace"): ends[frozenset(counters.items())]
+        for task, counters in tasks.items()
+    }
 
 
 def middle_of(bucket: int) -> float:

@@ -7,10 +7,11 @@ from aiostreamq.model.stats import Ended, read_recent, read_stats
 from tests.support.store import Store
 
 
-async def counters(store: Store) -> list[dict[str, str]]:
+async def counters(store: Store) -> list[list[tuple[bytes, bytes]]]:
     """Return the counters of all minutes."""
     names = [name for name in await store.key_names() if name.startswith("stats:")]
-    return [await store.hash_at(store.keys.prefix + name) for name in names]
+    hashes = [await store.hash_at(store.keys.prefix + name) for name in names]
+    return [[(name.encode(), value.encode()) for name, value in one.items()] for one in hashes]
 
 
 async def states(store: Store) -> Counter[tuple[str, str]]:

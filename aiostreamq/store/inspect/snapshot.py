@@ -10,7 +10,7 @@ from aiostreamq.store.inspect.walk import PAGE, Walk
 from aiostreamq.store.queue import pairs_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
     from aiostreamq.store.connection.link import Argument, Reply
     from aiostreamq.store.inspect.walk import Entry
@@ -94,12 +94,13 @@ class Snapshots:
             [_lane(n, f) for n, f in zip(queue.stream_names, lanes, strict=True)],
         )
 
-    async def stats(self, minutes: "Sequence[int]") -> "list[Mapping[str, str]]":
-        """Return the counters of some minutes, given as minutes since 1970."""
+    async def stats(self, minutes: "Sequence[int]") -> "list[Iterable[tuple[bytes, bytes]]]":
+        """Return the counters of some minutes, given as minutes since 1970: fields and values."""
         replies = await asyncio.gather(
             *(self._ask("HGETALL", self._keys.stats(minute)) for minute in minutes)
         )
-        return [pairs_of(cast("list[bytes]", reply)) for reply in replies]
+        flats = cast("list[list[bytes]]", replies)
+        return [zip(flat[::2], flat[1::2], strict=True) for flat in flats]
 
     async def workers(self) -> "list[tuple[str, str, bytes | None]]":
         """Return every worker: its name, its beat, and what it reported about itself."""

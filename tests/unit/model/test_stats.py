@@ -1,7 +1,7 @@
 """Counters of ended jobs, written and read."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given
@@ -47,10 +47,10 @@ def tally(*batch: Settlement, late: float = 0.0) -> Tally:
     return tally_of(batch, NOW_MS + late * 1000, NOW + late)
 
 
-def counted(told: str) -> dict[str, str]:
+def counted(fields: str) -> Iterable[tuple[bytes, bytes]]:
     """Return fields and numbers."""
-    words = told.split()
-    return dict(zip(words[::2], words[1::2], strict=True))
+    parts = fields.encode().split()
+    return zip(parts[::2], parts[1::2], strict=True)
 
 
 def entry_of(told: Tally) -> dict[bytes, bytes]:
@@ -62,8 +62,9 @@ def entry_of(told: Tally) -> dict[bytes, bytes]:
 def test_counters_add_up(batch: list[str]) -> None:
     """Whatever ends, each job is counted once, with what it was and how long it had waited."""
     told = tally(*(settlement(f"j{place}", kind) for place, kind in enumerate(batch)))
-    assert Counter({kind: int(n) for kind, n in counted(told.kinds).items()}) == Counter(batch)
-    assert sum(int(n) for n in counted(told.waits).values()) == len(batch)
+    counts = {kind.decode(): int(n) for kind, n in counted(told.kinds)}
+    assert Counter(counts) == Counter(batch)
+    assert sum(int(n) for _, n in counted(told.waits)) == len(batch)
     ended = read_recent(entry_of(told))
     assert [one.id for one in ended] == [f"j{place}" for place in reversed(range(len(batch)))]
     assert [f"{one.task}|{one.state}" for one in reversed(ended)] == [
@@ -150,7 +151,7 @@ def test_ends_of_the_scale() -> None:
 
 def test_never_ran() -> None:
     """A job that never ran says nothing about how long its task runs."""
-    read = read_stats([{kind_of("size", JobState.EXPIRED, None): "3", "size|done|5": "1"}])
+    read = read_stats([counted(f"{kind_of('size', JobState.EXPIRED, None)} 3 size|done|5 1")])
     assert read["size"].states == {JobState.EXPIRED: 3, JobState.DONE: 1}
     assert sum(read["size"].ran.values()) == 1
 
@@ -172,8 +173,44 @@ def test_never_ran() -> None:
 )
 def test_strange_counters(field: str) -> None:
     """What is not known here is left out: newer releases may count more."""
-    assert not read_stats([{field: "1"}]).get("size") or field.startswith("size|new")
-    assert sum(one.total for one in read_stats([{field: "1"}]).values()) == 0
+    (ends,) = read_stats([[(field.encode(), b"1")]]).values()
+    assert (ends.total, ends.states, ends.ran, ends.waited) == (0, {}, {}, {})
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"-1", b"1.5", b"\xff"])
+def test_strange_numbers(value: bytes) -> None:
+    """What is not a number counts nothing."""
+    read = read_stats([[(b"size|done|5", value)], [(b"size|done|5", b"2")]])
+    assert read["size"].total == 2
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.tuples(st.sampled_from("ab"), st.sampled_from(["done|3", "failed|-", "wait|2"])),
+            st.integers(1, 9),
+        )
+    )
+)
+def test_minutes_add_up(minutes: list[dict[tuple[str, str], int]]) -> None:
+    """Each task has the sum of its counters, although tasks with the same ones are alike."""
+    read = read_stats(
+        [(f"{task}|{kind}".encode(), b"%d" % n) for (task, kind), n in minute.items()]
+        for minute in minutes
+    )
+    for task in "ab":
+        done, failed, waited = (
+            sum(minute.get((task, kind), 0) for minute in minutes)
+            for kind in ("done|3", "failed|-", "wait|2")
+        )
+        if ends := read.get(task):
+            counts = (JobState.DONE, done), (JobState.FAILED, failed)
+            assert ends.states == {state: count for state, count in counts if count}
+            assert ends.ran == ({3: done} if done else {})
+            assert ends.waited == ({2: waited} if waited else {})
+            assert ends.total == done + failed
+        else:
+            assert (done, failed, waited) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
