@@ -73,6 +73,10 @@ class StrideScheduler:
         self.weights = weights
         self.passes = [0.0] * len(weights)
 
+    def reset(self) -> None:
+        """Note that all lanes are empty, whatever was taken from them."""
+        self.passes = [0.0] * len(self.weights)
+
     def note(self, taken: Sequence[int], dry: Collection[int]) -> None:
         """Note how many jobs were *taken* from each lane, and which are empty (indices from 0)."""
         passes = [p + n / w for p, n, w in zip(self.passes, taken, self.weights, strict=True)]

@@ -22,6 +22,9 @@ READ_LIMIT = 500
 # With more lanes, the script for many costs a read less, or no more if all lanes have jobs.
 FEW_LANES = 16
 
+# The reply of the script for many lanes if none of them has more.
+ALL_DRY = [-1]
+
 # After this many deliveries of cancelled jobs in a row, those that follow are skipped at once: a
 # delivery that its worker discards costs seven times as much.
 CANCELLED_IN_A_ROW = 10
@@ -60,7 +63,7 @@ class LaneReader:
         self._streams = [streams[0], *(streams[place - 1] for place in self._places)]
         self._turns = StrideScheduler([self._weights[lane] for lane in chosen])
         are_many = len(chosen) > FEW_LANES
-        self._weights_text = " ".join(map(str, self._turns.weights)) if are_many else None
+        self._weights_text = _weights_text(self._turns.weights) if are_many else None
 
     async def read(self, link: "Link", consumer: str, count: int, block_ms: int | None) -> Read:
         """Read what is new, about *count* jobs at most.
@@ -128,7 +131,16 @@ class LaneReader:
         read.paused = {}
         if has_stops:
             await self._deliveries.note_stops(link, read)
+        if dry == ALL_DRY:
+            turns.reset()
+            return read
         found = Counter([delivery.stream for delivery in read.deliveries])
         found.update(place for place, _ in read.unreadable)
         turns.note([found[place] for place in places], frozenset(dry))
         return read
+
+
+def _weights_text(weights: "Sequence[int]") -> str:
+    """Return weights as the script for many lanes takes them."""
+    some = weights[:1] if len(set(weights)) == 1 else weights
+    return " ".join(map(str, some))

@@ -170,3 +170,20 @@ async def test_thousands_of_full_lanes(store_url: str) -> None:
             found += lanes_of(store, await intake.read(store.link, "w1", 60, None))
         # 1,200 jobs; the weights 1, 2 and 3 have 100 lanes each.
         assert all(abs(found[lane] - 2 * weight) <= 1 for lane, weight in lanes.items())
+
+
+async def test_lanes_of_one_weight(store_url: str) -> None:
+    """Each gets the same, and a lone job is found in whichever lane it is once all were empty."""
+    lanes = [f"tenant{number}" for number in range(20)]
+    async with Store(store_url, lanes=lanes) as store:
+        for lane in lanes:
+            await fill(store, **{lane: 3})
+        intake = LaneReader(store.queue, dict.fromkeys(lanes, 3), strict=False)
+        for _ in range(3):
+            found = lanes_of(store, await intake.read(store.link, "w1", 20, None))
+            assert found == dict.fromkeys(lanes, 1)
+        for lane in ("tenant19", "tenant0", "tenant7"):
+            for _ in range(2):
+                assert await intake.read(store.link, "w1", 20, None) == Read()
+            await store.enqueue(f"alone in {lane}", lane=lane)
+            assert lanes_of(store, await intake.read(store.link, "w1", 1, None)) == {lane: 1}
