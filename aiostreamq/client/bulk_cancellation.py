@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Self, cast
 
-from aiostreamq.aio.read_ahead import read_ahead
 from aiostreamq.client.ids import made_ms
 from aiostreamq.client.task_argument import name_of
 from aiostreamq.errors import UsageError
@@ -14,7 +14,7 @@ from aiostreamq.model.duration import seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.job_state import JobState, states_of
 from aiostreamq.model.keys import checked_name
-from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.cancellation import Cancellation, LaneFilter
 from aiostreamq.store.inspect.walk import Walk
 
 if TYPE_CHECKING:
@@ -84,34 +84,54 @@ async def cancel_many(
         wanted: The filter.
     """
     await store.open()
-    cancellation = Cancellation(store)
     parked_for = tasks if wanted.task is None else [wanted.task]
     cancelled = dict.fromkeys(wanted.states, 0)
-    async with aclosing(_pages(store, wanted.states, parked_for)) as pages:
-        async for page in pages:
-            await store.clock.refresh()
-            now_ms = store.clock.now_ms()
-            ids = [found.job_id for found in page if wanted.fits(found, now_ms)]
-            for answer, count in Counter(await cancellation.cancel(ids, wanted.states)).items():
-                state = None if answer is None else answer.decode()
+    for walk in (_delayed_and_parked(store, parked_for, wanted), _in_lanes(store, wanted)):
+        async with aclosing(walk) as counts:
+            async for state, count in counts:
                 if state in cancelled:
-                    cancelled[cast("JobState", state)] += count
+                    cancelled[state] += count
     return cancelled
 
 
-async def _pages(
-    store: "QueueStore", states: Collection[JobState], parked_for: Collection[str]
-) -> "AsyncGenerator[list[OpenJob]]":
-    """Yield the open jobs in *states*, to be cancelled page by page."""
-    walk = Walk(store)
-    # The pages of the delayed jobs depend on how many were cancelled before.
-    if JobState.DELAYED in states:
-        async for page in walk.open_jobs([JobState.DELAYED], parked_for):
-            yield page
-    others = [state for state in states if state is not JobState.DELAYED]
-    async with aclosing(read_ahead(walk.open_jobs(others, parked_for))) as pages:
+async def _delayed_and_parked(
+    store: "QueueStore", parked_for: Collection[str], wanted: OpenJobFilter
+) -> "AsyncGenerator[tuple[JobState, int]]":
+    """Cancel the jobs that are in no lane, page by page; yield how many were in each state."""
+    cancellation = Cancellation(store)
+    states = [state for state in wanted.states if state in {JobState.DELAYED, JobState.PARKED}]
+    # No page is read ahead: those of the delayed jobs depend on how many were cancelled before.
+    async with aclosing(Walk(store).jobs_off_lane(states, parked_for)) as pages:
         async for page in pages:
-            yield page
+            now_ms = await _now_ms(store)
+            ids = [found.job_id for found in page if wanted.fits(found, now_ms)]
+            for answer, count in Counter(await cancellation.cancel(ids, wanted.states)).items():
+                if answer is not None:
+                    yield cast("JobState", answer.decode()), count
+
+
+async def _in_lanes(
+    store: "QueueStore", wanted: OpenJobFilter
+) -> "AsyncGenerator[tuple[JobState, int]]":
+    """Cancel the jobs that wait or run, part by part of each lane; yield how many in each state."""
+    cancellation, walk = Cancellation(store), Walk(store)
+    states = [state for state in wanted.states if state in {JobState.QUEUED, JobState.RUNNING}]
+    for stream in store.streams if states else ():
+        first, last = await walk.range_of(stream, states)
+        while first:
+            before_ms = None
+            if wanted.older_than:
+                before_ms = ceil(await _now_ms(store) - wanted.older_than * 1000)
+            lane_filter = LaneFilter(states, before_ms, wanted.task)
+            part = await cancellation.cancel_part(stream, first, last, lane_filter)
+            yield JobState.QUEUED, part.queued
+            yield JobState.RUNNING, part.running
+            first = part.last and f"({part.last}"
+
+
+async def _now_ms(store: "QueueStore") -> int:
+    await store.clock.refresh()
+    return store.clock.now_ms()
 
 
 def _task_in(envelope: bytes) -> str | None:

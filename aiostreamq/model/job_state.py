@@ -127,7 +127,9 @@ TRANSITIONS = (
     *_rows(Stage.DELAYED, "cancel", Stage.CANCELLED),
     *_rows(Stage.PARKED, "cancel", Stage.CANCELLED),
     *_rows(Stage.QUEUED, "cancel", Stage.CANCELLED_IN_LANE, Stage.CANCELLED),
+    *_rows(Stage.QUEUED, "cancel_lane", Stage.CANCELLED_IN_LANE),
     *_rows(Stage.RUNNING, "cancel", Stage.CANCELLING),
+    *_rows(Stage.RUNNING, "cancel_lane", Stage.CANCELLING),
     *_rows(Stage.CANCELLING, "settle", Stage.CANCELLED, *_OUTCOMES),  # it may end before
     *_rows(Stage.CANCELLING, "retry", Stage.CANCELLED),
     *_rows(Stage.CANCELLING, "requeue", Stage.CANCELLED),
@@ -144,6 +146,7 @@ TRANSITIONS = (
     *_rows(Stage.CANCELLED_IN_LANE, "recover_worker", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "dead_letter_unreadable", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "cancel", Stage.CANCELLED),  # its entry was deleted
+    *_rows(Stage.CANCELLED_IN_LANE, "cancel_lane", Stage.CANCELLED),
     # A dead letter is replayed. The outcome may have expired before it.
     *_rows(Stage.FAILED, "replay_dead_letters", Stage.QUEUED),
     *_rows(Stage.TIMED_OUT, "replay_dead_letters", Stage.QUEUED),

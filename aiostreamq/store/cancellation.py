@@ -1,7 +1,7 @@
 """Cancelling jobs."""
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import EntryRef
@@ -16,9 +16,28 @@ if TYPE_CHECKING:
 # How many jobs a call cancels: some 2 ms of Redis.
 CANCEL_LIMIT = 100
 
+# At how many entries of a lane a call looks, to cancel their jobs: some 2 ms of Redis.
+LANE_LIMIT = 150
+
 # How long the outcome of a cancelled job is kept if its envelope does not say. The option of
 # its task is known to workers only, and no worker may ever get the job.
 KEEP_CANCELLED_MS = 3600 * 1000
+
+
+class LaneFilter(NamedTuple):
+    """The jobs of a lane that are to be cancelled."""
+
+    states: "Sequence[str]"  #: queued, running or both
+    before_ms: int | None  #: only those that were put there earlier; None is any
+    task: str | None  #: only those of this task; None is any
+
+
+class LanePart(NamedTuple):
+    """How many jobs were cancelled in a part of a lane."""
+
+    queued: int
+    running: int
+    last: str  #: the entry after which the next part begins; empty at the end
 
 
 class Cancellation:
@@ -46,6 +65,23 @@ class Cancellation:
             found = await self._queue.run("cancel", keys, [*arguments, " ".join(states), *some])
             answers.update(zip(some, cast("list[bytes | None]", found), strict=True))
         return [answers[job_id] for job_id in job_ids]
+
+    async def cancel_part(self, stream: str, first: str, last: str, wanted: LaneFilter) -> LanePart:
+        """Cancel the jobs of a part of a lane, without naming them.
+
+        Args:
+            stream: The key of the lane's stream.
+            first: The id of the first entry; "(<id>" begins after it.
+            last: The id of the last entry.
+            wanted: The jobs to cancel.
+        """
+        keys = [self._keys.delayed, self._keys.control, self._keys.cancelled, stream]
+        before = "" if wanted.before_ms is None else wanted.before_ms
+        arguments: list[Argument] = [GROUP, self._keys.prefix, KEEP_CANCELLED_MS]
+        arguments += [" ".join(wanted.states), first, last, before, wanted.task or "", LANE_LIMIT]
+        reply = await self._queue.run("cancel_lane", keys, arguments)
+        queued, running, end = cast("tuple[int, int, bytes]", reply)
+        return LanePart(queued, running, end.decode())
 
     async def cancelled_among(self, job_ids: "Sequence[str]") -> set[str]:
         """Return which of some running jobs are cancelled."""

@@ -57,6 +57,7 @@ SCRIPTS = (
     "delete_dead_letters",
     "append_events",
     "cancel",
+    "cancel_lane",
     "put_schedule",
     "declare_schedules",
     "due_schedules",

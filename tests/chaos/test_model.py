@@ -49,6 +49,7 @@ ALLOWED = frozenset(TRANSITIONS)
 LIMITS = (
     (workers, "RECOVER_LIMIT", RECOVER_LIMIT),
     (cancellation, "CANCEL_LIMIT", 2),
+    (cancellation, "LANE_LIMIT", 2),
     (walk, "PAGE", 1),
 )
 

@@ -15,7 +15,7 @@ from aiostreamq.model.job_events import Emission
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.keys import GROUP, Keys
 from aiostreamq.model.outcome import encode_ended, encode_unreadable
-from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.cancellation import Cancellation, LaneFilter
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.reconnecting import ReconnectingLink
@@ -57,6 +57,7 @@ async def fill(store: Store) -> list[Act]:
     """Put jobs of every kind into a queue; returns a step for each script, in their order."""
     broker, roster, schedule = store.queue, store.workers, store.delayed
     cancellation, pauses = Cancellation(broker), PauseStore(broker)
+    all_in_lane = LaneFilter(["queued", "running"], None, None)
     timetable, graveyard = ScheduleStore(broker), DeadLetterStore(broker)
     await roster.join("w1", 1_000, ["default"])
     await roster.join("w2", 1_000, ["default"])
@@ -113,6 +114,7 @@ async def fill(store: Store) -> list[Act]:
         lambda: graveyard.purge([letter.id]),
         lambda: EventStreams(broker).emit([Emission(a, 1, 0, HOUR_MS, "size", b"[[1]]")]),
         lambda: cancellation.cancel(["a", "waits", "late", "parked"]),
+        lambda: cancellation.cancel_part(broker.streams[1], "-", "+", all_in_lane),
         lambda: timetable.put("new", DEFINITION, 5000, DEADLINE, replace=False),
         lambda: timetable.declare([("code", DEFINITION, 5000)]),
         lambda: timetable.due([]),

@@ -68,20 +68,28 @@ async def test_entries_of_a_stream(store: Store) -> None:
         assert newest == oldest[::-1]
 
 
-async def test_open_jobs_by_state(store: Store) -> None:
-    """A stream is read where the states may be in it; entries of other programs are left out."""
+async def test_jobs_off_lane_by_state(store: Store) -> None:
+    """Each kind is read only if it is asked for; entries of other programs are left out."""
     await delay(store, FAR)
-    delivery = await store.deliver("running")
     await store.parking.park([(await store.deliver("parked"), "t")])
-    await store.enqueue("waits")
-    await store.call("XADD", store.keys.stream("default"), "*", "any", "thing")
+    await store.call("XADD", store.keys.parked_for("t"), "*", "any", "thing")
 
     async def found(*states: str) -> list[str]:
-        pages = Walk(store.queue).open_jobs(states, ["t"])
+        pages = Walk(store.queue).jobs_off_lane(states, ["t"])
         return [one.job_id async for page in pages for one in page]
 
     assert await found("delayed") == ["j00"]
     assert await found("parked") == ["parked"]
-    assert await found("running") == [delivery.job_id]
-    assert await found("queued") == ["waits"]
-    assert await found("queued", "delayed") == ["j00", "waits"]
+    assert await found("parked", "delayed") == ["j00", "parked"]
+
+
+async def test_range_by_state(store: Store) -> None:
+    """A lane is read where jobs in the states may be."""
+    await store.enqueue("waits", "too")
+    stream = store.keys.stream("default")
+    (running,) = await store.read(count=1)
+    entry = running.entry.decode()
+    walked = Walk(store.queue)
+    assert await walked.range_of(stream, ["running"]) == ("-", entry)
+    assert await walked.range_of(stream, ["queued"]) == (f"({entry}", "+")
+    assert await walked.range_of(stream, ["queued", "running"]) == ("-", "+")

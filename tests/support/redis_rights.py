@@ -30,7 +30,7 @@ OPTIONAL = {"config|get", "type", "wait", "waitaof"}
 #: file; with its own name too where only some of the file's are needed.
 SCRIPTS_OF = {
     "producer": "create_groups enqueue delay replication_marker subscribe mark_inbox job_state "
-    "cancel",
+    "cancel cancel_lane",
     "worker": "settle record_stats requeue dead_letter_unreadable deregister_worker renew_lease "
     "find_dead_workers register_strays list_holders recover_worker read_lanes "
     "read_many_lanes note_suspect_run promote retry requeue_deleted park unpark append_events "

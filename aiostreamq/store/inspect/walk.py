@@ -55,6 +55,13 @@ class Walk:
         await self._queue.open()
         return last_delivered(await self._queue.call("XINFO", "GROUPS", stream))
 
+    async def range_of(self, stream: str, states: "Collection[str]") -> tuple[str, str]:
+        """Return between which entries of a stream its jobs in some *states* are."""
+        if {"queued", "running"} <= set(states):
+            return "-", "+"
+        delivered = await self.last_delivered(stream)
+        return ("-", delivered) if "running" in states else (f"({delivered}", "+")
+
     async def delayed(self) -> "AsyncGenerator[list[tuple[str, int]], None]":
         """Yield the delayed jobs, first due first, as (id, when it is due in ms).
 
@@ -84,14 +91,10 @@ class Walk:
             left = await self._queue.call("ZMSCORE", self._keys.delayed, *found)
             passed += cast("list[bytes | None]", left).count(last)
 
-    async def open_jobs(
+    async def jobs_off_lane(
         self, states: "Collection[str]", parked_for: "Iterable[str]"
     ) -> "AsyncGenerator[list[OpenJob], None]":
-        """Yield the jobs in some *states*, of the parked ones only those of some tasks.
-
-        For "queued" and "running" this reads the part of each stream that was or was not
-        delivered. Whether a job of it has such a state, a script has to find out.
-        """
+        """Yield the jobs that are "delayed" or "parked", of the parked ones those of some tasks."""
         if "delayed" in states:
             async for page in self.delayed():
                 yield await self._with_envelopes([job_id for job_id, _ in page])
@@ -99,14 +102,6 @@ class Walk:
             for task in parked_for:
                 async for entries in self.entries(self._keys.parked_for(task)):
                     yield _jobs_in(entries)
-        if not {"queued", "running"} & set(states):
-            return
-        for stream in self._queue.streams:
-            delivered = await self.last_delivered(stream)
-            first = "-" if "running" in states else f"({delivered}"
-            last = "+" if "queued" in states else delivered
-            async for entries in self.entries(stream, first, last):
-                yield _jobs_in(entries)
 
     async def _with_envelopes(self, job_ids: list[str]) -> list[OpenJob]:
         envelopes = await asyncio.gather(

@@ -12,7 +12,7 @@ from aiostreamq.model.job_state import ENDED, JobState, Stage, Transition
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.outcome import Failure, encode_done, encode_ended, encode_unreadable
 from aiostreamq.model.replayed_job import write_history
-from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.cancellation import Cancellation, LaneFilter
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Replayed, Span
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from tests.support.store import ENVELOPE, HOUR_MS, Store
@@ -71,6 +71,7 @@ class Examples:
             await self.end_cancelling(state)
         await self.fire()
         await self.lose_entries()
+        await self.cancel_lane()
         await self.replay_cancelled()
         await self.skip_cancelled()
         await self.release_parked()
@@ -190,6 +191,24 @@ class Examples:
         await self._delete("met-too-late")
         async with self.step("cancel", "met-too-late"):
             await self._steering.cancel(["another"])
+
+    async def cancel_lane(self) -> None:
+        """Jobs of a lane are cancelled together, and the entry of one was deleted before that."""
+        await self.clear()
+        await self._store.enqueue("in-its-lane")
+        async with self.step("cancel_lane", "in-its-lane"):
+            await self._cancel_lane()
+        await self._delete("in-its-lane")
+        async with self.step("cancel_lane", "in-its-lane"):
+            await self._cancel_lane()
+        running = await self.deliver("runs-in-its-lane")
+        async with self.step("cancel_lane", running.job_id):
+            await self._cancel_lane()
+
+    async def _cancel_lane(self) -> None:
+        stream = self._store.keys.stream("default")
+        wanted = LaneFilter(["queued", "running"], None, None)
+        await self._steering.cancel_part(stream, "-", "+", wanted)
 
     async def replay_cancelled(self) -> None:
         """A job that cannot be read is cancelled, and its letter is replayed all the same."""

@@ -21,6 +21,9 @@ MAX_WORKER_DEATHS = 2
 #: Where a job can be that has not ended.
 OPEN = ("delayed", "parked", "queued", "running")
 
+#: Those of them in which a job has an entry in a lane.
+IN_LANE = {"queued", "running"}
+
 #: The id of a job, and the number and the attempt of one delivery of it.
 Held = tuple[str, int, int]
 
@@ -62,12 +65,14 @@ class Reference:
         """What asking for a job finds; None where it never was."""
         return self.jobs[job_id].status if job_id in self.jobs else None
 
-    def cancel(self, job_id: str, states: Collection[str] = OPEN) -> str | None:
+    def cancel(
+        self, job_id: str, states: Collection[str] = OPEN, *, is_by_lane: bool = False
+    ) -> str | None:
         """End a job if it is in one of *states*; returns the one that it was caught in."""
         status, job = self.status(job_id), self.jobs.get(job_id)
         if job is None or job.state or job.place not in states:
             return status
-        with self._step("cancel"):
+        with self._step("cancel_lane" if is_by_lane and job.place in IN_LANE else "cancel"):
             job.is_cancelled = True
             if job.place in {"delayed", "parked"}:
                 self._stays_cancelled(job)
@@ -78,7 +83,7 @@ class Reference:
     def cancel_many(self, task: str | None, states: Collection[str]) -> dict[str, int]:
         """Cancel all jobs in some *states*, of one task or all; returns how many were caught."""
         meant = [job.id for job in self.jobs.values() if task in {None, job.call.task}]
-        caught = [self.cancel(job_id, states) for job_id in meant]
+        caught = [self.cancel(job_id, states, is_by_lane=True) for job_id in meant]
         return {state: caught.count(state) for state in states}
 
     # Workers

@@ -25,12 +25,20 @@ local function end_as_dead(prefix, id, envelope, outcome, keep_ms, inbox_ms)
   note_end(id, task_in(envelope), 'dead')
 end
 
-local texts = {} -- of how many ms outcomes are kept: formatting a number costs as much as a command
+-- Outcomes by task, and texts of how many ms they are kept: making these costs as much as a command.
+local cancelled_outcomes, texts = {}, {}
 
 local has_forgotten = false -- whether this script has removed fields of a cancelled job
 
+-- Return the outcome of a job; nil if it has none.
+local function outcome_of(prefix, id)
+  local found = redis.pcall('GET', prefix .. 'result:' .. id)
+  return type(found) == 'string' and found or nil
+end
+
 -- End a job as cancelled. Its hash stays, as its id stays taken. known: optional, with the waiters
--- of the job, and whether its hash is_bare: without any of the fields that are removed here.
+-- of the job, and whether its hash is_bare: without any of the fields that are removed here. Return
+-- nil, or the outcome of the job if it has ended before.
 local function end_as_cancelled(prefix, id, task, keep_ms, known)
   local job = prefix .. 'job:' .. id
   local waiters = known and known.waiters or not known and redis.call('HGET', job, 'w')
@@ -39,13 +47,23 @@ local function end_as_cancelled(prefix, id, task, keep_ms, known)
     redis.call('HDEL', job, 'w', 'p', 'n', 'a', 'h', 'q', 'x')
     has_forgotten = true
   end
-  redis.call('HSET', job, 'c', 'ended', 'ended', '0')
   if keep_ms > 0 then
-    local outcome = '{"state":"cancelled","n":0,"task":"' .. task .. '"}'
+    local outcome = cancelled_outcomes[task] or '{"state":"cancelled","n":0,"task":"' .. task .. '"}'
+    cancelled_outcomes[task] = outcome
     texts[keep_ms] = texts[keep_ms] or string.format('%.0f', keep_ms)
-    redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', texts[keep_ms])
-    notify(prefix, waiters, id, outcome, CANCELLED_INBOX_MS)
+    local result = prefix .. 'result:' .. id
+    if not redis.call('SET', result, outcome, 'PX', texts[keep_ms], 'NX') then
+      local earlier = outcome_of(prefix, id)
+      if earlier then
+        return earlier
+      end
+      redis.call('SET', result, outcome, 'PX', texts[keep_ms]) -- another program's key
+    end
+    if waiters then
+      notify(prefix, waiters, id, outcome, CANCELLED_INBOX_MS)
+    end
   end
+  redis.call('HSET', job, 'c', 'ended', 'ended', '0')
   note_end(id, task, 'cancelled')
 end
 

@@ -45,21 +45,29 @@ end
 
 local ends -- created with the first, as most calls have none
 
+-- Return the kind of an end, new or noted before.
+local function kind_of(task, state)
+  local name = task .. '|' .. state .. '|-'
+  local kind = ends.by_name[name]
+  if not kind then
+    local place = #ends.kinds
+    kind = { name = name, count = 0, code = place < MOST_KINDS and string.format('%02x', place) }
+    ends.by_name[name], ends.kinds[place + 1] = kind, kind
+  end
+  ends.task, ends.state, ends.kind = task, state, kind
+  return kind
+end
+
 -- Note that a job has ended without a run whose time is known.
 local function note_end(id, task, state)
-  ends = ends or { kinds = {}, count_of = {}, code_of = {}, codes = {}, ids = {}, characters = 0 }
-  local kind = task .. '|' .. state .. '|-'
-  local count = ends.count_of[kind]
-  if not count then
-    local place = #ends.kinds
-    ends.code_of[kind] = place < MOST_KINDS and string.format('%02x', place)
-    ends.kinds[place + 1] = kind
-  end
-  ends.count_of[kind] = (count or 0) + 1
-  local code, characters = ends.code_of[kind], ends.characters + string.len(id) + 1
-  if code and characters <= MOST_CHARACTERS then
+  ends = ends or { kinds = {}, by_name = {}, codes = {}, ids = {}, characters = 0 }
+  -- Jobs that end together are often alike.
+  local kind = task == ends.task and state == ends.state and ends.kind or kind_of(task, state)
+  kind.count = kind.count + 1
+  local characters = ends.characters + string.len(id) + 1
+  if kind.code and characters <= MOST_CHARACTERS then
     local next = #ends.ids + 1
-    ends.codes[next], ends.ids[next], ends.characters = code, id, characters
+    ends.codes[next], ends.ids[next], ends.characters = kind.code, id, characters
   end
 end
 
@@ -71,7 +79,7 @@ local function count_noted_ends(prefix)
   end
   local kinds = {}
   for place, kind in ipairs(ends.kinds) do
-    kinds[place] = kind .. ' ' .. ends.count_of[kind]
+    kinds[place] = kind.name .. ' ' .. kind.count
   end
   pcall(count_ends, prefix .. 'recent', prefix, table.concat(kinds, ' '),
     table.concat(ends.codes), table.concat(ends.ids, ' '), '')
