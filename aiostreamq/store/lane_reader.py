@@ -29,10 +29,10 @@ ALL_DRY = [-1]
 # delivery that its worker discards costs seven times as much.
 CANCELLED_IN_A_ROW = 10
 
-# How many entries a call skips: some 2 ms of Redis. And how many calls come before a read, so that
-# a reader that is to stop does not take long.
-SKIP_LIMIT = 250
-SKIPS = 40
+# How many entries a call skips: some 2.5 ms of Redis. And how many calls come before a read, so
+# that a reader that is to stop does not take long.
+SKIP_LIMIT = 400
+SKIPS = 25
 
 
 class LaneReader:

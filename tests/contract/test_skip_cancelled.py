@@ -4,6 +4,7 @@ from typing import cast
 
 import pytest
 
+from aiostreamq.model.delivery import Settlement, WaiterMode
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.deliveries import ID_MS
@@ -58,13 +59,42 @@ async def test_dropped_up_to_the_first_other(store: Store, count: int) -> None:
     assert await store.pending() == 0
     assert await states(store) == before, "they were counted when they were cancelled"
     assert await store.call("ZRANGE", store.keys.cancelled, 0, -1) == [b"last"]
-    assert 0 < await store.pttl(store.keys.job("default0")) <= ID_MS
-    assert await store.call("HMGET", store.keys.job("default0"), "e", "c") == [None, b"ended"]
+    assert await store.call("EXISTS", store.keys.job("default0")) == 0
+    assert await store.enqueue("default0") == {0}, "its outcome is kept, and its id taken"
     if await counts_lag(store):
         assert await lag(store) == 2
     read = await store.deliveries.read(store.link, "w1", 10, None)
     assert [one.job_id for one in read.deliveries] == ["alive", "last"]
     assert [one.job_id for one in read.cancelled] == ["last"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "envelope"),
+    [
+        (WaiterMode.NO_RESULT, ENVELOPE),
+        (WaiterMode.NOBODY, b'{"task":"size","result_ttl":0}'),
+        (WaiterMode.NOBODY, b'{"task":"size","result_ttl":1}'),
+    ],
+)
+async def test_id_stays_taken(store: Store, mark: str, envelope: bytes) -> None:
+    """For a minute if the outcome is not kept as long."""
+    await store.enqueue("a", mark=mark, envelope=envelope)
+    await cancel(store, "a")
+    assert await skip(store) == (1, False)
+    await store.call("DEL", store.keys.result("a"))
+    assert 0 < await store.pttl(store.keys.job("a")) <= ID_MS
+    assert await store.call("HMGET", store.keys.job("a"), "e", "c") == [None, b"ended"]
+    assert await store.enqueue("a") == {0}
+
+
+async def test_id_of_a_job_that_has_run(store: Store) -> None:
+    """Its worker may come late, and finds that the job was cancelled."""
+    late = await store.deliver("a")
+    await store.deliveries.requeue([late])
+    await cancel(store, "a")
+    assert await skip(store) == (1, False)
+    assert (await store.deliveries.settle([Settlement(late, 1000, b"{}")], "w1")).ended == []
+    assert await store.call("HGET", store.keys.job("a"), "c") == b"ended"
 
 
 async def test_lag_stays_known(store: Store) -> None:

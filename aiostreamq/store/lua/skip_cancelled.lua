@@ -10,12 +10,13 @@
 -- Returns how many were dropped, and 1 if there may be more, else 0. For each stream this stops at
 -- the first entry that is not of a cancelled job. The entries count as delivered before they are
 -- deleted, so that Redis can report the lag of the group.
--- Cost O(dropped), about 7 microseconds each; callers ask for at most 250.
+-- Cost O(dropped), about 6 microseconds each; callers ask for at most 400.
 --
 -- uses: cancelled check_keys entry
 -- flags: allow-oom
 
 local cancelled, group, consumer, prefix = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local job_prefix, stream_prefix = prefix .. 'job:', prefix .. 'stream:'
 local left, bytes = tonumber(ARGV[4]), 0
 local dropped, has_more = 0, 0
 
@@ -24,36 +25,72 @@ local LONGEST_STEP, MOST_BYTES = 64, 262144
 
 check_sorted_set(cancelled)
 
-local function last_delivered(stream)
+-- Return what Redis knows of the group of a stream, by name.
+local function look_at_group(stream)
   for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local info = {}
-    for at = 1, #flat - 1, 2 do
-      info[flat[at]] = flat[at + 1]
-    end
+    local info = fields_by_name(flat)
     if info['name'] == group then
-      return info['last-delivered-id']
+      return info
     end
   end
 end
 
--- Whether an entry is that of a job which has ended as cancelled.
-local function has_ended(stream, entry, id)
-  local known = redis.pcall('HMGET', prefix .. 'job:' .. id, 'c', 'e', 's')
-  return known[1] == 'ended' and known[2] == entry
-    and prefix .. 'stream:' .. (known[3] or 'default') == stream
-end
-
--- Return the ids of the jobs of these entries, up to the first one that is not to be dropped.
-local function ids_to_drop(stream, found)
-  local ids = {}
+-- Note the entries of cancelled jobs up to the first entry that is not to be dropped. Return how
+-- many of those that were found come before it.
+local function note(run, found)
   for place, entry in ipairs(found) do
-    local values = entry[2]
-    if values[1] ~= 'id' or not has_ended(stream, entry[1], values[ID]) then
-      break
+    local id, values = entry[1], entry[2]
+    local job = values[1] == 'id' and job_prefix .. values[ID]
+    local known = job and redis.pcall('HMGET', job, 'c', 'e', 's', 'k') or {}
+    if known[1] ~= 'ended' or known[2] ~= id or (known[3] or 'default') ~= run.lane then
+      return place - 1
     end
-    ids[place], bytes = values[ID], bytes + string.len(values[ENVELOPE] or '')
+    local envelope = values[ENVELOPE] or ''
+    bytes = bytes + string.len(envelope)
+    run.entries[#run.entries + 1], run.ids[#run.ids + 1] = id, values[ID]
+    if known[4] or #values > ENVELOPE or values[N] ~= '1'
+      or string.find(envelope, '"result_ttl"', 1, true) then
+      run.others[#run.others + 1] = values[ID]
+    else -- no worker has ever had it, and its outcome is kept for an hour: so its id stays taken
+      run.hashes[#run.hashes + 1] = job
+    end
   end
-  return ids
+  return #found
+end
+
+-- Return the entries of cancelled jobs that come next in a stream.
+local function find_next(stream, after)
+  local run = {
+    stream = stream, lane = string.sub(stream, string.len(stream_prefix) + 1),
+    entries = {}, ids = {}, hashes = {}, others = {},
+  }
+  -- Steps double, so that one payload of a megabyte does not become many.
+  local step = 1
+  while #run.ids < left and bytes <= MOST_BYTES do
+    local count = math.min(step, left - #run.ids)
+    local found = redis.call('XRANGE', stream, '(' .. after, '+', 'COUNT', count)
+    if note(run, found) < count then
+      return run
+    end
+    after, step = found[count][1], math.min(2 * step, LONGEST_STEP)
+  end
+  has_more = 1
+  return run
+end
+
+-- Count entries as delivered. Redis counts them while it reads them, or takes our count, which is
+-- cheaper; but Redis 6.2 counts none, and users of Redis may lack the right.
+local function count_as_delivered(run, info)
+  local last, read = run.entries[#run.entries], info['entries-read']
+  if type(read) == 'number' then
+    local answer =
+      redis.pcall('XGROUP', 'SETID', run.stream, group, last, 'ENTRIESREAD', read + #run.ids)
+    if not answer.err then
+      return
+    end
+  end
+  redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', #run.ids, 'NOACK',
+    'STREAMS', run.stream, '>')
 end
 
 -- Delete entries that follow each other. If no other entry is before them, the stream is trimmed,
@@ -67,39 +104,28 @@ local function delete(stream, entries)
   redis.call('XTRIM', stream, 'MINID', ms .. '-' .. string.format('%.0f', number + 1))
 end
 
-local function drop(stream, found, ids)
-  local entries = {}
-  for place in ipairs(ids) do
-    entries[place] = found[place][1]
+local function drop(run, info)
+  count_as_delivered(run, info)
+  delete(run.stream, run.entries)
+  redis.call('ZREM', cancelled, unpack(run.ids))
+  if #run.hashes > 0 then
+    redis.call('DEL', unpack(run.hashes))
   end
-  redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', #ids, 'NOACK', 'STREAMS', stream, '>')
-  delete(stream, entries)
-  redis.call('ZREM', cancelled, unpack(ids))
-  for _, id in ipairs(ids) do
+  for _, id in ipairs(run.others) do
     let_expire(prefix, id)
   end
-end
-
-local function skip(stream)
-  -- Steps double, so that one payload of a megabyte does not become many.
-  local after, step = last_delivered(stream), 1
-  while after do
-    if left == 0 or bytes > MOST_BYTES then
-      has_more = 1
-      return
-    end
-    local found = redis.call('XRANGE', stream, '(' .. after, '+', 'COUNT', math.min(step, left))
-    local ids = #found > 0 and ids_to_drop(stream, found) or {}
-    if #ids == 0 then
-      return
-    end
-    drop(stream, found, ids)
-    dropped, left = dropped + #ids, left - #ids
-    after, step = #ids == #found and found[#found][1], math.min(2 * step, LONGEST_STEP)
-  end
+  dropped, left = dropped + #run.ids, left - #run.ids
 end
 
 for place = 2, #KEYS do
-  skip(KEYS[place])
+  if left == 0 or bytes > MOST_BYTES then
+    has_more = 1
+    break
+  end
+  local info = look_at_group(KEYS[place])
+  local run = info and find_next(KEYS[place], info['last-delivered-id'])
+  if run and #run.ids > 0 then
+    drop(run, info)
+  end
 end
 return { dropped, has_more }
