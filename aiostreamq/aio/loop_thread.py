@@ -172,6 +172,7 @@ class _Background:
     def __init__(self) -> None:
         self._starting = threading.Lock()
         self._thread: LoopThread | None = None
+        self._is_ending = False
         # Those of the processes that this one was forked from. They are kept for ever: if they were
         # collected, asyncio would close what both processes share.
         self._inherited: list[Any] = []
@@ -184,6 +185,8 @@ class _Background:
         """
         thread = self._thread
         if thread is None or not thread.is_alive:
+            if self._is_ending:
+                raise QueueUnavailable("the program is ending, and queue.sync is closed")
             with self._starting:
                 thread = self._thread
                 if thread is None or not thread.is_alive:
@@ -192,14 +195,16 @@ class _Background:
 
     def close(self) -> None:
         """Close what it has, at the end of the program."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.close()
+        # From now on no other thread is started: its sessions would be open in this one as well.
+        self._is_ending = True
+        if self._thread is not None:
+            self._thread.close()
 
     def after_fork(self) -> None:
         """Forget the thread of the parent, in a child."""
         self._inherited.append((self._thread, self._starting))
         self._thread, self._starting = None, threading.Lock()
+        self._is_ending = False
 
 
 BACKGROUND = _Background()

@@ -63,6 +63,12 @@ class Submissions:
         self._lane_streams = queue.streams[: 1 + len(queue.lanes)]
         self._prefix = queue.keys.prefix
 
+    def command(self, job: "Submission") -> "tuple[Argument, ...]":
+        """Return the command that enqueues one job. Only after the queue was opened."""
+        keys = self._lane_streams
+        sha = self._queue.script("enqueue").sha
+        return ("EVALSHA", sha, len(keys), *keys, self._prefix, "", 0, *job)
+
     async def enqueue(
         self, jobs: "Sequence[Submission]", inbox: str, deadline: float
     ) -> "set[int]":

@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 
-from aiostreamq import Queue, UsageError
+from aiostreamq import Queue, QueueUnavailable, UsageError
 
 queue = Queue(sys.argv[1])
 
@@ -59,9 +60,10 @@ def end_while_enqueuing() -> None:
 
     def enqueue() -> None:
         # Only those that were accepted are printed.
-        for n in range(10_000):
-            begun.release()
-            show("accepted", queue.sync.enqueue(double, n).id)
+        with suppress(QueueUnavailable):
+            for n in range(10_000):
+                begun.release()
+                show("accepted", queue.sync.enqueue(double, n).id)
 
     for _ in range(4):
         threading.Thread(target=enqueue, daemon=True).start()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from anyio import from_thread
 
 from aiostreamq import (
     BlockingJob,
@@ -241,6 +242,24 @@ async def test_tasks_in_threads(store_url: str) -> None:
         found = await gather(jobs, timeout=PATIENCE)
     assert found == [[[i, True] for i in (*range(n + 1), -1)] for n in range(5)]
     assert set(opened) <= set(before), "no loop in the background is needed"
+
+
+async def test_anyio_in_tasks(store_url: str) -> None:
+    """`anyio.from_thread` finds the loop of the worker from a task's thread, and lends its slot."""
+    queue = new_queue(store_url)
+
+    @queue.task
+    def child(n: int) -> int:
+        return n
+
+    @queue.task
+    def parent(n: int) -> int:
+        job = from_thread.run(child.enqueue, n)
+        return from_thread.run(job.result)
+
+    async with queue, Worker(queue, concurrency=1):
+        jobs = [await parent.enqueue(n) for n in range(3)]
+        assert await gather(jobs, timeout=PATIENCE) == [0, 1, 2]
 
 
 async def test_jobs_of_two_doors(store_url: str) -> None:

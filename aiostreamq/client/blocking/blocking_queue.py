@@ -11,12 +11,14 @@ Rules of this file:
 """
 
 import asyncio
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from aiostreamq.aio.loop_thread import BACKGROUND, call_in
 from aiostreamq.aio.protected_tasks import spawn
 from aiostreamq.client.blocking.blocking_job import BlockingJob
+from aiostreamq.client.blocking.direct_enqueuer import DirectEnqueuer
 from aiostreamq.client.current_job import JOB
 from aiostreamq.client.job import Job
 from aiostreamq.client.not_a_call import check_calls
@@ -60,6 +62,7 @@ class BlockingQueue:
         """
         self._core = core
         self._beside = core.beside()  # the same, as the loop in the background uses it
+        self._direct = DirectEnqueuer(self._beside)
 
     def __repr__(self) -> str:
         return f"<BlockingQueue {self._core.name}>"
@@ -91,14 +94,24 @@ class BlockingQueue:
             raise no_task(task)
         call = task.bind(*args, **kwargs)
         core, loop = self._enter()
-        if core is not self._beside or call.using.id is not None or call.using.needs_time:
-            job = call_in(loop, lambda: spawn(_enqueue(core, call)))
-            return BlockingJob(job, self)
-        jobs: list[Job[object]] = []
+        if core is not self._beside:
+            return BlockingJob(call_in(loop, lambda: spawn(_enqueue(core, call))), self)
+        job, job_id = self._direct.enqueue(call)
+        if job is None:
+            job = self._enqueue_in_loop(loop, call, job_id)
+            self._direct.connect_soon(loop)
+        return BlockingJob(job, self)
+
+    def _enqueue_in_loop(
+        self, loop: asyncio.AbstractEventLoop, call: "Call[object]", job_id: str | None
+    ) -> Job[object]:
+        """Enqueue a call in the background; *job_id* is that of a try that may have succeeded."""
+        core, jobs = self._beside, list[Job[object]]()
+        if job_id is not None or call.using.id is not None or call.using.needs_time:
+            return call_in(loop, lambda: spawn(_enqueue(core, call, job_id)))
 
         # Without a task in the loop, which costs as much as all else in it.
         def start() -> "asyncio.Future[Any]":
-            _lend_nothing()
             enqueuing = core.session().enqueuing
             enqueuing.check_own(call.spec)
             job, entering = enqueuing.put(call.spec, call.using, call.args, call.kwargs)
@@ -106,7 +119,7 @@ class BlockingQueue:
             return entering
 
         call_in(loop, start)
-        return BlockingJob(jobs[0], self)
+        return jobs[0]
 
     def enqueue_many(self, calls: "Iterable[Call[R]]") -> list[BlockingJob[R]]:
         """Enqueue many calls of this queue's tasks, made with `task.bind(...)`, in their order.
@@ -181,8 +194,10 @@ class BlockingQueue:
         A thread that waits for a result gets QueueUnavailable. The next use opens them again. At
         the end of the program this is done for you.
         """
-        self._check_loop(BACKGROUND.get().loop)
-        call_in(BACKGROUND.get().loop, lambda: spawn(self._beside.sessions.close_for_all()))
+        loop = BACKGROUND.get().loop
+        self._check_loop(loop)
+        call_in(loop, lambda: spawn(self._beside.sessions.close_for_all()))
+        self._direct.close()  # last: no further connection is opened for a closed session
 
     def call_job(self, job: Job[R], method: "Callable[[Job[R]], Coroutine[Any, Any, T]]") -> T:
         """Call *method* with *job* in an event loop, and wait for it. For the package itself."""
@@ -232,10 +247,16 @@ class BlockingQueue:
             )
 
 
-async def _enqueue(core: "QueueCore", call: "Call[object]") -> Job[object]:
+async def _enqueue(
+    core: "QueueCore", call: "Call[object]", job_id: str | None = None
+) -> Job[object]:
+    """Enqueue a call; *job_id* is that of a try of the same call that may have succeeded."""
     core.session().enqueuing.check_own(call.spec)
-    own = Enqueuer[..., object](call.spec, core, call.using)
-    return await own.enqueue(*call.args, **call.kwargs)
+    using = call.using if job_id is None else replace(call.using, id=job_id)
+    job = await Enqueuer[..., object](call.spec, core, using).enqueue(*call.args, **call.kwargs)
+    if job_id is not None:
+        job.is_new = True  # the id was not the caller's: if it was taken, then by that try
+    return job
 
 
 async def _enqueue_many(core: "QueueCore", calls: "list[Call[R]]") -> list[Job[R]]:

@@ -165,6 +165,10 @@ class MemoryLink:
         if self._blocked is not None:
             self._blocked.end()
 
+    def take_out(self) -> None:
+        """Close: there is no socket."""
+        self.close()
+
     def abandon(self) -> None:
         """Drop the connection from outside of its event loop, which does not run."""
         self._is_closed = True

@@ -35,7 +35,7 @@ Argument: TypeAlias = str | bytes | int
 Reply: TypeAlias = "bytes | int | list[Reply] | None"
 
 # The annotation of hiredis is a tuple with one item.
-_pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
+pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 # hiredis returns this if the bytes so far are not a whole reply.
 _INCOMPLETE = object()
@@ -87,6 +87,10 @@ class Link(Protocol):
         """Close the connection; calls under way fail with LinkLost."""
         ...
 
+    def take_out(self) -> "socket.socket | None":
+        """Close this link, and return its socket for threads, or None if that is impossible."""
+        ...
+
     def abandon(self) -> None:
         """Close the connection from outside of its event loop, which does not run."""
         ...
@@ -127,7 +131,7 @@ class SocketLink(asyncio.Protocol):
         if self._lost is not None:
             future.set_exception(self._lost)
             return future
-        self._transport.write(_pack(command))
+        self._transport.write(pack(command))
         if not self._waiting:
             self._heard = clock.monotonic()
             if self._watch is None:
@@ -142,6 +146,19 @@ class SocketLink(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection."""
         self._give_up(LinkLost("the connection was closed"))
+
+    def take_out(self) -> "socket.socket | None":
+        """Close this link, and return its socket for threads, or None if that is impossible.
+
+        It is under TLS, whose state is in the event loop, and with uvloop, which has sockets of
+        its own.
+        """
+        held, taken = self._transport.get_extra_info("socket"), None
+        is_secure = self._transport.get_extra_info("sslcontext") is not None
+        if self._lost is None and isinstance(held, TransportSocket) and not is_secure:
+            taken = socket.socket(fileno=os.dup(held.fileno()))
+        self.close()
+        return taken
 
     def abandon(self) -> None:
         """Close the connection from outside of its event loop, which does not run.
