@@ -12,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from aiostreamq.worker.run.run import Run
@@ -42,7 +43,9 @@ class ThreadRunner:
             Raised: The function raised, whatever it was.
         """
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="aiostreamq")
+            self._pool = ThreadPoolExecutor(
+                self._most, "aiostreamq", _introduce_to_anyio, (asyncio.get_running_loop(),)
+            )
         call = cast("Callable[[], object]", partial(copy_context().run, function, *args, **kwargs))
         run.thread = thread = self._pool.submit(_attempt, call)
         value = await asyncio.wrap_future(thread)
@@ -109,6 +112,20 @@ def _undo(thread: Future[object], undo: Callable[[], object]) -> None:
     if type(thread.result()) is not Raised:
         with suppress(BaseException):  # the run was cancelled: its error has no receiver
             undo()
+
+
+def _introduce_to_anyio(loop: asyncio.AbstractEventLoop) -> None:
+    """Let `anyio.from_thread` find the event loop of the worker, in the thread that calls this.
+
+    anyio knows only threads that it has started itself, and has no public way to introduce
+    another. If it changes, `from_thread` is refused in tasks as it would be without this.
+    """
+    with suppress(Exception):
+        known: Any = import_module("anyio._core._eventloop")
+        of_thread: dict[str, object] = known.threadlocals.__dict__
+        with known.claim_worker_thread(known.get_async_backend("asyncio"), loop):
+            claim = dict(of_thread)
+        of_thread.update(claim)  # for as long as the thread lives
 
 
 def _attempt(call: Callable[[], object]) -> object:
