@@ -157,10 +157,9 @@ class IsolatedQueue:
         """Check that a job waits to be run.
 
         Args:
-            task: The task, or its name; or a whole call, as `task.bind(1, b=2)`, whose arguments
-                a type checker knows.
+            task: The task, its name, or a whole call, as `task.bind(1, b=2)`.
             *args: All its positional arguments. Without any, the arguments may be anything.
-            delay: Seconds (or "2h", or a timedelta) until it is due; 0 if it is due now.
+            delay: Seconds (or "2h") until it is due; 0 if it is due now.
             within: Seconds by which the delay may differ.
             lane: Its lane.
             id: Its id.
@@ -252,8 +251,8 @@ class IsolatedQueue:
                 Needs time-machine.
 
         Raises:
-            UsageError: The queue is on a real server, which has its own clock; the time is stopped
-                already; *start* is invalid; or time-machine is missing.
+            UsageError: The queue is on a real server, the time is stopped already, *start* is
+                invalid, or time-machine is missing.
         """
         runs = self._workers
         if not self._url.startswith("memory://"):
@@ -264,13 +263,11 @@ class IsolatedQueue:
         return runs.clock
 
     def kill_after_pickup(self) -> None:
-        """Have the worker die that begins the next job, once the job has begun.
+        """Have the worker die that picks up the next job, mostly before the task's code runs.
 
-        It leaves as a killed process does: it settles nothing, hands nothing back, and beats no
-        more. Another worker runs the job again when the lease is over, with the next delivery
-        number. A coroutine is cancelled, as nothing else can end it within this process.
-
-        It concerns the workers of `run_all`, `run_one` and the clock.
+        It leaves as a killed process does: it settles nothing and beats no more. Another worker
+        runs the job when the lease is over, with the next delivery number. It concerns the workers
+        of this test's `run_all`, `run_one` and clock.
         """
         self._workers.kill_after_pickup()
 
