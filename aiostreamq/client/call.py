@@ -50,7 +50,8 @@ class Using:
     ) -> "Using":
         """Return these options with those that are given in their place."""
         options = self.options.merged(given, _JOB_OPTIONS)
-        fields = self.fields | _metadata_fields(options)
+        others = {name: value for name, value in self.fields.items() if name != "tags"}
+        fields = others | _metadata_fields(options)
         if "timeout" in given:
             fields["timeout"] = options.timeout or 0  # 0 is none, even if the task has one
         if "result_ttl" in given:
@@ -69,7 +70,12 @@ class Using:
 
 def _metadata_fields(options: Options) -> dict[str, object]:
     """Return the fields that the envelopes of a task have even if no option is given for a job."""
-    return {"headers": options.headers} if options.headers else {}
+    fields: dict[str, object] = {}
+    if options.headers:
+        fields["headers"] = options.headers
+    if options.tags:
+        fields["tags"] = options.tags
+    return fields
 
 
 # Not frozen: that would triple the cost of making one, and bulk makes thousands.

@@ -87,6 +87,7 @@ def _joined(
             args=letter.args,
             kwargs=None if letter.args is None else letter.kwargs,
             headers=letter.headers,
+            tags=letter.tags,
             dead_letter=letter.id,
         )
     if info.ended_at is not None and info.run_seconds is not None:

@@ -13,6 +13,7 @@ from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.info import JobInfo, call_of, time_of
 from aiostreamq.model.job_state import JobState, states_of
 from aiostreamq.model.keys import RESERVED
+from aiostreamq.model.metadata import MetadataFilter
 from aiostreamq.model.options import DEFAULT_LANE
 from aiostreamq.model.pauses import has_pause
 from aiostreamq.model.stats import read_recent
@@ -36,6 +37,9 @@ Jobs = AsyncGenerator[JobInfo, None]
 # The states of jobs that have not ended, in the order of the listing.
 _LIVE = (JobState.RUNNING, JobState.QUEUED, JobState.DELAYED, JobState.PARKED)
 
+# The states of ended jobs that leave a dead letter.
+_WITH_LETTER = {JobState.FAILED, JobState.TIMED_OUT, JobState.DEAD}
+
 # The states to which a pause applies: running jobs continue.
 _WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
 
@@ -45,6 +49,7 @@ async def list_jobs(
     state: "JobState | str | Collection[JobState | str] | None",
     task: "HasSpec | str | None",
     since: "Duration | datetime | None",
+    metadata: MetadataFilter,
     spec_of: "SpecOf",
 ) -> Jobs:
     """Iterate over the jobs of a queue; see `QueueClient.jobs`."""
@@ -54,11 +59,12 @@ async def list_jobs(
     snapshots = Snapshots(store)
     start_ms = await _start_ms(snapshots, since)
     paused: Mapping[str, int] = await snapshots.paused() if states & _WAITING else {}
-    for jobs in _sources(store, snapshots, states, start_ms):
+    for jobs in _sources(store, snapshots, states, start_ms, by_letters=not metadata.is_open):
         async with aclosing(jobs):
             async for job in jobs:
                 is_early = job.state_since is not None and job.state_since < moment(start_ms)
-                if not is_early and (name is None or job.task == name):
+                is_wanted = (name is None or job.task == name) and metadata.matches(job)
+                if not is_early and is_wanted:
                     dated = replace(job, enqueued_at=enqueued_at(job.id))
                     yield _with_pause(dated, paused, spec_of)
 
@@ -90,9 +96,17 @@ async def _start_ms(snapshots: Snapshots, since: "Duration | datetime | None") -
 
 
 def _sources(
-    store: "QueueStore", snapshots: Snapshots, states: set[JobState], start_ms: int
+    store: "QueueStore",
+    snapshots: Snapshots,
+    states: set[JobState],
+    start_ms: int,
+    *,
+    by_letters: bool,
 ) -> Iterable[Jobs]:
-    """Yield an iterator over the jobs of each place that holds jobs in *states*."""
+    """Yield an iterator over the jobs of each place that holds jobs in *states*.
+
+    With *by_letters*, ended jobs come from their dead letters alone, which have headers and tags.
+    """
     lanes = store.stream_names
     if JobState.RUNNING in states:
         for lane in lanes:
@@ -104,11 +118,12 @@ def _sources(
         yield _delayed(snapshots)
     if JobState.PARKED in states:
         yield _parked(store, snapshots)
+    in_letters = states & (_WITH_LETTER if by_letters else {JobState.DEAD})
     ended = states - {*_LIVE, JobState.DEAD}
-    if ended:
+    if ended and not by_letters:
         yield _ended(store, snapshots, ended, start_ms)
-    if JobState.DEAD in states:
-        yield _dead(store, start_ms)
+    if in_letters:
+        yield _dead(store, in_letters, start_ms)
 
 
 async def _running(snapshots: Snapshots, lane: str, stream: str) -> Jobs:
@@ -150,12 +165,12 @@ async def _ended(
                     yield JobInfo(ended.id, ended.task, ended.state, since, run_seconds=ended.ran)
 
 
-async def _dead(store: "QueueStore", start_ms: int) -> Jobs:
+async def _dead(store: "QueueStore", states: set[JobState], start_ms: int) -> Jobs:
     span = Span(oldest=f"{start_ms}-0")
     async with aclosing(DeadLetterStore(store).newest_first(span)) as pages:
         async for page in pages:
             for letter in page:
-                if letter.state is JobState.DEAD:
+                if letter.state in states:
                     yield JobInfo(
                         letter.job_id,
                         letter.task,
@@ -169,6 +184,7 @@ async def _dead(store: "QueueStore", start_ms: int) -> Jobs:
                         args=letter.args,
                         kwargs=None if letter.args is None else letter.kwargs,
                         headers=letter.headers,
+                        tags=letter.tags,
                     )
 
 
@@ -230,6 +246,7 @@ def _of_entry(
         args=call.args,
         kwargs=call.kwargs,
         headers=call.metadata.headers,
+        tags=call.metadata.tags,
     )
 
 
@@ -247,4 +264,5 @@ def _of_hash(job_id: str, due_ms: int, fields: Mapping[bytes, bytes]) -> JobInfo
         args=call.args,
         kwargs=call.kwargs,
         headers=call.metadata.headers,
+        tags=call.metadata.tags,
     )

@@ -28,6 +28,7 @@ class RunCall:
     delivery: int  #: number of this delivery, from 1: each run of the job has a higher one
     worker: str  #: name of the worker that runs it
     headers: Mapping[str, str]  #: the headers of the job
+    tags: tuple[str, ...]  #: the tags of the job
     _restore: Callable[[], tuple[Sequence[object], Mapping[str, object]]] = field(
         repr=False, compare=False
     )
@@ -65,6 +66,11 @@ class EnqueueCall:
     def lane(self) -> str:
         """The lane of the job."""
         return self._using.options.lane
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the job."""
+        return self._using.options.tags
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -7,16 +7,11 @@ from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.queue_calls import QueueCalls
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer
 from aiostreamq.client.task_argument import no_task
+from aiostreamq.model.metadata import MetadataFilter
 from aiostreamq.model.options import checked_job_id
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterable,
-        Callable,
-        Collection,
-        Iterable,
-    )
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable
     from datetime import datetime
     from typing import Any
 
@@ -302,6 +297,8 @@ class QueueClient(QueueCalls):
         state: "JobState | str | Collection[JobState | str] | None" = None,
         task: "Enqueuer[..., object] | str | None" = None,
         since: "Duration | datetime | None" = None,
+        tag: str | None = None,
+        header: tuple[str, str] | None = None,
     ) -> "AsyncGenerator[JobInfo, None]":
         """Iterate over jobs, as in `async for job in queue.jobs(state="failed")`.
 
@@ -315,9 +312,12 @@ class QueueClient(QueueCalls):
             since: Only jobs that entered their state at most this long ago, in seconds (or "10m",
                 or a timedelta), or after a datetime. It does not apply to delayed jobs: when
                 they became delayed is not known.
+            tag: Only jobs with this tag. All jobs are read to find them. Jobs that have ended have
+                tags and headers only if they have a dead letter.
+            header: Only jobs with this header, given as its name and its value. Likewise.
 
         Raises:
-            UsageError: A state or a time is invalid.
+            UsageError: A filter is invalid.
             QueueUnavailable: Redis cannot be reached.
             BrokerError: Redis refused.
 
@@ -325,4 +325,5 @@ class QueueClient(QueueCalls):
         """
         from aiostreamq.client.job_listing import list_jobs
 
-        return list_jobs(self._core.session, state, task, since, self._core.spec_of)
+        metadata = MetadataFilter.of(tag, header)
+        return list_jobs(self._core.session, state, task, since, metadata, self._core.spec_of)

@@ -65,6 +65,7 @@ class DeadLetter:
     fields: tuple[tuple[bytes, bytes], ...]  #: the entry, if it was not a job
     #: the headers of the job; empty if they cannot be read
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    tags: tuple[str, ...] = ()  #: the tags of the job, likewise
 
     @property
     def is_job(self) -> bool:
@@ -112,6 +113,7 @@ def parse_letter(letter_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
     call = json_object(envelope)
     mask(call)
     args, kwargs = arguments_of(call)
+    metadata = readable_metadata(call)
     return DeadLetter(
         id=text(letter_id),
         job_id=text(job.get(b"id", b"")),
@@ -132,7 +134,8 @@ def parse_letter(letter_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
         history=tuple(_history(job.get(b"h", b""))),
         envelope=envelope,
         fields=() if job else fields,
-        headers=readable_metadata(call).headers,
+        headers=metadata.headers,
+        tags=metadata.tags,
     )
 
 

@@ -136,6 +136,7 @@ class JobInfo:
     enqueued_at: datetime | None = None  #: by the producer's clock; None if the caller chose the id
     #: empty once it has ended, unless a dead letter has them
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    tags: tuple[str, ...] = ()  #: likewise
     # Set only by `job.info()`:
     traceback: str = ""  #: the task's own frames, if it failed
     started_at: datetime | None = None  #: when its last run began, about, if it ended lately

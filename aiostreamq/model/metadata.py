@@ -1,7 +1,7 @@
 """The metadata of a job: what travels with it beside its arguments."""
 
-from collections.abc import Mapping
-from typing import NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, cast
 
 from aiostreamq.errors import UsageError
 
@@ -10,17 +10,21 @@ MOST_HEADER_BYTES = 8192
 
 LONGEST_NAME = 128
 
+# Tags of one job.
+MOST_TAGS = 32
+
 #: Shared by all jobs that have none, so nothing may write to it.
 NO_HEADERS: Mapping[str, str] = {}
 NO_VALUES: Mapping[str, object] = {}
 
-_FIELDS = {"headers", "carried"}
+_FIELDS = {"headers", "tags", "carried"}
 
 
 class Metadata(NamedTuple):
     """The part of an envelope beside the call and its options."""
 
     headers: Mapping[str, str] = NO_HEADERS
+    tags: tuple[str, ...] = ()
     carried: Mapping[str, object] = NO_VALUES  #: the values of context variables, by name
 
 
@@ -62,6 +66,74 @@ def _check_header(name: object, value: object) -> None:
         ) from None
 
 
+def checked_tags(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the tags of a job, each once.
+
+    Raises:
+        UsageError: One is invalid, or there are too many.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]  # unchecked callers
+        raise UsageError(f"tags must be a list of str, got {given!r}: use tags=['import']")
+    for tag in given:
+        if not (isinstance(tag, str) and 0 < len(tag) <= LONGEST_NAME and _is_plain(tag)):  # pyright: ignore[reportUnnecessaryIsInstance]  # unchecked callers
+            raise UsageError(
+                f"tag {tag!r} is invalid: use a string of 1 to {LONGEST_NAME} printable "
+                f"characters without spaces"
+            )
+    tags = tuple(dict.fromkeys(given))
+    if len(tags) > MOST_TAGS:
+        raise UsageError(f"{len(tags)} tags are over the limit of {MOST_TAGS} for a job")
+    return tags
+
+
+class HasMetadata(Protocol):
+    """A job that is shown."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers."""
+        ...
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its tags."""
+        ...
+
+
+class MetadataFilter(NamedTuple):
+    """Selects jobs by a tag and by a header."""
+
+    tag: str | None = None
+    header: tuple[str, str] | None = None
+
+    @classmethod
+    def of(cls, tag: str | None, header: tuple[str, str] | None) -> "MetadataFilter":
+        """Return the filter that a caller gives.
+
+        Raises:
+            UsageError: The tag is not a str, or the header not a name and a value.
+        """
+        if tag is not None and not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # unchecked callers
+            raise UsageError(f"tag={tag!r} is invalid: give one tag, as a str")
+        is_pair = isinstance(header, tuple) and len(header) == 2
+        if header is not None and not (is_pair and {*map(type, header)} == {str}):
+            raise UsageError(
+                f"header={header!r} is invalid: give a name and a value, as in ('tenant', 'acme')"
+            )
+        return cls(tag, header)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every job matches."""
+        return self.tag is None and self.header is None
+
+    def matches(self, job: HasMetadata) -> bool:
+        """Whether *job* matches."""
+        if self.tag is not None and self.tag not in job.tags:
+            return False
+        return self.header is None or job.headers.get(self.header[0]) == self.header[1]
+
+
 def _is_plain(text: str) -> bool:
     return text.isprintable() and " " not in text
 
@@ -74,7 +146,7 @@ def read_metadata(call: Mapping[str, object]) -> Metadata | None:
     """
     if _FIELDS.isdisjoint(call):
         return None
-    return Metadata(_headers(call.get("headers", NO_HEADERS)), _carried(call))
+    return Metadata(_headers(call.get("headers", NO_HEADERS)), _tags(call), _carried(call))
 
 
 def readable_metadata(call: Mapping[str, object]) -> Metadata:
@@ -89,6 +161,13 @@ def _headers(found: object) -> Mapping[str, str]:
     if type(found) is not dict or {*map(type, cast("dict[str, object]", found).values())} - {str}:
         raise ValueError("headers is not an object whose values are strings")
     return cast("dict[str, str]", found)
+
+
+def _tags(call: Mapping[str, object]) -> tuple[str, ...]:
+    found = call.get("tags", [])
+    if type(found) is not list or {*map(type, cast("list[object]", found))} - {str}:
+        raise ValueError("tags is not an array of strings")
+    return tuple(cast("list[str]", found))
 
 
 def _carried(call: Mapping[str, object]) -> Mapping[str, object]:

@@ -7,7 +7,7 @@ from typing import Literal, TypedDict, cast, get_args
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RESERVED, checked_name
-from aiostreamq.model.metadata import NO_HEADERS, joined_headers
+from aiostreamq.model.metadata import NO_HEADERS, checked_tags, joined_headers
 from aiostreamq.model.retry import Retries, Retry, checked_retries
 from aiostreamq.model.unknown_options import unknown_option
 
@@ -31,6 +31,7 @@ class TaskOptions(TypedDict, total=False):
     retry: Retry | Sequence[Retry] | None
     durability: Durability
     headers: Mapping[str, str]
+    tags: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Options:
     retry: Retries = ()  #: when a failed run is followed by another
     durability: Durability | None = None  #: what an enqueue waits for; None is the queue's
     headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)  #: travel with the job
+    tags: tuple[str, ...] = ()  #: by which the job can be listed
 
     def merged(self, overrides: TaskOptions, others: Sequence[str] = ()) -> "Options":
         """Return these options with *overrides* applied.
@@ -69,6 +71,8 @@ class Options:
             changed = replace(changed, durability=checked_durability(overrides["durability"]))
         if "headers" in overrides:
             changed = replace(changed, headers=joined_headers(self.headers, overrides["headers"]))
+        if "tags" in overrides:
+            changed = replace(changed, tags=checked_tags(overrides["tags"]))
         return changed
 
 

@@ -297,7 +297,7 @@ async def test_workers_of_the_first_release_run_such_jobs(redis_url: str, tmp_pa
     tenant.set("acme")
     queue.carry(tenant)
     async with queue:
-        job = await size.using(headers=ACME).enqueue("four")
+        job = await size.using(headers=ACME, tags=["import"]).enqueue("four")
         await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-c", OLD_WORKER, redis_url, str(tree)],

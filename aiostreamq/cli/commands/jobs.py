@@ -44,6 +44,8 @@ def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
         "--state", action="append", help="only jobs in this state, such as failed; may be repeated"
     )
     which.add_argument("--task", help="only jobs of this task")
+    which.add_argument("--tag", help="only jobs with this tag")
+    which.add_argument("--header", metavar="NAME=VALUE", help="only jobs with this header")
     since = "only jobs that came into their state within this time, as in 10m"
     add_value(which, "--since", duration, since, metavar="TIME")
     add_value(which, "--limit", whole, "how many at most (default: %(default)s)", default=LISTED)
@@ -71,19 +73,30 @@ def jobs(args: argparse.Namespace) -> int:
     return actions[args.action](queue_of(args), args)
 
 
+def _header(given: str) -> tuple[str, str]:
+    name, separator, value = given.partition("=")
+    if not separator:
+        raise UsageError(f"--header {given!r}: give a name and a value, as in tenant=acme")
+    return name, value
+
+
 def _ls(queue: "Queue", args: argparse.Namespace) -> int:
     from aiostreamq.cli.format.jobs import HEADS, as_row
 
     async def newest(queue: "Queue") -> "list[JobInfo]":
         found: list[JobInfo] = []
         since = args.since
-        async with aclosing(queue.jobs(state=args.state, task=args.task, since=since)) as listed:
+        jobs = queue.jobs(
+            state=args.state, task=args.task, since=since, tag=args.tag, header=header
+        )
+        async with aclosing(jobs) as listed:
             async for job in listed:
                 found.append(job)
                 if len(found) > args.limit:
                     break
         return found
 
+    header = None if args.header is None else _header(args.header)
     found = ask(queue, newest)
     print_listing(
         found,

@@ -26,6 +26,7 @@ def as_json(letter: DeadLetter) -> str:
         "args": letter.args,
         "kwargs": letter.kwargs,
         "headers": dict(letter.headers),
+        "tags": letter.tags,
         "call": None if letter.args is not None else _text(letter.envelope),
         "attempt": letter.attempt,
         "deliveries": letter.deliveries,
@@ -69,6 +70,7 @@ def _facts(letter: DeadLetter) -> Iterator[tuple[str, str]]:
     yield "args", "" if letter.args is None else json.dumps(letter.args)
     yield "kwargs", "" if letter.kwargs is None else json.dumps(letter.kwargs)
     yield "headers", json.dumps(dict(letter.headers)) if letter.headers else ""
+    yield "tags", visible(" ".join(letter.tags))
     yield "call", "" if letter.args is not None else visible(_text(letter.envelope))
     yield "died", _time(letter.died_at)
     yield "queued", _time(letter.queued_at) if letter.queued_at else ""

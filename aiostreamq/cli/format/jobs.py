@@ -62,6 +62,7 @@ def _facts(job: JobInfo) -> Iterator[tuple[str, object]]:
     yield "args", None if job.args is None else json.dumps(job.args)
     yield "kwargs", json.dumps(job.kwargs) if job.kwargs else None
     yield "headers", json.dumps(job.headers) if job.headers else None
+    yield "tags", " ".join(job.tags)
     yield "dead letter", job.dead_letter
 
 

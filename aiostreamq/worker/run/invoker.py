@@ -174,6 +174,7 @@ class Invoker:
             delivery.number,
             self._worker,
             envelope.headers,
+            () if envelope.metadata is None else envelope.metadata.tags,
             lambda: signature.restore_arguments(envelope.args, envelope.kwargs),
         )
 
