@@ -58,7 +58,7 @@ CALLS: list[tuple[list[int], dict[str, int]]] = [
 ]
 
 
-@pytest.mark.parametrize(("function", "call"), product(FUNCTIONS, CALLS))
+@pytest.mark.parametrize(("function", "call"), list(product(FUNCTIONS, CALLS)))
 def test_values_arrive(
     function: Callable[..., Any], call: tuple[list[int], dict[str, int]]
 ) -> None:
