@@ -71,6 +71,10 @@ class FaultyLink:
         """Drop the connection."""
         self._inner.close()
 
+    def take_out(self) -> None:
+        """Drop the connection: threads have none of their own, so that each reply may be lost."""
+        self._inner.close()
+
     def abandon(self) -> None:
         """Drop the connection from outside of its event loop, which does not run."""
         self._inner.abandon()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 import aiostreamq.errors
-from aiostreamq.cli.main import _parser as cli_parser  # pyright: ignore[reportPrivateUsage]
+from aiostreamq.cli.main import build_parser
 from tests.docs.page import Block, blocks_of, workers_in
 from tests.examples.processes import environment
 from tests.support.redis_server import RedisServer
@@ -95,7 +95,7 @@ def test_commands_exist(page: Path) -> None:
     """Every `aiostreamq` command in a block of shell commands is one that the parser takes."""
     for block in blocks(page, "bash"):
         for command in workers_in(block):
-            cli_parser().parse_args(command)
+            build_parser().parse_args(command)
 
 
 @each_page
@@ -171,7 +171,7 @@ def test_every_option_of_the_command_line_is_documented(
     options: set[str] = set()
     for command in commands:
         with pytest.raises(SystemExit):
-            cli_parser().parse_args([*command.split(), "--help"])
+            build_parser().parse_args([*command.split(), "--help"])
         usage = capsys.readouterr().out
         options |= set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", usage, flags=re.MULTILINE))
     assert documented == options

@@ -51,7 +51,14 @@ async def in_async_bulk(queue: Queue, numbers: list[int]) -> list[Job[object]]:
     return await queue.enqueue_many(calls())
 
 
-each_way = pytest.mark.parametrize("enqueue", [singly, by_queue, in_bulk, in_async_bulk])
+async def from_thread(queue: Queue, numbers: list[int]) -> list[Job[object]]:
+    """Enqueue from code without an event loop."""
+    jobs = await asyncio.to_thread(lambda: [queue.sync.enqueue("f", n) for n in numbers])
+    return [queue.job(job.id) for job in jobs]
+
+
+WAYS = [singly, by_queue, in_bulk, in_async_bulk, from_thread]
+each_way = pytest.mark.parametrize("enqueue", WAYS)
 
 
 @pytest.fixture

@@ -80,13 +80,13 @@ async def test_unchecked(redis_url: str) -> None:
     """The arguments are not checked and a line says so; the tasks of running workers are known."""
     queue = make_queue(redis_url)
     async with queue:
-        code, lines = await typed(redis_url, "enqueue", "--queue", NAME, "siez")
+        code, lines = await typed(redis_url, "enqueue", "--queue", NAME, "resize")
         assert code == 0
         assert "not checked, as the code of queue 'by.name' is not loaded: the arg" in lines[1]
         assert lines[2].endswith("that run now; they know: none")
         assert await queue.job(lines[0]).status() is JobState.QUEUED
         async with Worker(queue):
-            code, lines = await typed(redis_url, "pause", "--queue", NAME, "--task", "siez")
+            code, lines = await typed(redis_url, "pause", "--queue", NAME, "--task", "resize")
             assert lines[-1].endswith("they know: fail, size")
 
 

@@ -94,6 +94,9 @@ class BlockingQueue:
             raise no_task(task)
         call = task.bind(*args, **kwargs)
         core, loop = self._enter()
+        if (hooks := core.hooks) is not None:  # in this thread, whose context variables they read
+            using = hooks.applied(call.spec, call.using, call.args, call.kwargs)
+            call = replace(call, using=using)
         if core is not self._beside:
             return BlockingJob(call_in(loop, lambda: spawn(_enqueue(core, call))), self)
         job, job_id = self._direct.enqueue(call)
@@ -251,9 +254,15 @@ async def _enqueue(
     core: "QueueCore", call: "Call[object]", job_id: str | None = None
 ) -> Job[object]:
     """Enqueue a call; *job_id* is that of a try of the same call that may have succeeded."""
-    core.session().enqueuing.check_own(call.spec)
+    session = core.session()
+    session.enqueuing.check_own(call.spec)
     using = call.using if job_id is None else replace(call.using, id=job_id)
-    job = await Enqueuer[..., object](call.spec, core, using).enqueue(*call.args, **call.kwargs)
+    if using.needs_time:
+        await session.enqueuing.know_time()
+    job, entering = session.enqueuing.put(call.spec, using, call.args, call.kwargs)
+    id_was = await entering
+    if using.id is not None:
+        job.note_id(session.waiter, id_was)
     if job_id is not None:
         job.is_new = True  # the id was not the caller's: if it was taken, then by that try
     return job
