@@ -93,3 +93,16 @@ class StreamCall(Call[None], Generic[C_co]):
     """A call of a streaming task."""
 
     __slots__ = ()
+
+
+class Refusal(Exception):
+    """An exception by which middleware refuses one of many calls, of whatever class it is."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def reason_of(error: Exception) -> Exception:
+    """Return the exception for the code that enqueues."""
+    return error.error if isinstance(error, Refusal) else error

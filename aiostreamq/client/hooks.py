@@ -4,6 +4,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiostreamq.client.call import Refusal
 from aiostreamq.client.middleware import (
     EnqueueCall,
     checked_answer,
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _UNSET = object()
-
-
-class Refusal(Exception):
-    """An exception by which middleware refuses one of many calls, of whatever class it is."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-
-def reason_of(error: Exception) -> Exception:
-    """Return the exception for the code that enqueues."""
-    return error.error if isinstance(error, Refusal) else error
 
 
 class Hooks:

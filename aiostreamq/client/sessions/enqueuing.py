@@ -8,9 +8,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.aio.batching import BATCH_BYTES, small_bytes
-from aiostreamq.client.call import Call
+from aiostreamq.client.call import Call, Refusal, reason_of
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
-from aiostreamq.client.hooks import Refusal, reason_of
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.not_a_call import close_coroutines, unbound_call

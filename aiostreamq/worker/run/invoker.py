@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context, StopFlag
 from aiostreamq.client.core import core_of
-from aiostreamq.client.middleware import RunCall
 from aiostreamq.client.task import Task
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.time import moment_or_none
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiostreamq.client.context import EventSink
+    from aiostreamq.client.middleware import RunCall
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.client.resources.overrides import Overrides
     from aiostreamq.model.delivery import Delivery
@@ -163,8 +163,11 @@ class Invoker:
             raise self._too_long(run, written)
         return written
 
-    def run_call(self, run: "Run") -> RunCall:
+    def run_call(self, run: "Run") -> "RunCall":
         """Return a run as middleware sees it."""
+        # Imported at the first use: most queues have no middleware.
+        from aiostreamq.client.middleware import RunCall
+
         signature, envelope, delivery = run.spec.signature, run.envelope, run.delivery
         assert signature is not None, "registered tasks have one"
         return RunCall(

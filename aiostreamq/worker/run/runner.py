@@ -16,7 +16,6 @@ from aiostreamq.client.current_job import JOB
 from aiostreamq.client.inherited import INHERITED, Inherited
 from aiostreamq.logs import get_logger
 from aiostreamq.signals import is_ctrl_c
-from aiostreamq.worker.run.middleware_chain import MiddlewareChain
 from aiostreamq.worker.run.run import Run, log_fields
 from aiostreamq.worker.run.run_reports import report_start
 from aiostreamq.worker.run.threads import Raised
@@ -126,6 +125,9 @@ class Runner:
     async def _call(self, run: Run, hooks: "Hooks | None") -> bytes:
         if hooks is None or not hooks.middleware:
             return await self._invoker.call(run, self._begin)
+        # Imported at the first use: most queues have no middleware.
+        from aiostreamq.worker.run.middleware_chain import MiddlewareChain
+
         return await MiddlewareChain(hooks.middleware, run, self._invoker, self._begin).call()
 
 
