@@ -159,7 +159,7 @@ class CurrentSession:
         if lifetime is not None:
             self._forget(lifetime)
             lifetime.abandon()
-        self._connector = None
+        self.connector.release(self)
 
     def replace_connect(self, connect: "Callable[[], Connector]") -> "Callable[[], Connector]":
         """Create the connectors of the next sessions with *connect*; return what did before.
@@ -173,8 +173,7 @@ class CurrentSession:
         if lifetime is not None and lifetime.has_users and not lifetime.session.loop.is_closed():
             raise UsageError(f"queue {self._name!r} is open: close it before it gets another Redis")
         self.abandon()
-        before, self._connect = self._connect, connect
-        return before
+        return self.connector.replace_connect(connect)
 
     def note_use(self) -> None:
         """Note that the queue is used again, or will be."""

@@ -41,3 +41,9 @@ class SharedConnector:
     def forget(self) -> None:
         """Create a new connector for the next session."""
         self._connectors.clear()
+
+    def replace_connect(self, connect: "Callable[[], Connector]") -> "Callable[[], Connector]":
+        """Create the connectors of the next sessions with *connect*; return what did before."""
+        before, self._connect = self._connect, connect
+        self.forget()
+        return before
