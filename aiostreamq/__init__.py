@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.results.gathering import as_completed, gather
     from aiostreamq.client.schedules.schedule import Schedule
     from aiostreamq.client.schedules.schedules import Schedules
+    from aiostreamq.client.tasks import Tasks
     from aiostreamq.model.dead_letters import DeadLetter, PastFailure
     from aiostreamq.model.functions.dependency import Depends
     from aiostreamq.model.functions.lifespan import Lifespan
@@ -125,6 +126,7 @@ __all__ = [
     "StreamTask",
     "Task",
     "TaskInfo",
+    "Tasks",
     "UnsupportedServer",
     "UsageError",
     "WaitTimeout",
@@ -167,6 +169,7 @@ _MODULE_OF = {
     "Schedule": "aiostreamq.client.schedules.schedule",
     "Schedules": "aiostreamq.client.schedules.schedules",
     "TaskInfo": "aiostreamq.model.info",
+    "Tasks": "aiostreamq.client.tasks",
     "Worker": "aiostreamq.worker.worker",
     "WorkerInfo": "aiostreamq.model.info",
     "as_completed": "aiostreamq.client.results.gathering",

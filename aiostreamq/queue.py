@@ -1,22 +1,14 @@
 """`Queue`: registers tasks and enqueues their calls."""
 
-from collections.abc import (
-    AsyncIterable,
-    Awaitable,
-    Callable,
-    Iterable,
-    Mapping,
-    Sequence,
-)
-from typing import TYPE_CHECKING, Any, Concatenate, Self, TypeVar, cast, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
-from aiostreamq.client.call import C_co, Call
-from aiostreamq.client.context import Context
-from aiostreamq.client.decorators import ScheduleDecorator, TaskDecorator
 from aiostreamq.client.extensible_queue import ExtensibleQueue
-from aiostreamq.client.registration import register as register_task
+from aiostreamq.client.registration import register
 from aiostreamq.client.resources.resource_queue import ResourceQueue
-from aiostreamq.client.task import AsyncTask, Enqueuer, P, StreamTask, SyncTask, Task
+from aiostreamq.client.task import Enqueuer
+from aiostreamq.client.task_argument import no_task
+from aiostreamq.client.task_decorators import TaskDecorators
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import checked_name
 from aiostreamq.model.lanes import checked_lanes
@@ -24,26 +16,27 @@ from aiostreamq.model.options import (
     DEFAULT_LANE,
     Durability,
     QueuePolicy,
-    TaskOptions,
     checked_bound,
     checked_durability,
     checked_when_full,
 )
-from aiostreamq.model.task import Place
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Literal, Unpack
+    from typing import Literal
 
+    from aiostreamq.client.call import Call
     from aiostreamq.client.schedules.given_schedule import ScheduleOptions
-    from aiostreamq.model.schedules.definition import ScheduleRules
-    from aiostreamq.model.schedules.zones import Zone
+    from aiostreamq.client.task import Task
+    from aiostreamq.client.tasks import Tasks
+    from aiostreamq.model.options import TaskOptions
+    from aiostreamq.model.task import Place
     from aiostreamq.store.connection.address import RedisSource
     from aiostreamq.store.connection.connector import Connector
 
     WhenFull = Literal["raise", "wait"]
 
-R = TypeVar("R")
+EnqueuerT = TypeVar("EnqueuerT", bound=Enqueuer[..., object])
 
 # Bytes. Redis runs one command at a time, so a payload of megabytes makes all other
 # clients wait. Send a reference to larger data.
@@ -53,7 +46,7 @@ MAX_PAYLOAD = 1024 * 1024
 ENQUEUE_TIMEOUT = 10.0
 
 
-class Queue(ExtensibleQueue, ResourceQueue):
+class Queue(ExtensibleQueue, ResourceQueue, TaskDecorators):
     """A named queue in one Redis, and the tasks whose calls it takes.
 
     Nothing connects before the first use. Use it as `async with queue:`, or
@@ -154,141 +147,60 @@ class Queue(ExtensibleQueue, ResourceQueue):
     ) -> None:
         await self.aclose()
 
-    @overload
-    def task(  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[Concatenate[Context[Any], P], AsyncIterable[C_co]], /
-    ) -> StreamTask[Concatenate[Context[Any], P], P, C_co]: ...
-    @overload
-    def task(self, function: Callable[P, AsyncIterable[C_co]], /) -> StreamTask[P, P, C_co]: ...
-    @overload
-    def task(
-        self, function: Callable[Concatenate[Context[Any], P], Awaitable[R]], /
-    ) -> AsyncTask[Concatenate[Context[Any], P], P, R]: ...
-    @overload
-    def task(self, function: Callable[P, Awaitable[R]], /) -> AsyncTask[P, P, R]: ...
-    @overload
-    def task(
-        self, function: Callable[Concatenate[Context[Any], P], R], /
-    ) -> SyncTask[Concatenate[Context[Any], P], P, R]: ...
-    @overload
-    def task(self, function: Callable[P, R], /) -> SyncTask[P, P, R]: ...
-    @overload
-    def task(
-        self,
-        *,
-        name: str | None = None,
-        executor: Place | None = None,
-        **options: "Unpack[TaskOptions]",
-    ) -> TaskDecorator: ...
-    def task(
-        self,
-        function: Callable[..., object] | None = None,
-        *,
-        name: str | None = None,
-        executor: Place | None = None,
-        **options: "Unpack[TaskOptions]",
-    ) -> object:
-        """Register a function as a task, as `@queue.task` or `@queue.task(...)`.
+    def include(self, tasks: "Tasks", *, prefix: str = "") -> None:
+        """Make the tasks and schedules of *tasks* those of this queue, under *prefix* + name.
+
+        Tasks that are declared later are added too. Including the same object again with the
+        same prefix does nothing.
 
         Args:
-            function: `async def`, with `yield` to stream, or `def`. It stays callable as it is.
-            name: The task's name in the queue; the function's `__name__` by default.
-            executor: Where workers run a `def`: in a "thread" (the default), or in a
-                separate "process", for work that keeps a processor busy.
-            **options: `timeout` (seconds that a run may take, unlimited by default),
-                `result_ttl` (seconds that the result is kept, an hour by default; 0
-                keeps none), `lane`, `retry`, `durability` (the queue's by default).
+            tasks: Tasks that were declared without a queue.
+            prefix: The start of their names here, such as "billing.".
 
         Raises:
-            UsageError: The name is taken, an option is invalid, the type of a parameter
-                cannot be sent as JSON, or *executor* cannot run the function.
+            UsageError: A name is taken or invalid, this queue does not have the lane of a task,
+                or *tasks* is included here with another prefix. Then nothing is included.
         """
+        # Imported at the first use, as most queues include nothing.
+        from aiostreamq.client.tasks import include
 
-        def register(function: Callable[..., object]) -> Task[..., object]:
-            return register_task(self, function, name, executor, options)
+        include(tasks, self, prefix)
 
-        return TaskDecorator(register) if function is None else register(function)
+    def task_of(self, task: EnqueuerT) -> EnqueuerT:
+        """Return this queue's own task of one that was declared in `Tasks` and included here.
 
-    def cron(
-        self,
-        expression: str,
-        *,
-        name: str | None = None,
-        tz: "Zone | None" = None,
-        args: Sequence[object] = (),
-        kwargs: Mapping[str, object] | None = None,
-        **rules: "Unpack[ScheduleRules]",
-    ) -> ScheduleDecorator:
-        """Return a decorator that enqueues a function or a task at the times of a cron expression.
-
-        A function becomes a task with default options. A task may also be given as
-        `task.using(...)` or `task.bind(...)`. Workers whose code contains the schedule fire it:
-        it stops when the code is removed.
-
-        Args:
-            expression: Minute, hour, day, month and day of the week, optionally with seconds
-                before them; or an alias such as "@daily".
-            name: The schedule's name; the task's name by default.
-            tz: The time zone of the expression, such as "Europe/Madrid" or
-                ZoneInfo("Europe/Madrid"), or a fixed offset, such as "+02:00" or
-                datetime.timezone.utc; UTC by default.
-            args: The positional arguments of its jobs.
-            kwargs: The keyword arguments of its jobs.
-            **rules: `overlap`, `catch_up`, `window`, `jitter`, `start`, `end`, `max_runs`, as in
-                `queue.schedules.create`.
+        It is for tasks that several queues include. Options given with `using` are kept. A task
+        that is registered with this queue itself is returned as it is.
 
         Raises:
-            UsageError: The name is taken, or an argument is invalid.
+            UsageError: The task belongs to another queue, or *task* is not a task.
         """
-        return self._scheduler(
-            name, {"args": args, "kwargs": kwargs, "cron": expression, "tz": tz, **rules}
-        )
-
-    def every(
-        self,
-        interval: Duration,
-        *,
-        name: str | None = None,
-        args: Sequence[object] = (),
-        kwargs: Mapping[str, object] | None = None,
-        **rules: "Unpack[ScheduleRules]",
-    ) -> ScheduleDecorator:
-        """Return a decorator that enqueues a function or a task at a fixed interval.
-
-        Args:
-            interval: Seconds (or "30s", or a timedelta) from one tick to the next, at least 0.1;
-                counted from `start`, or from 1970.
-            name: The schedule's name; the task's name by default.
-            args: The positional arguments of its jobs.
-            kwargs: The keyword arguments of its jobs.
-            **rules: As in `cron`.
-
-        Raises:
-            UsageError: The name is taken, or an argument is invalid.
-        """
-        return self._scheduler(name, {"args": args, "kwargs": kwargs, "every": interval, **rules})
-
-    def _scheduler(self, name: str | None, options: "ScheduleOptions") -> ScheduleDecorator:
-        declared = self._core.declared
-        declared.check(options)
-
-        def schedule(function: Callable[..., object]) -> object:
-            if isinstance(function, Enqueuer | Call):
-                given = cast("Enqueuer[..., object] | Call[object]", function)
-                declared.add(name, given, options)
-                return given
-            before = dict(self.tasks)
-            task = register_task(self, function, None, None, {})
-            try:
-                declared.add(name, task, options)
-            except BaseException:
-                # A decorator that raises must leave nothing behind.
-                del self.tasks[task.name]
-                self.tasks.update(before)
-                raise
+        if not isinstance(cast("object", task), Enqueuer):
+            raise no_task(task)
+        spec = self._core.own_spec(task.spec)
+        if spec is task.spec:
             return task
+        return cast("EnqueuerT", task.of_queue(spec, self._core, self.tasks[spec.name]))
 
-        return ScheduleDecorator(schedule)
+    def _register(
+        self,
+        function: Callable[..., object],
+        name: str | None,
+        executor: "Place | None",
+        options: "TaskOptions",
+    ) -> "Task[..., object]":
+        return register(self, function, name, executor, options)
+
+    def _schedule(
+        self,
+        name: str | None,
+        given: "Enqueuer[..., object] | Call[object]",
+        options: "ScheduleOptions",
+    ) -> None:
+        self._core.declared.add(name, given, options)
+
+    def _registered(self) -> "dict[str, Task[..., object]]":
+        return self.tasks
 
 
 def _checked(source: "RedisSource") -> "RedisSource":

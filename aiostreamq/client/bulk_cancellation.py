@@ -18,7 +18,7 @@ from aiostreamq.store.cancellation import Cancellation, LaneFilter
 from aiostreamq.store.inspect.walk import Walk
 
 if TYPE_CHECKING:
-    from aiostreamq.client.task_argument import HasSpec
+    from aiostreamq.client.task_argument import Named
     from aiostreamq.model.duration import Duration
     from aiostreamq.store.inspect.walk import OpenJob
     from aiostreamq.store.queue import QueueStore
@@ -38,7 +38,7 @@ class OpenJobFilter:
     @classmethod
     def of(
         cls,
-        task: "HasSpec | str | None",
+        task: "Named | str | None",
         older_than: "Duration | None",
         state: JobState | Iterable[JobState] | None,
         *,

@@ -10,6 +10,7 @@ from aiostreamq.client.call import Using
 from aiostreamq.client.sessions.current_session import CurrentSession
 from aiostreamq.client.sessions.shared_connector import SharedConnector
 from aiostreamq.client.task import Enqueuer
+from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import Keys, checked_name
 from aiostreamq.model.options import Options
 from aiostreamq.model.task import TaskSpec
@@ -52,6 +53,8 @@ class QueueCore:
         self.policy = policy
         self.max_payload = policy.max_payload  #: bytes
         self.tasks: dict[str, Task[..., object]] = {}  #: the registered tasks, by name
+        # Specs of included tasks, each with the spec of the task here, by the id of the first.
+        self._included: dict[int, tuple[TaskSpec, TaskSpec]] = {}
         self._connect = connect
         connector = connector or SharedConnector(connect)
         self.sessions = CurrentSession(name, connector, self._new_lifetime)
@@ -85,6 +88,32 @@ class QueueCore:
         """Return the spec of the task *name*, or None if it is not registered here."""
         task = self.tasks.get(name)
         return None if task is None else task.spec
+
+    def own_spec(self, spec: TaskSpec) -> TaskSpec:
+        """Return the spec of the same task in this queue.
+
+        It is *spec* itself if the task is registered here, or known only by name.
+
+        Raises:
+            UsageError: The task belongs to another queue.
+        """
+        if spec.function is None or self.spec_of(spec.name) is spec:
+            return spec
+        _, own = self._included.get(id(spec), (spec, None))
+        if own is None or self.spec_of(own.name) is not own:
+            raise UsageError(
+                f"task {spec.name!r} belongs to another queue than {self.name!r}: use its own "
+                f"queue, or give its name if the workers of this queue know the task"
+            )
+        return own
+
+    def note_included(self, spec: TaskSpec, own: TaskSpec) -> None:
+        """Note that a task declared without a queue, with *spec*, is here the task *own*."""
+        self._included[id(spec)] = (spec, own)
+
+    def name_of(self, spec: TaskSpec) -> str:
+        """Return the name of a task in its queue."""
+        return spec.name
 
     def named(self, name: str) -> Enqueuer[..., object]:
         """Return an enqueuer for the task *name*, which need not be registered here.

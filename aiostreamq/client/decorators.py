@@ -1,11 +1,16 @@
-"""The decorators that `@queue.task(...)`, `@queue.cron(...)` and `@queue.every(...)` return."""
+"""The types of the decorators `@queue.task`, `@queue.cron(...)` and `@queue.every(...)`."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import Any, Concatenate, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeAlias, TypeVar, overload
 
 from aiostreamq.client.call import C_co, Call
 from aiostreamq.client.context import Context
 from aiostreamq.client.task import AsyncTask, Enqueuer, P, StreamTask, SyncTask
+from aiostreamq.model.options import TaskOptions
+from aiostreamq.model.task import Place
+
+if TYPE_CHECKING:
+    from typing import Unpack
 
 R = TypeVar("R")
 T = TypeVar("T", bound=Enqueuer[..., Any] | Call[Any])
@@ -17,10 +22,11 @@ AsIs = TypeVar("AsIs")
 class Decorator(Generic[AsIs]):
     """A decorator that makes a function a task.
 
-    Type checkers cannot pass overloads on, so `Queue.task` has the same ones for functions.
+    It is also what `queue.task` and `tasks.task` are, so that the overloads for functions are
+    written once: type checkers cannot pass overloads on.
     """
 
-    def __init__(self, apply: Callable[[Callable[..., object]], object]) -> None:
+    def __init__(self, apply: Callable[..., object]) -> None:
         self._apply = apply
 
     @overload
@@ -44,13 +50,25 @@ class Decorator(Generic[AsIs]):
     ) -> SyncTask[Concatenate[Context[Any], P], P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> SyncTask[P, P, R]: ...
-    def __call__(self, given: Any, /) -> object:
-        """Register what is decorated."""
-        return self._apply(given)
+    @overload
+    def __call__(
+        self: "TaskRegistrar",
+        /,
+        *,
+        name: str | None = None,
+        executor: Place | None = None,
+        **options: "Unpack[TaskOptions]",
+    ) -> "TaskDecorator": ...
+    def __call__(self, /, *given: Any, **options: Any) -> object:
+        """Register what is decorated, or return a decorator with options."""
+        return self._apply(*given, **options)
 
 
 #: It takes a function.
 TaskDecorator: TypeAlias = Decorator[None]
+
+#: It takes a function, or options.
+TaskRegistrar: TypeAlias = Decorator[TaskOptions]
 
 #: It takes a function, a task, a task with options, or a call of a task.
 ScheduleDecorator: TypeAlias = Decorator[Enqueuer[..., Any] | Call[Any]]

@@ -25,7 +25,7 @@ from aiostreamq.store.results import Results
 
 if TYPE_CHECKING:
     from aiostreamq.client.protocols import OpenSession
-    from aiostreamq.client.task_argument import HasSpec
+    from aiostreamq.client.task_argument import Named
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.inspect.snapshot import Fields
     from aiostreamq.store.queue import QueueStore
@@ -47,7 +47,7 @@ _WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
 async def list_jobs(
     session_of: "Callable[[], OpenSession]",
     state: "JobState | str | Collection[JobState | str] | None",
-    task: "HasSpec | str | None",
+    task: "Named | str | None",
     since: "Duration | datetime | None",
     metadata: MetadataFilter,
     spec_of: "SpecOf",

@@ -11,7 +11,7 @@ from aiostreamq.model.pauses import pause_fields, pauses_of
 from aiostreamq.store.pauses import PauseStore
 
 if TYPE_CHECKING:
-    from aiostreamq.client.task_argument import HasSpec
+    from aiostreamq.client.task_argument import Named
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.pauses import Pause
     from aiostreamq.model.time import When
@@ -27,7 +27,7 @@ class Pauses:
 
     async def pause(
         self,
-        task: "HasSpec | str | None",
+        task: "Named | str | None",
         lane: str | None,
         until: "Duration | datetime | None",
     ) -> None:
@@ -35,7 +35,7 @@ class Pauses:
         limit = _end_of(until)
         await self._pauses.pause(self._fields(task, lane), limit)
 
-    async def resume(self, task: "HasSpec | str | None", lane: str | None) -> bool:
+    async def resume(self, task: "Named | str | None", lane: str | None) -> bool:
         """Resume a task or a lane, as `QueueClient.resume`."""
         return await self._pauses.resume(self._fields(task, lane)) > 0
 
@@ -44,7 +44,7 @@ class Pauses:
         _, paused = await self._pauses.paused()
         return pauses_of(paused)
 
-    def _fields(self, task: "HasSpec | str | None", lane: str | None) -> list[str]:
+    def _fields(self, task: "Named | str | None", lane: str | None) -> list[str]:
         if lane is not None:
             # A pause of an unknown lane would have no effect, and the mistake would go unnoticed.
             self._store.place_of(checked_lane(lane))

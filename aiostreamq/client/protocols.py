@@ -65,6 +65,10 @@ class JobHome(Protocol):
         """Return the spec of the task *name*, or None if it is not registered here."""
         ...
 
+    def own_spec(self, spec: "TaskSpec") -> "TaskSpec":
+        """Return the spec of the same task in this queue, or raise UsageError."""
+        ...
+
 
 class QueueHandle(JobHome, Protocol):
     """The queue, as dead letters, schedules and diagnosis need it."""

@@ -118,8 +118,9 @@ class QueueClient(QueueCalls):
         elif not isinstance(cast("object", task), Enqueuer):
             raise no_task(task)
         call = task.bind(*args, **kwargs)
-        self._core.session().enqueuing.check_own(call.spec)
-        own = Enqueuer[..., object](call.spec, self._core, call.using)
+        self._core.session()  # first: it raises if the queue is open in another event loop
+        spec = self._core.own_spec(call.spec)
+        own = Enqueuer[..., object](spec, self._core, call.using)
         return await own.enqueue(*call.args, **call.kwargs)
 
     @overload

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.client.context import Context
 from aiostreamq.client.core import core_of
-from aiostreamq.client.task import AsyncTask, StreamTask, SyncTask, Task
+from aiostreamq.client.task import AsyncTask, StreamTask, Submitter, SyncTask, Task
 from aiostreamq.errors import UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.functions.callables import (
@@ -53,32 +53,43 @@ def register(
     Raises:
         UsageError: It cannot be a task, its name is taken, or an option is invalid.
     """
+    spec = make_spec(given, name, executor, given_options)
+    if spec.options.lane not in queue.lanes:
+        raise UsageError(
+            f"task {spec.name!r} is for lane {spec.options.lane!r}, which queue {queue.name!r} "
+            f"does not have: name it in Queue(lanes=[...])"
+        )
+    if spec.pool == "process":
+        for lifespan in core_of(queue).lifespans:
+            lifespan.place()  # refuses one that a process cannot import
+    if spec.signature is not None and spec.signature.plan is not None:
+        _check_lifespans(queue, spec.name, spec.signature.plan)
+    task = task_for(spec, core_of(queue))
+    earlier = queue.tasks.get(spec.name)
+    if earlier is not None:
+        check_again(f"queue {queue.name!r}", task, earlier)
+    queue.tasks[spec.name] = task
+    return task
+
+
+def make_spec(
+    given: object, name: str | None, executor: Place | None, given_options: TaskOptions
+) -> TaskSpec:
+    """Return the spec of a task, before it belongs to a queue.
+
+    Raises:
+        UsageError: It cannot be a task, or an option is invalid.
+    """
     function = function_of(given)
     called = checked_name("task", name or name_for(function))
     if unknown := given_options.keys() - TaskOptions.__annotations__.keys():
         raise unknown_option("@queue.task", min(unknown), TASK_OPTIONS)
     options = Options().merged(given_options)
-    if options.lane not in queue.lanes:
-        raise UsageError(
-            f"task {called!r} is for lane {options.lane!r}, which queue {queue.name!r} does "
-            f"not have: name it in Queue(lanes=[...])"
-        )
     signature = TaskSignature(called, function, Context)
     refuse_unbound(called, function, signature.whole)
     is_async, is_stream = signature.style == "awaited", signature.style == "streamed"
     place = checked_executor(called, executor, function, is_async=is_async or is_stream)
-    if place == "process":
-        for lifespan in core_of(queue).lifespans:
-            lifespan.place()  # refuses one that a process cannot import
-    if signature.plan is not None:
-        _check_lifespans(queue, called, signature.plan)
-    spec = TaskSpec(called, options, function, signature, is_async, place, is_stream)
-    task = _kind_of(spec)(spec, core_of(queue))
-    earlier = queue.tasks.get(called)
-    if earlier is not None:
-        _check_again(queue, task, earlier)
-    queue.tasks[called] = task
-    return task
+    return TaskSpec(called, options, function, signature, is_async, place, is_stream)
 
 
 def _check_lifespans(queue: "QueueClient", task: str, plan: "Plan") -> None:
@@ -91,12 +102,17 @@ def _check_lifespans(queue: "QueueClient", task: str, plan: "Plan") -> None:
             )
 
 
-def _check_again(queue: "QueueClient", task: Task[..., object], earlier: Task[..., object]) -> None:
+def task_for(spec: TaskSpec, submitter: Submitter) -> Task[..., object]:
+    """Return the task of *spec*, which *submitter* enqueues."""
+    return _kind_of(spec)(spec, submitter)
+
+
+def check_again(owner: str, task: Task[..., object], earlier: Task[..., object]) -> None:
     """Raise UsageError unless *task* is a new version of *earlier*, from changed source."""
     origin, before = Origin.of(task.__wrapped__), earlier.origin
     if not origin.is_again(before):
         raise UsageError(
-            f"queue {queue.name!r} already has a task {task.name!r}, defined at {before}: "
+            f"{owner} already has a task {task.name!r}, defined at {before}: "
             f"give the one at {origin} another name with @queue.task(name=...)"
         )
     logger.info("task %r is defined again and replaces the earlier definition", task.name)

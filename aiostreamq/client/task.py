@@ -77,6 +77,10 @@ class Submitter(Protocol):
         """The things that tasks of the queue use besides their arguments."""
         ...
 
+    def name_of(self, spec: "TaskSpec") -> str:
+        """Return the name of a task in the queue."""
+        ...
+
 
 class Enqueuer(Generic[P, R_co]):
     """A task, or a task with options for its next jobs: something whose calls can be enqueued."""
@@ -158,6 +162,17 @@ class Enqueuer(Generic[P, R_co]):
         using = self._using.merged(id, due, expiry_of(expires), ends, options)
         return self._with(using)
 
+    def name_in_queue(self) -> str:
+        """Return the name of the task in its queue; for the package itself."""
+        return self._submitter.name_of(self.spec)
+
+    def of_queue(
+        self, spec: "TaskSpec", submitter: Submitter, task: "Enqueuer[..., object]"
+    ) -> "Enqueuer[..., object]":
+        """Return the same task in the queue that has it as *task*; for the package itself."""
+        del task
+        return type(self)(spec, submitter, self._using)
+
     def _with(self, using: Using) -> "Enqueuer[P, R_co]":
         return Enqueuer(self.spec, self._submitter, using)
 
@@ -231,6 +246,13 @@ class Task(Enqueuer[P, R_co]):
     def name(self) -> str:
         """The task's name in the queue."""
         return self.spec.name
+
+    def of_queue(
+        self, spec: "TaskSpec", submitter: Submitter, task: "Enqueuer[..., object]"
+    ) -> "Enqueuer[..., object]":
+        """Return *task*, which has no options of its own."""
+        del spec, submitter
+        return task
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"

@@ -1,31 +1,30 @@
 """Tasks that users name: as a task, as one with options, or by the name itself."""
 
 from inspect import iscoroutine
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 from aiostreamq.client.call import Call
 from aiostreamq.errors import UsageError
 
-if TYPE_CHECKING:
-    from aiostreamq.model.task import TaskSpec
 
-
-class HasSpec(Protocol):
+class Named(Protocol):
     """A task, or a task with options."""
 
-    spec: "TaskSpec"
+    def name_in_queue(self) -> str:
+        """Return the name of the task in its queue."""
+        ...
 
 
-def name_of(task: HasSpec | str) -> str:
+def name_of(task: Named | str) -> str:
     """Return the name of *task*, given as a Task or by its name.
 
     Raises:
-        UsageError: *task* is neither.
+        UsageError: *task* is neither, or belongs to no queue or several.
     """
     if isinstance(task, str):
         return task
     try:
-        return task.spec.name
+        return task.name_in_queue()
     except AttributeError:
         raise no_task(task) from None
 

@@ -1,7 +1,7 @@
 """Expectations of enqueued jobs, and the differences of those that are there."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from aiostreamq.client.call import Call
 from aiostreamq.client.task_argument import name_of
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.client.core import QueueCore
-    from aiostreamq.client.task_argument import HasSpec
+    from aiostreamq.client.task_argument import Named
     from aiostreamq.testing.enqueued import EnqueuedJob
 
     #: a task, one with options, the name of one, or a call made with `task.bind(...)`
-    Expected = HasSpec | Call[object] | str
+    Expected = Named | Call[object] | str
 
 # How many jobs a message lists.
 MOST_SHOWN = 20
@@ -107,10 +107,10 @@ def expectation(
     """
     arguments: dict[str, object] | None = None
     if isinstance(task, Call):
-        call = cast("Call[object]", task)
         if args:
-            raise UsageError(f"task {call.spec.name!r}: give its arguments to bind(...) only")
-        name, arguments = call.spec.name, _as_json(call.spec, call.args, call.kwargs)
+            raise UsageError(f"task {task.spec.name!r}: give its arguments to bind(...) only")
+        spec = core.own_spec(task.spec)
+        name, arguments = spec.name, _as_json(spec, task.args, task.kwargs)
     else:
         name = name_of(task)
         if args:

@@ -35,6 +35,7 @@ from aiostreamq import (
     StreamJob,
     StreamTask,
     Task,
+    Tasks,
     Worker,
     as_completed,
     current_job,
@@ -510,3 +511,39 @@ def middleware() -> None:
     queue.middleware(of_one)  # pyright: ignore[reportArgumentType]
     queue.enqueue_middleware(of_enqueues)  # pyright: ignore[reportArgumentType]
     del kept, before_too
+
+
+tasks = Tasks()
+
+
+@tasks.task
+async def shared(text: str) -> int:
+    """Belong to no queue yet."""
+    return len(text)
+
+
+@tasks.task(lane="bulk", timeout=5)
+def shared_in_thread(ctx: Context, text: str) -> str:
+    """Have options."""
+    return ctx.job_id + text
+
+
+@tasks.every("1h")
+async def shared_poll() -> None:
+    """Have a schedule."""
+
+
+async def tasks_without_queue() -> None:
+    """They have the types of a queue's own tasks, also as the tasks of one queue."""
+    queue.include(tasks, prefix="text.")
+    assert_type(await shared.enqueue("a"), Job[int])
+    assert_type(await queue.enqueue(shared_in_thread, "a"), Job[str])
+    assert_type(await queue.task_of(shared).enqueue("a"), Job[int])
+    assert_type(await queue.task_of(shared.using(delay=1)).enqueue("a"), Job[int])
+    assert_type(await shared_poll.enqueue(), Job[None])
+    await shared.enqueue(3)  # pyright: ignore[reportArgumentType]
+    await queue.task_of(shared).enqueue(3)  # pyright: ignore[reportArgumentType]
+    tasks.task(timeot=3)  # pyright: ignore[reportCallIssue]
+    queue.task()(name="x")  # pyright: ignore[reportCallIssue]
+    queue.include(shared)  # pyright: ignore[reportArgumentType]
+    queue.task_of("shared")  # pyright: ignore[reportArgumentType]

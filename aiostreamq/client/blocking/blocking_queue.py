@@ -116,8 +116,8 @@ class BlockingQueue:
         # Without a task in the loop, which costs as much as all else in it.
         def start() -> "asyncio.Future[Any]":
             enqueuing = core.session().enqueuing
-            enqueuing.check_own(call.spec)
-            job, entering = enqueuing.put(call.spec, call.using, call.args, call.kwargs)
+            spec = enqueuing.check_own(call.spec)
+            job, entering = enqueuing.put(spec, call.using, call.args, call.kwargs)
             jobs.append(job)
             return entering
 
@@ -255,11 +255,11 @@ async def _enqueue(
 ) -> Job[object]:
     """Enqueue a call; *job_id* is that of a try of the same call that may have succeeded."""
     session = core.session()
-    session.enqueuing.check_own(call.spec)
+    spec = session.enqueuing.check_own(call.spec)
     using = call.using if job_id is None else replace(call.using, id=job_id)
     if using.needs_time:
         await session.enqueuing.know_time()
-    job, entering = session.enqueuing.put(call.spec, using, call.args, call.kwargs)
+    job, entering = session.enqueuing.put(spec, using, call.args, call.kwargs)
     id_was = await entering
     if using.id is not None:
         job.note_id(session.waiter, id_was)

@@ -7,6 +7,7 @@ waits while many results have not been taken yet: they are held until those befo
 import asyncio
 from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from aiostreamq.aio.protected_tasks import OwnTask, spawn
@@ -219,9 +220,14 @@ async def _results(
     return_exceptions: bool,
 ) -> "AsyncGenerator[R | AioStreamQError, None]":
     session = core.session()
-    session.enqueuing.check_own(task.spec)
+    own = session.enqueuing.check_own(task.spec)
     waits = core.policy.waits_when_full
-    mapping = Mapping[T, R](session, task.bind, concurrency, waits=waits)
+
+    def bind(item: T) -> "Call[R]":
+        call = task.bind(item)
+        return call if call.spec is own else replace(call, spec=own)
+
+    mapping = Mapping[T, R](session, bind, concurrency, waits=waits)
     results = mapping.results(items, return_exceptions=return_exceptions)
     async with aclosing(results):
         async for result in results:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from aiostreamq.client.schedules.given_schedule import Declaration, check_times
+from aiostreamq.client.schedules.given_schedule import Declaration
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import checked_name
 
@@ -20,14 +20,6 @@ class DeclaredSchedules:
     def __init__(self, queue: "ScheduleHome") -> None:
         self._queue = queue
         self._by_name: dict[str, Declaration] = {}
-
-    def check(self, options: "ScheduleOptions") -> None:
-        """Check the options of a decorator before it gets its function.
-
-        Raises:
-            UsageError: A time or a rule is invalid.
-        """
-        check_times(options)
 
     def add(
         self,
@@ -48,6 +40,10 @@ class DeclaredSchedules:
                 f"another name with name='...'"
             )
         self._by_name[called] = Declaration.of(self._queue, task, options)
+
+    def discard(self, name: str) -> None:
+        """Remove the schedule *name*."""
+        del self._by_name[name]
 
     def definitions(self) -> "dict[str, Definition]":
         """Return the schedules by name, with encoded arguments, as workers store them.

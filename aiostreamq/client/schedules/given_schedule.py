@@ -1,7 +1,7 @@
 """A schedule as a caller describes it: its call, its times and its rules, checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.call import Call
@@ -135,7 +135,8 @@ def _call_of(
         raise UsageError("expires= of a schedule must be a duration, such as '10m'")
     for option, when in (("expires", using.expires), ("deadline", using.deadline)):
         length_ms(option, (_delay_ms(when) or 0) / 1000)
-    return call
+    own = queue.own_spec(call.spec)
+    return call if own is call.spec else replace(call, spec=own)
 
 
 def _delay_ms(when: "When | None") -> int | None:

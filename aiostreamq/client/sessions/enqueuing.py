@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -88,17 +89,12 @@ class Enqueuing:
                 batcher.confirmed.close(is_loop_gone=is_loop_gone)
 
     def check_own(self, spec: "TaskSpec") -> "TaskSpec":
-        """Return *spec*, the spec of a task of this queue or of a task known only by name.
+        """Return the spec of the same task in this queue.
 
         Raises:
             UsageError: It belongs to another queue.
         """
-        if spec.function is not None and self._home.spec_of(spec.name) is not spec:
-            raise UsageError(
-                f"task {spec.name!r} belongs to another queue than {self._store.keys.queue!r}: "
-                f"use its own queue, or give its name if the workers of this queue know the task"
-            )
-        return spec
+        return self._home.own_spec(spec)
 
     def _batcher_for(self, durability: "Durability | None") -> EnqueueBatcher:
         """Return the batcher for jobs of a durability; None is the queue's own."""
@@ -243,15 +239,17 @@ class Enqueuing:
         lots: dict[tuple[Durability | None, bool], Lot] = {}
         given: object = None
         self._large = 0
-        checked: TaskSpec | None = None
+        last: TaskSpec | None = None
+        own: TaskSpec | None = None
         using: Using | None = None
         lot, hooks = Lot(self._batcher, is_delayed=False), self._home.hooks
         try:
             for given in calls:
-                if given.spec is not checked:
-                    checked = self.check_own(given.spec)
-                call = given if hooks is None else hooks.applied_to(given)
-                item, job = self._prepare(call.spec, call.using, call.args, call.kwargs)
+                if given.spec is not last or own is None:
+                    last, own = given.spec, self.check_own(given.spec)
+                mine = given if own is last else replace(given, spec=own)
+                call = mine if hooks is None else hooks.applied_to(mine)
+                item, job = self._prepare(own, call.using, call.args, call.kwargs)
                 if using is not call.using:
                     using = call.using
                     kind = (using.options.durability, using.due is not None)
