@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     )
     from aiostreamq.model.job_events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.pauses import Pause
+    from aiostreamq.worker.group import WorkerGroup
     from aiostreamq.worker.worker import Worker
 
 __all__ = [
@@ -131,6 +132,7 @@ __all__ = [
     "UsageError",
     "WaitTimeout",
     "Worker",
+    "WorkerGroup",
     "WorkerInfo",
     "WorkerState",
     "__version__",
@@ -171,6 +173,7 @@ _MODULE_OF = {
     "TaskInfo": "aiostreamq.model.info",
     "Tasks": "aiostreamq.client.tasks",
     "Worker": "aiostreamq.worker.worker",
+    "WorkerGroup": "aiostreamq.worker.group",
     "WorkerInfo": "aiostreamq.model.info",
     "as_completed": "aiostreamq.client.results.gathering",
     "current_job": "aiostreamq.client.current_job",

@@ -94,6 +94,28 @@ def queue_of(args: argparse.Namespace) -> "Queue":
     return queue
 
 
+def queues_of(args: argparse.Namespace) -> "list[Queue]":
+    """Return the queues in code whose jobs `aiostreamq run` runs.
+
+    Raises:
+        UsageError: One of them does not exist or has no tasks, or the URL is invalid.
+    """
+    from aiostreamq.cli.target import load_queue
+
+    url = checked_url(args.url)
+    queues = [load_queue(target, modules_of(args)) for target in args.targets]
+    for queue, target in zip(queues, args.targets, strict=True):
+        if url:
+            queue.use_url(url)
+        if not queue.tasks:
+            raise UsageError(
+                f"queue {queue.name!r} in {target} has no tasks: they are registered when their "
+                f"modules are imported. Name those modules, as in --import app.tasks, or import "
+                f"them in {target.partition(':')[0]}"
+            )
+    return queues
+
+
 def checked_url(url: str | None) -> str | None:
     """Return the URL in --url or its variable, or None.
 

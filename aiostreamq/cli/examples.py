@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": (
         "aiostreamq run app:queue",
         "aiostreamq run app:queue --import app.tasks --workers 4 --max-rss 512mb",
+        "aiostreamq run app:orders app:mail --concurrency 50",
         "aiostreamq run app:queue --reload --log-level debug",
     ),
     "info": ("aiostreamq info app:queue --watch", "aiostreamq info --queue mail --json"),

@@ -37,12 +37,17 @@ def add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command."""
     run = add_parser(
         "run",
-        help="run the jobs of a queue",
+        help="run the jobs of a queue, or of several",
         description="Run the jobs of a queue until SIGINT or SIGTERM. The first signal drains: "
         "running jobs may finish. The second leaves at once. Every option can be set as "
         "AIOSTREAMQ_<OPTION> too, a flag with 1.",
     )
-    run.add_argument("target", help="the queue, as package.module:name")
+    run.add_argument(
+        "targets",
+        nargs="+",
+        metavar="module:queue",
+        help="the queue, as package.module:name; several share --concurrency",
+    )
     group = run.add_argument_group
     _add_queue(group("which queue"))
     _add_numbers(group("jobs"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TaskDecorators:
-    """What a `Queue` and `Tasks` have in common: the decorators of their tasks and schedules."""
+    """The decorators of tasks and schedules, which a `Queue` and `Tasks` have in common."""
 
     @property
     def task(self) -> TaskRegistrar:

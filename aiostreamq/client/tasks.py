@@ -188,7 +188,7 @@ class _Inclusion:
 
 @dataclass(slots=True)
 class _Home:
-    """What a task is enqueued through before its queue is known."""
+    """The way of a task to the queue that includes it."""
 
     tasks: Tasks
     spec: "TaskSpec"

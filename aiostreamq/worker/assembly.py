@@ -1,6 +1,6 @@
 """The services of one worker incarnation, built and connected."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.core import core_of
 from aiostreamq.client.resources.worker_scope import LEAVE_TIME
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.control_stream import ControlMessage
     from aiostreamq.store.queue import QueueStore
+    from aiostreamq.worker.run.shared_slots import SlotPool
     from aiostreamq.worker.settings import WorkerSettings
 
 
@@ -119,7 +120,12 @@ class Services:
             "pauses": self.pauses.run,
             "parking": self.parking.run,
             "ticker": self.ticker.run,
+            **self._slot_loops(),
         }
+
+    def _slot_loops(self) -> "Mapping[str, Callable[[], Awaitable[None]]]":
+        pool = cast("SlotPool | None", self._settings.slot_pool)
+        return {} if pool is None else {"slots": lambda: pool.watch(self.executor)}
 
     def wake(self) -> None:
         """Have all of them look now: messages to all workers may have been missed."""
@@ -180,7 +186,8 @@ class Services:
             self.listeners,
             logs_jobs=settings.log_jobs,
         )
-        return Executor(around, settings.concurrency, self.overflow.wake)
+        pool = cast("SlotPool | None", settings.slot_pool)
+        return Executor(around, settings.concurrency, self.overflow.wake, pool)
 
     def _new_reader(self, name: str) -> Reader:
         lanes, lease = self._settings.lanes, self._settings.lease

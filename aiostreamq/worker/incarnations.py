@@ -5,6 +5,7 @@ Each has a name of its own, so what comes late to an old one stays refused.
 
 import asyncio
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiostreamq.aio.protected_tasks import spawn
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.listener_events import TelemetryEvent
-    from aiostreamq.worker.settings import WorkerSettings
+    from aiostreamq.worker.settings import SlotSharing, WorkerSettings
 
 
 class Incarnations:
@@ -44,6 +45,10 @@ class Incarnations:
         self.name = self._new_name()  #: the name of the present one
         self.runtime: WorkerRuntime | None = None  #: the one that began last
         self._finished_before = 0  # by those before that one
+
+    def share_slots(self, pool: "SlotSharing") -> None:
+        """Share the slots of *pool* with workers of other queues. Before the first one begins."""
+        self._settings = replace(self._settings, slot_pool=pool)
 
     @property
     def finished(self) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import seconds
@@ -35,6 +35,12 @@ LOOP_BLOCK_WARNING = 1.0
 MAX_HELD_BYTES = 64 * 1024 * 1024
 
 
+class SlotSharing(Protocol):
+    """The slots that the workers of several queues share: a `SlotPool`."""
+
+    total: int  #: how many there are
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """How a worker works."""
@@ -49,6 +55,7 @@ class WorkerSettings:
     shutdown_timeout: float  #: seconds that running jobs get to end in
     max_held_bytes: int = MAX_HELD_BYTES  #: bytes of payloads of the jobs that run at once
     log_jobs: bool = False  #: whether the start of each job and its end are logged
+    slot_pool: "SlotSharing | None" = None  #: the slots shared with workers of other queues
 
     @property
     def lease_ms(self) -> int:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.model.listener_events import Listener
     from aiostreamq.store.connection.server import Server
+    from aiostreamq.worker.settings import SlotSharing
 
 logger = get_logger("aiostreamq.worker")
 
@@ -311,6 +312,11 @@ class Worker:
                 await core.sessions.release(tenure)
             if self._listeners.is_heard and not self._is_aborting:
                 await self._listeners.flush(LAST_EVENTS)
+
+
+def share_slots(worker: Worker, pool: "SlotSharing") -> None:
+    """Have *worker* share the slots of *pool* with workers of other queues, before it starts."""
+    worker._incarnations.share_slots(pool)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # for a group only
 
 
 def _check_queue(queue: object) -> None:

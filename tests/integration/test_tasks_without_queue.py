@@ -78,7 +78,7 @@ async def test_included_in_one_queue(store_url: str, way: str) -> None:
 
 
 async def test_two_queues(store_url: str) -> None:
-    """With two queues it must be said which; a job of one of them enqueues into its own."""
+    """With two queues the caller chooses; a job of one of them enqueues into its own."""
     tasks, size = declared()
     first, second = queue_at(store_url, "first"), queue_at(store_url, "second")
     first.include(tasks)
@@ -160,7 +160,7 @@ REFUSED: list[tuple[Callable[[Queue], Any], str, str]] = [
 
 @pytest.mark.parametrize(("make", "prefix", "error"), REFUSED)
 def test_refused(make: Callable[[Queue], Any], prefix: str, error: str) -> None:
-    """What cannot be included leaves nothing behind."""
+    """An include that fails leaves nothing behind."""
     queue = queue_at("memory://")
     tasks = make(queue)
     before = dict(queue.tasks)
@@ -225,7 +225,7 @@ async def test_schedules(store_url: str) -> None:
 
 
 class Mailer:
-    """What has methods."""
+    """A class with methods."""
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -246,7 +246,7 @@ class Mailer:
     @staticmethod
     def static(to: str) -> str:
         """Use nothing."""
-        return f"{to} by nobody"
+        return f"{to} by none"
 
 
 mailer = Mailer("mx")
@@ -256,7 +256,7 @@ mailer = Mailer("mx")
 KINDS: dict[str, tuple[Any, str | None, str]] = {
     "bound method": (mailer.send, None, "ada by mx"),
     "bound classmethod": (Mailer.by_class, None, "ada by Mailer"),
-    "staticmethod": (Mailer.static, None, "ada by nobody"),
+    "staticmethod": (Mailer.static, None, "ada by none"),
     "callable object": (mailer, "call", "ada by mx"),
     "partial": (functools.partial(mailer.send, "ada"), "partly", "ada by mx"),
 }
@@ -286,7 +286,7 @@ async def test_kinds(store_url: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", REFUSED_KINDS)
 def test_refused_kinds(kind: str) -> None:
-    """What cannot be a task is refused when it is declared, with advice."""
+    """Other kinds are refused when they are declared, with advice."""
     given, name, error = REFUSED_KINDS[kind]
     with pytest.raises(UsageError, match=error):
         Tasks().task(name=name)(given)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from aiostreamq.cli.connect import queue_of
+from aiostreamq.cli.connect import queues_of
 from aiostreamq.cli.logs import exit_at_once
 from aiostreamq.cli.output import complain
 from aiostreamq.cli.process.banner import banner_of
@@ -41,8 +41,14 @@ from aiostreamq.worker.logs.setup import complete
 from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from anyio import CancelScope
     from anyio.abc import TaskStatus
+
+    from aiostreamq.worker.group import WorkerGroup
+
+    AnyWorker: TypeAlias = Worker | WorkerGroup
 
 
 logger = get_logger("aiostreamq.cli")
@@ -82,16 +88,15 @@ def run_worker(
     """
     use_uvloop = _wants_uvloop(args.loop)
     args.loop = "uvloop" if use_uvloop else "asyncio"
-    queue = queue_of(args)
+    queues = queues_of(args)
     complete()
-    _check_tasks(queue, args.target)
-    worker = _make_worker(queue, args)
+    worker = _make_worker(queues, args)
     role = Role(args.workers, limits, link)
     code = 1
     try:
         code = anyio.run(
             _serve_alone,
-            queue,
+            queues,
             worker,
             role,
             args,
@@ -114,18 +119,13 @@ def run_worker(
     return code
 
 
-def _check_tasks(queue: Queue, target: str) -> None:
-    if not queue.tasks:
-        raise UsageError(
-            f"queue {queue.name!r} in {target} has no tasks: they are registered when their "
-            f"modules are imported. Name those modules, as in --import app.tasks, or import "
-            f"them in {target.partition(':')[0]}"
-        )
+def _make_worker(queues: list[Queue], args: argparse.Namespace) -> "AnyWorker":
+    make = partial(Worker, queues[0])
+    if len(queues) > 1:
+        from aiostreamq.worker.group import WorkerGroup  # most programs run one queue
 
-
-def _make_worker(queue: Queue, args: argparse.Namespace) -> Worker:
-    return Worker(
-        queue,
+        make = partial(WorkerGroup, queues)
+    return make(
         concurrency=args.concurrency,
         lanes=_lanes(args.lanes),
         name=args.name,
@@ -164,16 +164,20 @@ def _exit_after(seconds: float, code: int) -> None:
     threading.Thread(target=end, name="aiostreamq:end", daemon=True).start()
 
 
-async def _serve_alone(queue: Queue, worker: Worker, role: Role, args: argparse.Namespace) -> int:
+async def _serve_alone(
+    queues: list[Queue], worker: "AnyWorker", role: Role, args: argparse.Namespace
+) -> int:
     """Work until the end, and cancel the tasks that are left in the event loop."""
     try:
-        return await _serve(queue, worker, role, args)
+        return await _serve(queues, worker, role, args)
     finally:
         if left := await end_strays():
             logger.warning("leaving %d coroutines behind that ignore being cancelled", left)
 
 
-async def _serve(queue: Queue, worker: Worker, role: Role, args: argparse.Namespace) -> int:
+async def _serve(
+    queues: list[Queue], worker: "AnyWorker", role: Role, args: argparse.Namespace
+) -> int:
     """Work until the end, and return the exit code: 1 if the end was not orderly."""
     is_orderly = False
     try:
@@ -182,16 +186,20 @@ async def _serve(queue: Queue, worker: Worker, role: Role, args: argparse.Namesp
             await tasks.start(_obey_signals, worker, role, tasks.cancel_scope)
             if role.link is None:
                 await show_state(stack, worker, args)
-            server = await queue.open()
-            banner = banner_of(queue, worker, server.name, args)
+            servers = [await queue.open() for queue in queues]
+            workers = [worker] if isinstance(worker, Worker) else worker.workers
+            banner = "\n".join(
+                banner_of(queue, one, server.name, args)
+                for queue, one, server in zip(queues, workers, servers, strict=True)
+            )
             hide_all()
             if role.link is None:
                 complain(banner)
-                if server is MEMORY:
+                if MEMORY in servers:
                     logger.warning(ALONE_IN_MEMORY)
                 await worker.run(burst=args.burst)
             else:
-                if server is MEMORY:
+                if MEMORY in servers:
                     raise UsageError(NO_PROCESSES_IN_MEMORY)
                 reporter = StateReporter(worker, own_limits(role.limits), role.link, banner)
                 await tasks.start(reporter.run)
@@ -203,12 +211,13 @@ async def _serve(queue: Queue, worker: Worker, role: Role, args: argparse.Namesp
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
-            await core_of(queue).sessions.close_for_all()
+            for queue in queues:
+                await core_of(queue).sessions.close_for_all()
     return 0 if is_orderly else 1
 
 
 async def _obey_signals(
-    worker: Worker, role: Role, everything: "CancelScope", *, task_status: "TaskStatus[None]"
+    worker: "AnyWorker", role: Role, everything: "CancelScope", *, task_status: "TaskStatus[None]"
 ) -> None:
     shutdown = Shutdown(worker, everything)
     receiver = anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
@@ -230,7 +239,7 @@ async def _obey_signals(
 class Shutdown:
     """The end of a worker, by orders. The same order twice changes nothing."""
 
-    def __init__(self, worker: Worker, everything: "CancelScope") -> None:
+    def __init__(self, worker: "AnyWorker", everything: "CancelScope") -> None:
         self.has_begun = False
         self._worker = worker
         self._everything = everything

@@ -7,10 +7,12 @@ import anyio
 from aiostreamq.cli.process.recycling import RecyclingLimits, resident_bytes
 from aiostreamq.cli.process.supervisor_link import SupervisorLink
 from aiostreamq.model.worker_state import WorkerState
-from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
+
+    from aiostreamq.worker.group import WorkerGroup
+    from aiostreamq.worker.worker import Worker
 
 # Seconds between two looks at a worker. Each costs it a few microseconds.
 LOOK_AGAIN = 0.1
@@ -20,7 +22,11 @@ class StateReporter:
     """Reports a worker's state, and when another process should take its place."""
 
     def __init__(
-        self, worker: Worker, limits: RecyclingLimits, link: SupervisorLink, banner: str
+        self,
+        worker: "Worker | WorkerGroup",
+        limits: RecyclingLimits,
+        link: SupervisorLink,
+        banner: str,
     ) -> None:
         self._worker = worker
         self._limits = limits

@@ -11,6 +11,7 @@ from aiostreamq.worker.run.deferred_starts import DeferredStarts
 from aiostreamq.worker.run.finisher import Finisher
 from aiostreamq.worker.run.run import Run
 from aiostreamq.worker.run.runner import Runner
+from aiostreamq.worker.run.shared_slots import SharedSlots, SlotPool
 from aiostreamq.worker.run.slots import Slots
 from aiostreamq.worker.run.stopper import Stopper
 
@@ -31,7 +32,11 @@ class Executor:
     """
 
     def __init__(
-        self, around: "RunEnvironment", concurrency: int, freed: "Callable[[], None]"
+        self,
+        around: "RunEnvironment",
+        concurrency: int,
+        freed: "Callable[[], None]",
+        slot_pool: SlotPool | None = None,
     ) -> None:
         """Prepare to run jobs.
 
@@ -39,12 +44,14 @@ class Executor:
             around: The services around this one.
             concurrency: How many jobs may run at once, not counting those that await other jobs.
             freed: Called if jobs may start that await others.
+            slot_pool: The slots shared with workers of other queues, if there are any.
         """
         self.running: dict[EntryRef, Run] = {}  #: by stream and entry
         self.is_filling = False  #: whether jobs are being started at this moment
         self.is_stopped = False  #: whether nothing starts any more
         pools, running = around.pools, self.running
-        self.slots = slots = Slots(
+        describe = Slots if slot_pool is None else partial(SharedSlots, slot_pool)
+        self.slots = slots = describe(
             concurrency, around.queue.name, running, pools, self.refill, freed
         )
         self.deferred = DeferredStarts(pools, slots, partial(around.rerouter.overflow, "slot"))
@@ -152,6 +159,12 @@ class Executor:
                 start(run)
             if running:  # the job may have started just now, and have taken a while until it waited
                 finisher.now = clock.monotonic()
+
+    def hand_back_fresh(self) -> None:
+        """Hand back what waits for slots and was not looked at yet."""
+        waiting = list(self.fresh)
+        self.fresh.clear()
+        self._around.rerouter.requeue(waiting)
 
     def close(self) -> "list[Delivery]":
         """Start nothing more; return what has not started."""
