@@ -49,7 +49,8 @@ FUNCTIONS_OF = {
     "store/dead_letters:forget_old",
     "reader": "store/connection/connector store/connection/clock store/scripts "
     "store/inspect/server_check store/inspect/snapshot store/inspect/walk "
-    "store/inspect/doctor_probes store/inspect/key_scan store/schedules store/dead_letters:count store/dead_letters:find "
+    "store/inspect/doctor_probes store/inspect/key_scan store/schedules "
+    "store/dead_letters:count store/dead_letters:find "
     "store/dead_letters:newest_first store/dead_letters:oldest_first",
     "operator": "store/cancellation",
 }

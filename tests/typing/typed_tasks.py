@@ -338,7 +338,7 @@ async def streams() -> None:
     assert_type(queue.cron("@daily")(spell.bind("a")), StreamCall[str])
     queue.every("1h")("spell")  # pyright: ignore[reportCallIssue, reportArgumentType]
     as_job: Job[None] = job
-    as_task: StreamTask[[str], [str], object] = spell  # pyright: ignore[reportAssignmentType]
+    as_task: StreamTask[[str], [str], object] = spell  # pyright: ignore[reportAssignmentType]  # mypy: no error
     del as_job, as_task
 
 
@@ -358,8 +358,8 @@ async def events(ctx: Context) -> None:
                 assert_type(event.count, int)
         if event.kind == "chunk":
             assert_type(event.value, str)
-    async for event in (await size.enqueue("a")).events():
-        assert_type(event, Event[object])
+    async for one in (await size.enqueue("a")).events():
+        assert_type(one, Event[object])
     await ctx.progress("half")  # pyright: ignore[reportArgumentType]
     ctx.progress_nowait(0.5, "half", left=3)
 
@@ -386,9 +386,8 @@ async def many() -> None:
     assert_type(await queue.enqueue_many([render.bind("a")]), list[Job[bytes]])
     assert_type(await queue.enqueue_many(spell.bind(word) for word in "ab"), list[StreamJob[str]])
     assert_type(await queue.enqueue_many([lengths.using(id="a").bind(["a"])]), list[StreamJob[int]])
-    assert_type(
-        await queue.enqueue_many([size.bind("a"), audit.bind("b")]), list[Job[int | list[str]]]
-    )
+    mixed = await queue.enqueue_many([size.bind("a"), audit.bind("b")])
+    assert_type(mixed, list[Job[int | list[str]]])  # mypy: list[Job[object]]
     assert_type(await queue.enqueue_many(audit.bind(who) for who in "abc"), list[Job[list[str]]])
 
     async def calls() -> AsyncIterator[Call[int]]:
@@ -506,7 +505,8 @@ def middleware() -> None:
 
     async def of_one(call: RunCall) -> object: ...
 
-    async def of_enqueues(call: EnqueueCall) -> EnqueueCall: ...
+    async def of_enqueues(call: EnqueueCall) -> EnqueueCall:
+        return call
 
     queue.middleware(of_one)  # pyright: ignore[reportArgumentType]
     queue.enqueue_middleware(of_enqueues)  # pyright: ignore[reportArgumentType]
