@@ -165,7 +165,7 @@ async def test_performs(test: IsolatedQueue) -> None:
 CHANGED = [(1, 2), {"a": (1,)}, {1: "a"}, {1, 2}, DAY, Strange(), float("nan"), 2**70]
 
 
-@pytest.mark.parametrize("value", CHANGED, ids=repr)
+@pytest.mark.parametrize("value", CHANGED, ids=lambda value: type(value).__name__)
 async def test_perform_finds_what_changes(value: object) -> None:
     """As an argument, and as a result."""
     made = Queue(name="made")
