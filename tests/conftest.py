@@ -6,6 +6,7 @@ import gc
 import signal
 import uuid
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 register_profiles()
 
+# Django 6 needs Python 3.12, and is installed only with the newest Python (scripts/test-newest).
+collect_ignore = (
+    []
+    if find_spec("django")
+    else [
+        "frameworks/test_django.py",
+        "frameworks/test_django_backend.py",
+        "frameworks/django_project",
+    ]
+)
+
 # The package imports these where first needed, maybe in the event loop. That happens once in a
 # process and is no news, so here it happens before anyone watches for blocking calls.
 for late in (
@@ -31,6 +43,7 @@ for late in (
     "fakeredis.aioredis",
     "pydantic",
     "anyio.to_thread",
+    "aiostreamq.client.blocking.blocking_queue",
     "aiostreamq.client.schedules.schedules",
 ):
     import_module(late)

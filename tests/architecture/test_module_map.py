@@ -34,6 +34,7 @@ SHARED_NAMES = {
     "schedules.py": "schedules",
     "task.py": "tasks",
     "listener_events.py": "events for listeners",
+    "worker.py": "the worker, and the queue that a worker of Django serves",
     "workers.py": "the workers of a queue, in Redis and on the screen",
 }
 

@@ -210,6 +210,39 @@ class BlockingQueue:
 
         return self._call(call)
 
+    def call(self, function: "Callable[[QueueCore], Coroutine[Any, Any, T]]") -> T:
+        """Call *function* in an event loop, and wait for it. For the package itself."""
+        return self._call(function)
+
+    async def call_from_loop(self, function: "Callable[[QueueCore], Coroutine[Any, Any, T]]") -> T:
+        """Call *function* from any event loop, however short its life. For the package itself.
+
+        It runs in the loop of the caller if the queue is open there, as in a worker, else in the
+        loop in the background. Cancelling cancels it.
+        """
+        if self._core.sessions.is_open_in(asyncio.get_running_loop()):
+            return await function(self._core)
+
+        async def call() -> T:
+            _lend_nothing()
+            return await function(self._beside)
+
+        background = BACKGROUND.get()
+        background.closables.add(self._beside.sessions)
+        running = asyncio.run_coroutine_threadsafe(call(), background.loop)
+        return await asyncio.wrap_future(running)
+
+    async def enqueue_from_loop(self, call: "Call[object]") -> Job[object]:
+        """Enqueue a call from any event loop, as `call_from_loop`. For the package itself.
+
+        Raises:
+            As `Task.enqueue`.
+        """
+        if (hooks := self._core.hooks) is not None:
+            using = hooks.applied(call.spec, call.using, call.args, call.kwargs)
+            call = replace(call, using=using)
+        return await self.call_from_loop(lambda core: _enqueue(core, call))
+
     def _call(self, function: "Callable[..., Coroutine[Any, Any, T]]", *args: object) -> T:
         core, loop = self._enter()
 

@@ -1,0 +1,1 @@
+"""A Django project with tasks; docs/how-to/django.md explains it."""

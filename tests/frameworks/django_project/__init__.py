@@ -1,0 +1,1 @@
+"""A Django project, as its tests run it."""
