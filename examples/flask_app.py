@@ -4,7 +4,7 @@ export AIOSTREAMQ_URL=redis://localhost:6379
 gunicorn --preload --workers 2 examples.flask_app:app    # the web server
 python -m aiostreamq run examples.flask_app:queue        # in another shell: the worker
 
-curl -d '{"text": "to be or not to be"}' -H 'content-type: application/json' localhost:8000/jobs
+curl -d '{"text": "abba"}' -H 'content-type: application/json' localhost:8000/jobs
 curl localhost:8000/jobs/<the id that it answered>
 
 Each process that gunicorn forks makes its own connections, at its first call.
@@ -27,18 +27,18 @@ from aiostreamq import (
 
 Answer = tuple[dict[str, Any], int]
 
-queue = Queue(name="words")  # at $AIOSTREAMQ_URL
+queue = Queue(name="letters")  # at $AIOSTREAMQ_URL
 
 WAIT = 10.0  # seconds that a request waits for its job at most
 
 
 @queue.task(timeout="30s", result_ttl="10m")
-def count_words(text: str) -> dict[str, int]:
-    """Return how often each word is there."""
-    words = text.lower().split()
-    if not words:
-        raise ValueError("there are no words in this text")
-    return dict(Counter(words))
+def count_letters(text: str) -> dict[str, int]:
+    """Return how often each letter is there."""
+    letters = [letter for letter in text.lower() if letter.isalpha()]
+    if not letters:
+        raise ValueError("there are no letters in this text")
+    return dict(Counter(letters))
 
 
 app = Flask(__name__)
@@ -47,7 +47,7 @@ app = Flask(__name__)
 @app.post("/jobs")
 def start() -> Answer:
     """Enqueue a job; return its id at once."""
-    job = queue.sync.enqueue(count_words, text_of_request())
+    job = queue.sync.enqueue(count_letters, text_of_request())
     return {"id": job.id}, 202
 
 
@@ -67,8 +67,8 @@ def cancel(job_id: str) -> Answer:
 
 @app.post("/count")
 def count() -> Answer:
-    """Count the words of a text: enqueue a job, and wait for it."""
-    job = queue.sync.enqueue(count_words, text_of_request())
+    """Count the letters of a text: enqueue a job, and wait for it."""
+    job = queue.sync.enqueue(count_letters, text_of_request())
     return {"id": job.id, "state": "done", "counts": job.result(timeout=WAIT)}, 200
 
 

@@ -43,6 +43,7 @@ for late in (
     "fakeredis.aioredis",
     "pydantic",
     "anyio.to_thread",
+    "aiostreamq.aio.listeners",
     "aiostreamq.client.blocking.blocking_queue",
     "aiostreamq.client.schedules.schedules",
 ):
@@ -57,7 +58,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 MAY_BLOCK = (
     (
         "aiostreamq/store/scripts.py",
-        "_source",
+        "_file",
         "each script is read once in a process, 1 ms in all",
     ),
     (

@@ -17,8 +17,8 @@ from tests.support.warm_start import ROOT
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-TEXT = {"text": "to be or not to be"}
-COUNTS = {"to": 2, "be": 2, "or": 1, "not": 1}
+TEXT = {"text": "Abba!"}
+COUNTS = {"a": 2, "b": 2}
 TARGET = "examples.flask_app"
 
 
@@ -66,7 +66,7 @@ async def test_jobs(redis_url: str) -> None:
             await wait_until(is_done, "the first job to be done")
             status, refused = await asked(client, "POST", "/count", {"text": " "})
             assert status == 422
-            assert "no words" in refused["error"]
+            assert "no letters" in refused["error"]
 
 
 async def test_wrong_requests(redis_url: str) -> None:
@@ -77,7 +77,7 @@ async def test_wrong_requests(redis_url: str) -> None:
             assert (await asked(client, "POST", "/jobs", body))[0] == 400
         assert (await asked(client, "GET", "/jobs/unknown"))[0] == 404
         assert (await asked(client, "DELETE", "/jobs/unknown"))[0] == 404
-    async with Queue(redis_url, name="words") as queue:
+    async with Queue(redis_url, name="letters") as queue:
         assert [job async for job in queue.jobs()] == []
 
 
