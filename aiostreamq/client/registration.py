@@ -6,7 +6,6 @@ from aiostreamq.client.context import Context
 from aiostreamq.client.core import core_of
 from aiostreamq.client.task import AsyncTask, StreamTask, Submitter, SyncTask, Task
 from aiostreamq.errors import UsageError
-from aiostreamq.logs import get_logger
 from aiostreamq.model.functions.callables import (
     Function,
     Origin,
@@ -23,8 +22,6 @@ from aiostreamq.model.unknown_options import unknown_option
 if TYPE_CHECKING:
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.functions.dependency_plan import Plan
-
-logger = get_logger("aiostreamq")
 
 #: The options of `@queue.task(...)`.
 TASK_OPTIONS = ("name", "executor", *TaskOptions.__annotations__)
@@ -115,7 +112,12 @@ def check_again(owner: str, task: Task[..., object], earlier: Task[..., object])
             f"{owner} already has a task {task.name!r}, defined at {before}: "
             f"give the one at {origin} another name with @queue.task(name=...)"
         )
-    logger.info("task %r is defined again and replaces the earlier definition", task.name)
+    # Imported at the first use: importing logging takes as long as half of aiostreamq.
+    from aiostreamq.logs import get_logger
+
+    get_logger("aiostreamq").info(
+        "task %r is defined again and replaces the earlier definition", task.name
+    )
 
 
 def _kind_of(spec: TaskSpec) -> "type[Task[..., object]]":

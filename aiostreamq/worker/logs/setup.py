@@ -6,7 +6,6 @@ default the app prints what it logs itself, and all else is printed here.
 """
 
 import logging
-import logging.config
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,6 +100,9 @@ def current_setup() -> LogSetup | None:
 
 
 def _read_config(name: str) -> None:
+    # Imported here: it imports pickle and socketserver, and each worker would wait for them.
+    import logging.config
+
     path = Path(name)
     try:
         if path.suffix not in {".json", ".toml"}:
