@@ -11,17 +11,19 @@ import django
 import pytest
 from asgiref.sync import async_to_sync
 from django.core import checks
-from django.tasks import task, task_backends
+from django.tasks import TaskResult, task, task_backends
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 from django.test import override_settings
 
-from aiostreamq import Retry
+from aiostreamq import Retry, Worker
+from tests.support.waiting import wait_until
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.frameworks.django_project.settings"
 django.setup()
 
 from aiostreamq.contrib.django import AioStreamQBackend  # noqa: E402  # after the set-up
 from aiostreamq.contrib.django.backend_settings import lane_of  # noqa: E402
+from aiostreamq.contrib.django.serving import register  # noqa: E402
 from tests.frameworks.django_project.shop import tasks, views  # noqa: E402
 
 assert views  # system checks import it, and its tasks must not meet wrong settings
@@ -168,3 +170,40 @@ def test_threads_share_a_queue(backend: AioStreamQBackend) -> None:
         thread.start()
         thread.join()
     assert found == [backend.queue] * 3
+
+
+@pytest.mark.may_block("Django reads its settings and modules at their first use")
+async def test_ends_of_running_tasks(redis_url: str) -> None:
+    """A task that ran out of time has FAILED, with its arguments; so has one that was cancelled."""
+    with override_settings(TASKS=settings(["default", "mail"], url=redis_url, timeout="0.5s")):
+        backend = task_backends["default"]
+        assert isinstance(backend, AioStreamQBackend)
+        register(backend, tasks.hangs.module_path)
+        async with backend.queue as queue, Worker(queue):
+            late = await tasks.hangs.aenqueue("late")
+            await wait_until_finished(late)
+            stopped = await tasks.hangs.aenqueue("stopped")
+            await wait_until(lambda: has_status(stopped, "RUNNING"), "the task to run")
+            assert stopped.worker_ids
+            await queue.job(stopped.id).cancel()
+            await wait_until_finished(stopped)
+    for result, error in (
+        (late, "builtins.TimeoutError"),
+        (stopped, "aiostreamq.errors.JobCancelled"),
+    ):
+        assert result.status == "FAILED"
+        assert [one.exception_class_path for one in result.errors] == [error]
+        assert issubclass(result.errors[0].exception_class, Exception)
+    assert late.args == ["late"]
+    assert late.finished_at is not None
+
+
+async def has_status(result: TaskResult[..., Any], status: str) -> bool:
+    """Refresh a result; return whether it has this status."""
+    await result.arefresh()
+    return result.status == status
+
+
+async def wait_until_finished(result: TaskResult[..., Any]) -> None:
+    """Wait until a task has failed."""
+    await wait_until(lambda: has_status(result, "FAILED"), "the task to end")

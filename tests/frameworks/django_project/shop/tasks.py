@@ -117,3 +117,9 @@ def chains(one: int, two: int) -> str:
 async def chains_async(one: int, two: int) -> str:
     """Enqueue another task."""
     return (await add_async.aenqueue(one, two)).id
+
+
+@task
+async def hangs(text: str) -> None:
+    """Never end."""
+    await asyncio.Event().wait()
