@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from aiostreamq import Queue, QueueUnavailable, Worker
+from aiostreamq import Context, Queue, QueueUnavailable, Worker
 from aiostreamq.telemetry import JobEnqueued
 from tests.integration.test_tls import authority, tls_port
 from tests.support.proxy import Proxy
@@ -115,6 +115,11 @@ async def test_redis_does_not_answer(own_redis_server: RedisServer, admin: Redis
     await asyncio.to_thread(queue.sync.close)
 
 
+async def headers_of(context: Context) -> dict[str, str]:
+    """Return the headers of the job."""
+    return dict(context.headers)
+
+
 async def test_results_and_events(own_redis_server: RedisServer, admin: Redis) -> None:
     """Jobs that went this way are run, awaited, and reported to listeners like all others."""
     queue = Queue(own_redis_server.url)
@@ -128,9 +133,9 @@ async def test_results_and_events(own_redis_server: RedisServer, admin: Redis) -
     async with queue, Worker(queue):
         ids = await use_until_direct(queue, admin)
         assert await asyncio.to_thread(use) == list(range(20))
-        traced = task.using(headers={"trace": "a"})
-        ids.add((sent := await asyncio.to_thread(queue.sync.enqueue, traced, 1)).id)
-        assert (await asyncio.to_thread(sent.info)).headers == {"trace": "a"}
+        traced = queue.task(headers_of).using(headers={"trace": "a"})
+        ids.add((sent := await asyncio.to_thread(queue.sync.enqueue, traced)).id)
+        assert await asyncio.to_thread(sent.result) == {"trace": "a"}
         quiet = await asyncio.to_thread(queue.sync.enqueue, task.using(result_ttl=0), 1)
         ids.add(quiet.id)
 
