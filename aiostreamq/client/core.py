@@ -72,6 +72,7 @@ class QueueCore:
         """Return a core of the same queue with a session of its own, for another event loop."""
         core = QueueCore(self._connect, self.name, self.lanes, self.policy, self.sessions.connector)
         core.tasks, core._listeners, core.hooks = self.tasks, self.listeners, self.hooks
+        core._included = self._included
         self._besides.append(core)
         return core
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
-from aiostreamq import Context, Job, Queue, Tasks, UsageError, Worker
+from aiostreamq import Context, EnqueueCall, Job, Queue, Tasks, UsageError, Worker
+from tests.support.waiting import PATIENCE
 
 
 def declared() -> tuple[Tasks, Any]:
@@ -53,7 +56,24 @@ WAYS: dict[str, Callable[[Queue, Any], Any]] = {
     "task_of, using": lambda queue, size: queue.task_of(size.using(id="own")).enqueue("four"),
     "name": lambda queue, _: queue.enqueue("text.size", "four"),
     "many": lambda queue, size: first_of(queue.enqueue_many([size.bind("four")])),
+    "sync": lambda queue, size: from_thread(queue, lambda: [queue.sync.enqueue(size, "four")]),
+    "sync, often": lambda queue, size: from_thread(
+        queue, lambda: [queue.sync.enqueue(size, "four") for _ in range(20)]
+    ),
+    "sync, using": lambda queue, size: from_thread(
+        queue, lambda: [queue.sync.enqueue(size.using(id="own"), "four")]
+    ),
+    "sync, many": lambda queue, size: from_thread(
+        queue, lambda: queue.sync.enqueue_many([size.bind("four")])
+    ),
 }
+
+request: ContextVar[str] = ContextVar("request")
+
+
+async def from_thread(queue: Queue, enqueue: Callable[[], Any]) -> Job[Any]:
+    """Return the last of the jobs that code in a thread enqueues."""
+    return queue.job((await asyncio.to_thread(enqueue))[-1].id)
 
 
 async def first_of(jobs: Any) -> Job[Any]:
@@ -115,6 +135,40 @@ async def test_not_included(way: str) -> None:
             await queue.enqueue(size, "four")
         with pytest.raises(UsageError, match="belongs to another queue than 'shared'"):
             queue.task_of(size)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_hooks_of_the_queue(store_url: str, way: str) -> None:
+    """Middleware and context variables of the queue reach the task, whichever way it is called."""
+    tasks, seen, ran = Tasks(), list[str](), list[tuple[str, str]]()
+
+    @tasks.task
+    async def size(ctx: Context, text: str) -> int:
+        ran.append((request.get("unset"), ctx.headers.get("by", "none")))
+        return len(text)
+
+    queue = queue_at(store_url)
+    queue.include(tasks, prefix="text.")
+    queue.carry(request)
+
+    @queue.enqueue_middleware
+    def stamp(call: EnqueueCall) -> EnqueueCall:
+        seen.append(call.task)
+        return call.using(headers={"by": "middleware"})
+
+    del stamp
+
+    async def ask() -> int:
+        request.set("r-7")
+        if way == "map":
+            (found,) = [found async for found in queue.map(size, ["four"])]
+            return found
+        return await (await WAYS[way](queue, size)).result(timeout=PATIENCE)
+
+    async with queue, Worker(queue):
+        assert await asyncio.create_task(ask()) == 4
+    assert set(seen) == {"text.size"}
+    assert set(ran) == {("r-7", "middleware")}
 
 
 def clash(queue: Queue) -> Tasks:

@@ -94,9 +94,7 @@ class BlockingQueue:
             raise no_task(task)
         call = task.bind(*args, **kwargs)
         core, loop = self._enter()
-        if (hooks := core.hooks) is not None:  # in this thread, whose context variables they read
-            using = hooks.applied(call.spec, call.using, call.args, call.kwargs)
-            call = replace(call, using=using)
+        call = self._as_enqueued(call)  # in this thread, whose context variables the hooks read
         if core is not self._beside:
             return BlockingJob(call_in(loop, lambda: spawn(_enqueue(core, call))), self)
         job, job_id = self._direct.enqueue(call)
@@ -116,8 +114,7 @@ class BlockingQueue:
         # Without a task in the loop, which costs as much as all else in it.
         def start() -> "asyncio.Future[Any]":
             enqueuing = core.session().enqueuing
-            spec = enqueuing.check_own(call.spec)
-            job, entering = enqueuing.put(spec, call.using, call.args, call.kwargs)
+            job, entering = enqueuing.put(call.spec, call.using, call.args, call.kwargs)
             jobs.append(job)
             return entering
 
@@ -238,10 +235,21 @@ class BlockingQueue:
         Raises:
             As `Task.enqueue`.
         """
-        if (hooks := self._core.hooks) is not None:
-            using = hooks.applied(call.spec, call.using, call.args, call.kwargs)
-            call = replace(call, using=using)
+        call = self._as_enqueued(call)
         return await self.call_from_loop(lambda core: _enqueue(core, call))
+
+    def _as_enqueued(self, call: "Call[object]") -> "Call[object]":
+        """Return a call of this queue's own task, as the hooks have changed it.
+
+        Raises:
+            UsageError: The task belongs to another queue.
+            Exception: Any by which enqueue middleware refuses the call.
+        """
+        own, hooks = self._core.own_spec(call.spec), self._core.hooks
+        if hooks is None:
+            return call if own is call.spec else replace(call, spec=own)
+        using = hooks.applied(own, call.using, call.args, call.kwargs)
+        return replace(call, spec=own, using=using)
 
     def _call(self, function: "Callable[..., Coroutine[Any, Any, T]]", *args: object) -> T:
         core, loop = self._enter()
@@ -288,11 +296,10 @@ async def _enqueue(
 ) -> Job[object]:
     """Enqueue a call; *job_id* is that of a try of the same call that may have succeeded."""
     session = core.session()
-    spec = session.enqueuing.check_own(call.spec)
     using = call.using if job_id is None else replace(call.using, id=job_id)
     if using.needs_time:
         await session.enqueuing.know_time()
-    job, entering = session.enqueuing.put(spec, using, call.args, call.kwargs)
+    job, entering = session.enqueuing.put(call.spec, using, call.args, call.kwargs)
     id_was = await entering
     if using.id is not None:
         job.note_id(session.waiter, id_was)

@@ -78,6 +78,8 @@ class DirectEnqueuer:
     def enqueue(self, call: "Call[object]") -> Attempt:
         """Enqueue *call*, if it is one for this way, and a connection is free.
 
+        Its task must be this queue's own.
+
         Raises:
             UsageError: The arguments do not fit the task, or its lane is unknown.
             PayloadError: An argument cannot be sent as JSON.
@@ -112,13 +114,12 @@ class DirectEnqueuer:
             listeners.emit(JobEnqueued(self._core.name, call.spec.name, job_id, options.lane))
         return Attempt(Job(job_id, self._core, keeps_result=keeps_result), None)
 
-    def _fits(self, call: "Call[object]") -> bool:
-        using, spec = call.using, call.spec
+    @staticmethod
+    def _fits(call: "Call[object]") -> bool:
+        using = call.using
         return (
             using.id is using.due is using.expires is using.deadline is None
             and using.options.durability in {None, "memory"}
-            # The loop has the words for a task of another queue.
-            and (spec.function is None or self._core.spec_of(spec.name) is spec)
         )
 
     def _give_back(self, connection: _Connection, *, is_sound: bool) -> None:
