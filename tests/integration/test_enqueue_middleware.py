@@ -137,6 +137,39 @@ async def test_refuses_by_raising(
     assert seen == []
 
 
+@pytest.mark.parametrize("error", [PermissionError("not you"), UsageError("not you")], ids=repr)
+@pytest.mark.parametrize("returns", [False, True])
+async def test_refuses_an_item_of_a_map(queue: Queue, error: Exception, *, returns: bool) -> None:
+    """The results before it come first. Only an error of aiostreamq can stand in for its result."""
+
+    @queue.enqueue_middleware
+    def refuse(call: EnqueueCall) -> EnqueueCall:
+        if call.args == (2,):
+            raise error
+        return call
+
+    @queue.task
+    async def half(n: int) -> int:
+        return n // 2
+
+    del refuse
+    found: list[object] = []
+    results = queue.map(half, range(4), return_exceptions=returns)
+
+    async def ask() -> None:
+        found.extend([await anext(results) for _ in range(2)])
+        found.extend([result async for result in results])
+
+    async with Worker(queue):
+        if returns and isinstance(error, UsageError):
+            await ask()
+            assert found == [0, 0, error, 1]
+        else:
+            with pytest.raises(type(error), match="not you"):
+                await ask()
+            assert found == [0, 0]
+
+
 async def test_refused_jobs_have_no_trace(queue: Queue) -> None:
     """A refused id stays free."""
 

@@ -137,7 +137,7 @@ async def test_not_included(way: str) -> None:
             queue.task_of(size)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, "map"])
 async def test_hooks_of_the_queue(store_url: str, way: str) -> None:
     """Middleware and context variables of the queue reach the task, whichever way it is called."""
     tasks, seen, ran = Tasks(), list[str](), list[tuple[str, str]]()

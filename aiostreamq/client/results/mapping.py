@@ -221,10 +221,13 @@ async def _results(
 ) -> "AsyncGenerator[R | AioStreamQError, None]":
     session = core.session()
     own = session.enqueuing.check_own(task.spec)
-    waits = core.policy.waits_when_full
+    waits, hooks = core.policy.waits_when_full, core.hooks
 
     def bind(item: T) -> "Call[R]":
         call = task.bind(item)
+        if hooks is not None:
+            using = hooks.applied(own, call.using, call.args, call.kwargs)
+            return replace(call, spec=own, using=using)
         return call if call.spec is own else replace(call, spec=own)
 
     mapping = Mapping[T, R](session, bind, concurrency, waits=waits)
