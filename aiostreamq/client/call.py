@@ -30,6 +30,9 @@ class Using:
     deadline: "When | None" = None  #: None is never
     #: whether it has a moment that may be relative to the enqueue
     needs_time: bool = field(init=False)
+    has_callbacks: bool = field(init=False)  #: whether jobs are enqueued when it ends
+    #: whether `fields` are all the fields of its envelope, unless it inherits some
+    is_plain: bool = field(init=False)
 
     @classmethod
     def of(cls, options: Options) -> "Using":
@@ -38,7 +41,11 @@ class Using:
 
     def __post_init__(self) -> None:
         """Compute what each enqueue asks."""
-        object.__setattr__(self, "needs_time", not self.expires is self.deadline is None)
+        needs_time = not self.expires is self.deadline is None
+        has_callbacks = not self.options.on_success is self.options.on_failure is None
+        object.__setattr__(self, "needs_time", needs_time)
+        object.__setattr__(self, "has_callbacks", has_callbacks)
+        object.__setattr__(self, "is_plain", not (needs_time or has_callbacks))
 
     def merged(
         self,

@@ -90,6 +90,8 @@ class Context(Generic[StateT_co]):
     _sink: EventSink | None = field(default=None, repr=False, compare=False)
     #: the headers of the job, which the jobs that it enqueues inherit
     headers: "Mapping[str, str]" = field(default_factory=dict[str, str])
+    #: in a callback the id of the job that has ended, for `queue.job(...)`; None in other jobs
+    parent: str | None = None
 
     @property
     def is_cancelled(self) -> bool:

@@ -88,6 +88,8 @@ def _joined(
             kwargs=None if letter.args is None else letter.kwargs,
             headers=letter.headers,
             tags=letter.tags,
+            callbacks=letter.callbacks,
+            parent=letter.parent,
             dead_letter=letter.id,
         )
     if info.ended_at is not None and info.run_seconds is not None:

@@ -185,6 +185,8 @@ async def _dead(store: "QueueStore", states: set[JobState], start_ms: int) -> Jo
                         kwargs=None if letter.args is None else letter.kwargs,
                         headers=letter.headers,
                         tags=letter.tags,
+                        callbacks=letter.callbacks,
+                        parent=letter.parent,
                     )
 
 
@@ -247,6 +249,8 @@ def _of_entry(
         kwargs=call.kwargs,
         headers=call.metadata.headers,
         tags=call.metadata.tags,
+        callbacks=call.metadata.callbacks.tasks,
+        parent=call.metadata.parent,
     )
 
 
@@ -265,4 +269,6 @@ def _of_hash(job_id: str, due_ms: int, fields: Mapping[bytes, bytes]) -> JobInfo
         kwargs=call.kwargs,
         headers=call.metadata.headers,
         tags=call.metadata.tags,
+        callbacks=call.metadata.callbacks.tasks,
+        parent=call.metadata.parent,
     )

@@ -98,7 +98,12 @@ class EnqueueCall:
             UsageError: An option has an invalid value.
         """
         due, ends = due_of(delay, at), expiry_of(deadline, "deadline")
-        return replace(self, _using=self._using.merged(id, due, expiry_of(expires), ends, options))
+        using = self._using.merged(id, due, expiry_of(expires), ends, options)
+        if using.has_callbacks:
+            from aiostreamq.client.callbacks import check_callbacks
+
+            check_callbacks(using.options, None)
+        return replace(self, _using=using)
 
 
 #: Runs the rest: the middleware that was declared later, and the task itself.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.hooks import Hooks
     from aiostreamq.client.results.waiter import ResultWaiter
+    from aiostreamq.model.options import Options
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.connection.server import Server
     from aiostreamq.store.queue import QueueStore
@@ -26,8 +27,12 @@ class CallWriter(Protocol):
         args: "Sequence[object]",
         kwargs: dict[str, object],
         fields: dict[str, object],
+        callbacks: "Options | None" = None,
     ) -> bytes:
-        """Return the envelope of a call, with further *fields* for the worker."""
+        """Return the envelope of a call, with further *fields* for the worker.
+
+        *callbacks* are the options of a job that has callbacks.
+        """
         ...
 
 

@@ -56,6 +56,8 @@ def register(
             f"task {spec.name!r} is for lane {spec.options.lane!r}, which queue {queue.name!r} "
             f"does not have: name it in Queue(lanes=[...])"
         )
+    if not spec.options.on_success is spec.options.on_failure is None:
+        _check_callbacks(queue, spec)
     if spec.pool == "process":
         for lifespan in core_of(queue).lifespans:
             lifespan.place()  # refuses one that a process cannot import
@@ -82,11 +84,23 @@ def make_spec(
     if unknown := given_options.keys() - TaskOptions.__annotations__.keys():
         raise unknown_option("@queue.task", min(unknown), TASK_OPTIONS)
     options = Options().merged(given_options)
+    if not options.on_success is options.on_failure is None:
+        from aiostreamq.client.callbacks import check_callbacks
+
+        check_callbacks(options, None)
     signature = TaskSignature(called, function, Context)
     refuse_unbound(called, function, signature.whole)
     is_async, is_stream = signature.style == "awaited", signature.style == "streamed"
     place = checked_executor(called, executor, function, is_async=is_async or is_stream)
     return TaskSpec(called, options, function, signature, is_async, place, is_stream)
+
+
+def _check_callbacks(queue: "QueueClient", spec: TaskSpec) -> None:
+    """Raise UsageError if a callback of a task is not for its queue."""
+    # Imported at the first use: most tasks have none.
+    from aiostreamq.client.callbacks import check_callbacks
+
+    check_callbacks(spec.options, core_of(queue))
 
 
 def _check_lifespans(queue: "QueueClient", task: str, plan: "Plan") -> None:

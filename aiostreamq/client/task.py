@@ -81,6 +81,10 @@ class Submitter(Protocol):
         """Return the name of a task in the queue."""
         ...
 
+    def own_spec(self, spec: "TaskSpec") -> "TaskSpec":
+        """Return the spec of the same task in the queue, or raise UsageError."""
+        ...
+
 
 class Enqueuer(Generic[P, R_co]):
     """A task, or a task with options for its next jobs: something whose calls can be enqueued."""
@@ -154,12 +158,20 @@ class Enqueuer(Generic[P, R_co]):
                 timeout, without a further attempt. The earliest of several deadlines holds.
             **options: Any option of `@queue.task`, in place of the task's own. `headers` are added
                 to those that are given already; a name that is given again gets the new value.
+                `on_success` and `on_failure` take a call, as in `notify.bind("done")`, that is
+                enqueued when the job is done, or has failed.
 
         Raises:
             UsageError: An option has an invalid value.
+            PayloadError: An argument of a callback cannot be sent as JSON.
         """
         due, ends = due_of(delay, at), expiry_of(deadline, "deadline")
         using = self._using.merged(id, due, expiry_of(expires), ends, options)
+        if using.has_callbacks:
+            # Imported at the first use: most jobs have none.
+            from aiostreamq.client.callbacks import check_callbacks
+
+            check_callbacks(using.options, self._submitter)
         return self._with(using)
 
     def name_in_queue(self) -> str:

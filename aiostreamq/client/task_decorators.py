@@ -32,7 +32,9 @@ class TaskDecorators:
                 separate "process", for work that keeps a processor busy.
             **options: `timeout` (seconds that a run may take, unlimited by default),
                 `result_ttl` (seconds that the result is kept, an hour by default; 0
-                keeps none), `lane`, `retry`, `durability` (the queue's by default).
+                keeps none), `lane`, `retry`, `durability` (the queue's by default), `headers`,
+                `tags`, `on_success` and `on_failure` (calls that are enqueued when a job is done,
+                or has failed).
 
         Raises:
             UsageError: The name is taken, an option is invalid, the type of a parameter

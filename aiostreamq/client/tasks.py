@@ -224,6 +224,10 @@ class _Home:
         """
         return self.tasks.core_for(spec.name).own_spec(spec).name
 
+    def own_spec(self, spec: "TaskSpec") -> "TaskSpec":
+        """Return *spec*: whether the queue has the task of a callback is known at the enqueue."""
+        return spec
+
 
 @dataclass(slots=True)
 class _HooksOfTask:

@@ -66,6 +66,9 @@ class DeadLetter:
     #: the headers of the job; empty if they cannot be read
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     tags: tuple[str, ...] = ()  #: the tags of the job, likewise
+    #: the tasks of its callbacks by option, `on_success` and `on_failure`, likewise
+    callbacks: Mapping[str, str] = field(default_factory=dict[str, str])
+    parent: str | None = None  #: id of the job whose callback it is, likewise
 
     @property
     def is_job(self) -> bool:
@@ -136,6 +139,8 @@ def parse_letter(letter_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
         fields=() if job else fields,
         headers=metadata.headers,
         tags=metadata.tags,
+        callbacks=metadata.callbacks.tasks,
+        parent=metadata.parent,
     )
 
 

@@ -1,6 +1,9 @@
 """The values that pass between the store and its callers: deliveries and submissions."""
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from aiostreamq.model.callbacks import Callback
 
 
 class WaiterMode:
@@ -59,3 +62,4 @@ class Settlement(NamedTuple):
     is_dead: bool = False  #: whether to write a dead letter
     kind: str = ""  #: the counter, "<task>|<state>|<bucket>"; empty is not counted
     began: float = 0.0  #: monotonic time at which the run began, or was found unneeded
+    callback: "Callback | None" = None  #: the job to be put into its lane by this end

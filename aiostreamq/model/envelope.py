@@ -2,7 +2,8 @@
 
     {"task": "size", "args": ["https://a.b"], "kwargs": {"tenant": 7},
      "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000, "deadline": 1764000060000,
-     "scheduled_for": 1764000000000, "headers": {"tenant": "acme"}, "secrets": ["/args/0"]}
+     "scheduled_for": 1764000000000, "headers": {"tenant": "acme"}, "secrets": ["/args/0"],
+     "on_failure": {"lane": "default", "mark": "0", "job": "..."}, "parent": "0193..."}
 
 `args`, `kwargs` and the fields after them are omitted if they are empty or equal to the task's
 own options. Unknown fields are ignored, so that newer producers can add some.
@@ -14,6 +15,7 @@ from typing import NamedTuple, TypeGuard, cast
 import orjson
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.callbacks import NO_CALLBACKS, Callbacks
 from aiostreamq.model.metadata import NO_HEADERS, Metadata, joined_headers, read_metadata
 from aiostreamq.model.retry import Retries, Retry
 from aiostreamq.model.values.plain_json import encode
@@ -48,6 +50,16 @@ class Envelope(NamedTuple):
     def headers(self) -> Mapping[str, str]:
         """The headers of the job."""
         return NO_HEADERS if self.metadata is None else self.metadata.headers
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """The callbacks of the job."""
+        return NO_CALLBACKS if self.metadata is None else self.metadata.callbacks
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the job whose callback it is; None if it is not one."""
+        return None if self.metadata is None else self.metadata.parent
 
 
 class Malformed(ValueError):

@@ -137,6 +137,9 @@ class JobInfo:
     #: empty once it has ended, unless a dead letter has them
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     tags: tuple[str, ...] = ()  #: likewise
+    #: the tasks of its callbacks by option, `on_success` and `on_failure`; likewise
+    callbacks: Mapping[str, str] = field(default_factory=dict[str, str])
+    parent: str | None = None  #: id of the job whose callback it is; likewise
     # Set only by `job.info()`:
     traceback: str = ""  #: the task's own frames, if it failed
     started_at: datetime | None = None  #: when its last run began, about, if it ended lately

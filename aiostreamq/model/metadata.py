@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.callbacks import NO_CALLBACKS, Callbacks, read_callbacks
 
 # Bytes of names and values: as much as most HTTP servers take. All listings read them.
 MOST_HEADER_BYTES = 8192
@@ -17,7 +18,7 @@ MOST_TAGS = 32
 NO_HEADERS: Mapping[str, str] = {}
 NO_VALUES: Mapping[str, object] = {}
 
-_FIELDS = {"headers", "tags", "carried"}
+_FIELDS = {"headers", "tags", "carried", "on_success", "on_failure", "parent"}
 
 
 class Metadata(NamedTuple):
@@ -26,6 +27,8 @@ class Metadata(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS
     tags: tuple[str, ...] = ()
     carried: Mapping[str, object] = NO_VALUES  #: the values of context variables, by name
+    callbacks: Callbacks = NO_CALLBACKS  #: the jobs for the end of this one
+    parent: str | None = None  #: id of the job whose end this one is for
 
 
 def joined_headers(earlier: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
@@ -146,7 +149,8 @@ def read_metadata(call: Mapping[str, object]) -> Metadata | None:
     """
     if _FIELDS.isdisjoint(call):
         return None
-    return Metadata(_headers(call.get("headers", NO_HEADERS)), _tags(call), _carried(call))
+    headers = _headers(call.get("headers", NO_HEADERS))
+    return Metadata(headers, _tags(call), _carried(call), read_callbacks(call), _parent(call))
 
 
 def readable_metadata(call: Mapping[str, object]) -> Metadata:
@@ -175,3 +179,10 @@ def _carried(call: Mapping[str, object]) -> Mapping[str, object]:
     if type(found) is not dict:
         raise ValueError("carried is not an object")
     return cast("dict[str, object]", found)
+
+
+def _parent(call: Mapping[str, object]) -> str | None:
+    found = call.get("parent")
+    if found is not None and type(found) is not str:
+        raise ValueError("parent is not a string")
+    return found

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, cast, get_args
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.callbacks import BoundCall
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RESERVED, checked_name
 from aiostreamq.model.metadata import NO_HEADERS, checked_tags, joined_headers
@@ -32,6 +33,8 @@ class TaskOptions(TypedDict, total=False):
     durability: Durability
     headers: Mapping[str, str]
     tags: Sequence[str]
+    on_success: BoundCall | None
+    on_failure: BoundCall | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Options:
     durability: Durability | None = None  #: what an enqueue waits for; None is the queue's
     headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)  #: travel with the job
     tags: tuple[str, ...] = ()  #: by which the job can be listed
+    on_success: BoundCall | None = None  #: enqueued when the job is done
+    on_failure: BoundCall | None = None  #: enqueued when the job fails
 
     def merged(self, overrides: TaskOptions, others: Sequence[str] = ()) -> "Options":
         """Return these options with *overrides* applied.
@@ -73,7 +78,15 @@ class Options:
             changed = replace(changed, headers=joined_headers(self.headers, overrides["headers"]))
         if "tags" in overrides:
             changed = replace(changed, tags=checked_tags(overrides["tags"]))
-        return changed
+        return _with_callbacks(changed, overrides)
+
+
+def _with_callbacks(options: Options, overrides: TaskOptions) -> Options:
+    if "on_success" in overrides:
+        options = replace(options, on_success=overrides["on_success"])
+    if "on_failure" in overrides:
+        options = replace(options, on_failure=overrides["on_failure"])
+    return options
 
 
 def _timeout(value: Duration | None) -> float | None:

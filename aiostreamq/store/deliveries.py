@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # How many deliveries one call ends or moves: some 2 ms of Redis.
 SETTLE_LIMIT = 250
 
+# Arguments of settle.lua for each delivery, and of settle_and_call.lua for each callback.
+SETTLE_VALUES, CALLBACK_VALUES = 7, 5
+
 # The id of a job that has ended stays taken this long even if its result is not kept, so that
 # an enqueue that is repeated after a lost reply still finds it taken.
 ID_MS = 60_000
@@ -193,12 +196,19 @@ class Deliveries:
     async def settle(self, batch: "Sequence[Settlement]", worker: str) -> Settled:
         """End deliveries of *worker*, SETTLE_LIMIT at most. Repeats until Redis answers."""
         jobs: list[Argument] = []
-        for delivery, keep_ms, outcome, is_dead, _, _ in batch:
+        callbacks: list[Argument] = []
+        for delivery, keep_ms, outcome, is_dead, _, _, callback in batch:
             jobs += delivery[:4]  # stream, entry, job id, number
             jobs += (keep_ms, outcome, 1 if is_dead else 0)
+            if callback is not None:
+                callbacks += (len(jobs) // SETTLE_VALUES, *callback[:4])
         arguments: list[Argument] = [GROUP, self._keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
-        arguments += (worker, MAX_DEAD, *jobs)
-        reply = await self._queue.run("settle", self._streams_and_dead, arguments)
+        arguments += (worker, MAX_DEAD)
+        script = "settle"
+        if callbacks:
+            script = "settle_and_call"
+            arguments += (len(callbacks) // CALLBACK_VALUES, *callbacks)
+        reply = await self._queue.run(script, self._streams_and_dead, [*arguments, *jobs])
         return _settled_of(batch, cast("list[int]", reply))
 
     async def record_stats(self, batch: "Sequence[Settlement]", worker: str, number: int) -> None:

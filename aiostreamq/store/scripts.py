@@ -32,6 +32,7 @@ SCRIPTS = (
     "subscribe",
     "mark_inbox",
     "settle",
+    "settle_and_call",
     "record_stats",
     "requeue",
     "dead_letter_unreadable",

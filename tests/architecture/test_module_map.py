@@ -27,6 +27,7 @@ SHARED_NAMES = {
     "jobs.py": "the command about jobs, and how they look",
     "logs.py": "the logger of the package, and its set-up by the command line",
     "parking.py": "parked jobs",
+    "callbacks.py": "callbacks of jobs",
     "pauses.py": "paused tasks and lanes",
     "protocols.py": "the protocols between the parts of a layer",
     "queue.py": "the queue, for users and in Redis",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from aiostreamq.errors import QueueUnavailable
+from aiostreamq.model.callbacks import Callback
 from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.job_events import Emission
 from aiostreamq.model.job_state import JobState
@@ -79,6 +80,7 @@ async def fill(store: Store) -> list[Act]:
     )  # fmt: skip
     new = ("new", "slow", WaiterMode.CALLER, "+60000", ENVELOPE)
     counted = Settlement(a, HOUR_MS, outcome_of(a), kind="size|done|1")
+    callback = Callback("success", "slow", WaiterMode.NOBODY, "{}")
     weights = {"default": 2, "slow": 1}
     lanes = [*broker.streams[:3], store.keys.cancelled, store.keys.paused]
     skipped = [store.keys.cancelled, *broker.streams]
@@ -89,6 +91,7 @@ async def fill(store: Store) -> list[Act]:
         lambda: store.results.subscribe("me", ["a", "waits"]),
         lambda: store.results.ping("me", "word"),
         lambda: store.settle(a, b),
+        lambda: store.deliveries.settle([counted._replace(callback=callback)], "w1"),
         lambda: store.deliveries.record_stats([counted], "w1", 1),
         lambda: store.deliveries.requeue([a, b]),
         lambda: store.deliveries.dead_letter_unreadable(entries, encode_unreadable("no"), "w1"),

@@ -65,6 +65,11 @@ def show_carried() -> str:
     return carried.get("unset")
 
 
+def parent_of(context: Context) -> str | None:
+    """Return the job whose callback this is."""
+    return context.parent
+
+
 def next_day(day: date) -> date:
     """Take and return what JSON does not have."""
     return day + timedelta(days=1)

@@ -31,7 +31,8 @@ OPTIONAL = {"config|get", "type", "wait", "waitaof"}
 SCRIPTS_OF = {
     "producer": "create_groups enqueue delay replication_marker subscribe mark_inbox job_state "
     "cancel cancel_lane",
-    "worker": "settle record_stats requeue dead_letter_unreadable deregister_worker renew_lease "
+    "worker": "settle settle_and_call record_stats requeue dead_letter_unreadable "
+    "deregister_worker renew_lease "
     "find_dead_workers register_strays list_holders recover_worker read_lanes "
     "read_many_lanes note_suspect_run promote retry requeue_deleted park unpark append_events "
     "declare_schedules due_schedules skip_cancelled "

@@ -513,6 +513,28 @@ def middleware() -> None:
     del kept, before_too
 
 
+@queue.task
+async def on_end(ctx: Context, text: str) -> None:
+    """Be called by the end of a job."""
+    assert_type(ctx.parent, str | None)
+
+
+@queue.task(on_success=on_end.bind("done"), on_failure=queue.named("alert").bind(1))
+async def called_back(n: int) -> int:
+    """Have callbacks."""
+    return n
+
+
+async def callbacks() -> None:
+    """A callback is a call, and the task keeps its type."""
+    task = called_back.using(on_success=None, on_failure=on_end.bind("oops"))
+    assert_type(await task.enqueue(1), Job[int])
+    called_back.using(on_success=on_end)  # pyright: ignore[reportArgumentType]
+    called_back.using(on_success="on_end")  # pyright: ignore[reportArgumentType]
+    called_back.using(on_failure=on_end.bind(1))  # pyright: ignore[reportArgumentType]
+    called_back.using(on_failure=on_end.enqueue("a"))  # pyright: ignore[reportArgumentType]
+
+
 tasks = Tasks()
 
 

@@ -63,6 +63,8 @@ def _facts(job: JobInfo) -> Iterator[tuple[str, object]]:
     yield "kwargs", json.dumps(job.kwargs) if job.kwargs else None
     yield "headers", json.dumps(job.headers) if job.headers else None
     yield "tags", " ".join(job.tags)
+    yield from job.callbacks.items()
+    yield "parent", job.parent
     yield "dead letter", job.dead_letter
 
 

@@ -94,7 +94,7 @@ class DirectEnqueuer:
         try:
             options = call.using.options
             place = connection.store.place_of(options.lane)
-            fields = fields_of(call.using, connection.store.clock)
+            fields = fields_of(call.using, connection.store, self._core)
             envelope = write_call(call.spec, call.args, call.kwargs, fields)
             if len(envelope) > self._max_payload:
                 return NOT_TRIED

@@ -80,11 +80,13 @@ class Declaration:
         if isinstance(using.deadline, At):
             fields["deadline"] = using.deadline.ms
         no_result = using.options.result_ttl == 0
+        callbacks = using.options if using.has_callbacks else None
+        envelope = writer.write(call.spec, call.args, call.kwargs, fields, callbacks)
         return Definition(
             task=call.spec.name,
             timing=self.timing,
             rules=self.rules,
-            envelope=writer.write(call.spec, call.args, call.kwargs, fields).decode(),
+            envelope=envelope.decode(),
             lane=using.options.lane,
             mark=WaiterMode.NO_RESULT if no_result else WaiterMode.NOBODY,
             expires=_delay_ms(using.expires),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.listener_events import QueueTelemetry
     from aiostreamq.client.protocols import JobHome
     from aiostreamq.client.results.waiter import ResultWaiter
-    from aiostreamq.model.options import Durability, QueuePolicy
+    from aiostreamq.model.options import Durability, Options, QueuePolicy
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.enqueue import Refusals
     from aiostreamq.store.queue import QueueStore
@@ -179,13 +179,20 @@ class Enqueuing:
         args: "Sequence[object]",
         kwargs: "dict[str, object]",
         fields: "dict[str, object]",
+        callbacks: "Options | None" = None,
     ) -> bytes:
         """Return the envelope of a call, with further *fields* for the worker.
 
+        *callbacks* are the options of a job that has callbacks.
+
         Raises:
-            UsageError: The arguments do not fit the task.
+            UsageError: The arguments do not fit the task, or a callback is for an unknown lane.
             PayloadError: An argument cannot be sent as JSON, or the call is too long.
         """
+        if callbacks is not None:
+            from aiostreamq.client.callbacks import add_callbacks
+
+            add_callbacks(fields, callbacks, self._store.place_of, self._home)
         envelope = write_call(spec, args, kwargs, fields)
         if len(envelope) > self._max_payload:
             raise over_limit(spec.name, envelope, self._max_payload)
@@ -200,7 +207,7 @@ class Enqueuing:
     ) -> "Prepared":
         options = using.options
         place = self._store.place_of(options.lane)  # first: what it refuses leaves nothing behind
-        envelope = write_call(spec, args, kwargs, fields_of(using, self._store.clock))
+        envelope = write_call(spec, args, kwargs, fields_of(using, self._store, self._home))
         if len(envelope) > self._small:
             if len(envelope) > self._max_payload:
                 raise over_limit(spec.name, envelope, self._max_payload)

@@ -44,7 +44,8 @@ def write_call(
     if signature is not None:
         args, kwargs, secrets = signature.write_arguments(args, kwargs)
         if secrets:
-            fields = {**fields, "secrets": secrets}
+            more = cast("Sequence[str]", fields.get("secrets", ()))  # those of callbacks
+            fields = {**fields, "secrets": [*secrets, *more]}
     try:
         return encode_envelope(spec.head, args, kwargs, fields)
     except PayloadError as error:

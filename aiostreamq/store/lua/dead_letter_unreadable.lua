@@ -16,7 +16,7 @@
 -- notified.
 -- Cost O(entries), about 6 microseconds each; callers send at most 250.
 --
--- uses: cancelled check_keys ending entry job stats take_entry
+-- uses: callbacks cancelled check_keys ending entry job stats take_entry
 -- flags: allow-oom
 
 local dead, group, prefix, outcome, worker = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -37,6 +37,7 @@ for at = 8, #ARGV, 2 do
       unpack(values, 1, math.min(#values, MOST_VALUES)))
     if values[1] == 'id' and not has_ended and names_entry(prefix, values[ID], stream, entry) then
       end_as_dead(prefix, values[ID], values[ENVELOPE], outcome, keep_ms, inbox_ms)
+      call_on_failure(prefix, values[ID], values[N] or '', entry, values[ENVELOPE])
     end
     moved = moved + 1
   end

@@ -23,7 +23,7 @@
 -- stream is not one: the other streams have been handled. Cost O(deliveries), about 10 microseconds
 -- each.
 --
--- uses: cancelled check_keys ending entry job lease_clock put_again stats take_entry time time_text
+-- uses: callbacks cancelled check_keys ending entry job lease_clock put_again stats take_entry time time_text
 -- flags: allow-oom
 
 local workers, dead, returned = KEYS[1], KEYS[4], KEYS[5]
@@ -119,6 +119,7 @@ local function recover(stream, entry)
       local outcome = keep_letter(deaths, victims, stream, entry, fields)
       if is_own then
         end_as_dead(prefix, fields[ID], fields[ENVELOPE], outcome, keep_ms, inbox_ms)
+        call_on_failure(prefix, fields[ID], fields[N], entry, fields[ENVELOPE])
       end
       return 0, 1
     end

@@ -148,6 +148,7 @@ def context_of(task: str, about: dict[str, Any]) -> Context:
         moment_or_none(about["deadline"]),
         state=resources.state,
         headers=about["headers"],
+        parent=about["parent"],
     )
 
 

@@ -195,6 +195,7 @@ class Invoker:
             "deadline": envelope.deadline,
             "lifespans": self._resources.places(),
             "headers": envelope.headers,
+            "parent": envelope.parent,
             "carried": {} if self._core.hooks is None else self._core.hooks.carried_values(),
         }
         written = await self._processes.call(run.spec, envelope, about, lambda: begin(run))
@@ -225,6 +226,7 @@ class Invoker:
             run.flag,
             sink,
             headers=run.envelope.headers,
+            parent=run.envelope.parent,
         )
 
 

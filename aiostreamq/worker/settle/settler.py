@@ -88,9 +88,13 @@ class Settler:
         if delivery.number > 1 and settlement.outcome:
             outcome = signed(settlement.outcome, self._signature)
             settlement = settlement._replace(outcome=outcome)
-        if len(settlement.outcome) > SMALL:
-            self._held.add_result(len(settlement.outcome))
-            self._ends.add_large(settlement, len(settlement.outcome))
+        size = len(settlement.outcome)
+        if size > SMALL:
+            self._held.add_result(size)
+        if settlement.callback is not None:
+            size += len(settlement.callback.job)
+        if size > SMALL:
+            self._ends.add_large(settlement, size)
         else:
             self._ends.add(settlement)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import PayloadError
 from aiostreamq.logs import get_logger
+from aiostreamq.model.envelope import decode_envelope
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import Failure, encode_ended, signed
 from aiostreamq.model.stats import kind_of
@@ -52,4 +53,5 @@ def replaced(settlement: "Settlement", refusal: "CallTooLarge", signature: bytes
     if delivery.number > 1:
         outcome = signed(outcome, signature)
     kind = kind_of(task, JobState.FAILED, None)
-    return settlement._replace(outcome=outcome, is_dead=True, kind=kind)
+    callback = decode_envelope(delivery.envelope).callbacks.for_end(JobState.FAILED)
+    return settlement._replace(outcome=outcome, is_dead=True, kind=kind, callback=callback)
