@@ -67,6 +67,13 @@ async def fail(context: Context, seconds: float = 0.0) -> Run:
 
 
 @queue.task(result_ttl=KEEP)
+async def call_back(context: Context) -> str | None:
+    """Be called by the end of another job."""
+    with noted(context):
+        return context.parent
+
+
+@queue.task(result_ttl=KEEP)
 async def block(context: Context, seconds: float) -> Run:
     """Hold the event loop as no task should, the first time it is run."""
     with noted(context):
