@@ -9,11 +9,11 @@ from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED, Keys
 from aiostreamq.store.connection.clock import ServerClock
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.reconnecting import ReconnectingLink
-from aiostreamq.store.scripts import SCRIPTS, Script
+from aiostreamq.store.scripts import Script, scripts_for
 from aiostreamq.store.wrong_type import wrong_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiostreamq.store.connection.connector import Connector
     from aiostreamq.store.connection.link import Argument, Link, Reply
@@ -64,7 +64,7 @@ class QueueStore:
         self.clock = ServerClock(self._link)
         self._opening = asyncio.Lock()
         self._server: Server | None = None
-        self._scripts: dict[str, Script] = {}
+        self._scripts: Mapping[str, Script] = {}
 
     async def open(self, deadline: float = OPEN_TIMEOUT) -> "Server":
         """Connect, check the server and create what is missing; later calls do nothing.
@@ -81,7 +81,7 @@ class QueueStore:
                 link = self._link
                 server = await link.persist(lambda _: link.ask_server(), deadline=deadline)
                 await link.persist(self.clock.ask, deadline=deadline)
-                self._scripts = {name: Script(name, server) for name in SCRIPTS}
+                self._scripts = scripts_for(server)
                 await link.persist(self.create_groups, deadline=deadline)
                 self._server = server
         return self._server
@@ -95,8 +95,13 @@ class QueueStore:
         (self._link.abandon if is_loop_gone else self._link.close)()
 
     def over(self, link: ReconnectingLink) -> "QueueStore":
-        """Return the same queue over another connection, maybe for another event loop."""
-        return QueueStore(self.connector, self.keys, self.lanes, link=link)
+        """Return the same queue over another connection, maybe for another event loop.
+
+        It is open if this one is: what `open` has asked and created is the same for both.
+        """
+        store = QueueStore(self.connector, self.keys, self.lanes, link=link)
+        store._server, store._scripts = self._server, self._scripts
+        return store
 
     def place_of(self, lane: str) -> int:
         """Return the place of *lane* among the streams, from 1.

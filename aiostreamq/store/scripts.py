@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from aiostreamq.store.connection.link import Argument, CommandError, Link, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aiostreamq.store.connection.server import Server
 
@@ -146,3 +146,9 @@ class Script:
         """Have the server keep it."""
         # SCRIPT LOAD and not EVAL: since Redis 7.4 what EVAL loads can be evicted.
         return link.call("SCRIPT", "LOAD", self.source)
+
+
+@cache
+def scripts_for(server: "Server") -> "Mapping[str, Script]":
+    """Return all scripts by their names, in the form that *server* takes."""
+    return {name: Script(name, server) for name in SCRIPTS}

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from aiostreamq.store.connection.link import LinkLost
-from aiostreamq.store.scripts import Script
+from aiostreamq.store.scripts import scripts_for
 
 if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Argument, Link, Reply
@@ -24,7 +24,7 @@ class Faults:
 
     def know_server(self, server: "Server") -> None:
         """Learn how scripts are called on this server."""
-        self._settle = Script(SETTLE, server).sha
+        self._settle = scripts_for(server)[SETTLE].sha
 
     @property
     def is_any(self) -> bool:
