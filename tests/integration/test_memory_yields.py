@@ -12,7 +12,7 @@ from aiostreamq import Queue, UsageError, Worker
 from aiostreamq.client.core import core_of
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.store.connection.in_memory import MemoryLink, MemoryServer
-from aiostreamq.store.connection.link import Argument, Reply
+from aiostreamq.store.connection.link import Argument, CommandError, LinkLost, Reply
 from tests.support.waiting import PATIENCE
 
 queue = Queue("memory://yields")
@@ -100,13 +100,74 @@ async def test_change_right_after_a_read(monkeypatch: pytest.MonkeyPatch) -> Non
     def execute_and_be_overtaken(*command: Argument) -> Reply:
         reply = execute(*command)
         if command[0] == "LPOP" and reply is None:
-            execute("RPUSH", "list", "news")
-            server.wake_waiting()
+            server.execute_and_wake("RPUSH", "list", "news")
         return reply
 
     monkeypatch.setattr(server, "execute", execute_and_be_overtaken)
     async with asyncio.timeout(PATIENCE):
         assert await link.call("BLPOP", "list", int(10 * PATIENCE)) == [b"list", b"news"]
+
+
+#: Commands that end a wait for the list "list"; there is another list "other".
+FILLS: dict[str, tuple[Argument, ...]] = {
+    "push": ("RPUSH", "list", "x"),
+    "push before": ("LPUSH", "list", "x"),
+    "rename": ("RENAME", "other", "list"),
+    "copy": ("COPY", "other", "list"),
+    "move": ("LMOVE", "other", "list", "LEFT", "LEFT"),
+    "script": ("EVAL", "return redis.call('RPUSH', KEYS[1], 'x')", 1, "list"),
+    "script that fails": ("EVAL", "redis.call('RPUSH', KEYS[1], 'x') error('no')", 1, "list"),
+}
+
+
+@pytest.mark.parametrize("fill", FILLS)
+async def test_fill_ends_wait(fill: str) -> None:
+    """A read that waits for a list gets an item, no matter which command brought it."""
+    server = MemoryServer()
+    reader, writer = MemoryLink(server), MemoryLink(server)
+    await writer.call("RPUSH", "other", "x")
+    async with asyncio.timeout(PATIENCE):
+        reading = reader.call("BLPOP", "list", int(10 * PATIENCE))
+        await writer.call("EXISTS", "list")  # by now it waits
+        with suppress(CommandError):
+            await writer.call(*FILLS[fill])
+        assert await reading == [b"list", b"x"]
+
+
+#: A read, and a command that does not end its wait.
+WAITS: list[tuple[tuple[Argument, ...], tuple[Argument, ...]]] = [
+    (("BLPOP", "list", 0), ("EXISTS", "list")),
+    (("BLPOP", "list", 0), ("LRANGE", "list", 0, -1)),
+    (("BLPOP", "list", 0), ("RPUSH", "other", "x")),
+    (("BLPOP", "list", 0), ("SET", "STREAMS", "x")),
+    (("XREAD", "BLOCK", 0, "STREAMS", "s", "t", "$", "$"), ("XADD", "$", "*", "f", "v")),
+    (("XREAD", "BLOCK", 0, "STREAMS", "s", "t", "$", "$"), ("XLEN", "s")),
+]
+
+
+@pytest.mark.parametrize(("read", "command"), WAITS)
+async def test_no_read_without_news(
+    monkeypatch: pytest.MonkeyPatch, read: tuple[Argument, ...], command: tuple[Argument, ...]
+) -> None:
+    """A read that waits does not read again for what does not concern it."""
+    server = MemoryServer()
+    reader, writer = MemoryLink(server), MemoryLink(server)
+    reads: list[tuple[Argument, ...]] = []
+    execute = server.execute
+
+    def count(*command: Argument) -> Reply:
+        reads.append(command)
+        return execute(*command)
+
+    monkeypatch.setattr(server, "execute", count)
+    waiting = reader.call(*(int(10 * PATIENCE) if part == 0 else part for part in read))
+    for _ in range(3):
+        await writer.call(*command)
+    assert len(reads) == 1
+    assert not waiting.done()
+    reader.close()
+    with pytest.raises(LinkLost):
+        await waiting
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """`memory://`: the same scripts, run by fakeredis inside this process.
 
 Two things are added. fakeredis answers a blocking read at once, so a link whose blocking read
-found nothing waits here until another call has changed something, and then reads again. And
+found nothing waits here until another call has changed one of its keys, and then reads again. And
 each reply comes in a later turn of the event loop, as over a network: a program that calls in a
 loop does not stop all other tasks.
 """
@@ -10,15 +10,12 @@ import asyncio
 import sys
 from functools import cache
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from typing import ClassVar, TypeVar
 
 from aiostreamq import clock
 from aiostreamq.aio.protected_tasks import OwnTask, spawn
 from aiostreamq.errors import UsageError
 from aiostreamq.store.connection.link import Argument, CommandError, LinkLost, Reply
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Item = TypeVar("Item")
 
@@ -30,18 +27,16 @@ class MemoryServer:
 
     def __init__(self) -> None:
         try:
-            import fakeredis
+            from aiostreamq.store.connection.fake_session import FakeSession
         except ImportError as error:
             raise UsageError(
                 "memory:// needs the extra: pip install 'aiostreamq[memory]'"
             ) from error
 
         _follow_clock()
-        client = fakeredis.FakeRedis(server=fakeredis.FakeServer(version=(7,)), protocol=2)
-        # Raw replies, without the conversions of redis-py.
-        client.response_callbacks.clear()
-        self._execute = cast("Callable[..., Reply]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]  # untyped there
-        self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._session = FakeSession()
+        # The links that wait, and for a change of which keys.
+        self._waiting: dict[int, tuple[asyncio.Future[bool], frozenset[bytes]]] = {}
         self._numbers = count(1)
 
     @classmethod
@@ -63,32 +58,34 @@ class MemoryServer:
         Raises:
             CommandError: Redis would have answered with it.
         """
-        from redis.exceptions import NoScriptError, ResponseError
+        return self._session.execute(command, set())
 
+    def execute_and_wake(self, *command: Argument) -> Reply:
+        """Run one command, and have every link read again that waits for what it changes.
+
+        Raises:
+            CommandError: Redis would have answered with it.
+        """
+        changed: set[bytes] = set()
         try:
-            return self._execute(*command)
-        except NoScriptError as error:
-            raise CommandError(f"NOSCRIPT {error}") from error
-        except ResponseError as error:
-            message = str(error)
-            # The code that Redis sends and fakeredis leaves out.
-            if "requires the key to exist" in message:
-                message = f"NOGROUP {message}"
-            raise CommandError(message) from error
+            return self._session.execute(command, changed)
+        finally:  # a script may have changed something before it failed
+            if changed:
+                self._wake_waiting(changed)
 
-    def next_change(self, number: int) -> "asyncio.Future[bool]":
-        """Return a future for link *number*: True at the next change, False if it is unblocked.
+    def next_change(self, number: int, keys: frozenset[bytes]) -> "asyncio.Future[bool]":
+        """Return a future for link *number*: True if a key changes, False if it is unblocked.
 
         To be called before the link reads: another thread may change something right after.
         """
         waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = waiting
+        self._waiting[number] = waiting, keys
         return waiting
 
-    def wake_waiting(self) -> None:
-        """Have every waiting link read again."""
-        for number, waiting in list(self._waiting.items()):
-            self._wake(number, waiting, has_news=True)
+    def _wake_waiting(self, changed: set[bytes]) -> None:
+        for number, (waiting, keys) in list(self._waiting.items()):
+            if not keys.isdisjoint(changed):
+                self._wake(number, waiting, has_news=True)
 
     def _wake(self, number: int, waiting: "asyncio.Future[bool]", *, has_news: bool) -> bool:
         """Wake a waiting link, unless it is awake; it may belong to another event loop."""
@@ -111,9 +108,9 @@ class MemoryServer:
 
     def unblock(self, number: int) -> int:
         """End the blocking read of link *number*; return 1 if it was blocked, else 0."""
-        waiting = self._waiting.get(number)
-        if waiting is None:
+        if number not in self._waiting:
             return 0
+        waiting, _ = self._waiting[number]
         return int(self._wake(number, waiting, has_news=False))
 
 
@@ -181,18 +178,17 @@ class MemoryLink:
             case ("CLIENT", "UNBLOCK", int(number)):
                 return self._server.unblock(number)
             case _:
-                reply = self._server.execute(*command)
-                self._server.wake_waiting()
-                return reply
+                return self._server.execute_and_wake(*command)
 
     async def _read_blocking(
         self, future: "asyncio.Future[Reply]", command: tuple[Argument, ...], timeout: float
     ) -> None:
         deadline = clock.monotonic() + timeout
+        keys = _keys_of(command)
         try:
             while not future.done():
                 reply: Reply
-                change = self._server.next_change(self._number)
+                change = self._server.next_change(self._number, keys)
                 # The future takes the reply in the same turn of the loop, so nothing is lost
                 # when the caller is cancelled. fakeredis answers an empty list, Redis nothing.
                 reply = self._server.execute(*command) or None
@@ -265,3 +261,12 @@ def _without_blocking(command: tuple[Argument, ...]) -> tuple[tuple[Argument, ..
         at = command.index("BLOCK")
         return command[:at] + command[at + 2 :], float(command[at + 1]) / 1000
     return None
+
+
+def _keys_of(read: tuple[Argument, ...]) -> frozenset[bytes]:
+    """Return the keys of a read that `_without_blocking` returned."""
+    named = read[1:]
+    if "STREAMS" in read:
+        named = read[read.index("STREAMS") + 1 :]
+        named = named[: len(named) // 2]  # an id for each comes after them
+    return frozenset(str(key).encode() for key in named)

@@ -1,0 +1,133 @@
+"""A fakeredis without a client, a connection, and the encoding between the two.
+
+Its commands are those of fakeredis, but scripts run in our interpreter (decision 0021).
+"""
+
+from typing import Any, ClassVar, Final, cast
+
+import redis
+from fakeredis import FakeServer
+from fakeredis import _msgs as messages
+from fakeredis._commands import COMMANDS_WITH_SUB
+from fakeredis._core import Database
+from fakeredis._helpers import SimpleError, SimpleString, decode_command_bytes
+from fakeredis._socket import FakeSocket
+from fakeredis.commands_mixins.scripting_mixin import (
+    _convert_redis_arg as argument_of,  # pyright: ignore[reportPrivateUsage]  # no public way
+)
+
+from aiostreamq import clock
+from aiostreamq.store.connection.link import Argument, CommandError, Reply
+from aiostreamq.store.connection.lua_in_memory import Interpreter, LuaError
+
+INTERPRETER: Final = Interpreter()
+
+
+class _Database(Database):
+    """Notes which keys change."""
+
+    def __init__(self, server: FakeServer) -> None:
+        super().__init__(server.lock)
+        self.changed: set[bytes] = set()
+
+    def notify_watch(self, key: bytes) -> None:
+        """Note a key: what fakeredis calls at each change."""
+        # The original notifies other sessions. There are none.
+        self.changed.add(key)
+
+
+class FakeSession(FakeSocket):
+    """The only session on a fakeredis of its own."""
+
+    # Each script that was ever loaded in this process. A new server has them all: a test has a
+    # server of its own, and would call each script twice and load it in between.
+    _known_scripts: ClassVar[dict[bytes, bytes]] = {}
+
+    def __init__(self) -> None:
+        server = FakeServer(version=(7,))
+        server.script_cache.update(self._known_scripts)
+        server.dbs[0] = self._database = _Database(server)
+        super().__init__(server, 0, client_class=redis.Redis)
+
+    def execute(self, command: tuple[Argument, ...], changed: set[bytes]) -> Reply:
+        """Run a command that does not block, and put the keys that it changes into *changed*.
+
+        Raises:
+            CommandError: The command failed.
+        """
+        name, *arguments = map(_encoded, command)
+        with self._server.lock:
+            self._database.time = clock.wall()
+            self._database.changed = changed
+            try:
+                result = self._perform(name, arguments, from_script=False)
+            except SimpleError as error:
+                raise _command_error(error) from None
+        return _reply(result)
+
+    def eval(self, script: bytes, numkeys: int, *keys_and_args: bytes) -> Any:
+        """Keep a script and run it: what fakeredis calls for EVAL."""
+        return self.evalsha(super().script_load(script), numkeys, *keys_and_args)
+
+    def evalsha(self, sha1: bytes, numkeys: int, *keys_and_args: bytes) -> Any:
+        """Run a script: what fakeredis calls for EVALSHA."""
+        source = self._server.script_cache.get(sha1)
+        if source is None:
+            raise SimpleError(messages.NO_MATCHING_SCRIPT_MSG)
+        keys, arguments = keys_and_args[:numkeys], keys_and_args[numkeys:]
+        self._script_resp = 2
+        try:
+            result = INTERPRETER.run(sha1, source, keys, arguments, self._call_from_script)
+        except LuaError as error:
+            message = messages.SCRIPT_ERROR_MSG.format(sha1.decode(), error)
+            raise SimpleError(message) from None
+        finally:
+            self._script_resp = None
+        return self._convert_lua_result(result, nested=False)
+
+    def script_load(self, *args: bytes) -> bytes:
+        """Keep a script: what fakeredis calls for SCRIPT LOAD."""
+        sha1 = super().script_load(*args)
+        self._known_scripts[sha1] = args[0]
+        return sha1
+
+    def _call_from_script(self, name: bytes, *arguments: object) -> object:
+        """Run a command of a script: its `redis.call`."""
+        encoded = [argument_of(argument) for argument in arguments]
+        result = self._perform(name, encoded, from_script=True)
+        if isinstance(result, bytes | int):
+            return result
+        return self._convert_redis_result(INTERPRETER.lua, result)
+
+    def _perform(self, name: bytes, arguments: list[bytes], *, from_script: bool) -> Any:
+        command = decode_command_bytes(name)
+        if command in COMMANDS_WITH_SUB and arguments:
+            command += " " + decode_command_bytes(arguments.pop(0))
+        function, signature = self._name_to_func(command)
+        result = self._run_command(function, signature, arguments, from_script)
+        if isinstance(result, SimpleError):
+            raise result
+        return result
+
+
+def _encoded(argument: Argument) -> bytes:
+    return argument if isinstance(argument, bytes) else str(argument).encode()
+
+
+def _reply(result: Any) -> Reply:
+    """Return a result of fakeredis as a reply without types of its own."""
+    match result:
+        case list():
+            return [_reply(item) for item in cast("list[Any]", result)]
+        case SimpleString():
+            return result.value
+        case _:
+            return result
+
+
+def _command_error(error: SimpleError) -> CommandError:
+    message = error.value
+    # The code that Redis sends and fakeredis leaves out.
+    if "requires the key to exist" in message:
+        message = f"NOGROUP {message.removeprefix('ERR ')}"
+    return CommandError(message)

@@ -1,0 +1,116 @@
+"""Lua in this process, for the scripts of `memory://`.
+
+fakeredis makes an interpreter for each server, compiles a script at each call of it, and then
+collects all garbage of the interpreter. Here a thread has one interpreter for all servers, which
+compiles each script once and collects garbage at its own pace (decision 0021).
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from fakeredis._helpers import SimpleError
+from fakeredis.commands_mixins.scripting_mixin import (
+    LUA_MODULE,
+)
+from fakeredis.commands_mixins.scripting_mixin import (
+    _lua_cjson_decode as decode,  # pyright: ignore[reportPrivateUsage]  # no public way
+)
+from fakeredis.commands_mixins.scripting_mixin import (
+    _lua_cjson_encode as encode,  # pyright: ignore[reportPrivateUsage]  # no public way
+)
+from fakeredis.commands_mixins.scripting_mixin import (
+    _lua_cjson_null as null,  # pyright: ignore[reportPrivateUsage]  # no public way
+)
+
+LuaError: Final[type[Exception]] = LUA_MODULE.LuaError
+
+# As in Redis, a script makes no globals: another script would find them.
+_SET_UP: Final = b"""
+local call, pcall, encode, decode, null = ...
+redis = {
+    call = call,
+    pcall = pcall,
+    error_reply = function(message) return {err = message} end,
+    status_reply = function(message) return {ok = message} end,
+}
+cjson = {encode = encode, decode = decode, null = null}
+KEYS, ARGV = {}, {}
+python = nil
+setmetatable(_G, {
+    __newindex = function(_, name)
+        error('Script attempted to create global variable ' .. tostring(name), 2)
+    end,
+    __index = function(_, name)
+        error('Script attempted to access nonexistent global variable ' .. tostring(name), 2)
+    end,
+})
+return function(script, keys, arguments)
+    KEYS, ARGV = keys, arguments
+    return script()
+end
+"""
+
+
+class Interpreter(threading.local):
+    """The Lua of a thread.
+
+    One for all threads would need a lock, and a fork may copy a lock while it is held.
+    """
+
+    def __init__(self) -> None:
+        self.lua: Any = LUA_MODULE.LuaRuntime(encoding=None, unpack_returned_tuples=True)
+        self._compiled: dict[bytes, object] = {}
+        # `redis.call` of the server whose script runs. Each script of each server gets to it
+        # through this attribute: a script keeps the functions that it was compiled with.
+        self._call: Callable[..., object] | None = None
+        # fakeredis refuses all other globals before it reads or writes JSON. Here the interpreter
+        # itself refuses them, so this list is only an argument that fakeredis needs.
+        self._globals = {*self.lua.globals().keys(), b"redis", b"cjson", b"KEYS", b"ARGV"}
+        # Methods only: they belong to the object that all threads share. If Lua held the state
+        # of one thread, which holds Lua, both would stay after the end of the thread.
+        self._enter = self.lua.execute(
+            _SET_UP, self._redis_call, self._redis_pcall, self._encode, self._decode, null
+        )
+
+    def run(
+        self,
+        sha: bytes,
+        source: bytes,
+        keys: Sequence[bytes],
+        arguments: Sequence[bytes],
+        call: Callable[..., object],
+    ) -> object:
+        """Run a script; *call* is its `redis.call`.
+
+        Raises:
+            LuaError: The script is invalid, or it failed.
+            SimpleError: A command of the script failed.
+        """
+        script = self._compiled.get(sha)
+        if script is None:
+            script = self._compiled[sha] = self.lua.compile(source)
+        self._call = call
+        try:
+            return self._enter(script, self.lua.table_from(keys), self.lua.table_from(arguments))
+        finally:
+            self._call = None
+
+    def _redis_call(self, *command: object) -> object:
+        assert self._call is not None  # only scripts get here
+        return self._call(*command)
+
+    def _redis_pcall(self, *command: object) -> object:
+        try:
+            return self._redis_call(*command)
+        except SimpleError as error:
+            return self.lua.table_from({b"err": error.value.encode(errors="replace")})
+
+    def _encode(self, value: object) -> bytes:
+        return encode(self.lua, self._globals, value)
+
+    def _decode(self, text: str) -> object:
+        try:
+            return decode(self.lua, self._globals, text)
+        except ValueError as error:
+            raise SimpleError(f"ERR invalid JSON: {error}") from None
