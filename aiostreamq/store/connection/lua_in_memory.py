@@ -67,8 +67,6 @@ class Interpreter(threading.local):
         # fakeredis refuses all other globals before it reads or writes JSON. Here the interpreter
         # itself refuses them, so this list is only an argument that fakeredis needs.
         self._globals = {*self.lua.globals().keys(), b"redis", b"cjson", b"KEYS", b"ARGV"}
-        # Methods only: they belong to the object that all threads share. If Lua held the state
-        # of one thread, which holds Lua, both would stay after the end of the thread.
         self._enter = self.lua.execute(
             _SET_UP, self._redis_call, self._redis_pcall, self._encode, self._decode, null
         )

@@ -11,6 +11,10 @@ from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.worker.settle.too_large import SHORTEST_REFUSED, replaced
 
 GOOD = {"task": "notify", "lane": "default", "mark": "0", "job": "{}"}
+#: Callbacks with a field of the wrong type.
+WRONG: list[dict[str, object]] = [
+    {**GOOD, name: bad} for name in ("lane", "job", "mark") for bad in (7, list[object]())
+]
 SUCCESS = Callback("success", "default", WaiterMode.NOBODY, "{}", "notify")
 FAILURE = SUCCESS._replace(when="failure")
 BOTH = Callbacks(SUCCESS, FAILURE)
@@ -56,7 +60,7 @@ def test_read() -> None:
 @pytest.mark.parametrize("option", ["on_success", "on_failure"])
 @pytest.mark.parametrize(
     "found",
-    [7, "a", [], {}, *({**GOOD, name: bad} for name in ("lane", "job", "mark") for bad in (7, []))],
+    [7, "a", [], {}, *WRONG],
 )
 def test_unreadable(option: str, found: object) -> None:
     """A callback of the wrong form makes the envelope unreadable: it must not be dropped."""
