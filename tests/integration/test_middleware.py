@@ -1,16 +1,19 @@
 """Middleware around runs: its order, its results and its failures."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import date
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+import aiostreamq
 from aiostreamq import (
     CallNext,
+    Depends,
     Drop,
     GiveUp,
     Job,
@@ -412,6 +415,57 @@ class Sound:
     async def method(self, _call: RunCall, call_next: CallNext) -> object:
         """Be sound."""
         return await call_next()
+
+
+def fail() -> int:
+    """Raise, in a frame of its own."""
+    raise ValueError("no")
+
+
+async def fail_on_loop() -> int:
+    """Be a coroutine."""
+    return fail()
+
+
+async def fail_in_stream() -> AsyncIterator[int]:
+    """Be a stream."""
+    yield 1
+    fail()
+
+
+def fail_in_thread() -> int:
+    """Run in a thread."""
+    return fail()
+
+
+async def fail_after_dependency(value: int = Depends(fail)) -> int:
+    """Have a dependency that fails."""
+    return value
+
+
+@pytest.mark.parametrize(
+    "function", [fail_on_loop, fail_in_stream, fail_in_thread, fail_after_dependency]
+)
+@pytest.mark.parametrize("depth", [0, 1, 3])
+async def test_tracebacks_have_frames_of_the_user(
+    queue: Queue, function: Callable[..., Any], depth: int
+) -> None:
+    """A traceback shows middleware and what raised, and no frame of the worker between them."""
+
+    async def around(_call: RunCall, call_next: CallNext) -> object:
+        return await call_next()
+
+    for _ in range(depth):
+        queue.middleware(around)
+    task = queue.task(function)
+    async with Worker(queue):
+        with pytest.raises(JobFailed) as failed:
+            await (await task.enqueue()).result(timeout=PATIENCE)
+    frames = [line for line in failed.value.traceback.splitlines() if line.startswith("  File ")]
+    assert [line for line in frames if "in around" in line] == frames[:depth]
+    assert "in fail" in frames[-1]
+    worker = str(Path(aiostreamq.__file__).parent / "worker")
+    assert [line for line in frames if worker in line] == []
 
 
 @pytest.mark.parametrize("given", [sound, Sound(), Sound().method])

@@ -7,6 +7,7 @@ asked; what cannot be read is left out.
 import builtins
 import concurrent.futures
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,8 +16,9 @@ from types import TracebackType
 from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.untrusted import name_of, text_of
 
+_WORKER = str(Path(__file__).parent.parent)
 # The callers of tasks: this package, and the standard library's pool of threads.
-_CALLERS = (str(Path(__file__).parent.parent), str(Path(concurrent.futures.__file__).parent))
+_CALLERS = (_WORKER, str(Path(concurrent.futures.__file__).parent))
 
 # The end of a traceback is where the cause is; more than this is not read.
 LONGEST_TRACEBACK = 16 * 1024
@@ -119,9 +121,26 @@ def _has_own_ways(kind: type[BaseException]) -> bool:
 
 def _own_frames(error: BaseException) -> TracebackType | None:
     frames: TracebackType | None = _FRAMES.__get__(error)
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_CALLERS):
+    while frames is not None and _file_of(frames).startswith(_CALLERS):
         frames = frames.tb_next
-    return frames
+    if not any(_file_of(one).startswith(_WORKER) for one in _chain(frames)):
+        return frames
+    # The worker stands between middleware and the task too.
+    theirs = (one for one in _chain(frames) if not _file_of(one).startswith(_WORKER))
+    own: TracebackType | None = None
+    for one in reversed(deque(theirs, MOST_FRAMES)):
+        own = TracebackType(own, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return own
+
+
+def _chain(frames: TracebackType | None) -> Iterator[TracebackType]:
+    while frames is not None:
+        yield frames
+        frames = frames.tb_next
+
+
+def _file_of(frame: TracebackType) -> str:
+    return frame.tb_frame.f_code.co_filename
 
 
 def _plainly(error: BaseException) -> Iterator[str]:
