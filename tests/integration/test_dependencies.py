@@ -396,6 +396,28 @@ async def test_override_lifespan(queue: Queue) -> None:
             assert await (await read.enqueue()) == ["fake", "fake"]
 
 
+def test_override_function_of_a_lifespan() -> None:
+    """The function that was given to `queue.lifespan` is refused: its override changes nothing."""
+
+    async def real() -> AsyncGenerator[str]:
+        yield "real"
+
+    async def fake() -> AsyncGenerator[str]:
+        yield "fake"
+
+    @asynccontextmanager
+    async def managed() -> AsyncGenerator[str]:
+        yield "managed"
+
+    queue = Queue("memory://")
+    for function in (real, managed):
+        lifespan = queue.lifespan(function)
+        with pytest.raises(UsageError, match=r"the Lifespan that .* returned"):
+            queue.override(function, fake)
+        with queue.override(lifespan, fake):
+            pass
+
+
 def needs(argument: int) -> int:
     """Need what is neither a dependency nor the context."""
     return argument

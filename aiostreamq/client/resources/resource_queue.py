@@ -59,11 +59,14 @@ class ResourceQueue(QueueClient):
                 enter it.
 
         Raises:
-            UsageError: *replacement* cannot stand there.
+            UsageError: *replacement* cannot stand there, or *dependency* is the function of a
+                lifespan: the override is of the `Lifespan` that the decorator returned.
 
         It holds for runs that begin in the context, except those in processes, which fail
         if a dependency of theirs is overridden.
         """
+        resources = self._core.resources
+        resources.check_overridden(dependency)
         signatures = [task.spec.signature for task in self.tasks.values()]
         known = [one for one in signatures if one is not None and one.plan is not None]
-        return self._core.resources.overrides.put(dependency, replacement, known)
+        return resources.overrides.put(dependency, replacement, known)

@@ -45,6 +45,19 @@ class Resources:
             )
         self.lifespans.append(lifespan)
 
+    def check_overridden(self, dependency: "Callable[..., object]") -> None:
+        """Refuse an override that would change nothing.
+
+        Raises:
+            UsageError: It is the function of a lifespan, which workers know as a `Lifespan`.
+        """
+        for lifespan in self.lifespans:
+            if lifespan.function is dependency:
+                raise UsageError(
+                    f"queue.override was given the function of the lifespan {lifespan.name!r}: "
+                    f"give it the Lifespan that queue.lifespan(...) returned"
+                )
+
     def places(self) -> list[tuple[str, str]]:
         """Return the place of each lifespan, by which a process finds it."""
         return [lifespan.place() for lifespan in self.lifespans]
