@@ -203,12 +203,12 @@ class Deliveries:
             if callback is not None:
                 callbacks += (len(jobs) // SETTLE_VALUES, *callback[:4])
         arguments: list[Argument] = [GROUP, self._keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
-        arguments += (worker, MAX_DEAD)
+        arguments += (worker, MAX_DEAD, *jobs)
         script = "settle"
         if callbacks:
             script = "settle_and_call"
-            arguments += (len(callbacks) // CALLBACK_VALUES, *callbacks)
-        reply = await self._queue.run(script, self._streams_and_dead, [*arguments, *jobs])
+            arguments += (*callbacks, len(callbacks) // CALLBACK_VALUES)
+        reply = await self._queue.run(script, self._streams_and_dead, arguments)
         return _settled_of(batch, cast("list[int]", reply))
 
     async def record_stats(self, batch: "Sequence[Settlement]", worker: str, number: int) -> None:

@@ -6,6 +6,10 @@ flags that it runs with:
     -- uses: job stats
     -- flags: allow-oom
 
+A script can have another one as its second half, which it names too:
+
+    -- then: settle
+
 The flag lets a script run when Redis is out of memory. All that frees memory needs it, and all
 that shows that a worker lives; only what brings new jobs may fail then. Without it a script still
 runs if its first write needs no memory, such as an XACK.
@@ -72,6 +76,7 @@ SCRIPTS = (
 )
 
 _USES = re.compile(r"^-- uses: (.+)$", re.MULTILINE)
+_THEN = re.compile(r"^-- then: (.+)$", re.MULTILINE)
 _FLAGS = re.compile(r"^-- flags: (.+)$", re.MULTILINE)
 
 
@@ -81,22 +86,28 @@ class _File(NamedTuple):
     text: str
     uses: tuple[str, ...]
     flags: str
+    then: str  #: the script that is its second half; empty if it has none
 
 
 @cache
 def _file(name: str) -> _File:
     # Not importlib.resources: that would be a fifth of the import of aiostreamq.
     text = cast("bytes", get_data("aiostreamq.store", f"lua/{name}.lua")).decode()
-    uses, flags = _USES.search(text), _FLAGS.search(text)
+    uses, flags, then = _USES.search(text), _FLAGS.search(text), _THEN.search(text)
     parts = tuple(f"parts/{part}" for part in uses[1].split()) if uses else ()
-    return _File(text, parts, flags[1] if flags else "")
+    return _File(text, parts, flags[1] if flags else "", then[1] if then else "")
 
 
 def _in_order(name: str) -> Iterator[str]:
-    """Yield the parts of a script, each after those that it uses itself, and then the script."""
+    """Yield the parts of a script, each after those that it uses itself, and then the script.
+
+    Its second half follows, also after its parts.
+    """
     for part in _file(name).uses:
         yield from _in_order(part)
     yield name
+    if then := _file(name).then:
+        yield from _in_order(then)
 
 
 @cache

@@ -11,10 +11,6 @@ from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.worker.settle.too_large import SHORTEST_REFUSED, replaced
 
 GOOD = {"task": "notify", "lane": "default", "mark": "0", "job": "{}"}
-#: Callbacks with a field of the wrong type.
-WRONG: list[dict[str, object]] = [
-    {**GOOD, name: bad} for name in ("lane", "job", "mark") for bad in (7, list[object]())
-]
 SUCCESS = Callback("success", "default", WaiterMode.NOBODY, "{}", "notify")
 FAILURE = SUCCESS._replace(when="failure")
 BOTH = Callbacks(SUCCESS, FAILURE)
@@ -29,6 +25,12 @@ CALLED = {
     JobState.CANCELLED: None,
     JobState.DROPPED: None,
 }
+
+
+def spoilt() -> list[dict[str, object]]:
+    """Return callbacks of which one field has the wrong type."""
+    bad: tuple[object, ...] = (7, [])
+    return [{**GOOD, name: one} for name in ("lane", "job", "mark") for one in bad]
 
 
 def envelope(**fields: object) -> bytes:
@@ -58,10 +60,7 @@ def test_read() -> None:
 
 
 @pytest.mark.parametrize("option", ["on_success", "on_failure"])
-@pytest.mark.parametrize(
-    "found",
-    [7, "a", [], {}, *WRONG],
-)
+@pytest.mark.parametrize("found", [7, "a", [], {}, *spoilt()])
 def test_unreadable(option: str, found: object) -> None:
     """A callback of the wrong form makes the envelope unreadable: it must not be dropped."""
     with pytest.raises(Malformed, match=option):
