@@ -55,7 +55,9 @@ class HeldContext(Generic[T]):
             raise
         if self._entered.done():
             return self._entered.result()
-        raise self.failure or RuntimeError("the context ended before it was entered")
+        if self.failure is None:
+            raise RuntimeError("the context ended before it was entered")
+        raise self.failure
 
     async def leave(self, patience: float | None, error: BaseException | None = None) -> bool:
         """Leave the context; return whether it has ended.

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextvars
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
+from aiostreamq.aio.own_thread import call_in_thread
 from aiostreamq.client.context import Context
 from aiostreamq.client.core import core_of
 from aiostreamq.client.current_job import JOB
@@ -102,7 +104,7 @@ async def _called(
         return [chunk async for chunk in cast("AsyncIterable[object]", function(*args, **kwargs))]
     if spec.is_async:
         return await cast("Awaitable[object]", function(*args, **kwargs))
-    value = await asyncio.to_thread(function, *args, **kwargs)
+    value = await call_in_thread(partial(function, *args, **kwargs), "aiostreamq:perform")
     # The function may be a wrapper around an `async def`.
     return await value if hasattr(value, "__await__") else value
 

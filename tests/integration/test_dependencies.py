@@ -22,10 +22,12 @@ from aiostreamq import (
     Task,
     UsageError,
     Worker,
+    gather,
 )
 from aiostreamq.testing.performing import perform_call
+from tests.hostile.exceptions import Interrupts, RaisesForAll
 from tests.support import dependency_app as app
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 class Session:
@@ -330,6 +332,102 @@ async def test_worker_scope_fails(queue: Queue) -> None:
         with pytest.raises(JobFailed, match="away"):
             await (await use.enqueue())
         assert await (await use.enqueue()) == "client"
+
+
+def plain(error: BaseException) -> Callable[[], object]:
+    """A dependency that raises in a thread."""
+
+    def dependency() -> None:
+        raise error
+
+    return dependency
+
+
+def entering(error: BaseException) -> Callable[[], object]:
+    """A context manager that raises in a thread at its start."""
+
+    def dependency() -> Generator[None]:
+        raise error
+        yield
+
+    return dependency
+
+
+def leaving(error: BaseException) -> Callable[[], object]:
+    """A context manager that raises in a thread at its end."""
+
+    def dependency() -> Generator[None]:
+        yield
+        raise error
+
+    return dependency
+
+
+def leaving_async(error: BaseException) -> Callable[[], object]:
+    """An asynchronous context manager that raises at its end."""
+
+    async def dependency() -> AsyncGenerator[None]:
+        yield
+        raise error
+
+    return dependency
+
+
+# Classes: pytest itself would ask the exceptions.
+HOSTILE = (
+    *(SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit),
+    *(StopIteration, StopAsyncIteration, Interrupts, RaisesForAll),
+)
+
+
+@pytest.mark.parametrize("scope", ["job", "worker"])
+@pytest.mark.parametrize("error", HOSTILE)
+@pytest.mark.parametrize("make", [plain, entering, leaving, leaving_async])
+async def test_hostile_exception(
+    queue: Queue,
+    make: Callable[[BaseException], Callable[[], object]],
+    error: type[BaseException],
+    scope: Any,
+) -> None:
+    """Whatever a dependency raises, its job ends, other jobs run, and the worker ends."""
+
+    @queue.task
+    async def use(_: object = Depends(make(error()), scope=scope)) -> int:
+        return 1
+
+    @queue.task
+    async def other() -> int:
+        return 2
+
+    async with asyncio.timeout(PATIENCE), Worker(queue):
+        result = (await gather([await use.enqueue()], return_exceptions=True))[0]
+        fails = scope == "job" or make in {plain, entering}
+        assert isinstance(result, JobFailed) if fails else result == 1
+        assert await (await other.enqueue()) == 2
+
+
+def test_hanging_thread() -> None:
+    """A dependency of the scope "worker" that hangs in its thread does not keep the program."""
+    queue, release = Queue("memory://"), threading.Event()
+
+    @queue.task(timeout=0.1)
+    async def use(_: object = Depends(release.wait, scope="worker")) -> None:
+        return None
+
+    async def main() -> None:
+        async with queue, Worker(queue):
+            with pytest.raises(JobTimeout):
+                await (await use.enqueue())
+
+    def program() -> None:
+        asyncio.run(main())
+
+    running = threading.Thread(target=program, daemon=True)
+    running.start()
+    running.join(PATIENCE)
+    hangs = running.is_alive()
+    release.set()
+    assert not hangs
 
 
 async def test_lifespan_state(queue: Queue) -> None:

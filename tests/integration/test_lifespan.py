@@ -14,6 +14,7 @@ import pytest
 
 from aiostreamq import Context, LifespanFailed, Queue, UsageError, Worker, WorkerState
 from aiostreamq.client.resources import worker_scope
+from tests.hostile.exceptions import Interrupts, RaisesForAll
 from tests.support import lifespan_app as app
 from tests.support.http import ask
 from tests.support.processes import Program, worker_program
@@ -276,6 +277,20 @@ async def test_failed_end(queue: Queue, caplog: pytest.LogCaptureFixture) -> Non
         assert await (await job.enqueue()) == 1
     assert events[2:] == ["leave second", "leave first"]
     assert "lifespan 'second' failed at its end" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, Interrupts, RaisesForAll])
+async def test_hostile_end(queue: Queue, error: type[BaseException]) -> None:
+    """Any exception of a lifespan at its end is logged, and the worker ends as always."""
+
+    @queue.lifespan
+    async def hostile() -> AsyncGenerator[None]:
+        yield
+        raise error()
+
+    async with Worker(queue) as worker:
+        assert worker.is_ready
+    assert worker.state is WorkerState.STOPPED
 
 
 @pytest.mark.parametrize("obeys", [True, False])

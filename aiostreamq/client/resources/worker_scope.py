@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from aiostreamq import clock
 from aiostreamq.aio.held_context import HeldContext
+from aiostreamq.aio.own_thread import call_in_thread
 from aiostreamq.aio.protected_tasks import OwnTask, spawn
 from aiostreamq.errors import LifespanFailed, UsageError
 from aiostreamq.logs import get_logger
@@ -168,7 +169,7 @@ class WorkerScope:
     ) -> None:
         if not has_ended:
             logger.error("%s did not end within %g s and is abandoned", what, patience)
-        elif isinstance(held.failure, asyncio.CancelledError):
+        elif issubclass(type(held.failure), asyncio.CancelledError):  # isinstance would ask it
             logger.error("%s did not end within %g s and was cancelled", what, patience)
         elif held.failure is not None and self.failure is None:
             logger.error("%s failed at its end", what, exc_info=held.failure)
@@ -199,6 +200,7 @@ async def made_in_worker(
 ) -> "AsyncGenerator[object]":
     """Make the value of a step of the scope "worker", and clean up after it."""
     made: Any
+    thread = f"aiostreamq:dependency {step.name!r}"
     match step.style:
         case "async_context":
             made = step.function(**arguments)
@@ -206,16 +208,16 @@ async def made_in_worker(
                 yield value
         case "context":
             made = step.function(**arguments)
-            value = await asyncio.to_thread(made.__enter__)
+            value = await call_in_thread(made.__enter__, thread)
             try:
                 yield value
             finally:
-                await asyncio.to_thread(made.__exit__, None, None, None)
+                await call_in_thread(partial(made.__exit__, None, None, None), thread)
         case "awaited":
             made = step.function(**arguments)
             yield await made
         case "threaded":
-            made = await asyncio.to_thread(partial(step.function, **arguments))
+            made = await call_in_thread(partial(step.function, **arguments), thread)
             yield await made if hasattr(made, "__await__") else made
         case _:
             yield step.function(**arguments)
