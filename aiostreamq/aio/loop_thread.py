@@ -129,6 +129,9 @@ class LoopThread:
         self.closables = WeakSet[Closable]()  #: are closed at the end of the program
         self.loop = asyncio.new_event_loop()
         self._is_ending = False
+        #: whether it takes calls. Not asked of the thread: if a signal handler raises during that,
+        #: Python 3.11 takes the thread for ended
+        self.is_alive = True
         thread = threading.Thread(target=self._run, name="aiostreamq:sync", daemon=True)
         try:
             thread.start()
@@ -137,26 +140,29 @@ class LoopThread:
             raise QueueUnavailable(f"cannot start the thread of queue.sync: {error}") from error
         self._thread = thread
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether it takes calls."""
-        return self._thread.is_alive() and not self._is_ending
-
     def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        while not (self._is_ending or self.loop.is_closed()):
-            # A SystemExit or KeyboardInterrupt of a callback ends the loop. It belongs to the call.
-            with suppress(BaseException):
-                self.loop.run_forever()
+        try:
+            asyncio.set_event_loop(self.loop)
+            while not (self._is_ending or self.loop.is_closed()):
+                # A SystemExit or KeyboardInterrupt of a callback ends the loop. It belongs to the
+                # call.
+                with suppress(BaseException):
+                    self.loop.run_forever()
+        finally:
+            self.is_alive = False
 
     def close(self) -> None:
         """Close all `closables`, then end the thread. At most EXIT_TIMEOUT seconds."""
         with suppress(Exception):
             call_in(self.loop, lambda: self.loop.create_task(self._close_all()))
-        self._is_ending = True
+        self.stop()
+        self._thread.join(LOOK)
+
+    def stop(self) -> None:
+        """End the thread, without waiting for it."""
+        self._is_ending, self.is_alive = True, False
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(LOOK)
 
     async def _close_all(self) -> None:
         closing = [closable.close_for_all() for closable in list(self.closables)]
@@ -170,7 +176,9 @@ class _Background:
     """The loop thread of this process."""
 
     def __init__(self) -> None:
-        self._starting = threading.Lock()
+        # Reentrant: a signal handler, or a finalizer that the garbage collector calls, may use
+        # queue.sync while the thread that it interrupts starts the loop.
+        self._starting = threading.RLock()
         self._thread: LoopThread | None = None
         self._is_ending = False
         # Those of the processes that this one was forked from. They are kept for ever: if they were
@@ -190,8 +198,16 @@ class _Background:
             with self._starting:
                 thread = self._thread
                 if thread is None or not thread.is_alive:
-                    thread = self._thread = LoopThread()
+                    thread = self._start()
         return thread
+
+    def _start(self) -> LoopThread:
+        made, first = LoopThread(), self._thread
+        if first is not None and first.is_alive:  # a signal handler has started one meanwhile
+            made.stop()
+            return first
+        self._thread = made
+        return made
 
     def close(self) -> None:
         """Close what it has, at the end of the program."""
@@ -203,7 +219,7 @@ class _Background:
     def after_fork(self) -> None:
         """Forget the thread of the parent, in a child."""
         self._inherited.append((self._thread, self._starting))
-        self._thread, self._starting = None, threading.Lock()
+        self._thread, self._starting = None, threading.RLock()
         self._is_ending = False
 
 

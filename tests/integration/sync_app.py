@@ -9,9 +9,15 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from importlib.abc import MetaPathFinder
+from types import FrameType
+from typing import Any, TypeAlias
 
 from aiostreamq import Queue, QueueUnavailable, UsageError
+
+TraceFunction: TypeAlias = Callable[[FrameType, str, Any], Any]
 
 queue = Queue(sys.argv[1])
 
@@ -83,6 +89,75 @@ def interrupt() -> None:
     use(2)
 
 
+def fork_while_connecting() -> None:
+    """Fork while another thread imports what the first connection needs."""
+    importing, forking = threading.Event(), threading.Event()
+
+    class Slow(MetaPathFinder):
+        """Makes the import last until there is a fork, or has surely been waiting."""
+
+        def find_spec(self, fullname: str, *_: object) -> None:
+            if fullname == "redis.asyncio":
+                importing.set()
+                forking.wait(1)
+
+    sys.meta_path.insert(0, Slow())
+    sys.modules.pop("redis.asyncio", None)  # the program may have been started with it
+    thread = threading.Thread(target=use, args=(1,))
+    thread.start()
+    importing.wait()
+    child = os.fork()
+    forking.set()
+    if child == 0:
+        signal.alarm(20)
+        for _ in range(4):  # the thread of the queue gets another identity than in the parent
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+        use(10)
+        os._exit(0)
+    thread.join()
+    show("child", os.waitpid(child, 0)[1])
+
+
+def reenter() -> None:
+    """Use the queue in a signal handler, while its first use starts the thread."""
+    start = threading.Thread.start
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        threading.Thread.start = start
+        signal.raise_signal(signal.SIGALRM)
+        start(thread)
+
+    threading.Thread.start = interrupted_start
+    signal.signal(signal.SIGALRM, lambda *_: use(1))
+    use(2)
+
+
+def interrupt_anywhere() -> None:
+    """Be interrupted at each line that an enqueue runs, one after the other."""
+    use(1)
+    lines, last = 0, 0
+
+    def count(_frame: FrameType, event: str, _arg: object) -> TraceFunction:
+        nonlocal lines
+        lines += event == "line"
+        if lines == last:
+            lines += 1
+            raise KeyboardInterrupt
+        return count
+
+    while lines >= last:
+        lines, last = 0, last + 1
+        try:
+            sys.settrace(count)
+            queue.sync.enqueue(double, 1)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+    assert last > 50, "the lines of the enqueue were not seen"
+    use(2)
+
+
 def patched() -> None:
     """Be patched by gevent."""
     importlib.import_module("gevent.monkey").patch_all()
@@ -97,6 +172,9 @@ if __name__ == "__main__":
         "fork": fork,
         "end": end_while_enqueuing,
         "interrupt": interrupt,
+        "interrupt anywhere": interrupt_anywhere,
+        "fork while connecting": fork_while_connecting,
+        "reenter": reenter,
         "patched": patched,
     }
     scenes[sys.argv[2]]()

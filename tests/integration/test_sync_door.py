@@ -5,7 +5,7 @@ import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from anyio import from_thread
@@ -125,6 +125,8 @@ REFUSED: dict[str, tuple[Callable[[BlockingQueue, Any], object], type[Exception]
     "one call": (lambda sync, task: sync.enqueue_many(task.bind(1)), UsageError),
     "no calls": (lambda sync, task: sync.enqueue_many([task]), UsageError),
     "no jobs": (lambda sync, task: sync.gather([task]), UsageError),
+    "one job": (lambda sync, _: sync.gather(cast("Any", sync.job("a"))), UsageError),
+    "no list": (lambda sync, _: sync.gather(cast("Any", None)), UsageError),
     "no such job": (lambda sync, _: sync.job("unknown").status(), JobNotFound),
     "no result": (
         lambda sync, task: sync.enqueue(task.using(result_ttl=0), 1).result(),
@@ -374,6 +376,24 @@ async def test_interrupted(own_redis_server: RedisServer) -> None:
     async with Program("-m", "tests.integration.sync_app", url, "interrupt") as program:
         assert await program.wait_end() == 0, program.printed
         assert program.lines == ["interrupted", "used 2 queued"]
+
+
+@pytest.mark.parametrize(
+    ("scene", "lines"),
+    [
+        ("reenter", ["used 1 queued", "used 2 queued"]),
+        ("interrupt anywhere", ["used 1 queued", "used 2 queued"]),
+        ("fork while connecting", ["child 0", "used 1 queued", "used 10 queued"]),
+    ],
+)
+async def test_interrupted_at_bad_moments(
+    own_redis_server: RedisServer, scene: str, lines: list[str]
+) -> None:
+    """A signal handler, a Ctrl-C or a fork at any moment leaves a queue that can be used."""
+    url = own_redis_server.url
+    async with Program("-m", "tests.integration.sync_app", url, scene) as program:
+        assert await program.wait_end() == 0, program.printed
+        assert sorted(program.lines) == lines
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("gevent"), reason="gevent is not installed")

@@ -11,6 +11,7 @@ Rules of this file:
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -30,7 +31,7 @@ from aiostreamq.model.options import checked_job_id
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
     from typing import Literal
 
     from aiostreamq.client.call import Call
@@ -180,7 +181,7 @@ class BlockingQueue:
             UsageError: *jobs* has something that is not a job of this kind.
             As `aiostreamq.gather`.
         """
-        handles = [_handle_of(job) for job in jobs]
+        handles = [_handle_of(job) for job in _several(jobs)]
 
         async def wait(core: "QueueCore") -> "list[Any]":
             own = [job.at(core) for job in handles]
@@ -310,6 +311,20 @@ async def _enqueue(
 
 async def _enqueue_many(core: "QueueCore", calls: "list[Call[R]]") -> list[Job[R]]:
     return await core.session().enqueuing.submit_many(calls)
+
+
+def _several(jobs: object) -> "Iterable[object]":
+    if isinstance(jobs, BlockingJob):
+        raise UsageError(
+            "queue.sync.gather takes several jobs, and this is one: put it in a list, or use "
+            "job.result()"
+        )
+    if not isinstance(jobs, Iterable):
+        raise UsageError(
+            f"queue.sync.gather takes an iterable of jobs, not an object of type "
+            f"{type(jobs).__name__!r}"
+        )
+    return cast("Iterable[object]", jobs)
 
 
 def _handle_of(job: object) -> Job[Any]:

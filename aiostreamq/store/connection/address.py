@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from aiostreamq.errors import UsageError
+from aiostreamq.signals import no_fork
 from aiostreamq.store.connection.redaction import fault_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def pool_for(where: "str | Redis | ConnectionPool") -> "ConnectionPool":
     Raises:
         UsageError: The URL is invalid, or has an option that connections do not take.
     """
-    from redis.asyncio import ConnectionPool
+    # A child that another thread forks during the import could never import it.
+    with no_fork():
+        from redis.asyncio import ConnectionPool
 
     if isinstance(where, ConnectionPool):
         return where
