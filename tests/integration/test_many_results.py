@@ -21,6 +21,7 @@ from aiostreamq import (
     as_completed,
     gather,
 )
+from tests.hostile.exceptions import RaisesForAll
 from tests.support.waiting import PATIENCE, wait_until
 
 Gates = dict[int, asyncio.Event]
@@ -293,6 +294,40 @@ async def test_error_of_the_items(queue: Queue, gated: Gated) -> None:
         assert [await anext(results), await anext(results)] == [1, 4]
         with pytest.raises(LookupError, match="the items"):
             await anext(results)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(
+    "kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, RaisesForAll]
+)
+async def test_hostile_items(queue: Queue, kind: type[BaseException], is_async: bool) -> None:
+    """Whatever the items raise in a job is raised in that job, and the worker runs the next one."""
+
+    def items() -> Iterable[int]:
+        yield 1
+        raise kind
+
+    async def items_async() -> AsyncIterator[int]:
+        yield 1
+        raise kind
+
+    @queue.task
+    async def double(n: int) -> int:
+        return 2 * n
+
+    @queue.task
+    async def run_all() -> int:
+        found: list[int] = []
+        try:
+            async with aclosing(queue.map(double, items_async() if is_async else items())) as some:
+                found.extend([result async for result in some])
+        except BaseException as error:  # noqa: BLE001  # the error is what is tested
+            assert type(error) is kind  # noqa: PT017
+        return sum(found)
+
+    async with Worker(queue):
+        assert await (await run_all.enqueue()).result(PATIENCE) in {0, 2}
+        assert await (await double.enqueue(2)).result(PATIENCE) == 4
 
 
 async def test_map_that_waits_for_room(store_url: str) -> None:

@@ -15,6 +15,7 @@ from aiostreamq.client.task import Enqueuer
 from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import AioStreamQError, BrokerError, UsageError
 from aiostreamq.logs import get_logger
+from aiostreamq.signals import is_ctrl_c
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.connector import reason_of
 
@@ -82,7 +83,7 @@ class Mapping(Generic[T, R]):
         self, items: "Iterable[T] | AsyncIterable[T]", *, return_exceptions: bool
     ) -> "AsyncGenerator[R | AioStreamQError, None]":
         """Enqueue a job for each item, and yield the results in their order."""
-        feeder = spawn(self._feed(items), "aiostreamq:map")
+        feeder = spawn(self._feed_safely(items), "aiostreamq:map")
         feeder.add_done_callback(lambda _: self._places.put_nowait(None))
         try:
             while (place := await self._places.get()) is not None:
@@ -97,12 +98,23 @@ class Mapping(Generic[T, R]):
                     result = error
                 self._held.release()
                 yield result
-            await feeder  # what the items raised comes after the results before it
+            if (error := await feeder) is not None:  # of the items: after the results before it
+                raise error
         finally:
             self._is_closed = True
             feeder.end()
             _retrieve(feeder)
             await self._cancel_open()
+
+    async def _feed_safely(self, items: "Iterable[T] | AsyncIterable[T]") -> BaseException | None:
+        """Feed, and return what the items raised: a SystemExit in a task would end the loop."""
+        try:
+            await self._feed(items)
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            return error
+        return None
 
     async def _feed(self, items: "Iterable[T] | AsyncIterable[T]") -> None:
         # The room comes first: an item is taken when it can be enqueued.
