@@ -324,6 +324,11 @@ def isolated(
         concurrency: How many jobs `run_all` runs at once.
 
     Raises:
-        UsageError: *url* is invalid.
+        UsageError: *queue* is not a queue, or *url* is invalid.
     """
+    if not isinstance(queue, Queue):  # pyright: ignore[reportUnnecessaryIsInstance]  # unchecked callers
+        raise UsageError(
+            f"isolated takes the Queue of the application, not an object of type "
+            f"{type(queue).__qualname__!r}"
+        )
     return IsolatedQueue(queue, url, lease, concurrency)

@@ -1,7 +1,8 @@
 """The workers of several queues in one process, with shared slots."""
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import anyio
 
@@ -12,7 +13,6 @@ from aiostreamq.worker.settings import check_count
 from aiostreamq.worker.worker import Worker, share_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import TracebackType
     from typing import Literal, TypedDict, Unpack
 
@@ -71,8 +71,14 @@ class WorkerGroup:
                 `max_held_bytes` count for each queue.
 
         Raises:
-            UsageError: There is no queue, one is given twice, or an option is invalid.
+            UsageError: *queues* is not an iterable of queues, is empty or has one twice, or an
+                option is invalid.
         """
+        if not isinstance(cast("object", queues), Iterable):
+            raise UsageError(
+                f"WorkerGroup takes several queues, not an object of type "
+                f"{type(queues).__qualname__!r}: put them in a list, as in WorkerGroup([a, b])"
+            )
         self._queues = list(queues)
         check_count("concurrency", concurrency)
         if not self._queues:

@@ -474,6 +474,24 @@ async def test_override(queue: Queue) -> None:
         assert await (await read.enqueue()) == "real, derived"
 
 
+class Unhashable:
+    """A function that cannot be a key."""
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def __call__(self) -> int:
+        """Be a dependency."""
+        return 1
+
+
+def test_override_unhashable() -> None:
+    """A function that cannot be hashed is refused on either side."""
+    queue = Queue("memory://")
+    for functions in ((Unhashable(), job_scope), (job_scope, Unhashable())):
+        with pytest.raises(UsageError, match="wrap the object"), queue.override(*functions):
+            pass
+
+
 async def test_override_lifespan(queue: Queue) -> None:
     """A test can put another function in the place of a lifespan, which is then not entered."""
 

@@ -2,10 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from aiostreamq import JobExpired, JobState, Queue, QueueUnavailable, Retry, UsageError, Worker
+from aiostreamq import (
+    JobExpired,
+    JobState,
+    Queue,
+    QueueUnavailable,
+    Retry,
+    Tasks,
+    UsageError,
+    Worker,
+)
 from aiostreamq.testing import IsolatedQueue, PrivateRedis, RunOutcome, isolated
 from tests.support.waiting import PATIENCE
 
@@ -127,6 +137,13 @@ async def test_each_begins_empty() -> None:
         async with isolated(app):
             await double.enqueue(1)
             assert (await app.info()).waiting == 1
+
+
+@pytest.mark.parametrize("given", [None, "app:queue", Tasks()])
+def test_takes_a_queue(given: Any) -> None:
+    """Anything but a queue is refused at once."""
+    with pytest.raises(UsageError, match="isolated takes the Queue"):
+        isolated(given)
 
 
 async def test_refuses_what_would_mix() -> None:

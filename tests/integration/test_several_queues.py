@@ -160,6 +160,8 @@ def test_mistakes() -> None:
         WorkerGroup([queue], concurrency=0)
     with pytest.raises(UsageError, match="takes the Queue"):
         WorkerGroup(["app:queue"])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UsageError, match="put them in a list"):
+        WorkerGroup(queue)  # pyright: ignore[reportArgumentType]
 
 
 async def is_true(condition: object) -> bool:

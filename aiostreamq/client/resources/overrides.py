@@ -63,6 +63,10 @@ class Overrides:
                     f"queue.override was given an object of type {kind!r}: give it two functions, "
                     f"as in queue.override(get_session, lambda: fake)"
                 )
+        try:
+            hash((dependency, replacement))
+        except TypeError as error:
+            raise UsageError(f"queue.override: {error}: wrap the object in a function") from None
         if isinstance(dependency, Lifespan):
             _as_lifespan(replacement)
         earlier, changed = self._functions, dict(self._functions)
