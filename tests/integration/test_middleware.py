@@ -326,6 +326,50 @@ async def test_call_next_after_the_run_is_an_error(queue: Queue) -> None:
     assert ran == []
 
 
+@pytest.mark.parametrize("end", ["returns", "raises"])
+async def test_task_does_not_outlive_middleware(queue: Queue, end: str) -> None:
+    """A task that middleware calls beside itself is cancelled if the middleware ends before it."""
+    notes: list[str] = []
+    started = asyncio.Event()
+
+    @queue.middleware
+    async def leave(call: RunCall, call_next: CallNext) -> object:
+        if call.args:
+            return await asyncio.create_task(coroutine_of(call_next))
+        beside = asyncio.create_task(coroutine_of(call_next))
+        await started.wait()
+        assert not beside.done()
+        if end == "raises":
+            raise LookupError(end)
+        return end
+
+    @queue.task
+    async def work(*numbers: int) -> str:
+        if numbers:
+            return "awaited"
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            notes.append("cleaned up")
+        return "never"
+
+    async with Worker(queue):
+        job = await work.enqueue()
+        if end == "raises":
+            with pytest.raises(JobFailed, match="LookupError: raises"):
+                await job.result(PATIENCE)
+        else:
+            assert await job.result(PATIENCE) == "returns"
+        assert notes == ["cleaned up"]
+        assert await (await work.enqueue(1)).result(PATIENCE) == "awaited"
+
+
+async def coroutine_of(call_next: CallNext) -> object:
+    """Call it, as a coroutine."""
+    return await call_next()
+
+
 async def test_stops_with_the_task(queue: Queue) -> None:
     """A timeout and a cancellation pass through the layers from the inside."""
     notes = layered(queue, "a", "b")

@@ -1,5 +1,6 @@
 """The middleware around one run, from the outermost layer to the task itself."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import orjson
@@ -46,6 +47,7 @@ class MiddlewareChain:
         self._written: bytes | None = None  # the result of the task, as JSON
         self._value: object = None  # the same, as middleware sees it
         self._is_over = False
+        self._calling: asyncio.Task[object] | None = None  # while the task of the queue runs
 
     async def call(self) -> bytes:
         """Run all layers and the task; return the result as JSON.
@@ -58,11 +60,19 @@ class MiddlewareChain:
             value = await self._enter(0)
         finally:
             self._is_over = True
+            await self._end_call()
         if self._run.spec.is_stream:
             return b"null"  # its values have been streamed
         if self._written is not None and value is self._value:
             return self._written
         return self._invoker.write(self._run, value)
+
+    async def _end_call(self) -> None:
+        """Cancel the task if middleware has called it beside itself, and ended before it."""
+        calling = self._calling
+        if calling is not None and calling.get_loop() is asyncio.get_running_loop():
+            calling.cancel()
+            await asyncio.wait({calling})
 
     async def _enter(self, depth: int) -> object:
         if depth < len(self._layers):
@@ -87,12 +97,15 @@ class MiddlewareChain:
 
     async def _call_task(self) -> object:
         error: BaseException | None = None
+        self._calling = asyncio.current_task()
         try:
             self._written = await self._invoker.call(self._run, self._begin)
         except Raised as raised:
             error = raised.error
             if not isinstance(error, Exception) or isinstance(error, StopIteration):
                 raise  # a coroutine cannot raise it as it is
+        finally:
+            self._calling = None
         if error is not None:  # outside of the handler, or the wrapper would be its context
             raise error
         assert self._written is not None
