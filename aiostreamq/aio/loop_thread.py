@@ -203,7 +203,7 @@ class _Background:
 
     def _start(self) -> LoopThread:
         made, first = LoopThread(), self._thread
-        if first is not None and first.is_alive:  # a signal handler has started one meanwhile
+        if first is not None and first.is_alive:  # that of a signal handler
             made.stop()
             return first
         self._thread = made

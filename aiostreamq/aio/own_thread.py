@@ -16,8 +16,8 @@ T = TypeVar("T")
 async def call_in_thread(function: "Callable[[], T]", name: str) -> T:
     """Call *function* in a daemon thread, with the context variables of the caller.
 
-    Unlike `asyncio.to_thread`: there, on Python 3.11, a StopIteration leaves the caller waiting for
-    ever, and the end of the event loop waits for a call that hangs.
+    Unlike `asyncio.to_thread`: there, on Python 3.11, a StopIteration never reaches the caller,
+    and the event loop cannot be closed while a call hangs.
 
     Args:
         function: The function.

@@ -314,8 +314,7 @@ def isolated(
 ) -> IsolatedQueue:
     """Return the application's queue, isolated for a test.
 
-    Use it as `async with isolated(app.queue) as test:`. Inside, all code that uses the queue does
-    so on an empty Redis of the test's own. Afterwards the queue connects as before.
+    Inside `async with isolated(app.queue) as test:`, the queue is on an empty Redis of the test.
 
     Args:
         queue: The queue. It must not be open.
@@ -327,8 +326,5 @@ def isolated(
         UsageError: *queue* is not a queue, or *url* is invalid.
     """
     if not isinstance(queue, Queue):  # pyright: ignore[reportUnnecessaryIsInstance]  # unchecked callers
-        raise UsageError(
-            f"isolated takes the Queue of the application, not an object of type "
-            f"{type(queue).__qualname__!r}"
-        )
+        raise UsageError(f"isolated takes the Queue to isolate, got {queue!r}")
     return IsolatedQueue(queue, url, lease, concurrency)

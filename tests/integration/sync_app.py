@@ -122,13 +122,17 @@ def reenter() -> None:
     """Use the queue in a signal handler, while its first use starts the thread."""
     start = threading.Thread.start
 
-    def interrupted_start(thread: threading.Thread) -> None:
+    def interrupted_start(self: threading.Thread) -> None:
         threading.Thread.start = start
         signal.raise_signal(signal.SIGALRM)
-        start(thread)
+        start(self)
 
     threading.Thread.start = interrupted_start
-    signal.signal(signal.SIGALRM, lambda *_: use(1))
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        use(1)
+
+    signal.signal(signal.SIGALRM, handle)
     use(2)
 
 

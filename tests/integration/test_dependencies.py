@@ -389,7 +389,7 @@ async def test_hostile_exception(
     error: type[BaseException],
     scope: Any,
 ) -> None:
-    """Whatever a dependency raises, its job ends, other jobs run, and the worker ends."""
+    """A dependency may raise anything: its job ends, other jobs run, and the worker ends."""
 
     @queue.task
     async def use(_: object = Depends(make(error()), scope=scope)) -> int:

@@ -301,7 +301,7 @@ async def test_error_of_the_items(queue: Queue, gated: Gated) -> None:
     "kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, RaisesForAll]
 )
 async def test_hostile_items(queue: Queue, kind: type[BaseException], is_async: bool) -> None:
-    """Whatever the items raise in a job is raised in that job, and the worker runs the next one."""
+    """The items may raise anything: the job gets it, and the worker runs the next one."""
 
     def items() -> Iterable[int]:
         yield 1

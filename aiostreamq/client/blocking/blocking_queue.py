@@ -314,16 +314,9 @@ async def _enqueue_many(core: "QueueCore", calls: "list[Call[R]]") -> list[Job[R
 
 
 def _several(jobs: object) -> "Iterable[object]":
-    if isinstance(jobs, BlockingJob):
-        raise UsageError(
-            "queue.sync.gather takes several jobs, and this is one: put it in a list, or use "
-            "job.result()"
-        )
     if not isinstance(jobs, Iterable):
-        raise UsageError(
-            f"queue.sync.gather takes an iterable of jobs, not an object of type "
-            f"{type(jobs).__name__!r}"
-        )
+        kind = type(jobs).__name__
+        raise UsageError(f"queue.sync.gather takes a list of jobs, not an object of type {kind!r}")
     return cast("Iterable[object]", jobs)
 
 
