@@ -1,6 +1,9 @@
 """The handle of one job, for code that does not run in an event loop."""
 
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+
+from aiostreamq.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -86,3 +89,24 @@ class BlockingJob(Generic[R_co]):
             As `Job.cancel`.
         """
         return self._caller.call_job(self.job, lambda job: job.cancel())
+
+
+def handles_of(jobs: object) -> "list[Job[Any]]":
+    """Return the handles of *jobs*, as the event loop of their queue uses them.
+
+    Raises:
+        UsageError: It is not an iterable of jobs of this kind.
+    """
+    if not isinstance(jobs, Iterable):
+        kind = type(jobs).__name__
+        raise UsageError(f"queue.sync.gather takes a list of jobs, not an object of type {kind!r}")
+    return [_handle_of(job) for job in cast("Iterable[object]", jobs)]
+
+
+def _handle_of(job: object) -> "Job[Any]":
+    if isinstance(job, BlockingJob):
+        return cast("BlockingJob[Any]", job).job
+    raise UsageError(
+        f"queue.sync.gather takes jobs, as queue.sync.enqueue returns them, and this is an object "
+        f"of type {type(job).__name__!r}"
+    )

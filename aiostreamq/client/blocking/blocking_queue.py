@@ -11,14 +11,13 @@ Rules of this file:
 """
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from aiostreamq.aio.loop_thread import BACKGROUND, call_in
 from aiostreamq.aio.protected_tasks import spawn
-from aiostreamq.client.blocking.blocking_job import BlockingJob
+from aiostreamq.client.blocking.blocking_job import BlockingJob, handles_of
 from aiostreamq.client.blocking.direct_enqueuer import DirectEnqueuer
 from aiostreamq.client.current_job import JOB
 from aiostreamq.client.job import Job
@@ -31,7 +30,7 @@ from aiostreamq.model.options import checked_job_id
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from typing import Literal
 
     from aiostreamq.client.call import Call
@@ -181,7 +180,7 @@ class BlockingQueue:
             UsageError: *jobs* has something that is not a job of this kind.
             As `aiostreamq.gather`.
         """
-        handles = [_handle_of(job) for job in _several(jobs)]
+        handles = handles_of(jobs)
 
         async def wait(core: "QueueCore") -> "list[Any]":
             own = [job.at(core) for job in handles]
@@ -311,22 +310,6 @@ async def _enqueue(
 
 async def _enqueue_many(core: "QueueCore", calls: "list[Call[R]]") -> list[Job[R]]:
     return await core.session().enqueuing.submit_many(calls)
-
-
-def _several(jobs: object) -> "Iterable[object]":
-    if not isinstance(jobs, Iterable):
-        kind = type(jobs).__name__
-        raise UsageError(f"queue.sync.gather takes a list of jobs, not an object of type {kind!r}")
-    return cast("Iterable[object]", jobs)
-
-
-def _handle_of(job: object) -> Job[Any]:
-    if isinstance(job, BlockingJob):
-        return cast("BlockingJob[Any]", job).job
-    raise UsageError(
-        f"queue.sync.gather takes jobs, as queue.sync.enqueue returns them, and this is an object "
-        f"of type {type(job).__name__!r}"
-    )
 
 
 def _lend_nothing() -> None:
