@@ -3,17 +3,19 @@
 import asyncio
 import importlib.util
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
 from anyio import from_thread
+from asgiref.sync import async_to_sync
 
 from aiostreamq import (
     BlockingJob,
     BlockingQueue,
     Context,
+    Job,
     JobCancelled,
     JobFailed,
     JobNotFound,
@@ -246,8 +248,19 @@ async def test_tasks_in_threads(store_url: str) -> None:
     assert set(opened) <= set(before), "no loop in the background is needed"
 
 
-async def test_anyio_in_tasks(store_url: str) -> None:
-    """`anyio.from_thread` finds the loop of the worker from a task's thread, and lends its slot."""
+def by_anyio(function: Callable[..., Coroutine[Any, Any, Any]], *args: object) -> Any:
+    """Run a coroutine function in the loop of the thread, as anyio does it."""
+    return from_thread.run(function, *args)
+
+
+def by_asgiref(function: Callable[..., Coroutine[Any, Any, Any]], *args: object) -> Any:
+    """Do the same as Django does it."""
+    return async_to_sync(function)(*args)
+
+
+@pytest.mark.parametrize("run", [by_anyio, by_asgiref])
+async def test_bridges_in_tasks(store_url: str, run: Callable[..., Any]) -> None:
+    """The bridges find the loop of the worker from a task's thread, and lend its slot."""
     queue = new_queue(store_url)
 
     @queue.task
@@ -256,8 +269,9 @@ async def test_anyio_in_tasks(store_url: str) -> None:
 
     @queue.task
     def parent(n: int) -> int:
-        job = from_thread.run(child.enqueue, n)
-        return from_thread.run(job.result)
+        job: Job[int] = run(child.enqueue, n)
+        result: int = run(job.result)
+        return result
 
     async with queue, Worker(queue, concurrency=1):
         jobs = [await parent.enqueue(n) for n in range(3)]

@@ -7,6 +7,7 @@ could pile threads up without bound.
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -44,7 +45,7 @@ class ThreadRunner:
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(
-                self._most, "aiostreamq", _introduce_to_anyio, (asyncio.get_running_loop(),)
+                self._most, "aiostreamq", _introduce, (asyncio.get_running_loop(),)
             )
         call = cast("Callable[[], object]", partial(copy_context().run, function, *args, **kwargs))
         run.thread = thread = self._pool.submit(_attempt, call)
@@ -112,6 +113,24 @@ def _undo(thread: Future[object], undo: Callable[[], object]) -> None:
     if type(thread.result()) is not Raised:
         with suppress(BaseException):  # the run was cancelled: its error has no receiver
             undo()
+
+
+def _introduce(loop: asyncio.AbstractEventLoop) -> None:
+    """Let the bridges that users know find the event loop of the worker, in the calling thread."""
+    _introduce_to_anyio(loop)
+    _introduce_to_asgiref(loop)
+
+
+def _introduce_to_asgiref(loop: asyncio.AbstractEventLoop) -> None:
+    """Let `asgiref.sync.async_to_sync` run in the loop of the worker, if the program uses it.
+
+    It marks the threads that it has started itself in this way.
+    """
+    if (bridge := sys.modules.get("asgiref.sync")) is not None:
+        with suppress(Exception):
+            known: Any = bridge
+            known.SyncToAsync.threadlocal.main_event_loop = loop
+            known.SyncToAsync.threadlocal.main_event_loop_pid = os.getpid()
 
 
 def _introduce_to_anyio(loop: asyncio.AbstractEventLoop) -> None:
