@@ -199,8 +199,12 @@ class CurrentSession:
         return None
 
     def _begin(self) -> "SessionLifetime":
+        from aiostreamq.signals import no_fork
+
         self._here()
-        lifetime = self._make(self.connector.take(self))
+        # A child that another thread forks while this imports modules could never import them.
+        with no_fork():
+            lifetime = self._make(self.connector.take(self))
         if (first := self._here()) is not None:
             return first  # another thread was faster, and its event loop has ended since
         self._lifetime, self._current = lifetime, lifetime.session

@@ -23,6 +23,13 @@ _INCOMPLETE = object()
 READ = 16 * 1024
 
 
+class _Socket(socket.socket):
+    """A socket that is closed without a warning if it is collected, which its queue may be."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class DirectLink:
     """A connection to Redis for one thread at a time."""
 
@@ -39,7 +46,7 @@ class DirectLink:
         limit = struct.pack("ll", seconds, int((reply_timeout - seconds) * 1_000_000))
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             connection.setsockopt(socket.SOL_SOCKET, option, limit)
-        self._socket = connection
+        self._socket = _Socket(fileno=connection.detach())
         self._parser = hiredis.Reader(replyError=CommandError, notEnoughData=_INCOMPLETE)
 
     def call(self, command: "tuple[Argument, ...]") -> "Reply":
@@ -65,10 +72,6 @@ class DirectLink:
         if isinstance(reply, CommandError):
             raise reply
         return cast("Reply", reply)
-
-    def __del__(self) -> None:
-        # The queue was collected, so there is no need for a warning.
-        self._socket.close()
 
     def close(self) -> None:
         """Close the connection here. In a process that was forked, its parent keeps it."""
