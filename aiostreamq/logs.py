@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 
-from aiostreamq.signals import is_ctrl_c
+from aiostreamq.signals_and_forks import is_ctrl_c
 from aiostreamq.untrusted import name_of
 
 _NO_ERROR = (None, None, None)

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
-from aiostreamq.aio.protected_tasks import OwnTask
+from aiostreamq.aio.own_tasks import OwnTask
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -4,8 +4,8 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
-from aiostreamq.aio.protected_tasks import JobTask, leave_behind
-from aiostreamq.signals import is_ctrl_c
+from aiostreamq.aio.own_tasks import JobTask, leave_behind
+from aiostreamq.signals_and_forks import is_ctrl_c
 
 T = TypeVar("T")
 

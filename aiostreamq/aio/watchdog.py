@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
-from aiostreamq.aio.protected_tasks import running_name
+from aiostreamq.aio.own_tasks import running_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

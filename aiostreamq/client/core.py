@@ -7,7 +7,7 @@ get it with `core_of(queue)`.
 from typing import TYPE_CHECKING, Protocol
 
 from aiostreamq.client.call import Using
-from aiostreamq.client.sessions.current_session import CurrentSession
+from aiostreamq.client.sessions.session_manager import SessionManager
 from aiostreamq.client.sessions.shared_connector import SharedConnector
 from aiostreamq.client.task import Enqueuer
 from aiostreamq.errors import UsageError
@@ -57,7 +57,7 @@ class QueueCore:
         self._included: dict[int, tuple[TaskSpec, TaskSpec]] = {}
         self._connect = connect
         connector = connector or SharedConnector(connect)
-        self.sessions = CurrentSession(name, connector, self._new_lifetime)
+        self.sessions = SessionManager(name, connector, self._new_lifetime)
         #: returns the session of the running event loop, and creates it if there is none; raises
         #: UsageError if the queue is open in another event loop that is running
         self.session: Callable[[], Session] = self.sessions.current

@@ -10,7 +10,7 @@ from aiostreamq.client.schedules.schedule import read_all
 from aiostreamq.errors import UsageError
 from aiostreamq.model.english import counting
 from aiostreamq.model.pauses import Pause
-from aiostreamq.model.worker_beats import DEAD, is_dead
+from aiostreamq.model.worker_liveness import DEAD, is_dead
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.redis_errors import is_withheld, right_missing
 from aiostreamq.store.inspect.doctor_probes import GroupState, Keyspace, Scanned

@@ -13,7 +13,7 @@ from aiostreamq.model.metadata import Metadata
 from aiostreamq.model.pauses import Pause
 from aiostreamq.model.time import moment
 from aiostreamq.model.values.masking import lists_secrets, masked
-from aiostreamq.model.worker_beats import is_dead
+from aiostreamq.model.worker_liveness import is_dead
 from aiostreamq.model.worker_state import WorkerState
 
 

@@ -106,7 +106,7 @@ def _rows(before: Stage, step: str, *after: Stage) -> tuple[Transition, ...]:
 TRANSITIONS = (
     # A job arrives. An id that is taken changes nothing.
     *_rows(Stage.UNKNOWN, "enqueue", Stage.QUEUED),
-    *_rows(Stage.UNKNOWN, "delay", Stage.DELAYED),
+    *_rows(Stage.UNKNOWN, "enqueue_delayed", Stage.DELAYED),
     *_rows(Stage.UNKNOWN, "fire_schedules", Stage.QUEUED, Stage.DELAYED),  # delayed: jitter
     # It waits.
     *_rows(Stage.DELAYED, "promote", Stage.QUEUED),

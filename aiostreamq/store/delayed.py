@@ -48,9 +48,11 @@ class DelayedJobs:
         for job in jobs:
             arguments += job
         if self._confirmed is None:
-            reply = await self._queue.run("delay", self._keys, arguments, deadline)
+            reply = await self._queue.run("enqueue_delayed", self._keys, arguments, deadline)
         else:
-            reply = await self._confirmed.run("delay", self._keys, arguments, deadline, len(jobs))
+            reply = await self._confirmed.run(
+                "enqueue_delayed", self._keys, arguments, deadline, len(jobs)
+            )
         return {place - 1 for place in cast("list[int]", reply)}
 
     async def retry(self, batch: "Sequence[RetryRequest]") -> "list[Delivery]":

@@ -40,7 +40,7 @@ MANY = 1_000_000
 KEEP_MS = 60_000
 
 # The scripts that run here.
-WRITERS = ("enqueue", "delay", "replication_marker")
+WRITERS = ("enqueue", "enqueue_delayed", "replication_marker")
 
 _Question = tuple["asyncio.Future[bool]", float]  # the answer, and when it comes too late
 
@@ -107,7 +107,7 @@ class ConfirmedRunner:
         """Run a script that puts jobs in, and wait until its writes are confirmed.
 
         Args:
-            script: "enqueue" or "delay".
+            script: "enqueue" or "enqueue_delayed".
             keys: The keys of the script.
             arguments: The arguments of the script.
             deadline: Seconds after which to stop trying.

@@ -70,7 +70,7 @@ class Results:
 
     async def ping(self, inbox: str, message: str) -> None:
         """Put *message* into *inbox*, after everything that is in it already."""
-        await self._queue.run("mark_inbox", [self._keys.inbox(inbox)], [message, INBOX_MS])
+        await self._queue.run("push_inbox_marker", [self._keys.inbox(inbox)], [message, INBOX_MS])
 
     async def job_state(self, job_id: str) -> bytes | None:
         """Return the outcome of a job that has ended, else its state; None if it is unknown."""

@@ -34,7 +34,7 @@ SCRIPTS = (
     "create_groups",
     "enqueue",
     "subscribe",
-    "mark_inbox",
+    "push_inbox_marker",
     "settle",
     "settle_and_call",
     "record_stats",
@@ -51,7 +51,7 @@ SCRIPTS = (
     "read_many_lanes",
     "skip_cancelled",
     "note_suspect_run",
-    "delay",
+    "enqueue_delayed",
     "promote",
     "retry",
     "requeue_deleted",
@@ -112,7 +112,7 @@ def _in_order(name: str) -> Iterator[str]:
 
 @cache
 def _source(name: str, *, on_cluster: bool) -> str:
-    guard = ("parts/slot_guard",) if on_cluster else ()
+    guard = ("parts/slot_migration_guard",) if on_cluster else ()
     return "\n".join(_file(one).text for one in dict.fromkeys((*guard, *_in_order(name))))
 
 

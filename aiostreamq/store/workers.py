@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED
-from aiostreamq.model.worker_beats import lanes_of
+from aiostreamq.model.worker_liveness import lanes_of
 from aiostreamq.store.connection.connector import CLIENT_NAME, READER
 from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD
 from aiostreamq.store.queue import pairs_of

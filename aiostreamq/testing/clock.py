@@ -20,7 +20,7 @@ T = TypeVar("T")
 # Regular looks of clients and workers that find what was lost. In memory
 # nothing is lost, and each look would be a moment at which the clock stops.
 SECOND_LOOKS = (
-    ("aiostreamq.client.job_events", "BLOCK_MS"),
+    ("aiostreamq.client.job_event_follower", "BLOCK_MS"),
     ("aiostreamq.client.results.inbox", "BLOCK"),
     ("aiostreamq.client.results.inbox", "SWEEP"),
     ("aiostreamq.worker.control.listener", "BLOCK_MS"),

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.client.core import core_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model.listener_events import JobStarted

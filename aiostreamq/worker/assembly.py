@@ -27,11 +27,11 @@ from aiostreamq.worker.leases.poison_guard import PoisonGuard
 from aiostreamq.worker.leases.reaper import Reaper
 from aiostreamq.worker.leases.status_report import StatusReport
 from aiostreamq.worker.listener_events import WorkerListeners
-from aiostreamq.worker.reroute.overflow_intake import Overflow
+from aiostreamq.worker.reroute.overflow_source import Overflow
 from aiostreamq.worker.reroute.parking import Parking
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
-from aiostreamq.worker.run.executor import Executor
+from aiostreamq.worker.run.dispatcher import Dispatcher
 from aiostreamq.worker.run.invoker import Invoker
 from aiostreamq.worker.run.pool import Pool
 from aiostreamq.worker.run.processes import CLOSING_TIME, ProcessPool
@@ -99,9 +99,9 @@ class Services:
         self.threads = ThreadRunner(self.pools["thread"].most)
         self.processes = ProcessPool(self.pools["process"].most, _closing_time(queue))
         self.overflow = self._new_overflow(queue)
-        self.executor = self._new_executor(queue, name, is_ending)
-        self.holdings = Holdings(self.executor, self.settler, self.rerouter, self.parking)
-        self.canceller = Canceller(cancellation, self.executor)
+        self.dispatcher = self._new_dispatcher(queue, name, is_ending)
+        self.holdings = Holdings(self.dispatcher, self.settler, self.rerouter, self.parking)
+        self.canceller = Canceller(cancellation, self.dispatcher)
         self.lanes = LaneReader(store, settings.lanes, strict=core_of(queue).lanes.strict_priority)
         self.reader = self._new_reader(name)
         self.promoter = Promoter(delayed)
@@ -125,7 +125,7 @@ class Services:
 
     def _slot_loops(self) -> "Mapping[str, Callable[[], Awaitable[None]]]":
         pool = cast("SlotPool | None", self._settings.slot_pool)
-        return {} if pool is None else {"slots": lambda: pool.watch(self.executor)}
+        return {} if pool is None else {"slots": lambda: pool.watch(self.dispatcher)}
 
     def wake(self) -> None:
         """Have all of them look now: messages to all workers may have been missed."""
@@ -165,14 +165,14 @@ class Services:
         return Overflow(
             self.pools,
             queue.tasks,
-            lambda: self.executor.deferred.room,
+            lambda: self.dispatcher.deferred.room,
             self._wake_for_overflow,
             self.parking.may_run,
         )
 
-    def _new_executor(
+    def _new_dispatcher(
         self, queue: "QueueClient", name: str, is_ending: "Callable[[], bool]"
-    ) -> Executor:
+    ) -> Dispatcher:
         settings, voice = self._settings, EventSender(self.store, name).voice
         around = RunEnvironment(
             queue,
@@ -187,7 +187,7 @@ class Services:
             logs_jobs=settings.log_jobs,
         )
         pool = cast("SlotPool | None", settings.slot_pool)
-        return Executor(around, settings.concurrency, self.overflow.wake, pool)
+        return Dispatcher(around, settings.concurrency, self.overflow.wake, pool)
 
     def _new_reader(self, name: str) -> Reader:
         lanes, lease = self._settings.lanes, self._settings.lease
@@ -195,7 +195,7 @@ class Services:
             self.store,
             self.lanes,
             name,
-            self.executor,
+            self.dispatcher,
             self.holdings,
             lease,
             self.pauses.notice,
@@ -225,7 +225,7 @@ class Services:
             settings.concurrency,
             settings.lanes,
             queue.tasks,
-            self.executor.running,
+            self.dispatcher.running,
             self.store.clock,
             state,
             lambda: self.pools["thread"].stuck,
@@ -260,16 +260,16 @@ class Services:
 
     def _wake_for_overflow(self) -> None:
         self.reader.wake()
-        self.executor.progress.wake()
+        self.dispatcher.progress.wake()
 
     def _wake_reader(self) -> None:
-        self.executor.progress.wake()
+        self.dispatcher.progress.wake()
 
     def _narrow(self, width: int) -> None:
-        self.executor.slots.narrow(width)
+        self.dispatcher.slots.narrow(width)
 
     def _refill(self) -> None:
-        self.executor.refill()
+        self.dispatcher.refill()
 
 
 def _closing_time(queue: "QueueClient") -> float:

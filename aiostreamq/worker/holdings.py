@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import EntryRef
     from aiostreamq.worker.reroute.parking import Parking
     from aiostreamq.worker.reroute.rerouter import Rerouter
-    from aiostreamq.worker.run.executor import Executor
+    from aiostreamq.worker.run.dispatcher import Dispatcher
     from aiostreamq.worker.settle.settler import Settler
 
 
@@ -14,17 +14,17 @@ class Holdings:
     """The deliveries of one worker, wherever in it they are."""
 
     def __init__(
-        self, executor: "Executor", settler: "Settler", rerouter: "Rerouter", parking: "Parking"
+        self, dispatcher: "Dispatcher", settler: "Settler", rerouter: "Rerouter", parking: "Parking"
     ) -> None:
-        self._executor = executor
+        self._dispatcher = dispatcher
         self._settler = settler
         self._rerouter = rerouter
         self._parking = parking
 
     def keys(self) -> "set[EntryRef]":
         """Return the deliveries that are known here, each as (number of its stream, entry)."""
-        keys = set(self._executor.running)
-        keys.update((delivery.stream, delivery.entry) for delivery in self._executor.backlog)
+        keys = set(self._dispatcher.running)
+        keys.update((delivery.stream, delivery.entry) for delivery in self._dispatcher.backlog)
         return keys | self._settler.unsettled | self._rerouter.entries
 
     @property

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aiostreamq.aio.protected_tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.client.core import core_of
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.worker.runtime import WorkerRuntime

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from aiostreamq.aio.backoff import Backoff
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:

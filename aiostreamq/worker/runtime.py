@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from aiostreamq import clock
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.aio.supervision import keep_running
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
@@ -105,7 +105,7 @@ class WorkerRuntime:
     @property
     def finished(self) -> int:
         """How many runs have ended."""
-        return self._services.executor.finished
+        return self._services.dispatcher.finished
 
     def stop_reading(self) -> None:
         """Begin no further read: a drain follows."""
@@ -129,16 +129,16 @@ class WorkerRuntime:
             BrokerError: The error that had ended the reader.
         """
         self._is_draining = True
-        executor = self._services.executor
+        dispatcher = self._services.dispatcher
         time_up = spawn(self._wait_time_up(hurry))
         try:
             await self._services.reader.aclose(self._reading)
             lost = await self._never_arrived()
-            await self._hand_back(lost + executor.close())
-            await self._join_executor(time_up)
+            await self._hand_back(lost + dispatcher.close())
+            await self._join_dispatcher(time_up)
         finally:
             time_up.cancel()
-        await self._hand_back(await executor.cancel_all())
+        await self._hand_back(await dispatcher.cancel_all())
         await self._close_runners()
         await self._within_reason(self._services.rerouter.join(), "move jobs away")
         await self._close_loops()
@@ -146,8 +146,8 @@ class WorkerRuntime:
         if not self._reading.cancelled() and (error := self._reading.exception()) is not None:
             raise error
 
-    async def _join_executor(self, time_up: asyncio.Task[None]) -> None:
-        idle = spawn(self._services.executor.join())
+    async def _join_dispatcher(self, time_up: asyncio.Task[None]) -> None:
+        idle = spawn(self._services.dispatcher.join())
         try:
             await asyncio.wait({idle, time_up}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -160,8 +160,8 @@ class WorkerRuntime:
     async def aclose(self) -> None:
         """Cancel all jobs, which belong to other workers by now, and wait for the end."""
         await self._services.reader.aclose(self._reading)
-        self._services.executor.close()
-        cut_short = await self._services.executor.cancel_all()
+        self._services.dispatcher.close()
+        cut_short = await self._services.dispatcher.cancel_all()
         await self._close_runners()
         await self._close_loops()
         # Deliveries of a read on its way that came after the other workers had looked.
@@ -182,7 +182,7 @@ class WorkerRuntime:
         services = self._services
         services.heartbeat.close()
         services.reader.abort(self._reading)
-        services.executor.abort()
+        services.dispatcher.abort()
         services.threads.close()
         services.processes.abort()
         self._cancel_loops()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from aiostreamq.aio.listeners import Listeners
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.client.core import core_of
 from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.errors import BrokerError, UsageError

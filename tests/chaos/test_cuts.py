@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from aiostreamq import Queue
-from aiostreamq.aio.protected_tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.stats import kind_of
@@ -18,7 +18,7 @@ from aiostreamq.store.results import Subscription
 from aiostreamq.worker.fetch.burst_end import BurstWait
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.held_bytes import HeldBytes
-from aiostreamq.worker.reroute.overflow_intake import Overflow
+from aiostreamq.worker.reroute.overflow_source import Overflow
 from aiostreamq.worker.run.backlog import Progress
 from aiostreamq.worker.settings import LEASE, MAX_HELD_BYTES
 from tests.chaos import detours

@@ -277,5 +277,5 @@ def test_only_on_a_cluster() -> None:
         assert head == ""
         assert "guard:" not in code
         guard = Script(script, on_cluster).source.removeprefix(flags).removesuffix(code)
-        assert guard.startswith("-- slot_guard.lua")
+        assert guard.startswith("-- slot_migration_guard.lua")
         assert "redis.call('EXISTS'" in guard

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from aiostreamq import Queue, Worker
-from aiostreamq.client import job_events
+from aiostreamq.client import job_event_follower
 from aiostreamq.client.results import inbox
 from aiostreamq.worker.control import listener
 from aiostreamq.worker.due import promoter, ticker
@@ -23,7 +23,7 @@ TypeAdapter(set[int])
 
 #: What is done now and then lest something that was lost stay unseen, and what ends by itself.
 SECOND_LOOKS = (
-    *((inbox, "SWEEP"), (inbox, "BLOCK"), (job_events, "BLOCK_MS")),
+    *((inbox, "SWEEP"), (inbox, "BLOCK"), (job_event_follower, "BLOCK_MS")),
     *((reader, "BLOCK_MS"), (listener, "BLOCK_MS")),
     *((promoter, "LONGEST_SLEEP"), (ticker, "LONGEST_SLEEP"), (parking, "INTERVAL")),
 )

@@ -27,7 +27,7 @@ from aiostreamq.client.core import core_of
 from aiostreamq.model.delivery import Delivery
 from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.deliveries import Deliveries
-from aiostreamq.worker.run.executor import Executor
+from aiostreamq.worker.run.dispatcher import Dispatcher
 from tests.support import cpu_jobs
 from tests.support.jobs import block_for_file, wait_for_file
 from tests.support.jobs import queue as jobs_queue
@@ -172,11 +172,11 @@ async def busy_worker(queue: Queue) -> AsyncGenerator[Worker]:
         await held
 
 
-def executor_of(worker: Worker) -> Executor:
+def dispatcher_of(worker: Worker) -> Dispatcher:
     """Return what runs the jobs of a worker."""
     runtime = worker._incarnations.runtime  # pyright: ignore[reportPrivateUsage]  # no other way to be sure
     assert runtime is not None
-    return runtime._services.executor  # pyright: ignore[reportPrivateUsage]
+    return runtime._services.dispatcher  # pyright: ignore[reportPrivateUsage]
 
 
 async def fetch_ahead(queue: Queue, worker: Worker) -> list[Delivery]:
@@ -185,7 +185,7 @@ async def fetch_ahead(queue: Queue, worker: Worker) -> list[Delivery]:
     link = await broker.connector.open_link("test")
     read = await Deliveries(broker).read(link, worker.name, 1, None)
     link.close()
-    executor_of(worker).accept(read.deliveries, read.cancelled)
+    dispatcher_of(worker).accept(read.deliveries, read.cancelled)
     return read.deliveries
 
 
@@ -232,14 +232,14 @@ async def test_has_not_begun(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> N
         await asyncio.Event().wait()
 
     async with busy_worker(queue) as worker:
-        executor = executor_of(worker)
-        executor.slots.capacity = 2
+        dispatcher = dispatcher_of(worker)
+        dispatcher.slots.capacity = 2
         job = await hang.enqueue()
         [delivery] = await fetch_ahead(queue, worker)
-        executor.cancel(delivery.stream, delivery.entry)
+        dispatcher.cancel(delivery.stream, delivery.entry)
         with pytest.raises(JobCancelled):
             await job.result(timeout=PATIENCE)
-        assert len(executor.running) == 1
+        assert len(dispatcher.running) == 1
 
 
 async def test_thread(queue: Queue) -> None:

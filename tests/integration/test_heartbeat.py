@@ -12,7 +12,7 @@ import pytest
 from aiostreamq import Queue, Worker
 from aiostreamq.aio.listeners import Listeners
 from aiostreamq.client.core import core_of
-from aiostreamq.model.worker_beats import PROTOCOL
+from aiostreamq.model.worker_liveness import PROTOCOL
 from aiostreamq.store.workers import WorkerRegistry, reader_role
 from aiostreamq.worker.leases import heartbeat
 from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat

@@ -29,8 +29,8 @@ OPTIONAL = {"config|get", "type", "wait", "waitaof"}
 #: Which scripts and which functions each kind of user needs. A function is named by its
 #: file; with its own name too where only some of the file's are needed.
 SCRIPTS_OF = {
-    "producer": "create_groups enqueue delay replication_marker subscribe mark_inbox job_state "
-    "cancel cancel_lane",
+    "producer": "create_groups enqueue enqueue_delayed replication_marker subscribe "
+    "push_inbox_marker job_state cancel cancel_lane",
     "worker": "settle settle_and_call record_stats requeue dead_letter_unreadable "
     "deregister_worker renew_lease "
     "find_dead_workers register_strays list_holders recover_worker read_lanes "

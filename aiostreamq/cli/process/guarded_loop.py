@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Coroutine, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from aiostreamq.aio.protected_tasks import OwnTask, hide, leave_behind
+from aiostreamq.aio.own_tasks import OwnTask, hide, leave_behind
 from aiostreamq.logs import get_logger
-from aiostreamq.signals import in_children, is_ctrl_c
+from aiostreamq.signals_and_forks import in_children, is_ctrl_c
 from aiostreamq.untrusted import name_of
 
 T = TypeVar("T")

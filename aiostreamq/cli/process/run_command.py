@@ -14,7 +14,7 @@ from aiostreamq.cli.process.recycling import RecyclingLimits
 from aiostreamq.cli.process.reload import check_reload
 from aiostreamq.cli.process.supervisor_link import GRACE, SupervisorLink
 from aiostreamq.errors import UsageError
-from aiostreamq.signals import keep_from_children
+from aiostreamq.signals_and_forks import keep_from_children
 from aiostreamq.worker.leases.heartbeat import PATIENCE_LEASES
 from aiostreamq.worker.run.python_command import interpreter
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import assert_never
 
 from aiostreamq.cli.output import complain
-from aiostreamq.cli.process.child import Command, Ending, WorkerProcess
 from aiostreamq.cli.process.crash_backoff import SOON, CrashBackoff
 from aiostreamq.cli.process.reload import watch_code
 from aiostreamq.cli.process.signal_echo import SignalEchoFilter
 from aiostreamq.cli.process.supervisor_link import Event
+from aiostreamq.cli.process.worker_process import Command, Ending, WorkerProcess
 from aiostreamq.logs import get_logger
 from aiostreamq.model.worker_state import WorkerState
 

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, cast
 
-from aiostreamq.aio.protected_tasks import running_name
+from aiostreamq.aio.own_tasks import running_name
 from aiostreamq.cli.logs import exit_at_once
 from aiostreamq.logs import get_logger
-from aiostreamq.signals import in_children
+from aiostreamq.signals_and_forks import in_children
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from aiostreamq.aio.loop_thread import BACKGROUND, call_in
-from aiostreamq.aio.protected_tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.client.blocking.blocking_job import BlockingJob, handles_of
 from aiostreamq.client.blocking.direct_enqueuer import DirectEnqueuer
 from aiostreamq.client.current_job import JOB

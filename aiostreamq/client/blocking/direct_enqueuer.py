@@ -15,7 +15,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job
 from aiostreamq.client.sessions.envelope_fields import fields_of

@@ -4,7 +4,7 @@ import asyncio
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from aiostreamq.aio.protected_tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.client.resources.overrides import Overrides
 from aiostreamq.client.resources.worker_scope import WorkerScope
 from aiostreamq.errors import UsageError
@@ -12,7 +12,7 @@ from aiostreamq.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from aiostreamq.aio.protected_tasks import OwnTask
+    from aiostreamq.aio.own_tasks import OwnTask
     from aiostreamq.model.functions.lifespan import Lifespan
 
 

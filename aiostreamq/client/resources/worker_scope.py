@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from aiostreamq import clock
 from aiostreamq.aio.held_context import HeldContext
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.aio.own_thread import call_in_thread
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
 from aiostreamq.errors import LifespanFailed, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.untrusted import name_of, text_of

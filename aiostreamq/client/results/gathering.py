@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TypeVar, cast, overload
 
 from aiostreamq import clock
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.client.job import Job
 from aiostreamq.client.not_a_call import close_coroutines
 from aiostreamq.errors import AioStreamQError, UsageError, WaitTimeout

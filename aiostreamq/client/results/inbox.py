@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq import clock
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.client.results.tickets import HINTED
 from aiostreamq.store.connection.blocking_read import BlockingRead
 

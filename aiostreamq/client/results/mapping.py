@@ -10,12 +10,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar, cast
 
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.client.task import Enqueuer
 from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import AioStreamQError, BrokerError, UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.signals import is_ctrl_c
+from aiostreamq.signals_and_forks import is_ctrl_c
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.connector import reason_of
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiostreamq.client.current_job import Lender
-    from aiostreamq.client.job_events import EventFollower
+    from aiostreamq.client.job_event_follower import EventFollower
     from aiostreamq.model.delivery import EntryRef
     from aiostreamq.model.info import WorkerInfo
     from aiostreamq.model.task import TaskSpec
@@ -51,7 +51,7 @@ class ResultWaiter:
     def follower(self) -> "EventFollower":
         """The reader of job events, created at the first use."""
         if self._follower is None:
-            from aiostreamq.client.job_events import EventFollower
+            from aiostreamq.client.job_event_follower import EventFollower
 
             self._follower = EventFollower(self._store)
         return self._follower

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from aiostreamq.errors import UsageError
-from aiostreamq.signals import no_fork
+from aiostreamq.signals_and_forks import no_fork
 from aiostreamq.store.connection.redaction import fault_of
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import BrokerError
 from aiostreamq.store.connection.reconnecting import ReconnectingLink

@@ -13,7 +13,7 @@ from itertools import count
 from typing import ClassVar, TypeVar
 
 from aiostreamq import clock
-from aiostreamq.aio.protected_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.errors import UsageError
 from aiostreamq.store.connection.link import Argument, CommandError, LinkLost, Reply
 

@@ -26,7 +26,7 @@ import hiredis
 
 from aiostreamq import clock
 from aiostreamq.errors import BrokerError, QueueUnavailable
-from aiostreamq.store.connection.unsent_bytes import Upload
+from aiostreamq.store.connection.upload_progress import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,7 +30,7 @@ class Running(Protocol):
 
 
 class Cancels(Protocol):
-    """The part of the executor that is needed here."""
+    """The part of the dispatcher that is needed here."""
 
     @property
     def backlog(self) -> "Iterable[Delivery]":
@@ -48,17 +48,17 @@ class Cancels(Protocol):
 
 
 class Canceller:
-    """Takes messages of cancel.lua to the executor, and asks if some may have been missed."""
+    """Takes messages of cancel.lua to the dispatcher, and asks if some may have been missed."""
 
-    def __init__(self, cancellation: "Cancellation", executor: Cancels) -> None:
+    def __init__(self, cancellation: "Cancellation", dispatcher: Cancels) -> None:
         self._cancellation = cancellation
-        self._executor = executor
+        self._dispatcher = dispatcher
         self._wakeup = Wakeup()
 
     def cancel_named(self, message: "ControlMessage") -> None:
         """Cancel the jobs that a message names. Jobs of other workers are among them."""
         for stream, entry in self._cancellation.entries_in(message):
-            self._executor.cancel(stream, entry)
+            self._dispatcher.cancel(stream, entry)
 
     def wake(self) -> None:
         """Look now: messages may be lost, so ask about all jobs that are here."""
@@ -76,9 +76,9 @@ class Canceller:
                 self._wakeup.wake()
 
     async def _ask(self) -> None:
-        here = [run.delivery for run in self._executor.running.values()]
-        here += self._executor.backlog
+        here = [run.delivery for run in self._dispatcher.running.values()]
+        here += self._dispatcher.backlog
         cancelled = await self._cancellation.cancelled_among([one.job_id for one in here])
         for delivery in here:
             if delivery.job_id in cancelled:
-                self._executor.cancel(delivery.stream, delivery.entry)
+                self._dispatcher.cancel(delivery.stream, delivery.entry)

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
-from aiostreamq.model.worker_beats import SilentHolders
+from aiostreamq.model.worker_liveness import SilentHolders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -22,18 +22,18 @@ class ReadGauge:
     """Measures the room of a worker."""
 
     def __init__(
-        self, executor: "Runs", holdings: "Holdings", overflow: "Spill", held: "HeldBytes"
+        self, dispatcher: "Runs", holdings: "Holdings", overflow: "Spill", held: "HeldBytes"
     ) -> None:
         """Begin without knowing how quick jobs are.
 
         Args:
-            executor: Its slots bound the reading.
+            dispatcher: Its slots bound the reading.
             holdings: Jobs whose end Redis refuses take room like those that run.
             overflow: Bounds how many may come that need a thread or process.
             held: Learns the sizes of payloads.
         """
         self.size = ReadSize()  #: how many entries a reply may have
-        self._executor = executor
+        self._dispatcher = dispatcher
         self._holdings = holdings
         self._overflow = overflow
         self._held = held
@@ -43,16 +43,16 @@ class ReadGauge:
     @property
     def slots_left(self) -> int:
         """How many slots are free. Fewer than 0 if runs have taken back slots that they lent."""
-        return self._executor.concurrency - len(self._executor.running)
+        return self._dispatcher.concurrency - len(self._dispatcher.running)
 
     def room(self) -> int:
         """Return how many deliveries to read now; 0 is none."""
-        executor = self._executor
-        self._pace.look(executor.finished, clock.monotonic())
-        if executor.is_closed:
+        dispatcher = self._dispatcher
+        self._pace.look(dispatcher.finished, clock.monotonic())
+        if dispatcher.is_closed:
             return 0
-        concurrency, fetched = executor.concurrency, executor.fetched
-        busy = len(executor.running) + self._holdings.refused
+        concurrency, fetched = dispatcher.concurrency, dispatcher.fetched
+        busy = len(dispatcher.running) + self._holdings.refused
         ahead = 0 if self._held.is_narrow else self._pace.prefetch(concurrency)
         count = min(read_count(concurrency, busy, fetched, ahead), self.size.most)
         return max(0, min(count, self._overflow.most_to_read(fetched, count)))
@@ -67,6 +67,6 @@ class ReadGauge:
         ):
             return
         self.size.note(entries, size)
-        self._held.look(self.size.average, self._executor.finished)
-        grown = self.size.most >= 2 * self._executor.concurrency
+        self._held.look(self.size.average, self._dispatcher.finished)
+        grown = self.size.most >= 2 * self._dispatcher.concurrency
         self._is_small = self.size.average <= SMALL and grown and not self._held.is_narrow

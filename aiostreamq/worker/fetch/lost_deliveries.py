@@ -31,7 +31,7 @@ class LostDeliveries:
         self,
         deliveries: "Deliveries",
         consumer: str,
-        executor: "Runs",
+        dispatcher: "Runs",
         holdings: "Holdings",
         lease: float,
         size: "ReadSize",
@@ -41,7 +41,7 @@ class LostDeliveries:
         Args:
             deliveries: The deliveries of the queue.
             consumer: The worker's name.
-            executor: Its slots bound what is asked for.
+            dispatcher: Its slots bound what is asked for.
             holdings: The deliveries that are known here.
             lease: Seconds between two looks.
             size: How many payloads one reply may have.
@@ -49,7 +49,7 @@ class LostDeliveries:
         self.is_look_due = False
         self._deliveries = deliveries
         self._consumer = consumer
-        self._executor = executor
+        self._dispatcher = dispatcher
         self._holdings = holdings
         self._lease = lease
         self._size = size
@@ -63,7 +63,7 @@ class LostDeliveries:
 
     def _ring(self) -> None:
         self.is_look_due = True
-        self._executor.progress.wake()  # nothing else wakes the reader while all slots are taken
+        self._dispatcher.progress.wake()  # nothing else wakes the reader while all slots are taken
 
     @property
     def seconds_left(self) -> float:
@@ -135,4 +135,4 @@ class LostDeliveries:
 
     def _most_own(self) -> int:
         """How many to ask for, to see at least some that are not known here."""
-        return len(self._holdings.keys()) + 4 * self._executor.concurrency
+        return len(self._holdings.keys()) + 4 * self._dispatcher.concurrency

@@ -16,7 +16,7 @@ from aiostreamq.worker.fetch.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiostreamq.aio.protected_tasks import OwnTask
+    from aiostreamq.aio.own_tasks import OwnTask
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import LaneReader
     from aiostreamq.store.queue import QueueStore
@@ -44,7 +44,7 @@ class Reader:
         store: "QueueStore",
         intake: "LaneReader",
         consumer: str,
-        executor: "Runs",
+        dispatcher: "Runs",
         holdings: "Holdings",
         lease: float,
         notice: "Callable[[Mapping[str, int]], None]",
@@ -58,7 +58,7 @@ class Reader:
             store: The queue.
             intake: Reads the lanes.
             consumer: The worker's name.
-            executor: Takes the deliveries; its slots bound the reading.
+            dispatcher: Takes the deliveries; its slots bound the reading.
             holdings: The deliveries to this worker whose end Redis has not confirmed.
             lease: Seconds between looks for deliveries that never arrived.
             notice: Takes the pauses that a read has met.
@@ -69,15 +69,15 @@ class Reader:
         self._store = store
         self._intake = intake
         self._consumer = consumer
-        self._executor = executor
+        self._dispatcher = dispatcher
         self._holdings = holdings
         self._overflow = overflow
         self._burst_wait = burst_wait
-        self._gauge = ReadGauge(executor, holdings, overflow, held)
+        self._gauge = ReadGauge(dispatcher, holdings, overflow, held)
         deliveries = Deliveries(store)
-        self._receiver = Receiver(deliveries, consumer, executor, holdings, notice)
+        self._receiver = Receiver(deliveries, consumer, dispatcher, holdings, notice)
         size = self._gauge.size
-        self._lost = LostDeliveries(deliveries, consumer, executor, holdings, lease, size)
+        self._lost = LostDeliveries(deliveries, consumer, dispatcher, holdings, lease, size)
         self._blocking = BlockingRead(
             store.connector,
             reader_role(consumer),
@@ -117,11 +117,11 @@ class Reader:
                 await self._read_overflow(wanted)
                 continue
             if count == 0:
-                await self._executor.progress.wait()
+                await self._dispatcher.progress.wait()
                 continue
             # Whether this read may be the last of a burst. The one before it has found nothing, so
             # that reads which find jobs pay nothing for the end.
-            is_final = burst and found_nothing and self._executor.is_idle
+            is_final = burst and found_nothing and self._dispatcher.is_idle
             may_get_jobs = is_final and await self._may_get_jobs()
             # A slot that comes free is for what is wanted: no read may block until then.
             may_block = not (burst or wanted)
@@ -134,8 +134,8 @@ class Reader:
                 self._receiver.sort_out(read)
             await self._receiver.take(read)
             found_nothing = not read.deliveries
-            if wanted and found_nothing and not self._executor.is_idle:
-                await self._executor.progress.wait()
+            if wanted and found_nothing and not self._dispatcher.is_idle:
+                await self._dispatcher.progress.wait()
                 continue
             if burst and await self._is_burst_over(
                 read, is_final=is_final, may_get_jobs=may_get_jobs
@@ -157,8 +157,8 @@ class Reader:
         """
         if read.deliveries:
             self._burst_wait.forget()
-        elif not self._executor.is_idle:
-            await self._executor.progress.wait()
+        elif not self._dispatcher.is_idle:
+            await self._dispatcher.progress.wait()
         elif may_get_jobs:
             await self._burst_wait.pause()
         else:
@@ -168,9 +168,9 @@ class Reader:
     async def _has_overflown(self) -> bool:
         """Take up what has overflowed, maybe here; returns whether there was anything."""
         self._overflow.reopen()
-        while self._executor.is_idle and (wanted := self._overflow.wanted()):
+        while self._dispatcher.is_idle and (wanted := self._overflow.wanted()):
             await self._read_overflow(wanted)
-        return not self._executor.is_idle
+        return not self._dispatcher.is_idle
 
     async def _read_overflow(self, wanted: "Wanted") -> None:
         count = min(wanted.most, self._gauge.slots_left)

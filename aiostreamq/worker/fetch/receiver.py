@@ -25,7 +25,7 @@ class Receiver:
         self,
         deliveries: "Deliveries",
         consumer: str,
-        executor: "Runs",
+        dispatcher: "Runs",
         holdings: "Holdings",
         notice: "Callable[[Mapping[str, int]], None]",
     ) -> None:
@@ -34,7 +34,7 @@ class Receiver:
         Args:
             deliveries: The deliveries of the queue.
             consumer: The worker's name.
-            executor: Takes the deliveries.
+            dispatcher: Takes the deliveries.
             holdings: The deliveries that are known here.
             notice: Takes the pauses that a read has met.
         """
@@ -42,7 +42,7 @@ class Receiver:
         self.is_doubtful = False
         self._deliveries = deliveries
         self._consumer = consumer
-        self._executor = executor
+        self._dispatcher = dispatcher
         self._holdings = holdings
         self._notice = notice
 
@@ -51,7 +51,7 @@ class Receiver:
         if read.paused is not None:
             self._notice(read.paused)
         if read.deliveries:
-            self._executor.accept(read.deliveries, read.cancelled)
+            self._dispatcher.accept(read.deliveries, read.cancelled)
         if read.unreadable:
             await self._dead_letter(read.unreadable)
 

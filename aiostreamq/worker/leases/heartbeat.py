@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
-from aiostreamq.aio.protected_tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.aio.wakeup import Wakeup, wait_for_event
 from aiostreamq.aio.watchdog import LoopWatchdog
 from aiostreamq.logs import get_logger

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 
 from aiostreamq import clock
-from aiostreamq.model.worker_beats import PROTOCOL
+from aiostreamq.model.worker_liveness import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiostreamq.aio.protected_tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import EntryRef
 from aiostreamq.model.keys import OVERFLOW, RETURNED

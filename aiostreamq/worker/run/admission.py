@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.task import Task
     from aiostreamq.model.delivery import Delivery, EntryRef
-    from aiostreamq.worker.run.deferred_starts import DeferredStarts
+    from aiostreamq.worker.run.deferred_parents import DeferredParents
     from aiostreamq.worker.run.run_services import RunEnvironment
     from aiostreamq.worker.run.slots import Slots
 
@@ -49,12 +49,12 @@ class Admission:
         around: "RunEnvironment",
         running: "Collection[EntryRef]",
         slots: "Slots",
-        deferred: "DeferredStarts",
+        deferred: "DeferredParents",
     ) -> None:
         """Prepare to decide.
 
         Args:
-            around: The services around the executor.
+            around: The services around the dispatcher.
             running: The keys of the jobs that run here.
             slots: The slots, and the tasks that may take lent ones.
             deferred: Takes jobs that may not start while only lent slots are free.

@@ -9,7 +9,7 @@ from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import Failure, encode_ended
 from aiostreamq.model.task import LONGEST
 from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater, RunAgain, judge
-from aiostreamq.signals import is_ctrl_c
+from aiostreamq.signals_and_forks import is_ctrl_c
 from aiostreamq.worker.run.exception_text import LONGEST_MESSAGE, clean, describe
 from aiostreamq.worker.run.failure_log import log_failure, reason_of
 from aiostreamq.worker.run.run import has_time_left, log_fields

@@ -39,22 +39,22 @@ class Finisher:
         self,
         around: "RunEnvironment",
         running: "dict[EntryRef, Run]",
-        executor: "Refills",
+        dispatcher: "Refills",
         slots: "Slots",
     ) -> None:
         """Prepare to end runs.
 
         Args:
-            around: The services around the executor.
+            around: The services around the dispatcher.
             running: Holds the runs, from their start to their end.
-            executor: Starts the next job when one ends.
+            dispatcher: Starts the next job when one ends.
             slots: The slots that runs lend while they await other jobs.
         """
         self.progress = Progress()  #: wakes its waiters when a job ends
         self.finished = 0  #: how many runs have ended
         self.now = 0.0  #: when the latest job started or ended: the next in line starts then
         self._running = running
-        self._executor = executor
+        self._dispatcher = dispatcher
         self._slots = slots
         self._settle = around.settler.settle
         self._retry = around.settler.retry
@@ -86,7 +86,7 @@ class Finisher:
         if run.state.is_over:
             return  # it was abandoned, and has ended after all
         if error is not None and run.state is RUNNING and self._is_torn_down(run):
-            self._executor.is_stopped = True
+            self._dispatcher.is_stopped = True
             run.stop(SHUT_DOWN)
         state, spec, number = run.state, run.spec, run.delivery.number
         if state is SHUT_DOWN and error is not None:
@@ -145,8 +145,8 @@ class Finisher:
         if outcome is not None and self._listeners.is_heard:
             now_ms, ran = self._clock.now_ms(), self.now - run.began
             report_end(self._listeners, run, state, now_ms, ran=ran, error=error)
-        executor = self._executor
-        if not executor.is_filling and (executor.fresh or executor.backlog):
-            executor.fill()
+        dispatcher = self._dispatcher
+        if not dispatcher.is_filling and (dispatcher.fresh or dispatcher.backlog):
+            dispatcher.fill()
         if self.progress.is_awaited:
             self.progress.wake()

@@ -119,14 +119,14 @@ def main(fd: int, worker: int) -> None:
 
 def _leave_resources() -> None:
     """Leave the lifespans, if a job has entered them."""
-    if "aiostreamq.worker.run.child_call" in sys.modules:
-        from aiostreamq.worker.run.child_call import resources
+    if "aiostreamq.worker.run.process_call" in sys.modules:
+        from aiostreamq.worker.run.process_call import resources
 
         resources.close()
 
 
 def _reply_to(request: bytes, wire: Wire) -> bytes:
-    from aiostreamq.worker.run.child_call import perform, resources
+    from aiostreamq.worker.run.process_call import perform, resources
 
     has_returned, answer = perform(request, wire.send_begun)
     wire.closing_time = LAST_WORDS + resources.closing_time
@@ -163,7 +163,7 @@ def _prepare(hello: dict[str, Any]) -> None:
     # First what this program needs itself: a types.py of the user's must not stand in for
     # Python's own. This fails if this package too is found only on the worker's path.
     with suppress(ImportError):
-        importlib.import_module("aiostreamq.worker.run.child_call")
+        importlib.import_module("aiostreamq.worker.run.process_call")
     sys.path[:] = hello["path"]
     if hello["logs"] is not None:
         from aiostreamq.worker.logs.setup import LogSetup, begin
@@ -178,7 +178,7 @@ def end_at_once() -> None:
 
 def _part_with_children(wire: Wire) -> None:
     """Let what a task forks be a process as any other: it ends by SIGTERM."""
-    from aiostreamq.signals import in_children, keep_from_children
+    from aiostreamq.signals_and_forks import in_children, keep_from_children
 
     keep_from_children({signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL})
     in_children(wire.forget)

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from aiostreamq.aio.protected_tasks import spawn
+from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.errors import ProcessDied
 from aiostreamq.logs import get_logger
 from aiostreamq.model import verdict
 from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure, RemoteException
-from aiostreamq.signals import no_fork
+from aiostreamq.signals_and_forks import no_fork
 from aiostreamq.worker.logs.setup import current_setup
 from aiostreamq.worker.run import process_main as child_program
 from aiostreamq.worker.run.python_command import interpreter

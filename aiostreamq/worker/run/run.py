@@ -13,7 +13,7 @@ from aiostreamq.worker.run.run_state import MOVES, RUNNING, RunState
 if TYPE_CHECKING:
     import concurrent.futures
 
-    from aiostreamq.aio.protected_tasks import OwnTask
+    from aiostreamq.aio.own_tasks import OwnTask
     from aiostreamq.client.context import StopFlag
     from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.envelope import Envelope

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunEnvironment:
-    """The services around the executor. Its parts take from here what they need, once."""
+    """The services around the dispatcher. Its parts take from here what they need, once."""
 
     queue: "QueueClient"  #: its tasks are looked up as jobs come
     pools: "Mapping[Place, Pool]"  #: the threads and processes

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from aiostreamq import clock
 from aiostreamq.aio.eager import start_task
-from aiostreamq.aio.protected_tasks import JobTask
+from aiostreamq.aio.own_tasks import JobTask
 from aiostreamq.client.core import core_of
 from aiostreamq.client.current_job import JOB
 from aiostreamq.client.inherited import INHERITED, Inherited
 from aiostreamq.logs import get_logger
-from aiostreamq.signals import is_ctrl_c
+from aiostreamq.signals_and_forks import is_ctrl_c
 from aiostreamq.worker.run.run import Run, log_fields
 from aiostreamq.worker.run.run_reports import report_start
 from aiostreamq.worker.run.threads import Raised
@@ -47,7 +47,7 @@ class Runner:
         """Prepare to run jobs.
 
         Args:
-            around: The services around the executor.
+            around: The services around the dispatcher.
             running: Holds the runs, from their start to their end.
             slots: The slots that runs lend while they await other jobs.
             finisher: Ends runs.

@@ -18,7 +18,7 @@ PATIENCE = 1.0
 
 
 class SlotUser(Protocol):
-    """The executor of one worker, which starts jobs as slots come free."""
+    """The dispatcher of one worker, which starts jobs as slots come free."""
 
     slots: Slots
     fresh: "deque[Delivery]"  #: deliveries that were not looked at yet
@@ -57,35 +57,35 @@ class SlotPool:
         """Return how many slots the other workers leave."""
         return self.total - sum(one.used for one in self._members.values() if one is not slots)
 
-    async def watch(self, executor: SlotUser) -> None:
-        """Let the other workers start jobs when *executor* frees slots, until cancelled."""
-        slots = executor.slots
+    async def watch(self, dispatcher: SlotUser) -> None:
+        """Let the other workers start jobs when *dispatcher* frees slots, until cancelled."""
+        slots = dispatcher.slots
         assert isinstance(slots, SharedSlots)
-        self._members[executor] = slots
+        self._members[dispatcher] = slots
         try:
             while True:
-                finished, used = executor.finished, slots.used
-                await self._wait(executor)
+                finished, used = dispatcher.finished, slots.used
+                await self._wait(dispatcher)
                 # Not after each wake: this wakes the others, which would wake this one again.
-                if executor.finished != finished or slots.used < used:
-                    self._refill_others(executor)
+                if dispatcher.finished != finished or slots.used < used:
+                    self._refill_others(dispatcher)
         finally:
-            del self._members[executor]
-            self._refill_others(executor)
+            del self._members[dispatcher]
+            self._refill_others(dispatcher)
 
-    async def _wait(self, executor: SlotUser) -> None:
-        """Wait for a free slot of *executor*, and hand back what waits for one too long."""
-        first = executor.fresh[0] if executor.fresh else None
+    async def _wait(self, dispatcher: SlotUser) -> None:
+        """Wait for a free slot of *dispatcher*, and hand back what waits for one too long."""
+        first = dispatcher.fresh[0] if dispatcher.fresh else None
         with suppress(TimeoutError):
             async with asyncio.timeout(None if first is None else PATIENCE):
-                await executor.progress.wait()
+                await dispatcher.progress.wait()
                 return
-        if executor.fresh and executor.fresh[0] is first:
-            executor.hand_back_fresh()
+        if dispatcher.fresh and dispatcher.fresh[0] is first:
+            dispatcher.hand_back_fresh()
 
-    def _refill_others(self, executor: SlotUser) -> None:
+    def _refill_others(self, dispatcher: SlotUser) -> None:
         for one in list(self._members):
-            if one is not executor:
+            if one is not dispatcher:
                 one.refill()
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq import clock
 from aiostreamq.aio.deadline_heap import Deadlines
-from aiostreamq.aio.protected_tasks import leave_behind
+from aiostreamq.aio.own_tasks import leave_behind
 from aiostreamq.logs import get_logger
 from aiostreamq.worker.run.run import Run, log_fields
 from aiostreamq.worker.run.run_state import (

@@ -244,7 +244,7 @@ class Examples:
             await self.clear()
             due = HOUR_MS if is_cancelled else 0
             entry = ("late", "default", WaiterMode.NOBODY, f"+{due}", ENVELOPE)
-            async with self.step("delay", "late"):
+            async with self.step("enqueue_delayed", "late"):
                 await self._store.delayed.delay([entry], "me", 5)
             delivery = await self.deliver("aside")
             async with self.step("park", "aside"):

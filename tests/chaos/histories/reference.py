@@ -57,7 +57,7 @@ class Reference:
         """Enqueue or delay one job; False where its id is taken."""
         if job.id in self.jobs:
             return False
-        with self._step("enqueue" if place == "queued" else "delay"):
+        with self._step("enqueue" if place == "queued" else "enqueue_delayed"):
             self.jobs[job.id] = self._put(job, place)
         return True
 

@@ -17,7 +17,7 @@ from aiostreamq.store.pauses import PauseStore
 from aiostreamq.worker.listener_events import WorkerListeners
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
-from aiostreamq.worker.run.executor import Executor
+from aiostreamq.worker.run.dispatcher import Dispatcher
 from aiostreamq.worker.run.run_services import RunEnvironment
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.whereabouts import state_of
@@ -85,21 +85,21 @@ class SteppedWorker:
         return await self._store.deliveries.read_own(self._store.link, self.name, MANY)
 
     async def sort(self, read: Read) -> Sorted:
-        """Have the executor say which deliveries it would run."""
+        """Have the dispatcher say which deliveries it would run."""
         assert read.paused is not None
         self.pauses.notice(read.paused)
         found = Sorted()
-        executor = self._executor(found)
-        executor.accept(read.deliveries, read.cancelled)
-        await executor.join()
-        await executor.cancel_all()
+        dispatcher = self._dispatcher(found)
+        dispatcher.accept(read.deliveries, read.cancelled)
+        await dispatcher.join()
+        await dispatcher.cancel_all()
         return found
 
     def _heed(self) -> None:
         self.lanes = [lane for lane in WEIGHTS if not self.pauses.has_lane(lane)]
         self._intake.read_only(self.lanes)
 
-    def _executor(self, found: Sorted) -> Executor:
+    def _dispatcher(self, found: Sorted) -> Dispatcher:
         calls = cast("Invoker", _NoCalls(found.run))
         ways = _Ways(found, self._store.queue, self.pauses)
         around = RunEnvironment(
@@ -113,7 +113,7 @@ class SteppedWorker:
             lambda: False,
             WorkerListeners(Listeners(), _TASKS.name, self.name),
         )
-        return Executor(around, MANY, lambda: None)
+        return Dispatcher(around, MANY, lambda: None)
 
 
 class _Ends:

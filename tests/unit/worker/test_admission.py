@@ -16,7 +16,7 @@ from aiostreamq.model.delivery import Delivery, EntryRef
 from aiostreamq.queue import Queue
 from aiostreamq.worker.listener_events import WorkerListeners
 from aiostreamq.worker.run.admission import Admission, Disposition
-from aiostreamq.worker.run.deferred_starts import DeferredStarts
+from aiostreamq.worker.run.deferred_parents import DeferredParents
 from aiostreamq.worker.run.pool import Pool
 from aiostreamq.worker.run.run import Run
 from aiostreamq.worker.run.run_services import RunEnvironment
@@ -91,7 +91,7 @@ class Scene:
             "thread": Pool("worker", "thread", 1, self.around.overflow, nothing, nothing)
         }
         self.slots = Slots(1, queue.name, self.running, pools, nothing, nothing)
-        self.deferred = DeferredStarts(pools, self.slots, lambda _: None)
+        self.deferred = DeferredParents(pools, self.slots, lambda _: None)
         around = RunEnvironment(
             queue,
             pools,

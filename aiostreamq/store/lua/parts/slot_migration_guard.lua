@@ -1,4 +1,4 @@
--- slot_guard.lua: stops a script while the queue's slot moves. On a cluster, the first part of every
+-- slot_migration_guard.lua: stops a script while the queue's slot moves. On a cluster, the first part of every
 -- script.
 --
 -- While the cluster moves the queue's slot from one node to another, some keys are on the old node,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.server import Server
 
 
-class CurrentSession:
+class SessionManager:
     """The sessions of a queue, one after the other."""
 
     def __init__(
@@ -199,7 +199,7 @@ class CurrentSession:
         return None
 
     def _begin(self) -> "SessionLifetime":
-        from aiostreamq.signals import no_fork
+        from aiostreamq.signals_and_forks import no_fork
 
         self._here()
         # A child that another thread forks while this imports modules could never import them.

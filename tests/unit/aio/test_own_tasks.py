@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from aiostreamq.aio.protected_tasks import running_name
+from aiostreamq.aio.own_tasks import running_name
 
 
 class Odd(asyncio.Task[Any]):

@@ -7,7 +7,7 @@ from aiostreamq import clock
 from aiostreamq.model.listener_events import JobDelivered
 from aiostreamq.worker.run.admission import Admission
 from aiostreamq.worker.run.backlog import Backlog
-from aiostreamq.worker.run.deferred_starts import DeferredStarts
+from aiostreamq.worker.run.deferred_parents import DeferredParents
 from aiostreamq.worker.run.finisher import Finisher
 from aiostreamq.worker.run.run import Run
 from aiostreamq.worker.run.runner import Runner
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiostreamq.worker.run.run_services import RunEnvironment
 
 
-class Executor:
+class Dispatcher:
     """Keeps the deliveries that have not started, and starts the next one when it may.
 
     `Admission` decides which may start, `Runner` runs them, `Stopper` cancels them, and `Finisher`
@@ -54,7 +54,7 @@ class Executor:
         self.slots = slots = describe(
             concurrency, around.queue.name, running, pools, self.refill, freed
         )
-        self.deferred = DeferredStarts(pools, slots, partial(around.rerouter.overflow, "slot"))
+        self.deferred = DeferredParents(pools, slots, partial(around.rerouter.overflow, "slot"))
         lines = [*(pool.waiting for pool in pools.values()), *self.deferred.lines.values()]
         self.backlog = Backlog(lines)
         self.fresh = self.backlog.fresh  #: deliveries that were not looked at yet

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_ASIDE = 10
 
 
-class DeferredStarts:
+class DeferredParents:
     """Keeps some, and moves the others away: what they await may be after them in their lane."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """Whether a worker that holds deliveries may be dead."""
 
-from aiostreamq.model.worker_beats import SilentHolders
+from aiostreamq.model.worker_liveness import SilentHolders
 
 LONGEST = 4.0
 

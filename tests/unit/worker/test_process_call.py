@@ -5,7 +5,7 @@ import math
 import pytest
 
 from aiostreamq import UsageError
-from aiostreamq.worker.run.child_call import find_function
+from aiostreamq.worker.run.process_call import find_function
 from tests.support import cpu_jobs
 
 

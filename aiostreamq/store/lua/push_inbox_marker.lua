@@ -1,4 +1,4 @@
--- mark_inbox.lua: put a mark into an inbox, after all notices that it has.
+-- push_inbox_marker.lua: put a mark into an inbox, after all notices that it has.
 --
 -- KEYS[1]  inbox
 -- ARGV[1]  mark, without spaces

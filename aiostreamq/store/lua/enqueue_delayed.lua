@@ -1,4 +1,4 @@
--- delay.lua: keep jobs until they are due, each id once.
+-- enqueue_delayed.lua: keep jobs until they are due, each id once.
 --
 -- KEYS[1]    delayed: job id by due time in ms
 -- KEYS[2]    control

@@ -1,4 +1,4 @@
-"""mark_inbox.lua: a mark behind the notices of an inbox."""
+"""push_inbox_marker.lua: a mark behind the notices of an inbox."""
 
 from aiostreamq.store.results import INBOX_MS
 from tests.support.store import Store

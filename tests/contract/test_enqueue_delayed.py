@@ -1,4 +1,4 @@
-"""delay.lua: new jobs wait until they are due."""
+"""enqueue_delayed.lua: new jobs wait until they are due."""
 
 from typing import cast
 

@@ -3,7 +3,7 @@
 import pytest
 
 from aiostreamq.worker.protocols import Wanted
-from aiostreamq.worker.reroute.overflow_intake import Overflow
+from aiostreamq.worker.reroute.overflow_source import Overflow
 
 
 class Parked:
