@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq import clock
+from aiostreamq.aio.batching import BATCH_BYTES
 from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest
 from aiostreamq.model.keys import GROUP, RETURNED
 from aiostreamq.model.pauses import holding
@@ -250,13 +251,25 @@ class Deliveries:
         Returns:
             The places (from 0) of those whose entries exist, or that have ended.
         """
-        arguments: list[Argument] = [self._keys.prefix]
-        for delivery, delay_ms in batch:
-            arguments += delivery[:4]  # stream, entry, job id, number
-            arguments += (delivery.attempt, delay_ms, delivery.envelope)
         keys = [self._keys.delayed, self._keys.control, *self._streams]
-        places = cast("list[int]", await self._queue.run("requeue_deleted", keys, arguments))
-        return [place - 1 for place in places]
+        kept: list[int] = []
+        start = 0
+        while start < len(batch):
+            arguments: list[Argument] = [self._keys.prefix]
+            end, sent_bytes = start, 0
+            # The payloads of one call are bounded like those of an enqueue. One job always goes.
+            while end < len(batch):
+                delivery, delay_ms = batch[end]
+                sent_bytes += len(delivery.envelope)
+                if sent_bytes > BATCH_BYTES and end > start:
+                    break
+                arguments += delivery[:4]  # stream, entry, job id, number
+                arguments += (delivery.attempt, delay_ms, delivery.envelope)
+                end += 1
+            places = cast("list[int]", await self._queue.run("requeue_deleted", keys, arguments))
+            kept += [start + place - 1 for place in places]
+            start = end
+        return kept
 
     async def dead_letter_unreadable(
         self, entries: "Sequence[EntryRef]", outcome: bytes, worker: str

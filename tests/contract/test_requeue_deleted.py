@@ -1,6 +1,6 @@
 """What a worker has goes on although its stream was deleted beneath it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from aiostreamq.errors import BrokerError
 from aiostreamq.model.delivery import Delivery, RetryRequest, WaiterMode
 from aiostreamq.store.cancellation import Cancellation
+from aiostreamq.store.connection.link import Argument, Reply
 from tests.support.store import ENVELOPE, Store, outcome_of
 
 Act = Callable[[Store, Delivery], Awaitable[object]]
@@ -163,3 +164,45 @@ async def test_foreign_key(store: Store) -> None:
     await store.call("DEL", store.keys.delayed)
     assert await store.deliveries.requeue_deleted([RetryRequest(delivery, 0)]) == []
     assert (await read_again(store)).job_id == "a"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "calls"),
+    [
+        ([], []),
+        ([10] * 250, [250]),
+        ([400_000] * 5, [2, 2, 1]),
+        ([2_000_000] * 3, [1, 1, 1]),
+        ([10, 2_000_000, 10, 999_900, 80, 30], [1, 1, 3, 1]),
+    ],
+    ids=["none", "small", "some", "each too large", "mixed"],
+)
+async def test_bytes(
+    store: Store, monkeypatch: pytest.MonkeyPatch, sizes: list[int], calls: list[int]
+) -> None:
+    """One call has a megabyte of payloads at most, or one job; the places are those of all."""
+    for number, size in enumerate(sizes):
+        await store.enqueue(f"{number}", envelope=b"x" * size)
+    held = await store.read(count=len(sizes)) if sizes else []
+    await store.call("DEL", store.keys.stream("default"))
+    await store.queue.create_groups(store.link)
+    ended = [one for one in held if one.job_id in {"0", f"{len(sizes) - 1}"}]
+    for delivery in ended:
+        await store.settle(delivery, keep_ms=0)
+    sent: list[int] = []
+    run = store.queue.run
+
+    async def noted(script: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
+        sent.append((len(arguments) - 1) // 7)
+        return await run(script, keys, arguments)
+
+    monkeypatch.setattr(store.queue, "run", noted)
+    kept = await store.deliveries.requeue_deleted([RetryRequest(one, 0) for one in held])
+    assert sent == calls
+    assert [held[place] for place in kept] == ended
+    monkeypatch.undo()
+    while (await store.delayed.promote())[0]:
+        pass
+    again = await store.read("w2", count=len(sizes)) if sizes else []
+    given = {one.job_id: len(one.envelope) for one in held if one not in ended}
+    assert {one.job_id: len(one.envelope) for one in again} == given
