@@ -21,7 +21,7 @@ from aiostreamq import clock
 from aiostreamq.aio.eager import start_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Generator, Sequence
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -38,6 +38,26 @@ LARGE_UNDER_WAY = 3
 def small_bytes(limit: int) -> int:
     """Return how many bytes an item may have that takes one of *limit* places of a batch."""
     return BATCH_BYTES // limit
+
+
+def split(
+    items: "Sequence[Item]", limit: int, size_of: "Callable[[Item], int]"
+) -> "Generator[Sequence[Item]]":
+    """Yield *items* in batches of at most *limit*, and of about a megabyte; one item always goes.
+
+    For calls whose items were collected before. Many make Redis copy a payload that the call does
+    not contain, and the size of that counts.
+    """
+    start = 0
+    while start < len(items):
+        end, left = start + 1, BATCH_BYTES - size_of(items[start])
+        while end < min(len(items), start + limit):
+            left -= size_of(items[end])
+            if left < 0:
+                break
+            end += 1
+        yield items[start:end]
+        start = end
 
 
 class _Batching(ABC, Generic[Item]):

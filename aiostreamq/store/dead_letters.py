@@ -3,6 +3,7 @@
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from aiostreamq.aio.batching import split
 from aiostreamq.model.dead_letters import parse_letter
 from aiostreamq.store.pages import Entry, pages_of
 
@@ -100,13 +101,16 @@ class DeadLetterStore:
             yield _letters(page)
 
     async def replay(self, revivals: "Sequence[Replay]") -> list[Replayed]:
-        """Run the jobs of letters again, LETTERS_LIMIT at most; return what became of each."""
-        arguments: list[Argument] = [self._queue.keys.prefix]
-        for revival in revivals:
-            arguments += revival._replace(stream=revival.stream + 1)
+        """Run the jobs of letters again; return what became of each."""
         keys = [self._dead, *self._queue.streams]
-        answers = await self._queue.run("replay_dead_letters", keys, arguments)
-        return [Replayed(answer) for answer in cast("list[int]", answers)]
+        answers: list[Replayed] = []
+        for some in split(revivals, LETTERS_LIMIT, lambda one: len(one.envelope)):
+            arguments: list[Argument] = [self._queue.keys.prefix]
+            for revival in some:
+                arguments += revival._replace(stream=revival.stream + 1)
+            reply = await self._queue.run("replay_dead_letters", keys, arguments)
+            answers += [Replayed(answer) for answer in cast("list[int]", reply)]
+        return answers
 
     async def purge(self, letter_ids: "Sequence[str]") -> int:
         """Delete letters, LETTERS_LIMIT at most; return how many existed."""

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, cast
 
+from aiostreamq.aio.batching import split
 from aiostreamq.model.delivery import RetryRequest
 from aiostreamq.model.keys import GROUP
-from aiostreamq.store.deliveries import Deliveries
+from aiostreamq.store.deliveries import SETTLE_LIMIT, Deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,13 +61,15 @@ class DelayedJobs:
 
         If an entry was deleted while its worker had it, the job is written again from the delivery.
         """
-        arguments: list[Argument] = [GROUP, self._prefix]
-        for delivery, delay_ms in batch:
-            arguments += delivery[:4]  # stream, entry, job id, number
-            arguments += (delivery.attempt, delay_ms)
         keys = [*self._keys, *self._queue.streams]
-        places = cast("list[int]", await self._queue.run("retry", keys, arguments))
-        refused = [batch[place - 1] for place in places]
+        refused: list[RetryRequest] = []
+        for some in split(batch, SETTLE_LIMIT, lambda one: len(one.delivery.envelope)):
+            arguments: list[Argument] = [GROUP, self._prefix]
+            for delivery, delay_ms in some:
+                arguments += delivery[:4]  # stream, entry, job id, number
+                arguments += (delivery.attempt, delay_ms)
+            places = cast("list[int]", await self._queue.run("retry", keys, arguments))
+            refused += [some[place - 1] for place in places]
         if not refused:
             return []
         # Only now with their payloads, which are long and hardly ever needed.

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq import clock
-from aiostreamq.aio.batching import BATCH_BYTES
+from aiostreamq.aio.batching import split
 from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest
 from aiostreamq.model.keys import GROUP, RETURNED
 from aiostreamq.model.pauses import holding
@@ -229,8 +229,7 @@ class Deliveries:
     async def requeue(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> int:
         """Put deliveries that have not ended into *lane*; return how many were still ours."""
         requeued = 0
-        for start in range(0, len(deliveries), SETTLE_LIMIT):
-            some = deliveries[start : start + SETTLE_LIMIT]
+        for some in split(deliveries, SETTLE_LIMIT, _payload_bytes):
             arguments: list[Argument] = [GROUP, self._keys.prefix, self._queue.place_of(lane)]
             for delivery in some:
                 arguments += (delivery.stream, delivery.entry)
@@ -253,22 +252,15 @@ class Deliveries:
         """
         keys = [self._keys.delayed, self._keys.control, *self._streams]
         kept: list[int] = []
-        start = 0
-        while start < len(batch):
+        done = 0
+        for some in split(batch, SETTLE_LIMIT, lambda one: len(one.delivery.envelope)):
             arguments: list[Argument] = [self._keys.prefix]
-            end, sent_bytes = start, 0
-            # The payloads of one call are bounded like those of an enqueue. One job always goes.
-            while end < len(batch):
-                delivery, delay_ms = batch[end]
-                sent_bytes += len(delivery.envelope)
-                if sent_bytes > BATCH_BYTES and end > start:
-                    break
+            for delivery, delay_ms in some:
                 arguments += delivery[:4]  # stream, entry, job id, number
                 arguments += (delivery.attempt, delay_ms, delivery.envelope)
-                end += 1
             places = cast("list[int]", await self._queue.run("requeue_deleted", keys, arguments))
-            kept += [start + place - 1 for place in places]
-            start = end
+            kept += [done + place - 1 for place in places]
+            done += len(some)
         return kept
 
     async def dead_letter_unreadable(
@@ -292,6 +284,10 @@ class Deliveries:
                 arguments += (place + 1, entry)
             moved += cast("int", await self._queue.run("dead_letter_unreadable", keys, arguments))
         return moved
+
+
+def _payload_bytes(delivery: Delivery) -> int:
+    return len(delivery.envelope)
 
 
 async def _call_both(

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, cast
 
+from aiostreamq.aio.batching import split
 from aiostreamq.model.delivery import RetryRequest
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.deliveries import SETTLE_LIMIT, Deliveries
@@ -31,9 +32,8 @@ class ParkedJobs:
     async def park(self, batch: "Sequence[tuple[Delivery, str]]") -> int:
         """Park deliveries, each with the name of its task; return how many were still ours."""
         parked = 0
-        for start in range(0, len(batch), SETTLE_LIMIT):
+        for some in split(batch, SETTLE_LIMIT, lambda one: len(one[0].envelope)):
             arguments: list[Argument] = [GROUP, self._prefix]
-            some = batch[start : start + SETTLE_LIMIT]
             for delivery, task in some:
                 arguments += (delivery.stream, delivery.entry, task)
             done = cast("int", await self._queue.run("park", self._queue.streams, arguments))
@@ -51,9 +51,9 @@ class ParkedJobs:
         unparked = 0
         while True:
             reply = await self._queue.run("unpark", self._keys, self._arguments(tasks))
-            moved, _, _ = cast("tuple[int, Reply, int]", reply)
+            moved, _, _, has_more = cast("tuple[int, Reply, int, int]", reply)
             unparked += moved
-            if moved < UNPARK_LIMIT:
+            if not has_more:
                 return unparked
 
     async def release(
@@ -72,8 +72,9 @@ class ParkedJobs:
         """
         arguments = self._arguments(tasks, min(count, UNPARK_LIMIT), consumer)
         reply = await self._queue.run_on(link, "unpark", self._keys, arguments)
-        _, streams, has_stops = cast("tuple[int, Reply, int]", reply)
+        _, streams, has_stops, has_more = cast("tuple[int, Reply, int, int]", reply)
         read = self._deliveries.parse(streams)
+        read.has_more = has_more == 1
         read.paused = {}
         if has_stops:
             await self._deliveries.note_stops(link, read)

@@ -76,6 +76,8 @@ class Read:
     cancelled: "Sequence[Delivery]" = ()
     #: what was paused when they were delivered, with its end in ms or 0; None is unknown
     paused: "Mapping[str, int] | None" = field(default=None, compare=False)
+    #: whether there is more, even if there are fewer than were asked for
+    has_more: bool = field(default=False, compare=False)
 
 
 def parse_read(reply: "Reply", places: "Mapping[bytes, int]") -> Read:

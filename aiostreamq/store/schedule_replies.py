@@ -55,6 +55,7 @@ class Page(NamedTuple):
     unreadable: list[UnreadableSchedule]
     has_more: bool  #: more are due after these
     wait: float | None  #: seconds until the next one is due; None if there is none
+    looked: int = 0  #: how many were looked at: those that are paused or wait are not in the page
 
 
 class State(NamedTuple):
@@ -88,7 +89,7 @@ _DUE_FIELDS = 9
 
 def read_page(reply: "Reply") -> tuple[int, Page]:
     """Read the reply of due_schedules.lua; return Redis's time in ms too."""
-    wait_ms, now_ms, left, *flat = cast("list[int]", reply)
+    wait_ms, now_ms, left, looked, *flat = cast("list[int]", reply)
     values = cast("list[bytes]", flat)
     rows = [_due(values[at : at + _DUE_FIELDS]) for at in range(0, len(values), _DUE_FIELDS)]
     page = Page(
@@ -96,6 +97,7 @@ def read_page(reply: "Reply") -> tuple[int, Page]:
         [one for one in rows if isinstance(one, UnreadableSchedule)],
         left > 0,
         None if wait_ms < 0 else wait_ms / 1000,
+        looked,
     )
     return now_ms, page
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from aiostreamq.aio.batching import split
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.schedule_replies import (
@@ -127,8 +128,7 @@ class ScheduleStore:
         """
         keys = [self._due, self._due_code, self._queue.keys.delayed, self._control]
         answers: list[Fired | str] = []
-        for begin in range(0, len(ticks), TICK_LIMIT):
-            some = ticks[begin : begin + TICK_LIMIT]
+        for some in split(ticks, TICK_LIMIT, lambda one: len(one.envelope)):
             arguments: list[Argument] = [self._prefix]
             for tick in some:
                 arguments += (

@@ -18,7 +18,7 @@ async def test_held_tick_is_listed(scene: Scene) -> None:
     await scene.table.fire([tick(one) for one in await scene.due()])
     [due] = await scene.due()
     await scene.table.fire([tick(due, overlap="buffer_one")._replace(following=FAR)])
-    assert await scene.table.due(()) == Page([], [], False, 0.5)
+    assert await scene.table.due(()) == Page([], [], False, 0.5, 1)
     await scene.store.settle(*await scene.store.read())
     assert len(await scene.due()) == 1
 

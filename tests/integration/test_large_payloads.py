@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal, TypedDict
 
 import pytest
 
 from aiostreamq import (
+    GiveUp,
+    JobDead,
     JobFailed,
     PayloadError,
     Queue,
@@ -16,8 +18,10 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
+from aiostreamq.model.delivery import Settlement
 from aiostreamq.store.connection import connector, reconnecting
 from aiostreamq.store.connection.link import Reply, SocketLink
+from aiostreamq.store.deliveries import Deliveries, Settled
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
@@ -145,6 +149,34 @@ async def test_settles_are_bounded(size: int, redis_url: str, longest_calls: lis
         async with asyncio.timeout(PATIENCE):
             assert set(await asyncio.gather(*jobs)) == {text(size)}
     assert max(longest_calls) <= LONGEST_CALL
+
+
+async def test_dead_letters_are_bounded(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of jobs that fail in one moment Redis copies the payloads a megabyte at a time."""
+    copied: list[int] = []
+    settle = Deliveries.settle
+
+    async def noted(self: Deliveries, batch: Sequence[Settlement], worker: str) -> Settled:
+        copied.append(sum(len(one.delivery.envelope) for one in batch if one.is_dead))
+        return await settle(self, batch, worker)
+
+    monkeypatch.setattr(Deliveries, "settle", noted)
+    async with Queue(redis_url) as queue, Worker(queue, concurrency=20):
+        gate = asyncio.Event()
+
+        @queue.task
+        async def fail(payload: str) -> None:
+            await gate.wait()
+            raise GiveUp(payload[:1])
+
+        jobs = await queue.enqueue_many([fail.bind(text(400_000))] * 20)
+        await wait_until(lambda: _are_running(queue, 20), "all jobs to run")
+        gate.set()
+        async with asyncio.timeout(PATIENCE):
+            ends = await asyncio.gather(*jobs, return_exceptions=True)
+    assert {type(end) for end in ends} == {JobDead}
+    assert sum(copied) > 20 * 400_000
+    assert max(copied) <= MEGABYTE
 
 
 async def _is_empty(queue: Queue) -> bool:

@@ -2,18 +2,29 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
 from aiostreamq import JobDead, Queue, Worker
+from aiostreamq.model.keys import OVERFLOW, Spillway
 from aiostreamq.store import reads
 from tests.support.redis_server import RedisServer
+from tests.support.store import Store
 from tests.support.waiting import PATIENCE
 
 MEGABYTE = 1024 * 1024
 
 #: The least that a server may be told to send at once.
 OUTPUT_LIMIT = "normal 2000000 0 0"
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    """An empty queue, seen from below."""
+    async with Store(store_url) as store:
+        yield store
 
 
 @pytest.fixture
@@ -35,6 +46,11 @@ async def length(text: str) -> int:
     return len(text)
 
 
+def blocking_length(text: str) -> int:
+    """Return how long a text is, in a thread or process."""
+    return len(text)
+
+
 @pytest.mark.parametrize("size", [100, 30_000, MEGABYTE - 1000])
 @pytest.mark.parametrize("lanes", [["default"], ["default", "other"]])
 async def test_reads_are_bounded(
@@ -50,6 +66,27 @@ async def test_reads_are_bounded(
     assert sum(replies) == count
     assert replies[0] <= reads.FIRST
     assert max(replies[1:]) <= max(1, reads.READ_BYTES // size)
+
+
+@pytest.mark.parametrize("place", [*OVERFLOW, "parked"])
+async def test_what_other_workers_left(store: Store, store_url: str, place: str) -> None:
+    """Each read of it brings little, and the next follows at once, until all has been read."""
+    queue = Queue(store_url, name=store.keys.queue)
+
+    match place:
+        case "thread" | "process":
+            task = queue.task(executor=place)(blocking_length)
+        case _:
+            task = queue.task(length)
+    async with queue:
+        jobs = await queue.enqueue_many([task.bind("x" * 400_000)] * 60)
+        held = await store.read(count=60)
+        if place == "parked":
+            await store.parking.park([(one, task.name) for one in held])
+        else:
+            await store.deliveries.requeue(held, OVERFLOW[cast("Spillway", place)])
+        async with Worker(queue), asyncio.timeout(PATIENCE):
+            assert set(await asyncio.gather(*jobs)) == {400_000}
 
 
 @pytest.mark.parametrize("lanes", [["default"], ["default", "other"]])

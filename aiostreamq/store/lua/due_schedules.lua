@@ -10,13 +10,14 @@
 -- ARGV[5..]  names of the schedules that the caller's code declares; of the others, only those
 --            that were made at run time are looked at
 --
--- Returns {wait_ms, now, left, then nine for each that is due:
+-- Returns {wait_ms, now, left, looked, then nine for each that is due:
 --   name, rev, at, held, last, runs, skipped, 1 if the job of the last tick has not ended (else 0),
 --   definition}
 -- at is the tick, held a tick that waits for the end of the last job, last the id of that job. Each
 -- is empty if there is none, and is returned as it is stored: the caller validates it. Ticks that
--- wait for the end of a job are left out, and so are paused schedules. left is how many are due
--- beyond the limit. wait_ms is the time until one of the others is due, or -1 if there is none.
+-- wait for the end of a job are left out, and so are paused schedules. looked is how many were looked
+-- at: the limit, or fewer if these have about a megabyte of definitions, or are all. left is how many
+-- are due after those. wait_ms is the time until one of the others is due, or -1 if there is none.
 -- Cost O(limit and names), 5 microseconds each.
 --
 -- uses: job_state schedule time
@@ -28,7 +29,18 @@ local now = read_clock()
 local wait = math.huge
 local listed = {}
 
+-- Bytes of definitions in one answer. Redis copies each, and serves nobody else meanwhile.
+local MOST_BYTES = 1000000
+
+local looked, listed_bytes = 0, 0
+
+-- Whether the answer takes one more schedule.
+local function has_room()
+  return looked < limit and listed_bytes < MOST_BYTES
+end
+
 local function list(name)
+  looked = looked + 1
   local state = load_schedule(prefix .. 'schedule:' .. name)
   if state.is_paused then
     return
@@ -40,9 +52,11 @@ local function list(name)
     wait = math.min(wait, look_ms, following - now)
     return
   end
+  local definition = redis.call('HGET', schedules, name) or ''
+  listed_bytes = listed_bytes + string.len(definition)
   local row = {
     name, state.rev or '', at, held, last, state.runs or '', state.skipped or '', lives and 1 or 0,
-    redis.call('HGET', schedules, name) or '',
+    definition,
   }
   for _, value in ipairs(row) do
     listed[#listed + 1] = value
@@ -51,7 +65,9 @@ end
 
 local page = redis.call('ZRANGEBYSCORE', due_names, '-inf', now, 'LIMIT', skip, limit)
 for _, name in ipairs(page) do
-  list(name)
+  if has_room() then
+    list(name)
+  end
 end
 -- Schedules that code declares come after all others.
 local place = redis.call('ZCOUNT', due_names, '-inf', now)
@@ -59,7 +75,7 @@ for at = 5, #ARGV do
   local due = redis.call('ZSCORE', due_code, ARGV[at])
   if due and tonumber(due) <= now then
     place = place + 1
-    if place > skip and place <= skip + limit then
+    if place > skip and has_room() then
       list(ARGV[at])
     end
   elseif due then
@@ -72,8 +88,8 @@ local first = redis.call('ZRANGEBYSCORE', due_names, '(' .. now, '+inf', 'WITHSC
 if first[2] then
   wait = math.min(wait, tonumber(first[2]) - now)
 end
-local left = math.max(0, place - skip - limit)
-local answer = { wait == math.huge and -1 or math.ceil(wait), now, left }
+local left = math.max(0, place - skip - looked)
+local answer = { wait == math.huge and -1 or math.ceil(wait), now, left, looked }
 for _, value in ipairs(listed) do
   answer[#answer + 1] = value
 end

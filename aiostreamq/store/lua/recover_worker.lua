@@ -16,6 +16,7 @@
 -- ARGV[8]    keep_ms: how long the outcome of a job that is given up is kept
 -- ARGV[9]    inbox_ms: when an inbox expires that is not read
 --
+-- Takes about a megabyte at most; one delivery always goes.
 -- Returns {returned, given up, finished}: finished is 0 if the worker has more deliveries and the
 -- call must be repeated, 1 if it has none left, and -1 if it is alive after all and nothing was
 -- done. Each delivery becomes a new entry with a higher number, so that an XACK of its old owner
@@ -102,11 +103,17 @@ local function note_death(fields)
   return 1, victim
 end
 
+-- Bytes of envelopes that one call takes. Redis copies each, and serves nobody else meanwhile.
+local MOST_BYTES = 1000000
+
+local taken_bytes = 0
+
 local function recover(stream, entry)
   local fields, has_ended = take_back(prefix, stream, group, entry, are_cancelled)
   if not fields or has_ended then
     return 0, 0
   end
+  taken_bytes = taken_bytes + string.len(fields[ENVELOPE] or '')
   -- Workers cannot read an entry without a valid number. It is returned unchanged, and the next
   -- worker moves it to the dead letters.
   local is_job = fields[1] == 'id' and fields[3] == 'n'
@@ -135,11 +142,15 @@ for at = 5, #KEYS do
   local stream = KEYS[at]
   local pending = redis.pcall('XPENDING', stream, group, '-', '+', limit, name)
   if not pending.err then
+    local taken = 0
     for _, delivery in ipairs(pending) do
+      if taken_bytes >= MOST_BYTES then
+        break
+      end
       local back, up = recover(stream, delivery[1])
-      all_returned, all_given_up = all_returned + back, all_given_up + up
+      all_returned, all_given_up, taken = all_returned + back, all_given_up + up, taken + 1
     end
-    if #pending == limit then
+    if taken < #pending or #pending == limit then
       finished = 0
     else
       redis.call('XGROUP', 'DELCONSUMER', stream, group, name)

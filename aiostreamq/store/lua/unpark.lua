@@ -9,10 +9,12 @@
 -- ARGV[4]    consumer: a worker that can run the tasks, or empty
 -- ARGV[5..]  tasks
 --
--- Returns {moved, streams, has_stops}. moved: how many were moved; if this is the limit, there may
--- be more. streams: what the consumer was sent of the returned work, up to *limit* jobs, as
--- XREADGROUP returns it. Otherwise the next worker that reads might be one without the task, which
--- would park the jobs again. has_stops: 0 if no cancelled or paused job can be among these.
+-- Moves about a megabyte at most; one job always goes.
+-- Returns {moved, streams, has_stops, has_more}. moved: how many were moved. streams: what the
+-- consumer was sent of the returned work, up to *limit* jobs, as XREADGROUP returns it. Otherwise the
+-- next worker that reads might be one without the task, which would park the jobs again. has_stops: 0
+-- if no cancelled or paused job can be among these. has_more: 1 if it has stopped at a bound, so that
+-- more may be parked.
 -- Cost O(tasks and moved), about 10 microseconds each; O(1) if no job is parked.
 --
 -- uses: check_keys entry job parked put_again
@@ -22,17 +24,30 @@ local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local group, consumer = ARGV[3], ARGV[4]
 local moved, streams = 0, {}
 
+-- Bytes of envelopes that one call moves. Redis copies each, and serves nobody else meanwhile.
+local MOST_BYTES = 1000000
+
+local moved_bytes = 0
+
+local function has_room()
+  return moved < limit and moved_bytes < MOST_BYTES
+end
+
 check_stream(returned)
 if not are_any_parked(prefix) then
-  return { 0, streams, 0 } -- the usual case: each idle worker asks every ten seconds
+  return { 0, streams, 0, 0 } -- the usual case: each idle worker asks every ten seconds
 end
 
 for at = 5, #ARGV do
-  if moved == limit then
+  if not has_room() then
     break
   end
   local parked = prefix .. 'parked:' .. ARGV[at]
-  for _, waiting in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', limit - moved)) do
+  while has_room() do
+    local waiting = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
+    if not waiting then
+      break
+    end
     local values = waiting[2]
     local job = prefix .. 'job:' .. values[ID]
     local is_own = load_job(job).parked_at == waiting[1] .. ' ' .. ARGV[at]
@@ -41,13 +56,14 @@ for at = 5, #ARGV do
     if is_own then
       redis.call('HDEL', job, 'q')
     end
-    moved = moved + 1
+    moved, moved_bytes = moved + 1, moved_bytes + string.len(values[ENVELOPE] or '')
   end
   forget_if_empty(prefix, ARGV[at])
 end
 if moved > 0 and consumer ~= '' then
-  local found = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', limit,
+  local count = moved_bytes < MOST_BYTES and limit or moved
+  local found = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count,
     'STREAMS', returned, '>')
   streams = found or streams
 end
-return { moved, streams, redis.call('EXISTS', KEYS[2], KEYS[3]) }
+return { moved, streams, redis.call('EXISTS', KEYS[2], KEYS[3]), has_room() and 0 or 1 }

@@ -130,7 +130,7 @@ class Ticker:
             for one in page.unreadable:
                 self._log_once(one.name, one.rev, f"its state is invalid: {one.why}")
             ticks = [tick for one in page.due for tick in self._ticks(one)]
-            done.still_due += TICK_LIMIT
+            done.still_due += page.looked
             if ticks:
                 try:
                     await self._fire(ticks)

@@ -86,6 +86,7 @@ class Reader:
             repair=self._repair,
             unblock=store.unblock,
         )
+        self._asked = 0  # how many deliveries the last read has asked for
         self._is_stopping = False
         self._is_unsure = False  # the last read may have brought something that never arrived
 
@@ -177,7 +178,9 @@ class Reader:
         read = await self._blocking.persist(
             lambda link: self._read(link, count, is_blocking=False, overflow=wanted)
         )
-        self._overflow.note(wanted, asked=count, found=len(read.deliveries))
+        if not read.has_more:
+            found = len(read.deliveries) + len(read.unreadable)
+            self._overflow.note(wanted, asked=self._asked, found=found)
         if self._receiver.is_doubtful:
             self._receiver.sort_out(read)
         await self._receiver.take(read)
@@ -219,7 +222,7 @@ class Reader:
         if self._is_stopping:
             return Read()
         block_ms = self._block_ms() if is_blocking else None
-        count = min(count, self._gauge.size.most)  # it may have shrunk since
+        self._asked = count = min(count, self._gauge.size.most)  # it may have shrunk since
         before = link.received
         if overflow is None:
             reading = self._intake.read(link, self._consumer, count, block_ms)

@@ -93,6 +93,8 @@ class Settler:
             self._held.add_result(size)
         if settlement.callback is not None:
             size += len(settlement.callback.job)
+        if settlement.is_dead:  # Redis copies the payload
+            size += len(delivery.envelope)
         if size > SMALL:
             self._ends.add_large(settlement, size)
         else:

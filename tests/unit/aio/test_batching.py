@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aiostreamq.aio.batching import BATCH_BYTES, Futures, GroupCall, GroupCommit
+from aiostreamq.aio.batching import BATCH_BYTES, Futures, GroupCall, GroupCommit, split
 from tests.support.waiting import wait_until
 
 
@@ -238,3 +238,22 @@ async def test_overdue() -> None:
     gate.set()
     await calls.join()
     assert sent == [0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batches"),
+    [
+        ([], []),
+        ([1], [1]),
+        ([BATCH_BYTES * 3], [1]),
+        ([0] * 11, [5, 5, 1]),
+        ([BATCH_BYTES // 2] * 5, [2, 2, 1]),
+        ([BATCH_BYTES, 1, BATCH_BYTES - 1, 1], [1, 2, 1]),
+        ([BATCH_BYTES + 1] * 3, [1, 1, 1]),
+    ],
+)
+def test_split(sizes: list[int], batches: list[int]) -> None:
+    """A batch has so many items, and so many bytes; each item is in one, in their order."""
+    found = list(split(sizes, 5, lambda size: size))
+    assert [len(batch) for batch in found] == batches
+    assert [size for batch in found for size in batch] == sizes

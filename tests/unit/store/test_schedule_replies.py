@@ -19,9 +19,9 @@ STATE: dict[str, bytes | None] = {
 
 def test_page() -> None:
     """A reply as it should be is read in full."""
-    now_ms, page = read_page([250, 9000, 3, *ROW])
+    now_ms, page = read_page([250, 9000, 3, 1, *ROW])
     assert now_ms == 9000
-    assert page == Page([Due("s", "1", 5000, None, "", False, b"{}")], [], True, 0.25)
+    assert page == Page([Due("s", "1", 5000, None, "", False, b"{}")], [], True, 0.25, 1)
 
 
 def test_fired() -> None:
