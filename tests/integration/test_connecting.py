@@ -1,6 +1,7 @@
 """The ways to say where Redis is: URLs, the environment, a client, memory."""
 
 import asyncio
+import random
 import socket
 import struct
 import threading
@@ -200,3 +201,35 @@ async def connect_in_a_busy_loop(url: str) -> None:
     for _ in range(60):
         with pytest.raises(LinkLost, match="cannot connect to Redis"):
             await to_nobody.open_link("test")
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("user", ["", "nobody:wrong@"], ids=["connects", "is refused"])
+def test_cancelled_at_any_step(
+    redis_url: str, run: Callable[[Coroutine[Any, Any, None]], None], user: str
+) -> None:
+    """Whatever redis-py makes of it: a service that was to end would connect again, for ever."""
+
+    async def cancel_after(turns: int) -> bool:
+        """Cancel an opening after some turns of the loop; say whether it had ended before."""
+        opening = asyncio.ensure_future(connector_of_user.open_link("test"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if opening.done():
+            if opening.exception() is None:
+                opening.result().close()
+            return True
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        return False
+
+    async def cancel_each_step() -> None:
+        turns = 0
+        while not await cancel_after(turns):
+            turns += 1
+        for _ in range(200):  # Redis answers some turns sooner or later each time
+            await cancel_after(random.randrange(turns + 1))
+
+    connector_of_user = connector_for(redis_url.replace("redis://", f"redis://{user}"))
+    run(cancel_each_step())

@@ -140,6 +140,21 @@ class RedisConnector:
 
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
         """Connect as the pool would."""
+        opener = asyncio.current_task()
+        cancellations = opener.cancelling() if opener is not None else 0
+        link: Link | None = None
+        try:
+            link = await self._open_link(role, reply_timeout)
+            return link  # closed below if this was cancelled
+        finally:
+            # redis-py may swallow a cancellation during its handshake, and then succeed, or fail.
+            # A service whose connections fail would otherwise never end.
+            if opener is not None and opener.cancelling() > cancellations:
+                if link is not None:
+                    link.close()
+                raise asyncio.CancelledError
+
+    async def _open_link(self, role: str, reply_timeout: float) -> Link:
         from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
         redirection = self._redirection

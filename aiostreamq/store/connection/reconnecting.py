@@ -79,16 +79,9 @@ class ReconnectingLink:
             return self._link
 
     async def _open(self) -> Link:
-        opener = asyncio.current_task()
-        cancellations = opener.cancelling() if opener is not None else 0
         link = await self._connector.open_link(self._role, reply_timeout=self._reply_timeout)
-        # redis-py may swallow a cancellation during its handshake.
-        was_cancelled = opener is not None and opener.cancelling() > cancellations
-        if self._is_closed or was_cancelled:
-            link.close()
-        if was_cancelled:
-            raise asyncio.CancelledError
         if self._is_closed:
+            link.close()
             raise LinkLost("the queue was closed")
         self.opened += 1
         self._last_error = None  # of an earlier outage: it does not explain what comes
