@@ -112,6 +112,10 @@ class WorkerInfo:
     jobs: tuple[RunningJob, ...]  #: running jobs, oldest first, at most a hundred
     paused: tuple[Pause, ...] = ()  #: those of its tasks and lanes that are paused
     stuck_threads: int = 0  #: threads that still run jobs which were given up
+    #: number of jobs that it has and does not run: they wait for a slot, a thread or a process, or
+    #: Redis refuses their end
+    held: int = 0
+    held_jobs: tuple[str, ...] = ()  #: ids of those that wait to start, at most five hundred
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,4 +218,6 @@ def _worker(name: str, beat: str, report: Mapping[str, object], now_ms: int) -> 
             for job_id, task, attempt, age_ms in jobs
         ),
         stuck_threads=int(cast("int", report.get("stuck", 0))),
+        held=int(cast("int", report.get("held", 0))),
+        held_jobs=tuple(cast("list[str]", report.get("held_jobs", []))),
     )

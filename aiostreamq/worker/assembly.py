@@ -229,6 +229,7 @@ class Services:
             self.store.clock,
             state,
             lambda: self.pools["thread"].stuck,
+            self.holdings.not_running,
         )
         reporter = BlockReporter(settings.loop_block_warning, self.listeners)
         return Heartbeat(

@@ -1,5 +1,6 @@
 """All that one worker has been sent and Redis does not know to be over."""
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ class Holdings:
         keys = set(self._dispatcher.running)
         keys.update((delivery.stream, delivery.entry) for delivery in self._dispatcher.backlog)
         return keys | self._settler.unsettled | self._rerouter.entries
+
+    def not_running(self, most: int) -> "tuple[list[str], int]":
+        """Return the ids of up to *most* jobs that wait here to start, and how many do not run.
+
+        That number includes jobs whose end Redis refuses. May be called from any thread.
+        """
+        backlog = self._executor.backlog
+        try:
+            listed = list(islice(backlog, most))
+        except RuntimeError:  # a job has come or started that very moment
+            return [], 1
+        return [delivery.job_id for delivery in listed], len(backlog) + self.refused
 
     @property
     def refused(self) -> int:

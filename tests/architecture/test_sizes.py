@@ -38,7 +38,6 @@ SHORT_MODULES = {
     "store/pauses.py": "one concern, named as in the other layers",
     "telemetry.py": "public names, defined in the model",
     "untrusted.py": "the bottom layer: imports nothing",
-    "worker/holdings.py": "a sum over duties of the worker, which do not know each other",
     "worker/run/run_services.py": "one value, which all parts of the executor get",
     "worker/run/python_command.py": "one rule, for the processes of tasks and of workers",
     "worker/listener_events.py": "the worker's half of the events for listeners",

@@ -131,6 +131,8 @@ class Reader:
                     link, count, is_blocking=may_block
                 )
             )
+            if read.deliveries:
+                self._receiver.look(read)
             if self._receiver.is_doubtful:
                 self._receiver.sort_out(read)
             await self._receiver.take(read)

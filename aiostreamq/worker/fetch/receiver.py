@@ -8,9 +8,9 @@ from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.store.connection.link import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from aiostreamq.model.delivery import EntryRef
+    from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.store.deliveries import Deliveries
     from aiostreamq.store.reads import Read
     from aiostreamq.worker.protocols import Holdings, Runs
@@ -45,6 +45,20 @@ class Receiver:
         self._dispatcher = dispatcher
         self._holdings = holdings
         self._notice = notice
+        self._newest: dict[int, bytes] = {}  # the last entry of each stream, by its number
+
+    def look(self, read: "Read") -> None:
+        """Begin to doubt if *read* goes back in a stream: its group was created again."""
+        deliveries, newest = read.deliveries, self._newest
+        if deliveries[0].stream == deliveries[-1].stream:  # as mostly: no look at each job
+            ends: Sequence[tuple[Delivery, Delivery]] = ((deliveries[0], deliveries[-1]),)
+        else:
+            ends = [(one, one) for one in deliveries]
+        for first, last in ends:
+            before = newest.get(first.stream)
+            if before is not None and not is_later(first.entry, before):
+                self.is_doubtful = True
+            newest[last.stream] = last.entry
 
     async def take(self, read: "Read") -> None:
         """Give away all that *read* has brought."""
@@ -71,6 +85,17 @@ class Receiver:
             logger.exception(
                 "stream entries that are not jobs could not be moved to the dead letters"
             )
+
+
+def is_later(entry: bytes, other: bytes) -> bool:
+    """Whether the id of a stream entry is greater than another.
+
+    >>> is_later(b"1764000000000-10", b"1764000000000-9"), is_later(b"9-10", b"10-9")
+    (True, False)
+    """
+    ms, _, number = entry.partition(b"-")
+    other_ms, _, other_number = other.partition(b"-")
+    return (int(ms), int(number)) > (int(other_ms), int(other_number))
 
 
 def leave_out(read: "Read", known: "set[EntryRef]") -> None:

@@ -26,6 +26,9 @@ VERSION = version("aiostreamq")
 # How many running jobs are named: the oldest, which are the ones that are looked for.
 MOST_JOBS = 100
 
+# How many jobs are named that are here and do not run: usually all.
+MOST_HELD = 500
+
 # Beats of an idle worker without a report: three beats make a lease, and a report is kept for two.
 MOST_OMITTED = 2
 
@@ -50,6 +53,7 @@ class StatusReport:
         server_clock: "ServerClock",
         state: "Callable[[], WorkerState]",
         stuck: "Callable[[], int]",
+        not_running: "Callable[[int], tuple[list[str], int]]",
     ) -> None:
         """Note what does not change, and the sources of what does."""
         self._tasks = tasks
@@ -57,6 +61,7 @@ class StatusReport:
         self._clock = server_clock
         self._state = state
         self._stuck = stuck
+        self._not_running = not_running
         self._idle_as = ""  # the state of the last report, if nothing ran
         self._omitted = 0  # beats since then
         self._fixed: dict[str, object] = {
@@ -74,15 +79,18 @@ class StatusReport:
 
         Called from the thread that beats, or from the loop.
         """
+        # Before those that run: a job that starts in between is then in both, and not in neither.
+        held, held_count = self._not_running(MOST_HELD)
         try:
             runs = list(islice(self._running.values(), MOST_JOBS))
         except RuntimeError:  # a job has started or ended that very moment
             runs = []
         state = self._state().value
-        if not runs and state == self._idle_as and self._omitted < MOST_OMITTED:
+        is_idle = not (runs or held_count)
+        if is_idle and state == self._idle_as and self._omitted < MOST_OMITTED:
             self._omitted += 1
             return b""
-        self._idle_as, self._omitted = "" if runs else state, 0
+        self._idle_as, self._omitted = state if is_idle else "", 0
         now = clock.monotonic()
         report = {
             **self._fixed,
@@ -100,5 +108,7 @@ class StatusReport:
                 ]
                 for run in runs
             ],
+            "held": held_count,
+            "held_jobs": held,
         }
         return orjson.dumps(report)

@@ -23,6 +23,9 @@ class Backlog:
     def __bool__(self) -> bool:
         return any(self._lines)
 
+    def __len__(self) -> int:
+        return sum(map(len, self._lines))
+
     @property
     def has_looked_at(self) -> bool:
         """Whether any was looked at, and could not start."""
