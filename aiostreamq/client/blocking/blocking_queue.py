@@ -12,9 +12,9 @@ Rules of this file:
 
 import asyncio
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
+from aiostreamq.aio.batching import BATCH_BYTES
 from aiostreamq.aio.loop_thread import BACKGROUND, call_in
 from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.client.blocking.blocking_job import BlockingJob, handles_of
@@ -23,6 +23,7 @@ from aiostreamq.client.current_job import JOB
 from aiostreamq.client.job import Job
 from aiostreamq.client.not_a_call import check_calls
 from aiostreamq.client.results.gathering import gather
+from aiostreamq.client.sessions.call_sources import ReadAhead
 from aiostreamq.client.task import Enqueuer
 from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import AioStreamQError, QueueFull, UsageError
@@ -43,7 +44,7 @@ T = TypeVar("T")
 
 # How many calls of `enqueue_many` are taken at a time, in the calling thread: several chunks, so
 # that one is encoded while another travels.
-TAKEN = 4 * ENQUEUE_LIMIT
+TAKEN, TAKEN_BYTES = 4 * ENQUEUE_LIMIT, 4 * BATCH_BYTES
 
 
 class BlockingQueue:
@@ -124,8 +125,8 @@ class BlockingQueue:
     def enqueue_many(self, calls: "Iterable[Call[R]]") -> list[BlockingJob[R]]:
         """Enqueue many calls of this queue's tasks, made with `task.bind(...)`, in their order.
 
-        The calls are read from *calls* in the calling thread, some thousands at a time. The
-        returned jobs are held.
+        The calls are read from *calls* in the calling thread, some thousands or some megabytes at a
+        time. The returned jobs are held.
 
         Raises:
             As `QueueClient.enqueue_many`. The calls before the error are enqueued;
@@ -133,7 +134,8 @@ class BlockingQueue:
         """
         check_calls(calls)
         source, jobs = iter(calls), list[BlockingJob[R]]()
-        while some := list(islice(source, TAKEN)):
+        ahead = ReadAhead[R](TAKEN, TAKEN_BYTES)
+        while some := ahead.fill(source):
             try:
                 found = self._call(_enqueue_many, some)
             except QueueFull as error:

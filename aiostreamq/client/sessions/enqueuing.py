@@ -4,19 +4,19 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiostreamq.aio.batching import BATCH_BYTES, small_bytes
 from aiostreamq.client.call import Call, Refusal, reason_of
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.not_a_call import close_coroutines, unbound_call
+from aiostreamq.client.not_a_call import close_coroutines
 from aiostreamq.client.oversize import over_limit
+from aiostreamq.client.sessions.call_sources import Source, not_a_call, sources_of
 from aiostreamq.client.sessions.envelope_fields import fields_of
-from aiostreamq.client.sessions.lots import Lot, Prepared, chunks_of, each_piece, each_sent
+from aiostreamq.client.sessions.lots import Lot, Prepared, each_sent
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.delivery import DelayedSubmission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
@@ -148,17 +148,12 @@ class Enqueuing:
         """Enqueue calls chunk by chunk, in their order."""
         jobs: list[Job[object]] = []
         in_flight: deque[asyncio.Task[None]] = deque()
-        clock = self._store.clock
         refused: Exception | None = None
         try:
-            async for chunk in chunks_of(calls, ENQUEUE_LIMIT):
-                has_hooks = self._home.hooks is not None  # which may give a job any moment
-                if not clock.is_good and (has_hooks or any(map(_needs_time, chunk))):
-                    await self.know_time()
-                for lots, refused in each_piece(partial(self._lots_of, iter(chunk), jobs)):  # noqa: B007
-                    await self._begin_to_send(lots, in_flight)
+            async for source in sources_of(calls, ENQUEUE_LIMIT):
+                refused = await self._send_from(source, jobs, in_flight)
                 if refused is not None:
-                    close_coroutines(calls if isinstance(calls, Sequence) else chunk)
+                    close_coroutines(calls if isinstance(calls, Sequence) else source.chunk)
                     break
         except asyncio.CancelledError:
             if self._policy.waits_when_full:  # for room, maybe for ever
@@ -172,6 +167,29 @@ class Enqueuing:
             if failed is not None:
                 raise failed
         return cast("list[Job[R]]", jobs)
+
+    async def _send_from(
+        self,
+        source: "Source[Any]",
+        jobs: "list[Job[object]]",
+        in_flight: "deque[asyncio.Task[None]]",
+    ) -> "Exception | None":
+        """Send the calls of *source* up to the first that is refused; return its error."""
+        has_time, refused = False, None
+        while refused is None:
+            if not (has_time or self._store.clock.is_good) and self._home.hooks is not None:
+                await self.know_time()  # middleware may give a job any moment
+                has_time = True
+            has_time = has_time or self._store.clock.is_good
+            calls = (source.take if has_time else source.take_timeless)(ENQUEUE_LIMIT)
+            lots, refused = self._lots_of(calls, jobs)
+            if has_time := not lots and refused is None:
+                if source.is_at_end:
+                    return None
+                await self.know_time()
+            else:
+                await self._begin_to_send(lots, in_flight)
+        return refused
 
     def write(
         self,
@@ -250,6 +268,7 @@ class Enqueuing:
         own: TaskSpec | None = None
         using: Using | None = None
         lot, hooks = Lot(self._batcher, is_delayed=False), self._home.hooks
+        is_heard = self._listeners.is_heard
         try:
             for given in calls:
                 if given.spec is not last or own is None:
@@ -266,9 +285,10 @@ class Enqueuing:
                 if call.using.id is not None:
                     lot.chosen_ids.append((len(lot.items), job))
                 lot.positions.append(len(jobs))
-                lot.calls.append(call)
                 lot.items.append(item)
                 jobs.append(job)
+                if is_heard:
+                    lot.reports.append((own.name, call.using.options.lane))
                 if self._large >= BATCH_BYTES:
                     break
         except (UsageError, Refusal) as error:
@@ -276,7 +296,7 @@ class Enqueuing:
         except AttributeError:
             if isinstance(given, Call):
                 raise
-            return list(lots.values()), unbound_call(given)
+            return list(lots.values()), not_a_call(given, calls)
         finally:
             self._large = 0
         return list(lots.values()), None
@@ -296,7 +316,7 @@ class Enqueuing:
                 job.note_id(self._waiter, refusals.id_was(place))
             full += ((lot.positions[place], lot) for place in refusals.full)
             too_large = too_large or next(iter(refusals.too_large.values()), None)
-            if self._listeners.is_heard:
+            if lot.reports:
                 self._report(lot, refusals)
         if full:
             position, lot = min(full, key=itemgetter(0))
@@ -305,12 +325,6 @@ class Enqueuing:
             raise too_large
 
     def _report(self, lot: Lot, refusals: "Refusals") -> None:
-        for place, (call, item) in enumerate(zip(lot.calls, lot.items, strict=True)):
+        for place, ((task, lane), item) in enumerate(zip(lot.reports, lot.items, strict=True)):
             if place not in refusals.full and place not in refusals.too_large:
-                self._telemetry.report_enqueued(
-                    refusals.id_was(place), call.spec.name, item[0], call.using.options.lane
-                )
-
-
-def _needs_time(call: object) -> bool:
-    return isinstance(call, Call) and call.using.needs_time
+                self._telemetry.report_enqueued(refusals.id_was(place), task, item[0], lane)

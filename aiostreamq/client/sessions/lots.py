@@ -1,24 +1,18 @@
-"""The calls of `enqueue_many`, in chunks, and the lots of a chunk that go out together."""
+"""The calls of `enqueue_many` as they are sent: in lots, which go out together."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
-from aiostreamq.client.not_a_call import check_calls
 from aiostreamq.errors import EnqueueNotConfirmed, QueueUnavailable
 from aiostreamq.model.delivery import DelayedSubmission, Submission
 from aiostreamq.model.english import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from aiostreamq.client.call import Call
     from aiostreamq.client.enqueue_batcher import EnqueueBatcher
     from aiostreamq.client.job import Job
     from aiostreamq.errors import QueueFull
     from aiostreamq.store.enqueue import Refusals
-
-R = TypeVar("R")
 
 #: The submission of one call, which goes to Redis, and the handle of its job.
 Prepared = tuple[Submission | DelayedSubmission, "Job[object]"]
@@ -30,9 +24,10 @@ class Lot:
     def __init__(self, batcher: "EnqueueBatcher", *, is_delayed: bool) -> None:
         self._batcher = batcher
         self._is_delayed = is_delayed
-        self.calls: list[Call[object]] = []
         self.items: list[Submission | DelayedSubmission] = []
         self.positions: list[int] = []  #: the position of each among all calls
+        #: the task and lane of each, if anything listens. Not its call, which holds the arguments
+        self.reports: list[tuple[str, str]] = []
         #: the place in `items`, and the handle, of each job whose id the caller chose
         self.chosen_ids: list[tuple[int, Job[object]]] = []
 
@@ -77,45 +72,3 @@ async def each_sent(lots: "Sequence[Lot]") -> "AsyncIterator[tuple[Lot, Refusals
                 enqueued=enqueued,
             ) from error
         yield lot, refusals
-
-
-async def chunks_of(
-    calls: "Iterable[Call[R]] | AsyncIterable[Call[R]]", size: int
-) -> "AsyncIterable[list[Call[R]]]":
-    """Yield *calls* in lists of at most *size*.
-
-    Raises:
-        UsageError: *calls* is not iterable, or is a single call or a mapping.
-    """
-    if isinstance(calls, AsyncIterable):
-        chunk: list[Call[R]] = []
-        async for call in calls:
-            chunk.append(call)
-            if len(chunk) == size:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
-        return
-    check_calls(calls)
-    source: Iterator[Call[R]] = iter(calls)
-    while chunk := list(islice(source, size)):
-        yield chunk
-
-
-def each_piece(
-    prepare: "Callable[[], tuple[list[Lot], Exception | None]]",
-) -> "Iterator[tuple[list[Lot], Exception | None]]":
-    """Yield the lots of a chunk in pieces whose payloads are not too many bytes.
-
-    Args:
-        prepare: Returns the lots of the next calls, none at the end, and the error of a call that
-            is refused.
-    """
-    refused: Exception | None = None
-    while refused is None:
-        lots, refused = prepare()
-        if lots or refused:
-            yield lots, refused
-        else:
-            return
