@@ -15,10 +15,19 @@ class Patience:
     """Cancels a block of code after some seconds, as `asyncio.timeout`, but not while it gets on.
 
     Raises:
-        TimeoutError: The time was up, and there was no progress.
+        TimeoutError: The time was up, and there was no progress, nor had there been a second before.
     """
 
-    __slots__ = ("_before", "_gets_on", "_handle", "_is_over", "_loop", "_seconds", "_task")
+    __slots__ = (
+        "_before",
+        "_gets_on",
+        "_handle",
+        "_has_got_on",
+        "_is_over",
+        "_loop",
+        "_seconds",
+        "_task",
+    )
 
     def __init__(self, seconds: float, gets_on: "Callable[[], bool]") -> None:
         """Prepare.
@@ -30,6 +39,7 @@ class Patience:
         self._seconds = seconds
         self._gets_on = gets_on
         self._is_over = False
+        self._has_got_on = False  # at the last look
 
     async def __aenter__(self) -> Self:
         task = asyncio.current_task()
@@ -56,7 +66,10 @@ class Patience:
             raise TimeoutError from error
 
     def _expire(self) -> None:
-        if self._gets_on():
+        # Once more after the last progress: what was sent by then has yet to be answered.
+        gets_on = self._gets_on()
+        if gets_on or self._has_got_on:
+            self._has_got_on = gets_on
             self._handle = self._loop.call_later(LOOK_AGAIN, self._expire)
         else:
             self._is_over = True

@@ -17,12 +17,30 @@ def answers(given: Iterable[bool]) -> "list[bool]":
 @pytest.mark.parametrize("seconds", [0, 0.01])
 @pytest.mark.parametrize("times", [0, 1, 3])
 async def test_put_off(seconds: float, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks again and again, and ends at the first look without progress."""
+    """It looks again and again, and ends at the second look in a row without progress."""
     monkeypatch.setattr(progress_timeout, "LOOK_AGAIN", 0.01)
-    left = answers([True] * times + [False])
+    left = answers([True] * times + [False] * (2 if times else 1))
     with pytest.raises(TimeoutError):
         async with Patience(seconds, left.pop):
             await asyncio.Event().wait()
+    assert left == []
+
+
+@pytest.mark.parametrize("pattern", ["10", "1010", "110"])
+async def test_answer_after_the_last_progress(
+    pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent late is still answered: a look between the two does not end the block."""
+    monkeypatch.setattr(progress_timeout, "LOOK_AGAIN", 0.01)
+    left, seen = answers(letter == "1" for letter in pattern), asyncio.Event()
+
+    def gets_on() -> bool:
+        if len(left) == 1:
+            seen.set()
+        return left.pop()
+
+    async with Patience(0, gets_on):
+        await seen.wait()
     assert left == []
 
 
