@@ -203,9 +203,11 @@ async def test_pauses_while_workers_and_redis_die(
 ) -> None:
     """What is paused does not start, what is due keeps its order, and nothing is lost."""
     fleet.options += ["--concurrency", str(SLOTS), *STUBBORN]
-    await fleet.start(WORKERS, app=APP)
     await queue.pause(lane="later")
+    # Before there are workers, which move what is due: on a loaded machine, the first would be due
+    # before the last are in.
     later = await give_later(load)
+    await fleet.start(WORKERS, app=APP)
     jobs = await give(load)
     units = [
         Unit("work_aside", None, jobs["work_aside"]),

@@ -204,11 +204,11 @@ async def connect_in_a_busy_loop(url: str) -> None:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-@pytest.mark.parametrize("user", ["", "nobody:wrong@"], ids=["connects", "is refused"])
+@pytest.mark.parametrize("user", ["", "unknown:wrong@"], ids=["connects", "is refused"])
 def test_cancelled_at_any_step(
     redis_url: str, run: Callable[[Coroutine[Any, Any, None]], None], user: str
 ) -> None:
-    """Whatever redis-py makes of it: a service that was to end would connect again, for ever."""
+    """Opening ends as cancelled, or a service that is to end would connect again, for ever."""
 
     async def cancel_after(turns: int) -> bool:
         """Cancel an opening after some turns of the loop; say whether it had ended before."""

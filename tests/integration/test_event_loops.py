@@ -14,7 +14,7 @@ from redis import Redis
 from aiostreamq import Job, JobNotFound, Queue, Worker
 from tests.support.processes import Program
 from tests.support.redis_server import RedisServer
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 # To close a loop and nothing in it, as some of these do, is a fault of the program.
 pytestmark = pytest.mark.filterwarnings(
@@ -152,15 +152,27 @@ def test_place_is_changed_between_loops() -> None:
 
 
 def rest(loop: asyncio.AbstractEventLoop) -> None:
-    """Let a loop that was left go on for a few turns."""
-    for _ in range(5):
-        loop.run_until_complete(asyncio.sleep(0))
+    """Let a loop that was left go on until all that was under way in it has ended."""
+
+    async def join() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            _, pending = await asyncio.wait(others, timeout=PATIENCE)
+            assert not pending, pending
+
+    loop.run_until_complete(join())
 
 
 def connections(admin: "Redis") -> list[str]:
     """The names of all connections of ours."""
     told: list[dict[str, str]] = admin.client_list()
     return [one["name"] for one in told if one["name"].startswith("aiostreamq")]
+
+
+def inboxes(admin: "Redis") -> set[str]:
+    """The ids of the connections that wait for results."""
+    listed: list[dict[str, str]] = admin.client_list()
+    return {one["id"] for one in listed if one["cmd"] == "blpop"}
 
 
 def wait_for_connections(admin: "Redis", most: int) -> None:
@@ -178,9 +190,18 @@ def test_nothing_stays_connected(own_redis_server: RedisServer, how: str) -> Non
     task = queue.task(same)
 
     async def use() -> None:
+        before = await asyncio.to_thread(inboxes, admin)
+
+        async def is_listening() -> bool:
+            return bool(await asyncio.to_thread(inboxes, admin) - before)
+
         job = await task.enqueue(1)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(job.result(), 0.01)  # it listens
+        waiting = asyncio.ensure_future(job.result())
+        # A connection that is just being opened when its loop stops is closed when it is collected.
+        await wait_until(is_listening, "the inbox to be read")
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
         asyncio.ensure_future(task.enqueue(2))  # noqa: RUF006  # left behind on its way
 
     with Redis.from_url(own_redis_server.url, decode_responses=True) as admin:

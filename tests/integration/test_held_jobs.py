@@ -46,12 +46,12 @@ async def delete_stream(store: QueueStore) -> None:
 
 
 async def destroy_group(store: QueueStore) -> None:
-    """Have Redis forget who has what: the worker's next read finds no group, and makes it anew."""
+    """Have Redis forget who has what: the worker's next read finds no group, and creates it again."""
     await store.call("XGROUP", "DESTROY", store.keys.stream("default"), GROUP)
 
 
 async def replace_group(store: QueueStore) -> None:
-    """The same, and another client makes the group anew: no read finds it missing."""
+    """The same, and another client creates the group: no read finds it missing."""
     script = """
         redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1])
         return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0')

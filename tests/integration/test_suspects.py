@@ -104,9 +104,10 @@ async def test_not_run_while_it_waits_for_a_thread(queue: Queue) -> None:
     jobs = [await note.enqueue() for _ in range(3)]
     await suspect(queue)
     keys, call = core_of(queue).session().store.keys, core_of(queue).session().store.call
+    # Returned work goes first: so that the thread is taken, the others must be paused. Before the
+    # worker starts, as it may have run one before it hears of the pause.
+    await queue.pause(task=note)
     async with Worker(queue, threads=1) as worker:
-        # Returned work goes first: so that the thread is taken, the others must be paused.
-        await queue.pause(task=note)
         blocking = await wait.enqueue()
         await wait_until(lambda: is_running(blocking), "the thread to be taken")
         await queue.resume(task=note)
