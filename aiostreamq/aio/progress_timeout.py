@@ -15,7 +15,7 @@ class Patience:
     """Cancels a block of code after some seconds, as `asyncio.timeout`, but not while it gets on.
 
     Raises:
-        TimeoutError: The time was up, and there was no progress, nor had there been a second before.
+        TimeoutError: The time was up, and there was no progress at two looks in a row.
     """
 
     __slots__ = (

@@ -46,7 +46,7 @@ async def delete_stream(store: QueueStore) -> None:
 
 
 async def destroy_group(store: QueueStore) -> None:
-    """Have Redis forget who has what: the worker's next read finds no group, and creates it again."""
+    """Have Redis forget who has what: the worker's next read creates the group again."""
     await store.call("XGROUP", "DESTROY", store.keys.stream("default"), GROUP)
 
 

@@ -30,7 +30,7 @@ async def test_put_off(seconds: float, times: int, monkeypatch: pytest.MonkeyPat
 async def test_answer_after_the_last_progress(
     pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was sent late is still answered: a look between the two does not end the block."""
+    """The block may still get an answer: a look between the two does not end it."""
     monkeypatch.setattr(progress_timeout, "LOOK_AGAIN", 0.01)
     left, seen = answers(letter == "1" for letter in pattern), asyncio.Event()
 
