@@ -112,15 +112,15 @@ def test_scripts_are_installed() -> None:
     assert (PACKAGE / "py.typed").exists()
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_script_states_its_contract(path: Path) -> None:
+def test_scripts_state_their_contract() -> None:
     """A script begins with what it does, takes, returns and costs."""
-    lines = path.read_text().splitlines()
-    end = next((n for n, line in enumerate(lines) if not line.startswith("--")), len(lines))
-    header = "\n".join(lines[:end])
-    assert header.startswith(f"-- {path.name}: ")
-    missing = [word for word in ("KEYS", "ARGV", "Returns", "Cost") if word not in header]
-    assert not missing
+    for path in SCRIPTS:
+        lines = path.read_text().splitlines()
+        end = next((n for n, line in enumerate(lines) if not line.startswith("--")), len(lines))
+        header = "\n".join(lines[:end])
+        assert header.startswith(f"-- {path.name}: ")
+        missing = [word for word in ("KEYS", "ARGV", "Returns", "Cost") if word not in header]
+        assert not missing, path.name
 
 
 def defined_in(path: Path) -> set[str]:
@@ -142,15 +142,13 @@ def used_by(path: Path) -> list[Path]:
     )
 
 
-@pytest.mark.parametrize("path", SCRIPTS + PARTS, ids=lambda path: path.name)
-def test_script_names_the_parts_that_it_uses(path: Path) -> None:
-    """It names each part that defines something it needs, in order of the alphabet; no other."""
-    needed = {
-        part.name
-        for part in PARTS
-        if part != path and defined_in(part) & (names_in(path) - defined_in(path))
-    }
-    assert [part.name for part in used_by(path)] == sorted(needed)
+def test_scripts_name_the_parts_that_they_use() -> None:
+    """Each names the parts that define something it needs, in order of the alphabet; no other."""
+    defined = {part: defined_in(part) for part in PARTS}
+    for path in SCRIPTS + PARTS:
+        foreign = names_in(path) - defined_in(path)
+        needed = [part.name for part in PARTS if part != path and defined[part] & foreign]
+        assert [part.name for part in used_by(path)] == sorted(needed), path.name
 
 
 def test_parts_define_different_names() -> None:
@@ -219,8 +217,8 @@ def test_no_test_waits_by_sleeping() -> None:
     assert found == set(SLEEPS)
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_script_has_contract_tests(path: Path) -> None:
+def test_scripts_have_contract_tests() -> None:
     """They are in a file of its name, where a reader of the script finds them."""
-    name = TESTED_TOGETHER.get(path.stem, path.stem)
-    assert (Path(__file__).parents[1] / "contract" / f"test_{name}.py").exists()
+    folder = Path(__file__).parents[1] / "contract"
+    names = {path.stem: TESTED_TOGETHER.get(path.stem, path.stem) for path in SCRIPTS}
+    assert [stem for stem, n in names.items() if not (folder / f"test_{n}.py").exists()] == []

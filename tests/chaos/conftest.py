@@ -24,15 +24,14 @@ LONGEST = ("test_model", "test_watch", "test_bytes")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give the scenarios the time they need, and have several processes begin with them."""
     here = Path(__file__).parent
-    scenarios = [item for item in items if item.path.is_relative_to(here)]
+    scenarios = [item for item in items if item.path.parent == here]
     for item in scenarios:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(TIME_LIMIT))
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     if processes > 1:
-        items[:] = _dealt(
-            scenarios, [item for item in items if item not in set(scenarios)], processes
-        )
+        others = [item for item in items if item.path.parent != here]
+        items[:] = _dealt(scenarios, others, processes)
 
 
 def _dealt(

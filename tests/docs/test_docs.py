@@ -7,6 +7,7 @@ import re
 import signal
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +29,6 @@ LANGUAGES = {
 
 #: Seconds that the code of a page may take.
 PATIENCE = 40 * TIME_SCALE
-
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def blocks(page: Path, language: str) -> list[Block]:
@@ -82,33 +81,38 @@ def test_code_runs(page: Path, redis_url: str, tmp_path: Path) -> None:
     assert not missing, f"it printed:\n{done.stdout}"
 
 
-@each_page
-def test_blocks_say_what_they_are(page: Path) -> None:
+def test_blocks_say_what_they_are() -> None:
     """Every fenced block has a language, so that none escapes being run by a typing error."""
-    unknown = {block.language for block in blocks_of(page.read_text())} - LANGUAGES
-    assert not unknown
-    assert page.read_text().count("\n```") % 2 == 0
+    for page in PAGES:
+        unknown = {block.language for block in blocks_of(page.read_text())} - LANGUAGES
+        assert not unknown, page
+        assert page.read_text().count("\n```") % 2 == 0, page
 
 
-@each_page
-def test_commands_exist(page: Path) -> None:
+def test_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Every `aiostreamq` command in a block of shell commands is one that the parser takes."""
-    for block in blocks(page, "bash"):
-        for command in workers_in(block):
-            build_parser().parse_args(command)
+    parser = build_parser()
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            for command in workers_in(block):
+                try:
+                    parser.parse_args(command)
+                except SystemExit:
+                    pytest.fail(f"{page}: {command}: {capsys.readouterr().err}")
 
 
-@each_page
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_somewhere() -> None:
     """A link to a file, or to a heading in one, finds it."""
-    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        assert target.exists(), link
-        if anchor:
-            assert anchor in headings(target), link
+    for page in PAGES:
+        for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page}: {link}"
+            if anchor:
+                assert anchor in headings(target), f"{page}: {link}"
 
 
+@cache
 def headings(page: Path) -> set[str]:
     """Return the anchors of a page's headings."""
     found = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
