@@ -11,11 +11,14 @@ from aiostreamq.client.results import inbox, missing_streams
 from aiostreamq.store.queue import QueueStore
 from tests.support.waiting import wait_until
 
+#: Seconds in which a client looks several times for what it takes for lost after half of one.
+LONG = 2
+
 
 @pytest.fixture(autouse=True)
 def quick_looks(no_second_looks: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a client look again twice a second or so, and take jobs for lost soon."""
-    monkeypatch.setattr(inbox, "BLOCK", 1)
+    """Let a client look again several times a second, and take jobs for lost soon."""
+    monkeypatch.setattr(inbox, "BLOCK", 0.2)
     monkeypatch.setattr(inbox, "SWEEP", 0.1)
     monkeypatch.setattr(missing_streams, "LONG_ENOUGH", 0.5)
 
@@ -74,7 +77,7 @@ async def test_not_lost(queue: Queue, put: Put) -> None:
     """A job that is in its place is awaited for as long as it takes."""
     job, _ = await put(queue)
     waiting = asyncio.ensure_future(job.result())
-    done, _ = await asyncio.wait([waiting], timeout=4)
+    done, _ = await asyncio.wait([waiting], timeout=LONG)
     assert not done
     waiting.cancel()
 
@@ -115,7 +118,7 @@ async def test_running_job_is_not_lost(queue: Queue) -> None:
         waiting = asyncio.ensure_future(job.result())
         await started.wait()
         await store_of(queue).call("DEL", store_of(queue).keys.stream("default"))
-        done, _ = await asyncio.wait([waiting], timeout=4)
+        done, _ = await asyncio.wait([waiting], timeout=LONG)
         assert not done
         may_end.set()
         assert await waiting == job.id
