@@ -15,6 +15,7 @@ from blockbuster import BlockBuster
 import aiostreamq
 from tests.support.cluster import Cluster
 from tests.support.key_leaks import find_leaks
+from tests.support.order import dealt
 from tests.support.random_examples import register_profiles
 from tests.support.redis_server import RedisServer
 
@@ -91,13 +92,19 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave it to `make nightly` to run in memory what is heavy there."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None]:
+    """Leave it to `make nightly` to run in memory what is heavy there, and order the tests."""
     for item in items:
         params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
         if item.get_closest_marker("heavy_in_memory") and params.get("store_url") == "memory":
             item.add_marker(pytest.mark.nightly)
+    yield  # others leave tests out, and mix the rest
+    processes: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes > 1:
+        items[:] = dealt(items, processes)
 
 
 class LeakCheck(Protocol):

@@ -17,43 +17,13 @@ from tests.support.redis_server import RedisServer
 
 _report = Report()
 
-#: The scenarios to begin with.
-LONGEST = ("test_model", "test_watch", "test_bytes")
 
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give the scenarios the time they need, and have several processes begin with them."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the scenarios the time they need."""
     here = Path(__file__).parent
-    scenarios = [item for item in items if item.path.parent == here]
-    for item in scenarios:
-        if not item.get_closest_marker("timeout"):
+    for item in items:
+        if item.path.parent == here and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(TIME_LIMIT))
-    processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    if processes > 1:
-        others = [item for item in items if item.path.parent != here]
-        items[:] = _dealt(scenarios, others, processes)
-
-
-def _dealt(
-    scenarios: list[pytest.Item], others: list[pytest.Item], processes: int
-) -> list[pytest.Item]:
-    """Return the tests in an order of which each process gets a part.
-
-    Each part has its scenarios among its first tests. A scenario takes up to a minute: were one
-    left for the end, all other processes would wait. If all came first, they would take each
-    other's time.
-    """
-    scenarios.sort(key=lambda item: item.path.stem not in LONGEST)
-    size = -(-len(others) // processes)
-    dealt: list[pytest.Item] = []
-    for number in range(processes):
-        part = others[number * size : (number + 1) * size]
-        own = scenarios[number::processes]
-        apart = len(part) * 2 // 3 // max(1, len(own))
-        for place, scenario in enumerate(own):
-            dealt += [scenario, *part[place * apart : (place + 1) * apart]]
-        dealt += part[len(own) * apart :]
-    return dealt
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
