@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import redis.utils
 import uvloop
 from redis.asyncio import Redis
 
@@ -39,6 +40,25 @@ async def test_url(redis_url: str) -> None:
     """`redis://` and a database number."""
     assert await runs(Queue(redis_url))
     assert await runs(Queue(redis_url.replace("/0", "/3")))
+
+
+async def test_version_of_redis_py_is_read_once(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many connections there are: it stands in files, and the event loop would wait."""
+    read: list[str] = []
+
+    def get_lib_version() -> str:
+        read.append("once more")
+        return "1.2.3"
+
+    connector.driver_options.cache_clear()
+    monkeypatch.setattr(redis.utils, "get_lib_version", get_lib_version)
+    try:
+        assert await runs(Queue(redis_url))
+    finally:
+        connector.driver_options.cache_clear()
+    assert len(read) <= 1
 
 
 async def test_unix_socket(redis_url: str, redis_server: RedisServer) -> None:

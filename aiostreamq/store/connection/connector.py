@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -117,6 +118,8 @@ class RedisConnector:
             "retry": Retry(NoBackoff(), 0),
             "health_check_interval": 0,
         }
+        if not options.keys() & {"driver_info", "lib_name", "lib_version"}:
+            options |= driver_options()
         if not _is_unix(pool):
             options["socket_keepalive"] = True
         self._options = options
@@ -251,6 +254,20 @@ def connector_for(where: RedisSource) -> Connector:
     if isinstance(known, str):
         connector.check_options()
     return connector
+
+
+@cache
+def driver_options() -> dict[str, Any]:
+    """Return the option with the name and the version that redis-py sends of itself.
+
+    Without it, a new redis-py reads the version from its files for each connection, which blocks
+    the event loop for up to a millisecond.
+    """
+    try:
+        from redis.driver_info import DriverInfo
+    except ImportError:  # an older redis-py, which reads it once
+        return {}
+    return {"driver_info": DriverInfo()}
 
 
 def import_client() -> None:
