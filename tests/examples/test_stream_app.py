@@ -9,18 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from aiostreamq import JobState, Queue
 from tests.examples.processes import free_port, running, worker
+from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+# The servers take a second to start, so all tests share them, and the event loop of their clients.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 QUEUE = "examples.fastapi_stream:queue"
 
 
-@pytest.fixture
-async def servers(redis_url: str) -> AsyncIterator[list[httpx.AsyncClient]]:
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The address of a Redis that is not emptied between the tests."""
+    with RedisServer() as server:
+        yield server.url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def servers(url: str) -> AsyncIterator[list[httpx.AsyncClient]]:
     """Clients of two server processes; one worker runs."""
     async with AsyncExitStack() as stack:
         clients: list[httpx.AsyncClient] = []
@@ -31,14 +43,14 @@ async def servers(redis_url: str) -> AsyncIterator[list[httpx.AsyncClient]]:
                 "-m",
                 *server,
                 "examples.fastapi_stream:app",
-                url=redis_url,
+                url=url,
                 until="Uvicorn running",
                 ends_with=-signal.SIGTERM,
             )
             await stack.enter_async_context(serving)
             client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
             clients.append(await stack.enter_async_context(client))
-        await stack.enter_async_context(worker(QUEUE, url=redis_url))
+        await stack.enter_async_context(worker(QUEUE, url=url))
         yield clients
 
 
@@ -97,12 +109,12 @@ async def test_client_that_drops_and_comes_back(servers: list[httpx.AsyncClient]
 
 
 async def test_words_are_streamed_while_the_job_runs(
-    servers: list[httpx.AsyncClient], redis_url: str
+    servers: list[httpx.AsyncClient], url: str
 ) -> None:
     """Words come while the job goes on, and not all at its end."""
     path = await begin(servers[0], words=20, pause=0.2)
     first = await listen(servers[0], path, None, 2)
-    async with Queue(redis_url, name="stories") as same:
+    async with Queue(url, name="stories") as same:
         assert await same.job(path.split("/")[2]).status() is JobState.RUNNING
     rest = await listen(servers[1], path, first[-1]["id"])
     assert words(first) == ["Once"]

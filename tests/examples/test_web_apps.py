@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import aiohttp
 import httpx
 import pytest
+import pytest_asyncio
 
 from tests.examples.processes import free_port, running, worker
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+
+# The servers take half a second to start, so all tests of an example share its server, and the
+# event loop of its client.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TEXT = {"text": "to be or not to be"}
 COUNTS = {"to": 2, "be": 2, "or": 1, "not": 1}
@@ -99,8 +105,15 @@ class App:
         return standing
 
 
-@pytest.fixture(params=["fastapi", "aiohttp"])
-async def app(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[App]:
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The address of a Redis that is not emptied between the tests."""
+    with RedisServer() as server:
+        yield server.url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["fastapi", "aiohttp"])
+async def app(request: pytest.FixtureRequest, url: str) -> AsyncIterator[App]:
     """One of the examples, serving; no worker runs yet."""
     port = str(free_port())
     on = ("--host", "127.0.0.1", "--port", port)
@@ -113,10 +126,10 @@ async def app(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[A
             server = ("aiohttp.web", "-H", on[1], "-P", port, "examples.aiohttp_app:make_app")
             until, connect, queue = "Running on", aiohttp_client, "examples.aiohttp_app:queue"
             code = 0
-        serving = running("-m", *server, url=redis_url, until=until, ends_with=code)
+        serving = running("-m", *server, url=url, until=until, ends_with=code)
         await stack.enter_async_context(serving)
         client = await stack.enter_async_context(connect(int(port)))
-        yield App(client, int(port), queue, redis_url)
+        yield App(client, int(port), queue, url)
 
 
 async def test_job_is_accepted_and_read_later(app: App) -> None:
