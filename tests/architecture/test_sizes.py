@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ SHORT_MODULES = {
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@cache
 def nodes_of(path: Path) -> list[ast.AST]:
     """Return all nodes of a module."""
     return list(ast.walk(ast.parse(path.read_text())))
