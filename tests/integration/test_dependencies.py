@@ -118,6 +118,7 @@ def raise_for(end: str) -> None:
 KINDS = ("awaited", "threaded", "streamed")
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("kind", KINDS)
 async def test_success_commits(
     queue: Queue, form: Callable[[Ledger], Callable[..., Any]], kind: str
@@ -130,6 +131,7 @@ async def test_success_commits(
     assert ledger.events == ["open", "commit"]
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("end", "error", "event"),
@@ -380,6 +382,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("scope", ["job", "worker"])
 @pytest.mark.parametrize("error", HOSTILE)
 @pytest.mark.parametrize("make", [plain, entering, leaving, leaving_async])

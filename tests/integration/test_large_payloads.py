@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import product
 from typing import Literal, TypedDict
 
 import pytest
@@ -22,6 +23,7 @@ from aiostreamq.model.delivery import Settlement
 from aiostreamq.store.connection import connector, reconnecting
 from aiostreamq.store.connection.link import Reply, SocketLink
 from aiostreamq.store.deliveries import Deliveries, Settled
+from tests.support.nightly import mostly_nightly
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
@@ -95,10 +97,21 @@ async def for_later(queue: Queue, texts: list[str]) -> None:
 WAYS: list[Enqueue] = [in_bulk, at_once, for_later]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("size", [100, 3_000, 40_000, MEGABYTE - 1000])
+SIZES = [100, 3_000, 40_000, MEGABYTE - 1000]
+
+BOUNDS: list[Bound] = [{}, {"max_length": 10_000}, {"max_bytes": 100 * MEGABYTE}, PATIENT]
+
+
 @pytest.mark.parametrize(
-    "options", [{}, {"max_length": 10_000}, {"max_bytes": 100 * MEGABYTE}, PATIENT]
+    ("options", "size", "way"),
+    mostly_nightly(
+        product(BOUNDS, SIZES, WAYS),
+        but=[
+            *product(BOUNDS[:1], SIZES, WAYS),
+            *product(BOUNDS[1:], [40_000], WAYS),
+            *product(BOUNDS[1:], SIZES, WAYS[:1]),
+        ],
+    ),
 )
 async def test_enqueues_are_bounded(
     way: Enqueue,

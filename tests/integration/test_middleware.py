@@ -170,6 +170,7 @@ async def test_result_that_cannot_travel_fails_the_job(queue: Queue, value: obje
             await (await f.enqueue())
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("when", ["before", "after", "instead"])
 @pytest.mark.parametrize(
     ("error", "end"),
@@ -487,6 +488,7 @@ async def fail_after_dependency(value: int = Depends(fail)) -> int:
     return value
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize(
     "function", [fail_on_loop, fail_in_stream, fail_in_thread, fail_after_dependency]
 )

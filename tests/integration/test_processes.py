@@ -86,6 +86,7 @@ async def test_result(cpu_queue: Queue) -> None:
     await wait_gone(pid)
 
 
+@pytest.mark.heavy_in_memory
 async def test_rich_types(cpu_queue: Queue) -> None:
     """Arguments and results arrive in their own types, as in any other task."""
     item = tasks.Item(UUID(int=7), Decimal("9.90"), {"red"})
@@ -143,6 +144,7 @@ async def test_no_queue(cpu_queue: Queue, ask: Callable[[], Awaitable[Job[object
         assert caught.value.type == "aiostreamq.errors.UsageError"
 
 
+@pytest.mark.heavy_in_memory
 async def test_exception(cpu_queue: Queue) -> None:
     """One that could not be pickled arrives all the same, with the frames of the task alone."""
     async with Worker(cpu_queue, processes=1):
@@ -156,6 +158,7 @@ async def test_exception(cpu_queue: Queue) -> None:
         assert "_deep_inside" in error.traceback
 
 
+@pytest.mark.heavy_in_memory
 async def test_result_that_can_not_travel(cpu_queue: Queue) -> None:
     """The job fails with the reason, and the process lives on."""
     async with Worker(cpu_queue, processes=1):
@@ -232,6 +235,7 @@ async def test_decorated_functions(cpu_queue: Queue, tmp_path: Path) -> None:
             await (await tasks.doubled.enqueue(1))
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize(
     ("how", "told"),
     [("exit", "exit code 3"), ("segfault", "SIGSEGV"), ("kill", "SIGKILL")],
@@ -278,6 +282,7 @@ async def test_death_while_idle(cpu_queue: Queue) -> None:
         assert other != pid
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("task", [tasks.spin, tasks.stick], ids=lambda task: task.name)
 async def test_timeout(cpu_queue: Queue, pids: Path, task: Task[[str], None]) -> None:
     """The process is killed, whatever it does, and another takes its place."""

@@ -96,7 +96,9 @@ def run(path: Path, *options: str) -> str:
         pytest.param(["-o", "asyncio_mode=auto"], "", "", id="asyncio-auto"),
         pytest.param(["-o", "asyncio_mode=strict"], "", "@pytest.mark.asyncio", id="strict"),
         pytest.param(["-p", "no:asyncio"], ANYIO, "@pytest.mark.anyio", id="anyio"),
-        pytest.param(["-o", "asyncio_mode=auto", "-n", "2"], "", "", id="xdist"),
+        pytest.param(
+            ["-o", "asyncio_mode=auto", "-n", "2"], "", "", id="xdist", marks=pytest.mark.nightly
+        ),
         pytest.param(
             ["-o", "asyncio_default_test_loop_scope=session", "-o", "asyncio_mode=auto"],
             *("", ""),

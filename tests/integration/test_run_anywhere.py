@@ -110,8 +110,10 @@ async def run(
         return await program.wait_end(), program.printed
 
 
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "supervised"])
-async def test_files_named_like_modules(redis_url: str, tmp_path: Path, options: list[str]) -> None:
+@pytest.mark.parametrize("options", mostly_nightly([(ALONE,), (SUPERVISED,)], but=[(SUPERVISED,)]))
+async def test_files_named_like_modules(
+    redis_url: str, tmp_path: Path, options: tuple[str, ...]
+) -> None:
     """They stand in for nothing that the worker needs, in none of its processes."""
     (tmp_path / "anywhere.py").write_text(APP)
     for name in NAMES:

@@ -81,6 +81,7 @@ async def first_of(jobs: Any) -> Job[Any]:
     return (await jobs)[0]
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("way", WAYS)
 async def test_included_in_one_queue(store_url: str, way: str) -> None:
     """All ways to enqueue lead to the queue that includes the task, under its prefix."""
@@ -137,6 +138,7 @@ async def test_not_included(way: str) -> None:
             queue.task_of(size)
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("way", [*WAYS, "map"])
 async def test_hooks_of_the_queue(store_url: str, way: str) -> None:
     """Middleware and context variables of the queue reach the task, whichever way it is called."""

@@ -284,14 +284,17 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "supervised"])
-@pytest.mark.parametrize(("name", "content"), FILES.items(), ids=FILES)
-async def test_config_file(
-    jobs: str, tmp_path: Path, name: str, content: str, options: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    mostly_nightly(
+        product(FILES, [ALONE, SUPERVISED]),
+        but=[("log.json", ALONE), ("log.toml", SUPERVISED), ("log.ini", ALONE)],
+    ),
+)
+async def test_config_file(jobs: str, tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
     """A file says how to log, over what the app has set up, in processes of tasks too."""
     write_app(tmp_path, SETUPS["dictConfig as its defaults are"])
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(FILES[name])
     async with app_program(tmp_path, jobs, "--log-config", name, *options) as worker:
         assert await worker.wait_end() == 0, worker.printed
     assert worker.lines.count("FILE fail hello from fail") == 1
