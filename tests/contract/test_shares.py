@@ -27,7 +27,7 @@ some_rounds = st.lists(
 )
 
 
-@pytest.fixture(autouse=True, params=["few", "many"])
+@pytest.fixture(params=["few", "many"])
 def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read by the script for few lanes, and by that for many."""
     if request.param == "many":
@@ -91,6 +91,7 @@ def slack(weights: dict[str, int], lane: str) -> float:
     return 1 + len(weights) * weights[lane] / sum(weights.values())
 
 
+@pytest.mark.usefixtures("script")
 @FAIR
 @given(weights=some_weights, rounds=some_rounds)
 def test_no_lane_is_passed_over(store_url: str, weights: list[int], rounds: list[Round]) -> None:
@@ -110,6 +111,7 @@ def test_no_lane_is_passed_over(store_url: str, weights: list[int], rounds: list
     on_lanes(store_url, weights, test)
 
 
+@pytest.mark.usefixtures("script")
 @FAIR
 @given(weights=some_weights, rounds=some_rounds)
 def test_no_lane_is_ahead(store_url: str, weights: list[int], rounds: list[Round]) -> None:
@@ -128,6 +130,8 @@ def test_no_lane_is_ahead(store_url: str, weights: list[int], rounds: list[Round
     on_lanes(store_url, weights, test)
 
 
+@pytest.mark.heavy_in_memory
+@pytest.mark.usefixtures("script")
 @FAIR
 @given(
     weights=st.lists(st.integers(1, 8), min_size=2, max_size=4),
@@ -157,6 +161,7 @@ def test_within_a_tenth(
     on_lanes(store_url, weights, test)
 
 
+@pytest.mark.usefixtures("script")
 @FAIR
 @given(weights=some_weights, rounds=some_rounds)
 def test_strict(store_url: str, weights: list[int], rounds: list[Round]) -> None:
@@ -172,6 +177,7 @@ def test_strict(store_url: str, weights: list[int], rounds: list[Round]) -> None
     on_lanes(store_url, weights, test, strict=True)
 
 
+@pytest.mark.heavy_in_memory
 @FAIR
 @given(weights=some_weights, rounds=some_rounds, strict=st.booleans())
 def test_both_scripts_deliver_as_many(
