@@ -269,7 +269,7 @@ async def test_process(redis_url: str, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     async with queue, Worker(queue, processes=1):
         job = await cpu_jobs.spin.enqueue(str(pids))
-        await wait_until(pids.exists, "the process")
+        await wait_until(lambda: pids.exists() and pids.read_text(), "the process to be noted")
         assert await job.cancel() is JobState.RUNNING
         with pytest.raises(JobCancelled):
             await job.result(timeout=PATIENCE)
