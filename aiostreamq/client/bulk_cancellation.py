@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Self, cast
 
@@ -14,6 +13,7 @@ from aiostreamq.model.duration import seconds
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.job_state import JobState, states_of
 from aiostreamq.model.keys import checked_name
+from aiostreamq.model.record import record
 from aiostreamq.store.cancellation import Cancellation, LaneFilter
 from aiostreamq.store.inspect.walk import Walk
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OPEN = (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OpenJobFilter:
     """The jobs that a bulk cancellation selects."""
 

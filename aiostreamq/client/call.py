@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from aiostreamq.model.options import Options, TaskOptions, checked_job_id
+from aiostreamq.model.record import record
 from aiostreamq.model.retry import retries_to_wire
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ C_co = TypeVar("C_co", covariant=True)  # what a streaming task yields
 _JOB_OPTIONS = ("id", "delay", "at", "expires", "deadline")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Using:
     """The options of the next jobs, as given with `.using(...)`."""
 

@@ -1,10 +1,11 @@
 """`Context`: what a running task can read about its job, and the progress it reports."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
 from aiostreamq.errors import PayloadError
+from aiostreamq.model.record import record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -65,7 +66,7 @@ class EventSink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Context(Generic[StateT_co]):
     """The context of one run, passed to a task that has a parameter annotated with this class.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Collection, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.core import core_of
@@ -10,6 +9,7 @@ from aiostreamq.client.schedules.schedule import read_all
 from aiostreamq.errors import UsageError
 from aiostreamq.model.english import counting
 from aiostreamq.model.pauses import Pause
+from aiostreamq.model.record import record
 from aiostreamq.model.worker_liveness import DEAD, is_dead
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.redis_errors import is_withheld, right_missing
@@ -46,7 +46,7 @@ _GRAVE = {"eviction"}
 _LISTED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """The finding about one subject."""
 

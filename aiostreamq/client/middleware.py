@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from aiostreamq.client.inherited import current_headers
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import due_of, expiry_of
+from aiostreamq.model.record import record
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.options import TaskOptions
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunCall:
     """A run of a job, as middleware sees it."""
 
@@ -48,7 +49,7 @@ class RunCall:
         return dict(self._restore()[1])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EnqueueCall:
     """A job that is about to be enqueued, as middleware sees it."""
 

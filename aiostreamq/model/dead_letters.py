@@ -7,7 +7,7 @@ nothing raises.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import cast
 
@@ -15,6 +15,7 @@ import orjson
 
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.metadata import readable_metadata
+from aiostreamq.model.record import record
 from aiostreamq.model.stored import json_object, number, string, text
 from aiostreamq.model.time import moment
 from aiostreamq.model.values.masking import mask
@@ -25,7 +26,7 @@ _HEADER = (b"outcome", b"worker", b"stream", b"entry")
 _JOB = (b"id", b"n", b"job")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PastFailure:
     """How a job ended before it was replayed."""
 
@@ -36,7 +37,7 @@ class PastFailure:
     message: str  #: its first 200 characters
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeadLetter:
     """The record of a job that failed for good.
 
@@ -81,7 +82,7 @@ class DeadLetter:
         return len(self.victims)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeadLetterFilter:
     """Selects letters by task and error."""
 

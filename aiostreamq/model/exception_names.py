@@ -11,8 +11,9 @@ Nothing here raises, whatever the classes and modules of users do.
 import builtins
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import cast
+
+from aiostreamq.model.record import record
 
 # Python's own descriptors, because a metaclass or a property may override the attributes.
 _mro = type.__dict__["__mro__"].__get__
@@ -23,7 +24,7 @@ _exceptions = BaseExceptionGroup.__dict__["exceptions"].__get__
 Names = frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kinds:
     """The names of an exception's class and its bases, and of the exceptions that it groups."""
 

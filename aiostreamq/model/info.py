@@ -1,7 +1,7 @@
 """The values that `queue.info`, `queue.workers` and `queue.jobs` return."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import NamedTuple, cast
 
@@ -11,13 +11,14 @@ from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.metadata import Metadata
 from aiostreamq.model.pauses import Pause
+from aiostreamq.model.record import record
 from aiostreamq.model.time import moment
 from aiostreamq.model.values.masking import lists_secrets, masked
 from aiostreamq.model.worker_liveness import is_dead
 from aiostreamq.model.worker_state import WorkerState
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Latency:
     """How long something took, in seconds; accurate to about a fifth."""
 
@@ -27,7 +28,7 @@ class Latency:
     p99: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LaneInfo:
     """One lane, or another stream that jobs wait in.
 
@@ -43,7 +44,7 @@ class LaneInfo:
     oldest_age: float | None  #: seconds that the oldest has waited; None if none waits
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskInfo:
     """One task: its open jobs, and those that ended within the window."""
 
@@ -60,7 +61,7 @@ class TaskInfo:
     wait_latency: Latency | None  #: how long they had waited in a lane before
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueueInfo:
     """A snapshot of a queue."""
 
@@ -80,7 +81,7 @@ class QueueInfo:
     tasks: tuple[TaskInfo, ...]  #: by name
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunningJob:
     """A running job as its worker reports it."""
 
@@ -90,7 +91,7 @@ class RunningJob:
     age: float  #: seconds since it began to run
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkerInfo:
     """A worker as it described itself with its last heartbeat.
 
@@ -118,7 +119,7 @@ class WorkerInfo:
     held_jobs: tuple[str, ...] = ()  #: ids of those that wait to start, at most five hundred
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobInfo:
     """The current state of a job. Unknown fields are None or empty."""
 

@@ -11,13 +11,13 @@ everything else is an object:
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar, Union, cast
 
 import orjson
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import Delivery
+from aiostreamq.model.record import record
 from aiostreamq.model.values.plain_json import encode
 
 C_co = TypeVar("C_co", covariant=True)
@@ -26,7 +26,7 @@ C_co = TypeVar("C_co", covariant=True)
 _ID = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progress:
     """The progress of a job, as its task reports it."""
 
@@ -37,7 +37,7 @@ class Progress:
     meta: dict[str, object]  #: other data of the report
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chunk(Generic[C_co]):
     """One value that a streaming task has yielded."""
 
@@ -46,7 +46,7 @@ class Chunk(Generic[C_co]):
     value: C_co
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Restarted:
     """The job runs again from the start: events of the earlier run are void."""
 
@@ -55,7 +55,7 @@ class Restarted:
     delivery: int  #: number of the new delivery
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lost:
     """Events were dropped before you read them: only the latest are kept."""
 

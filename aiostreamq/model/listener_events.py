@@ -4,12 +4,12 @@ One class for each kind of event. Fields may be added later, at the end.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiostreamq.model.outcome import JobState
+from aiostreamq.model.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobEnqueued:
     """This process has enqueued a job. A call that finds its id taken does not count."""
 
@@ -19,7 +19,7 @@ class JobEnqueued:
     lane: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobDelivered:
     """A worker was sent a job. It starts when a slot is free."""
 
@@ -30,7 +30,7 @@ class JobDelivered:
     delivery: int  #: from 1; more than the attempt if the job was returned or recovered
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobStarted:
     """A worker starts to run a job."""
 
@@ -41,7 +41,7 @@ class JobStarted:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobEnded:
     """A job has ended, for good. It was not started if it was cancelled before, or expired."""
 
@@ -56,7 +56,7 @@ class JobEnded:
     error: BaseException | None  #: what it raised, also a Drop or GiveUp
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobRetried:
     """A run has failed, and the job will be run again."""
 
@@ -70,7 +70,7 @@ class JobRetried:
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobHandedBack:
     """A run was cut short because its worker stops. Another worker will run the job again."""
 
@@ -81,7 +81,7 @@ class JobHandedBack:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobParked:
     """A job waits for a worker that knows its task, or for its task to be resumed."""
 
@@ -91,7 +91,7 @@ class JobParked:
     job_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutcomeRefused:
     """Redis refused the outcome of a job: its worker had been taken for dead."""
 
@@ -101,7 +101,7 @@ class OutcomeRefused:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobsRecovered:
     """A worker has found another one dead, and has put its jobs back into the queue."""
 
@@ -112,7 +112,7 @@ class JobsRecovered:
     given_up: int  #: how many have too many worker deaths, and went to the dead letters
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConnectionLost:
     """Redis does not respond on a connection, which is retried until it does."""
 
@@ -121,7 +121,7 @@ class ConnectionLost:
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConnectionRegained:
     """Redis responds again."""
 
@@ -130,7 +130,7 @@ class ConnectionRegained:
     after_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LoopBlocked:
     """Something has blocked the event loop of a worker for longer than `loop_block_warning`."""
 

@@ -1,7 +1,7 @@
 """The options of a task, which can be overridden for one of its jobs, and the limits of a queue."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal, TypedDict, cast, get_args
 
 from aiostreamq.errors import UsageError
@@ -9,6 +9,7 @@ from aiostreamq.model.callbacks import BoundCall
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.keys import RESERVED, checked_name
 from aiostreamq.model.metadata import NO_HEADERS, checked_tags, joined_headers
+from aiostreamq.model.record import record
 from aiostreamq.model.retry import Retries, Retry, checked_retries
 from aiostreamq.model.unknown_options import unknown_option
 
@@ -37,7 +38,7 @@ class TaskOptions(TypedDict, total=False):
     on_failure: BoundCall | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """The options of a task, checked and converted."""
 
@@ -125,7 +126,7 @@ def checked_job_id(job_id: str) -> str:
     return job_id
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueuePolicy:
     """The limits and defaults of a queue for all jobs that are enqueued through it."""
 

@@ -13,7 +13,6 @@ worker may have had the job too, and `worker` names the one that settled it:
     {"state": "done", "n": 2, "task": "size", "value": 42, "worker": "web1-9f2c4e1a"}
 """
 
-from dataclasses import dataclass
 from typing import assert_never
 
 import orjson
@@ -30,6 +29,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.job_state import OPEN_STATES, JobState
+from aiostreamq.model.record import record
 
 # Characters; the reason may quote what another program wrote.
 LONGEST_REASON = 500
@@ -41,7 +41,7 @@ UNREADABLE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failure:
     """The description of an exception that an outcome stores."""
 
@@ -63,7 +63,7 @@ class RemoteException(Picklable):
         self.failure = failure  #: its description, for the outcome
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """How a job ended, as read from Redis."""
 

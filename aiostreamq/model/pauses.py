@@ -5,11 +5,11 @@ Its fields are "task:<name>" and "lane:<name>", the values are the end of the pa
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.keys import checked_name
+from aiostreamq.model.record import record
 from aiostreamq.model.time import moment
 
 TASK, LANE = "task:", "lane:"
@@ -18,7 +18,7 @@ TASK, LANE = "task:", "lane:"
 MOST_DIGITS = 15
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pause:
     """A paused task or lane."""
 

@@ -1,7 +1,6 @@
 """Retry rules: whether and when a job that failed runs again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self, cast
 
 from aiostreamq.errors import UsageError
@@ -17,6 +16,7 @@ from aiostreamq.model.exception_names import (
     name_of,
 )
 from aiostreamq.model.outcome import RemoteException
+from aiostreamq.model.record import record
 from aiostreamq.model.unknown_options import unknown_option
 
 # Doubling a base of 1 s exceeds 18 hours at attempt 17. A larger exponent would only risk
@@ -26,7 +26,7 @@ MAX_DOUBLINGS = 16
 _FIELDS = ("attempts", "on", "not_on", "backoff", "base", "cap", "jitter")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retry:
     """A rule for retrying a job: how often, when, and after which exceptions.
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, get_args
 
 import orjson
@@ -11,12 +11,13 @@ from aiostreamq.errors import UsageError
 from aiostreamq.model.envelope import encode_head
 from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.options import Options
+from aiostreamq.model.record import record
 
 #: Where a `def` task can run. An `async def` always runs on the event loop.
 Place = Literal["thread", "process"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskSpec:
     """A task as clients and workers know it."""
 

@@ -1,7 +1,8 @@
 """Moments as milliseconds since 1970 and as datetimes in UTC, and times relative to now."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from aiostreamq.model.record import record
 
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
@@ -31,7 +32,7 @@ def milliseconds_since_1970(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class After:
     """A time relative to the moment at which a script or a producer resolves it."""
 
@@ -46,7 +47,7 @@ class After:
         return f"+{self.ms}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class At:
     """A fixed moment."""
 

@@ -1,10 +1,10 @@
 """The verdict on a run that raised: run again, or end, and how."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from aiostreamq.errors import Picklable
 from aiostreamq.model.duration import Duration, moment_ms, seconds
+from aiostreamq.model.record import record
 from aiostreamq.model.retry import Retries
 
 
@@ -54,28 +54,28 @@ class GiveUp(Picklable):  # control flow rather than an error
         super().__init__(reason)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunAgain:
     """The job runs again."""
 
     after: float  #: seconds
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndDropped:
     """The job ends without a result."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndDead:
     """The job is given up."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndFailed:
     """The job ends as failed."""
 

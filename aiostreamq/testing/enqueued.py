@@ -1,11 +1,11 @@
 """The jobs that wait in a queue, as a test sees them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.info import call_of
 from aiostreamq.model.job_state import JobState
+from aiostreamq.model.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WAITING = (JobState.QUEUED, JobState.DELAYED, JobState.PARKED)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EnqueuedJob:
     """A job that waits to be run."""
 

@@ -1,6 +1,5 @@
 """Expectations of enqueued jobs, and the differences of those that are there."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.call import Call
@@ -9,6 +8,7 @@ from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.model.info import call_of
+from aiostreamq.model.record import record
 from aiostreamq.model.task import TaskSpec
 from aiostreamq.model.values.masking import lists_secrets, masked
 from aiostreamq.testing.enqueued import arguments_of, shown_call
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expectation:
     """Expected properties of a job. None is anything."""
 

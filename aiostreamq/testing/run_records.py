@@ -1,7 +1,6 @@
 """Records of the runs of jobs: what the workers of a queue did while a test had it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import JobError
@@ -15,6 +14,7 @@ from aiostreamq.model.listener_events import (
     TelemetryEvent,
 )
 from aiostreamq.model.outcome import Outcome, Unreadable, decode_outcome
+from aiostreamq.model.record import record
 from aiostreamq.store.results import Results
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Functions = tuple[Callable[[TelemetryEvent], object], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunOutcome:
     """How one run of a job ended.
 

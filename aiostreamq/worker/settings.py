@@ -1,11 +1,11 @@
 """How a worker works: its settings, their defaults and their limits."""
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import seconds
+from aiostreamq.model.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class SlotSharing(Protocol):
     total: int  #: how many there are
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkerSettings:
     """How a worker works."""
 

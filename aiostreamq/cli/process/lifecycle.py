@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from aiostreamq.client.core import core_of
 from aiostreamq.errors import AioStreamQError, LifespanFailed, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.english import counted
+from aiostreamq.model.record import record
 from aiostreamq.model.worker_state import HasState
 from aiostreamq.queue import Queue
 from aiostreamq.store.connection.server import MEMORY
@@ -64,7 +64,7 @@ ALONE_IN_MEMORY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Role:
     """The place of this process among others."""
 

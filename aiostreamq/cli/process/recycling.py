@@ -4,11 +4,11 @@ import os
 import random
 import re
 import resource
-from dataclasses import dataclass
 from pathlib import Path
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.english import counted
+from aiostreamq.model.record import record
 
 # Processes that started together with the same limit would be replaced together. A random part
 # of the limit, up to this, is added for each.
@@ -18,7 +18,7 @@ _BYTES = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:(b)|([kmg])(?:i?b)?)\s*", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RecyclingLimits:
     """How many jobs a worker process may run, and how much memory it may take.
 

@@ -6,12 +6,12 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import cast
 
 from aiostreamq import clock
 from aiostreamq.cli.process.supervisor_link import QUESTION, Event, Order
 from aiostreamq.logs import get_logger
+from aiostreamq.model.record import record
 from aiostreamq.model.worker_state import WorkerState
 
 logger = get_logger("aiostreamq.cli")
@@ -28,7 +28,7 @@ ASK = 1.0
 Command = Callable[[int], Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ending:
     """How a process ended.
 

@@ -1,7 +1,7 @@
 """A schedule as a caller describes it: its call, its times and its rules, checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.call import Call
@@ -10,6 +10,7 @@ from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.functions.encoding import write_call
+from aiostreamq.model.record import record
 from aiostreamq.model.schedules.definition import Definition, Rules, ScheduleRules, timing_of
 from aiostreamq.model.schedules.timing import length_ms
 from aiostreamq.model.time import After, At
@@ -41,7 +42,7 @@ class ScheduleOptions(ScheduleRules, total=False):
     tz: "Zone | None"  #: the time zone of *cron*
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Declaration:
     """A schedule whose arguments are checked, but not encoded yet."""
 

@@ -1,12 +1,12 @@
 """`Schedule`: one schedule as users see it, and the reading of stored ones."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.pauses import has_pause
+from aiostreamq.model.record import record
 from aiostreamq.model.schedules.definition import CatchUp, Definition, Overlap
 from aiostreamq.model.schedules.timing import Cron
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.schedule_replies import State
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Schedule:
     """The current state of one schedule. Times are in UTC."""
 

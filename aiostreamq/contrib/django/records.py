@@ -5,7 +5,7 @@ as a report of progress, so that it is there for the next attempt and after the 
 """
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.json import normalize_json
 
 from aiostreamq import clock
+from aiostreamq.model.record import record
 
 #: The message of the report of progress that has the record of a failed attempt.
 FAILED_ATTEMPT = "django.tasks: attempt failed"
@@ -23,7 +24,7 @@ FAILED_ATTEMPT = "django.tasks: attempt failed"
 USING = "_using"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """The runs of a task so far."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.tasks.base import Task, TaskError, TaskResult, TaskResultStatus
@@ -17,6 +17,7 @@ from aiostreamq.errors import JobNotFound
 from aiostreamq.model.job_events import Position, Progress
 from aiostreamq.model.job_state import OPEN_STATES, JobState
 from aiostreamq.model.outcome import Outcome, Unreadable, decode_outcome
+from aiostreamq.model.record import record
 from aiostreamq.store.job_events import EventStreams
 from aiostreamq.store.results import Results
 
@@ -48,7 +49,7 @@ _ERRORS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """A job as Redis has it."""
 

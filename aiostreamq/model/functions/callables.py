@@ -7,12 +7,12 @@ to write instead: found by a worker, the mistake would be a failed job.
 import inspect
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial, partialmethod
 from types import CodeType
 from typing import Any, Literal, cast, get_args, get_origin
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.record import record
 
 Function = Callable[..., object]
 
@@ -158,7 +158,7 @@ def annotated(function: Function) -> Function:
             return found
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """The place of a function's definition, by which a new definition of it is recognized."""
 

@@ -6,7 +6,6 @@ A plan is a list of steps. Each makes one value, from the values of steps before
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aiostreamq.errors import UsageError
@@ -21,6 +20,7 @@ from aiostreamq.model.functions.dependency import (
 )
 from aiostreamq.model.functions.lifespan import Lifespan
 from aiostreamq.model.functions.type_hints import Hints
+from aiostreamq.model.record import record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -40,7 +40,7 @@ CONTEXT = -1
 _REST = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One value, and the way to make it."""
 
@@ -52,7 +52,7 @@ class Step:
     key: Function  #: the dependency, by which values are shared
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """The steps for one task, in an order in which they can be taken."""
 

@@ -8,9 +8,11 @@ import inspect
 import linecache
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from types import CodeType
+
+from aiostreamq.model.record import record
 
 # Nodes that open a scope of their own.
 _SCOPES = (
@@ -19,7 +21,7 @@ _SCOPES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import:
     """An import that only type checkers see."""
 
@@ -28,7 +30,7 @@ class Import:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bindings:
     """The names of a module."""
 

@@ -5,7 +5,7 @@ milliseconds since 1970, by Redis's clock; the caller passes the current time.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Literal, TypedDict, cast, get_args
 from zlib import crc32
@@ -14,6 +14,7 @@ import orjson
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration
+from aiostreamq.model.record import record
 from aiostreamq.model.schedules.timing import (
     LAST_YEAR,
     SHORTEST_MS,
@@ -49,7 +50,7 @@ class ScheduleRules(TypedDict, total=False):
     max_runs: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rules:
     """The rules of a schedule, checked and converted."""
 
@@ -144,7 +145,7 @@ def timing_of(
     return Cron(" ".join(cron.split()), zone_name(tz))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Definition:
     """A schedule as it is stored in Redis, without its changing state."""
 
@@ -165,7 +166,7 @@ class Definition:
             timing = {"cron": self.timing.expression, "tz": self.timing.zone}
         else:
             timing = {"every": self.timing.interval, "anchor": self.timing.anchor}
-        rules = {name: getattr(self.rules, name) for name in Rules.__slots__}
+        rules = {name: getattr(self.rules, name) for name in Rules.__match_args__}
         limits = {"expires": self.expires, "deadline": self.deadline}
         rest = {"lane": self.lane, "mark": self.mark, **limits, "job": self.envelope}
         fields = {"v": 1, "task": self.task, **timing, **rules, **rest}

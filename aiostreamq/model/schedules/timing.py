@@ -14,7 +14,7 @@ There is no clock in this module: `after` is an argument. Moments are whole mill
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from cronsim.explain import explain
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.record import record
 from aiostreamq.model.schedules.zones import zone_of
 
 ALIASES = {
@@ -64,7 +65,7 @@ class ClockChange(NamedTuple):
         return self.after - self.before
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Every:
     """A fixed interval, counted from *anchor*.
 
@@ -86,7 +87,7 @@ class Every:
         return f"Every {self.interval / 1000:g} s"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cron:
     """A cron expression in a time zone.
 

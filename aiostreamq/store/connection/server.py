@@ -1,13 +1,12 @@
 """The server at the other end: its version, and what it can do."""
 
-from dataclasses import dataclass
-
 from aiostreamq.errors import UnsupportedServer
+from aiostreamq.model.record import record
 
 OLDEST = (6, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Server:
     """The Redis (or Valkey) at the other end."""
 

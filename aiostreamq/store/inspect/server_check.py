@@ -5,10 +5,10 @@ is hidden is not advised on, but listed by `unknown_subjects`.
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq import clock
+from aiostreamq.model.record import record
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.server import facts_of
 
@@ -27,7 +27,7 @@ MOST_SKEW = 1.0
 PATIENCE = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Condition:
     """How a server is set up; None is unknown."""
 

@@ -8,19 +8,19 @@ default the app prints what it logs itself, and all else is printed here.
 import logging
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, cast
 
 from aiostreamq.client.current_job import JobFilter
 from aiostreamq.errors import UsageError
+from aiostreamq.model.record import record
 from aiostreamq.worker.logs.formatters import JsonFormatter, TextFormatter
 
 #: The value of `--log-config` that is not a file.
 NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogSetup:
     """How a program logs."""
 

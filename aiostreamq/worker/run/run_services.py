@@ -1,7 +1,8 @@
 """The services of a worker that the running of jobs needs, as one value."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from aiostreamq.model.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from aiostreamq.worker.run.pool import Pool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunEnvironment:
     """The services around the dispatcher. Its parts take from here what they need, once."""
 
