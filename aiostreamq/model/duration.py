@@ -17,7 +17,7 @@ LONGEST = 10.0**10
 _LONGEST_SHOWN = 60
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_WRITTEN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
+_WRITTEN = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*"
 
 
 def seconds(option: str, value: Duration) -> float:
@@ -37,7 +37,7 @@ def seconds(option: str, value: Duration) -> float:
             # Very large ints cannot become floats.
             found = float(min(value, 2 * int(LONGEST)))
         case str():
-            written = _WRITTEN.fullmatch(value)
+            written = re.fullmatch(_WRITTEN, value)
             found = float(written[1]) * _SECONDS[written[2]] if written else -1.0
         case _:  # from callers without a type checker
             found = -1.0

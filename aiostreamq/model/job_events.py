@@ -23,7 +23,7 @@ from aiostreamq.model.values.plain_json import encode
 C_co = TypeVar("C_co", covariant=True)
 
 # 15 digits: Lua's numbers are floats, and larger ones would be inexact.
-_ID = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
+_ID = r"([0-9]{1,15})-([0-9]{1,15})"
 
 
 @record
@@ -125,7 +125,7 @@ class Position:
         self.number = self.seq = 0  #: the delivery and the event that were read last
         if after is not None:
             is_text = isinstance(after, str)  # pyright: ignore[reportUnnecessaryIsInstance]
-            if not is_text or (found := _ID.fullmatch(after)) is None:
+            if not is_text or (found := re.fullmatch(_ID, after)) is None:
                 raise UsageError(f"after={after!r} is not an event id: pass the `id` of an event")
             self.number, self.seq = int(found[1]), int(found[2])
 

@@ -8,7 +8,7 @@ text that must stay on one line.
 import re
 
 # Everything except printable ASCII.
-_NOT_ASCII = re.compile(r"[^\x20-\x7e]")
+_NOT_ASCII = r"[^\x20-\x7e]"
 
 
 def visible(text: str) -> str:
@@ -37,7 +37,7 @@ def ascii_json(written: str) -> str:
     ["\u202e"]
     """
     # In JSON such characters occur only in strings.
-    return _NOT_ASCII.sub(_json_escape, written)
+    return re.sub(_NOT_ASCII, _json_escape, written)
 
 
 def _escaped(character: str) -> str:

@@ -77,7 +77,7 @@ class State(NamedTuple):
 
 # How the scripts write a number. They compare numbers as text, so a worker that reads another form
 # would fire the tick again and again, each time in vain.
-_NUMBER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
+_NUMBER = rb"0|-?[1-9][0-9]{0,17}"
 
 # The fields of a schedule's hash, in the order of those of State.
 STATE_FIELDS = ("rev", "at", "held", "paused", "code", "runs", "skipped", "last", "last_at", "seen")
@@ -150,7 +150,7 @@ def _rev(text: bytes) -> str:
 def _number(field: str, text: bytes) -> int | None:
     if not text:
         return None
-    if not _NUMBER.fullmatch(text):
+    if not re.fullmatch(_NUMBER, text):
         raise ValueError(f"its field {field!r} is {text[:40]!r}")
     return int(text)
 

@@ -16,7 +16,6 @@ runs if its first write needs no memory, such as an XACK.
 """
 
 import asyncio
-import re
 from collections.abc import Iterator
 from functools import cache
 from hashlib import sha1
@@ -75,10 +74,6 @@ SCRIPTS = (
     "queue_snapshot",
 )
 
-_USES = re.compile(r"^-- uses: (.+)$", re.MULTILINE)
-_THEN = re.compile(r"^-- then: (.+)$", re.MULTILINE)
-_FLAGS = re.compile(r"^-- flags: (.+)$", re.MULTILINE)
-
 
 class _File(NamedTuple):
     """A script or a part, and what its header says."""
@@ -93,9 +88,13 @@ class _File(NamedTuple):
 def _file(name: str) -> _File:
     # Not importlib.resources: that would be a fifth of the import of aiostreamq.
     text = cast("bytes", get_data("aiostreamq.store", f"lua/{name}.lua")).decode()
-    uses, flags, then = _USES.search(text), _FLAGS.search(text), _THEN.search(text)
-    parts = tuple(f"parts/{part}" for part in uses[1].split()) if uses else ()
-    return _File(text, parts, flags[1] if flags else "", then[1] if then else "")
+    parts = tuple(f"parts/{part}" for part in _stated(text, "uses").split())
+    return _File(text, parts, _stated(text, "flags"), _stated(text, "then"))
+
+
+def _stated(text: str, what: str) -> str:
+    """Return what the header of a file states, as in "-- flags: no-writes"; empty if nothing."""
+    return text.partition(f"\n-- {what}: ")[2].partition("\n")[0]
 
 
 def _in_order(name: str) -> Iterator[str]:

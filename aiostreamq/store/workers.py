@@ -29,7 +29,7 @@ CLAIM_LIMIT = 10
 CENSUS_MS = 24_000
 
 # A line of CLIENT LIST.
-_CLIENT = re.compile(r"^id=(\d+) .*? name=(\S*) ", re.MULTILINE)
+_CLIENT = r"(?m)^id=(\d+) .*? name=(\S*) "
 
 
 def reader_role(worker: str) -> str:
@@ -151,7 +151,7 @@ class WorkerRegistry:
         which = ["ID", *which] if all(which) else []
         names = {f"{CLIENT_NAME}{reader_role(one.name)}" for one in dead}
         clients = cast("bytes", await self._queue.call("CLIENT", "LIST", *which))
-        for client_id, name in _CLIENT.findall(clients.decode(errors="replace")):
+        for client_id, name in re.findall(_CLIENT, clients.decode(errors="replace")):
             # Ids start again with the server: another client may have this one now.
             if name in names:
                 await self._queue.call("CLIENT", "KILL", "ID", client_id)

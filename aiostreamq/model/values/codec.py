@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 # pydantic's serializer of secrets fails so for a value that is not wrapped.
-_UNWRAPPED = re.compile(r"'(str|bytes)' object has no attribute 'get_secret_value'")
+_UNWRAPPED = r"'(str|bytes)' object has no attribute 'get_secret_value'"
 _WRAPPERS = {"str": "SecretStr", "bytes": "SecretBytes"}
 
 _OTHER_CLASSES = {"__attrs_attrs__": "attrs", "__struct_fields__": "msgspec"}
@@ -146,7 +146,7 @@ class ValueCodec:
 
 def _missing_wrapper(error: Exception) -> str | None:
     """Return the class that a secret lacks if *error* says that one is a plain str or bytes."""
-    found = _UNWRAPPED.search(f"{error}")
+    found = re.search(_UNWRAPPED, f"{error}")
     return None if found is None else _WRAPPERS[found[1]]
 
 

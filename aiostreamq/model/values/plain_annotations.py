@@ -34,7 +34,7 @@ _OPEN = frozenset({object, Any, *_LISTS, *_DICTS})
 _OPEN_KINDS = TypeVar | ParamSpecArgs | ParamSpecKwargs | str
 
 # Names of modules, except in strings.
-_MODULES = re.compile(r"""(?<!['"\w.])(?:\w+\.)+(?=[A-Za-z_]\w*(?![\w.]*['"]))""")
+_MODULES = r"""(?<!['"\w.])(?:\w+\.)+(?=[A-Za-z_]\w*(?![\w.]*['"]))"""
 
 _LITERALS = frozenset({str, int, bool, type(None)})
 # Packages whose metadata in Annotated[...] checks or changes values.
@@ -91,7 +91,7 @@ def shown(annotation: object) -> str:
     """
     if isinstance(annotation, type) and not get_args(annotation):
         return annotation.__name__
-    return _MODULES.sub("", str(annotation))
+    return re.sub(_MODULES, "", str(annotation))
 
 
 def _is_plain(annotation: object, seen: frozenset[int]) -> bool:

@@ -11,18 +11,20 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 _HIDDEN = "***"
 
+# These are compiled at the first use, as few programs need them: that takes a millisecond.
+
 # Up to the last @ of the line: a password that is not encoded may have spaces, slashes, quotes, @.
-_WITH_USER = re.compile(
+_WITH_USER = (
     r"(?i)\b((?:rediss?|valkeys?|unix|memory|[a-z0-9+.-]*sentinel[a-z0-9+.-]*):(?=\S)/*)[^\n]*@"
 )
-_ANY_SCHEME = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*:/+)[^\s/@]*@")
+_ANY_SCHEME = r"(?i)\b([a-z][a-z0-9+.-]*:/+)[^\s/@]*@"
 # Anything more than a host, a port, a database and options may be a password without its @.
-_UNREADABLE = re.compile(
+_UNREADABLE = (
     r"(?i)\b((?:rediss?|valkeys?):/++)"
     r"(?!(?:[\w.-]+|\[[0-9a-f:.]+\]|\*{3}@\S*)(?::\d+)?(?:/\d*)?(?:\?[^\s'\"]*)?"
     r"(?:[\s'\",;)]|:\s|$))\S+"
 )
-_OPTION = re.compile(r"(?i)([?&;][^=&\s]*(?:password|passwd|secret|token)[^=&\s]*=)[^&\s'\"]*")
+_OPTION = r"(?i)([?&;][^=&\s]*(?:password|passwd|secret|token)[^=&\s]*=)[^&\s'\"]*"
 
 # Options whose values may hold an @.
 _TEXTS = frozenset({"client_name", "lib_name", "password", "username"})
@@ -41,9 +43,9 @@ def without_passwords(text: str) -> str:
     "no module 'redis://***@cache:6379'"
     """
     for pattern in (_WITH_USER, _ANY_SCHEME):
-        text = pattern.sub(rf"\1{_HIDDEN}@", text)
-    text = _UNREADABLE.sub(rf"\1{_HIDDEN}", text)
-    return _OPTION.sub(rf"\1{_HIDDEN}", text)
+        text = re.sub(pattern, rf"\1{_HIDDEN}@", text)
+    text = re.sub(_UNREADABLE, rf"\1{_HIDDEN}", text)
+    return re.sub(_OPTION, rf"\1{_HIDDEN}", text)
 
 
 def fault_of(url: str) -> str | None:

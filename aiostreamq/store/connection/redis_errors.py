@@ -75,10 +75,10 @@ ADVICE = {
 }
 
 # The command that a user may not run; up to 7.0 Redis does not name it inside of scripts.
-_COMMAND = re.compile(r"to run the '([\w|]+)' command")
-_NOPERM = re.compile(r"\bNOPERM\b")
+_COMMAND = r"to run the '([\w|]+)' command"
+_NOPERM = r"\bNOPERM\b"
 _UNKNOWN_COMMAND = "unknown command"
-_KEYS = re.compile(r"access (one of|at least one of|a) ?(the )?keys?")
+_KEYS = r"access (one of|at least one of|a) ?(the )?keys?"
 
 # The rights of producers, workers and readers; a test compares the page with the code.
 RULES = "docs/how-to/redis-users.md"
@@ -145,7 +145,7 @@ def is_forbidden(error: Exception) -> bool:
     if not isinstance(error, CommandError):
         return False
     message = str(error)
-    return bool(_NOPERM.search(message)) or any(part in message for part in NO_RIGHT_IN_SCRIPT)
+    return bool(re.search(_NOPERM, message)) or any(part in message for part in NO_RIGHT_IN_SCRIPT)
 
 
 def is_withheld(error: Exception) -> bool:
@@ -156,9 +156,9 @@ def is_withheld(error: Exception) -> bool:
 def right_missing(error: Exception) -> str:
     """Return what to grant to the Redis user, if *error* is about a right."""
     message = str(error)
-    if command := _COMMAND.search(message):
+    if command := re.search(_COMMAND, message):
         return f"+{command[1]}"
-    return "~aiostreamq:*" if _KEYS.search(message) else "the command that ACL LOG names"
+    return "~aiostreamq:*" if re.search(_KEYS, message) else "the command that ACL LOG names"
 
 
 def _advice_on_right(error: Exception) -> str:
