@@ -5,8 +5,6 @@ prefetched. Jobs that take microseconds must be prefetched by the hundred, or th
 spend its time reading.
 """
 
-from dataclasses import dataclass
-
 # Seconds of work that may wait in memory: several round trips, even to a distant Redis. A job in a
 # heavier lane may have to wait this long for jobs that were prefetched before it.
 AHEAD = 0.025
@@ -15,13 +13,15 @@ AHEAD = 0.025
 WEIGHT = 0.5
 
 
-@dataclass(slots=True)
 class Throughput:
     """How many jobs per second this worker has recently finished."""
 
-    rate: float = 0.0
-    _finished: int = 0
-    _at: float = 0.0
+    __slots__ = ("_at", "_finished", "rate")
+
+    def __init__(self) -> None:
+        self.rate = 0.0
+        self._finished = 0
+        self._at = 0.0
 
     def look(self, finished: int, now: float) -> None:
         """Note the total of *finished* jobs at *now* (seconds of any monotonic clock)."""

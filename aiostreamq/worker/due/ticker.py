@@ -6,7 +6,6 @@ only by workers whose code declares them: one that was removed stops with the la
 """
 
 import random
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
@@ -48,15 +47,14 @@ DECLARE_AGAIN = 60.0
 LEFTOVER_MS = 7 * 24 * 3600 * 1000
 
 
-@dataclass
 class _Round:
     """One look at all schedules that are due, page by page."""
 
-    still_due: int = 0  #: how many were looked at and not fired: the next page begins after them
-    #: seconds until the next one is due
-    wait: float = field(default_factory=lambda: LONGEST_SLEEP)
-    has_fired: bool = False
-    is_refused: bool = False  #: Redis has refused to fire some
+    def __init__(self) -> None:
+        self.still_due = 0  #: how many were looked at and not fired: the next page is after them
+        self.wait = LONGEST_SLEEP  #: seconds until the next one is due
+        self.has_fired = False
+        self.is_refused = False  #: Redis has refused to fire some
 
     def pause(self) -> float:
         """Return the seconds until the next round."""
