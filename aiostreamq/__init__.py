@@ -35,8 +35,6 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.retry import Retry
-from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
-from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
@@ -63,6 +61,8 @@ if TYPE_CHECKING:
     )
     from aiostreamq.model.job_events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.pauses import Pause
+    from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
+    from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.worker.group import WorkerGroup
     from aiostreamq.worker.worker import Worker
 
@@ -153,8 +153,10 @@ _MODULE_OF = {
     "DeadLetter": "aiostreamq.model.dead_letters",
     "DeadLetters": "aiostreamq.client.dead_letters.dead_letters",
     "Depends": "aiostreamq.model.functions.dependency",
+    "Drop": "aiostreamq.model.verdict",
     "EnqueueCall": "aiostreamq.client.middleware",
     "Event": "aiostreamq.model.job_events",
+    "GiveUp": "aiostreamq.model.verdict",
     "JobFilter": "aiostreamq.client.current_job",
     "JobInfo": "aiostreamq.model.info",
     "LaneInfo": "aiostreamq.model.info",
@@ -166,6 +168,7 @@ _MODULE_OF = {
     "Progress": "aiostreamq.model.job_events",
     "QueueInfo": "aiostreamq.model.info",
     "Restarted": "aiostreamq.model.job_events",
+    "RetryLater": "aiostreamq.model.verdict",
     "RunCall": "aiostreamq.client.middleware",
     "RunningJob": "aiostreamq.model.info",
     "Schedule": "aiostreamq.client.schedules.schedule",
@@ -175,6 +178,7 @@ _MODULE_OF = {
     "Worker": "aiostreamq.worker.worker",
     "WorkerGroup": "aiostreamq.worker.group",
     "WorkerInfo": "aiostreamq.model.info",
+    "WorkerState": "aiostreamq.model.worker_state",
     "as_completed": "aiostreamq.client.results.gathering",
     "current_job": "aiostreamq.client.current_job",
     "gather": "aiostreamq.client.results.gathering",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from aiostreamq.model.callbacks import Callback
+    from aiostreamq.model.keys import Spillway
 
 
 class WaiterMode:
@@ -63,3 +64,12 @@ class Settlement(NamedTuple):
     kind: str = ""  #: the counter, "<task>|<state>|<bucket>"; empty is not counted
     began: float = 0.0  #: monotonic time at which the run began, or was found unneeded
     callback: "Callback | None" = None  #: the job to be put into its lane by this end
+
+
+class Wanted(NamedTuple):
+    """The next read of an overflow stream, or of parked jobs."""
+
+    place: "Spillway | None"  #: None for parked jobs
+    most: int  #: how many jobs
+    tasks: tuple[str, ...] = ()  #: whose parked jobs to read
+    heard: int = 0  #: how many messages about parked jobs had come by then

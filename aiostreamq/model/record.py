@@ -48,7 +48,7 @@ def record(cls: type[T]) -> type[T]:
 
 
 class _LateInit:
-    """The `__init__` of a record until somebody asks for it."""
+    """The `__init__` of a record until its first use."""
 
     def __init__(self, cls: type[Any]) -> None:
         self._cls = cls

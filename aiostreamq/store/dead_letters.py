@@ -130,4 +130,7 @@ class DeadLetterStore:
 
 
 def _letters(entries: "list[Entry]") -> "list[DeadLetter]":
+    # A worker writes letters and reads none.
+    from aiostreamq.model.dead_letters import parse_letter
+
     return [parse_letter(entry, fields) for entry, fields in entries]

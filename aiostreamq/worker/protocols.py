@@ -1,11 +1,11 @@
 """Protocols: the services of a worker as they see each other; `assembly` connects them."""
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Sized
 
-    from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement
+    from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement, Wanted
     from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import TaskSpec
 
@@ -185,15 +185,6 @@ class Runs(Protocol):
         ...
 
 
-class Wanted(NamedTuple):
-    """The next read of an overflow stream, or of parked jobs."""
-
-    place: "Spillway | None"  #: None for parked jobs
-    most: int  #: how many jobs
-    tasks: tuple[str, ...] = ()  #: whose parked jobs to read
-    heard: int = 0  #: how many messages about parked jobs had come by then
-
-
 class Spill(Protocol):
     """Knows what may have overflowed elsewhere."""
 
@@ -201,7 +192,7 @@ class Spill(Protocol):
         """Something may have overflowed unheard."""
         ...
 
-    def wanted(self) -> Wanted | None:
+    def wanted(self) -> "Wanted | None":
         """Return what to read now, None for nothing."""
         ...
 
@@ -209,7 +200,7 @@ class Spill(Protocol):
         """How many of *count* jobs to read, if *fetched* are read and not yet looked at."""
         ...
 
-    def note(self, wanted: Wanted, *, asked: int, found: int) -> None:
+    def note(self, wanted: "Wanted", *, asked: int, found: int) -> None:
         """Note how many were asked for, and how many were found."""
         ...
 

@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.functions.callables import Function, annotated
-from aiostreamq.model.functions.type_checking_imports import (
-    Bindings,
-    Import,
-    bindings_of,
-    is_running,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aiostreamq.model.functions.type_checking_imports import Bindings, Import
 
 RETURN = "return"  #: in place of a parameter's name: the annotation of the result
 
@@ -126,6 +122,8 @@ class _Scope:
 
     def why_never(self, name: str) -> str | None:
         """Return why *name* will never be defined, or None if it may be defined later."""
+        from aiostreamq.model.functions.type_checking_imports import is_running
+
         bindings = self._bindings()
         if bindings is not None and bindings.is_for_checkers(name):
             return (
@@ -157,7 +155,7 @@ class _Scope:
             return False
         return self._import(name, source)
 
-    def _import(self, name: str, source: Import) -> bool:
+    def _import(self, name: str, source: "Import") -> bool:
         # Only from loaded modules: an import for type checkers may be circular.
         found: object = sys.modules.get(source.module)
         if source.attribute is not None:
@@ -166,7 +164,10 @@ class _Scope:
             self._locals[name] = found
         return found is not None
 
-    def _bindings(self) -> Bindings | None:
+    def _bindings(self) -> "Bindings | None":
+        # Imported late: most annotations name what is defined.
+        from aiostreamq.model.functions.type_checking_imports import bindings_of
+
         return None if self._code is None else bindings_of(self._code, self._globals)
 
 

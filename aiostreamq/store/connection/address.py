@@ -6,7 +6,6 @@
 
 import inspect
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from aiostreamq.errors import UsageError
@@ -116,6 +115,8 @@ def _is_of_redis(where: object) -> bool:
 def _option_advice(name: str, known: set[str], *, is_tls: bool) -> str:
     if name.startswith(("ssl", "tls")) and not is_tls:
         return "write rediss:// for TLS"
+    from difflib import get_close_matches  # imported only when there is an error
+
     close = get_close_matches(name, known, 1)
     return f"did you mean {close[0]!r}?" if close else "leave it out"
 

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiostreamq.aio.own_tasks import OwnTask
+    from aiostreamq.model.delivery import Wanted
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.lane_reader import LaneReader
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.fetch.burst_end import BurstWait
     from aiostreamq.worker.held_bytes import HeldBytes
-    from aiostreamq.worker.protocols import Holdings, Runs, Spill, Wanted
+    from aiostreamq.worker.protocols import Holdings, Runs, Spill
 
 # Milliseconds that a read waits for work. It delays nothing: Redis answers as soon as there is
 # work. It only bounds how long a dead connection goes unseen.

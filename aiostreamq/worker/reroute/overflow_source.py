@@ -6,9 +6,9 @@ The overflow streams have jobs for which some worker had no free thread, process
 from functools import partial
 from typing import TYPE_CHECKING
 
+from aiostreamq.model.delivery import Wanted
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.store.parking import UNPARK_LIMIT
-from aiostreamq.worker.protocols import Wanted
 from aiostreamq.worker.run.pool import MOST_WAITING
 
 if TYPE_CHECKING:

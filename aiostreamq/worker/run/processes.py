@@ -225,6 +225,9 @@ async def _started() -> TaskProcess:
     ours, theirs = socket.socketpair()
     try:
         with theirs, no_fork():
+            # Few workers start processes, and no child may be forked while a module is imported.
+            from aiostreamq.worker.logs.setup import current_setup
+
             process = await asyncio.create_subprocess_exec(
                 *interpreter(),
                 str(Path(child_program.__file__)),

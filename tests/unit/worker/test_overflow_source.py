@@ -2,6 +2,7 @@
 
 import pytest
 
+from aiostreamq.model.delivery import Wanted
 from aiostreamq.worker.protocols import Wanted
 from aiostreamq.worker.reroute.overflow_source import Overflow
 
