@@ -60,39 +60,35 @@ class _LateInit:
 
 def _init_of(cls: type[Any]) -> Callable[..., None]:
     """Return `__init__`, compiled, as it runs for every instance."""
-    parameters, body = ["self"], ["pass"]
+    given = [each for each in fields(cls) if each.init]  # `__post_init__` sets the others
     outer: dict[str, object] = {"_FACTORY": _FACTORY}
-    for each in fields(cls):
+    body = ["pass"]
+    defaults: list[object] = []
+    for each in given:
         name = value = each.name
-        if not each.init:
-            continue  # `__post_init__` sets it
-        if each.default is not MISSING:
-            outer[f"_{name}_default"] = each.default
-            parameters.append(f"{name}=_{name}_default")
-        elif each.default_factory is not MISSING:
-            outer[f"_{name}_factory"] = each.default_factory
-            parameters.append(f"{name}=_FACTORY")
-            value = f"_{name}_factory() if {name} is _FACTORY else {name}"
-        else:
-            parameters.append(name)
         outer[f"_set_{name}"] = getattr(cls, name).__set__  # of its slot, as `__setattr__` refuses
+        if each.default_factory is not MISSING:
+            outer[f"_make_{name}"] = each.default_factory
+            value = f"_make_{name}() if {name} is _FACTORY else {name}"
+            defaults.append(_FACTORY)
+        elif each.default is not MISSING:
+            defaults.append(each.default)
         body.append(f"_set_{name}(self, {value})")
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
-    source = "\n".join(
-        [
-            f"def make({', '.join(outer)}):",
-            f" def __init__({', '.join(parameters)}):",
-            *(f"  {line}" for line in body),
-            " return __init__",
-        ]
-    )
+    source = [
+        f"def make({', '.join(outer)}):",
+        f" def __init__({', '.join(['self', *(each.name for each in given)])}):",
+        *(f"  {line}" for line in body),
+        " return __init__",
+    ]
     namespace: dict[str, Any] = {}
-    exec(source, vars(sys.modules[cls.__module__]), namespace)  # noqa: S102  # names of fields only
+    names_of_module = vars(sys.modules[cls.__module__])
+    exec("\n".join(source), names_of_module, namespace)  # noqa: S102  # names of fields only
     init = namespace["make"](**outer)
     init.__qualname__ = f"{cls.__qualname__}.__init__"
-    init.__annotations__ = {each.name: each.type for each in fields(cls) if each.init}
-    init.__annotations__["return"] = None
+    init.__annotations__ = {**{each.name: each.type for each in given}, "return": None}
+    init.__defaults__ = tuple(defaults)
     return cast("Callable[..., None]", init)
 
 
