@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -43,12 +41,6 @@ SLEEPS: dict[str, str] = {
     "integration/test_stopped_clock.py::wait": "time stands still, so it is the question",
     "integration/test_stopped_clock.py::test_time_passes_again": "the same of time that passes",
     "chaos/test_fuzz.py::commands_in_a_second": "what is asked in that second is the question",
-}
-
-#: Imported where first needed, so that `import aiostreamq` is quick, and works without extras.
-IMPORTED_LATE = {
-    *("anyio", "asyncio", "fakeredis", "pydantic", "redis", "rich", "uvloop", "watchfiles"),
-    *("cronsim", "zoneinfo"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -195,20 +187,6 @@ def test_all_is_what_is_documented() -> None:
     listed = sorted(name for name in aiostreamq.__all__ if not name.startswith("__"))
     assert sorted(heading.findall(before + after)) == listed
     assert sorted(heading.findall(section)) == sorted(testing.__all__)
-
-
-def test_import_is_light() -> None:
-    """`import aiostreamq` imports nothing that can wait."""
-    code = (
-        "import sys; before = set(sys.modules); import aiostreamq;"
-        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
-    )
-    imported = set(done.stdout.split())
-    assert "aiostreamq" in imported
-    assert not imported & IMPORTED_LATE
 
 
 def test_no_test_waits_by_sleeping() -> None:
