@@ -4,7 +4,7 @@ Each has a name of its own, so what comes late to an old one stays refused.
 """
 
 import asyncio
-import secrets
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -95,7 +95,7 @@ class Incarnations:
             self.runtime.abort()
 
     def _new_name(self) -> str:
-        return f"{self._called}-{secrets.token_hex(4)}"
+        return f"{self._called}-{os.urandom(4).hex()}"
 
 
 async def _live_until_over(

@@ -5,7 +5,7 @@ yet: in a busy process, the outcome may expire before its hint is read. So the j
 is given up only after all earlier hints were read, which an echo through the inbox shows.
 """
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
@@ -111,7 +111,7 @@ class Lookups:
             await self._await_echo(unknown)
 
     async def _await_echo(self, tickets: "list[Ticket]") -> None:
-        echo = secrets.token_hex(4)
+        echo = os.urandom(4).hex()
         self._unknown[echo] = tickets
         try:
             await self._results.ping(self._inbox, echo)

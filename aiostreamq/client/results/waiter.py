@@ -6,7 +6,7 @@ hints of the others, which arrive in the `inbox`. The ticket of a job holds its 
 """
 
 import asyncio
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.current_job import JOB
@@ -34,7 +34,7 @@ class ResultWaiter:
 
     def __init__(self, store: "QueueStore", spec_of: "Callable[[str], TaskSpec | None]") -> None:
         self.spec_of = spec_of  #: finds a task's spec, to restore its results
-        self.inbox = secrets.token_hex(8)  #: the name of our inbox
+        self.inbox = os.urandom(8).hex()  #: the name of our inbox
         #: tasks whose jobs were awaited here: their next jobs are announced at their enqueue
         self.awaited_tasks: set[str] = set()
         self._store = store

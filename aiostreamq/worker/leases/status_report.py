@@ -2,7 +2,7 @@
 
 import os
 import socket
-from importlib.metadata import version
+from importlib.metadata import distribution
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,8 +20,21 @@ if TYPE_CHECKING:
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.connection.clock import ServerClock
 
+
+def _installed_version() -> str:
+    """Return the version of this package.
+
+    `metadata.version` would parse all of the metadata, README included, which takes a millisecond.
+    """
+    ours = distribution("aiostreamq")
+    for line in (ours.read_text("METADATA") or "").splitlines():
+        if line.startswith("Version: "):
+            return line.removeprefix("Version: ")
+    return ours.version  # the metadata has another form
+
+
 # Read with the module, and not in an event loop: it looks for files.
-VERSION = version("aiostreamq")
+VERSION = _installed_version()
 
 # How many running jobs are named: the oldest, which are the ones that are looked for.
 MOST_JOBS = 100
