@@ -93,7 +93,8 @@ class ExtensibleQueue(QueueClient):
                 None, lists and dicts of those.
 
         Raises:
-            UsageError: One is not a context variable, or another variable has its name.
+            UsageError: One is not a context variable, its name is not 1 to 128 printable
+                characters, or another variable has its name.
         """
         for variable in variables:
             self._core.with_hooks().carry(variable)

@@ -12,6 +12,7 @@ from aiostreamq.client.middleware import (
     checked_middleware,
 )
 from aiostreamq.errors import UsageError
+from aiostreamq.model.metadata import LONGEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,10 +54,16 @@ class Hooks:
         """Have the values of a variable travel with jobs.
 
         Raises:
-            UsageError: It is not a context variable, or another one has its name.
+            UsageError: It is not a context variable, its name cannot travel, or another one has it.
         """
         if not isinstance(variable, ContextVar):  # pyright: ignore[reportUnnecessaryIsInstance]  # unchecked callers
             raise UsageError(f"queue.carry takes context variables, got {variable!r}")
+        name = variable.name
+        if not (0 < len(name) <= LONGEST_NAME and name.isprintable()):
+            raise UsageError(
+                f"queue.carry: the context variable {name!r} has an invalid name: values travel "
+                f"by name, so give it one of 1 to {LONGEST_NAME} printable characters"
+            )
         if self._carried.setdefault(variable.name, variable) is not variable:
             raise UsageError(
                 f"queue.carry: two context variables have the name {variable.name!r}, by which "

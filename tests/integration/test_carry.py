@@ -183,6 +183,15 @@ def test_only_context_variables(given: object) -> None:
         Queue("memory://").carry(cast("ContextVar[Any]", given))
 
 
+@pytest.mark.parametrize("name", ["", "x" * 129, "a\nb", "a\x00", "\ud800"], ids=ascii)
+def test_names_that_cannot_travel(name: str) -> None:
+    """A name that is empty, very long or not printable is refused by `carry`, and none is kept."""
+    queue = Queue("memory://")
+    with pytest.raises(UsageError, match=r"has an invalid name: .* 1 to 128 printable"):
+        queue.carry(ContextVar(name))
+    queue.carry(ContextVar("x" * 128), ContextVar("a name"), ContextVar("naïve"))
+
+
 def test_two_of_one_name() -> None:
     """Values travel by name, so two variables of one name are refused; one may be given twice."""
     queue = Queue("memory://")
