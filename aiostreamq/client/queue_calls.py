@@ -86,7 +86,8 @@ class QueueCalls:
 
         An error of *items* comes after the results before it. If the iterator is closed, or ends
         with an error, the jobs that have not ended are cancelled. Close it if you stop early,
-        with `contextlib.aclosing`. Cancelling does the same.
+        with `contextlib.aclosing`. Cancelling does the same. If *items* are asked
+        for the next one, that is cancelled too, and awaited for at most five seconds.
         """
         from aiostreamq.client.results.mapping import map_items
 

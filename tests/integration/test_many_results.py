@@ -21,6 +21,7 @@ from aiostreamq import (
     as_completed,
     gather,
 )
+from aiostreamq.client.results import mapping
 from tests.hostile.exceptions import RaisesForAll
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -263,6 +264,99 @@ async def test_end_of_map_cancels(queue: Queue, gated: Gated, how: str) -> None:
         await wait_until(lambda: len(gated.started) == len(gated.ended), "jobs to be cancelled")
         await wait_until(lambda: has_no_open_jobs(queue), "workers to drop cancelled jobs")
     assert len(gated.started) <= 6
+
+
+class Stubborn:
+    """Items that ignore every cancellation until the test is over."""
+
+    def __init__(self, item: int, is_over: asyncio.Event) -> None:
+        self.items = [item]
+        self.is_over = is_over
+        self.is_cancelled = False
+
+    def __aiter__(self) -> "Stubborn":
+        return self
+
+    async def __anext__(self) -> int:
+        """Return the item; then wait."""
+        if self.items:
+            return self.items.pop()
+        while not self.is_over.is_set():
+            try:
+                await self.is_over.wait()
+            except asyncio.CancelledError:
+                self.is_cancelled = True
+        raise StopAsyncIteration
+
+
+async def stubborn_generator(source: Stubborn) -> AsyncIterator[int]:
+    """Yield the same, from a generator."""
+    async for item in source:
+        yield item
+
+
+@pytest.mark.parametrize("how", ["closed", "error", "cancelled"])
+@pytest.mark.parametrize(
+    ("is_generator", "name"),
+    [
+        (True, "the asynchronous generator 'stubborn_generator'"),
+        (False, "an object of type 'tests.integration.test_many_results.Stubborn'"),
+    ],
+)
+async def test_items_that_ignore_cancellation(
+    queue: Queue,
+    gated: Gated,
+    how: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_generator: bool,
+) -> None:
+    """The iterator ends all the same, and a warning says whose items these are."""
+    monkeypatch.setattr(mapping, "CLEANUP_TIME", 0.05)
+    source = Stubborn(100 if how == "error" else 1, asyncio.Event())
+    items = stubborn_generator(source) if is_generator else source
+    results = queue.map(gated.task, items)
+    async with Worker(queue):
+        first = asyncio.ensure_future(anext(results))
+        await wait_until(lambda: len(gated.started) == 1, "the job")
+        if how == "cancelled":
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+        else:
+            gated.open(1, 100)
+            if how == "error":
+                with pytest.raises(JobFailed):
+                    await first
+            else:
+                assert await first == 1
+                await results.aclose()
+        assert source.is_cancelled
+        (line,) = [one.getMessage() for one in caplog.records if "queue.map" in one.message]
+        assert f"task 'gated' leaves its items behind: {name} still runs" in line
+        named = [one for one in asyncio.all_tasks() if one.get_name() == "aiostreamq:map"]
+        assert named == []  # `asyncio.run` does not wait for it
+        source.is_over.set()
+
+
+async def test_items_clean_up_before_the_end(queue: Queue, gated: Gated) -> None:
+    """A generator that waits for its next item has cleaned up when the iterator is closed."""
+    notes: list[str] = []
+
+    async def items() -> AsyncIterator[int]:
+        yield 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await queue.info()  # takes a while
+            notes.append("cleaned up")
+
+    gated.open(1)
+    async with Worker(queue), aclosing(queue.map(gated.task, items())) as results:
+        assert await anext(results) == 1
+    assert notes == ["cleaned up"]
 
 
 async def test_map_keeps_errors(queue: Queue, gated: Gated) -> None:

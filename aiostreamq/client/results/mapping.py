@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar, cast
 
-from aiostreamq.aio.own_tasks import OwnTask, spawn
+from aiostreamq.aio.own_tasks import OwnTask, leave_behind, spawn
 from aiostreamq.client.task import Enqueuer
 from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import AioStreamQError, BrokerError, UsageError
@@ -18,6 +19,7 @@ from aiostreamq.logs import get_logger
 from aiostreamq.signals_and_forks import is_ctrl_c
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.connector import reason_of
+from aiostreamq.untrusted import name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -39,6 +41,9 @@ logger = get_logger("aiostreamq.client")
 # taken yet: a slow job does not stop those behind it at once, and results do not fill the memory.
 HELD = 4
 
+# Seconds that the items may take to clean up when the iterator is closed: as long as a job.
+CLEANUP_TIME = 5.0
+
 
 class OneItemTask(Protocol[T_contra, R_co]):
     """A task that can be called with one positional argument, or one with options."""
@@ -59,17 +64,25 @@ class Mapping(Generic[T, R]):
     """The jobs of one `queue.map`."""
 
     def __init__(
-        self, session: "Session", bind: "Callable[[T], Call[R]]", concurrency: int, *, waits: bool
+        self,
+        session: "Session",
+        task: str,
+        bind: "Callable[[T], Call[R]]",
+        concurrency: int,
+        *,
+        waits: bool,
     ) -> None:
         """Prepare; nothing is enqueued yet.
 
         Args:
             session: The session of the running event loop.
+            task: The name of the task, for log lines.
             bind: Makes the call for an item.
             concurrency: The most jobs that may be unfinished.
             waits: Whether an enqueue waits for room, maybe for ever.
         """
         self._session = session
+        self._task = task
         self._bind = bind
         self._waits = waits
         self._unfinished = asyncio.Semaphore(concurrency)
@@ -103,8 +116,25 @@ class Mapping(Generic[T, R]):
         finally:
             self._is_closed = True
             feeder.end()
+            try:
+                await self._cancel_open()
+            finally:
+                await self._await_end(feeder, items)
+
+    async def _await_end(self, feeder: OwnTask[BaseException | None], items: object) -> None:
+        """Wait until the items have cleaned up, or abandon them if they ignore the cancellation."""
+        await asyncio.wait([feeder], timeout=CLEANUP_TIME)
+        if feeder.done():
             _retrieve(feeder)
-            await self._cancel_open()
+            return
+        logger.warning(
+            "queue.map of task %r leaves its items behind: %s still runs %g s after its "
+            "cancellation; have it end when it gets a CancelledError",
+            self._task,
+            _name_of_items(items),
+            CLEANUP_TIME,
+        )
+        leave_behind(feeder)
 
     async def _feed_safely(self, items: "Iterable[T] | AsyncIterable[T]") -> BaseException | None:
         """Feed, and return what the items raised: a SystemExit in a task would end the loop."""
@@ -185,6 +215,12 @@ class Mapping(Generic[T, R]):
             )
 
 
+def _name_of_items(items: object) -> str:
+    if isinstance(items, AsyncGeneratorType):
+        return f"the asynchronous generator {items.__qualname__!r}"
+    return f"an object of type {name_of(type(items))!r}"
+
+
 def _retrieve(task: "OwnTask[R]") -> None:
     """See to it that asyncio does not log an error of *task* that was not asked for."""
     if task.done() and not task.cancelled():
@@ -242,7 +278,7 @@ async def _results(
             return replace(call, spec=own, using=using)
         return call if call.spec is own else replace(call, spec=own)
 
-    mapping = Mapping[T, R](session, bind, concurrency, waits=waits)
+    mapping = Mapping[T, R](session, own.name, bind, concurrency, waits=waits)
     results = mapping.results(items, return_exceptions=return_exceptions)
     async with aclosing(results):
         async for result in results:
