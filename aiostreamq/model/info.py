@@ -130,8 +130,8 @@ class JobInfo:
     lane: str = ""
     worker: str = ""  #: name of the worker that has it, or had it last
     due: datetime | None = None  #: when a delayed job is due, in UTC
-    attempt: int = 1
-    delivery: int = 0
+    attempt: int = 1  #: number of this attempt, of a job that waits that of the next
+    delivery: int = 0  #: number of this delivery to a worker, likewise; 0 if that is unknown
     run_seconds: float | None = None  #: how long it ran, approximately, once it has ended
     error: str = ""  #: type and message of the exception it ended with
     #: as plain JSON, secrets masked; None once it has ended, unless a dead letter has them

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from aiostreamq.cli.output import ago
 from aiostreamq.model.info import JobInfo
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.terminal_text import visible
 
 HEADS = ("JOB", "TASK", "STATE", "SINCE (UTC)", "LANE", "RUNS", "WORKER")
@@ -21,7 +22,7 @@ def as_row(job: JobInfo) -> tuple[str, ...]:
         _state(job),
         when if job.due is None else f"due {when}",
         job.lane or "-",
-        str(job.delivery or "-") if job.run_seconds is None else f"ran {ago(job.run_seconds)}",
+        _runs(job) or "-" if job.run_seconds is None else f"ran {ago(job.run_seconds)}",
         job.worker or "-",
     )
 
@@ -56,8 +57,8 @@ def _facts(job: JobInfo) -> Iterator[tuple[str, object]]:
     yield "ran", job.run_seconds and f"about {ago(job.run_seconds)}"
     yield "lane", job.lane
     yield "worker", job.worker
-    yield "attempt", job.delivery and str(job.attempt)
-    yield "deliveries", job.delivery and str(job.delivery)
+    yield "attempt", job.delivery and f"{job.attempt}{', the next' if _waits(job) else ''}"
+    yield "deliveries", _runs(job)
     yield "error", job.error
     yield "args", None if job.args is None else json.dumps(job.args)
     yield "kwargs", json.dumps(job.kwargs) if job.kwargs else None
@@ -66,6 +67,17 @@ def _facts(job: JobInfo) -> Iterator[tuple[str, object]]:
     yield from job.callbacks.items()
     yield "parent", job.parent
     yield "dead letter", job.dead_letter
+
+
+def _waits(job: JobInfo) -> bool:
+    return job.state in {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
+
+
+def _runs(job: JobInfo) -> str:
+    """Return how often a worker has had the job; empty if that is unknown."""
+    if not job.delivery:
+        return ""
+    return str(job.delivery - _waits(job))  # of a job that waits, it is the number of the next one
 
 
 def _state(job: JobInfo) -> str:
