@@ -31,13 +31,13 @@ def settle_target(args: argparse.Namespace) -> None:
     """
     is_named = args.queue is not None and not isinstance(args.queue, FromVariable)
     if args.target is None:
-        if args.first and not is_named and _is_in_code(given := getattr(args, args.first)):
+        if args.first and not is_named and is_in_code(given := getattr(args, args.first)):
             raise UsageError(
                 f"the {args.first} is missing after the queue {given!r}; if {given!r} is the "
                 f"{args.first}, name the queue with --queue"
             )
         return
-    if args.rest and (is_named or not _is_in_code(args.target)):
+    if args.rest and (is_named or not is_in_code(args.target)):
         _move_to_rest(args)
     if is_named and args.target is not None:
         raise UsageError(
@@ -47,7 +47,8 @@ def settle_target(args: argparse.Namespace) -> None:
         raise UsageError(f"--lanes is for --queue: {args.target} names its lanes itself")
 
 
-def _is_in_code(argument: str) -> bool:
+def is_in_code(argument: str) -> bool:
+    """Return whether *argument* has the form of a queue in code, as `package.module:name`."""
     return _IN_CODE.fullmatch(argument) is not None
 
 

@@ -1,15 +1,17 @@
 """The options of `aiostreamq run`."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiostreamq.cli.connect import add_import
+from aiostreamq.cli.named_queue import is_in_code
 from aiostreamq.cli.option_sources import add_flag
 from aiostreamq.cli.option_sources import add_sourced as _add
 from aiostreamq.cli.option_values import choice, duration, port, text, whole
 from aiostreamq.cli.process.recycling import size
+from aiostreamq.errors import UsageError
 from aiostreamq.worker.settings import (
     LEASE,
     LOOP_BLOCK_WARNING,
@@ -62,6 +64,27 @@ def _add_queue(run: "Options") -> None:
     add_import(run)
     _add(run, "--lanes", text, None, "the lanes to serve, separated by commas (default: all)")
     _add(run, "--url", text, None, "the Redis to use instead of the queue's own")
+    # The other commands have it.
+    run.add_argument("--queue", nargs="?", action=_RefusedQueue, help=argparse.SUPPRESS)
+
+
+class _RefusedQueue(argparse.Action):
+    """Refuses --queue, by which the other commands name a queue in Redis."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Raise UsageError, with the command to use."""
+        del parser, namespace, option_string
+        target = values if isinstance(values, str) and is_in_code(values) else "app:queue"
+        raise UsageError(
+            f"run has no --queue: a worker imports the code of its tasks, and --queue names a "
+            f"queue in Redis; name the queue of your code, as in `aiostreamq run {target}`"
+        )
 
 
 def _add_logs(run: "Options") -> None:

@@ -71,6 +71,10 @@ def test_arguments(
         ("jobs show app:queue", "the id is missing after the queue 'app:queue'"),
         ("schedules rm app:queue", "the name is missing"),
         ("enqueue app:queue", "the task is missing"),
+        ("run --queue mail", "run has no --queue: .* as in `aiostreamq run app:queue`"),
+        ("run --queue", "`aiostreamq run app:queue`"),
+        ("run --queue=shop.work:mail", "`aiostreamq run shop.work:mail`"),
+        ("run app:queue --workers 2 --queue mail", "run has no --queue"),
     ],
 )
 def test_mistakes(line: str, error: str) -> None:
