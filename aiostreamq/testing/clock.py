@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from aiostreamq import clock as clocks
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, moment_ms, seconds
+from aiostreamq.testing.run_limit import MOST_RUNS, RunLimit
 from aiostreamq.testing.stopped_loop import StoppedLoop
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Clock:
         self,
         start: datetime | None,
         jobs: "Callable[[], tuple[int, int]]",
-        working: "Callable[[], AbstractAsyncContextManager[None]]",
+        working: "Callable[[int], AbstractAsyncContextManager[RunLimit]]",
         *,
         frozen: bool,
     ) -> None:
@@ -57,7 +58,8 @@ class Clock:
         Args:
             start: The time to begin with; None is the present.
             jobs: Returns how many jobs run in threads or processes, and how many on the loop.
-            working: Returns a context in which a worker of the queue runs.
+            working: Returns a context in which a worker of the queue runs, for at most this many
+                runs.
             frozen: Whether the code of tasks and tests sees this time too.
 
         Raises:
@@ -108,7 +110,7 @@ class Clock:
             microseconds=self._start_us + self._elapsed_us
         )
 
-    async def advance(self, by: Duration) -> None:
+    async def advance(self, by: Duration, *, most_runs: int = MOST_RUNS) -> None:
         """Let time pass, and run everything that becomes due, each at its moment.
 
         The clock goes from one moment to the next: a timer, a delayed job, a tick of a schedule,
@@ -118,9 +120,13 @@ class Clock:
 
         Args:
             by: Seconds, or "2h", or a timedelta.
+            most_runs: The most runs of jobs. A tick of a schedule in memory takes some
+                milliseconds, so raise this only if the test has the time.
 
         Raises:
-            UsageError: *by* is not a duration, or time is passing already.
+            UsageError: *by* or *most_runs* is invalid; time is passing already; or there would be
+                more runs than *most_runs*, or ten moments for each of them. The time stays at the
+                moment that it has reached.
             BrokerError: The Redis refused, which ended the worker.
 
         Cancelling leaves the time at the moment that it has reached.
@@ -131,21 +137,25 @@ class Clock:
             raise UsageError("time is passing already: one task at a time lets it pass")
         self._is_advancing = True
         try:
-            async with self._working():
+            async with self._working(most_runs) as limit:
                 await loop.settle()
                 while (when := self._next_us(loop)) is not None and when <= target:
+                    limit.note_moment()
                     self._set(when)
                     await loop.settle()
+                limit.check()
                 self._set(target)
                 await loop.settle()
+                limit.check()
         finally:
             self._is_advancing = False
 
-    async def advance_to(self, moment: datetime) -> None:
+    async def advance_to(self, moment: datetime, *, most_runs: int = MOST_RUNS) -> None:
         """Let time pass until a moment, as `advance` does.
 
         Args:
             moment: A datetime with a time zone, not before the present.
+            most_runs: As for `advance`.
 
         Raises:
             As `advance`.
@@ -153,16 +163,20 @@ class Clock:
         left_ms = moment_ms("moment", moment) - (self._start_us + self._elapsed_us) / 1000
         if left_ms < 0:
             raise UsageError(f"moment={moment!r} is over: it is {self.now} already")
-        await self.advance(left_ms / 1000)
+        await self.advance(left_ms / 1000, most_runs=most_runs)
 
-    async def drive(self, running: "Coroutine[Any, Any, T]") -> T:
-        """Run a coroutine, and let as much time pass as it needs. For the package itself."""
+    async def drive(self, running: "Coroutine[Any, Any, T]", moved: "Callable[[], None]") -> T:
+        """Run a coroutine, and let as much time pass as it needs. For the package itself.
+
+        *moved* is called before each moment; what it raises ends the coroutine.
+        """
         loop = self.attach()
         task = asyncio.ensure_future(running)
         try:
             while not task.done():
                 await loop.settle()
                 if not task.done() and (when := self._next_us(loop)) is not None:
+                    moved()
                     self._set(when)
             return await task
         finally:

@@ -2,11 +2,9 @@
 
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Self
 
 from aiostreamq.client.core import core_of
-from aiostreamq.client.task import P, StreamTask, Task
-from aiostreamq.client.task_argument import no_task
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import seconds
 from aiostreamq.queue import Queue
@@ -15,7 +13,8 @@ from aiostreamq.testing.clock import Clock
 from aiostreamq.testing.enqueued import EnqueuedJob, enqueued_jobs
 from aiostreamq.testing.expectation import Expectation, expectation
 from aiostreamq.testing.faults import Faults
-from aiostreamq.testing.performing import perform_call
+from aiostreamq.testing.performer import Performer
+from aiostreamq.testing.run_limit import MOST_RUNS
 from aiostreamq.testing.run_records import RunOutcome, RunRecorder
 from aiostreamq.testing.watched_connector import WatchedConnector
 from aiostreamq.testing.worker_runs import WorkerRuns
@@ -26,21 +25,18 @@ if TYPE_CHECKING:
     from aiostreamq.model.duration import Duration
     from aiostreamq.testing.expectation import Expected
 
-R = TypeVar("R")
-C = TypeVar("C")
-
 # Seconds. Under a clock, a lease passes in steps of 0.8 seconds, each of which is a script call.
 LEASE = 60.0
 
 
-class IsolatedQueue:
+class IsolatedQueue(Performer):
     """An application's queue while a test has it: on a Redis of its own, with nothing in it.
 
     The tasks, schedules, lanes and limits are those of the application. Made by `isolated`.
     """
 
     def __init__(self, queue: Queue, url: str, lease: "Duration", concurrency: int) -> None:
-        self.queue = queue  #: the application's queue
+        super().__init__(queue)
         self._core = core_of(queue)
         self._url = url
         self._lease = lease
@@ -105,22 +101,26 @@ class IsolatedQueue:
         """All runs so far, in the order of their ends. They have no values: see `run_all`."""
         return tuple(self._workers.recorder.runs)
 
-    async def run_all(self) -> list[RunOutcome]:
+    async def run_all(self, *, most_runs: int = MOST_RUNS) -> list[RunOutcome]:
         """Run all jobs that are due, and those that they enqueue, until none is left.
 
         A real worker runs them, with its scripts, retries, schedules and limits. Jobs for later
         stay delayed.
 
+        Args:
+            most_runs: The most runs of jobs.
+
         Returns:
             The outcome of each run, in the order of their ends.
 
         Raises:
-            UsageError: Jobs enqueue each other without an end.
+            UsageError: There are more runs than *most_runs*, as if jobs enqueue each other without
+                an end.
             BrokerError: Redis refused.
 
         Cancelling stops the worker.
         """
-        return await self._workers.run_all()
+        return await self._workers.run_all(most_runs)
 
     async def run_one(self) -> RunOutcome | None:
         """Run the next job that is due: the one that a worker would start first.
@@ -207,40 +207,6 @@ class IsolatedQueue:
             raise AssertionError(
                 f"expected no {expected} in queue {self.queue.name!r}, which holds:\n{shown}"
             )
-
-    @overload
-    async def perform(
-        self, task: StreamTask[..., P, C], /, *args: P.args, **kwargs: P.kwargs
-    ) -> list[C]: ...
-    @overload
-    async def perform(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    async def perform(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> object:
-        """Run one call here, without a worker, and send its values through JSON both ways.
-
-        So a test of the function also finds arguments and results that would arrive changed. A
-        `def` runs in a thread. There are no retries, and no timeout.
-
-        Args:
-            task: The task. A context that it takes has this queue, and attempt 1. Lifespans and
-                dependencies that it uses are opened for this call.
-            *args: Its arguments, as for `task.enqueue`.
-            **kwargs: Its keyword arguments.
-
-        Returns:
-            The value as a caller that awaits the job would get it; for a streaming task,
-            the list of its chunks.
-
-        Raises:
-            Exception: Any that the task raises.
-            ValueChanged: An argument or the result would arrive changed.
-            PayloadError: An argument or the result cannot be sent as JSON.
-            UsageError: The arguments do not fit the task.
-
-        Cancelling cancels the task; a `def` runs to its end.
-        """
-        if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise no_task(task)
-        return await perform_call(self.queue, task.spec, args, cast("dict[str, object]", kwargs))
 
     def stop_clock(self, start: datetime | None = None, *, frozen: bool = False) -> Clock:
         """Stop the time, until the queue is no longer isolated; it passes by the clock's `advance`.

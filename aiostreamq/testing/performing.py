@@ -11,6 +11,8 @@ from aiostreamq.aio.own_thread import call_in_thread
 from aiostreamq.client.context import Context
 from aiostreamq.client.core import core_of
 from aiostreamq.client.current_job import JOB
+from aiostreamq.client.inherited import INHERITED, Inherited
+from aiostreamq.errors import UsageError
 from aiostreamq.model.envelope import decode_envelope
 from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.model.values.equality import difference
@@ -19,8 +21,9 @@ from aiostreamq.worker.run.dependencies import RunDependencies
 from aiostreamq.worker.run.threads import ThreadRunner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 
+    from aiostreamq.client.call import Call
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.functions.signature import TaskSignature
     from aiostreamq.model.task import TaskSpec
@@ -37,26 +40,32 @@ class ValueChanged(AssertionError):  # pytest shows it as a failed assertion
 
 
 async def perform_call(
-    queue: "QueueClient",
-    spec: "TaskSpec",
-    args: "Sequence[object]",
-    kwargs: "Mapping[str, object]",
+    queue: "QueueClient", call: "Call[object]", attempt: int, delivery: int
 ) -> object:
-    """Run a call here; see `IsolatedQueue.perform`."""
+    """Run a call here; see `Performer.perform`."""
+    spec, args, kwargs = call.spec, call.args, call.kwargs
     signature, function = spec.signature, spec.function
-    assert signature is not None, "registered tasks have both"
-    assert function is not None, "registered tasks have both"
-    envelope = decode_envelope(write_call(spec, args, kwargs, {}))
+    if signature is None or function is None:
+        raise UsageError(
+            f"task {spec.name!r} is known here by its name only: perform needs its function"
+        )
+    envelope = decode_envelope(write_call(spec, args, kwargs, call.using.fields))
     restored, named = signature.restore_arguments(envelope.args, envelope.kwargs)
     sent, arrived = by_name(spec, args, kwargs), by_name(spec, restored, named)
     for name, value in sent.items():
         _check(f"argument {name!r} of task {spec.name!r}", value, arrived[name])
     around = contextvars.copy_context()
-    around.run(JOB.set, (spec.name, WORKER, 1, WORKER, None, None))
+    job_id = call.using.id or WORKER
+    around.run(JOB.set, (spec.name, job_id, attempt, WORKER, None, None))
+    if envelope.metadata is not None:
+        around.run(INHERITED.set, Inherited.of(envelope))
     if signature.context_name is None and signature.plan is None:
         running = _run(spec, restored, named)
     else:
-        running = _run_with_resources(queue, spec, signature, restored, named)
+        context = partial(
+            Context, job_id, spec.name, attempt, delivery, queue, WORKER, headers=envelope.headers
+        )
+        running = _run_with_resources(queue, spec, signature, restored, named, context)
     return await asyncio.create_task(running, context=around)
 
 
@@ -66,12 +75,13 @@ async def _run_with_resources(
     signature: "TaskSignature",
     args: "Sequence[object]",
     kwargs: "Mapping[str, object]",
+    new_context: "Callable[..., Context]",
 ) -> object:
     """Run a function that takes a context or dependencies; open the lifespans around it."""
     resources = core_of(queue).resources
     scope = await resources.open_scope(resources.lifespans)
     try:
-        context = Context(WORKER, spec.name, 1, 1, queue, WORKER, state=scope.state)
+        context = new_context(state=scope.state)
         if signature.plan is None:
             return await _run(spec, *signature.with_context(args, kwargs, context))
         plan = resources.overrides.plan_of(signature, signature.plan)

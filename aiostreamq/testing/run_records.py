@@ -20,6 +20,7 @@ from aiostreamq.store.results import Results
 if TYPE_CHECKING:
     from aiostreamq.aio.listeners import EventSink, Listeners
     from aiostreamq.client.core import QueueCore
+    from aiostreamq.testing.run_limit import RunLimit
 
 Functions = tuple[Callable[[TelemetryEvent], object], ...]
 
@@ -80,6 +81,7 @@ class RunRecorder:
         self.running: dict[str, JobStarted] = {}  #: the runs that have not ended, by job id
         self.noticed: Callable[[], None] | None = None  #: called when a run begins or ends
         self.started: Callable[[JobStarted], None] | None = None  #: called when a run begins
+        self.limit: RunLimit | None = None  #: counts the runs that begin
         self._listeners = listeners
         self._others: EventSink[TelemetryEvent] = listeners.thread
         listeners.add(self._note)
@@ -112,6 +114,8 @@ class RunRecorder:
         match event:
             case JobStarted():
                 self.running[event.job_id] = event
+                if self.limit is not None:
+                    self.limit.note_run(event.task)
                 if self.started is not None:
                     self.started(event)
             case JobEnded():

@@ -1,7 +1,7 @@
 """The workers that run the jobs of an isolated queue, when the test says so."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from aiostreamq.aio.own_tasks import OwnTask, spawn
@@ -9,11 +9,12 @@ from aiostreamq.client.core import core_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model.listener_events import JobStarted
 from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.testing.run_limit import MOST_RUNS, RunLimit
 from aiostreamq.testing.run_records import RunOutcome, RunRecorder, with_values
 from aiostreamq.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator, Coroutine, Generator
     from typing import Any
 
     from aiostreamq.model.duration import Duration
@@ -71,15 +72,17 @@ class WorkerRuns:
         if self._is_working:
             self._start_worker()  # another takes over, as there is more than one
 
-    async def run_all(self) -> list[RunOutcome]:
+    async def run_all(self, most_runs: int) -> list[RunOutcome]:
         """Run all jobs that are due; see `IsolatedQueue.run_all`."""
-        return await self._driven(self._run_all())
+        with self._limited("run_all", most_runs) as limit:
+            return await self._driven(self._run_all(limit), limit)
 
-    async def _run_all(self) -> list[RunOutcome]:
+    async def _run_all(self, limit: RunLimit) -> list[RunOutcome]:
         before = len(self.recorder.runs)
         store = self._core.session().store  # held, so that the connections outlive the workers
         for _ in range(MOST_BURSTS):
             await self._run_burst(self._new_worker(self._concurrency))
+            limit.check()
             moved, _ = await DelayedJobs(store).promote()
             # The next burst waits for the lease of a worker that was killed.
             is_over, self._has_killed = not moved and not self._has_killed, False
@@ -92,7 +95,8 @@ class WorkerRuns:
 
     async def run_one(self) -> RunOutcome | None:
         """Run the next job that is due; see `IsolatedQueue.run_one`."""
-        return await self._driven(self._run_one())
+        with self._limited("run_one", MOST_RUNS) as limit:
+            return await self._driven(self._run_one(), limit)
 
     async def _run_one(self) -> RunOutcome | None:
         recorder = self.recorder
@@ -108,7 +112,7 @@ class WorkerRuns:
         return runs[0] if runs else None
 
     @asynccontextmanager
-    async def working(self) -> "AsyncGenerator[None, None]":
+    async def working(self, most_runs: int) -> "AsyncGenerator[RunLimit, None]":
         """Have a worker run, while the clock lets time pass.
 
         A job that still runs at the end has its worker wait for it.
@@ -117,9 +121,10 @@ class WorkerRuns:
         self._core.session()
         self._workers = [one for one in self._workers if not one[1].done()]
         self._is_working = True
-        self._start_worker()
         try:
-            yield
+            with self._limited("advance", most_runs) as limit:
+                self._start_worker()
+                yield limit
         finally:
             self._is_working = False
             for worker, _ in self._workers:
@@ -128,6 +133,20 @@ class WorkerRuns:
         for _, running in self._workers:
             if running.done():
                 await running  # it raises what has ended the worker
+
+    @contextmanager
+    def _limited(self, call: str, most_runs: int) -> "Generator[RunLimit, None]":
+        self.recorder.limit = limit = RunLimit(call, most_runs, self._drain)
+        try:
+            yield limit
+        finally:
+            self.recorder.limit = None
+
+    def _drain(self) -> None:
+        for worker, _ in self._workers:
+            worker.drain()
+        if self._burst is not None:
+            self._burst.drain()
 
     def _start_worker(self) -> None:
         worker = self._new_worker(self._concurrency)
@@ -157,6 +176,8 @@ class WorkerRuns:
         finally:
             self._burst = None
 
-    async def _driven(self, running: "Coroutine[Any, Any, T]") -> T:
+    async def _driven(self, running: "Coroutine[Any, Any, T]", limit: RunLimit) -> T:
         """Run a coroutine, for which a stopped clock lets time pass."""
-        return await (running if self.clock is None else self.clock.drive(running))
+        if self.clock is None:
+            return await running
+        return await self.clock.drive(running, limit.note_moment)

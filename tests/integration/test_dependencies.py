@@ -721,8 +721,8 @@ async def test_perform() -> None:
         return [ctx.state, value, of]
 
     async with queue:
-        found = await perform_call(queue, task.spec, ["return"], {})
+        found = await perform_call(queue, task.bind("return"), 1, 1)
         assert found == ["state", "value", "state"]
         with pytest.raises(ValueError, match="no"):
-            await perform_call(queue, task.spec, ["fail"], {})
+            await perform_call(queue, task.bind("fail"), 1, 1)
     assert ledger.events == ["open", "commit", "open", "roll back ValueError"]

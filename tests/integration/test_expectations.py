@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -160,6 +161,60 @@ async def test_performs(test: IsolatedQueue) -> None:
     assert await test.perform(stream, 3) == [0, 1, 2]
     assert await test.perform(who) == ["who", 1, True, "who"]
     assert current_job() is None
+
+
+@app.task
+async def who_in_full(context: Context) -> list[object]:
+    """Return more of what the context and the current job say."""
+    job = current_job()
+    assert job is not None
+    assert (job.attempt, job.job_id, job.headers) == (
+        context.attempt,
+        context.job_id,
+        context.headers,
+    )
+    return [context.attempt, context.delivery, context.job_id, dict(context.headers)]
+
+
+@app.task(headers={"tenant": "acme"})
+def own_headers() -> list[object]:
+    """Return the same, from a thread and without a context."""
+    job = current_job()
+    assert job is not None
+    return [job.attempt, job.headers["tenant"]]
+
+
+async def test_performs_calls(test: IsolatedQueue) -> None:
+    """A call has the options of its job, and the numbers that the test gives."""
+    call = who_in_full.using(headers={"a": "b"}, id="seven").bind()
+    assert await test.perform(who_in_full) == [1, 1, "perform", {}]
+    assert await test.perform(call) == [1, 1, "seven", {"a": "b"}]
+    assert await test.perform(call, attempt=3) == [3, 3, "seven", {"a": "b"}]
+    assert await test.perform(call, attempt=2, delivery=5) == [2, 5, "seven", {"a": "b"}]
+    assert await test.perform(own_headers) == [1, "acme"]
+    assert await test.perform(own_headers.bind(), attempt=2) == [2, "acme"]
+    assert await test.perform(stream.bind(2), attempt=2) == [0, 1]
+    assert current_job() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"attempt": 0}, "attempt must be an integer from 1, got 0"),
+        ({"attempt": "2"}, "attempt must be an integer from 1, got '2'"),
+        ({"attempt": True}, "attempt must be an integer"),
+        ({"delivery": 1.5}, "delivery must be an integer"),
+        ({"attempt": 3, "delivery": 2}, "delivery=2 is less than attempt=3"),
+        ({"number": 1}, r"give the arguments of the task to bind\(\.\.\.\)"),
+    ],
+)
+async def test_performs_no_invalid_attempts(options: dict[str, Any], problem: str) -> None:
+    """An invalid number is refused, and so are arguments beside a call."""
+    async with isolated(app) as test:
+        with pytest.raises(UsageError, match=problem):
+            await test.perform(who_in_full.bind(), **options)
+        with pytest.raises(UsageError, match="by its name only"):
+            await test.perform(app.named("elsewhere").bind(1))
 
 
 CHANGED = [(1, 2), {"a": (1,)}, {1: "a"}, {1, 2}, DAY, Strange(), float("nan"), 2**70]

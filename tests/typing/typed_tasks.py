@@ -569,3 +569,26 @@ async def tasks_without_queue() -> None:
     queue.task()(name="x")  # pyright: ignore[reportCallIssue]
     queue.include(shared)  # pyright: ignore[reportArgumentType]
     queue.task_of("shared")  # pyright: ignore[reportArgumentType]
+
+
+async def performed(queue: Queue) -> None:
+    """`perform` takes a task with its arguments, or a call with the numbers of its run."""
+    from aiostreamq.testing import isolated
+
+    @queue.task
+    async def size(path: str) -> int:
+        return len(path)
+
+    @queue.task
+    async def lines(path: str) -> AsyncIterator[str]:
+        yield path
+
+    async with isolated(queue) as test:
+        assert_type(await test.perform(size, "a"), int)
+        assert_type(await test.perform(lines, "a"), list[str])
+        assert_type(await test.perform(size.bind("a"), attempt=2, delivery=3), int)
+        assert_type(await test.perform(lines.bind("a"), attempt=2), list[str])
+        assert_type(await test.perform(size.using(headers={"a": "b"}).bind("a")), int)
+        await test.perform(size, 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        await test.perform(size, "a", attempt=2)  # pyright: ignore[reportCallIssue]
+        await test.perform(size.bind("a"), "a")  # pyright: ignore[reportArgumentType, reportCallIssue]
