@@ -17,7 +17,8 @@ from aiostreamq.client.resources import worker_scope
 from tests.hostile.exceptions import Interrupts, RaisesForAll
 from tests.support import lifespan_app as app
 from tests.support.http import ask
-from tests.support.processes import Program, worker_program
+from tests.support.notify_socket import NotifySocket
+from tests.support.processes import ROOT, Program, worker_program
 from tests.support.waiting import wait_until
 
 APP = "tests.support.lifespan_app:queue"
@@ -409,3 +410,55 @@ async def test_command_hangs(redis_url: str, ledger: Path, monkeypatch: pytest.M
         assert (await ask(port, "/ready")).status == 503
         program.send_signal(signal.SIGTERM)
         assert await program.wait_end() == 0
+
+
+@pytest.mark.may_block("the tests start and kill processes")
+async def test_command_notifies_after_the_start(
+    redis_url: str, ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """READY follows the start of the lifespan, and never comes without it."""
+    address = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with NotifySocket(address) as heard:
+        async with command(redis_url) as program:
+            await wait_until(lambda: heard.count("READY=1") == 1, "it to work")
+            assert noted(ledger) == ["enter counting", "enter silent"]
+            program.send_signal(signal.SIGTERM)
+            assert await program.wait_end() == 0
+    address += "2"
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    monkeypatch.setenv("LIFESPAN", "hangs")
+    with NotifySocket(address) as heard:
+        async with command(redis_url) as program:
+            await wait_until(lambda: noted(ledger)[-1:] == ["hangs"], "the lifespan")
+            program.send_signal(signal.SIGTERM)
+            assert await program.wait_end() == 0
+        assert heard.count("READY=1") == 0
+
+
+@pytest.mark.may_block("the tests start and kill processes")
+async def test_command_reload(
+    redis_url: str, ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload leaves the state and enters it again; a failed start waits for a change."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    code = tmp_path / "reloaded.py"
+
+    def write(*lines: str) -> None:
+        code.write_text("\n".join(["from tests.support.lifespan_app import queue", *lines, ""]))
+
+    write()
+    options = ("run", "reloaded:queue", "--url", redis_url, "--reload")
+    async with Program("-m", "aiostreamq", *options, where=tmp_path) as program:
+        await wait_until(lambda: "enter silent" in noted(ledger), "the first start")
+        write("# changed")
+        again = ["enter counting", "enter silent", "leave silent", "leave counting"]
+        await wait_until(lambda: noted(ledger) == [*again, *again[:2]], "the second start")
+        write("import os", "os.environ['LIFESPAN'] = 'fails'")
+        await program.wait_for_line("it starts again when code changes")
+        assert "lifespan 'counting' of queue 'lifespans' failed at its start" in program.printed
+        write("# mended now")
+        await wait_until(lambda: noted(ledger) == [*again, *again, *again[:2]], "the third start")
+        program.send_signal(signal.SIGINT)
+        assert await program.wait_end() == 0
+    assert noted(ledger) == again * 3
