@@ -4,7 +4,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.aio.batching import split
-from aiostreamq.model.dead_letters import parse_letter
 from aiostreamq.store.pages import Entry, pages_of
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ class Holdings:
 
         That number includes jobs whose end Redis refuses. May be called from any thread.
         """
-        backlog = self._executor.backlog
+        backlog = self._dispatcher.backlog
         try:
             listed = list(islice(backlog, most))
         except RuntimeError:  # a job has come or started that very moment

@@ -27,7 +27,7 @@ LOADED = {
         task task_argument task_decorators
     """,
     "client.resources": "resource_queue",
-    "client.sessions": "current_session shared_connector",
+    "client.sessions": "session_manager shared_connector",
     "": "errors queue",
     "model": """
         callbacks duration english envelope exception_names job_state keys lanes metadata options
@@ -45,11 +45,11 @@ NOT_OF_A_WORKER = (
     *("client.dead_letters", "client.doctor", "client.info", "client.job_listing"),
     *("client.middleware", "client.results.gathering", "client.results.mapping"),
     *("client.schedules", "client.tasks", "model.dead_letters", "model.functions.dependency_plan"),
-    *("model.functions.type_checking_imports", "model.info", "model.job_stages"),
+    *("model.functions.type_checking_imports", "model.info"),
     *("model.replayed_job", "model.schedules.definition", "model.schedules.timing"),
     *("model.values.pydantic_secrets", "store.connection.fake_session", "store.inspect.snapshot"),
     *("store.inspect.walk", "worker.group", "worker.logs.setup", "worker.protocols"),
-    *("worker.run.child_call", "worker.run.dependencies", "worker.run.middleware_chain"),
+    *("worker.run.process_call", "worker.run.dependencies", "worker.run.middleware_chain"),
 )
 
 

@@ -21,7 +21,7 @@ CONTAINERS = {"ACL", "CLIENT", "CONFIG", "MEMORY", "OBJECT", "SCRIPT", "XGROUP",
 COMMAND = re.compile('"[A-Z]{3,}"')
 
 #: Words in capitals that begin a tuple or the arguments of a call, and are no commands.
-NO_COMMANDS = {"BLOCK", "COUNT", "GROUP", "LIMIT", "MATCH", "STREAMS"}
+NO_COMMANDS = {"BLOCK", "COUNT", "GROUP", "LIMIT", "MATCH", "METADATA", "STREAMS"}
 
 #: What is asked for if it may be, and done without: see the page for what that costs.
 OPTIONAL = {"config|get", "type", "wait", "waitaof"}

@@ -121,7 +121,7 @@ class StatusReport:
                 ]
                 for run in runs
             ],
-            "held": held_count,
-            "held_jobs": held,
         }
+        if held_count:
+            report |= {"held": held_count, "held_jobs": held}
         return orjson.dumps(report)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from aiostreamq.errors import UsageError
-from aiostreamq.signals import is_ctrl_c
+from aiostreamq.signals_and_forks import is_ctrl_c
 from aiostreamq.untrusted import name_of
 from aiostreamq.worker.run.threads import Raised
 

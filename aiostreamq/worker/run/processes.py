@@ -26,7 +26,6 @@ from aiostreamq.model import verdict
 from aiostreamq.model.exception_names import Kinds
 from aiostreamq.model.outcome import Failure, RemoteException
 from aiostreamq.signals_and_forks import no_fork
-from aiostreamq.worker.logs.setup import current_setup
 from aiostreamq.worker.run import process_main as child_program
 from aiostreamq.worker.run.python_command import interpreter
 

@@ -3,7 +3,6 @@
 import pytest
 
 from aiostreamq.model.delivery import Wanted
-from aiostreamq.worker.protocols import Wanted
 from aiostreamq.worker.reroute.overflow_source import Overflow
 
 
