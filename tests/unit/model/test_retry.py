@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 import pytest
 import redis
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostreamq import Drop, JobCancelled, Retry, RetryLater, UsageError
@@ -429,11 +429,12 @@ SOME_KINDS = st.sets(st.sampled_from(KINDS), max_size=3).map(tuple)
 
 @given(st.lists(st.builds(Retry, on=SOME_KINDS, not_on=SOME_KINDS), min_size=1, max_size=3))
 def test_no_rule_that_could_decide_is_refused(rules: list[Retry]) -> None:
-    """Whatever the rules: where there is something for each that it covers first, all is well."""
+    """Whatever the rules: if each covers something that none before it covers, all is well."""
     covering = [[at for at, rule in enumerate(rules) if rule.covers(kind())] for kind in KINDS]
     deciding = {found[0] for found in covering if found}
-    assume(len(deciding) == len(rules))
-    assert checked_retries(rules) == tuple(rules)
+    decisive = [rule for at, rule in enumerate(rules) if at in deciding]
+    if decisive:
+        assert checked_retries(decisive) == tuple(decisive)
 
 
 @pytest.mark.parametrize(
