@@ -10,6 +10,7 @@ from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.client.task import StreamTask, Task
 from aiostreamq.errors import (
     AioStreamQError,
+    AlreadyEnqueued,
     BrokerError,
     EnqueueNotConfirmed,
     EventsLost,
@@ -35,6 +36,9 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.retry import Retry
+from aiostreamq.model.unique import Unique
+from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
+from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AioStreamQError",
+    "AlreadyEnqueued",
     "BlockingJob",
     "BlockingQueue",
     "BrokerError",
@@ -128,6 +133,7 @@ __all__ = [
     "Task",
     "TaskInfo",
     "Tasks",
+    "Unique",
     "UnsupportedServer",
     "UsageError",
     "WaitTimeout",

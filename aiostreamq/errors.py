@@ -18,6 +18,7 @@
     ├── ProcessDied            the process of a task died; seen as the type of a JobFailed
     ├── LifespanFailed         a lifespan of the queue failed, so the worker ends
     ├── WaitTimeout            you stopped waiting; the job is unaffected
+    ├── AlreadyEnqueued        another job holds the key of this one
     └── BrokerError            a fault of Redis or the network: trying again may help
         ├── QueueFull          the lane holds all that it may
         ├── QueueUnavailable   Redis did not answer within the deadline
@@ -146,6 +147,14 @@ class LifespanFailed(AioStreamQError):
 
 class WaitTimeout(AioStreamQError, TimeoutError):
     """The job did not end within the time you gave. It is unaffected; await it again."""
+
+
+class AlreadyEnqueued(AioStreamQError):
+    """Another job holds the key of this one, so nothing was enqueued: await that job instead."""
+
+    def __init__(self, message: str | None = None, *, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id  #: the job that holds the key
 
 
 class BrokerError(AioStreamQError):

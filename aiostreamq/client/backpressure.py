@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiostreamq import clock
 from aiostreamq.aio.batching import BATCH_BYTES
 from aiostreamq.aio.wakeup import wait_for_event
-from aiostreamq.errors import PayloadError, QueueUnavailable
+from aiostreamq.errors import AioStreamQError, AlreadyEnqueued, PayloadError, QueueUnavailable
 from aiostreamq.model.delivery import Submission
 from aiostreamq.store.enqueue import IdWas, Refusals
 
@@ -99,17 +99,17 @@ class Backpressure:
         """
         found = await asyncio.gather(*map(self.put, items), return_exceptions=True)
         taken: set[int] = set()
-        too_large: dict[int, PayloadError] = {}
+        errors: dict[int, AioStreamQError] = {}
         for place, answer in enumerate(found):
-            if isinstance(answer, PayloadError):
-                too_large[place] = answer
+            if isinstance(answer, PayloadError | AlreadyEnqueued):
+                errors[place] = answer
             elif isinstance(answer, BaseException):
                 if isinstance(answer, QueueUnavailable):
                     answer.enqueued = place
                 raise answer
             elif answer:
                 taken.add(place)
-        return Refusals(taken, set(), IdWas.DOUBTFUL not in found, too_large)
+        return Refusals(taken, set(), IdWas.DOUBTFUL not in found, errors)
 
     async def join(self) -> None:
         """Send the waiting jobs once more, and fail those that find no room."""
@@ -163,8 +163,8 @@ class Backpressure:
         for place, one in enumerate(batch):
             if place in refusals.full or one.future.done():
                 continue
-            if place in refusals.too_large:
-                one.future.set_exception(refusals.too_large[place])
+            if place in refusals.errors:
+                one.future.set_exception(refusals.errors[place])
             else:
                 one.future.set_result(refusals.id_was(place))
         return [batch[place] for place in sorted(refusals.full)], refusals.ahead

@@ -7,7 +7,7 @@ from aiostreamq.aio.batching import LARGE_UNDER_WAY, Futures, GroupCall
 from aiostreamq.client.backpressure import Backpressure
 from aiostreamq.client.oversize import send_halves
 from aiostreamq.errors import EnqueueNotConfirmed, QueueFull, QueueUnavailable
-from aiostreamq.model.delivery import DelayedSubmission, Submission
+from aiostreamq.model.delivery import DelayedSubmission, Submission, UniqueSubmission
 from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas, Refusals, Submissions
@@ -64,7 +64,7 @@ class EnqueueBatcher:
             self.now = GroupCall[Submission, IdWas](put, ENQUEUE_LIMIT, large_under_way=most)
 
     def put_large(
-        self, job: "Submission | DelayedSubmission", size: int
+        self, job: "Submission | DelayedSubmission | UniqueSubmission", size: int
     ) -> "asyncio.Future[IdWas]":
         """Enqueue a job with the next batch whose payload has *size* bytes, which is many."""
         if isinstance(job[1], int):  # the place of a lane; those for later have its name
@@ -169,7 +169,7 @@ class EnqueueBatcher:
                     future.set_exception(error_for(item, error))
             return
         taken, free = refusals.taken, IdWas.FREE
-        if refusals.full or refusals.too_large:
+        if refusals.full or refusals.errors:
             self._refuse(batch, futures, refusals)
         for place, future in enumerate(futures):
             if not future.done():
@@ -177,9 +177,9 @@ class EnqueueBatcher:
 
     def _refuse(self, batch: "list[Item]", futures: "Futures[IdWas]", refusals: Refusals) -> None:
         """Give the futures of the jobs that were refused their errors."""
-        for place in (*refusals.full, *refusals.too_large):
+        for place in (*refusals.full, *refusals.errors):
             if not futures[place].done():
-                error = refusals.too_large.get(place)
+                error = refusals.errors.get(place)
                 futures[place].set_exception(error or self.full(cast("Submission", batch[place])))
 
 

@@ -54,9 +54,10 @@ class Job(Generic[R_co]):
         self._home = home
         self._ticket = ticket
         self._keeps_result = keeps_result
-        #: whether this enqueue created the job: False if another job had its id already, and this
-        #: is that job. None if it is not known: for `queue.job(id)`, and for an id that was taken
-        #: when the enqueue was sent a second time because the connection had broken
+        #: whether this enqueue created the job: False if another job had its id already, or holds
+        #: its key, and this is that job. None if it is not known: for `queue.job(id)`, and for an
+        #: id that was taken when the enqueue was sent a second time because the connection had
+        #: broken
         self.is_new = is_new
 
     def __repr__(self) -> str:
@@ -197,6 +198,11 @@ class Job(Generic[R_co]):
 
         (found,) = await Cancellation(self._home.session_for_job().store).cancel([self.id])
         return self._state_in(found)
+
+    def become(self, job_id: str) -> None:
+        """Be the handle of another job, which holds the key of this one; for the package itself."""
+        self.id, self.is_new = job_id, False
+        self._ticket, self._keeps_result = None, True  # what is kept is known to Redis
 
     def note_id(self, waiter: "ResultWaiter", id_was: "IdWas") -> None:
         """Note whether the id that the caller chose was free when the job was enqueued."""

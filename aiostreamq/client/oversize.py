@@ -29,13 +29,13 @@ async def send_halves(
     """
     middle = len(jobs) // 2
     if not middle:
-        return Refusals(set(), set(), too_large={0: _too_large(jobs[0], refusal)})
+        return Refusals(set(), set(), errors={0: _too_large(jobs[0], refusal)})
     first, second = await send(jobs[:middle]), await send(jobs[middle:])
     return Refusals(
         first.taken | {place + middle for place in second.taken},
         first.full | {place + middle for place in second.full},
         first.is_certain and second.is_certain,
-        {**first.too_large, **{middle + at: error for at, error in second.too_large.items()}},
+        {**first.errors, **{middle + at: error for at, error in second.errors.items()}},
     )
 
 

@@ -140,8 +140,8 @@ class QueueClient(QueueCalls):
         memory as a whole. The returned jobs are.
 
         Raises:
-            As `Task.enqueue`. The calls before the error are enqueued; `QueueFull.enqueued`
-                is their number.
+            As `Task.enqueue`. The calls before the error are enqueued; `QueueFull.enqueued` is
+                their number. After AlreadyEnqueued, so are the other calls of the chunk.
 
         Cancelling leaves the chunks enqueued that were sent. Calls that wait for room in
         their lane are not enqueued.

@@ -90,6 +90,10 @@ def make_spec(
         check_callbacks(options, None)
     signature = TaskSignature(called, function, Context)
     refuse_unbound(called, function, signature.whole)
+    if options.unique is not None:
+        from aiostreamq.model.functions.call_key import check_rule
+
+        check_rule(options.unique, called, signature)
     is_async, is_stream = signature.style == "awaited", signature.style == "streamed"
     place = checked_executor(called, executor, function, is_async=is_async or is_stream)
     return TaskSpec(called, options, function, signature, is_async, place, is_stream)

@@ -98,12 +98,15 @@ class Enqueuer(Generic[P, R_co]):
         """Enqueue a call with these arguments.
 
         Returns:
-            The job. It is in Redis when this returns.
+            The job. It is in Redis when this returns. If another job holds its key (`unique`), that
+            job, with `is_new` False.
 
         Raises:
-            UsageError: The arguments do not fit the task, its lane is unknown, or the queue is
-                open in another event loop that is running.
-            PayloadError: An argument cannot be sent as JSON, or the call is too long.
+            UsageError: The arguments do not fit the task, its lane is unknown, its key function
+                raised, or the queue is open in another event loop that is running.
+            PayloadError: An argument or the key cannot be sent as JSON, or the call is too long.
+            AlreadyEnqueued: Another job holds the key, and the task has
+                `Unique(on_conflict="raise")`.
             QueueUnavailable: Redis could not be reached within the queue's `enqueue_timeout`.
             EnqueueNotConfirmed: The job is in Redis, but not confirmed as `durability` asks.
             QueueFull: The lane holds `max_length` jobs, and the queue does not wait for room.
@@ -172,6 +175,10 @@ class Enqueuer(Generic[P, R_co]):
             from aiostreamq.client.callbacks import check_callbacks
 
             check_callbacks(using.options, self._submitter)
+        if "unique" in options and using.options.unique is not None and self.spec.signature:
+            from aiostreamq.model.functions.call_key import check_rule
+
+            check_rule(using.options.unique, self.spec.name, self.spec.signature)
         return self._with(using)
 
     def name_in_queue(self) -> str:

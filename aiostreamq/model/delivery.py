@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiostreamq.errors import AioStreamQError
     from aiostreamq.model.callbacks import Callback
     from aiostreamq.model.keys import Spillway
 
@@ -22,6 +25,25 @@ class WaiterMode:
 #: index of its stream among the queue's (from 1), a WaiterMode, and the envelope. A plain tuple,
 #: because bulk enqueues create hundreds of thousands a second.
 Submission = tuple[str, int, str, bytes]
+
+
+class UniqueSubmission(NamedTuple):
+    """A job that has a key, in the order of the arguments of enqueue_unique.lua.
+
+    Its id, lane and envelope are at the same places as those of a `Submission`, from the front and
+    from the back.
+    """
+
+    job_id: str
+    place: int  #: of its lane among the queue's streams, from 1
+    mark: str  #: a WaiterMode
+    due: str  #: as that of a DelayedSubmission; empty is now
+    rule: str  #: what the key is for, as `wire` of model/unique.py writes it
+    digest: str  #: of the key
+    #: not an argument: called with the id of the job that holds the key, if another one does;
+    #: returns the error for the caller, or None
+    on_held: "Callable[[str], AioStreamQError | None]"
+    envelope: bytes
 
 
 #: The identity of a delivery: the index of its stream among the queue's (from 1), and the id of
@@ -64,6 +86,7 @@ class Settlement(NamedTuple):
     kind: str = ""  #: the counter, "<task>|<state>|<bucket>"; empty is not counted
     began: float = 0.0  #: monotonic time at which the run began, or was found unneeded
     callback: "Callback | None" = None  #: the job to be put into its lane by this end
+    key: str | None = None  #: the digest of the key that this end frees
 
 
 class Wanted(NamedTuple):

@@ -3,7 +3,8 @@
     {"task": "size", "args": ["https://a.b"], "kwargs": {"tenant": 7},
      "timeout": 30.0, "result_ttl": 60.0, "expires": 1764000000000, "deadline": 1764000060000,
      "scheduled_for": 1764000000000, "headers": {"tenant": "acme"}, "secrets": ["/args/0"],
-     "on_failure": {"lane": "default", "mark": "0", "job": "..."}, "parent": "0193..."}
+     "on_failure": {"lane": "default", "mark": "0", "job": "..."}, "parent": "0193...",
+     "key": "done:7d1f..."}
 
 `args`, `kwargs` and the fields after them are omitted if they are empty or equal to the task's
 own options. Unknown fields are ignored, so that newer producers can add some.
@@ -55,6 +56,11 @@ class Envelope(NamedTuple):
     def callbacks(self) -> Callbacks:
         """The callbacks of the job."""
         return NO_CALLBACKS if self.metadata is None else self.metadata.callbacks
+
+    @property
+    def key(self) -> str | None:
+        """The digest of the key that the job holds to its end; None if it holds none."""
+        return None if self.metadata is None else self.metadata.key
 
     @property
     def parent(self) -> str | None:

@@ -107,6 +107,8 @@ TRANSITIONS = (
     # A job arrives. An id that is taken changes nothing.
     *_rows(Stage.UNKNOWN, "enqueue", Stage.QUEUED),
     *_rows(Stage.UNKNOWN, "enqueue_delayed", Stage.DELAYED),
+    # dropped: another job holds its key
+    *_rows(Stage.UNKNOWN, "enqueue_unique", Stage.QUEUED, Stage.DELAYED, Stage.DROPPED),
     *_rows(Stage.UNKNOWN, "fire_schedules", Stage.QUEUED, Stage.DELAYED),  # delayed: jitter
     # It waits.
     *_rows(Stage.DELAYED, "promote", Stage.QUEUED),

@@ -66,6 +66,7 @@ class Keys:
         "schedule_due",
         "schedule_due_code",
         "schedules",
+        "unique",
         "workers",
     )
 
@@ -79,6 +80,7 @@ class Keys:
         self.control = self.prefix + "control"
         self.dead = self.prefix + "dead"
         self.parked = self.prefix + "parked"
+        self.unique = self.prefix + "unique"
         self.recent = self.prefix + "recent"
         self.workers = self.prefix + "workers"
         self.alive = self.prefix + "alive"

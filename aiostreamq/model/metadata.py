@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.callbacks import NO_CALLBACKS, Callbacks, read_callbacks
+from aiostreamq.model.unique import key_in
 
 # Bytes of names and values: as much as most HTTP servers take. All listings read them.
 MOST_HEADER_BYTES = 8192
@@ -18,7 +19,7 @@ MOST_TAGS = 32
 NO_HEADERS: Mapping[str, str] = {}
 NO_VALUES: Mapping[str, object] = {}
 
-_FIELDS = {"headers", "tags", "carried", "on_success", "on_failure", "parent"}
+_FIELDS = {"headers", "tags", "carried", "on_success", "on_failure", "parent", "key"}
 
 
 class Metadata(NamedTuple):
@@ -29,6 +30,7 @@ class Metadata(NamedTuple):
     carried: Mapping[str, object] = NO_VALUES  #: the values of context variables, by name
     callbacks: Callbacks = NO_CALLBACKS  #: the jobs for the end of this one
     parent: str | None = None  #: id of the job whose end this one is for
+    key: str | None = None  #: the digest of the key that the job holds to its end
 
 
 def joined_headers(earlier: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
@@ -150,7 +152,8 @@ def read_metadata(call: Mapping[str, object]) -> Metadata | None:
     if _FIELDS.isdisjoint(call):
         return None
     headers = _headers(call.get("headers", NO_HEADERS))
-    return Metadata(headers, _tags(call), _carried(call), read_callbacks(call), _parent(call))
+    callbacks, key = read_callbacks(call), key_in(call)
+    return Metadata(headers, _tags(call), _carried(call), callbacks, _parent(call), key)
 
 
 def readable_metadata(call: Mapping[str, object]) -> Metadata:

@@ -11,6 +11,7 @@ from aiostreamq.model.keys import RESERVED, checked_name
 from aiostreamq.model.metadata import NO_HEADERS, checked_tags, joined_headers
 from aiostreamq.model.record import record
 from aiostreamq.model.retry import Retries, Retry, checked_retries
+from aiostreamq.model.unique import Unique, checked_unique
 from aiostreamq.model.unknown_options import unknown_option
 
 DEFAULT_LANE = "default"
@@ -36,6 +37,7 @@ class TaskOptions(TypedDict, total=False):
     tags: Sequence[str]
     on_success: BoundCall | None
     on_failure: BoundCall | None
+    unique: Unique | None
 
 
 @record
@@ -51,6 +53,7 @@ class Options:
     tags: tuple[str, ...] = ()  #: by which the job can be listed
     on_success: BoundCall | None = None  #: enqueued when the job is done
     on_failure: BoundCall | None = None  #: enqueued when the job fails
+    unique: Unique | None = None  #: whether another open job keeps a job from the queue
 
     def merged(self, overrides: TaskOptions, others: Sequence[str] = ()) -> "Options":
         """Return these options with *overrides* applied.
@@ -79,6 +82,8 @@ class Options:
             changed = replace(changed, headers=joined_headers(self.headers, overrides["headers"]))
         if "tags" in overrides:
             changed = replace(changed, tags=checked_tags(overrides["tags"]))
+        if "unique" in overrides:
+            changed = replace(changed, unique=checked_unique(overrides["unique"]))
         return _with_callbacks(changed, overrides)
 
 

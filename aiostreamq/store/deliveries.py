@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 # How many deliveries one call ends or moves: some 2 ms of Redis.
 SETTLE_LIMIT = 250
 
-# Arguments of settle.lua for each delivery, and of settle_and_call.lua for each callback.
-SETTLE_VALUES, CALLBACK_VALUES = 7, 5
+# Arguments of settle.lua for each delivery, and of settle_and_continue.lua for each callback and
+# each key.
+SETTLE_VALUES, CALLBACK_VALUES, KEY_VALUES = 7, 5, 2
 
 # The id of a job that has ended stays taken this long even if its result is not kept, so that
 # an enqueue that is repeated after a lost reply still finds it taken.
@@ -198,17 +199,21 @@ class Deliveries:
         """End deliveries of *worker*, SETTLE_LIMIT at most. Repeats until Redis answers."""
         jobs: list[Argument] = []
         callbacks: list[Argument] = []
-        for delivery, keep_ms, outcome, is_dead, _, _, callback in batch:
+        keys: list[Argument] = []
+        for delivery, keep_ms, outcome, is_dead, _, _, callback, key in batch:
             jobs += delivery[:4]  # stream, entry, job id, number
             jobs += (keep_ms, outcome, 1 if is_dead else 0)
             if callback is not None:
                 callbacks += (len(jobs) // SETTLE_VALUES, *callback[:4])
+            if key is not None:
+                keys += (len(jobs) // SETTLE_VALUES, key)
         arguments: list[Argument] = [GROUP, self._keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
         arguments += (worker, MAX_DEAD, *jobs)
         script = "settle"
-        if callbacks:
-            script = "settle_and_call"
+        if callbacks or keys:
+            script = "settle_and_continue"
             arguments += (*callbacks, len(callbacks) // CALLBACK_VALUES)
+            arguments += (*keys, len(keys) // KEY_VALUES)
         reply = await self._queue.run(script, self._streams_and_dead, arguments)
         return _settled_of(batch, cast("list[int]", reply))
 

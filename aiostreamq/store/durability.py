@@ -40,7 +40,7 @@ MANY = 1_000_000
 KEEP_MS = 60_000
 
 # The scripts that run here.
-WRITERS = ("enqueue", "enqueue_delayed", "replication_marker")
+WRITERS = ("enqueue", "enqueue_delayed", "enqueue_unique", "replication_marker")
 
 _Question = tuple["asyncio.Future[bool]", float]  # the answer, and when it comes too late
 
@@ -107,12 +107,12 @@ class ConfirmedRunner:
         """Run a script that puts jobs in, and wait until its writes are confirmed.
 
         Args:
-            script: "enqueue" or "enqueue_delayed".
+            script: "enqueue", "enqueue_delayed" or "enqueue_unique".
             keys: The keys of the script.
             arguments: The arguments of the script.
             deadline: Seconds after which to stop trying.
             jobs: How many jobs it is given. It replies with the places of those that it did not
-                put in: positive if the id was taken, negative if there was no room.
+                put in: positive if the id or the key was taken, negative if there was no room.
 
         Raises:
             EnqueueNotConfirmed: The script has run, but *deadline* passed before a confirmation.
@@ -131,6 +131,8 @@ class ConfirmedRunner:
             asked = confirmer.ask(ends)
             reply = await confirmer.sent(self._queue.script(script).call(link, keys, arguments))
             places = cast("list[int]", reply)
+            if script == "enqueue_unique":
+                places = cast("list[list[int]]", reply)[1]
             no_id_taken = all(place < 0 for place in places)
             if no_id_taken and len(places) == jobs:
                 return reply  # all lanes are full: nothing was written

@@ -9,7 +9,7 @@ from aiostreamq.model.keys import GROUP
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aiostreamq.errors import PayloadError
+    from aiostreamq.errors import AioStreamQError
     from aiostreamq.model.delivery import Submission
     from aiostreamq.store.connection.link import Argument, Reply
     from aiostreamq.store.durability import ConfirmedRunner
@@ -38,7 +38,8 @@ class Refusals(NamedTuple):
     taken: set[int]  #: their ids are taken; the jobs that have them are left alone
     full: set[int]  #: their lanes are full
     is_certain: bool = True  #: whether it was sent once, and so cannot have met its own jobs
-    too_large: "Mapping[int, PayloadError]" = MappingProxyType({})  #: Redis refused their size
+    #: those that raise: Redis refused their size, or other jobs hold their keys
+    errors: "Mapping[int, AioStreamQError]" = MappingProxyType({})
     ahead: int = 0  #: how many clients wait for room in the lane that go first
 
     def id_was(self, place: int) -> IdWas:

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 SCRIPTS = (
     "create_groups",
     "enqueue",
+    "enqueue_unique",
     "subscribe",
     "push_inbox_marker",
     "settle",
-    "settle_and_call",
+    "settle_and_continue",
     "record_stats",
     "requeue",
     "dead_letter_unreadable",

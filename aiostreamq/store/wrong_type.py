@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TYPES = {
     **dict.fromkeys(("stream:", "events:", "parked:", "dead", "recent", "control"), "stream"),
     **dict.fromkeys(("job:", "schedule:", "stats:", "bytes:"), "hash"),
-    **dict.fromkeys(("workers", "leases", "schedules", "paused"), "hash"),
+    **dict.fromkeys(("workers", "leases", "schedules", "paused", "unique"), "hash"),
     **dict.fromkeys(("alive", "delayed", "cancelled", "schedule_due", "schedule_due_code"), "zset"),
     **dict.fromkeys(("room:", "room_calls:"), "zset"),
     "inbox:": "list",

@@ -31,6 +31,7 @@ SHARED_NAMES = {
     "pauses.py": "paused tasks and lanes",
     "protocols.py": "the protocols between the parts of a layer",
     "queue.py": "the queue, for users and in Redis",
+    "unique.py": "uniqueness: the rules, and the enqueue of unique jobs",
     "results.py": "outcomes, and waiting for them",
     "schedules.py": "schedules",
     "task.py": "tasks",

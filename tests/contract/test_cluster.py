@@ -88,6 +88,7 @@ async def fill(store: Store) -> list[Act]:
     return [
         lambda: broker.run("create_groups", broker.streams, ["another group"]),
         lambda: store.enqueue("new", mark=WaiterMode.CALLER),
+        lambda: store.enqueue_unique("key", "new", mark=WaiterMode.CALLER),
         lambda: store.results.subscribe("me", ["a", "waits"]),
         lambda: store.results.ping("me", "word"),
         lambda: store.settle(a, b),

@@ -29,9 +29,9 @@ OPTIONAL = {"config|get", "type", "wait", "waitaof"}
 #: Which scripts and which functions each kind of user needs. A function is named by its
 #: file; with its own name too where only some of the file's are needed.
 SCRIPTS_OF = {
-    "producer": "create_groups enqueue enqueue_delayed replication_marker subscribe "
+    "producer": "create_groups enqueue enqueue_delayed enqueue_unique replication_marker subscribe "
     "push_inbox_marker job_state cancel cancel_lane",
-    "worker": "settle settle_and_call record_stats requeue dead_letter_unreadable "
+    "worker": "settle settle_and_continue record_stats requeue dead_letter_unreadable "
     "deregister_worker renew_lease "
     "find_dead_workers register_strays list_holders recover_worker read_lanes "
     "read_many_lanes note_suspect_run promote retry requeue_deleted park unpark append_events "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.model.delivery import Delivery, Settlement, WaiterMode
+from aiostreamq.model.delivery import Delivery, Settlement, UniqueSubmission, WaiterMode
 from aiostreamq.model.keys import GROUP, Keys
+from aiostreamq.model.options import QueuePolicy
 from aiostreamq.model.outcome import encode_done
 from aiostreamq.store.connection.connector import connector_for
 from aiostreamq.store.delayed import DelayedJobs
@@ -14,6 +16,7 @@ from aiostreamq.store.enqueue import Submissions
 from aiostreamq.store.parking import ParkedJobs
 from aiostreamq.store.queue import QueueStore
 from aiostreamq.store.results import Results
+from aiostreamq.store.unique import UniqueSubmissions
 from aiostreamq.store.workers import WorkerRegistry
 from tests.support.waiting import PATIENCE
 
@@ -50,6 +53,7 @@ class Store:
         self.connector = connector_for(url)
         self.queue = QueueStore(self.connector, self.keys, lanes)
         self.submissions = Submissions(self.queue)
+        self.unique = UniqueSubmissions(self.queue)
         self.deliveries = Deliveries(self.queue)
         self.results = Results(self.queue)
         self.workers = WorkerRegistry(self.queue)
@@ -94,6 +98,39 @@ class Store:
         place = self.queue.place_of(lane)
         jobs: list[Submission] = [(job_id, place, mark, envelope) for job_id in ids]
         return await self.submissions.enqueue(jobs, inbox, DEADLINE)
+
+    async def enqueue_unique(
+        self,
+        key: str,
+        *ids: str,
+        rule: str = "done return",
+        lane: str = "default",
+        mark: str = WaiterMode.NOBODY,
+        due: str = "",
+        envelope: bytes = ENVELOPE,
+        max_length: int = 0,
+    ) -> list[str | None]:
+        """Enqueue a job with a key for each id.
+
+        Returns the id of the holder of the key for each job that was not put in because of it, ""
+        for one whose id was taken, "full" for one without room, and None for all others.
+        """
+        holders: dict[str, str] = {}
+        kept, place = HOUR_MS if mark != WaiterMode.NO_RESULT else 0, self.queue.place_of(lane)
+        wire = rule if rule.count(" ") > 1 else f"{rule} {kept}"
+        jobs = [
+            UniqueSubmission(
+                job_id, place, mark, due, wire, key, partial(_note, holders, job_id), envelope
+            )
+            for job_id in ids
+        ]
+        policy = QueuePolicy(1 << 20, DEADLINE, max_length=max_length)
+        found = await self.unique.enqueue(jobs, "me", policy)
+        assert not found.errors
+        return [
+            "full" if at in found.full else holders.get(one, "") if at in found.taken else None
+            for at, one in enumerate(ids)
+        ]
 
     async def read(self, consumer: str = "w1", count: int = 100) -> list[Delivery]:
         """Read what is new as a worker does."""
@@ -148,6 +185,10 @@ class Store:
     async def pttl(self, key: str) -> int:
         """Return the milliseconds a key has left, -1 for ever, -2 where there is none."""
         return cast("int", await self.call("PTTL", key))
+
+
+def _note(holders: dict[str, str], job_id: str, holder: str) -> None:
+    holders[job_id] = holder
 
 
 def outcome_of(delivery: Delivery) -> bytes:

@@ -36,6 +36,7 @@ from aiostreamq import (
     StreamTask,
     Task,
     Tasks,
+    Unique,
     Worker,
     as_completed,
     current_job,
@@ -592,3 +593,20 @@ async def performed(queue: Queue) -> None:
         await test.perform(size, 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
         await test.perform(size, "a", attempt=2)  # pyright: ignore[reportCallIssue]
         await test.perform(size.bind("a"), "a")  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+@queue.task(unique=Unique(key=("url", "depth"), on_conflict="raise"))
+async def crawl(url: str, depth: int = 1) -> int:
+    """Have a key."""
+    return depth
+
+
+async def unique_jobs() -> None:
+    """The job that holds a key has the type of the task."""
+    assert_type(await crawl.enqueue("u"), Job[int])
+    assert_type(await crawl.using(unique=None).enqueue("u"), Job[int])
+    assert_type((await crawl.enqueue("u")).is_new, bool | None)
+    crawl.using(unique=Unique(key=len))
+    crawl.using(unique="url")  # pyright: ignore[reportArgumentType]
+    Unique(on_conflict="wait")  # pyright: ignore[reportArgumentType]
+    Unique(key=1)  # pyright: ignore[reportArgumentType]

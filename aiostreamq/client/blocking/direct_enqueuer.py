@@ -119,6 +119,7 @@ class DirectEnqueuer:
         using = call.using
         return (
             using.id is using.due is using.expires is using.deadline is None
+            and using.options.unique is None
             and using.options.durability in {None, "memory"}
         )
 

@@ -17,9 +17,10 @@ from aiostreamq.client.oversize import over_limit
 from aiostreamq.client.sessions.call_sources import Source, not_a_call, sources_of
 from aiostreamq.client.sessions.envelope_fields import fields_of
 from aiostreamq.client.sessions.lots import Lot, Prepared, each_sent
-from aiostreamq.errors import PayloadError, UsageError
+from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import DelayedSubmission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
+from aiostreamq.model.options import Options
 from aiostreamq.store.durability import ConfirmedRunner
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from aiostreamq.client.listener_events import QueueTelemetry
     from aiostreamq.client.protocols import JobHome
     from aiostreamq.client.results.waiter import ResultWaiter
-    from aiostreamq.model.options import Durability, Options, QueuePolicy
+    from aiostreamq.errors import AioStreamQError
+    from aiostreamq.model.options import Durability, QueuePolicy
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.enqueue import Refusals
     from aiostreamq.store.queue import QueueStore
@@ -63,8 +65,8 @@ class Enqueuing:
         self._max_payload = policy.max_payload
         self._small = min(policy.max_payload, small_bytes(ENQUEUE_LIMIT))
         self._large = 0  # bytes of payloads above that which are prepared and in no batch yet
-        self._batchers: dict[Durability, EnqueueBatcher] = {}
-        self._batcher = self._batcher_for(policy.durability)
+        self._batchers: dict[tuple[Durability, bool], EnqueueBatcher] = {}
+        self._batcher = self._batcher_for(Options())
         self._chunks_in_flight = CHUNKS_IN_FLIGHT
         if policy.durability != "memory":
             self._chunks_in_flight = CHUNKS_UNCONFIRMED
@@ -96,16 +98,20 @@ class Enqueuing:
         """
         return self._home.own_spec(spec)
 
-    def _batcher_for(self, durability: "Durability | None") -> EnqueueBatcher:
-        """Return the batcher for jobs of a durability; None is the queue's own."""
-        durability = durability or self._policy.durability
-        batcher = self._batchers.get(durability)
+    def _batcher_for(self, options: Options) -> EnqueueBatcher:
+        """Return the batcher for jobs of the durability in *options*, with or without keys."""
+        kind = options.durability or self._policy.durability, options.unique is not None
+        batcher = self._batchers.get(kind)
         if batcher is None:
-            confirmed = None
-            if durability != "memory":
-                confirmed = ConfirmedRunner(self._store, durability)
-            batcher = EnqueueBatcher(self._store, self._waiter.inbox, self._policy, confirmed)
-            self._batchers[durability] = batcher
+            make = EnqueueBatcher
+            if kind[1]:
+                # Imported at the first use: most programs have no such jobs.
+                from aiostreamq.client.unique_batcher import UniqueBatcher
+
+                make = UniqueBatcher
+            confirmed = None if kind[0] == "memory" else ConfirmedRunner(self._store, kind[0])
+            batcher = make(self._store, self._waiter.inbox, self._policy, confirmed)
+            self._batchers[kind] = batcher
         return batcher
 
     async def know_time(self) -> None:
@@ -126,13 +132,13 @@ class Enqueuing:
             whether the id was free.
         """
         item, job = self._prepare(spec, using, args, kwargs)
-        batcher = self._batcher
-        if (durability := using.options.durability) is not None:
-            batcher = self._batcher_for(durability)
+        batcher, options = self._batcher, using.options
+        if options.durability is not None or options.unique is not None:
+            batcher = self._batcher_for(options)
         if self._large:
             future = batcher.put_large(item, self._large)
             self._large = 0
-        elif using.due is None:
+        elif using.due is None or options.unique is not None:
             # No cast, which would cost each enqueue something.
             future = batcher.now.put(item)  # pyright: ignore[reportArgumentType]
         else:
@@ -241,6 +247,11 @@ class Enqueuing:
             job = make(job_id, self._home, keeps_result=False)
         else:
             job = make(job_id, self._home, ticket)
+        if options.unique is not None:
+            # Imported at the first use: most programs have no such jobs.
+            from aiostreamq.client.sessions.unique_calls import with_key
+
+            return with_key((job_id, place, mark, envelope), job, spec, using, args, kwargs), job
         if using.due is None:
             return (job_id, place, mark, envelope), job
         return (job_id, options.lane, mark, using.due.to_wire(), envelope), job
@@ -261,7 +272,7 @@ class Enqueuing:
 
         It also ends when one command has enough bytes. The jobs are appended to *jobs*.
         """
-        lots: dict[tuple[Durability | None, bool], Lot] = {}
+        lots: dict[tuple[EnqueueBatcher, bool], Lot] = {}
         given: object = None
         self._large = 0
         last: TaskSpec | None = None
@@ -278,10 +289,9 @@ class Enqueuing:
                 item, job = self._prepare(own, call.using, call.args, call.kwargs)
                 if using is not call.using:
                     using = call.using
-                    kind = (using.options.durability, using.due is not None)
-                    lot = lots.get(kind) or lots.setdefault(
-                        kind, Lot(self._batcher_for(kind[0]), is_delayed=kind[1])
-                    )
+                    is_plain = using.options.unique is None
+                    kind = (self._batcher_for(using.options), is_plain and using.due is not None)
+                    lot = lots.get(kind) or lots.setdefault(kind, Lot(kind[0], is_delayed=kind[1]))
                 if call.using.id is not None:
                     lot.chosen_ids.append((len(lot.items), job))
                 lot.positions.append(len(jobs))
@@ -308,23 +318,24 @@ class Enqueuing:
             QueueFull: There was not enough room; the jobs that found room are enqueued.
             QueueUnavailable: Redis was away, or the queue was closed.
             PayloadError: Redis refused a job for its size; the others are enqueued.
+            AlreadyEnqueued: Another job holds the key of one; the others are enqueued.
         """
         full: list[tuple[int, Lot]] = []
-        too_large: PayloadError | None = None
+        refused: AioStreamQError | None = None
         async for lot, refusals in each_sent(lots):
             for place, job in lot.chosen_ids:
                 job.note_id(self._waiter, refusals.id_was(place))
             full += ((lot.positions[place], lot) for place in refusals.full)
-            too_large = too_large or next(iter(refusals.too_large.values()), None)
+            refused = refused or next(iter(refusals.errors.values()), None)
             if lot.reports:
                 self._report(lot, refusals)
         if full:
             position, lot = min(full, key=itemgetter(0))
             raise lot.full(position)
-        if too_large is not None:
-            raise too_large
+        if refused is not None:
+            raise refused
 
     def _report(self, lot: Lot, refusals: "Refusals") -> None:
         for place, ((task, lane), item) in enumerate(zip(lot.reports, lot.items, strict=True)):
-            if place not in refusals.full and place not in refusals.too_large:
+            if place not in refusals.full and place not in refusals.errors:
                 self._telemetry.report_enqueued(refusals.id_was(place), task, item[0], lane)

@@ -223,6 +223,29 @@ class TaskSignature:
                 codecs[name] = ValueCodec(self._resolved_hints[name], what)
         return codecs
 
+    def by_name(self, args: Arguments, kwargs: Keywords, *, as_sent: bool) -> dict[str, object]:
+        """Return the arguments of a call by the names of their parameters, defaults included.
+
+        Args:
+            args: The positional arguments.
+            kwargs: The keyword arguments.
+            as_sent: Whether to return them as they are sent, or as the caller gave them.
+
+        Raises:
+            UsageError: The arguments do not fit the function.
+            PayloadError: An argument or a default does not match its annotation.
+        """
+        self._check(args, kwargs)
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        if as_sent and self._codecs:
+            sent = self._each(
+                bound.args, bound.kwargs, lambda codec, value: codec.write(value).json
+            )
+            bound = self._signature.bind(*sent[0], **sent[1])
+            bound.apply_defaults()
+        return dict(bound.arguments)
+
     def _each(
         self, args: Arguments, kwargs: Keywords, change: Callable[[ValueCodec, object], object]
     ) -> tuple[Arguments, Keywords]:

@@ -156,8 +156,10 @@ def end_of(run: Run, outcome: bytes, state: JobState | None, now: float) -> Sett
     kept = outcome if keep_ms or is_dead else b""
     # As Settlement(...), at half its price, which pays for some of the counting.
     metadata = run.envelope.metadata
-    callback = None if metadata is None else metadata.callbacks.for_end(state)
-    fields = (run.delivery, keep_ms, kept, is_dead, kind, run.began, callback)
+    callback, key = None, None
+    if metadata is not None:
+        callback, key = metadata.callbacks.for_end(state), metadata.key
+    fields = (run.delivery, keep_ms, kept, is_dead, kind, run.began, callback, key)
     return tuple.__new__(Settlement, fields)  # pyright: ignore[reportUnknownMemberType]  # typeshed's iterable of unknown
 
 
@@ -165,6 +167,6 @@ def end_unrun(run: Run, state: JobState) -> Settlement:
     """Return the settlement of a job that will not be run."""
     outcome, keep_ms = encode_ended(run.spec.name, run.delivery.number, state), run.keep_ms
     kind = kind_of(run.spec.name, state, None)
-    callback = run.envelope.callbacks.for_end(state)
+    callback, key = run.envelope.callbacks.for_end(state), run.envelope.key
     kept = outcome if keep_ms else b""
-    return Settlement(run.delivery, keep_ms, kept, False, kind, run.began, callback)
+    return Settlement(run.delivery, keep_ms, kept, False, kind, run.began, callback, key)

@@ -41,6 +41,37 @@ class Producers(Machine):
             lambda: self.schedule.delay(batch, "me", DEADLINE), set(range(len(job_ids)))
         )
 
+    @rule(
+        job_ids=some_ids,
+        key=st.sampled_from("xy"),
+        call=calls,
+        lane=lanes,
+        mark=marks,
+        place=st.sampled_from(["queued", "delayed"]),
+        drops=st.booleans(),
+    )
+    def enqueue_unique(
+        self, job_ids: list[str], key: str, call: Call, lane: str, mark: str, place: str, *,
+        drops: bool,
+    ) -> None:  # fmt: skip
+        """A key is taken as long as its job is open, wherever that is."""
+        expected: list[str | None] = []
+        for job_id in job_ids:
+            job = self.marked(Job(job_id, lane, call), mark)
+            expected.append(self.model.add_unique(job, place, key, drops=drops))
+
+        async def enqueue() -> list[str | None]:
+            rule, due = (
+                "done drop" if drops else "done return",
+                FAR_OFF if place != "queued" else "",
+            )
+            return await self.store.enqueue_unique(
+                key, *job_ids, rule=rule, lane=lane, mark=mark, due=due, envelope=call.envelope
+            )
+
+        self.check(enqueue, expected)
+        self.repeatable(enqueue, ["" if one is None else one for one in expected])
+
     @rule(job_ids=some_ids)
     def subscribe(self, job_ids: list[str]) -> None:
         """Each is told as it stands, or will be."""
@@ -65,13 +96,15 @@ class Producers(Machine):
         """Tell the account of new jobs; returns the places of ids that were taken."""
         taken: set[int] = set()
         for at, job in enumerate(jobs):
-            job.wants_result, job.is_awaited = (
-                mark is not WaiterMode.NO_RESULT,
-                mark is WaiterMode.CALLER,
-            )
-            if not self.model.add(job, place):
+            if not self.model.add(self.marked(job, mark), place):
                 taken.add(at)
         return taken
+
+    def marked(self, job: Job, mark: str) -> Job:
+        """Note with a job who waits for it."""
+        job.wants_result = mark is not WaiterMode.NO_RESULT
+        job.is_awaited = mark is WaiterMode.CALLER
+        return job
 
     def standing(self, job_id: str) -> str | Subscription:
         """What subscribing to a job should find."""

@@ -70,6 +70,7 @@ class Examples:
             await self.end(state)
             await self.end_cancelling(state)
         await self.fire()
+        await self.enqueue_unique()
         await self.lose_entries()
         await self.cancel_lane()
         await self.replay_cancelled()
@@ -173,6 +174,16 @@ class Examples:
                 await table.fire([tick])
         [delivery] = await self._store.read()
         await self._store.settle(delivery)
+
+    async def enqueue_unique(self) -> None:
+        """Jobs with keys come, now and later, and one whose key is taken is dropped."""
+        async with self.step("enqueue_unique", "keyed"):
+            await self._store.enqueue_unique("key", "keyed")
+        async with self.step("enqueue_unique", "keyed-later"):
+            await self._store.enqueue_unique("other", "keyed-later", due="+99999")
+        async with self.step("enqueue_unique", "keyed-too"):
+            await self._store.enqueue_unique("key", "keyed-too", rule="done drop")
+        await self.clear()
 
     async def lose_entries(self) -> None:
         """An operator deletes the entries of jobs that wait, and of those that run."""

@@ -38,6 +38,7 @@ class Reference:
     is_afternoon: bool = False
     told: list[str] = field(default_factory=list[str])  #: ends that the inbox was told: id, state
     dead: list[str] = field(default_factory=list[str])  #: ids among the dead letters
+    holders: dict[str, str] = field(default_factory=dict[str, str])  #: of each key, the last job
     seen: set[Transition] = field(default_factory=set[Transition])  #: changes of any job's stage
     _orders: count[int] = field(default_factory=count)
 
@@ -60,6 +61,21 @@ class Reference:
         with self._step("enqueue" if place == "queued" else "enqueue_delayed"):
             self.jobs[job.id] = self._put(job, place)
         return True
+
+    def add_unique(self, job: Job, place: str, key: str, *, drops: bool) -> str | None:
+        """Enqueue one job with a key; returns the holder of the key, "" if its id is taken."""
+        if job.id in self.jobs:
+            return ""
+        holder = self.holders.get(key)
+        with self._step("enqueue_unique"):
+            if holder is None or self.jobs[holder].state:
+                self.jobs[job.id], self.holders[key] = self._put(job, place), job.id
+            elif not drops:
+                return holder
+            else:
+                self.jobs[job.id] = job
+                self._end(job, "dropped", 0, is_kept=job.wants_result)
+        return None
 
     def status(self, job_id: str) -> str | None:
         """What asking for a job finds; None where it never was."""

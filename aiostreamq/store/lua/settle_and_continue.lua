@@ -1,6 +1,7 @@
--- settle_and_call.lua: end deliveries, and put the callbacks of their jobs into the lanes.
+-- settle_and_continue.lua: end deliveries, and do what follows the ends of their jobs: put callbacks
+-- into the lanes, and free keys.
 --
--- Workers use it for a batch in which an end is followed by a callback, and settle.lua for others.
+-- Workers use it for a batch in which something follows an end, and settle.lua for others.
 --
 -- KEYS and ARGV as those of settle.lua; after them in ARGV
 --   five for each callback:
@@ -10,18 +11,29 @@
 --              mark: 2 if its result is not kept, else 0
 --              envelope, JSON
 --   how many callbacks these are
+--   two for each key:
+--              place of the delivery whose end frees it, from 1
+--              digest of the key
+--   how many keys these are
 --
 -- Returns and raises as settle.lua. A callback is put into its lane if this call ends the job: not
 -- if the delivery is refused, nor if the call is repeated after a lost reply, nor if the job has
--- ended as cancelled.
--- Cost O(deliveries), about 6 microseconds each, and 12 for each callback.
+-- ended as cancelled. A key is freed if the job holds it. One that is not freed here is found free
+-- by the next enqueue that asks for it: see part `unique`.
+-- Cost O(deliveries), about 6 microseconds each, 12 for each callback, and 2 for each key.
 --
 -- uses: after_end callbacks
 -- flags: allow-oom
 -- then: settle
 
-local callbacks = {}
+local digests = {}
 for _ = 1, tonumber(table.remove(ARGV)) do -- from the end, so that the rest is for settle.lua
+  local digest, place = table.remove(ARGV), table.remove(ARGV)
+  digests[tonumber(place)] = digest
+end
+
+local callbacks = {}
+for _ = 1, tonumber(table.remove(ARGV)) do
   local job, mark, lane = table.remove(ARGV), table.remove(ARGV), table.remove(ARGV)
   local when, place = table.remove(ARGV), table.remove(ARGV)
   callbacks[tonumber(place)] = { when = when, lane = lane, mark = mark, job = job }
@@ -30,5 +42,10 @@ end
 after_end = function(place, id, n, entry)
   if callbacks[place] then
     call_back(ARGV[2], id, n, entry, callbacks[place])
+  end
+  local digest, unique = digests[place], ARGV[2] .. 'unique'
+  -- Other programs may have written something else there: the end of a job does not depend on it.
+  if digest and redis.pcall('HGET', unique, digest) == id then
+    redis.call('HDEL', unique, digest)
   end
 end

@@ -1,0 +1,131 @@
+-- enqueue_unique.lua: put jobs into the queue that have keys, if no other job holds the key.
+--
+-- KEYS[1]    delayed: job id by due time in ms
+-- KEYS[2]    control
+-- KEYS[3]    cancelled: job id by the time of the request
+-- KEYS[4]    unique: digest of a key -> id of the job that holds it
+-- KEYS[5..]  streams
+-- ARGV[1]    group
+-- ARGV[2]    prefix of the queue's keys
+-- ARGV[3]    keep_ms, as for cancel.lua
+-- ARGV[4]    states: empty
+-- ARGV[5]    inbox of the caller, notified when jobs with mark 1 end
+-- ARGV[6]    max_length, or more limits, as ARGV[3] of enqueue.lua. Jobs for later need no room
+-- ARGV[7..]  seven for each job:
+--              id
+--              stream, an index into KEYS (from 5)
+--              mark: 0 no waiter yet, 1 the caller waits, 2 no result is kept
+--              due: '+' and ms from now, or ms since 1970; empty for now
+--              rule: three words, see below
+--              digest of its key
+--              envelope, JSON
+--
+-- A rule is '<until> <conflict> <keep_ms>'. until is 'done': the key is held from the enqueue to the
+-- end of the job. conflict says what happens if another job holds the key: 'return' and 'raise'
+-- change nothing; 'drop' ends the new job as dropped, with an outcome that is kept for keep_ms.
+--
+-- Returns {ahead, places, holders}: how many clients are ahead if the caller waits for room; the
+-- places (from 1) of the jobs that were not put in, negative as in enqueue.lua if there was no room;
+-- and for each of these the id of the job that holds its key, or '' if it is not about the key. An id
+-- that is taken changes nothing, so a call that is repeated after a lost reply adds nothing twice,
+-- and no job is kept from the queue by itself. Looks at a few other keys, and forgets those whose
+-- holders have ended.
+-- Cost O(jobs log delayed), about 12 microseconds each; callers send at most 500.
+--
+-- uses: delayed ending put_new room stats time unique
+
+local delayed, control, unique = KEYS[1], KEYS[2], KEYS[4]
+local prefix, inbox = ARGV[2], ARGV[5]
+local FIRST, EACH, STREAMS = 7, 7, 4
+local lane_at = string.len(prefix) + string.len('stream:') + 1
+local now = read_clock()
+local first = first_due(delayed)
+local room = load_room(prefix, inbox, ARGV[6], KEYS[STREAMS + tonumber(ARGV[FIRST + 1] or 1)])
+local places, holders = {}, {}
+local added = 0
+
+-- As id_ms of settle.lua.
+local ID_MS = 60000
+
+local function refuse(place, holder)
+  places[#places + 1], holders[#holders + 1] = place, holder
+end
+
+-- End a new job as dropped, as another one holds its key.
+local function drop(one, holder)
+  local task = task_in(one.envelope)
+  local outcome = cjson.encode({
+    state = 'dropped', n = 0, task = task,
+    error = { type = 'Drop', message = 'job ' .. holder .. ' has the same key', traceback = '' },
+  })
+  if one.keep_ms > 0 then
+    redis.call('SET', prefix .. 'result:' .. one.id, outcome, 'PX', one.keep_ms)
+    notify(prefix, one.mark == '1' and inbox, one.id, outcome, CANCELLED_INBOX_MS)
+  end
+  if one.keep_ms < ID_MS then
+    redis.call('HSET', one.job, 'ended', '0')
+    if one.mark == '2' then
+      redis.call('HSET', one.job, 'k', '0')
+    end
+    redis.call('PEXPIRE', one.job, ID_MS)
+  end
+  note_end(one.id, task, 'dropped')
+end
+
+-- Put a job into its lane, or keep it until it is due.
+local function put(one)
+  local lane = string.sub(one.stream, lane_at)
+  if one.due == '' then
+    local entry = put_new(one.stream, lane, one.job, one.id, one.mark, inbox, one.envelope)
+    note_added(room, one.stream, entry, string.len(one.envelope))
+  else
+    local due = tonumber(one.due)
+    if string.sub(one.due, 1, 1) == '+' then
+      due = now + due
+    end
+    delay_new(delayed, due, lane, one.job, one.id, one.mark, inbox, one.envelope)
+  end
+  added = added + 1
+end
+
+-- Return the id of the job that holds a key, if another one does.
+local function holder_of(one)
+  local holder = redis.call('HGET', unique, one.digest)
+  return holder and holder ~= one.id and holds_key(prefix, holder, now) and holder or nil
+end
+
+local function handle(one)
+  if is_taken(one.job, prefix .. 'result:' .. one.id) then
+    refuse(one.place, '')
+    return
+  end
+  local holder = holder_of(one)
+  if holder then
+    if one.conflict == 'drop' then
+      drop(one, holder)
+    else
+      refuse(one.place, holder)
+    end
+  elseif one.due == '' and not lane_has_room(room, one.stream, string.len(one.envelope)) then
+    refuse(-one.place, '')
+  else
+    put(one)
+    redis.call('HSET', unique, one.digest, one.id)
+  end
+end
+
+for at = FIRST, #ARGV, EACH do
+  local id, conflict, keep_ms = ARGV[at], string.match(ARGV[at + 4], '^%S+ (%S+) (%d+)')
+  handle({
+    place = (at - FIRST) / EACH + 1, id = id, job = prefix .. 'job:' .. id,
+    stream = KEYS[STREAMS + tonumber(ARGV[at + 1])], mark = ARGV[at + 2], due = ARGV[at + 3],
+    conflict = conflict, keep_ms = tonumber(keep_ms), digest = ARGV[at + 5],
+    envelope = ARGV[at + 6],
+  })
+end
+
+-- Last, as it needs no memory: before this, a script that finds Redis full is stopped.
+sweep_keys(prefix, unique, now, 2 * added)
+wake_if_earlier(control, first)
+count_noted_ends(prefix)
+return { finish_room(room), places, holders }

@@ -1,0 +1,345 @@
+"""A key belongs to one open job: free after every kind of end, and never before."""
+
+from collections.abc import Awaitable, Callable
+
+import orjson
+import pytest
+
+from aiostreamq.errors import AioStreamQError
+from aiostreamq.model.delivery import (
+    Delivery,
+    RetryRequest,
+    Settlement,
+    UniqueSubmission,
+    WaiterMode,
+)
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.options import QueuePolicy
+from aiostreamq.model.outcome import encode_ended, encode_unreadable
+from aiostreamq.store.cancellation import Cancellation, LaneFilter
+from aiostreamq.store.deliveries import ID_MS
+from aiostreamq.store.enqueue import ENQUEUE_LIMIT
+from tests.support.ends import recent, states
+from tests.support.store import ENVELOPE, HOUR_MS, Store
+
+Step = Callable[[Store], Awaitable[object]]
+
+
+async def keys_of(store: Store) -> dict[str, str]:
+    """Return what is noted of keys."""
+    return await store.hash_at(store.keys.unique)
+
+
+async def deliver(store: Store) -> Delivery:
+    """Give the first job to a worker."""
+    (delivery,) = await store.read("w1")
+    return delivery
+
+
+async def settle(store: Store, state: JobState, *, key: str | None) -> None:
+    """End the first job as a worker does; one of an older release knows of no key."""
+    delivery, dead = await deliver(store), state in {JobState.FAILED, JobState.DEAD}
+    outcome = encode_ended("size", delivery.number, state)
+    end = Settlement(delivery, HOUR_MS, outcome, dead, key=key)
+    assert (await store.deliveries.settle([end], "w1")).refused == []
+
+
+async def cancel(store: Store) -> None:
+    """Ask for the end of the first job."""
+    await Cancellation(store.queue).cancel(["a"])
+
+
+async def cancel_lane(store: Store) -> None:
+    """Ask for the end of all jobs of the lane."""
+    wanted = LaneFilter(["queued", "running"], None, None)
+    await Cancellation(store.queue).cancel_part(store.keys.stream("default"), "-", "+", wanted)
+
+
+async def cancel_running(store: Store) -> None:
+    """Ask for the end of a job that runs, which its worker then reports."""
+    delivery = await deliver(store)
+    await cancel(store)
+    assert await store.enqueue_unique("k", "early") == ["a"], "it has not ended yet"
+    await store.settle(delivery)
+
+
+async def lose_worker(store: Store) -> None:
+    """Give up the first job, as its worker has died."""
+    await store.workers.join("w1", 1000)
+    await deliver(store)
+    assert (await store.workers.recover("w1", "0 1000", 1)).given_up == 1
+
+
+async def find_unreadable(store: Store) -> None:
+    """Give up the first job, as it cannot be read."""
+    delivery = await deliver(store)
+    bad = [(delivery.stream, delivery.entry)]
+    await store.deliveries.dead_letter_unreadable(bad, encode_unreadable("why"), "w1")
+
+
+async def park(store: Store) -> None:
+    """Set the first job aside."""
+    await store.parking.park([(await deliver(store), "size")])
+
+
+async def retry(store: Store) -> None:
+    """Have the first job run again, later."""
+    await store.delayed.retry([RetryRequest(await deliver(store), HOUR_MS)])
+
+
+async def retry_at_once(store: Store) -> None:
+    """Have the first job run again."""
+    await store.delayed.retry([RetryRequest(await deliver(store), 0)])
+
+
+async def requeue(store: Store) -> None:
+    """Give the first job back."""
+    await store.deliveries.requeue([await deliver(store)])
+
+
+async def recover(store: Store) -> None:
+    """Recover the first job from a worker that has died."""
+    await store.workers.join("w1", 1000)
+    await deliver(store)
+    assert (await store.workers.recover("w1", "0 1000", 3)).returned == 1
+
+
+async def park_and_cancel(store: Store) -> None:
+    """Cancel a job that was set aside."""
+    await park(store)
+    await cancel(store)
+
+
+async def retry_and_cancel(store: Store) -> None:
+    """Cancel a job that waits for its next attempt."""
+    await retry(store)
+    await cancel(store)
+
+
+async def retry_cancelled(store: Store) -> None:
+    """Have a job run again that was cancelled while it ran."""
+    delivery = await deliver(store)
+    await cancel(store)
+    await store.delayed.retry([RetryRequest(delivery, HOUR_MS)])
+
+
+async def lose_parked(store: Store) -> None:
+    """Lose a job with the place where it was set aside."""
+    await park(store)
+    await store.call("DEL", store.keys.prefix + "parked:size")
+
+
+async def lose_delayed(store: Store) -> None:
+    """Lose a job with the place where it waits for its time."""
+    await retry(store)
+    await store.call("DEL", store.keys.delayed)
+
+
+async def forget(store: Store) -> None:
+    """Lose all that is known of a job."""
+    await store.call("DEL", store.keys.job("a"))
+
+
+#: Steps after which the first job is open.
+OPEN: dict[str, Step] = {
+    "queued": keys_of,
+    "running": deliver,
+    "parked": park,
+    "retried later": retry,
+    "retried at once": retry_at_once,
+    "handed back": requeue,
+    "recovered": recover,
+}
+
+#: Steps after which it has ended.
+ENDS: dict[str, Step] = {
+    **{
+        f"{state.value}{by}": lambda store, state=state, key=key: settle(store, state, key=key)
+        for state in (
+            JobState.DONE, JobState.FAILED, JobState.DEAD, JobState.DROPPED, JobState.EXPIRED,
+            JobState.TIMED_OUT, JobState.CANCELLED,
+        )
+        for by, key in (("", "k"), (" by an old worker", None))
+    },
+    "cancelled": cancel,
+    "cancelled with its lane": cancel_lane,
+    "cancelled while it ran": cancel_running,
+    "cancelled while parked": park_and_cancel,
+    "cancelled before its retry": retry_and_cancel,
+    "cancelled instead of its retry": retry_cancelled,
+    "poison": lose_worker,
+    "unreadable": find_unreadable,
+    "parked and lost": lose_parked,
+    "delayed and lost": lose_delayed,
+    "forgotten": forget,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", OPEN.values(), ids=OPEN)
+async def test_open_job_keeps_its_key(store: Store, step: Step) -> None:
+    """Wherever a job is, its key is taken until it has ended."""
+    assert await store.enqueue_unique("k", "a") == [None]
+    await step(store)
+    before = await store.key_names()
+    assert await store.enqueue_unique("k", "b", "c") == ["a", "a"]
+    assert await store.enqueue_unique("other", "d") == [None]
+    assert await store.key_names() - before == {"job:d"}
+
+
+@pytest.mark.parametrize("step", ENDS.values(), ids=ENDS)
+async def test_key_is_free_after_each_end(store: Store, step: Step) -> None:
+    """However a job ends, the next of its key is new."""
+    assert await store.enqueue_unique("k", "a") == [None]
+    await step(store)
+    assert await store.enqueue_unique("k", "b", "c") == [None, "b"]
+    assert await keys_of(store) == {"k": "b"}
+
+
+@pytest.mark.parametrize("mark", [WaiterMode.NOBODY, WaiterMode.NO_RESULT])
+async def test_worker_frees_the_key(store: Store, mark: str) -> None:
+    """A queue at rest keeps nothing: the end of a job removes its key, if it holds it."""
+    await store.enqueue_unique("k", "a", mark=mark)
+    await store.enqueue_unique("kept", "b", mark=mark)
+    first, second = await store.read("w1")
+    keep_ms = 0 if mark == WaiterMode.NO_RESULT else HOUR_MS
+    ends = [
+        Settlement(first, keep_ms, b'{"state":"done","n":1}', key="k"),
+        Settlement(second, keep_ms, b'{"state":"done","n":1}', key="kept"),
+    ]
+    await store.call("HSET", store.keys.unique, "kept", "another")
+    await store.deliveries.settle(ends, "w1")
+    assert await keys_of(store) == {"kept": "another"}
+    assert (await store.deliveries.settle(ends, "w1")).refused == []
+
+
+async def test_worker_that_lost_the_job_frees_nothing(store: Store) -> None:
+    """Only the end of the job frees its key."""
+    await store.enqueue_unique("k", "a")
+    late = await deliver(store)
+    await store.deliveries.requeue([late])
+    end = Settlement(late, HOUR_MS, b'{"state":"done","n":1}', key="k")
+    assert (await store.deliveries.settle([end], "w1")).refused == [late]
+    assert await keys_of(store) == {"k": "a"}
+
+
+@pytest.mark.parametrize("damage", ["SET", "XADD"])
+async def test_key_of_another_type(store: Store, damage: str) -> None:
+    """A job ends although another program has overwritten the keys."""
+    await store.enqueue_unique("k", "a")
+    delivery = await deliver(store)
+    await store.call("DEL", store.keys.unique)
+    value = ("v",) if damage == "SET" else ("*", "f", "v")
+    await store.call(damage, store.keys.unique, *value)
+    end = Settlement(delivery, HOUR_MS, b'{"state":"done","n":1}', key="k")
+    assert (await store.deliveries.settle([end], "w1")).refused == []
+
+
+async def test_repeated(store: Store) -> None:
+    """A call that is repeated after a lost reply adds nothing, and no job meets itself."""
+    assert await store.enqueue_unique("k", "a", "b") == [None, "a"]
+    assert await store.enqueue_unique("k", "a", "b") == ["", "a"]
+    await settle(store, JobState.DONE, key="k")
+    assert await store.enqueue_unique("k", "a") == [""]
+    assert await store.enqueue_unique("k", "b") == [None]
+
+
+async def test_what_is_stored(store: Store) -> None:
+    """The job is stored as every other one."""
+    await store.enqueue("plain", lane="slow", mark=WaiterMode.CALLER)
+    await store.enqueue_unique("k", "keyed", lane="slow", mark=WaiterMode.CALLER)
+    plain, keyed = await store.stream_at(store.keys.stream("slow"))
+    assert keyed == {**plain, "id": "keyed"}
+    hashes = [await store.hash_at(store.keys.job(one)) for one in ("plain", "keyed")]
+    assert [{**one, "e": ""} for one in hashes] == [{"e": "", "w": "me", "s": "slow"}] * 2
+
+
+@pytest.mark.parametrize("due", ["+60000", "99999999999999"])
+async def test_later(store: Store, due: str) -> None:
+    """A delayed job holds its key, and needs no room."""
+    await store.enqueue("full")
+    assert await store.enqueue_unique("k", "a", due=due, max_length=1) == [None]
+    assert await store.results.job_state("a") == b"delayed"
+    assert await store.enqueue_unique("k", "b") == ["a"]
+    await cancel(store)
+    assert await store.enqueue_unique("k", "b") == [None]
+
+
+async def test_full_lane(store: Store) -> None:
+    """A job without room does not take its key; a key that is taken needs no room."""
+    assert await store.enqueue_unique("k", "a", max_length=1) == [None]
+    assert await store.enqueue_unique("other", "b", max_length=1) == ["full"]
+    assert await store.enqueue_unique("k", "c", max_length=1) == ["a"]
+    assert await keys_of(store) == {"k": "a"}
+
+
+@pytest.mark.parametrize("mark", [WaiterMode.NOBODY, WaiterMode.CALLER, WaiterMode.NO_RESULT])
+async def test_drop(store: Store, mark: str) -> None:
+    """The second job ends at once, is counted, and its caller is notified."""
+    await store.enqueue_unique("k", "a")
+    assert await store.enqueue_unique("k", "b", rule="done drop", mark=mark) == [None]
+    assert await store.enqueue_unique("k", "b", rule="done drop", mark=mark) == [""]
+    assert len(await store.read()) == 1
+    assert await states(store) == {("size", "dropped"): 1}
+    assert await recent(store) == [("b", "size", JobState.DROPPED, None)]
+    notices = await store.list_at(store.keys.inbox("me"))
+    assert len(notices) == (mark == WaiterMode.CALLER)
+    state = await store.results.job_state("b")
+    if mark == WaiterMode.NO_RESULT:
+        assert state == b"done"
+        assert 0 < await store.pttl(store.keys.job("b")) <= ID_MS
+    else:
+        assert orjson.loads(state or b"") == {
+            "state": "dropped", "n": 0, "task": "size",
+            "error": {"type": "Drop", "message": "job a has the same key", "traceback": ""},
+        }  # fmt: skip
+
+
+async def test_entry_is_gone(store: Store) -> None:
+    """A job whose stream was deleted keeps its key while a worker may run it, and not for ever."""
+    await store.enqueue_unique("k", "a")
+    await store.call("DEL", store.keys.stream("default"))
+    await store.queue.create_groups(store.link)
+    assert await store.enqueue_unique("k", "b") == ["a"]
+    since = int((await store.hash_at(store.keys.job("a")))["g"])
+    await store.call("HSET", store.keys.job("a"), "g", since - 60_000)
+    await store.call("HSET", store.keys.workers, "w1", "0 1000")
+    await store.call("SET", store.keys.worker("w1"), '{"jobs":[["a","size",1,2]]}')
+    assert await store.enqueue_unique("k", "b") == ["a"], "a worker runs it"
+    await store.call("DEL", store.keys.worker("w1"))
+    assert await store.enqueue_unique("k", "b") == ["a"], "it was reported a moment ago"
+    await store.call("HSET", store.keys.job("a"), "g", since - 60_000)
+    assert await store.enqueue_unique("k", "b") == [None]
+
+
+async def test_keys_of_ended_jobs_are_forgotten(store: Store) -> None:
+    """The next enqueues remove what older workers leave behind, and no key of an open job."""
+    for number in range(60):
+        await store.enqueue_unique(f"old-{number}", f"o{number}")
+    await store.settle(*(await store.read("w1")))
+    assert len(await keys_of(store)) == 60
+    for number in range(60):
+        await store.enqueue_unique(f"new-{number}", f"n{number}")
+    found = await keys_of(store)
+    assert {f"new-{number}" for number in range(60)} <= set(found)
+    assert len(found) < 120 - 40
+
+
+async def test_many_at_once(store: Store) -> None:
+    """A full batch of one key has one job."""
+    ids = [f"j{number}" for number in range(ENQUEUE_LIMIT)]
+    assert await store.enqueue_unique("k", *ids) == [None, *["j0"] * (ENQUEUE_LIMIT - 1)]
+    assert [one.job_id for one in await store.read()] == ["j0"]
+
+
+async def test_callers_error(store: Store) -> None:
+    """The caller decides what a taken key means for it."""
+    error = AioStreamQError("no")
+    await store.enqueue_unique("k", "a")
+
+    def on_held(holder: str) -> AioStreamQError:
+        assert holder == "a"
+        return error
+
+    job = UniqueSubmission("b", 2, "0", "", "done return 0", "k", on_held, ENVELOPE)
+    found = await store.unique.enqueue([job], "me", QueuePolicy(1 << 20, 5))
+    assert found.errors == {0: error}

@@ -1,0 +1,343 @@
+"""Unique jobs, through the public face: one open job for a key."""
+
+import asyncio
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+
+from aiostreamq import (
+    AioStreamQError,
+    AlreadyEnqueued,
+    Context,
+    Drop,
+    GiveUp,
+    Job,
+    JobDropped,
+    JobState,
+    Queue,
+    ResultNotKept,
+    Retry,
+    Tasks,
+    Unique,
+    UsageError,
+    Worker,
+)
+from aiostreamq.client.core import core_of
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+
+
+class Scene:
+    """A queue with a unique task that ends in every way."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.runs: list[str] = []
+        self.may_end = asyncio.Event()
+
+        @queue.task(unique=Unique(key="key"), retry=Retry(2, on=(OSError,), base=0))
+        async def end(key: str, how: str = "done") -> str:
+            self.runs.append(how)
+            match how:
+                case "raise":
+                    raise ValueError(how)
+                case "retry":
+                    raise OSError(how)
+                case "drop":
+                    raise Drop(how)
+                case "give up":
+                    raise GiveUp(how)
+                case "wait":
+                    await self.may_end.wait()
+                case _:
+                    pass
+            return key
+
+        self.end = end
+
+    async def keys(self) -> int:
+        """Return how many keys are noted."""
+        store = core_of(self.queue).session().store
+        reply = await store.call("HLEN", store.keys.unique)
+        assert isinstance(reply, int)
+        return reply
+
+
+@pytest.fixture
+def scene(queue: Queue) -> Scene:
+    """A scene on a real Redis and in memory."""
+    return Scene(queue)
+
+
+async def ended(job: Job[Any]) -> None:
+    """Wait for the end of a job, whatever it is."""
+    with suppress(AioStreamQError):
+        await job
+
+
+@pytest.mark.parametrize("how", ["done", "raise", "retry", "drop", "give up"])
+async def test_worker_ends_it(scene: Scene, how: str) -> None:
+    """The key is taken until the job has ended, and the worker leaves nothing of it."""
+    first = await scene.end.enqueue("k", how)
+    second = await scene.end.enqueue(key="k")
+    assert (second.id, first.is_new, second.is_new) == (first.id, True, False)
+    async with Worker(scene.queue):
+        await ended(first)
+        await ended(second)
+        assert await scene.keys() == 0
+        again = await scene.end.enqueue("k")
+        assert again.id != first.id
+        assert await again == "k"
+
+
+async def test_cancelled_while_it_waits(scene: Scene) -> None:
+    """A cancelled job frees its key at once."""
+    first = await scene.end.enqueue("k")
+    await first.cancel()
+    assert (await scene.end.enqueue("k")).is_new
+
+
+async def test_cancelled_while_it_runs(scene: Scene) -> None:
+    """It frees its key when its worker has stopped it."""
+    async with Worker(scene.queue):
+        first = await scene.end.enqueue("k", "wait")
+        await wait_until(lambda: "wait" in scene.runs, "it runs")
+        second = await scene.end.enqueue("k")
+        assert not second.is_new
+        await second.cancel()
+        await ended(first)
+        assert (await scene.end.enqueue("k")).is_new
+
+
+async def test_expired(scene: Scene) -> None:
+    """A job that was not started in time frees its key."""
+    first = await scene.end.using(expires=datetime(2001, 1, 1, tzinfo=UTC)).enqueue("k")
+    async with Worker(scene.queue):
+        await ended(first)
+        assert (await scene.end.enqueue("k")).is_new
+
+
+async def test_raise(scene: Scene) -> None:
+    """The error has the id of the job that holds the key."""
+    strict = scene.end.using(unique=Unique(key="key", on_conflict="raise"))
+    first = await strict.enqueue("k")
+    with pytest.raises(
+        AlreadyEnqueued, match=f"task 'end': job '{first.id}' has the same key"
+    ) as e:
+        await strict.enqueue("k")
+    assert e.value.job_id == first.id
+    copy = pickle.loads(pickle.dumps(e.value))
+    assert (str(copy), copy.job_id) == (str(e.value), first.id)
+
+
+async def test_drop(scene: Scene) -> None:
+    """The second job ends as dropped, and is a job of its own."""
+    lax = scene.end.using(unique=Unique(key="key", on_conflict="drop"))
+    first, second = await lax.enqueue("k"), await lax.enqueue("k")
+    assert first.id != second.id
+    assert await second.status() == JobState.DROPPED
+    with pytest.raises(JobDropped, match=f"job {first.id} has the same key"):
+        await second
+    unkept = await lax.using(result_ttl=0).enqueue("k")
+    with pytest.raises(ResultNotKept):
+        await unkept
+    assert [job.id async for job in scene.queue.jobs(state="dropped")] == [unkept.id, second.id]
+
+
+async def test_drop_of_an_awaited_task(scene: Scene) -> None:
+    """A caller whose inbox is announced with the enqueue is notified."""
+    lax = scene.end.using(unique=Unique(key="key", on_conflict="drop"))
+    async with Worker(scene.queue):
+        await (await lax.enqueue("k"))
+        first = await lax.enqueue("k", "wait")
+        with pytest.raises(JobDropped):
+            await (await lax.enqueue("k"))
+        scene.may_end.set()
+        await first
+
+
+async def test_taken_away(scene: Scene) -> None:
+    """`.using(unique=None)` enqueues in any case."""
+    first = await scene.end.enqueue("k")
+    assert (await scene.end.using(unique=None).enqueue("k")).id != first.id
+
+
+async def test_id_of_the_caller(scene: Scene) -> None:
+    """A chosen id keeps its meaning: a job that has it is returned, else the holder of the key."""
+    first = await scene.end.using(id="mine").enqueue("k")
+    again = await scene.end.using(id="mine").enqueue("other")
+    held = await scene.end.using(id="yours").enqueue("k")
+    assert [(job.id, job.is_new) for job in (first, again, held)] == [
+        ("mine", True), ("mine", False), ("mine", False),
+    ]  # fmt: skip
+
+
+async def test_delayed(scene: Scene) -> None:
+    """A job for later holds its key."""
+    first = await scene.end.using(delay="1h").enqueue("k")
+    assert (await scene.end.enqueue("k")).id == first.id
+    assert await first.status() == JobState.DELAYED
+
+
+async def test_many(scene: Scene) -> None:
+    """Handles are in the order of the calls, those of taken keys too."""
+    keys = ["a", "b", "a", "c", "b", "b"]
+    jobs = await scene.queue.enqueue_many(scene.end.bind(key) for key in keys)
+    assert [job.is_new for job in jobs] == [True, True, False, True, False, False]
+    assert [jobs[keys.index(key)].id for key in keys] == [job.id for job in jobs]
+    strict = scene.end.using(unique=Unique(key="key", on_conflict="raise"))
+    with pytest.raises(AlreadyEnqueued) as error:
+        await scene.queue.enqueue_many([strict.bind("d"), strict.bind("a"), strict.bind("e")])
+    assert error.value.job_id == jobs[0].id
+    assert not (await scene.end.enqueue("e")).is_new
+
+
+async def test_at_once(scene: Scene) -> None:
+    """Concurrent calls of one key make one job."""
+    jobs = await asyncio.gather(*(scene.end.enqueue("k") for _ in range(50)))
+    assert len({job.id for job in jobs}) == 1
+    assert sum(job.is_new is True for job in jobs) == 1
+
+
+async def test_sync(scene: Scene) -> None:
+    """Threads see the same."""
+    first = await scene.end.enqueue("k")
+
+    def in_thread() -> list[tuple[str, bool | None]]:
+        sync = scene.queue.sync
+        jobs = [sync.enqueue(scene.end, "k") for _ in range(3)]
+        jobs += sync.enqueue_many([scene.end.bind("k"), scene.end.bind("new")])
+        with pytest.raises(AlreadyEnqueued):
+            sync.enqueue(scene.end.using(unique=Unique(key="key", on_conflict="raise")), "k")
+        sync.close()
+        return [(job.id, job.is_new) for job in jobs]
+
+    *found, new = await asyncio.to_thread(in_thread)
+    assert found == [(first.id, False)] * 4
+    assert new[1]
+
+
+async def test_inside_a_task(scene: Scene) -> None:
+    """A job enqueues others by the same rule."""
+
+    @scene.queue.task
+    async def parent(ctx: Context) -> list[str]:
+        return [(await scene.end.enqueue("k", "wait")).id for _ in range(2)]
+
+    async with Worker(scene.queue):
+        ids = await (await parent.enqueue())
+        scene.may_end.set()
+    assert len(set(ids)) == 1
+
+
+async def test_without_queue(queue: Queue) -> None:
+    """A task that is declared without a queue has its key in each queue."""
+    tasks = Tasks()
+
+    @tasks.task(unique=Unique())
+    async def size(url: str) -> int:
+        return len(url)
+
+    queue.include(tasks, prefix="lib.")
+    here = queue.task_of(size)
+    first, second = await here.enqueue("u"), await here.enqueue(url="u")
+    assert first.id == second.id
+
+
+async def test_known_by_name(scene: Scene, store_url: str) -> None:
+    """Another program has the same key for an argument that it gives by name."""
+    first = await scene.end.enqueue("k")
+    async with Queue(store_url) as other:
+        by_name = other.named("end").using(unique=Unique(key="key"))
+        assert (await by_name.enqueue(key="k")).id == first.id
+        with pytest.raises(UsageError, match="give it by name"):
+            await by_name.enqueue("k")
+
+
+async def test_two_tasks(queue: Queue) -> None:
+    """Each task has keys of its own."""
+
+    @queue.task(unique=Unique())
+    async def one(x: int) -> None: ...
+
+    @queue.task(unique=Unique())
+    async def two(x: int) -> None: ...
+
+    assert (await one.enqueue(1)).is_new
+    assert (await two.enqueue(1)).is_new
+
+
+async def test_map(scene: Scene) -> None:
+    """Items of one key get the result of one job."""
+    async with Worker(scene.queue):
+        found = [one async for one in scene.queue.map(scene.end, ["a", "a", "b"])]
+    assert found == ["a", "a", "b"]
+
+
+async def test_full(store_url: str) -> None:
+    """A taken key needs no room; a new job waits for it."""
+    async with Queue(store_url, max_length=1, when_full="wait") as queue:
+        scene = Scene(queue)
+        first = await scene.end.enqueue("a")
+        assert (await scene.end.enqueue("a")).id == first.id
+        waiting = asyncio.create_task(scene.end.enqueue("b"))
+        many = asyncio.create_task(queue.enqueue_many([scene.end.bind("a"), scene.end.bind("c")]))
+        store = core_of(queue).session().store
+        line = store.keys.prefix + "room:default"
+        await wait_until(lambda: store.call("EXISTS", line), "a client waits for room")
+        assert not waiting.done()
+        async with Worker(queue):
+            assert await (await waiting) == "b"
+            assert [await job for job in await many] == ["a", "c"]
+
+
+def of_uri(uri: str) -> str:
+    """Make a key of an argument that the task does not have."""
+    return uri
+
+
+REFUSED: dict[str, Callable[[Queue], object]] = {
+    "no rule": lambda queue: queue.task(unique=cast("Any", True))(named_task),
+    "class": lambda queue: queue.task(unique=cast("Any", Unique))(named_task),
+    "argument": lambda queue: queue.task(unique=Unique(key="uri"))(named_task),
+    "argument in using": lambda queue: queue.task(named_task).using(unique=Unique(key="uri")),
+    "function": lambda queue: queue.task(unique=Unique(key=of_uri))(named_task),
+}
+
+
+async def named_task(url: str) -> None:
+    """Take an argument."""
+
+
+@pytest.mark.parametrize("register", REFUSED.values(), ids=REFUSED)
+def test_refused(register: Callable[[Queue], object]) -> None:
+    """A rule that cannot work is refused when it is given."""
+    with pytest.raises(UsageError):
+        register(Queue("memory://"))
+
+
+async def test_race_through_lost_replies(proxy: Proxy, client: Redis, second_looks: None) -> None:
+    """Clients race for two keys while connections break: there is one job for each key."""
+    queues = [Queue(proxy.url) for _ in range(10)]
+    scenes = [Scene(queue) for queue in queues]
+    for scene in scenes:
+        await scene.end.enqueue("opens the queue")
+    proxy.reset_chance = 0.15
+    jobs = await asyncio.gather(
+        *(scene.end.enqueue(f"k{place % 2}") for place in range(50) for scene in scenes)
+    )
+    proxy.reset_chance = 0.0
+    for place in range(10):
+        proxy.drop_replies(to=b"EVALSHA")
+        jobs.append(await scenes[place].end.enqueue(f"k{place % 2}"))
+        proxy.cut()
+    assert proxy.resets
+    assert len({job.id for job in jobs}) == 2
+    assert await client.xlen("aiostreamq:{default}:stream:default") == 3
+    for queue in queues:
+        await queue.aclose()

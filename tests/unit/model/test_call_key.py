@@ -1,0 +1,239 @@
+"""The key of a call: the same for the same arguments, however they are given."""
+
+# Lambdas as users write them, whose parameters have no types.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, SecretStr
+
+from aiostreamq import Context, PayloadError, Unique, UsageError
+from aiostreamq.model.functions.call_key import check_rule, digest_of
+from aiostreamq.model.functions.signature import TaskSignature
+from aiostreamq.model.unique import key_in, with_key
+
+
+class Point(BaseModel):
+    """An argument that is not JSON."""
+
+    x: int
+    y: int = 0
+
+
+def plain(url: str, depth: int = 1, *, tags: dict[str, int] | None = None) -> None:
+    """Take plain arguments."""
+
+
+def rich(at: datetime, point: Point = Point(x=1), who: UUID | None = None) -> None:  # noqa: B008
+    """Take others."""
+
+
+def rest(first: int, *others: int, **named: int) -> None:
+    """Take any."""
+
+
+def secret(token: SecretStr) -> None:
+    """Take a secret."""
+
+
+def with_context(ctx: Context, url: str) -> None:
+    """Take a parameter that the worker fills in."""
+
+
+def call(function: Callable[..., object], rule: Unique, *args: object, **kwargs: object) -> str:
+    """Return the digest of a call."""
+    signature = TaskSignature("t", function, Context)
+    check_rule(rule, "t", signature)
+    return digest_of(rule, "t", signature, args, kwargs)
+
+
+NOON = datetime(2026, 1, 1, tzinfo=UTC)
+
+#: Calls that are the same.
+SAME: dict[str, list[tuple[Callable[..., object], Unique, tuple[Any, ...], dict[str, Any]]]] = {
+    "place or name": [
+        (plain, Unique(), ("u",), {}),
+        (plain, Unique(), (), {"url": "u"}),
+        (plain, Unique(), ("u", 1), {}),
+        (plain, Unique(), (), {"depth": 1, "url": "u", "tags": None}),
+    ],
+    "order in an object": [
+        (plain, Unique(key="tags"), ("u",), {"tags": {"a": 1, "b": 2}}),
+        (plain, Unique(key="tags"), ("v",), {"tags": {"b": 2, "a": 1}}),
+    ],
+    "other arguments": [
+        (plain, Unique(key="url"), ("u", 1), {}),
+        (plain, Unique(key=("url",)), ("u", 2), {}),
+        (plain, Unique(key=["url"]), ("u", 2), {"tags": {}}),
+    ],
+    "rich values": [
+        (rich, Unique(), (NOON,), {}),
+        (rich, Unique(), (NOON, Point(x=1, y=0)), {"who": None}),
+    ],
+    "any arguments": [
+        (rest, Unique(), (1, 2), {"a": 3}),
+        (rest, Unique(), (1, 2), {"a": 3}),
+    ],
+    "function": [
+        (plain, Unique(key=lambda url: url.lower()), ("U",), {}),
+        (plain, Unique(key=lambda url, depth=5: (url * bool(depth)).lower()), ("u", 7), {}),
+    ],
+    "function that returns several": [
+        (plain, Unique(key=lambda depth, url: (url, depth)), ("u",), {}),
+        (plain, Unique(key=lambda depth, url: [url, depth]), ("u", 1), {}),
+    ],
+    "context": [
+        (with_context, Unique(), ("u",), {}),
+        (with_context, Unique(key="url"), (), {"url": "u"}),
+    ],
+}
+
+
+@pytest.mark.parametrize("calls", SAME.values(), ids=SAME)
+def test_same(
+    calls: list[tuple[Callable[..., object], Unique, tuple[Any, ...], dict[str, Any]]],
+) -> None:
+    """They have one key."""
+    assert (
+        len({call(function, rule, *args, **kwargs) for function, rule, args, kwargs in calls}) == 1
+    )
+
+
+def test_different() -> None:
+    """Each of these has a key of its own."""
+    keys = [
+        call(plain, Unique(), "u"),
+        call(plain, Unique(), "U"),
+        call(plain, Unique(), "u", 2),
+        call(plain, Unique(), "1"),
+        call(plain, Unique(key="depth"), "u", 1),
+        call(plain, Unique(key="depth"), "u", True),
+        call(plain, Unique(key="url"), "u"),
+        call(plain, Unique(key=("url", "depth")), "u", 3),
+        call(rest, Unique(), 1, 2),
+        call(rest, Unique(), 1, 2, 2),
+        call(rest, Unique(), 1, a=2),
+        call(rich, Unique(), NOON, Point(x=2)),
+        call(secret, Unique(), SecretStr("a")),
+        call(secret, Unique(), SecretStr("b")),
+    ]
+    assert len(set(keys)) == len(keys)
+    signature = TaskSignature("t", plain, Context)
+    assert digest_of(Unique(), "other", signature, ("u",), {}) not in keys
+
+
+@given(st.text(max_size=20), st.integers(-(2**63), 2**64 - 1))
+def test_any_value(url: str, depth: int) -> None:
+    """A digest is short, and the same each time."""
+    found = call(plain, Unique(), url, depth)
+    assert found == call(plain, Unique(), depth=depth, url=url)
+    assert len(found) == 32
+
+
+def test_task_known_by_name() -> None:
+    """Without the code, arguments by position have their places as names."""
+    rule = Unique(key="url")
+    assert digest_of(rule, "t", None, (), {"url": "u"}) == call(plain, rule, "u")
+    assert digest_of(Unique(), "t", None, ("u",), {}) != call(plain, Unique(), "u")
+    assert digest_of(Unique(key="0"), "t", None, ("u", 5), {}) == digest_of(
+        Unique(key="0"), "t", None, ("u", 6), {}
+    )
+    with pytest.raises(UsageError, match="'url', which this call does not have: give it by name"):
+        digest_of(rule, "t", None, ("u",), {})
+
+
+def raising(url: str) -> object:
+    """Raise."""
+    raise KeyError(url)
+
+
+def returning(value: object) -> Callable[[str], object]:
+    """Return a key function that returns a value."""
+
+    def key(url: str) -> object:
+        return value
+
+    return key
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "message"),
+    [
+        (Unique(key=raising), UsageError, "task 't': its key function raised KeyError: 'u'"),
+        (Unique(key=returning(1j)), PayloadError, "task 't': its key is not plain JSON: .*complex"),
+        (Unique(key=returning(float("nan"))), PayloadError, "its key is not plain JSON: .*NaN"),
+        (Unique(key=returning({1: 2})), PayloadError, "its key is not plain JSON"),
+        (Unique(key=returning(object())), PayloadError, "its key is not plain JSON"),
+    ],
+)
+def test_broken_key(rule: Unique, error: type[Exception], message: str) -> None:
+    """A key that cannot be made is an error of the call, which names the task."""
+    with pytest.raises(error, match=message):
+        call(plain, rule, "u")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (
+            "uri",
+            "made from argument 'uri', which the task does not take; it takes: url, depth, tags",
+        ),
+        (("url", "uri"), "made from argument 'uri'"),
+        (lambda uri: uri, "made from argument 'uri'"),
+        (lambda *args: args, "must name each argument"),
+        (lambda url, **named: (url, named), "must name each argument"),
+        (lambda url, /: url, "must name each argument"),
+        (print, "must name each argument"),
+        (type, "cannot be found|must name each"),
+    ],
+)
+def test_argument_that_does_not_exist(key: Any, message: str) -> None:
+    """A key of arguments that the task does not have is refused before any call."""
+    with pytest.raises(UsageError, match=message):
+        check_rule(Unique(key=key), "t", TaskSignature("t", plain, Context))
+
+
+def test_parameter_of_the_worker() -> None:
+    """A parameter that callers leave out is not part of a key."""
+    with pytest.raises(UsageError, match="'ctx', which the task does not take; it takes: url"):
+        check_rule(Unique(key="ctx"), "t", TaskSignature("t", with_context, Context))
+
+
+@pytest.mark.parametrize("key", ["", (), [], ("url", ""), ("url", 1), 5, {"url"}, b"url"])
+def test_invalid_key(key: Any) -> None:
+    """It is neither names nor a function."""
+    with pytest.raises(UsageError, match=r"key=.* is invalid: give the name of an argument"):
+        Unique(key=key)
+
+
+@pytest.mark.parametrize("on_conflict", ["", "Return", None, 5])
+def test_invalid_conflict(on_conflict: Any) -> None:
+    """It is none of the words."""
+    with pytest.raises(UsageError, match=r"Unique\(on_conflict=.*\) is unknown: use 'return', "):
+        Unique(on_conflict=on_conflict)
+
+
+@pytest.mark.parametrize("until", ["", "ended", None])
+def test_invalid_until(until: Any) -> None:
+    """It is none of the words."""
+    with pytest.raises(UsageError, match=r"until"):
+        Unique(until=until)
+
+
+@pytest.mark.parametrize("held", [None, 7, "", "k", "never:k", ["done:k"]])
+def test_unknown_form_in_envelope(held: object) -> None:
+    """A form that only a newer release knows is ignored."""
+    assert key_in({"key": held}) is None
+
+
+def test_in_envelope() -> None:
+    """The digest is in the envelope, for the worker."""
+    assert with_key(b'{"task":"t"}', "7d") == b'{"task":"t","key":"done:7d"}'
+    assert key_in({"key": "done:7d"}) == "7d"
