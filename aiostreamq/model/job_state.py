@@ -139,6 +139,11 @@ TRANSITIONS = (
     *_rows(Stage.CANCELLING, "requeue_deleted", Stage.CANCELLED),
     *_rows(Stage.CANCELLING, "recover_worker", Stage.CANCELLED),
     *_rows(Stage.CANCELLING, "dead_letter_unreadable", Stage.CANCELLED),
+    # Another job takes its key.
+    *_rows(Stage.DELAYED, "enqueue_unique", Stage.CANCELLED),
+    *_rows(Stage.PARKED, "enqueue_unique", Stage.CANCELLED),
+    *_rows(Stage.QUEUED, "enqueue_unique", Stage.CANCELLED_IN_LANE, Stage.CANCELLED),
+    *_rows(Stage.RUNNING, "enqueue_unique", Stage.CANCELLING),
     # The entry of a cancelled job goes.
     *_rows(Stage.CANCELLED_IN_LANE, "skip_cancelled", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "settle", Stage.CANCELLED),
@@ -149,6 +154,7 @@ TRANSITIONS = (
     *_rows(Stage.CANCELLED_IN_LANE, "dead_letter_unreadable", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "cancel", Stage.CANCELLED),  # its entry was deleted
     *_rows(Stage.CANCELLED_IN_LANE, "cancel_lane", Stage.CANCELLED),
+    *_rows(Stage.CANCELLED_IN_LANE, "enqueue_unique", Stage.CANCELLED),
     # A dead letter is replayed. The outcome may have expired before it.
     *_rows(Stage.FAILED, "replay_dead_letters", Stage.QUEUED),
     *_rows(Stage.TIMED_OUT, "replay_dead_letters", Stage.QUEUED),

@@ -15,7 +15,7 @@ from aiostreamq.errors import UsageError
 Key: TypeAlias = str | Sequence[str] | Callable[..., object] | None
 
 #: The consequence for a call whose key another job holds.
-OnConflict = Literal["return", "raise", "drop"]
+OnConflict = Literal["return", "raise", "replace", "drop"]
 
 _UNTIL = ("done",)
 
@@ -36,8 +36,9 @@ class Unique:
             default the calls are the same if all arguments are equal.
         until: "done": the key is free when the job has ended.
         on_conflict: The fate of a call whose key another job holds. "return" enqueues nothing
-            and returns the other job. "raise" raises AlreadyEnqueued. "drop" ends the new job at
-            once as dropped.
+            and returns the other job. "raise" raises AlreadyEnqueued. "replace" cancels the other
+            job, as `Job.cancel` does, and enqueues the new one in the same step. "drop" ends the
+            new job at once as dropped.
 
     Raises:
         UsageError: A value is invalid.

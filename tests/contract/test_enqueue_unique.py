@@ -294,11 +294,70 @@ async def test_drop(store: Store, mark: str) -> None:
         }  # fmt: skip
 
 
+async def lose_entry(store: Store) -> None:
+    """Delete the stream of the first job."""
+    await store.call("DEL", store.keys.stream("default"))
+    await store.queue.create_groups(store.link)
+
+
+#: Steps after which the first job can be replaced, and its state then.
+REPLACED: dict[str, tuple[Step, bytes]] = {
+    **{name: (step, b"cancelled") for name, step in OPEN.items() if name != "running"},
+    "running": (deliver, b"running"),
+    "its entry is gone": (lose_entry, b"cancelled"),
+}
+
+
+@pytest.mark.parametrize(("step", "state"), REPLACED.values(), ids=REPLACED)
+async def test_replace(store: Store, step: Step, state: bytes) -> None:
+    """The holder is cancelled wherever it is, and the new job has the key, in one step."""
+    await store.enqueue_unique("k", "a", mark=WaiterMode.CALLER)
+    await step(store)
+    for answer in (None, ""):
+        assert await store.enqueue_unique("k", "b", rule="done replace") == [answer]
+    found = await store.results.job_state("a") or b""
+    assert (orjson.loads(found)["state"].encode() if found[:1] == b"{" else found) == state
+    assert len(await store.list_at(store.keys.inbox("me"))) == (state == b"cancelled")
+    assert await keys_of(store) == {"k": "b"}
+    assert await store.enqueue_unique("k", "c") == ["b"]
+    if state == b"running":
+        assert (await store.hash_at(store.keys.job("a")))["c"]
+        (message,) = await store.stream_at(store.keys.control)
+        assert message["say"] == "cancel"
+    else:
+        (kind,) = await states(store)
+        assert kind in {("size", "cancelled"), ("", "cancelled")}  # an entry names the task
+    assert [one.job_id for one in await store.read("w2") if one.job_id != "a"] == ["b"]
+
+
+async def test_replace_in_one_call(store: Store) -> None:
+    """The last of a batch stays."""
+    assert await store.enqueue_unique("k", "a", "b", "c", rule="done replace") == [None] * 3
+    assert await states(store) == {("size", "cancelled"): 2}
+    assert await keys_of(store) == {"k": "c"}
+
+
+async def test_nothing_is_replaced_without_room(store: Store) -> None:
+    """A job that finds no room leaves the holder alone."""
+    await store.enqueue_unique("k", "a")
+    found = await store.enqueue_unique("k", "b", rule="done replace", max_length=1)
+    assert found == ["full"]
+    assert await store.results.job_state("a") == b"queued"
+    assert await store.enqueue_unique("k", "c") == ["a"]
+
+
+async def test_key_of_a_job_that_has_ended_is_not_replaced(store: Store) -> None:
+    """Nothing is cancelled then."""
+    await store.enqueue_unique("k", "a")
+    await store.settle(await deliver(store))
+    assert await store.enqueue_unique("k", "b", rule="done replace") == [None]
+    assert await states(store) == {}
+
+
 async def test_entry_is_gone(store: Store) -> None:
     """A job whose stream was deleted keeps its key while a worker may run it, and not for ever."""
     await store.enqueue_unique("k", "a")
-    await store.call("DEL", store.keys.stream("default"))
-    await store.queue.create_groups(store.link)
+    await lose_entry(store)
     assert await store.enqueue_unique("k", "b") == ["a"]
     since = int((await store.hash_at(store.keys.job("a")))["g"])
     await store.call("HSET", store.keys.job("a"), "g", since - 60_000)

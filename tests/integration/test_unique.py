@@ -17,6 +17,7 @@ from aiostreamq import (
     Drop,
     GiveUp,
     Job,
+    JobCancelled,
     JobDropped,
     JobState,
     Queue,
@@ -159,6 +160,23 @@ async def test_drop_of_an_awaited_task(scene: Scene) -> None:
             await (await lax.enqueue("k"))
         scene.may_end.set()
         await first
+
+
+async def test_replace(scene: Scene) -> None:
+    """Awaiting a job that was replaced raises JobCancelled, whether it waited or ran."""
+    eager = scene.end.using(unique=Unique(key="key", on_conflict="replace"))
+    waits = await eager.enqueue("k")
+    runs = await eager.enqueue("k", "wait")
+    with pytest.raises(JobCancelled):
+        await waits
+    async with Worker(scene.queue):
+        await wait_until(lambda: "wait" in scene.runs, "it runs")
+        last = await eager.enqueue("k")
+        assert last.is_new
+        with pytest.raises(JobCancelled):
+            await runs
+        assert await last == "k"
+    assert await scene.keys() == 0
 
 
 async def test_taken_away(scene: Scene) -> None:

@@ -22,7 +22,8 @@
 --
 -- A rule is '<until> <conflict> <keep_ms>'. until is 'done': the key is held from the enqueue to the
 -- end of the job. conflict says what happens if another job holds the key: 'return' and 'raise'
--- change nothing; 'drop' ends the new job as dropped, with an outcome that is kept for keep_ms.
+-- change nothing; 'drop' ends the new job as dropped, with an outcome that is kept for keep_ms;
+-- 'replace' cancels the other job, as cancel.lua does, and gives its key to the new one.
 --
 -- Returns {ahead, places, holders}: how many clients are ahead if the caller waits for room; the
 -- places (from 1) of the jobs that were not put in, negative as in enqueue.lua if there was no room;
@@ -32,7 +33,7 @@
 -- holders have ended.
 -- Cost O(jobs log delayed), about 12 microseconds each; callers send at most 500.
 --
--- uses: delayed ending put_new room stats time unique
+-- uses: cancelling delayed ending put_new room stats time unique
 
 local delayed, control, unique = KEYS[1], KEYS[2], KEYS[4]
 local prefix, inbox = ARGV[2], ARGV[5]
@@ -42,7 +43,7 @@ local now = read_clock()
 local first = first_due(delayed)
 local room = load_room(prefix, inbox, ARGV[6], KEYS[STREAMS + tonumber(ARGV[FIRST + 1] or 1)])
 local places, holders = {}, {}
-local added = 0
+local added, replaced = 0, 0
 
 -- As id_ms of settle.lua.
 local ID_MS = 60000
@@ -88,6 +89,19 @@ local function put(one)
   added = added + 1
 end
 
+-- Cancel a job, as another one takes its key.
+local function cancel(id)
+  replaced = replaced + 1
+  cancelling.load(replaced, id)
+  if cancelling.states[replaced] == 'in_lane' then
+    local lane, entry = cancelling.lanes[replaced], cancelling.entries[replaced]
+    local found = redis.pcall('XRANGE', prefix .. 'stream:' .. lane, entry, entry)[1]
+    local state = found and cancelling.state_in(lane, entry) or 'queued'
+    cancelling.note_entry(replaced, state, found and found[2])
+  end
+  cancelling.handle(replaced, id)
+end
+
 -- Return the id of the job that holds a key, if another one does.
 local function holder_of(one)
   local holder = redis.call('HGET', unique, one.digest)
@@ -100,7 +114,7 @@ local function handle(one)
     return
   end
   local holder = holder_of(one)
-  if holder then
+  if holder and one.conflict ~= 'replace' then
     if one.conflict == 'drop' then
       drop(one, holder)
     else
@@ -109,8 +123,11 @@ local function handle(one)
   elseif one.due == '' and not lane_has_room(room, one.stream, string.len(one.envelope)) then
     refuse(-one.place, '')
   else
-    put(one)
+    put(one) -- before the other job ends: this is refused if memory is full
     redis.call('HSET', unique, one.digest, one.id)
+    if holder then
+      cancel(holder)
+    end
   end
 end
 
@@ -127,5 +144,9 @@ end
 -- Last, as it needs no memory: before this, a script that finds Redis full is stopped.
 sweep_keys(prefix, unique, now, 2 * added)
 wake_if_earlier(control, first)
-count_noted_ends(prefix)
+if replaced > 0 then
+  cancelling.finish() -- which counts the ends, too
+else
+  count_noted_ends(prefix)
+end
 return { finish_room(room), places, holders }

@@ -48,23 +48,20 @@ class Producers(Machine):
         lane=lanes,
         mark=marks,
         place=st.sampled_from(["queued", "delayed"]),
-        drops=st.booleans(),
+        conflict=st.sampled_from(["return", "replace", "drop"]),
     )
     def enqueue_unique(
-        self, job_ids: list[str], key: str, call: Call, lane: str, mark: str, place: str, *,
-        drops: bool,
+        self, job_ids: list[str], key: str, call: Call, lane: str, mark: str, place: str,
+        conflict: str,
     ) -> None:  # fmt: skip
         """A key is taken as long as its job is open, wherever that is."""
         expected: list[str | None] = []
         for job_id in job_ids:
             job = self.marked(Job(job_id, lane, call), mark)
-            expected.append(self.model.add_unique(job, place, key, drops=drops))
+            expected.append(self.model.add_unique(job, place, key, conflict))
 
         async def enqueue() -> list[str | None]:
-            rule, due = (
-                "done drop" if drops else "done return",
-                FAR_OFF if place != "queued" else "",
-            )
+            rule, due = f"done {conflict}", FAR_OFF if place != "queued" else ""
             return await self.store.enqueue_unique(
                 key, *job_ids, rule=rule, lane=lane, mark=mark, due=due, envelope=call.envelope
             )

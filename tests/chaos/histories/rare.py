@@ -183,7 +183,44 @@ class Examples:
             await self._store.enqueue_unique("other", "keyed-later", due="+99999")
         async with self.step("enqueue_unique", "keyed-too"):
             await self._store.enqueue_unique("key", "keyed-too", rule="done drop")
+        await self.replace()
+
+    async def replace(self) -> None:
+        """A job that holds a key is replaced, in each state, and after its entry was deleted."""
+        for step in (self._wait, self._delay, self._park, self._run, self._lose):
+            await self.clear()
+            await step()
+            async with self.step("enqueue_unique", "old"):
+                await self._replace("new")
         await self.clear()
+        await self._wait()
+        await self.cancel("old")
+        await self._delete("old")
+        await self._store.enqueue_unique("key", "waits")
+        async with self.step("enqueue_unique", "old"):
+            await self._replace("new")
+        await self.clear()
+
+    async def _replace(self, job_id: str) -> None:
+        await self._store.enqueue_unique("key", job_id, rule="done replace")
+
+    async def _wait(self) -> None:
+        await self._store.enqueue_unique("key", "old")
+
+    async def _delay(self) -> None:
+        await self._store.enqueue_unique("key", "old", due="+99999")
+
+    async def _run(self) -> Delivery:
+        await self._wait()
+        [delivery] = await self._store.read()
+        return delivery
+
+    async def _park(self) -> None:
+        await self._store.parking.park([(await self._run(), "size")])
+
+    async def _lose(self) -> None:
+        await self._wait()
+        await self._delete("old")
 
     async def lose_entries(self) -> None:
         """An operator deletes the entries of jobs that wait, and of those that run."""

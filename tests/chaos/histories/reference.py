@@ -62,15 +62,18 @@ class Reference:
             self.jobs[job.id] = self._put(job, place)
         return True
 
-    def add_unique(self, job: Job, place: str, key: str, *, drops: bool) -> str | None:
+    def add_unique(self, job: Job, place: str, key: str, conflict: str) -> str | None:
         """Enqueue one job with a key; returns the holder of the key, "" if its id is taken."""
         if job.id in self.jobs:
             return ""
         holder = self.holders.get(key)
+        is_held = holder is not None and not self.jobs[holder].state
         with self._step("enqueue_unique"):
-            if holder is None or self.jobs[holder].state:
+            if not is_held or conflict == "replace":
                 self.jobs[job.id], self.holders[key] = self._put(job, place), job.id
-            elif not drops:
+                if holder is not None and is_held:
+                    self._cancel(self.jobs[holder])
+            elif conflict == "return":
                 return holder
             else:
                 self.jobs[job.id] = job
@@ -89,12 +92,15 @@ class Reference:
         if job is None or job.state or job.place not in states:
             return status
         with self._step("cancel_lane" if is_by_lane and job.place in IN_LANE else "cancel"):
-            job.is_cancelled = True
-            if job.place in {"delayed", "parked"}:
-                self._stays_cancelled(job)
-            elif job.place == "queued":
-                self._conclude(job, "cancelled", 0, is_kept=job.wants_result)
+            self._cancel(job)
         return status
+
+    def _cancel(self, job: Job) -> None:
+        job.is_cancelled = True
+        if job.place in {"delayed", "parked"}:
+            self._stays_cancelled(job)
+        elif job.place == "queued":
+            self._conclude(job, "cancelled", 0, is_kept=job.wants_result)
 
     def cancel_many(self, task: str | None, states: Collection[str]) -> dict[str, int]:
         """Cancel all jobs in some *states*, of one task or all; returns how many were caught."""
