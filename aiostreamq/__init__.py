@@ -36,7 +36,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.retry import Retry
-from aiostreamq.model.unique import Unique
+from aiostreamq.model.unique import Throttle, Unique
 from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.queue import Queue
@@ -133,6 +133,7 @@ __all__ = [
     "Task",
     "TaskInfo",
     "Tasks",
+    "Throttle",
     "Unique",
     "UnsupportedServer",
     "UsageError",

@@ -175,7 +175,7 @@ class Enqueuer(Generic[P, R_co]):
             from aiostreamq.client.callbacks import check_callbacks
 
             check_callbacks(using.options, self._submitter)
-        if "unique" in options and using.options.unique is not None and self.spec.signature:
+        if using.options.unique is not None and self.spec.signature is not None:
             from aiostreamq.model.functions.call_key import check_rule
 
             check_rule(using.options.unique, self.spec.name, self.spec.signature)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from aiostreamq.errors import AioStreamQError
     from aiostreamq.model.callbacks import Callback
     from aiostreamq.model.keys import Spillway
+    from aiostreamq.model.unique import HeldKey
 
 
 class WaiterMode:
@@ -86,7 +87,7 @@ class Settlement(NamedTuple):
     kind: str = ""  #: the counter, "<task>|<state>|<bucket>"; empty is not counted
     began: float = 0.0  #: monotonic time at which the run began, or was found unneeded
     callback: "Callback | None" = None  #: the job to be put into its lane by this end
-    key: str | None = None  #: the digest of the key that this end frees
+    key: "HeldKey | None" = None  #: the key that this end frees, unless it is free already
 
 
 class Wanted(NamedTuple):

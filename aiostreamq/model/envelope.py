@@ -19,6 +19,7 @@ from aiostreamq.errors import UsageError
 from aiostreamq.model.callbacks import NO_CALLBACKS, Callbacks
 from aiostreamq.model.metadata import NO_HEADERS, Metadata, joined_headers, read_metadata
 from aiostreamq.model.retry import Retries, Retry
+from aiostreamq.model.unique import HeldKey
 from aiostreamq.model.values.plain_json import encode
 
 VERSION = 1
@@ -58,8 +59,8 @@ class Envelope(NamedTuple):
         return NO_CALLBACKS if self.metadata is None else self.metadata.callbacks
 
     @property
-    def key(self) -> str | None:
-        """The digest of the key that the job holds to its end; None if it holds none."""
+    def key(self) -> HeldKey | None:
+        """The key that the job holds; None if it holds none."""
         return None if self.metadata is None else self.metadata.key
 
     @property

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.callbacks import NO_CALLBACKS, Callbacks, read_callbacks
-from aiostreamq.model.unique import key_in
+from aiostreamq.model.unique import HeldKey, key_in
 
 # Bytes of names and values: as much as most HTTP servers take. All listings read them.
 MOST_HEADER_BYTES = 8192
@@ -30,7 +30,7 @@ class Metadata(NamedTuple):
     carried: Mapping[str, object] = NO_VALUES  #: the values of context variables, by name
     callbacks: Callbacks = NO_CALLBACKS  #: the jobs for the end of this one
     parent: str | None = None  #: id of the job whose end this one is for
-    key: str | None = None  #: the digest of the key that the job holds to its end
+    key: HeldKey | None = None  #: the key that the job holds
 
 
 def joined_headers(earlier: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

@@ -11,10 +11,13 @@ from aiostreamq.model.keys import RESERVED, checked_name
 from aiostreamq.model.metadata import NO_HEADERS, checked_tags, joined_headers
 from aiostreamq.model.record import record
 from aiostreamq.model.retry import Retries, Retry, checked_retries
-from aiostreamq.model.unique import Unique, checked_unique
+from aiostreamq.model.unique import Rule, Throttle, Unique, ruled
 from aiostreamq.model.unknown_options import unknown_option
 
 DEFAULT_LANE = "default"
+
+#: The options that take a rule about keys.
+RULE_OPTIONS = ("unique", "throttle")
 
 # Long enough to return to after lunch, short enough not to fill Redis.
 DEFAULT_RESULT_TTL = 3600.0
@@ -38,6 +41,7 @@ class TaskOptions(TypedDict, total=False):
     on_success: BoundCall | None
     on_failure: BoundCall | None
     unique: Unique | None
+    throttle: Throttle | None
 
 
 @record
@@ -53,7 +57,7 @@ class Options:
     tags: tuple[str, ...] = ()  #: by which the job can be listed
     on_success: BoundCall | None = None  #: enqueued when the job is done
     on_failure: BoundCall | None = None  #: enqueued when the job fails
-    unique: Unique | None = None  #: whether another open job keeps a job from the queue
+    unique: Rule | None = None  #: whether another job of the same key keeps a job from the queue
 
     def merged(self, overrides: TaskOptions, others: Sequence[str] = ()) -> "Options":
         """Return these options with *overrides* applied.
@@ -82,8 +86,9 @@ class Options:
             changed = replace(changed, headers=joined_headers(self.headers, overrides["headers"]))
         if "tags" in overrides:
             changed = replace(changed, tags=checked_tags(overrides["tags"]))
-        if "unique" in overrides:
-            changed = replace(changed, unique=checked_unique(overrides["unique"]))
+        if "unique" in overrides or "throttle" in overrides:
+            rules = {name: rule for name, rule in overrides.items() if name in RULE_OPTIONS}
+            changed = replace(changed, unique=ruled(self.unique, rules))
         return _with_callbacks(changed, overrides)
 
 

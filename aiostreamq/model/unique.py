@@ -5,10 +5,11 @@ that no secret stands among the names there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast, get_args
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from aiostreamq.errors import UsageError
+from aiostreamq.model.duration import Duration, seconds
 
 #: The parts of a key: an argument, several, or what a function returns for the arguments that
 #: it takes; None is all arguments.
@@ -17,10 +18,11 @@ Key: TypeAlias = str | Sequence[str] | Callable[..., object] | None
 #: The consequence for a call whose key another job holds.
 OnConflict = Literal["return", "raise", "replace", "drop"]
 
-_UNTIL = ("done",)
+#: Until when a job holds its key: its end, its start, or the end of a window.
+Held = Literal["done", "started", "window"]
 
-# The beginning of the field `key` of an envelope, before the digest.
-_TO_THE_END = "done:"
+# Seconds, about a hundred years. Redis refuses expiries beyond 64 bits.
+_LONGEST = 3e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,16 @@ class Unique:
     """The rule that only one job of a key is open at a time.
 
     As in `@queue.task(unique=Unique(key="url"))`. A job holds its key from its enqueue to its end,
-    however it ends. This is not a limit of concurrency: a job that meets a taken key does not wait.
+    however it ends, unless *until* says otherwise. This is not a limit of concurrency: a job that
+    meets a taken key does not wait.
 
     Args:
         key: The argument that makes two calls the same; several, as in `("tenant", "url")`; or a
             function, which gets the arguments that it names, and returns what JSON can hold. By
             default the calls are the same if all arguments are equal.
-        until: "done": the key is free when the job has ended.
+        until: "done": the key is free when the job has ended. "started": when its first run
+            begins. Seconds (or "10m", or a timedelta): after this time from the enqueue, whatever
+            becomes of the job.
         on_conflict: The fate of a call whose key another job holds. "return" enqueues nothing
             and returns the other job. "raise" raises AlreadyEnqueued. "replace" cancels the other
             job, as `Job.cancel` does, and enqueues the new one in the same step. "drop" ends the
@@ -45,53 +50,127 @@ class Unique:
     """
 
     key: Key = None
-    until: Literal["done"] = "done"
+    until: Duration = "done"
     on_conflict: OnConflict = "return"
+    held: Held = field(init=False, repr=False)  #: until when a job holds its key; not public
+    window_ms: int = field(init=False, repr=False)  #: of a window, else 0; not public
+    option: ClassVar[str] = "unique"  #: the option that takes it; not public
 
     def __post_init__(self) -> None:
         """Refuse invalid values."""
         _check_key(self.key)
-        if self.until not in _UNTIL:
-            raise UsageError(f"Unique(until={self.until!r}) is unknown: use 'done'")
+        is_window = self.until not in ("done", "started")
+        object.__setattr__(self, "held", "window" if is_window else self.until)
+        object.__setattr__(self, "window_ms", _until_ms(self.until) if is_window else 0)
         if self.on_conflict not in get_args(OnConflict):
             known = ", ".join(map(repr, get_args(OnConflict)))
             raise UsageError(f"Unique(on_conflict={self.on_conflict!r}) is unknown: use {known}")
 
 
-def checked_unique(given: object) -> Unique | None:
-    """Return the rule that was given as the option `unique`; None removes the rule.
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """The rule that a key has one job at most in a window of time.
+
+    As in `@queue.task(throttle=Throttle("10s", key="user"))`. The first call of a key is enqueued.
+    Calls in the window after it enqueue nothing and return its job, whether or not it has ended.
+
+    Args:
+        window: Seconds (or "10s", or a timedelta) from the enqueue of the first call.
+        key: As for `Unique`.
 
     Raises:
-        UsageError: It is not a rule.
+        UsageError: A value is invalid.
     """
-    if given is None or isinstance(given, Unique):
-        return given
-    raise UsageError(
-        f"unique takes a rule, got {given!r}: use unique=Unique(), or unique=Unique(key='url')"
-    )
+
+    window: Duration
+    key: Key = None
+    window_ms: int = field(init=False, repr=False)  #: not public, and so are the next
+    on_conflict: ClassVar[OnConflict] = "return"
+    held: ClassVar[Held] = "window"
+    option: ClassVar[str] = "throttle"
+
+    def __post_init__(self) -> None:
+        """Refuse invalid values."""
+        _check_key(self.key)
+        object.__setattr__(self, "window_ms", _window_ms("Throttle(window)", self.window))
 
 
-def wire(rule: Unique, keep_ms: int) -> str:
+#: A rule about the keys of a task.
+Rule: TypeAlias = Unique | Throttle
+
+#: The options that take a rule. A job has one rule: each replaces what another has set.
+_KINDS: dict[str, type[Rule]] = {"unique": Unique, "throttle": Throttle}
+_EXAMPLES = {
+    "unique": "unique=Unique(), or unique=Unique(key='url')",
+    "throttle": "throttle=Throttle('10s'), or throttle=Throttle('10s', key='user')",
+}
+
+
+def ruled(earlier: Rule | None, given: Mapping[str, object]) -> Rule | None:
+    """Return the rule of a job.
+
+    Args:
+        earlier: The rule that the job has without *given*.
+        given: Rules by the options that take them. None takes a rule of the option away.
+
+    Raises:
+        UsageError: There is more than one, or one is not a rule.
+    """
+    rules = {option: rule for option, rule in given.items() if rule is not None}
+    if len(rules) > 1:
+        names = " and ".join(f"{option}=" for option in rules)
+        raise UsageError(f"{names} exclude each other: give one of them")
+    for option, rule in rules.items():
+        if not isinstance(rule, _KINDS[option]):
+            raise UsageError(f"{option} takes a rule, got {rule!r}: use {_EXAMPLES[option]}")
+        return rule
+    return None if earlier is not None and earlier.option in given else earlier
+
+
+def wire(rule: Rule, keep_ms: int) -> str:
     """Return a rule as enqueue_unique.lua reads it.
 
     Args:
         rule: The rule.
         keep_ms: Milliseconds that the outcome of the job is kept; 0 keeps none.
     """
-    return f"{rule.until} {rule.on_conflict} {keep_ms}"
+    return f"{rule.held} {rule.on_conflict} {keep_ms} {rule.window_ms}"
 
 
-def with_key(envelope: bytes, digest: str) -> bytes:
-    """Return an envelope that says which key the job holds to its end."""
-    return b'%b,"key":"%b%b"}' % (envelope[:-1], _TO_THE_END.encode(), digest.encode())
+class HeldKey(NamedTuple):
+    """The key that a job holds, as its envelope names it."""
+
+    digest: str
+    is_freed_at_start: bool  #: whether the worker frees it before the first run, not after the end
 
 
-def key_in(call: Mapping[str, object]) -> str | None:
-    """Return the digest of the key that a job holds to its end, from the fields of its envelope."""
+def with_key(envelope: bytes, rule: Rule, digest: str) -> bytes:
+    """Return an envelope that names the key which the job holds to its end or to its start."""
+    if rule.held == "window":
+        return envelope
+    return b'%b,"key":"%b:%b"}' % (envelope[:-1], rule.held.encode(), digest.encode())
+
+
+def key_in(call: Mapping[str, object]) -> HeldKey | None:
+    """Return the key that a job holds, from the fields of its envelope."""
     held = call.get("key")
     # A form that is not known is ignored: the key is found free when the job has ended.
-    is_known = isinstance(held, str) and held.startswith(_TO_THE_END)
-    return cast("str", held).removeprefix(_TO_THE_END) if is_known else None
+    until, _, digest = held.partition(":") if isinstance(held, str) else ("", "", "")
+    return HeldKey(digest, until == "started") if until in ("done", "started") else None
+
+
+def _window_ms(option: str, window: Duration) -> int:
+    found = seconds(option, window)
+    if found == 0:
+        raise UsageError(f"{option}={window!r} is invalid: give a time that is longer than 0")
+    return max(1, round(min(found, _LONGEST) * 1000))
+
+
+def _until_ms(until: Duration) -> int:
+    try:
+        return _window_ms("Unique(until)", until)
+    except UsageError as error:
+        raise UsageError(f"{error}; or use until='done' or until='started'") from None
 
 
 def _check_key(key: object) -> None:

@@ -206,7 +206,7 @@ class Deliveries:
             if callback is not None:
                 callbacks += (len(jobs) // SETTLE_VALUES, *callback[:4])
             if key is not None:
-                keys += (len(jobs) // SETTLE_VALUES, key)
+                keys += (len(jobs) // SETTLE_VALUES, key.digest)
         arguments: list[Argument] = [GROUP, self._keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
         arguments += (worker, MAX_DEAD, *jobs)
         script = "settle"

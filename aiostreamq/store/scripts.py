@@ -33,6 +33,7 @@ SCRIPTS = (
     "create_groups",
     "enqueue",
     "enqueue_unique",
+    "free_key",
     "subscribe",
     "push_inbox_marker",
     "settle",

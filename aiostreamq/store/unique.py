@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from aiostreamq.store.queue import QueueStore
 
 
+# Seconds that freeing a key may take: a job waits for it before it runs.
+FREE_TIMEOUT = 5.0
+
+
+async def free_key(queue: "QueueStore", digest: str, job_id: str) -> None:
+    """Free a key if a job holds it.
+
+    Raises:
+        QueueUnavailable: Redis did not answer within FREE_TIMEOUT.
+        BrokerError: Redis refused.
+    """
+    await queue.run("free_key", [queue.keys.unique], [digest, job_id], FREE_TIMEOUT)
+
+
 class UniqueSubmissions:
     """Puts jobs that have keys into the streams of one queue, or keeps them until they are due."""
 

@@ -33,6 +33,7 @@ from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
 from aiostreamq.worker.run.dispatcher import Dispatcher
 from aiostreamq.worker.run.invoker import Invoker
+from aiostreamq.worker.run.key_release import KeyRelease
 from aiostreamq.worker.run.pool import Pool
 from aiostreamq.worker.run.processes import CLOSING_TIME, ProcessPool
 from aiostreamq.worker.run.run_services import RunEnvironment
@@ -182,6 +183,7 @@ class Services:
             self.settler,
             self.rerouter,
             PoisonGuard(self.registry, settings.max_worker_deaths, self._refill),
+            KeyRelease(self.store, name),
             is_ending,
             self.listeners,
             logs_jobs=settings.log_jobs,

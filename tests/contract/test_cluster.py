@@ -29,6 +29,7 @@ from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from aiostreamq.store.scripts import SCRIPTS, Script
+from aiostreamq.store.unique import free_key
 from tests.support.cluster import Cluster
 from tests.support.redis_server import RedisServer
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
@@ -67,6 +68,7 @@ async def fill(store: Store) -> list[Act]:
     await store.deliveries.settle([Settlement(dead, HOUR_MS, FAILED, is_dead=True)], "w1")
     await store.parking.park([(parked, "t")])
     await store.enqueue("waits", mark=WaiterMode.CALLER)
+    await store.enqueue_unique("held", "holder")
     await schedule.delay([("late", "slow", WaiterMode.CALLER, LONG_AGO, ENVELOPE)], "me", DEADLINE)
     await cancellation.cancel(["b"])
     await pauses.pause(["task:size"], "1")
@@ -89,6 +91,7 @@ async def fill(store: Store) -> list[Act]:
         lambda: broker.run("create_groups", broker.streams, ["another group"]),
         lambda: store.enqueue("new", mark=WaiterMode.CALLER),
         lambda: store.enqueue_unique("key", "new", mark=WaiterMode.CALLER),
+        lambda: free_key(broker, "held", "holder"),
         lambda: store.results.subscribe("me", ["a", "waits"]),
         lambda: store.results.ping("me", "word"),
         lambda: store.settle(a, b),

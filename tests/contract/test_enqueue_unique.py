@@ -16,11 +16,15 @@ from aiostreamq.model.delivery import (
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.options import QueuePolicy
 from aiostreamq.model.outcome import encode_ended, encode_unreadable
+from aiostreamq.model.unique import HeldKey
 from aiostreamq.store.cancellation import Cancellation, LaneFilter
 from aiostreamq.store.deliveries import ID_MS
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT
+from aiostreamq.store.unique import free_key
 from tests.support.ends import recent, states
 from tests.support.store import ENVELOPE, HOUR_MS, Store
+
+HELD = HeldKey("k", is_freed_at_start=False)
 
 Step = Callable[[Store], Awaitable[object]]
 
@@ -36,7 +40,7 @@ async def deliver(store: Store) -> Delivery:
     return delivery
 
 
-async def settle(store: Store, state: JobState, *, key: str | None) -> None:
+async def settle(store: Store, state: JobState, *, key: HeldKey | None) -> None:
     """End the first job as a worker does; one of an older release knows of no key."""
     delivery, dead = await deliver(store), state in {JobState.FAILED, JobState.DEAD}
     outcome = encode_ended("size", delivery.number, state)
@@ -159,7 +163,7 @@ ENDS: dict[str, Step] = {
             JobState.DONE, JobState.FAILED, JobState.DEAD, JobState.DROPPED, JobState.EXPIRED,
             JobState.TIMED_OUT, JobState.CANCELLED,
         )
-        for by, key in (("", "k"), (" by an old worker", None))
+        for by, key in (("", HELD), (" by an old worker", None))
     },
     "cancelled": cancel,
     "cancelled with its lane": cancel_lane,
@@ -203,8 +207,10 @@ async def test_worker_frees_the_key(store: Store, mark: str) -> None:
     first, second = await store.read("w1")
     keep_ms = 0 if mark == WaiterMode.NO_RESULT else HOUR_MS
     ends = [
-        Settlement(first, keep_ms, b'{"state":"done","n":1}', key="k"),
-        Settlement(second, keep_ms, b'{"state":"done","n":1}', key="kept"),
+        Settlement(first, keep_ms, b'{"state":"done","n":1}', key=HELD),
+        Settlement(
+            second, keep_ms, b'{"state":"done","n":1}', key=HeldKey("kept", is_freed_at_start=False)
+        ),
     ]
     await store.call("HSET", store.keys.unique, "kept", "another")
     await store.deliveries.settle(ends, "w1")
@@ -217,7 +223,7 @@ async def test_worker_that_lost_the_job_frees_nothing(store: Store) -> None:
     await store.enqueue_unique("k", "a")
     late = await deliver(store)
     await store.deliveries.requeue([late])
-    end = Settlement(late, HOUR_MS, b'{"state":"done","n":1}', key="k")
+    end = Settlement(late, HOUR_MS, b'{"state":"done","n":1}', key=HELD)
     assert (await store.deliveries.settle([end], "w1")).refused == [late]
     assert await keys_of(store) == {"k": "a"}
 
@@ -230,7 +236,7 @@ async def test_key_of_another_type(store: Store, damage: str) -> None:
     await store.call("DEL", store.keys.unique)
     value = ("v",) if damage == "SET" else ("*", "f", "v")
     await store.call(damage, store.keys.unique, *value)
-    end = Settlement(delivery, HOUR_MS, b'{"state":"done","n":1}', key="k")
+    end = Settlement(delivery, HOUR_MS, b'{"state":"done","n":1}', key=HELD)
     assert (await store.deliveries.settle([end], "w1")).refused == []
 
 
@@ -238,7 +244,7 @@ async def test_repeated(store: Store) -> None:
     """A call that is repeated after a lost reply adds nothing, and no job meets itself."""
     assert await store.enqueue_unique("k", "a", "b") == [None, "a"]
     assert await store.enqueue_unique("k", "a", "b") == ["", "a"]
-    await settle(store, JobState.DONE, key="k")
+    await settle(store, JobState.DONE, key=HELD)
     assert await store.enqueue_unique("k", "a") == [""]
     assert await store.enqueue_unique("k", "b") == [None]
 
@@ -399,6 +405,69 @@ async def test_callers_error(store: Store) -> None:
         assert holder == "a"
         return error
 
-    job = UniqueSubmission("b", 2, "0", "", "done return 0", "k", on_held, ENVELOPE)
+    job = UniqueSubmission("b", 2, "0", "", "done return 0 0", "k", on_held, ENVELOPE)
     found = await store.unique.enqueue([job], "me", QueuePolicy(1 << 20, 5))
     assert found.errors == {0: error}
+
+
+@pytest.mark.parametrize("step", {**OPEN, **ENDS}.values(), ids={**OPEN, **ENDS})
+async def test_window(store: Store, step: Step) -> None:
+    """A key with a window is held for that time, whatever becomes of the job."""
+    assert await store.enqueue_unique("k", "a", rule="window return", window_ms=60_000) == [None]
+    if step is not cancel_running:  # which enqueues with the key itself
+        await step(store)
+    held = store.keys.prefix + "unique:k"
+    assert 0 < await store.pttl(held) <= 60_000
+    assert await store.enqueue_unique("k", "b", rule="window return", window_ms=1000) == ["a"]
+    assert await store.pttl(held) > 1000, "it counts from the first"
+    await store.call("DEL", held)
+    assert await store.enqueue_unique("k", "b", rule="window return", window_ms=1000) == [None]
+
+
+async def test_window_is_over(store: Store) -> None:
+    """The next call after the window begins a new one."""
+    for job_id in ("a", "b"):
+        found = await store.enqueue_unique("k", job_id, rule="window return", window_ms=60_000)
+        assert found == [None]
+        assert await store.enqueue_unique("k", "c", rule="window return", window_ms=60_000) == [
+            job_id
+        ]
+        await store.call("PEXPIRE", store.keys.prefix + "unique:k", 0)
+
+
+async def test_window_and_end(store: Store) -> None:
+    """A rule with a window has keys apart from those of open jobs, and repeats meet nothing."""
+    assert await store.enqueue_unique("k", "a", rule="window return", window_ms=60_000) == [None]
+    assert await store.enqueue_unique("k", "a", rule="window return", window_ms=60_000) == [""]
+    assert await store.enqueue_unique("k", "b") == [None]
+    assert await keys_of(store) == {"k": "b"}
+
+
+@pytest.mark.parametrize("step", {**OPEN, **ENDS}.values(), ids={**OPEN, **ENDS})
+async def test_replace_in_window(store: Store, step: Step) -> None:
+    """An open job is cancelled, one that has ended stays as it is; the window begins again."""
+    await store.enqueue_unique("k", "a", rule="window return", window_ms=60_000)
+    if step is not cancel_running:
+        await step(store)
+    found = await store.enqueue_unique("k", "b", rule="window replace", window_ms=90_000)
+    assert found == [None]
+    assert await store.pttl(store.keys.prefix + "unique:k") > 60_000
+    assert await store.enqueue_unique("k", "c", rule="window return", window_ms=1) == ["b"]
+
+
+@pytest.mark.parametrize("step", OPEN.values(), ids=OPEN)
+async def test_held_to_the_start(store: Store, step: Step) -> None:
+    """Until its worker frees it, such a key is held as every other one."""
+    assert await store.enqueue_unique("k", "a", rule="started return") == [None]
+    await step(store)
+    assert await store.enqueue_unique("k", "b", rule="started return") == ["a"]
+    await free_key(store.queue, "k", "a")
+    assert await store.enqueue_unique("k", "b", rule="started return") == [None]
+
+
+@pytest.mark.parametrize("step", ENDS.values(), ids=ENDS)
+async def test_held_to_the_start_by_a_job_that_ends_before(store: Store, step: Step) -> None:
+    """A job that ends without a start frees its key, and so does one whose worker is older."""
+    assert await store.enqueue_unique("k", "a", rule="started return") == [None]
+    await step(store)
+    assert await store.enqueue_unique("k", "b", rule="started return") == [None]

@@ -24,6 +24,7 @@ from aiostreamq import (
     ResultNotKept,
     Retry,
     Tasks,
+    Throttle,
     Unique,
     UsageError,
     Worker,
@@ -179,6 +180,68 @@ async def test_replace(scene: Scene) -> None:
     assert await scene.keys() == 0
 
 
+async def test_until_started(scene: Scene) -> None:
+    """While a job runs, one more of its key may wait; a retry does not take the key again."""
+    task = scene.end.using(unique=Unique(key="key", until="started"))
+    first = await task.enqueue("k", "wait")
+    assert (await task.enqueue("k")).id == first.id
+    async with Worker(scene.queue, concurrency=1):
+        await wait_until(lambda: "wait" in scene.runs, "it runs")
+        assert await scene.keys() == 0
+        second = await task.enqueue("k", "retry")
+        assert second.is_new
+        assert (await task.enqueue("k")).id == second.id
+        scene.may_end.set()
+        await ended(second)
+        assert scene.runs == ["wait", "retry", "retry"]
+    assert await scene.keys() == 0
+
+
+async def test_key_cannot_be_freed(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """The job runs all the same, and a warning says what that means."""
+    task = scene.end.using(unique=Unique(key="key", until="started"))
+    job = await task.enqueue("k")
+    store = core_of(scene.queue).session().store
+    await store.call("DEL", store.keys.unique)
+    await store.call("SET", store.keys.unique, "another program")
+    async with Worker(scene.queue):
+        assert await job == "k"
+    assert "the key of a job is held to its end" in caplog.text
+    await store.call("DEL", store.keys.unique)
+
+
+async def test_window(scene: Scene) -> None:
+    """The job of the window is returned after its end, too."""
+    task = scene.end.using(unique=Unique(key="key", until="10m"))
+    first = await task.enqueue("k")
+    async with Worker(scene.queue):
+        await first
+        again = await task.enqueue("k")
+        assert (again.id, again.is_new, await again) == (first.id, False, "k")
+    assert (await scene.end.enqueue("k")).is_new, "it is a rule of its own"
+    strict = scene.end.using(unique=Unique(key="key", until="10m", on_conflict="raise"))
+    with pytest.raises(AlreadyEnqueued, match="was enqueued a short time ago"):
+        await strict.enqueue("k")
+
+
+async def test_throttle(queue: Queue) -> None:
+    """The first call of a window is enqueued, and the others return its job."""
+
+    @queue.task(throttle=Throttle("10m", key="user"))
+    async def refresh(user: str, page: int = 0) -> int:
+        return page
+
+    first = await refresh.enqueue("ann", 1)
+    jobs = [await refresh.enqueue("ann", page) for page in range(3)]
+    other = await refresh.enqueue("bob")
+    assert {job.id for job in jobs} == {first.id}
+    assert other.is_new
+    async with Worker(queue):
+        assert await jobs[-1] == 1
+        assert not (await refresh.enqueue("ann")).is_new
+        assert (await refresh.using(throttle=None).enqueue("ann")).is_new
+
+
 async def test_taken_away(scene: Scene) -> None:
     """`.using(unique=None)` enqueues in any case."""
     first = await scene.end.enqueue("k")
@@ -324,6 +387,12 @@ REFUSED: dict[str, Callable[[Queue], object]] = {
     "class": lambda queue: queue.task(unique=cast("Any", Unique))(named_task),
     "argument": lambda queue: queue.task(unique=Unique(key="uri"))(named_task),
     "argument in using": lambda queue: queue.task(named_task).using(unique=Unique(key="uri")),
+    "two rules": lambda queue: queue.task(unique=Unique(), throttle=Throttle(1))(named_task),
+    "two rules in using": lambda queue: queue.task(named_task).using(
+        unique=Unique(), throttle=Throttle(1)
+    ),
+    "argument of a throttle": lambda queue: queue.task(throttle=Throttle(1, key="uri"))(named_task),
+    "rule of another option": lambda queue: queue.task(throttle=cast("Any", Unique()))(named_task),
     "function": lambda queue: queue.task(unique=Unique(key=of_uri))(named_task),
 }
 

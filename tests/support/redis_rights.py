@@ -35,7 +35,7 @@ SCRIPTS_OF = {
     "deregister_worker renew_lease "
     "find_dead_workers register_strays list_holders recover_worker read_lanes "
     "read_many_lanes note_suspect_run promote retry requeue_deleted park unpark append_events "
-    "declare_schedules due_schedules skip_cancelled "
+    "free_key declare_schedules due_schedules skip_cancelled "
     "fire_schedules list_pauses",
     "reader": "create_groups job_state queue_snapshot list_pauses",
     "operator": "pause resume put_schedule pause_schedule delete_schedule replay_dead_letters "

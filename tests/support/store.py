@@ -109,6 +109,7 @@ class Store:
         due: str = "",
         envelope: bytes = ENVELOPE,
         max_length: int = 0,
+        window_ms: int = 0,
     ) -> list[str | None]:
         """Enqueue a job with a key for each id.
 
@@ -117,7 +118,7 @@ class Store:
         """
         holders: dict[str, str] = {}
         kept, place = HOUR_MS if mark != WaiterMode.NO_RESULT else 0, self.queue.place_of(lane)
-        wire = rule if rule.count(" ") > 1 else f"{rule} {kept}"
+        wire = f"{rule} {kept} {window_ms}"
         jobs = [
             UniqueSubmission(
                 job_id, place, mark, due, wire, key, partial(_note, holders, job_id), envelope

@@ -36,6 +36,7 @@ from aiostreamq import (
     StreamTask,
     Task,
     Tasks,
+    Throttle,
     Unique,
     Worker,
     as_completed,
@@ -610,3 +611,8 @@ async def unique_jobs() -> None:
     crawl.using(unique="url")  # pyright: ignore[reportArgumentType]
     Unique(on_conflict="wait")  # pyright: ignore[reportArgumentType]
     Unique(key=1)  # pyright: ignore[reportArgumentType]
+    Unique(until="started")
+    Unique(until=timedelta(minutes=10))
+    assert_type(await crawl.using(throttle=Throttle("10s", key="url")).enqueue("u"), Job[int])
+    crawl.using(throttle="10s")  # pyright: ignore[reportArgumentType]
+    Throttle()  # pyright: ignore[reportCallIssue]

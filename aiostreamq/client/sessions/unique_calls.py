@@ -47,20 +47,27 @@ def with_key(
 
     def meet(holder: str) -> "AioStreamQError | None":
         if raises:
-            return _conflict(spec.name, holder)
+            return _conflict(spec.name, rule, holder)
         job.become(holder)
         return None
 
     job_id, place, mark, envelope = plain
     due = "" if using.due is None else using.due.to_wire()
-    wire, held = unique.wire(rule, keep_ms), unique.with_key(envelope, digest)
+    wire, held = unique.wire(rule, keep_ms), unique.with_key(envelope, rule, digest)
     return UniqueSubmission(job_id, place, mark, due, wire, digest, meet, held)
 
 
-def _conflict(task: str, holder: str) -> AlreadyEnqueued:
+_OPEN = {
+    "done": ("has not ended", "it has ended"),
+    "started": ("has not started", "it has started"),
+    "window": ("was enqueued a short time ago", "its window is over"),
+}
+
+
+def _conflict(task: str, rule: "unique.Rule", holder: str) -> AlreadyEnqueued:
+    state, later = _OPEN[rule.held]
     return AlreadyEnqueued(
-        f"task {task!r}: job {holder!r} has the same key and has not ended, so nothing was "
-        f"enqueued: await that job, as with queue.job({holder!r}), or enqueue again when it has "
-        f"ended",
+        f"task {task!r}: job {holder!r} has the same key and {state}, so nothing was enqueued: "
+        f"await that job, as with queue.job({holder!r}), or enqueue again when {later}",
         job_id=holder,
     )

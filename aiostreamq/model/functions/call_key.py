@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiostreamq.model.functions.signature import TaskSignature
-    from aiostreamq.model.unique import Key, Unique
+    from aiostreamq.model.unique import Key, Rule
 
 # Bytes of a digest. Two keys of the same digest would be one: with 16 bytes, a billion keys meet
 # with a probability of 10^-21.
@@ -30,7 +30,7 @@ def _names_in(key: "Key") -> tuple[str, ...] | None:
     return (key,) if isinstance(key, str) else tuple(key)
 
 
-def check_rule(rule: "Unique", task: str, of_task: "TaskSignature") -> None:
+def check_rule(rule: "Rule", task: str, of_task: "TaskSignature") -> None:
     """Check that a task has the arguments that a key is made from.
 
     Raises:
@@ -44,8 +44,8 @@ def check_rule(rule: "Unique", task: str, of_task: "TaskSignature") -> None:
         if name not in taken:
             known = ", ".join(taken) or "none"
             raise UsageError(
-                f"task {task!r}: the key of its unique=... is made from argument {name!r}, which "
-                f"the task does not take; it takes: {known}"
+                f"task {task!r}: the key of its {rule.option}=... is made from argument {name!r}, "
+                f"which the task does not take; it takes: {known}"
             )
 
 
@@ -67,7 +67,7 @@ def _needed_by(task: str, function: Callable[..., object]) -> list[str]:
 
 
 def digest_of(
-    rule: "Unique",
+    rule: "Rule",
     task: str,
     of_task: "TaskSignature | None",
     args: Sequence[object],

@@ -16,12 +16,13 @@
 --              stream, an index into KEYS (from 5)
 --              mark: 0 no waiter yet, 1 the caller waits, 2 no result is kept
 --              due: '+' and ms from now, or ms since 1970; empty for now
---              rule: three words, see below
+--              rule: four words, see below
 --              digest of its key
 --              envelope, JSON
 --
--- A rule is '<until> <conflict> <keep_ms>'. until is 'done': the key is held from the enqueue to the
--- end of the job. conflict says what happens if another job holds the key: 'return' and 'raise'
+-- A rule is '<until> <conflict> <keep_ms> <window_ms>'. until is 'done' or 'started': the key is held
+-- from the enqueue to the end of the job, or to its start, before which free_key.lua frees it. Or it
+-- is 'window': the key is held for window_ms, whatever becomes of the job. conflict says what happens if another job holds the key: 'return' and 'raise'
 -- change nothing; 'drop' ends the new job as dropped, with an outcome that is kept for keep_ms;
 -- 'replace' cancels the other job, as cancel.lua does, and gives its key to the new one.
 --
@@ -104,8 +105,20 @@ end
 
 -- Return the id of the job that holds a key, if another one does.
 local function holder_of(one)
+  if one.window_ms > 0 then
+    local holder = redis.call('GET', prefix .. 'unique:' .. one.digest)
+    return holder and holder ~= one.id and holder or nil
+  end
   local holder = redis.call('HGET', unique, one.digest)
   return holder and holder ~= one.id and holds_key(prefix, holder, now) and holder or nil
+end
+
+local function hold_key(one)
+  if one.window_ms > 0 then
+    redis.call('SET', prefix .. 'unique:' .. one.digest, one.id, 'PX', one.window_ms)
+  else
+    redis.call('HSET', unique, one.digest, one.id)
+  end
 end
 
 local function handle(one)
@@ -124,7 +137,7 @@ local function handle(one)
     refuse(-one.place, '')
   else
     put(one) -- before the other job ends: this is refused if memory is full
-    redis.call('HSET', unique, one.digest, one.id)
+    hold_key(one)
     if holder then
       cancel(holder)
     end
@@ -132,12 +145,13 @@ local function handle(one)
 end
 
 for at = FIRST, #ARGV, EACH do
-  local id, conflict, keep_ms = ARGV[at], string.match(ARGV[at + 4], '^%S+ (%S+) (%d+)')
+  local id = ARGV[at]
+  local conflict, keep_ms, window_ms = string.match(ARGV[at + 4], '^%S+ (%S+) (%d+) (%d+)')
   handle({
     place = (at - FIRST) / EACH + 1, id = id, job = prefix .. 'job:' .. id,
     stream = KEYS[STREAMS + tonumber(ARGV[at + 1])], mark = ARGV[at + 2], due = ARGV[at + 3],
-    conflict = conflict, keep_ms = tonumber(keep_ms), digest = ARGV[at + 5],
-    envelope = ARGV[at + 6],
+    conflict = conflict, keep_ms = tonumber(keep_ms), window_ms = tonumber(window_ms),
+    digest = ARGV[at + 5], envelope = ARGV[at + 6],
   })
 end
 

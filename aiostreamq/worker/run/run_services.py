@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aiostreamq.worker.listener_events import WorkerListeners
     from aiostreamq.worker.protocols import Outcomes, Reroutes, SuspectGate
     from aiostreamq.worker.run.invoker import Invoker
+    from aiostreamq.worker.run.key_release import KeyRelease
     from aiostreamq.worker.run.pool import Pool
 
 
@@ -28,6 +29,7 @@ class RunEnvironment:
     rerouter: "Reroutes"  #: takes jobs that may not run here
     #: decides when jobs may run that were with workers that died, and when nothing else may start
     suspects: "SuspectGate"
+    keys: "KeyRelease"  #: frees keys that are held until a job starts
     is_ending: "Callable[[], bool]"  #: whether the worker is about to end, for any reason
     listeners: "WorkerListeners"  #: take the events of jobs
     logs_jobs: bool = False  #: whether to log the start of each job, and its success

@@ -34,7 +34,10 @@ logger = get_logger("aiostreamq.worker")
 
 
 class Runner:
-    """Runs the jobs that admission lets through."""
+    """Runs the jobs that admission lets through.
+
+    It has an attribute for each service that a run asks: one look-up less for each job.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Runner:
         self._slots = slots
         self._invoker = around.invoker
         self._suspects = around.suspects
+        self._keys = around.keys
         self._clock = around.clock
         self._listeners = around.listeners
         self._logs_jobs = around.logs_jobs
@@ -95,6 +99,8 @@ class Runner:
         if self._logs_jobs:
             logger.info("job started", extra=log_fields(run, worker))
         try:
+            if run.envelope.metadata is not None:
+                await self._keys.free(run)
             if run.suspect is not None:
                 outcome = await self._call_suspect(run.suspect, run)
             elif self._core.hooks is None:

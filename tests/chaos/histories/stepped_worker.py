@@ -18,6 +18,7 @@ from aiostreamq.worker.listener_events import WorkerListeners
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
 from aiostreamq.worker.run.dispatcher import Dispatcher
+from aiostreamq.worker.run.key_release import KeyRelease
 from aiostreamq.worker.run.run_services import RunEnvironment
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.whereabouts import state_of
@@ -110,6 +111,7 @@ class SteppedWorker:
             _Ends(found),
             ways,
             _NoSuspects(),
+            KeyRelease(self._store.queue, self.name),
             lambda: False,
             WorkerListeners(Listeners(), _TASKS.name, self.name),
         )

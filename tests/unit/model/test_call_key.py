@@ -4,7 +4,7 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from aiostreamq import Context, PayloadError, Unique, UsageError
+from aiostreamq import Context, PayloadError, Throttle, Unique, UsageError
 from aiostreamq.model.functions.call_key import check_rule, digest_of
 from aiostreamq.model.functions.signature import TaskSignature
-from aiostreamq.model.unique import key_in, with_key
+from aiostreamq.model.unique import HeldKey, key_in, ruled, wire, with_key
 
 
 class Point(BaseModel):
@@ -220,20 +220,62 @@ def test_invalid_conflict(on_conflict: Any) -> None:
         Unique(on_conflict=on_conflict)
 
 
-@pytest.mark.parametrize("until", ["", "ended", None])
-def test_invalid_until(until: Any) -> None:
-    """It is none of the words."""
-    with pytest.raises(UsageError, match=r"until"):
+@pytest.mark.parametrize("until", ["", "ended", None, 0, "0s", -1, float("nan"), "10 years"])
+def test_invalid_time(until: Any) -> None:
+    """It is none of the words, and not a time that is longer than 0."""
+    with pytest.raises(
+        UsageError, match=r"^Unique\(until\)=.*or use until='done' or until='started'"
+    ):
         Unique(until=until)
+    with pytest.raises(UsageError, match=r"^Throttle\(window\)="):
+        Throttle(until)
 
 
-@pytest.mark.parametrize("held", [None, 7, "", "k", "never:k", ["done:k"]])
+@pytest.mark.parametrize(
+    ("time", "ms"),
+    [("10m", 600_000), (0.0001, 1), (timedelta(seconds=2), 2000), (1e10, 3 * 10**12)],
+)
+def test_window(time: Any, ms: int) -> None:
+    """It is in milliseconds, and at least one."""
+    assert Unique(until=time).window_ms == Throttle(time).window_ms == ms
+    assert wire(Unique(until=time, on_conflict="raise"), 5) == f"window raise 5 {ms}"
+    assert wire(Throttle(time), 5) == f"window return 5 {ms}"
+
+
+def test_wire() -> None:
+    """Rules without a window have 0."""
+    assert wire(Unique(), 5) == "done return 5 0"
+    assert wire(Unique(until="started", on_conflict="drop"), 0) == "started drop 0 0"
+
+
+def test_one_rule() -> None:
+    """A rule that is given replaces that of another option; None takes only its own away."""
+    unique, throttle = Unique(), Throttle(1)
+    assert ruled(unique, {}) is unique
+    assert ruled(unique, {"throttle": throttle}) is throttle
+    assert ruled(throttle, {"unique": unique}) is unique
+    assert ruled(throttle, {"unique": None}) is throttle
+    assert ruled(throttle, {"throttle": None}) is None
+    assert ruled(None, {"throttle": None, "unique": unique}) is unique
+    with pytest.raises(UsageError, match="unique= and throttle= exclude each other"):
+        ruled(None, {"unique": unique, "throttle": throttle})
+    for option, wrong in (("unique", throttle), ("throttle", unique), ("throttle", "10s")):
+        with pytest.raises(UsageError, match=f"{option} takes a rule, got .*: use {option}="):
+            ruled(None, {option: wrong})
+
+
+@pytest.mark.parametrize("held", [None, 7, "", "k", "window:k", ["done:k"]])
 def test_unknown_form_in_envelope(held: object) -> None:
     """A form that only a newer release knows is ignored."""
     assert key_in({"key": held}) is None
 
 
 def test_in_envelope() -> None:
-    """The digest is in the envelope, for the worker."""
-    assert with_key(b'{"task":"t"}', "7d") == b'{"task":"t","key":"done:7d"}'
-    assert key_in({"key": "done:7d"}) == "7d"
+    """The digest is in the envelope, for the worker, unless the key has a window."""
+    envelope = b'{"task":"t"}'
+    assert with_key(envelope, Unique(), "7d") == b'{"task":"t","key":"done:7d"}'
+    started = with_key(envelope, Unique(until="started"), "7d")
+    assert started == b'{"task":"t","key":"started:7d"}'
+    assert with_key(envelope, Throttle(1), "7d") == envelope
+    assert key_in({"key": "done:7d"}) == HeldKey("7d", is_freed_at_start=False)
+    assert key_in({"key": "started:7d"}) == HeldKey("7d", is_freed_at_start=True)

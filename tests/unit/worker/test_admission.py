@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.clock import ServerClock
     from aiostreamq.worker.protocols import SuspectGate
     from aiostreamq.worker.run.invoker import Invoker
+    from aiostreamq.worker.run.key_release import KeyRelease
 
 #: Numbers of streams: of requeued jobs, of the only lane, of overflow.
 REQUEUED, LANE, OVERFLOW = 1, 2, 3
@@ -100,6 +101,7 @@ class Scene:
             self.around,
             self.around,
             cast("SuspectGate", self.around),
+            cast("KeyRelease", self.around),
             lambda: False,
             WorkerListeners(Listeners(), queue.name, "worker"),
         )
