@@ -45,6 +45,7 @@ class Replay(NamedTuple):
     mark: str  #: a WaiterMode: whether a result is kept
     envelope: bytes
     history: bytes
+    digest: str = ""  #: of the key that the job takes again; empty for none
 
 
 class Replayed(IntEnum):
@@ -53,6 +54,7 @@ class Replayed(IntEnum):
     DONE = 1  #: its job runs again
     GONE = 0  #: the letter no longer exists
     REFUSED = -1  #: its id belongs to another job now
+    KEY_TAKEN = -2  #: another job that has not ended holds its key
 
 
 class DeadLetterStore:

@@ -350,7 +350,7 @@ async def test_letter_of_the_same_id(store: Store) -> None:
     ((letter, _),) = cast(
         "list[tuple[bytes, Reply]]", await store.call("XRANGE", store.keys.dead, "-", "+")
     )
-    arguments = [store.keys.prefix, letter, "a", 3, "0", ENVELOPE, b"[]"]
+    arguments = [store.keys.prefix, letter, "a", 3, "0", ENVELOPE, b"[]", ""]
     assert await store.queue.run("replay_dead_letters", keys, arguments) == [-1]
     await store.settle(*await store.read())
     assert await store.queue.run("replay_dead_letters", keys, arguments) == [1]

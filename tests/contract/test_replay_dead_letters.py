@@ -333,3 +333,47 @@ async def test_result_is_kept_as_the_replay_says(store: Store, mark: str) -> Non
     assert await replay(store, revival(store, letter, mark=mark)) == [Replayed.DONE]
     expected = Subscription.WILL_TELL if mark is WaiterMode.NOBODY else Subscription.NO_RESULT
     assert await store.results.subscribe("me", ["a"]) == [expected]
+
+
+async def fail_with_key(store: Store) -> Replay:
+    """Have a job with a key among the dead letters; returns its replay."""
+    await store.enqueue_unique("k", "a")
+    await fail(store, *(await store.read("w1")))
+    (letter,) = await letters(store)
+    return revival(store, letter)._replace(digest="k")
+
+
+async def test_key_is_taken_again(store: Store) -> None:
+    """A replayed job holds its key, also if the call is repeated after a lost reply."""
+    one = await fail_with_key(store)
+    for _ in range(2):
+        assert await replay(store, one) == [Replayed.DONE]
+    assert await store.enqueue_unique("k", "b") == ["a"]
+
+
+async def test_key_of_another_job(store: Store) -> None:
+    """The letter stays while another job holds the key, unless keys are ignored."""
+    one = await fail_with_key(store)
+    await store.enqueue_unique("k", "b")
+    assert await replay(store, one) == [Replayed.KEY_TAKEN]
+    assert len(await letters(store)) == 1
+    assert await replay(store, one._replace(digest="")) == [Replayed.DONE]
+    assert await store.hash_at(store.keys.unique) == {"k": "b"}
+
+
+async def test_key_of_a_job_that_has_ended(store: Store) -> None:
+    """It does not keep the letter."""
+    one = await fail_with_key(store)
+    await store.enqueue_unique("k", "b")
+    await store.settle(*(await store.read("w1")))
+    assert await replay(store, one) == [Replayed.DONE]
+    assert await store.hash_at(store.keys.unique) == {"k": "a"}
+
+
+async def test_two_letters_of_one_key(store: Store) -> None:
+    """The first of them runs again."""
+    first = await fail_with_key(store)
+    await store.enqueue_unique("k", "b")
+    await fail(store, *(await store.read("w1")))
+    second = revival(store, (await letters(store))[1])._replace(digest="k")
+    assert await replay(store, first, second) == [Replayed.DONE, Replayed.KEY_TAKEN]

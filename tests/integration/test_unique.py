@@ -180,6 +180,31 @@ async def test_replace(scene: Scene) -> None:
     assert await scene.keys() == 0
 
 
+async def test_replay(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """A dead letter whose key another job holds stays, with a warning; others take their keys."""
+    first = await scene.end.enqueue("k", "raise")
+    async with Worker(scene.queue):
+        await ended(first)
+    dead = scene.queue.dead_letters
+    assert await dead.replay(first.id) == 1
+    assert (await scene.end.enqueue("k")).id == first.id
+    async with Worker(scene.queue):
+        await wait_until(dead.count, "it failed again")
+    second = await scene.end.enqueue("k")
+    assert second.is_new
+    assert await dead.replay(everything=True) == 0
+    assert "holds the key of its job; replay it later" in caplog.text
+    assert await dead.replay(first.id, args=["other"]) == 1
+    async with Worker(scene.queue):
+        await second
+        await wait_until(lambda: scene.runs.count("done") == 2, "both ran")
+        third = await scene.end.enqueue("k", "raise")
+        await ended(third)
+    await scene.end.enqueue("k")
+    assert await dead.replay(third.id, ignore_keys=True) == 1
+    assert await scene.keys() == 1
+
+
 async def test_until_started(scene: Scene) -> None:
     """While a job runs, one more of its key may wait; a retry does not take the key again."""
     task = scene.end.using(unique=Unique(key="key", until="started"))

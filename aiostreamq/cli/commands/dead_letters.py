@@ -51,6 +51,11 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
         "--edit", action="store_true", help="edit the arguments of one job in $EDITOR first"
     )
     add_value(replay, "--rate", rate, "jobs per second at most")
+    replay.add_argument(
+        "--ignore-keys",
+        action="store_true",
+        help="replay unique jobs although other jobs hold their keys",
+    )
     purge = actions.add_parser(
         "purge", help="delete letters", description="Delete dead letters for good."
     )
@@ -127,6 +132,7 @@ def _replay(queue: "Queue", args: argparse.Namespace) -> int:
             args=positional,
             kwargs=keywords,
             rate=args.rate,
+            ignore_keys=args.ignore_keys,
             **filters,
         ),
     )

@@ -97,12 +97,13 @@ class DeadLetters:
         args: Sequence[object] | None = None,
         kwargs: Mapping[str, object] | None = None,
         rate: float | None = None,
+        ignore_keys: bool = False,
         **filters: "Unpack[DeadLetterFilters]",
     ) -> int:
         """Enqueue the jobs of letters again, oldest first, with their ids and all attempts.
 
-        A letter is kept if its job's id belongs to another job by now, or if it holds no
-        readable job.
+        A letter is kept if its job's id belongs to another job by now, if another job that has
+        not ended holds its key, or if it holds no readable job. A warning is logged then.
 
         Args:
             *ids: The ids of letters or of their jobs.
@@ -112,6 +113,8 @@ class DeadLetters:
                 secret in its place.
             kwargs: Other keyword arguments, in the same way.
             rate: The most jobs per second; None sets no limit.
+            ignore_keys: Whether to replay unique jobs although other jobs hold their keys. The
+                jobs have no keys then, and neither has one that is replayed with other arguments.
             **filters: Filters as for `list`, in place of ids.
 
         Returns:
@@ -141,7 +144,9 @@ class DeadLetters:
                 if ids:
                     _refuse_unreadable(page)
                 replays = [
-                    replayer.replay_of(letter, args, kwargs) for letter in page if letter.is_job
+                    replayer.replay_of(letter, args, kwargs, ignore_keys=ignore_keys)
+                    for letter in page
+                    if letter.is_job
                 ]
                 for start in range(0, len(replays), size):
                     await asyncio.sleep(due - clock.monotonic())

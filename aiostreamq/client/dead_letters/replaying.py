@@ -13,6 +13,8 @@ from aiostreamq.model.replayed_job import (
     write_history,
     write_replay,
 )
+from aiostreamq.model.stored import json_object
+from aiostreamq.model.unique import key_in
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Replayed
 
 if TYPE_CHECKING:
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from aiostreamq.model.dead_letters import DeadLetter
 
 logger = get_logger("aiostreamq.dead")
+
+
+def _digest_in(envelope: bytes) -> str:
+    """Return the digest of the key that the job of an envelope holds; empty if it holds none."""
+    call = json_object(envelope) if b'"key":"' in envelope else None
+    key = key_in(call or {})
+    return "" if key is None else key.digest
 
 
 class Replayer:
@@ -34,8 +43,12 @@ class Replayer:
         letter: "DeadLetter",
         args: Sequence[object] | None,
         kwargs: Mapping[str, object] | None,
+        *,
+        ignore_keys: bool = False,
     ) -> Replay:
         """Return the replay of a letter; None for *args* or *kwargs* keeps those of the job.
+
+        With *ignore_keys*, or with other arguments, the job has no key.
 
         Raises:
             UsageError: The arguments do not fit the task.
@@ -45,8 +58,10 @@ class Replayer:
         signature = None if spec is None else spec.signature
         write = None if signature is None else signature.write_stored
         envelope = write_replay(letter, args, kwargs, write)
+        digest = "" if ignore_keys else _digest_in(envelope)
         if args is not None or kwargs is not None:
             self._check(letter, envelope)
+            digest = ""  # it is of the earlier arguments
         lane = lane_to_replay_in(letter, store.lanes, spec and spec.options.lane)
         keeps = keeps_result(letter, spec and spec.options.result_ttl)
         return Replay(
@@ -56,6 +71,7 @@ class Replayer:
             WaiterMode.NOBODY if keeps else WaiterMode.NO_RESULT,
             envelope,
             write_history(letter),
+            digest,
         )
 
     def _check(self, letter: "DeadLetter", envelope: bytes) -> None:
@@ -85,6 +101,13 @@ class Replayer:
             if answer is Replayed.REFUSED:
                 logger.warning(
                     "dead letter %s is kept: its job's id belongs to another job by now",
+                    replay.letter,
+                    extra={"job_id": replay.job_id},
+                )
+            elif answer is Replayed.KEY_TAKEN:
+                logger.warning(
+                    "dead letter %s is kept: another job that has not ended holds the key of its "
+                    "job; replay it later, or with ignore_keys=True (--ignore-keys)",
                     replay.letter,
                     extra={"job_id": replay.job_id},
                 )
