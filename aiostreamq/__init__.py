@@ -36,7 +36,7 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.retry import Retry
-from aiostreamq.model.unique import Throttle, Unique
+from aiostreamq.model.unique import Debounce, Throttle, Unique
 from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
 from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.queue import Queue
@@ -83,6 +83,7 @@ __all__ = [
     "CurrentJob",
     "DeadLetter",
     "DeadLetters",
+    "Debounce",
     "Depends",
     "Drop",
     "EnqueueCall",

@@ -11,13 +11,13 @@ from aiostreamq.model.keys import RESERVED, checked_name
 from aiostreamq.model.metadata import NO_HEADERS, checked_tags, joined_headers
 from aiostreamq.model.record import record
 from aiostreamq.model.retry import Retries, Retry, checked_retries
-from aiostreamq.model.unique import Rule, Throttle, Unique, ruled
+from aiostreamq.model.unique import Debounce, Rule, Throttle, Unique, ruled
 from aiostreamq.model.unknown_options import unknown_option
 
 DEFAULT_LANE = "default"
 
 #: The options that take a rule about keys.
-RULE_OPTIONS = ("unique", "throttle")
+RULE_OPTIONS = ("unique", "throttle", "debounce")
 
 # Long enough to return to after lunch, short enough not to fill Redis.
 DEFAULT_RESULT_TTL = 3600.0
@@ -42,6 +42,7 @@ class TaskOptions(TypedDict, total=False):
     on_failure: BoundCall | None
     unique: Unique | None
     throttle: Throttle | None
+    debounce: Debounce | None
 
 
 @record
@@ -86,8 +87,8 @@ class Options:
             changed = replace(changed, headers=joined_headers(self.headers, overrides["headers"]))
         if "tags" in overrides:
             changed = replace(changed, tags=checked_tags(overrides["tags"]))
-        if "unique" in overrides or "throttle" in overrides:
-            rules = {name: rule for name, rule in overrides.items() if name in RULE_OPTIONS}
+        rules = {name: rule for name, rule in overrides.items() if name in RULE_OPTIONS}
+        if rules:
             changed = replace(changed, unique=ruled(self.unique, rules))
         return _with_callbacks(changed, overrides)
 

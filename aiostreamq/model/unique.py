@@ -18,8 +18,8 @@ Key: TypeAlias = str | Sequence[str] | Callable[..., object] | None
 #: The consequence for a call whose key another job holds.
 OnConflict = Literal["return", "raise", "replace", "drop"]
 
-#: Until when a job holds its key: its end, its start, or the end of a window.
-Held = Literal["done", "started", "window"]
+#: Until when a job holds its key: its end, its start, the end of a window; or each call moves it.
+Held = Literal["done", "started", "window", "moved"]
 
 # Seconds, about a hundred years. Redis refuses expiries beyond 64 bits.
 _LONGEST = 3e9
@@ -95,14 +95,59 @@ class Throttle:
         object.__setattr__(self, "window_ms", _window_ms("Throttle(window)", self.window))
 
 
+@dataclass(frozen=True, slots=True)
+class Debounce:
+    """The rule that a job waits until no further call of its key has come for a while.
+
+    As in `@queue.task(debounce=Debounce("5s", key="doc", max_wait="1m"))`. The first call of a key
+    makes a delayed job. While the job waits, each further call replaces its arguments and moves it.
+    All these calls return the same job. A call after that makes a new job.
+
+    Args:
+        wait: Seconds (or "5s", or a timedelta) from the last call to the run.
+        key: As for `Unique`.
+        max_wait: The longest time from the first call to the run; None sets no limit.
+
+    Raises:
+        UsageError: A value is invalid.
+    """
+
+    wait: Duration
+    key: Key = None
+    max_wait: Duration | None = None
+    window_ms: int = field(init=False, repr=False)  #: not public, and so are the next
+    max_wait_ms: int = field(init=False, repr=False)
+    on_conflict: ClassVar[OnConflict] = "return"
+    held: ClassVar[Held] = "moved"
+    option: ClassVar[str] = "debounce"
+
+    def __post_init__(self) -> None:
+        """Refuse invalid values."""
+        _check_key(self.key)
+        wait_ms, most = _window_ms("Debounce(wait)", self.wait), self.max_wait
+        most_ms = 0 if most is None else _window_ms("Debounce(max_wait)", most)
+        if 0 < most_ms < wait_ms:
+            raise UsageError(
+                f"Debounce(max_wait={most!r}) is shorter than wait={self.wait!r}: give a longer "
+                f"time, or leave it out for no limit"
+            )
+        object.__setattr__(self, "window_ms", wait_ms)
+        object.__setattr__(self, "max_wait_ms", most_ms)
+
+
 #: A rule about the keys of a task.
-Rule: TypeAlias = Unique | Throttle
+Rule: TypeAlias = Unique | Throttle | Debounce
 
 #: The options that take a rule. A job has one rule: each replaces what another has set.
-_KINDS: dict[str, type[Rule]] = {"unique": Unique, "throttle": Throttle}
+_KINDS: dict[str, type[Rule]] = {
+    "unique": Unique,
+    "throttle": Throttle,
+    "debounce": Debounce,
+}
 _EXAMPLES = {
     "unique": "unique=Unique(), or unique=Unique(key='url')",
     "throttle": "throttle=Throttle('10s'), or throttle=Throttle('10s', key='user')",
+    "debounce": "debounce=Debounce('5s'), or debounce=Debounce('5s', key='doc')",
 }
 
 
@@ -134,7 +179,8 @@ def wire(rule: Rule, keep_ms: int) -> str:
         rule: The rule.
         keep_ms: Milliseconds that the outcome of the job is kept; 0 keeps none.
     """
-    return f"{rule.held} {rule.on_conflict} {keep_ms} {rule.window_ms}"
+    most_ms = rule.max_wait_ms if isinstance(rule, Debounce) else 0
+    return f"{rule.held} {rule.on_conflict} {keep_ms} {rule.window_ms} {most_ms}"
 
 
 class HeldKey(NamedTuple):
@@ -148,7 +194,8 @@ def with_key(envelope: bytes, rule: Rule, digest: str) -> bytes:
     """Return an envelope that names the key which the job holds to its end or to its start."""
     if rule.held == "window":
         return envelope
-    return b'%b,"key":"%b:%b"}' % (envelope[:-1], rule.held.encode(), digest.encode())
+    held = b"started" if rule.held == "started" else b"done"
+    return b'%b,"key":"%b:%b"}' % (envelope[:-1], held, digest.encode())
 
 
 def key_in(call: Mapping[str, object]) -> HeldKey | None:

@@ -405,7 +405,7 @@ async def test_callers_error(store: Store) -> None:
         assert holder == "a"
         return error
 
-    job = UniqueSubmission("b", 2, "0", "", "done return 0 0", "k", on_held, ENVELOPE)
+    job = UniqueSubmission("b", 2, "0", "", "done return 0 0 0", "k", on_held, ENVELOPE)
     found = await store.unique.enqueue([job], "me", QueuePolicy(1 << 20, 5))
     assert found.errors == {0: error}
 
@@ -471,3 +471,147 @@ async def test_held_to_the_start_by_a_job_that_ends_before(store: Store, step: S
     assert await store.enqueue_unique("k", "a", rule="started return") == [None]
     await step(store)
     assert await store.enqueue_unique("k", "b", rule="started return") == [None]
+
+
+WAIT, MOST = 60_000, 90_000
+
+
+async def call(
+    store: Store, *ids: str, mark: str = WaiterMode.NOBODY, inbox: str = "me", most: int = 0
+) -> list[str | None]:
+    """Make debounced calls, each with its id as its argument."""
+    found: list[str | None] = []
+    for job_id in ids:
+        found += await store.enqueue_unique(
+            "k", job_id, rule="moved return", mark=mark, due=f"+{WAIT}", inbox=inbox,
+            envelope=ENVELOPE.replace(b"1", job_id.encode()), window_ms=WAIT, max_wait_ms=most,
+        )  # fmt: skip
+    return found
+
+
+async def due_in(store: Store, job_id: str) -> float:
+    """Return the ms until a job is due."""
+    score = await store.call("ZSCORE", store.keys.delayed, job_id)
+    assert isinstance(score, bytes)
+    await store.queue.clock.refresh()
+    return float(score) - store.queue.clock.now_ms()
+
+
+async def arguments_at(store: Store, job_id: str) -> bytes:
+    """Return the envelope of a delayed job."""
+    envelope = await store.call("HGET", store.keys.job(job_id), "p")
+    assert isinstance(envelope, bytes)
+    return envelope
+
+
+async def make_earlier(store: Store, job_id: str, ms: int) -> None:
+    """Have the first call of a job have come some ms earlier, and its last one, too."""
+    first, _, ids = (await store.hash_at(store.keys.job(job_id)))["f"].partition(" ")
+    await store.call("HSET", store.keys.job(job_id), "f", f"{int(first) - ms} {ids}")
+    await store.call("ZINCRBY", store.keys.delayed, -ms, job_id)
+
+
+async def test_debounce(store: Store) -> None:
+    """The last call wins, and the job waits from that call on."""
+    assert await call(store, "a") == [None]
+    await make_earlier(store, "a", 50_000)
+    assert await call(store, "b", "c") == ["a", "a"]
+    assert WAIT - 5_000 < await due_in(store, "a") <= WAIT
+    assert await arguments_at(store, "a") == ENVELOPE.replace(b"1", b"c")
+    assert not {"job:b", "job:c"} & await store.key_names()
+
+
+async def test_debounce_has_an_end(store: Store) -> None:
+    """A job is not moved beyond the longest wait, counted from its first call."""
+    await call(store, "a", most=MOST)
+    await make_earlier(store, "a", 50_000)
+    await call(store, "b", most=MOST)
+    assert 30_000 < await due_in(store, "a") <= 40_000
+    await make_earlier(store, "a", 50_000)
+    await call(store, "c", most=MOST)
+    assert await due_in(store, "a") <= 0
+    assert (await store.delayed.promote())[0] == 1
+
+
+async def test_debounced_call_is_repeated(store: Store) -> None:
+    """A call that is repeated after a lost reply does not win over a later one."""
+    await call(store, "a", "b", "c")
+    assert await call(store, "b", "a") == ["a", ""]
+    assert await arguments_at(store, "a") == ENVELOPE.replace(b"1", b"c")
+    await call(store, *(f"n{number}" for number in range(40)))
+    known = (await store.hash_at(store.keys.job("a")))["f"].split()
+    assert known[1:] == [f"n{number}" for number in range(24, 40)]
+
+
+async def begin(store: Store) -> None:
+    """Let the job of the first call come due."""
+    await store.call("ZADD", store.keys.delayed, "XX", 1000, "a")
+    assert (await store.delayed.promote())[0] == 1
+
+
+async def begin_and_retry(store: Store) -> None:
+    """Have it wait for its next attempt."""
+    await begin(store)
+    await retry(store)
+
+
+async def begin_and_park(store: Store) -> None:
+    """Have it set aside."""
+    await begin(store)
+    await park(store)
+
+
+@pytest.mark.parametrize("step", [begin, begin_and_retry, begin_and_park, cancel, forget])
+async def test_debounce_begins_again(store: Store, step: Step) -> None:
+    """A call that comes too late for a job makes a new one, and does not change the old one."""
+    await call(store, "a", "b")
+    await step(store)
+    before = await store.hash_at(store.keys.job("a"))
+    assert await call(store, "c", "d") == [None, "c"]
+    assert await store.hash_at(store.keys.job("a")) == before
+
+
+async def test_late_repetition(store: Store) -> None:
+    """A repeated call whose job has begun finds that job, which has its arguments."""
+    await call(store, "a", "b")
+    await begin(store)
+    assert await call(store, "b", "a") == ["a", ""]
+
+
+async def test_all_callers_are_notified(store: Store) -> None:
+    """Each client that waits for the job gets its end, once."""
+    await call(store, "a", mark=WaiterMode.CALLER)
+    await call(store, "b", mark=WaiterMode.CALLER, inbox="you")
+    await call(store, "c", mark=WaiterMode.CALLER)
+    assert (await store.hash_at(store.keys.job("a")))["w"] == "me you"
+    await begin(store)
+    await store.settle(await deliver(store))
+    for inbox in ("me", "you"):
+        assert len(await store.list_at(store.keys.inbox(inbox))) == 1
+
+
+async def test_last_call_decides_whether_a_result_is_kept(store: Store) -> None:
+    """It replaces the envelope as a whole."""
+    await call(store, "a", mark=WaiterMode.NO_RESULT)
+    await call(store, "b")
+    assert "k" not in await store.hash_at(store.keys.job("a"))
+    await call(store, "c", mark=WaiterMode.NO_RESULT)
+    assert (await store.hash_at(store.keys.job("a")))["k"] == "0"
+
+
+async def test_job_of_another_rule_is_not_moved(store: Store) -> None:
+    """A delayed job that is unique keeps its arguments and its time."""
+    await store.enqueue_unique("k", "a", due="+1000")
+    assert await call(store, "b") == [None]
+    assert await arguments_at(store, "a") == ENVELOPE
+    assert await due_in(store, "a") <= 1000
+
+
+async def test_many_calls_at_once(store: Store) -> None:
+    """Calls of one batch move one job."""
+    ids = [f"j{number}" for number in range(100)]
+    found = await store.enqueue_unique(
+        "k", *ids, rule="moved return", due=f"+{WAIT}", window_ms=WAIT
+    )
+    assert found == [None, *["j0"] * 99]
+    assert await store.call("ZCARD", store.keys.delayed) == 1

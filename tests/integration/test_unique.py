@@ -14,6 +14,7 @@ from aiostreamq import (
     AioStreamQError,
     AlreadyEnqueued,
     Context,
+    Debounce,
     Drop,
     GiveUp,
     Job,
@@ -265,6 +266,33 @@ async def test_throttle(queue: Queue) -> None:
         assert await jobs[-1] == 1
         assert not (await refresh.enqueue("ann")).is_new
         assert (await refresh.using(throttle=None).enqueue("ann")).is_new
+
+
+async def test_debounce(queue: Queue) -> None:
+    """Calls that follow each other make one job, with the arguments of the last."""
+
+    @queue.task(debounce=Debounce("1h", key="doc", max_wait="2h"))
+    async def save(doc: str, version: int) -> int:
+        return version
+
+    jobs = [await save.enqueue("d", version) for version in range(3)]
+    jobs += await queue.enqueue_many(save.bind("d", version) for version in (3, 4))
+    other = await save.using(debounce=Debounce("50ms", key="doc")).enqueue("e", 7)
+    assert len({job.id for job in jobs}) == 1
+    assert [job.is_new for job in jobs] == [True, False, False, False, False]
+    assert await jobs[0].status() == JobState.DELAYED
+    for options in ({"delay": 1}, {"at": datetime(2030, 1, 1, tzinfo=UTC)}):
+        with pytest.raises(
+            UsageError, match=r"task 'save' has debounce=.*: leave delay and at out"
+        ):
+            await save.using(**cast("Any", options)).enqueue("d", 5)
+    async with Worker(queue):
+        assert await other == 7
+        last = await save.using(debounce=Debounce("50ms", key="doc")).enqueue("d", 8)
+        assert last.id == jobs[0].id
+        assert [await job for job in (*jobs, last)] == [8] * 6
+        assert (await save.enqueue("d", 9)).is_new
+        assert (await save.using(debounce=None).enqueue("d", 9)).is_new
 
 
 async def test_taken_away(scene: Scene) -> None:

@@ -110,6 +110,8 @@ class Store:
         envelope: bytes = ENVELOPE,
         max_length: int = 0,
         window_ms: int = 0,
+        max_wait_ms: int = 0,
+        inbox: str = "me",
     ) -> list[str | None]:
         """Enqueue a job with a key for each id.
 
@@ -118,7 +120,7 @@ class Store:
         """
         holders: dict[str, str] = {}
         kept, place = HOUR_MS if mark != WaiterMode.NO_RESULT else 0, self.queue.place_of(lane)
-        wire = f"{rule} {kept} {window_ms}"
+        wire = f"{rule} {kept} {window_ms} {max_wait_ms}"
         jobs = [
             UniqueSubmission(
                 job_id, place, mark, due, wire, key, partial(_note, holders, job_id), envelope
@@ -126,7 +128,7 @@ class Store:
             for job_id in ids
         ]
         policy = QueuePolicy(1 << 20, DEADLINE, max_length=max_length)
-        found = await self.unique.enqueue(jobs, "me", policy)
+        found = await self.unique.enqueue(jobs, inbox, policy)
         assert not found.errors
         return [
             "full" if at in found.full else holders.get(one, "") if at in found.taken else None

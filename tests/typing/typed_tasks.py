@@ -19,6 +19,7 @@ from aiostreamq import (
     Context,
     DeadLetter,
     DeadLetters,
+    Debounce,
     EnqueueCall,
     Event,
     Job,
@@ -616,3 +617,5 @@ async def unique_jobs() -> None:
     assert_type(await crawl.using(throttle=Throttle("10s", key="url")).enqueue("u"), Job[int])
     crawl.using(throttle="10s")  # pyright: ignore[reportArgumentType]
     Throttle()  # pyright: ignore[reportCallIssue]
+    assert_type(await crawl.using(debounce=Debounce("5s", max_wait=60)).enqueue("u"), Job[int])
+    crawl.using(debounce=Throttle(1))  # pyright: ignore[reportArgumentType]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import AlreadyEnqueued
+from aiostreamq.errors import AlreadyEnqueued, UsageError
 from aiostreamq.model import unique
 from aiostreamq.model.delivery import UniqueSubmission
 from aiostreamq.model.functions.call_key import digest_of
@@ -37,7 +37,8 @@ def with_key(
         kwargs: The keyword arguments.
 
     Raises:
-        UsageError: The key function raised, or an argument of the key is missing.
+        UsageError: The key function raised, an argument of the key is missing, or a job that is
+            debounced has a delay.
         PayloadError: The key is not plain JSON.
     """
     rule, keep_ms = using.options.unique, milliseconds(using.options.result_ttl)
@@ -53,6 +54,13 @@ def with_key(
 
     job_id, place, mark, envelope = plain
     due = "" if using.due is None else using.due.to_wire()
+    if rule.held == "moved":
+        if due:
+            raise UsageError(
+                f"task {spec.name!r} has debounce=..., which says when its jobs run: leave delay "
+                f"and at out, or use debounce=None with them"
+            )
+        due = f"+{rule.window_ms}"
     wire, held = unique.wire(rule, keep_ms), unique.with_key(envelope, rule, digest)
     return UniqueSubmission(job_id, place, mark, due, wire, digest, meet, held)
 
@@ -61,6 +69,7 @@ _OPEN = {
     "done": ("has not ended", "it has ended"),
     "started": ("has not started", "it has started"),
     "window": ("was enqueued a short time ago", "its window is over"),
+    "moved": ("waits", "it has started"),
 }
 
 

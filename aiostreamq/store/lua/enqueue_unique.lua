@@ -16,13 +16,15 @@
 --              stream, an index into KEYS (from 5)
 --              mark: 0 no waiter yet, 1 the caller waits, 2 no result is kept
 --              due: '+' and ms from now, or ms since 1970; empty for now
---              rule: four words, see below
+--              rule: five words, see below
 --              digest of its key
 --              envelope, JSON
 --
--- A rule is '<until> <conflict> <keep_ms> <window_ms>'. until is 'done' or 'started': the key is held
+-- A rule is '<until> <conflict> <keep_ms> <window_ms> <max_wait_ms>'. until is 'done' or 'started': the key is held
 -- from the enqueue to the end of the job, or to its start, before which free_key.lua frees it. Or it
--- is 'window': the key is held for window_ms, whatever becomes of the job. conflict says what happens if another job holds the key: 'return' and 'raise'
+-- is 'window': the key is held for window_ms, whatever becomes of the job. Or it is 'moved': the
+-- job is delayed by window_ms, and while it waits, each call of its key gives it its envelope and
+-- moves it, to max_wait_ms after the first call at most; later calls begin a new job. conflict says what happens if another job holds the key: 'return' and 'raise'
 -- change nothing; 'drop' ends the new job as dropped, with an outcome that is kept for keep_ms;
 -- 'replace' cancels the other job, as cancel.lua does, and gives its key to the new one.
 --
@@ -34,7 +36,7 @@
 -- holders have ended.
 -- Cost O(jobs log delayed), about 12 microseconds each; callers send at most 500.
 --
--- uses: cancelling delayed ending put_new room stats time unique
+-- uses: cancelling debounce delayed ending put_new room stats time unique
 
 local delayed, control, unique = KEYS[1], KEYS[2], KEYS[4]
 local prefix, inbox = ARGV[2], ARGV[5]
@@ -105,7 +107,7 @@ end
 
 -- Return the id of the job that holds a key, if another one does.
 local function holder_of(one)
-  if one.window_ms > 0 then
+  if one.held == 'window' then
     local holder = redis.call('GET', prefix .. 'unique:' .. one.digest)
     return holder and holder ~= one.id and holder or nil
   end
@@ -114,16 +116,48 @@ local function holder_of(one)
 end
 
 local function hold_key(one)
-  if one.window_ms > 0 then
+  if one.held == 'window' then
     redis.call('SET', prefix .. 'unique:' .. one.digest, one.id, 'PX', one.window_ms)
   else
     redis.call('HSET', unique, one.digest, one.id)
   end
 end
 
+-- Return the id of the delayed job that a call has changed, now or before its reply was lost.
+local function moved_by(one)
+  local holder = redis.call('HGET', unique, one.digest)
+  if not holder or not holds_key(prefix, holder, now) then
+    return nil
+  end
+  local job = prefix .. 'job:' .. holder
+  if not has_call(job, one.id) then
+    if not can_be_moved(job) then
+      return nil
+    end
+    local call = { id = one.id, mark = one.mark, inbox = inbox, envelope = one.envelope }
+    move(delayed, job, holder, call, now, one.window_ms, one.max_wait_ms)
+  end
+  return holder
+end
+
+-- Have a call move the job of its key, or begin a new one.
+local function debounce(one)
+  local holder = moved_by(one)
+  if holder then
+    refuse(one.place, holder)
+    return
+  end
+  put(one)
+  note_first_call(one.job, one.id, now)
+  hold_key(one)
+end
+
 local function handle(one)
   if is_taken(one.job, prefix .. 'result:' .. one.id) then
     refuse(one.place, '')
+    return
+  elseif one.held == 'moved' then
+    debounce(one)
     return
   end
   local holder = holder_of(one)
@@ -146,11 +180,12 @@ end
 
 for at = FIRST, #ARGV, EACH do
   local id = ARGV[at]
-  local conflict, keep_ms, window_ms = string.match(ARGV[at + 4], '^%S+ (%S+) (%d+) (%d+)')
+  local held, conflict, keep_ms, window_ms, max_wait_ms =
+    string.match(ARGV[at + 4], '^(%S+) (%S+) (%d+) (%d+) (%d+)$')
   handle({
     place = (at - FIRST) / EACH + 1, id = id, job = prefix .. 'job:' .. id,
     stream = KEYS[STREAMS + tonumber(ARGV[at + 1])], mark = ARGV[at + 2], due = ARGV[at + 3],
-    conflict = conflict, keep_ms = tonumber(keep_ms), window_ms = tonumber(window_ms),
+    held = held, conflict = conflict, max_wait_ms = tonumber(max_wait_ms), keep_ms = tonumber(keep_ms), window_ms = tonumber(window_ms),
     digest = ARGV[at + 5], envelope = ARGV[at + 6],
   })
 end

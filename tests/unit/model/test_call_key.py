@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from aiostreamq import Context, PayloadError, Throttle, Unique, UsageError
+from aiostreamq import Context, Debounce, PayloadError, Throttle, Unique, UsageError
 from aiostreamq.model.functions.call_key import check_rule, digest_of
 from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.unique import HeldKey, key_in, ruled, wire, with_key
@@ -229,6 +229,17 @@ def test_invalid_time(until: Any) -> None:
         Unique(until=until)
     with pytest.raises(UsageError, match=r"^Throttle\(window\)="):
         Throttle(until)
+    with pytest.raises(UsageError, match=r"^Debounce\(wait\)="):
+        Debounce(until)
+    if until is not None:
+        with pytest.raises(UsageError, match=r"^Debounce\(max_wait\)="):
+            Debounce(1, max_wait=until)
+
+
+def test_longest_wait_is_longer() -> None:
+    """A longest wait that is shorter than each wait is a mistake."""
+    with pytest.raises(UsageError, match=r"Debounce\(max_wait='1s'\) is shorter than wait='5s'"):
+        Debounce("5s", max_wait="1s")
 
 
 @pytest.mark.parametrize(
@@ -238,14 +249,16 @@ def test_invalid_time(until: Any) -> None:
 def test_window(time: Any, ms: int) -> None:
     """It is in milliseconds, and at least one."""
     assert Unique(until=time).window_ms == Throttle(time).window_ms == ms
-    assert wire(Unique(until=time, on_conflict="raise"), 5) == f"window raise 5 {ms}"
-    assert wire(Throttle(time), 5) == f"window return 5 {ms}"
+    assert wire(Unique(until=time, on_conflict="raise"), 5) == f"window raise 5 {ms} 0"
+    assert wire(Throttle(time), 5) == f"window return 5 {ms} 0"
 
 
 def test_wire() -> None:
     """Rules without a window have 0."""
-    assert wire(Unique(), 5) == "done return 5 0"
-    assert wire(Unique(until="started", on_conflict="drop"), 0) == "started drop 0 0"
+    assert wire(Debounce("5s", max_wait=60), 7) == "moved return 7 5000 60000"
+    assert wire(Debounce(1), 7) == "moved return 7 1000 0"
+    assert wire(Unique(), 5) == "done return 5 0 0"
+    assert wire(Unique(until="started", on_conflict="drop"), 0) == "started drop 0 0 0"
 
 
 def test_one_rule() -> None:
@@ -277,5 +290,6 @@ def test_in_envelope() -> None:
     started = with_key(envelope, Unique(until="started"), "7d")
     assert started == b'{"task":"t","key":"started:7d"}'
     assert with_key(envelope, Throttle(1), "7d") == envelope
+    assert with_key(envelope, Debounce(1), "7d") == b'{"task":"t","key":"done:7d"}'
     assert key_in({"key": "done:7d"}) == HeldKey("7d", is_freed_at_start=False)
     assert key_in({"key": "started:7d"}) == HeldKey("7d", is_freed_at_start=True)

@@ -23,6 +23,12 @@ local function delay_new(delayed, due, lane, job, id, mark, inbox, envelope)
   earliest = due < earliest and due or earliest
 end
 
+-- Have a job that is kept wait until another time.
+local function delay_until(delayed, due, id)
+  redis.call('ZADD', delayed, due, id)
+  earliest = due < earliest and due or earliest
+end
+
 -- Keep a job until its next attempt. When it is due it goes to the returned work, as it has waited
 -- in its lane before.
 local function delay_again(delayed, due, job, id, n, attempt, envelope)
