@@ -22,7 +22,7 @@ from aiostreamq.store.deliveries import ID_MS
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT
 from aiostreamq.store.unique import free_key
 from tests.support.ends import recent, states
-from tests.support.store import ENVELOPE, HOUR_MS, Store
+from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store
 
 HELD = HeldKey("k", is_freed_at_start=False)
 
@@ -278,6 +278,46 @@ async def test_full_lane(store: Store) -> None:
     assert await keys_of(store) == {"k": "a"}
 
 
+async def test_lane_full_of_bytes(store: Store) -> None:
+    """A lane that is bounded in bytes takes a first job of any size, and no more than fits."""
+    most = 3 * len(ENVELOPE) - 1
+    large, small = ENVELOPE + b" " * 100, ENVELOPE
+    assert await store.enqueue_unique("a", "a", envelope=large, max_bytes=most) == [None]
+    assert await store.enqueue_unique("b", "b", max_bytes=most) == ["full"]
+    await store.settle(await deliver(store))
+    for job_id, answer in (("c", None), ("d", None), ("e", "full")):
+        found = await store.enqueue_unique(job_id, job_id, envelope=small, max_bytes=most)
+        assert found == [answer]
+    assert await store.enqueue_unique("c", "f", max_bytes=most) == ["c"]
+    assert await store.enqueue_unique("e", "e", due="+1000", max_bytes=most) == [None]
+
+
+def ignore(holder: str) -> None:
+    """Take a holder as it is."""
+
+
+async def test_clients_wait_in_line(store: Store) -> None:
+    """A client that waits for room learns how many are ahead, and a taken key needs no turn."""
+    policy = QueuePolicy(1 << 20, DEADLINE, max_length=2, waits_when_full=True)
+    place = store.queue.place_of("default")
+
+    async def ask(inbox: str, key: str, waited_ms: int) -> tuple[set[int], set[int], int]:
+        job = UniqueSubmission(
+            f"{inbox}-{key}", place, "0", "", "done return 0 0 0", key, ignore, ENVELOPE
+        )
+        found = await store.unique.enqueue([job], inbox, policy, waited_ms)
+        return found.taken, found.full, found.ahead
+
+    await store.enqueue_unique("k", "a")
+    await store.enqueue("b")
+    assert await ask("one", "x", 900) == (set(), {0}, 0)
+    assert await ask("two", "y", 100) == (set(), {0}, 1)
+    assert (await ask("two", "k", 100))[0] == {0}
+    await store.settle((await store.read("w1"))[0])
+    assert (await ask("two", "y", 101))[1] == {0}, "it is not its turn"
+    assert await ask("one", "x", 901) == (set(), set(), 0)
+
+
 @pytest.mark.parametrize("mark", [WaiterMode.NOBODY, WaiterMode.CALLER, WaiterMode.NO_RESULT])
 async def test_drop(store: Store, mark: str) -> None:
     """The second job ends at once, is counted, and its caller is notified."""
@@ -526,7 +566,7 @@ async def test_debounce_has_an_end(store: Store) -> None:
     await call(store, "a", most=MOST)
     await make_earlier(store, "a", 50_000)
     await call(store, "b", most=MOST)
-    assert 30_000 < await due_in(store, "a") <= 40_000
+    assert 30_000 < await due_in(store, "a") < 45_000
     await make_earlier(store, "a", 50_000)
     await call(store, "c", most=MOST)
     assert await due_in(store, "a") <= 0

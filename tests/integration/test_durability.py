@@ -9,10 +9,12 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from aiostreamq import (
+    Debounce,
     EnqueueNotConfirmed,
     JobState,
     Queue,
     QueueUnavailable,
+    Unique,
     UnsupportedServer,
     UsageError,
     Worker,
@@ -77,6 +79,18 @@ async def test_replica_has_it(queue: Queue, replica: RedisServer) -> None:
     assert {job.id for job in jobs[:2]} <= await ids_on(replica)
     async with Worker(queue):
         assert [await job, await jobs[0], await jobs[2]] == [0, 2, 4]
+
+
+async def test_replica_has_unique_jobs(queue: Queue, replica: RedisServer) -> None:
+    """The job of a key is on the replica, whether this call made it or an earlier one did."""
+    task = queue.task(same).using(unique=Unique())
+    first = await task.using(durability="memory").enqueue(0)
+    held = await task.enqueue(0)
+    assert held.id == first.id
+    later = await task.using(delay="1h").enqueue(1)
+    moved = await task.using(debounce=Debounce("1h")).enqueue(2)
+    many = await queue.enqueue_many([task.bind(3), task.bind(0)])
+    assert {job.id for job in (held, later, moved, *many)} <= await ids_on(replica)
 
 
 async def test_replica_is_promoted(master: RedisServer, replica: RedisServer) -> None:

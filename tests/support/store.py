@@ -109,6 +109,7 @@ class Store:
         due: str = "",
         envelope: bytes = ENVELOPE,
         max_length: int = 0,
+        max_bytes: int = 0,
         window_ms: int = 0,
         max_wait_ms: int = 0,
         inbox: str = "me",
@@ -127,7 +128,7 @@ class Store:
             )
             for job_id in ids
         ]
-        policy = QueuePolicy(1 << 20, DEADLINE, max_length=max_length)
+        policy = QueuePolicy(1 << 20, DEADLINE, max_length=max_length, max_bytes=max_bytes)
         found = await self.unique.enqueue(jobs, inbox, policy)
         assert not found.errors
         return [
