@@ -251,6 +251,7 @@ def _of_entry(
         tags=call.metadata.tags,
         callbacks=call.metadata.callbacks.tasks,
         parent=call.metadata.parent,
+        unique=None if call.metadata.key is None else call.metadata.key.until,
     )
 
 
@@ -271,4 +272,5 @@ def _of_hash(job_id: str, due_ms: int, fields: Mapping[bytes, bytes]) -> JobInfo
         tags=call.metadata.tags,
         callbacks=call.metadata.callbacks.tasks,
         parent=call.metadata.parent,
+        unique=None if call.metadata.key is None else call.metadata.key.until,
     )

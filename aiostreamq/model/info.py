@@ -145,6 +145,8 @@ class JobInfo:
     #: the tasks of its callbacks by option, `on_success` and `on_failure`; likewise
     callbacks: Mapping[str, str] = field(default_factory=dict[str, str])
     parent: str | None = None  #: id of the job whose callback it is; likewise
+    #: until when an open job holds its key: "done" or "started"; None if it has none, or a window
+    unique: str | None = None
     # Set only by `job.info()`:
     traceback: str = ""  #: the task's own frames, if it failed
     started_at: datetime | None = None  #: when its last run began, about, if it ended lately

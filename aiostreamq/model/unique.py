@@ -189,6 +189,11 @@ class HeldKey(NamedTuple):
     digest: str
     is_freed_at_start: bool  #: whether the worker frees it before the first run, not after the end
 
+    @property
+    def until(self) -> str:
+        """Until when the job holds it: "done" or "started"."""
+        return "started" if self.is_freed_at_start else "done"
+
 
 def with_key(envelope: bytes, rule: Rule, digest: str) -> bytes:
     """Return an envelope that names the key which the job holds to its end or to its start."""

@@ -30,6 +30,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
+from aiostreamq.cli.format.jobs import as_page
 from aiostreamq.client.core import core_of
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
@@ -293,6 +294,37 @@ async def test_debounce(queue: Queue) -> None:
         assert [await job for job in (*jobs, last)] == [8] * 6
         assert (await save.enqueue("d", 9)).is_new
         assert (await save.using(debounce=None).enqueue("d", 9)).is_new
+
+
+async def test_info(scene: Scene) -> None:
+    """The info of an open job says until when the job holds its key."""
+    found: dict[str, str | None] = {}
+    for name, task in {
+        "done": scene.end,
+        "started": scene.end.using(unique=Unique(until="started")),
+        "debounced": scene.end.using(debounce=Debounce(60)),
+        "window": scene.end.using(throttle=Throttle(60)),
+        "none": scene.end.using(unique=None),
+    }.items():
+        job = await task.enqueue(name)
+        found[name] = (await job.info()).unique
+        page = as_page(await job.info(), scene.queue.name)
+        assert (f"until {found[name]}" in page) == bool(found[name])
+    assert found == {
+        "done": "done", "started": "started", "debounced": "done", "window": None, "none": None,
+    }  # fmt: skip
+    listed = [job.unique async for job in scene.queue.jobs()]
+    assert sorted(map(str, listed)) == sorted(map(str, found.values()))
+
+
+async def test_callbacks_pass_by(scene: Scene) -> None:
+    """A callback is enqueued by the end of its job, whatever holds its key."""
+    first = await scene.end.using(delay="1h").enqueue("k")
+    parent = await scene.end.using(on_success=scene.end.bind("k")).enqueue("parent")
+    async with Worker(scene.queue):
+        await parent
+        assert await scene.queue.job(f"{parent.id}.success") == "k"
+    assert (await scene.end.enqueue("k")).id == first.id
 
 
 async def test_taken_away(scene: Scene) -> None:

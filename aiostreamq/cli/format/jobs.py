@@ -66,6 +66,7 @@ def _facts(job: JobInfo) -> Iterator[tuple[str, object]]:
     yield "tags", " ".join(job.tags)
     yield from job.callbacks.items()
     yield "parent", job.parent
+    yield "unique", job.unique and f"until {job.unique}"
     yield "dead letter", job.dead_letter
 
 
