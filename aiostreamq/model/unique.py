@@ -5,11 +5,12 @@ that no secret stands among the names there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
+from aiostreamq.model.record import record
 
 #: The parts of a key: an argument, several, or what a function returns for the arguments that
 #: it takes; None is all arguments.
@@ -25,7 +26,7 @@ Held = Literal["done", "started", "window", "moved"]
 _LONGEST = 3e9
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unique:
     """The rule that only one job of a key is open at a time.
 
@@ -67,7 +68,7 @@ class Unique:
             raise UsageError(f"Unique(on_conflict={self.on_conflict!r}) is unknown: use {known}")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Throttle:
     """The rule that a key has one job at most in a window of time.
 
@@ -95,7 +96,7 @@ class Throttle:
         object.__setattr__(self, "window_ms", _window_ms("Throttle(window)", self.window))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Debounce:
     """The rule that a job waits until no further call of its key has come for a while.
 
