@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, cast
 
+from aiostreamq.errors import AioStreamQError
 from aiostreamq.model.keys import GROUP
 from aiostreamq.store.cancellation import KEEP_CANCELLED_MS
 from aiostreamq.store.enqueue import Refusals
@@ -9,13 +10,15 @@ from aiostreamq.store.enqueue import Refusals
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiostreamq.errors import AioStreamQError
     from aiostreamq.model.delivery import UniqueSubmission
     from aiostreamq.model.options import QueuePolicy
     from aiostreamq.store.connection.link import Argument
     from aiostreamq.store.durability import ConfirmedRunner
     from aiostreamq.store.queue import QueueStore
 
+
+# How many jobs one call enqueues: some 2 ms of Redis, or 5 if each cancels or moves another job.
+UNIQUE_LIMIT = 100
 
 # Seconds that freeing a key may take: a job waits for it before it runs.
 FREE_TIMEOUT = 5.0
@@ -59,7 +62,7 @@ class UniqueSubmissions:
         The places of the others are among those that are taken.
 
         Args:
-            jobs: ENQUEUE_LIMIT at most.
+            jobs: Any number of jobs. Each UNIQUE_LIMIT of them is a step of its own.
             inbox: The inbox of this process, for the jobs that are awaited.
             policy: The limits of the queue.
             waited_ms: For how long the oldest job has waited for room, as for
@@ -72,22 +75,30 @@ class UniqueSubmissions:
         """
         waited = "" if waited_ms is None else f" {waited_ms}"
         limits = f"{policy.max_length} {policy.max_bytes} {GROUP}{waited}"
-        arguments: list[Argument] = [GROUP, self._queue.keys.prefix, KEEP_CANCELLED_MS, ""]
-        arguments += (inbox, limits if policy.is_bounded else 0)
+        head: list[Argument] = [GROUP, self._queue.keys.prefix, KEEP_CANCELLED_MS, "", inbox]
+        head.append(limits if policy.is_bounded else 0)
+        taken, full, errors, ahead = set[int](), set[int](), dict[int, AioStreamQError](), 0
+        for start in range(0, len(jobs), UNIQUE_LIMIT):
+            some = jobs[start : start + UNIQUE_LIMIT]
+            ahead, places, holders = await self._put(some, head, policy.enqueue_timeout)
+            taken |= {start + place - 1 for place in places if place > 0}
+            full |= {start - place - 1 for place in places if place < 0}
+            for place, holder in zip(places, holders, strict=True):
+                if holder and (error := some[place - 1].on_held(holder.decode())) is not None:
+                    errors[start + place - 1] = error
+        return Refusals(taken, full, errors=errors, ahead=ahead)
+
+    async def _put(
+        self, jobs: "Sequence[UniqueSubmission]", head: "Sequence[Argument]", timeout: float
+    ) -> tuple[int, list[int], list[bytes]]:
+        """Run the script once; return its reply."""
+        arguments = [*head]
         for job in jobs:
             arguments += (*job[:6], job.envelope)
-        run, timeout = self._queue.run, policy.enqueue_timeout
         if self._confirmed is None:
-            reply = await run("enqueue_unique", self._keys, arguments, timeout)
+            reply = await self._queue.run("enqueue_unique", self._keys, arguments, timeout)
         else:
             reply = await self._confirmed.run(
                 "enqueue_unique", self._keys, arguments, timeout, len(jobs)
             )
-        ahead, places, holders = cast("tuple[int, list[int], list[bytes]]", reply)
-        errors: dict[int, AioStreamQError] = {}
-        for place, holder in zip(places, holders, strict=True):
-            if holder and (error := jobs[place - 1].on_held(holder.decode())) is not None:
-                errors[place - 1] = error
-        taken = {place - 1 for place in places if place > 0}
-        full = {-place - 1 for place in places if place < 0}
-        return Refusals(taken, full, errors=errors, ahead=ahead)
+        return cast("tuple[int, list[int], list[bytes]]", reply)

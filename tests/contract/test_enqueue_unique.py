@@ -20,7 +20,7 @@ from aiostreamq.model.unique import HeldKey
 from aiostreamq.store.cancellation import Cancellation, LaneFilter
 from aiostreamq.store.deliveries import ID_MS
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT
-from aiostreamq.store.unique import free_key
+from aiostreamq.store.unique import UNIQUE_LIMIT, free_key
 from tests.support.ends import recent, states
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store
 
@@ -430,10 +430,23 @@ async def test_keys_of_ended_jobs_are_forgotten(store: Store) -> None:
 
 
 async def test_many_at_once(store: Store) -> None:
-    """A full batch of one key has one job."""
+    """A full batch of one key has one job, in however many steps it is enqueued."""
     ids = [f"j{number}" for number in range(ENQUEUE_LIMIT)]
     assert await store.enqueue_unique("k", *ids) == [None, *["j0"] * (ENQUEUE_LIMIT - 1)]
     assert [one.job_id for one in await store.read()] == ["j0"]
+
+
+async def test_places_in_later_steps(store: Store) -> None:
+    """A job that is refused has its place among all jobs of the call."""
+    ids = [f"j{number}" for number in range(2 * UNIQUE_LIMIT + 1)]
+    await store.enqueue(ids[-1], ids[UNIQUE_LIMIT])
+    found = await store.enqueue_unique("k", *ids, max_length=2)
+    assert found == [
+        "" if place in {UNIQUE_LIMIT, 2 * UNIQUE_LIMIT} else "full" for place in range(len(ids))
+    ]
+    await store.settle(*(await store.read("w1")))
+    ids = [f"n{number}" for number in range(2 * UNIQUE_LIMIT + 1)]
+    assert await store.enqueue_unique("k", *ids) == [None, *["n0"] * (2 * UNIQUE_LIMIT)]
 
 
 async def test_callers_error(store: Store) -> None:
