@@ -36,9 +36,6 @@ from aiostreamq.errors import (
 )
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.retry import Retry
-from aiostreamq.model.unique import Debounce, Throttle, Unique
-from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
-from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.queue import Queue
 
 if TYPE_CHECKING:
@@ -65,6 +62,7 @@ if TYPE_CHECKING:
     )
     from aiostreamq.model.job_events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.pauses import Pause
+    from aiostreamq.model.unique import Debounce, Throttle, Unique
     from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.worker.group import WorkerGroup
@@ -160,6 +158,7 @@ _MODULE_OF = {
     "CurrentJob": "aiostreamq.client.current_job",
     "DeadLetter": "aiostreamq.model.dead_letters",
     "DeadLetters": "aiostreamq.client.dead_letters.dead_letters",
+    "Debounce": "aiostreamq.model.unique",
     "Depends": "aiostreamq.model.functions.dependency",
     "Drop": "aiostreamq.model.verdict",
     "EnqueueCall": "aiostreamq.client.middleware",
@@ -183,6 +182,8 @@ _MODULE_OF = {
     "Schedules": "aiostreamq.client.schedules.schedules",
     "TaskInfo": "aiostreamq.model.info",
     "Tasks": "aiostreamq.client.tasks",
+    "Throttle": "aiostreamq.model.unique",
+    "Unique": "aiostreamq.model.unique",
     "Worker": "aiostreamq.worker.worker",
     "WorkerGroup": "aiostreamq.worker.group",
     "WorkerInfo": "aiostreamq.model.info",

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from aiostreamq.errors import AioStreamQError
     from aiostreamq.model.callbacks import Callback
     from aiostreamq.model.keys import Spillway
-    from aiostreamq.model.unique import HeldKey
+    from aiostreamq.model.metadata import HeldKey
 
 
 class WaiterMode:

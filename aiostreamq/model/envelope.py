@@ -17,9 +17,8 @@ import orjson
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.callbacks import NO_CALLBACKS, Callbacks
-from aiostreamq.model.metadata import NO_HEADERS, Metadata, joined_headers, read_metadata
+from aiostreamq.model.metadata import NO_HEADERS, HeldKey, Metadata, joined_headers, read_metadata
 from aiostreamq.model.retry import Retries, Retry
-from aiostreamq.model.unique import HeldKey
 from aiostreamq.model.values.plain_json import encode
 
 VERSION = 1

@@ -5,7 +5,6 @@ from typing import NamedTuple, Protocol, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.callbacks import NO_CALLBACKS, Callbacks, read_callbacks
-from aiostreamq.model.unique import HeldKey, key_in
 
 # Bytes of names and values: as much as most HTTP servers take. All listings read them.
 MOST_HEADER_BYTES = 8192
@@ -20,6 +19,26 @@ NO_HEADERS: Mapping[str, str] = {}
 NO_VALUES: Mapping[str, object] = {}
 
 _FIELDS = {"headers", "tags", "carried", "on_success", "on_failure", "parent", "key"}
+
+
+class HeldKey(NamedTuple):
+    """The key that a job holds, as its envelope names it."""
+
+    digest: str
+    is_freed_at_start: bool  #: whether the worker frees it before the first run, not after the end
+
+    @property
+    def until(self) -> str:
+        """Until when the job holds it: "done" or "started"."""
+        return "started" if self.is_freed_at_start else "done"
+
+
+def key_in(call: Mapping[str, object]) -> HeldKey | None:
+    """Return the key that a job holds, from the fields of its envelope."""
+    held = call.get("key")
+    # A form that is not known is ignored: the key is found free when the job has ended.
+    until, _, digest = held.partition(":") if isinstance(held, str) else ("", "", "")
+    return HeldKey(digest, until == "started") if until in ("done", "started") else None
 
 
 class Metadata(NamedTuple):

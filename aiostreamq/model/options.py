@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
-from typing import Literal, TypedDict, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, cast, get_args
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.callbacks import BoundCall
@@ -11,8 +11,10 @@ from aiostreamq.model.keys import RESERVED, checked_name
 from aiostreamq.model.metadata import NO_HEADERS, checked_tags, joined_headers
 from aiostreamq.model.record import record
 from aiostreamq.model.retry import Retries, Retry, checked_retries
-from aiostreamq.model.unique import Debounce, Rule, Throttle, Unique, ruled
 from aiostreamq.model.unknown_options import unknown_option
+
+if TYPE_CHECKING:
+    from aiostreamq.model.unique import Debounce, Rule, Throttle, Unique
 
 DEFAULT_LANE = "default"
 
@@ -40,9 +42,9 @@ class TaskOptions(TypedDict, total=False):
     tags: Sequence[str]
     on_success: BoundCall | None
     on_failure: BoundCall | None
-    unique: Unique | None
-    throttle: Throttle | None
-    debounce: Debounce | None
+    unique: "Unique | None"
+    throttle: "Throttle | None"
+    debounce: "Debounce | None"
 
 
 @record
@@ -58,7 +60,7 @@ class Options:
     tags: tuple[str, ...] = ()  #: by which the job can be listed
     on_success: BoundCall | None = None  #: enqueued when the job is done
     on_failure: BoundCall | None = None  #: enqueued when the job fails
-    unique: Rule | None = None  #: whether another job of the same key keeps a job from the queue
+    unique: "Rule | None" = None  #: whether another job of the same key keeps a job from the queue
 
     def merged(self, overrides: TaskOptions, others: Sequence[str] = ()) -> "Options":
         """Return these options with *overrides* applied.
@@ -89,6 +91,9 @@ class Options:
             changed = replace(changed, tags=checked_tags(overrides["tags"]))
         rules = {name: rule for name, rule in overrides.items() if name in RULE_OPTIONS}
         if rules:
+            # Imported at the first use: most programs have no such tasks.
+            from aiostreamq.model.unique import ruled
+
             changed = replace(changed, unique=ruled(self.unique, rules))
         return _with_callbacks(changed, overrides)
 

@@ -6,7 +6,7 @@ that no secret stands among the names there.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from typing import ClassVar, Literal, NamedTuple, TypeAlias, cast, get_args
+from typing import ClassVar, Literal, TypeAlias, cast, get_args
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
@@ -184,32 +184,12 @@ def wire(rule: Rule, keep_ms: int) -> str:
     return f"{rule.held} {rule.on_conflict} {keep_ms} {rule.window_ms} {most_ms}"
 
 
-class HeldKey(NamedTuple):
-    """The key that a job holds, as its envelope names it."""
-
-    digest: str
-    is_freed_at_start: bool  #: whether the worker frees it before the first run, not after the end
-
-    @property
-    def until(self) -> str:
-        """Until when the job holds it: "done" or "started"."""
-        return "started" if self.is_freed_at_start else "done"
-
-
 def with_key(envelope: bytes, rule: Rule, digest: str) -> bytes:
     """Return an envelope that names the key which the job holds to its end or to its start."""
     if rule.held == "window":
         return envelope
     held = b"started" if rule.held == "started" else b"done"
     return b'%b,"key":"%b:%b"}' % (envelope[:-1], held, digest.encode())
-
-
-def key_in(call: Mapping[str, object]) -> HeldKey | None:
-    """Return the key that a job holds, from the fields of its envelope."""
-    held = call.get("key")
-    # A form that is not known is ignored: the key is found free when the job has ended.
-    until, _, digest = held.partition(":") if isinstance(held, str) else ("", "", "")
-    return HeldKey(digest, until == "started") if until in ("done", "started") else None
 
 
 def _window_ms(option: str, window: Duration) -> int:

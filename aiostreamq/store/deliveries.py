@@ -234,7 +234,7 @@ class Deliveries:
     async def requeue(self, deliveries: "Sequence[Delivery]", lane: str = RETURNED) -> int:
         """Put deliveries that have not ended into *lane*; return how many were still ours."""
         requeued = 0
-        for some in split(deliveries, SETTLE_LIMIT, _payload_bytes):
+        for some in split(deliveries, SETTLE_LIMIT, lambda one: len(one.envelope)):
             arguments: list[Argument] = [GROUP, self._keys.prefix, self._queue.place_of(lane)]
             for delivery in some:
                 arguments += (delivery.stream, delivery.entry)
@@ -289,10 +289,6 @@ class Deliveries:
                 arguments += (place + 1, entry)
             moved += cast("int", await self._queue.run("dead_letter_unreadable", keys, arguments))
         return moved
-
-
-def _payload_bytes(delivery: Delivery) -> int:
-    return len(delivery.envelope)
 
 
 async def _call_both(

@@ -14,9 +14,9 @@ from aiostreamq.model.delivery import (
     WaiterMode,
 )
 from aiostreamq.model.job_state import JobState
+from aiostreamq.model.metadata import HeldKey
 from aiostreamq.model.options import QueuePolicy
 from aiostreamq.model.outcome import encode_ended, encode_unreadable
-from aiostreamq.model.unique import HeldKey
 from aiostreamq.store.cancellation import Cancellation, LaneFilter
 from aiostreamq.store.deliveries import ID_MS
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT

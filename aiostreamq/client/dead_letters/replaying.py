@@ -7,6 +7,7 @@ from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.model.envelope import Malformed, decode_envelope
+from aiostreamq.model.metadata import key_in
 from aiostreamq.model.replayed_job import (
     keeps_result,
     lane_to_replay_in,
@@ -14,7 +15,6 @@ from aiostreamq.model.replayed_job import (
     write_replay,
 )
 from aiostreamq.model.stored import json_object
-from aiostreamq.model.unique import key_in
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Replayed
 
 if TYPE_CHECKING:

@@ -9,28 +9,27 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiostreamq.aio.batching import BATCH_BYTES, small_bytes
 from aiostreamq.client.call import Call, Refusal, reason_of
-from aiostreamq.client.enqueue_batcher import EnqueueBatcher
 from aiostreamq.client.ids import new_job_id
 from aiostreamq.client.job import Job, StreamJob
 from aiostreamq.client.not_a_call import close_coroutines
 from aiostreamq.client.oversize import over_limit
+from aiostreamq.client.sessions.batchers import Batchers
 from aiostreamq.client.sessions.call_sources import Source, not_a_call, sources_of
 from aiostreamq.client.sessions.envelope_fields import fields_of
 from aiostreamq.client.sessions.lots import Lot, Prepared, each_sent
 from aiostreamq.errors import UsageError
 from aiostreamq.model.delivery import DelayedSubmission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
-from aiostreamq.model.options import Options
-from aiostreamq.store.durability import ConfirmedRunner
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
 
 if TYPE_CHECKING:
     from aiostreamq.client.call import Using
+    from aiostreamq.client.enqueue_batcher import EnqueueBatcher
     from aiostreamq.client.listener_events import QueueTelemetry
     from aiostreamq.client.protocols import JobHome
     from aiostreamq.client.results.waiter import ResultWaiter
     from aiostreamq.errors import AioStreamQError
-    from aiostreamq.model.options import Durability, QueuePolicy
+    from aiostreamq.model.options import Options, QueuePolicy
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.enqueue import Refusals
     from aiostreamq.store.queue import QueueStore
@@ -65,30 +64,14 @@ class Enqueuing:
         self._max_payload = policy.max_payload
         self._small = min(policy.max_payload, small_bytes(ENQUEUE_LIMIT))
         self._large = 0  # bytes of payloads above that which are prepared and in no batch yet
-        self._batchers: dict[tuple[Durability, bool], EnqueueBatcher] = {}
-        self._batcher = self._batcher_for(Options())
+        self.batchers = Batchers(store, waiter.inbox, policy)  #: what sends the jobs
+        self._batcher = self.batchers.plain
         self._chunks_in_flight = CHUNKS_IN_FLIGHT
         if policy.durability != "memory":
             self._chunks_in_flight = CHUNKS_UNCONFIRMED
         # If a lane is full, the jobs that go in must be the first ones.
         if policy.is_bounded:
             self._chunks_in_flight = 1
-
-    async def open(self) -> None:
-        """Connect for the durability of the queue, if that needs a connection of its own."""
-        if (confirmed := self._batcher.confirmed) is not None:
-            await confirmed.open()
-
-    async def join(self) -> None:
-        """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
-        for batcher in list(self._batchers.values()):
-            await batcher.join()
-
-    def close(self, *, is_loop_gone: bool = False) -> None:
-        """Close the connections that confirm jobs."""
-        for batcher in self._batchers.values():
-            if batcher.confirmed is not None:
-                batcher.confirmed.close(is_loop_gone=is_loop_gone)
 
     def check_own(self, spec: "TaskSpec") -> "TaskSpec":
         """Return the spec of the same task in this queue.
@@ -97,22 +80,6 @@ class Enqueuing:
             UsageError: It belongs to another queue.
         """
         return self._home.own_spec(spec)
-
-    def _batcher_for(self, options: Options) -> EnqueueBatcher:
-        """Return the batcher for jobs of the durability in *options*, with or without keys."""
-        kind = options.durability or self._policy.durability, options.unique is not None
-        batcher = self._batchers.get(kind)
-        if batcher is None:
-            make = EnqueueBatcher
-            if kind[1]:
-                # Imported at the first use: most programs have no such jobs.
-                from aiostreamq.client.unique_batcher import UniqueBatcher
-
-                make = UniqueBatcher
-            confirmed = None if kind[0] == "memory" else ConfirmedRunner(self._store, kind[0])
-            batcher = make(self._store, self._waiter.inbox, self._policy, confirmed)
-            self._batchers[kind] = batcher
-        return batcher
 
     async def know_time(self) -> None:
         """Make sure that Redis's time is known, so that moments can be computed from it."""
@@ -134,7 +101,7 @@ class Enqueuing:
         item, job = self._prepare(spec, using, args, kwargs)
         batcher, options = self._batcher, using.options
         if options.durability is not None or options.unique is not None:
-            batcher = self._batcher_for(options)
+            batcher = self.batchers.of(options)
         if self._large:
             future = batcher.put_large(item, self._large)
             self._large = 0
@@ -290,7 +257,7 @@ class Enqueuing:
                 if using is not call.using:
                     using = call.using
                     is_plain = using.options.unique is None
-                    kind = (self._batcher_for(using.options), is_plain and using.due is not None)
+                    kind = (self.batchers.of(using.options), is_plain and using.due is not None)
                     lot = lots.get(kind) or lots.setdefault(kind, Lot(kind[0], is_delayed=kind[1]))
                 if call.using.id is not None:
                     lot.chosen_ids.append((len(lot.items), job))

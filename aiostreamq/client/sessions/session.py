@@ -54,7 +54,7 @@ class Session:
             As `QueueClient.open`.
         """
         servers = [await store.open() for store in self.stores]
-        await self.enqueuing.open()
+        await self.enqueuing.batchers.open()
         return servers[0]
 
     def is_here(self) -> bool:
@@ -63,13 +63,13 @@ class Session:
 
     async def join(self) -> None:
         """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
-        await self.enqueuing.join()
+        await self.enqueuing.batchers.join()
 
     def close_now(self) -> None:
         """Close the connections; waiting code gets QueueUnavailable. Does nothing if closed."""
         for store in self.stores:
             store.close()
-        self.enqueuing.close()
+        self.enqueuing.batchers.close()
         self.waiter.close()
 
     async def wait_closed(self) -> None:
@@ -80,5 +80,5 @@ class Session:
         """Drop the connections of an event loop that has ended; waiting code is not notified."""
         for store in self.stores:
             store.close(is_loop_gone=True)
-        self.enqueuing.close(is_loop_gone=True)
+        self.enqueuing.batchers.close(is_loop_gone=True)
         self.waiter.abandon()

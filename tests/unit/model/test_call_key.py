@@ -16,7 +16,8 @@ from pydantic import BaseModel, SecretStr
 from aiostreamq import Context, Debounce, PayloadError, Throttle, Unique, UsageError
 from aiostreamq.model.functions.call_key import check_rule, digest_of
 from aiostreamq.model.functions.signature import TaskSignature
-from aiostreamq.model.unique import HeldKey, key_in, ruled, wire, with_key
+from aiostreamq.model.metadata import HeldKey, key_in
+from aiostreamq.model.unique import ruled, wire, with_key
 
 
 class Point(BaseModel):
