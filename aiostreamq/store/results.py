@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # How many jobs one call subscribes to: some 2 ms of Redis.
 SUBSCRIBE_LIMIT = 500
 
-# The answer of subscribe.lua about a job that has ended if its outcome did not fit into the reply.
+# The answer of subscribe.lua about a job that it has not looked at, as it has read enough.
 MORE = 3
 
 # How long a notice stays in an inbox that is not read. It is only a hint: the outcome has a
@@ -54,9 +54,9 @@ class Results:
             thorough: Whether to find jobs that are LOST or STRAY. That costs more.
         """
         answers = await self._subscribe(inbox, job_ids, int(thorough))
-        # A reply has a megabyte of outcomes at most.
+        # A call reads about a megabyte, and one job always.
         while left := [place for place, answer in enumerate(answers) if answer == MORE]:
-            more = await self._subscribe(inbox, [job_ids[place] for place in left], 0)
+            more = await self._subscribe(inbox, [job_ids[place] for place in left], int(thorough))
             for place, answer in zip(left, more, strict=True):
                 answers[place] = answer
         return [_subscription_of(answer) for answer in answers]

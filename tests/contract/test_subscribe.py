@@ -1,5 +1,6 @@
 """Subscribing to a job announces its outcome, or returns it if the job has ended."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -121,6 +122,46 @@ async def test_long_outcomes(store: Store, size: int) -> None:
         )
     answers = await store.results.subscribe("me", [*ids, "unknown"])
     assert answers == [*(outcomes[job_id] for job_id in ids), Subscription.UNKNOWN]
+
+
+@pytest.mark.parametrize("size", [300_000, 1_500_000])
+async def test_copies_of_long_outcomes(store: Store, size: int) -> None:
+    """Redis copies an outcome for the call that returns it, and for one call before at most."""
+    ids = [f"j{number}" for number in range(12)]
+    for job_id in ids:
+        await store.call("SET", store.keys.result(job_id), b"x" * size)
+    before = await _reads(store)
+    assert await store.results.subscribe("me", ids) == [b"x" * size] * 12
+    assert await _reads(store) - before <= 2 * len(ids)
+
+
+async def _reads(store: Store) -> int:
+    """Return how often Redis has run GET, in scripts too. In memory nothing is counted."""
+    if store.queue.connector.is_in_memory:
+        return 0
+    stats = cast("bytes", await store.call("INFO", "commandstats")).decode()
+    found = re.search(r"cmdstat_get:calls=(\d+)", stats)
+    return int(found[1]) if found else 0
+
+
+@pytest.mark.parametrize("size", [10, 400_000, 1_500_000])
+@pytest.mark.parametrize("place", ["delayed", "parked"])
+async def test_closely_with_long_payloads(store: Store, place: str, size: int) -> None:
+    """A thorough look decides about each job, however long the payloads are."""
+    ids = [f"j{number}" for number in range(7)]
+    envelope = b'{"v":1,"task":"t","args":["%b"]}' % (b"x" * size)
+    if place == "delayed":
+        jobs = [(one, "slow", WaiterMode.NOBODY, "+99999", envelope) for one in ids]
+        await store.delayed.delay(jobs, "me", DEADLINE)
+        await store.call("ZREM", store.keys.delayed, "j3")
+    else:
+        await store.enqueue(*ids, envelope=envelope)
+        await store.parking.park([(one, "t") for one in await store.read(count=len(ids))])
+        entry = cast("bytes", await store.call("HGET", store.keys.job("j3"), "q")).split()[0]
+        await store.call("XDEL", store.keys.parked_for("t"), entry)
+    answers = await store.results.subscribe("me", ids, thorough=True)
+    there = Subscription.WILL_TELL
+    assert answers == [there, there, there, Subscription.LOST, there, there, there]
 
 
 async def park(store: Store, job_id: str) -> None:

@@ -38,7 +38,7 @@ end
 -- Whether an earlier call has requeued the job, and only its reply was lost.
 local function is_kept(id, n, attempt)
   local job = load_job(prefix .. 'job:' .. id)
-  return job.envelope and job.delivery == n and job.attempt == attempt
+  return job.delivery == n and job.attempt == attempt
 end
 
 for at = FIRST, #ARGV, EACH do

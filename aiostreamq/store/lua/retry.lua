@@ -57,7 +57,7 @@ local function is_repeated(id, n, attempt)
     return true
   end
   local next_n, next_attempt = job.delivery, job.attempt
-  if not job.envelope then
+  if not job.delivery then
     local stream = prefix .. 'stream:' .. job.lane
     local found = job.entry and redis.pcall('XRANGE', stream, job.entry, job.entry)[1]
     local fields = fields_by_name(found and found[2] or {})

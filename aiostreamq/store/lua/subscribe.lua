@@ -8,14 +8,14 @@
 -- ARGV[4..]  job ids
 --
 -- Returns for each id its outcome (JSON) if it has ended, 1 if the inbox will be notified, 2 if no
--- result is kept, 3 if it has ended but the reply has a megabyte of other outcomes already, and nil
+-- result is kept, 3 if it was not looked at because a megabyte was read for those before it, and nil
 -- if there is no such job. If thorough, also 4 for a job that is lost, as its place among the
 -- delayed or parked jobs is gone; and 5 if the entries of its lane are gone, so that it is lost
 -- unless a worker has it. A repeated call changes nothing. If very many
 -- inboxes subscribe to a job, the last ones (about 120) are notified; the others learn of the end
 -- when they subscribe again. Cost O(ids), 1 to 2 microseconds each.
 --
--- uses: job job_state
+-- uses: entry job job_state
 -- flags: allow-oom
 
 local prefix, inbox, is_thorough = ARGV[1], ARGV[2], ARGV[3] == '1'
@@ -25,9 +25,10 @@ local answers, oldest = {}, {}
 -- waits for months would grow for ever.
 local LONGEST_LIST = 2048
 
--- Bytes of outcomes after which no more are returned. One always is.
+-- Bytes after which no more jobs are looked at. Redis copies what this script reads, even an outcome
+-- that is then left out of the reply, and serves nobody else meanwhile.
 local MOST_BYTES = 1000000
-local bytes = 0
+local bytes, is_full = 0, false
 
 local function with_inbox(waiters)
   while string.len(waiters) + 1 + string.len(inbox) > LONGEST_LIST do
@@ -40,12 +41,17 @@ local function with_inbox(waiters)
   return waiters .. ' ' .. inbox
 end
 
+local function size_of(entry)
+  return string.len(entry and entry[2][ENVELOPE] or '')
+end
+
 -- Return the id of the oldest entry of a stream, as two numbers. They are infinite if it has none,
 -- and 0 if another program has overwritten the stream. Read once: an envelope may be long.
 local function oldest_entry(stream)
   if not oldest[stream] then
     local found = redis.pcall('XRANGE', stream, '-', '+', 'COUNT', 1)
     oldest[stream] = found.err and '0-0' or found[1] and found[1][1] or ''
+    bytes = bytes + size_of(found[1])
   end
   local ms, number = string.match(oldest[stream], '^(%d+)-(%d+)$')
   return tonumber(ms) or math.huge, tonumber(number) or math.huge
@@ -70,34 +76,41 @@ local function look(id, job, state)
   end
   local entry, task = string.match(job.parked_at, '^(%S+) (.*)$')
   local found = redis.pcall('XRANGE', prefix .. 'parked:' .. task, entry, entry)
+  bytes = bytes + size_of(found[1])
   return (found.err or found[1]) and 1 or 4
 end
 
-for at = 4, #ARGV do
-  local id = ARGV[at]
+-- Return the answer about a job that has no outcome.
+local function subscribe(id)
+  local job = prefix .. 'job:' .. id
+  local known = load_job(job)
+  local state = state_of(known)
+  if not known.keeps_result then
+    return 2
+  elseif not state or state == 'done' or state == 'cancelled' then
+    return false
+  end
+  if not known.waiters then
+    redis.call('HSET', job, 'w', inbox)
+  elseif not string.find(known.waiters, inbox, 1, true) then
+    redis.call('HSET', job, 'w', with_inbox(known.waiters))
+  end
+  return is_thorough and look(id, known, state) or 1
+end
+
+local function answer_to(id)
   -- If another program has overwritten the result of one job, the others are not affected.
   local outcome = redis.pcall('GET', prefix .. 'result:' .. id)
-  if type(outcome) == 'string' then
-    local length = string.len(outcome)
-    local has_room = bytes == 0 or bytes + length <= MOST_BYTES
-    answers[at - 3] = has_room and outcome or 3
-    bytes = bytes + (has_room and length or 0)
-  else
-    local job = prefix .. 'job:' .. id
-    local known = load_job(job)
-    local state = state_of(known)
-    if not known.keeps_result then
-      answers[at - 3] = 2
-    elseif not state or state == 'done' or state == 'cancelled' then
-      answers[at - 3] = false
-    else
-      if not known.waiters then
-        redis.call('HSET', job, 'w', inbox)
-      elseif not string.find(known.waiters, inbox, 1, true) then
-        redis.call('HSET', job, 'w', with_inbox(known.waiters))
-      end
-      answers[at - 3] = is_thorough and look(id, known, state) or 1
-    end
+  if type(outcome) ~= 'string' then
+    return subscribe(id)
   end
+  local has_room = bytes == 0 or bytes + string.len(outcome) <= MOST_BYTES
+  bytes = bytes + string.len(outcome)
+  return has_room and outcome or 3
+end
+
+for at = 4, #ARGV do
+  answers[at - 3] = is_full and 3 or answer_to(ARGV[at])
+  is_full = bytes >= MOST_BYTES
 end
 return answers

@@ -58,7 +58,10 @@ do
     end
     local job = load_job(job_prefix .. id)
     entries[place], lanes[place], states[place] = job.entry, job.lane, state_of(job)
-    envelopes[place], others[place] = job.envelope, job
+    if states[place] == 'delayed' then
+      envelopes[place] = redis.call('HGET', job_prefix .. id, 'p') or nil
+    end
+    others[place] = job
   end
 
   -- Note that a job is in a lane, and its envelope. Without an entry, no worker will receive it, and the

@@ -3,23 +3,23 @@
 -- If the hash is not one, the job is unknown. An error would come when the script has taken other
 -- jobs from their workers, and lose them.
 
--- Return the fields of a job by name; false for each that it does not have.
+-- Return the fields of a job by name; false for each that it does not have. Without the envelope of a
+-- delayed job: it may be a megabyte, and hundreds of jobs are looked at in one call.
 local function load_job(key)
   local known = redis.pcall('HMGET', key,
-    'e', 's', 'p', 'n', 'a', 'h', 'q', 'w', 'k', 'x', 'c', 'ended')
+    'e', 's', 'n', 'a', 'h', 'q', 'w', 'k', 'x', 'c', 'ended')
   return {
     entry = known[1], -- in its lane; of a cancelled job until a worker has received it
     lane = known[2] or 'default', -- the one that it is in, or will go to
-    envelope = known[3], -- this and the next three only while it is delayed
-    delivery = known[4],
-    attempt = known[5],
-    history = known[6],
-    parked_at = known[7], -- '<entry> <task>', only while it is parked
-    waiters = known[8],
-    keeps_result = not known[9],
-    suspect_run = known[10],
-    cancelled = known[11], -- 'ended', or while it runs how many ms its outcome will be kept
-    ended_by = known[12], -- the delivery that ended it, '0' if none did
+    delivery = known[3], -- this and the next two only while it is delayed
+    attempt = known[4],
+    history = known[5],
+    parked_at = known[6], -- '<entry> <task>', only while it is parked
+    waiters = known[7],
+    keeps_result = not known[8],
+    suspect_run = known[9],
+    cancelled = known[10], -- 'ended', or while it runs how many ms its outcome will be kept
+    ended_by = known[11], -- the delivery that ended it, '0' if none did
   }
 end
 

@@ -7,7 +7,7 @@
 local function state_of(job)
   if job.ended_by then
     return job.cancelled == 'ended' and 'cancelled' or 'done'
-  elseif job.envelope then
+  elseif job.delivery then
     return 'delayed'
   elseif job.parked_at then
     return 'parked'
