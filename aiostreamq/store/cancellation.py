@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # How many jobs a call cancels: some 2 ms of Redis.
 CANCEL_LIMIT = 100
 
+# The answer of cancel.lua about a job that it has not looked at, as it has read enough.
+NOT_LOOKED_AT = 0
+
 # At how many entries of a lane a call looks, to cancel their jobs: some 2 ms of Redis.
 LANE_LIMIT = 150
 
@@ -59,11 +62,17 @@ class Cancellation:
         answers: dict[str, bytes | None] = {}
         keys = [self._keys.delayed, self._keys.control, self._keys.cancelled]
         ids = list(dict.fromkeys(job_ids))  # an id that is given twice is one job
-        for start in range(0, len(ids), CANCEL_LIMIT):
-            some = ids[start : start + CANCEL_LIMIT]
+        while ids:
+            some = ids[:CANCEL_LIMIT]
             arguments: list[Argument] = [GROUP, self._keys.prefix, KEEP_CANCELLED_MS]
-            found = await self._queue.run("cancel", keys, [*arguments, " ".join(states), *some])
-            answers.update(zip(some, cast("list[bytes | None]", found), strict=True))
+            reply = await self._queue.run("cancel", keys, [*arguments, " ".join(states), *some])
+            found = dict(zip(some, cast("list[bytes | int | None]", reply), strict=True))
+            # A call reads about a megabyte, and one job always.
+            left = [job_id for job_id in some if found[job_id] == NOT_LOOKED_AT]
+            for job_id in left:
+                del found[job_id]
+            answers.update(cast("dict[str, bytes | None]", found))
+            ids = left + ids[CANCEL_LIMIT:]
         return [answers[job_id] for job_id in job_ids]
 
     async def cancel_part(self, stream: str, first: str, last: str, wanted: LaneFilter) -> LanePart:

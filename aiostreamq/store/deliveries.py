@@ -281,13 +281,15 @@ class Deliveries:
             worker: The worker that found them.
         """
         keys = [self._keys.dead, *self._streams]
-        moved = 0
-        for start in range(0, len(entries), SETTLE_LIMIT):
+        moved = start = 0
+        while start < len(entries):
             arguments: list[Argument] = [GROUP, self._keys.prefix, outcome, worker, MAX_DEAD]
             arguments += [KEEP_DEAD_MS, INBOX_MS]
             for place, entry in entries[start : start + SETTLE_LIMIT]:
                 arguments += (place + 1, entry)
-            moved += cast("int", await self._queue.run("dead_letter_unreadable", keys, arguments))
+            reply = await self._queue.run("dead_letter_unreadable", keys, arguments)
+            some, looked = cast("tuple[int, int]", reply)
+            moved, start = moved + some, start + looked
         return moved
 
 

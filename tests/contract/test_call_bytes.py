@@ -8,7 +8,9 @@ import pytest
 
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.options import DEFAULT_LANE
+from aiostreamq.model.outcome import encode_unreadable
 from aiostreamq.model.replayed_job import write_history
+from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.link import Argument, Reply
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
 from aiostreamq.store.schedules import Tick
@@ -71,6 +73,21 @@ async def requeue(store: Store, held: list[Delivery]) -> None:
 async def park(store: Store, held: list[Delivery]) -> None:
     """Set all aside."""
     assert await store.parking.park([(one, "t") for one in held]) == len(held)
+
+
+async def cancel_delayed(store: Store, held: list[Delivery]) -> None:
+    """Delay all, and cancel them."""
+    await store.delayed.retry([RetryRequest(one, HOUR_MS) for one in held])
+    ids = [one.job_id for one in held]
+    assert await Cancellation(store.queue).cancel(ids) == [b"delayed"] * len(held)
+
+
+async def dead_letter_unreadable(store: Store, held: list[Delivery]) -> None:
+    """Take all for unreadable."""
+    entries = [(one.stream, one.entry) for one in held]
+    outcome = encode_unreadable("no")
+    moved = await store.deliveries.dead_letter_unreadable(entries, outcome, "w1")
+    assert moved == len(held)
 
 
 async def replay_dead_letters(store: Store, held: list[Delivery]) -> None:
@@ -138,6 +155,23 @@ async def test_jobs(
     assert {one.job_id: len(one.envelope) for one in again} == {
         one.job_id: len(one.envelope) for one in held
     }
+
+
+@pytest.mark.parametrize(("sizes", "looks"), [(sizes, looks) for sizes, _, looks in SIZES], ids=IDS)
+@pytest.mark.parametrize("end", [cancel_delayed, dead_letter_unreadable])
+async def test_ends(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    end: Step,
+    sizes: list[int],
+    looks: int,
+) -> None:
+    """All jobs end, a megabyte a call."""
+    held = await held_jobs(store, sizes)
+    called = Calls(store, monkeypatch)
+    await end(store, held)
+    name = getattr(end, "__name__", "")
+    assert called.count(name.removesuffix("_delayed")) == looks
 
 
 @pytest.mark.parametrize(("sizes", "calls", "looks"), SIZES, ids=IDS)

@@ -23,8 +23,9 @@ local lane = string.sub(stream, string.len(prefix .. 'stream:') + 1)
 local counts, ids = { queued = 0, running = 0 }, {}
 local deliveries -- of the entries that were read last
 
--- How many entries are read in one step, and after how many bytes of them a call ends.
-local LONGEST_STEP, MOST_BYTES = 64, 262144
+-- How many entries are read in one step, and after how many bytes of them a call ends. Payloads of a
+-- megabyte may follow small ones, and Redis copies a step as a whole.
+local LONGEST_STEP, MOST_BYTES = 8, 262144
 
 -- Whether an envelope is one of the task that is asked for.
 local function is_of_task(envelope)

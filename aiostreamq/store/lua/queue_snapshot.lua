@@ -53,6 +53,9 @@ local function envelope_in(fields)
   return ''
 end
 
+-- How many entries are read in one step. Payloads of a megabyte may follow small ones.
+local LONGEST_STEP = 8
+
 -- Read in steps that double, so that one payload of a megabyte does not become a hundred.
 local function tasks_in(command, stream, from, to)
   local counts, seen, size, step = {}, 0, 0, 1
@@ -67,7 +70,7 @@ local function tasks_in(command, stream, from, to)
     if #found < step then
       break
     end
-    from, step = '(' .. found[#found][1], step * 2
+    from, step = '(' .. found[#found][1], math.min(2 * step, LONGEST_STEP)
   end
   return flat(counts)
 end

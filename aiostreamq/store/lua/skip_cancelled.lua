@@ -20,8 +20,9 @@ local job_prefix, stream_prefix = prefix .. 'job:', prefix .. 'stream:'
 local left, bytes = tonumber(ARGV[4]), 0
 local dropped, has_more = 0, 0
 
--- How many entries are looked at in one step, and after how many bytes of them a call ends.
-local LONGEST_STEP, MOST_BYTES = 64, 262144
+-- How many entries are looked at in one step, and after how many bytes of them a call ends. Payloads
+-- of a megabyte may follow small ones, and Redis copies a step as a whole.
+local LONGEST_STEP, MOST_BYTES = 8, 262144
 
 check_sorted_set(cancelled)
 

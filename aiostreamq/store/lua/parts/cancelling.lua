@@ -177,6 +177,7 @@ do
   end
 
   cancelling.entries, cancelling.lanes, cancelling.states = entries, lanes, states
+  cancelling.envelopes = envelopes
   cancelling.others, cancelling.is_wanted, cancelling.load = others, is_wanted, load
   cancelling.note_entry, cancelling.state_in = note_entry, state_in
   cancelling.deliveries_between = deliveries_between
