@@ -1,6 +1,5 @@
 """Subscribing to a job announces its outcome, or returns it if the job has ended."""
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -9,7 +8,7 @@ import pytest
 from aiostreamq.model.delivery import Settlement, WaiterMode
 from aiostreamq.model.outcome import encode_done
 from aiostreamq.store.results import INBOX_MS, SUBSCRIBE_LIMIT, Subscription
-from tests.support.store import DEADLINE, ENVELOPE, Store, outcome_of
+from tests.support.store import DEADLINE, ENVELOPE, Store, calls_of, outcome_of
 from tests.support.waiting import wait_until
 
 
@@ -130,18 +129,9 @@ async def test_copies_of_long_outcomes(store: Store, size: int) -> None:
     ids = [f"j{number}" for number in range(12)]
     for job_id in ids:
         await store.call("SET", store.keys.result(job_id), b"x" * size)
-    before = await _reads(store)
+    before = await calls_of(store, "get")
     assert await store.results.subscribe("me", ids) == [b"x" * size] * 12
-    assert await _reads(store) - before <= 2 * len(ids)
-
-
-async def _reads(store: Store) -> int:
-    """Return how often Redis has run GET, in scripts too. In memory nothing is counted."""
-    if store.queue.connector.is_in_memory:
-        return 0
-    stats = cast("bytes", await store.call("INFO", "commandstats")).decode()
-    found = re.search(r"cmdstat_get:calls=(\d+)", stats)
-    return int(found[1]) if found else 0
+    assert await calls_of(store, "get") - before <= 2 * len(ids)
 
 
 @pytest.mark.parametrize("size", [10, 400_000, 1_500_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -193,6 +194,15 @@ class Store:
 
 def _note(holders: dict[str, str], job_id: str, holder: str) -> None:
     holders[job_id] = holder
+
+
+async def calls_of(store: Store, command: str) -> int:
+    """Return how often Redis has run a command, in scripts too. In memory nothing is counted."""
+    if store.connector.is_in_memory:
+        return 0
+    stats = cast("bytes", await store.call("INFO", "commandstats")).decode()
+    found = re.search(rf"cmdstat_{command}:calls=(\d+)", stats)
+    return int(found[1]) if found else 0
 
 
 def outcome_of(delivery: Delivery) -> bytes:
