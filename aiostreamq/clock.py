@@ -7,12 +7,16 @@ schedules a timer of an event loop asks that loop, with `of_loop`.
 
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
 
-monotonic = time.monotonic  #: seconds that only grow; they may stand still while the machine sleeps
+# Seconds that only grow; they may stand still while the machine sleeps. A partial, because
+# freezegun replaces the functions of `time` in all modules: a job that freezes time would end all
+# waits that have a timeout.
+monotonic = partial(time.monotonic)
 wall = time.time  #: seconds since 1970, as this machine has it
 
 

@@ -68,7 +68,7 @@ def _number_faults(value: object, at: str) -> Iterator[str]:
 
 def _difference(sent: object, arrived: object) -> Difference | None:
     kind = type(sent)
-    if kind is not type(arrived):
+    if kind is not type(arrived) and _unfrozen(kind) is not _unfrozen(type(arrived)):
         if kind is int and type(arrived) is float and sent == arrived:
             return None
         sent_as, arrived_as = with_article(kind.__name__), with_article(type(arrived).__name__)
@@ -84,6 +84,12 @@ def _difference(sent: object, arrived: object) -> Difference | None:
     if isinstance(sent, AbstractSet):
         return _between_sets(cast("AbstractSet[object]", sent), arrived)
     return _between_others(sent, arrived)
+
+
+def _unfrozen(kind: type) -> type:
+    """Return the type that freezegun replaces by *kind* while it freezes the time."""
+    # The present is a FakeDatetime then. Without this, tests under freezegun could not send it.
+    return kind.__mro__[1] if kind.__module__ == "freezegun.api" else kind
 
 
 def _at(step: str, found: Difference) -> Difference:

@@ -8,6 +8,7 @@ from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 import pytest
+from freezegun.api import FakeDate, FakeDatetime
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from aiostreamq.model.values.equality import difference, number_fault
@@ -150,3 +151,14 @@ def test_numbers_in_attributes() -> None:
     assert number_fault({float("inf"): [1]}) == "it is NaN or infinite: send a string"
     assert number_fault([loose(1), Slotted(a=2**64)]) is not None
     assert number_fault([loose(1), Slotted(), {1}, "a", object()]) is None
+
+
+def test_frozen_time() -> None:
+    """What freezegun puts in the place of a datetime or date is one, and is compared as one."""
+    fake = FakeDatetime(2026, 3, 1, tzinfo=UTC)
+    real = datetime(2026, 3, 1, tzinfo=UTC)
+    for one, other in [(fake, real), (FakeDate(2026, 3, 1), real.date())]:
+        assert difference([one], [other]) is None
+        assert difference([other], [one]) is None
+        assert difference(one, other + timedelta(days=1)) == "it would arrive changed"
+    assert difference(fake, FakeDate(2026, 3, 1)) is not None
