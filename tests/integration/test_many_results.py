@@ -295,7 +295,7 @@ async def stubborn_generator(source: Stubborn) -> AsyncIterator[int]:
         yield item
 
 
-@pytest.mark.parametrize("how", ["closed", "error", "cancelled"])
+@pytest.mark.parametrize("how", ["closed", "error", "cancelled", "cancelled twice"])
 @pytest.mark.parametrize(
     ("is_generator", "name"),
     [
@@ -314,15 +314,18 @@ async def test_items_that_ignore_cancellation(
     is_generator: bool,
 ) -> None:
     """The iterator ends all the same, and a warning says whose items these are."""
-    monkeypatch.setattr(mapping, "CLEANUP_TIME", 0.05)
+    monkeypatch.setattr(mapping, "CLEANUP_TIME", 3600 if how == "cancelled twice" else 0.05)
     source = Stubborn(100 if how == "error" else 1, asyncio.Event())
     items = stubborn_generator(source) if is_generator else source
     results = queue.map(gated.task, items)
     async with Worker(queue):
         first = asyncio.ensure_future(anext(results))
         await wait_until(lambda: len(gated.started) == 1, "the job")
-        if how == "cancelled":
+        if how.startswith("cancelled"):
             first.cancel()
+            if how == "cancelled twice":
+                await wait_until(lambda: source.is_cancelled, "the items to see it")
+                await wait_until(lambda: not first.cancel(), "the iterator to end")
             with pytest.raises(asyncio.CancelledError):
                 await first
         else:

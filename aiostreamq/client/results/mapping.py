@@ -122,19 +122,23 @@ class Mapping(Generic[T, R]):
                 await self._await_end(feeder, items)
 
     async def _await_end(self, feeder: OwnTask[BaseException | None], items: object) -> None:
-        """Wait until the items have cleaned up, or abandon them if they ignore the cancellation."""
-        await asyncio.wait([feeder], timeout=CLEANUP_TIME)
-        if feeder.done():
-            _retrieve(feeder)
-            return
-        logger.warning(
-            "queue.map of task %r leaves its items behind: %s still runs %g s after its "
-            "cancellation; have it end when it gets a CancelledError",
-            self._task,
-            _name_of_items(items),
-            CLEANUP_TIME,
-        )
-        leave_behind(feeder)
+        """Wait until the items have cleaned up, or abandon them if they ignore the cancellation.
+
+        A second cancellation abandons them at once.
+        """
+        try:
+            await asyncio.wait([feeder], timeout=CLEANUP_TIME)
+        finally:
+            if feeder.done():
+                _retrieve(feeder)
+            else:
+                logger.warning(
+                    "queue.map of task %r leaves its items behind: %s still runs after its "
+                    "cancellation; have it end when it gets a CancelledError",
+                    self._task,
+                    _name_of_items(items),
+                )
+                leave_behind(feeder)
 
     async def _feed_safely(self, items: "Iterable[T] | AsyncIterable[T]") -> BaseException | None:
         """Feed, and return what the items raised: a SystemExit in a task would end the loop."""
