@@ -183,8 +183,6 @@ async def test_sees_the_exception_itself(
     queue: Queue, error: BaseException, *, beside: bool
 ) -> None:
     """A layer sees what a `def` task raised, or a RuntimeError whose cause that is."""
-    if beside and isinstance(error, GeneratorExit):
-        error = OwnKind("GeneratorExit closes the coroutine that awaits an asyncio task")
     seen: list[BaseException] = []
 
     @queue.middleware
@@ -202,8 +200,8 @@ async def test_sees_the_exception_itself(
     async with Worker(queue):
         assert await (await thread.enqueue()).result(PATIENCE) == "seen"
     (found,) = seen
-    cannot_pass = SystemExit | KeyboardInterrupt | StopIteration if beside else StopIteration
-    if isinstance(error, cannot_pass):
+    beside_only = SystemExit | KeyboardInterrupt | GeneratorExit
+    if isinstance(error, StopIteration) or (beside and isinstance(error, beside_only)):
         assert type(found) is RuntimeError
         assert str(found) == f"task 'thread' raised {type(error).__name__}"
         assert found.__cause__ is error

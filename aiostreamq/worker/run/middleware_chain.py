@@ -137,19 +137,25 @@ class MiddlewareChain:
         return await self._enter_beside(link.depth, task)
 
     async def _enter_beside(self, depth: int, task: "asyncio.Task[object]") -> object:
-        """Run the rest in an asyncio task of middleware, which passes on no SystemExit.
+        """Run the rest in an asyncio task of middleware, which does not pass on every exception.
 
-        An asyncio task that raises SystemExit or KeyboardInterrupt ends the event loop.
+        An asyncio task that raises SystemExit or KeyboardInterrupt ends the event loop. One that
+        raises GeneratorExit closes the coroutine that awaits it.
         """
         self._beside.add(task)
         try:
             return await self._enter(depth)
-        except (SystemExit, KeyboardInterrupt) as error:
-            if is_ctrl_c(error):
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+            if is_ctrl_c(error) or self._closes(error):
                 raise
             raise self._in_place_of(error) from error
         finally:
             self._beside.discard(task)
+
+    def _closes(self, error: BaseException) -> bool:
+        """Return whether it is the end of the coroutine here, and not what the task raised."""
+        raised = any(error is actual for _, actual in self._shown)
+        return isinstance(error, GeneratorExit) and not raised
 
     async def _call_task(self) -> object:
         error: BaseException | None = None
