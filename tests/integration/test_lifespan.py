@@ -462,3 +462,44 @@ async def test_command_reload(
         program.send_signal(signal.SIGINT)
         assert await program.wait_end() == 0
     assert noted(ledger) == again * 3
+
+
+TWO = ["tests.support.two_lifespans_app:orders", "tests.support.two_lifespans_app:mail"]
+
+
+def command_of_two(url: str, *options: str) -> Program:
+    """Return the command of a worker for two queues, not started yet."""
+    return Program("-m", "aiostreamq", "run", *TWO, "--url", url, *options)
+
+
+@pytest.mark.may_block("the tests start and kill processes")
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+async def test_command_of_two_queues(
+    redis_url: str, ledger: Path, options: tuple[str, ...]
+) -> None:
+    """Each process enters the lifespan of each queue once, and leaves it once after SIGTERM."""
+    count = 2 if options else 1
+    orders, mail = Queue(redis_url, name="orders"), Queue(redis_url, name="mail")
+    async with orders, mail, command_of_two(redis_url, *options) as program:
+        await wait_until(lambda: len(noted(ledger)) == 2 * count, "all to enter")
+        assert [await (await orders.enqueue("place")) for _ in range(4)] == ["shop"] * 4
+        assert [await (await mail.enqueue("send")) for _ in range(4)] == ["post office"] * 4
+        program.send_signal(signal.SIGTERM)
+        assert await program.wait_end() == 0
+    every = ["enter shop", "enter post office", "leave shop", "leave post office"]
+    assert sorted(noted(ledger)) == sorted(every * count)
+
+
+@pytest.mark.may_block("the tests start and kill processes")
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+async def test_command_of_two_queues_failed_start(
+    redis_url: str, ledger: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that fails is named with its queue, and the other queue's is left if it was entered."""
+    monkeypatch.setenv("LIFESPAN", "fails")
+    async with command_of_two(redis_url, *options) as program:
+        assert await program.wait_end() == 1
+    assert "lifespan 'post_office' of queue 'mail' failed at its start" in program.printed
+    assert "the post office is closed" in program.printed
+    assert noted(ledger).count("enter shop") == noted(ledger).count("leave shop")
+    assert "enter post office" not in noted(ledger)
