@@ -16,6 +16,7 @@ from aiostreamq import (
     GiveUp,
     Job,
     Queue,
+    QueueFull,
     Retry,
     Tasks,
     UsageError,
@@ -212,14 +213,27 @@ async def test_what_it_inherits(queue: Queue) -> None:
     assert seen == [({"own": "1", "both": "callback", "parent": "2"}, None, "acme")]
 
 
-async def test_a_full_lane_takes_it(store_url: str) -> None:
-    """The bound of a lane is for enqueues: a callback is never lost for want of room."""
-    async with Queue(store_url, max_length=1) as queue:
+@pytest.mark.parametrize("bound", [{"max_length": 1}, {"max_bytes": 1}], ids=str)
+async def test_a_full_lane_takes_it(store_url: str, bound: dict[str, Any]) -> None:
+    """The bound of a lane is for enqueues: callbacks are never lost for want of room."""
+    async with Queue(store_url, lanes=["default", "calls"], **bound) as queue:
         scene = Scene(queue)
-        job = await scene.end.enqueue("return")
+        ends = scene.end.using(on_success=scene.note.using(lane="calls").bind("done"))
+        fills = scene.note.using(lane="calls")
+        parents: list[Job[Any]] = []
+        async with Worker(queue, lanes=["default"]):
+            for _ in range(3):
+                parents.append(await ends.enqueue("return"))
+                await has_ended(parents[-1])
+            if "max_bytes" in bound:
+                await fills.enqueue("the bytes of callbacks do not count")
+            with pytest.raises(QueueFull):
+                await fills.enqueue("the lane is full")
+            parents.append(await ends.enqueue("return"))
+            await has_ended(parents[-1])
         async with Worker(queue):
-            await has_ended(job)
-            await wait_until(lambda: scene.calls, "the callback")
+            await wait_until(lambda: len(scene.calls) == 4, "the callbacks")
+        assert [parent for _, parent, _ in scene.calls] == [job.id for job in parents]
 
 
 async def test_shown(queue: Queue) -> None:
