@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import pytest
 
 from aiostreamq import JobNotFound, JobState, Queue, Retry, UsageError, Worker, clock
 from aiostreamq.client.core import core_of
+from aiostreamq.store.schedule_replies import Page
+from aiostreamq.store.schedules import ScheduleStore
 from aiostreamq.testing import Clock, IsolatedQueue, isolated
 from tests.support.waiting import PATIENCE
 
@@ -220,6 +222,30 @@ async def test_frozen(*, is_used_before: bool) -> None:
         assert datetime.now(UTC) == now.now
         assert abs(time.time() - now.now.timestamp()) < 0.001
     assert abs(datetime.now(UTC) - START) > timedelta(days=1)
+
+
+async def test_one_look_for_each_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker that fires a tick knows the next one, and does not ask for it."""
+    queue = Queue(name="ticks")
+    looks: list[int] = []
+    real = ScheduleStore.due
+
+    async def due(self: ScheduleStore, declared: Sequence[str], skip: int = 0) -> Page:
+        looks.append(skip)
+        return await real(self, declared, skip)
+
+    @queue.every(0.1)
+    async def tick() -> None:
+        pass
+
+    async with isolated(queue) as test:
+        clock = test.stop_clock(START)
+        await clock.advance(1)
+        monkeypatch.setattr(ScheduleStore, "due", due)
+        before = len(test.runs)
+        await clock.advance(1)
+        assert len(test.runs) - before == 10
+        assert len(looks) <= 12  # one more when the worker starts
 
 
 async def test_composes_with_time_machine() -> None:

@@ -39,6 +39,9 @@ CROWDED_SLEEP = 5.0
 # Seconds at least to the next look if this one found nothing to do.
 SHORTEST_SLEEP = 0.01
 
+# The answers after which the next tick is the one that this worker has planned.
+AS_PLANNED = {Fired.ENQUEUED, Fired.SKIPPED, Fired.THERE_ALREADY, Fired.LEFT_OUT}
+
 # Seconds between two declarations of the schedules in the code.
 DECLARE_AGAIN = 60.0
 
@@ -53,14 +56,23 @@ class _Round:
     def __init__(self) -> None:
         self.still_due = 0  #: how many were looked at and not fired: the next page is after them
         self.wait = LONGEST_SLEEP  #: seconds until the next one is due
-        self.has_fired = False
+        self.must_look = False  #: only Redis knows when the next one is due
         self.is_refused = False  #: Redis has refused to fire some
+
+    def note_fired(self, ticks: list[Tick], answers: "list[Fired | str]", now_ms: int) -> None:
+        """Note what became of ticks: the next ones are known if they are as planned here."""
+        for tick, answer in zip(ticks, answers, strict=True):
+            self.must_look |= answer not in AS_PLANNED or tick.held is not None
+        for following in {tick.name: tick.following for tick in ticks}.values():
+            if following is not None:
+                self.wait = min(self.wait, (following - now_ms) / 1000)
+                self.must_look |= following <= now_ms
 
     def pause(self) -> float:
         """Return the seconds until the next round."""
         if self.is_refused:
             return PAUSE
-        if self.has_fired:
+        if self.must_look:
             return 0.0
         is_crowded = self.still_due > TICK_LIMIT
         return max(min(self.wait, CROWDED_SLEEP) if is_crowded else self.wait, SHORTEST_SLEEP)
@@ -131,8 +143,7 @@ class Ticker:
             done.still_due += page.looked
             if ticks:
                 try:
-                    await self._fire(ticks)
-                    done.has_fired = True
+                    done.note_fired(ticks, await self._fire(ticks), self._clock.now_ms())
                     done.still_due -= len({tick.name for tick in ticks})
                 except BrokerError:  # the key of its lane may be of another type
                     logger.exception("not all schedules could be fired, retrying")
@@ -169,18 +180,19 @@ class Ticker:
             self._logged.add((name, rev))
             logger.error("schedule %r is not fired by this worker: %s", name, why, exc_info=error)
 
-    async def _fire(self, ticks: list[Tick]) -> None:
+    async def _fire(self, ticks: list[Tick]) -> "list[Fired | str]":
         answers = await self._schedules.fire(ticks)
         self._report(ticks, answers)
         replacing = [(tick, old) for tick, old in zip(ticks, answers, strict=True)
                      if isinstance(old, str)]  # fmt: skip
         if not replacing:
-            return
+            return answers
         for tick, old in replacing:
             logger.info("cancelling job %s: %s is due", old, tick.job_id)
         # Before the new one exists, so that no crash leaves both.
         await self._cancel([old for _, old in replacing])
         await self._fire([tick._replace(overlap="allow") for tick, _ in replacing])
+        return answers
 
     def _report(self, ticks: list[Tick], answers: "list[Fired | str]") -> None:
         for tick, answer in zip(ticks, answers, strict=True):
