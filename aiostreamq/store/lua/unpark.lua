@@ -39,16 +39,12 @@ if not are_any_parked(prefix) then
   return { 0, streams, 0, 0 } -- the usual case: each idle worker asks every ten seconds
 end
 
--- The tasks that have parked jobs. A worker may know thousands, and to look for the jobs of each
--- takes longer than to move what there is.
-local has_parked = {}
-for _, task in ipairs(redis.call('SMEMBERS', prefix .. 'parked')) do
-  has_parked[task] = true
-end
-
 -- Move the parked jobs of a task, while there is room.
 local function unpark(task)
   local parked = prefix .. 'parked:' .. task
+  if not has_room() or redis.call('EXISTS', parked) == 0 then
+    return
+  end
   while has_room() do
     local waiting = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
     if not waiting then
@@ -67,11 +63,18 @@ local function unpark(task)
   forget_if_empty(prefix, task)
 end
 
-for at = 5, #ARGV do
-  if not has_room() then
-    break
-  elseif has_parked[ARGV[at]] then
-    unpark(ARGV[at])
+-- A worker may know thousands of tasks, and to look at each takes longer than to move what there is.
+local AT_ONCE = 100
+
+for at = 5, #ARGV, AT_ONCE do
+  local last, parked = math.min(at + AT_ONCE - 1, #ARGV), {}
+  for place = at, last do
+    parked[#parked + 1] = prefix .. 'parked:' .. ARGV[place]
+  end
+  if has_room() and redis.call('EXISTS', unpack(parked)) > 0 then
+    for place = at, last do
+      unpark(ARGV[place])
+    end
   end
 end
 if moved > 0 and consumer ~= '' then

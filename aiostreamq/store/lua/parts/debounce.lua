@@ -2,7 +2,7 @@
 --
 -- The field f of its hash is '<ms since 1970 of the first call> <ids of the last calls>'.
 --
--- uses: delayed job
+-- uses: delayed job job_state
 
 -- How many calls a job remembers. A call that is repeated after a lost reply is among these, unless
 -- many others came in between: then it counts as a new call.
@@ -20,7 +20,8 @@ end
 -- Whether a job still waits for its first run, so that calls can change it.
 local function can_be_moved(job)
   local known = load_job(job)
-  return redis.call('HGET', job, 'f') and known.envelope and known.delivery == '1' and not known.attempt and not known.ended_by
+  return redis.call('HGET', job, 'f') and state_of(known) == 'delayed'
+    and known.delivery == '1' and not known.attempt
 end
 
 -- Remember the first call of a job.
