@@ -4,7 +4,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.aio.batching import split
-from aiostreamq.store.pages import Entry, pages_of
+from aiostreamq.store.pages import PAGE, Entry, pages_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from aiostreamq.model.dead_letters import DeadLetter
     from aiostreamq.store.connection.link import Argument, Reply
     from aiostreamq.store.queue import QueueStore
-
-# How many letters are read at once: each may have a traceback of 16 KiB.
-PAGE = 500
 
 # How many letters a call changes: some 2 ms of Redis.
 LETTERS_LIMIT = 100
@@ -96,8 +93,8 @@ class DeadLetterStore:
             yield _letters(page)
 
     async def oldest_first(self, span: Span) -> "AsyncGenerator[list[DeadLetter], None]":
-        """Yield all letters of *span* in pages of LETTERS_LIMIT at most, oldest first."""
-        pages = pages_of(self._queue, "XRANGE", self._dead, span.oldest, span.newest, LETTERS_LIMIT)
+        """Yield all letters of *span* in pages of PAGE at most, oldest first."""
+        pages = pages_of(self._queue, "XRANGE", self._dead, span.oldest, span.newest)
         async for page in pages:
             yield _letters(page)
 

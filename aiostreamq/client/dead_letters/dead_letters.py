@@ -9,7 +9,8 @@ from aiostreamq import clock
 from aiostreamq.client.dead_letters.replaying import Replayer
 from aiostreamq.client.dead_letters.selection import DeadLetterFilters, DeadLetterSelector, Letters
 from aiostreamq.errors import UsageError
-from aiostreamq.store.dead_letters import LETTERS_LIMIT, PAGE, DeadLetterStore, Span
+from aiostreamq.store.dead_letters import LETTERS_LIMIT, DeadLetterStore, Span
+from aiostreamq.store.pages import PAGE
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -2,12 +2,15 @@
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.pauses import holding
 from aiostreamq.store.inspect.walk import PAGE, Walk
+from aiostreamq.store.pages import ask_each
 from aiostreamq.store.queue import pairs_of
+from aiostreamq.store.reads import ReadSize
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -175,12 +178,13 @@ class Snapshots:
 
     async def pending(self, stream: str) -> "AsyncGenerator[tuple[Pending, Fields], None]":
         """Yield what workers have of a stream, with the entries, oldest first."""
-        start = "-"
+        start, size = "-", ReadSize()
         while True:
             reply = await self._ask("XPENDING", stream, GROUP, start, "+", PAGE)
             rows = cast("list[tuple[bytes, bytes, int, int]]", reply)
             page = [Pending(e.decode(), w.decode(), idle) for e, w, idle, _ in rows]
-            entries = await asyncio.gather(*(self.entry(stream, one.entry) for one in page))
+            ids = [one.entry for one in page]
+            entries = await ask_each(partial(self.entry, stream), ids, _size_of_entry, size)
             for one, entry in zip(page, entries, strict=True):
                 if entry is not None:
                     yield one, entry
@@ -197,9 +201,11 @@ class Snapshots:
 
     async def delayed(self) -> "AsyncGenerator[tuple[str, int, Mapping[bytes, bytes]], None]":
         """Yield the delayed jobs, first due first: id, when it is due (ms), its hash."""
+        size = ReadSize()
         async with aclosing(self._walk.delayed()) as pages:
             async for page in pages:
-                hashes = await asyncio.gather(*(self.job(job_id) for job_id, _ in page))
+                ids = [job_id for job_id, _ in page]
+                hashes = await ask_each(self.job, ids, _size_of_hash, size)
                 for (job_id, due_ms), fields in zip(page, hashes, strict=True):
                     yield job_id, due_ms, fields
 
@@ -236,6 +242,14 @@ def _tasks(reply: "Reply") -> Tasks:
     flat = cast("list[bytes | int]", reply)
     names = [cast("bytes", name).decode(errors="replace") for name in flat[::2]]
     return dict(zip(names, cast("list[int]", flat[1::2]), strict=True))
+
+
+def _size_of_entry(entry: "Fields | None") -> int:
+    return 0 if entry is None else _size_of_hash(entry.fields)
+
+
+def _size_of_hash(fields: "Mapping[bytes, bytes]") -> int:
+    return sum(map(len, fields.values()))
 
 
 def _entries(page: "Sequence[Entry]") -> list[Fields]:

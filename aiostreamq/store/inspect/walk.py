@@ -1,17 +1,17 @@
 """Walking over the jobs of a queue page by page, while they come and go."""
 
-import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.store.inspect.stream_info import last_delivered
-from aiostreamq.store.pages import Entry, pages_of
+from aiostreamq.store.pages import Entry, ask_each, pages_of
+from aiostreamq.store.reads import ReadSize
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterable
 
     from aiostreamq.store.queue import QueueStore
 
-# How many jobs are read at once: each may have a payload of a megabyte.
+# How many jobs are looked up at once, without their payloads; pages with payloads are shorter.
 PAGE = 100
 
 #: An entry of a stream: its id, and its fields and values in turn.
@@ -96,19 +96,25 @@ class Walk:
     ) -> "AsyncGenerator[list[OpenJob], None]":
         """Yield the jobs that are "delayed" or "parked", of the parked ones those of some tasks."""
         if "delayed" in states:
+            size = ReadSize()
             async for page in self.delayed():
-                yield await self._with_envelopes([job_id for job_id, _ in page])
+                yield await self._with_envelopes([job_id for job_id, _ in page], size)
         if "parked" in states:
             for task in parked_for:
                 async for entries in self.entries(self._keys.parked_for(task)):
                     yield _jobs_in(entries)
 
-    async def _with_envelopes(self, job_ids: list[str]) -> list[OpenJob]:
-        envelopes = await asyncio.gather(
-            *(self._queue.call("HGET", self._keys.job(job_id), "p") for job_id in job_ids)
+    async def _with_envelopes(self, job_ids: list[str], size: ReadSize) -> list[OpenJob]:
+        found = zip(
+            job_ids,
+            await ask_each(self._envelope, job_ids, lambda one: len(one or b""), size),
+            strict=True,
         )
-        found = zip(job_ids, cast("list[bytes | None]", envelopes), strict=True)
         return [OpenJob(job_id, one, 0) for job_id, one in found if one is not None]
+
+    async def _envelope(self, job_id: str) -> bytes | None:
+        found = await self._queue.call("HGET", self._keys.job(job_id), "p")
+        return cast("bytes | None", found)
 
 
 def _jobs_in(entries: list[Entry]) -> list[OpenJob]:
