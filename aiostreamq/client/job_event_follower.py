@@ -7,11 +7,13 @@ entries. If a job must be read that the current read does not ask for, that read
 
 import asyncio
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError, QueueUnavailable
 from aiostreamq.store.connection.blocking_read import BlockingRead
 from aiostreamq.store.job_events import EventStreams
+from aiostreamq.store.reads import ReadSize
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -25,9 +27,13 @@ if TYPE_CHECKING:
 # connection has died. Events end a read at once.
 BLOCK_MS = 5000
 
-# The most entries of a job that one read returns; each may have some 100 KiB. A buffer that
-# is half full has no room, so that a slow consumer does not interrupt the read for each entry.
+# The most entries of a job that one read returns; fewer if entries are long. A buffer that is half
+# full has no room, so that a slow consumer does not interrupt the read for each entry.
 ENTRIES = 16
+
+# How many jobs a read asks for at least, however long their entries are: a thousand jobs take a
+# hundred reads, and eight entries of a megabyte take some milliseconds of Redis.
+FEW = 8
 
 
 class FollowedJob:
@@ -77,6 +83,7 @@ class EventFollower:
         self._blocking = BlockingRead(
             store.connector, "events", BLOCK_MS / 1000, unblock=store.unblock
         )
+        self._size = ReadSize()  # how many entries of all jobs a read may return
         self._followings: set[FollowedJob] = set()
         self._reading: asyncio.Task[None] | None = None
         self._work = asyncio.Event()  # set if there may be something to read
@@ -116,7 +123,8 @@ class EventFollower:
         if _was_closed(ending):
             return
         # All its entries were in Redis before its end.
-        while rest := await self._streams.after(job_id, following.place, ENTRIES):
+        while rest := await self._streams.after(job_id, following.place, self._count(1)):
+            self._note(rest)
             for entry in rest:
                 following.place = entry.place
                 yield entry
@@ -173,8 +181,39 @@ class EventFollower:
         if not wanted:
             self._work.clear()
             return {}, {}
-        reading = self._streams.wait(link, wanted, ENTRIES, BLOCK_MS)
-        return wanted, await self._blocking.wait(reading)
+        entries = await self._read_long(link, wanted)
+        if not entries:
+            reading = self._streams.wait(link, wanted, self._count(len(wanted)), BLOCK_MS)
+            entries = await self._blocking.wait(reading)
+            self._note(list(chain.from_iterable(entries.values())))
+        return wanted, entries
+
+    async def _read_long(
+        self, link: "Link", wanted: "dict[str, Place]"
+    ) -> "dict[str, list[Entry]]":
+        """Read without waiting, if one entry of each job would be far more than a megabyte.
+
+        Redis replies to a read that has nothing to wait for with the entries of all its jobs.
+        """
+        found: dict[str, list[Entry]] = {}
+        at_once = max(self._size.most, FEW)
+        if len(wanted) <= at_once:
+            return found
+        jobs = list(wanted.items())
+        for start in range(0, len(jobs), at_once):
+            some = dict(jobs[start : start + at_once])
+            entries = await self._streams.wait(link, some, 1, None)
+            self._note(list(chain.from_iterable(entries.values())))
+            found.update(entries)
+        return found
+
+    def _count(self, jobs: int) -> int:
+        """Return how many entries of each of some jobs to ask for: about a megabyte of all."""
+        return max(1, min(ENTRIES, self._size.most // jobs))
+
+    def _note(self, entries: "list[Entry]") -> None:
+        """Learn from a read how long entries are."""
+        self._size.note(len(entries), sum(len(one.events) for one in entries))
 
     def _fail(self, error: Exception) -> None:
         for following in self._followings:

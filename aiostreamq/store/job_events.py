@@ -32,7 +32,7 @@ class EventStreams:
         return [place - 1 for place in cast("list[int]", refused)]
 
     async def wait(
-        self, link: "Link", after: "Mapping[str, Place]", count: int, block_ms: int
+        self, link: "Link", after: "Mapping[str, Place]", count: int, block_ms: int | None
     ) -> "dict[str, list[Entry]]":
         """Wait until some jobs have new events; return their entries by job.
 
@@ -40,11 +40,12 @@ class EventStreams:
             link: A connection of the caller's own: the read blocks it.
             after: The entry that was read last, by job.
             count: How many entries of each job to read at most.
-            block_ms: Milliseconds to wait.
+            block_ms: Milliseconds to wait; None does not wait.
         """
         keys = [self._queue.keys.events(job_id) for job_id in after]
         ids = [f"{number}-{last}" for number, last in after.values()]
-        reply = await link.call("XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", *keys, *ids)
+        block = () if block_ms is None else ("BLOCK", block_ms)
+        reply = await link.call("XREAD", "COUNT", count, *block, "STREAMS", *keys, *ids)
         skip = len(self._queue.keys.events(""))
         streams = cast("list[tuple[bytes, Reply]]", reply or [])
         return {key.decode()[skip:]: _entries(entries) for key, entries in streams}

@@ -74,7 +74,7 @@ async def ask_each(
 
     Args:
         ask: Sends one call.
-        items: What to ask for.
+        items: The arguments of the calls.
         size_of: Returns how many bytes an answer has.
         size: How many to ask for at a time; it learns from the answers.
     """

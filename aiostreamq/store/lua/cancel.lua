@@ -26,7 +26,7 @@ local envelopes = cancelling.envelopes
 local answers, answer_of = {}, {}
 
 -- How many entries are read in one step, and bytes after which no more jobs are looked at. Redis
--- copies what is read, and serves nobody else meanwhile.
+-- copies what is read, and other clients wait for that.
 local LONGEST_STEP, MOST_BYTES = 8, 1000000
 local bytes, left_out = 0, {}
 

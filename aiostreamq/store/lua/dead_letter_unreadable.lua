@@ -29,7 +29,7 @@ check_stream(dead)
 -- Lua can pass some 8,000 values at once, and an entry of another program may have more.
 local MOST_VALUES = 1000
 
--- Bytes of fields that one call moves. Redis copies each, and serves nobody else meanwhile.
+-- Bytes of fields that one call moves. Redis copies each, and other clients wait for that.
 local MOST_BYTES = 1000000
 
 for at = 8, #ARGV, 2 do

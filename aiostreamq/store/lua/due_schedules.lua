@@ -29,7 +29,7 @@ local now = read_clock()
 local wait = math.huge
 local listed = {}
 
--- Bytes of definitions in one answer. Redis copies each, and serves nobody else meanwhile.
+-- Bytes of definitions in one answer. Redis copies each, and other clients wait for that.
 local MOST_BYTES = 1000000
 
 local looked, listed_bytes = 0, 0

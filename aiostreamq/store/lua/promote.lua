@@ -21,7 +21,7 @@ local now = read_clock()
 -- the others: any number of jobs may need the same lane.
 local LATER_MS = 60000
 
--- Bytes of envelopes that one call moves. Redis copies each, and serves nobody else meanwhile.
+-- Bytes of envelopes that one call moves. Redis copies each, and other clients wait for that.
 local MOST_BYTES = 1000000
 
 local moved, moved_bytes, trouble = 0, 0, nil

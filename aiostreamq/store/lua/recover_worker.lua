@@ -103,7 +103,7 @@ local function note_death(fields)
   return 1, victim
 end
 
--- Bytes of envelopes that one call takes. Redis copies each, and serves nobody else meanwhile.
+-- Bytes of envelopes that one call takes. Redis copies each, and other clients wait for that.
 local MOST_BYTES = 1000000
 
 local taken_bytes = 0

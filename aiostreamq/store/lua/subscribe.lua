@@ -26,7 +26,7 @@ local answers, oldest = {}, {}
 local LONGEST_LIST = 2048
 
 -- Bytes after which no more jobs are looked at. Redis copies what this script reads, even an outcome
--- that is then left out of the reply, and serves nobody else meanwhile.
+-- that is then left out of the reply, and other clients wait for that.
 local MOST_BYTES = 1000000
 local bytes, is_full = 0, false
 

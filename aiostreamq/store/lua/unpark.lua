@@ -25,7 +25,7 @@ local returned, prefix, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local group, consumer = ARGV[3], ARGV[4]
 local moved, streams = 0, {}
 
--- Bytes of envelopes that one call moves. Redis copies each, and serves nobody else meanwhile.
+-- Bytes of envelopes that one call moves. Redis copies each, and other clients wait for that.
 local MOST_BYTES = 1000000
 
 local moved_bytes = 0
