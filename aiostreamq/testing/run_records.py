@@ -1,9 +1,10 @@
 """Records of the runs of jobs: what the workers of a queue did while a test had it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aiostreamq.errors import JobError
+from aiostreamq.errors import JobError, UsageError
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.listener_events import (
     JobEnded,
@@ -38,9 +39,11 @@ class RunOutcome:
     #: the state of the job after this run: DELAYED if it will be retried, QUEUED if it was handed
     #: back, PARKED if no worker here knows its task or its task is paused, else how it ended
     state: JobState
-    value: object = None  #: what the task returned; None if the job keeps no result
+    #: what the task returned; None if the job keeps no result, or if `has_value` is false
+    value: object = None
     error: BaseException | None = None  #: what the task raised
     retry_after: float | None = None  #: seconds until the next attempt; None if there is none
+    has_value: bool = False  #: whether the value was read: `run_all` and `run_one` do so
 
     def result(self) -> object:
         """Return what the task returned.
@@ -49,11 +52,17 @@ class RunOutcome:
             Exception: The exception that the task raised, if it raised one.
             JobError: The job ended otherwise, or has not ended: it expired, was cancelled, or is
                 parked.
+            UsageError: The value was not read, as for the runs in `IsolatedQueue.runs`.
         """
         if self.error is not None:
             raise self.error
         if self.state is not JobState.DONE:
             raise Outcome(self.state).error(self.job_id) or JobError()
+        if not self.has_value:
+            raise UsageError(
+                f"the value of this run of task {self.task!r} was not read: write "
+                f"`await queue.job(run.job_id)`, or use what run_all() and run_one() return"
+            )
         return self.value
 
     def __str__(self) -> str:
@@ -155,7 +164,7 @@ async def with_values(core: "QueueCore", runs: "list[RunOutcome]") -> list[RunOu
     for run in runs:
         if run.state is JobState.DONE:
             value = _value_in(core, run, await results.job_state(run.job_id))
-            run = RunOutcome(run.task, run.job_id, run.attempt, run.state, value)  # noqa: PLW2901
+            run = replace(run, value=value, has_value=True)  # noqa: PLW2901
         found.append(run)
     return found
 

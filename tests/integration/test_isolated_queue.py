@@ -112,6 +112,17 @@ async def test_run_without_result(url: str) -> None:
                 expired.result()
 
 
+async def test_runs_without_values() -> None:
+    """A value that was not read is not taken for None: the error says how to read it."""
+    async with isolated(app) as test:
+        await double.enqueue(2)
+        (run,), (same,) = await test.run_all(), test.runs
+        assert (run.result(), run.has_value, same.has_value) == (4, True, False)
+        with pytest.raises(UsageError, match=r"'double' was not read: write `await queue.job"):
+            same.result()
+        assert await app.job(same.job_id) == 4
+
+
 async def test_application_uses_its_own_redis_before_and_after() -> None:
     """And its own worker and listeners inside."""
     seen: list[object] = []
