@@ -18,7 +18,7 @@ from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.model.values.equality import difference
 from aiostreamq.testing.enqueued import by_name
 from aiostreamq.worker.run.dependencies import RunDependencies
-from aiostreamq.worker.run.threads import ThreadRunner
+from aiostreamq.worker.run.threads import Raised, ThreadRunner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
@@ -90,6 +90,8 @@ async def _run_with_resources(
             run = RunDependencies(plan, scope, threads, context)
             async with run.entered(signature.filled_in, args, kwargs) as arguments:
                 return await _run(spec, *arguments)
+        except Raised as raised:  # by a dependency, in a thread
+            raise raised.error from None
         finally:
             threads.close()
     finally:

@@ -705,6 +705,35 @@ async def test_process(app_queue: Queue, tmp_path: Path) -> None:
     ]
 
 
+async def test_process_errors(app_queue: Queue) -> None:
+    """A job in a process fails with what a dependency raised, at its start or its end."""
+    async with Worker(app_queue, processes=1):
+        for place in ("start-in-thread", "end-in-thread", "start-on-loop", "end-on-loop"):
+            for kind in ("ValueError", "SystemExit", "KeyboardInterrupt"):
+                job = await app.endangered.using(headers={place: kind}).enqueue()
+                with pytest.raises(JobFailed, match=f"^{kind}: {place}"):
+                    await job
+        assert await (await app.endangered.enqueue()) == ["in thread", "on loop"]
+
+
+@pytest.mark.parametrize("function", [app.faulty_in_thread, app.faulty_on_loop])
+@pytest.mark.parametrize("place", ["start", "end"])
+async def test_perform_errors(function: Any, place: str) -> None:
+    """`perform` raises what a dependency raised, at its start or its end."""
+    queue = Queue("memory://")
+
+    @queue.task
+    async def task(value: str = Depends(function)) -> str:
+        return value
+
+    where = function.__name__.partition("_")[2].replace("_", "-")
+    call = task.using(headers={f"{place}-{where}": "ValueError"}).bind()
+    async with queue:
+        with pytest.raises(ValueError, match=f"{place}-{where}"):
+            await perform_call(queue, call, 1, 1)
+        assert await perform_call(queue, task.bind(), 1, 1) == where.replace("-", " ")
+
+
 async def test_perform() -> None:
     """`perform` provides dependencies and the state, for one call."""
     ledger, queue = Ledger(), Queue("memory://")

@@ -48,3 +48,38 @@ def work(fails: bool, used: str = Depends(session)) -> str:
     if fails:
         raise ValueError("no")
     return used
+
+
+def fail(ctx: Context, place: str) -> None:
+    """Raise, if the job asks for it at this place."""
+    match ctx.headers.get(place):
+        case "ValueError":
+            raise ValueError(place)
+        case "SystemExit":
+            raise SystemExit(place)
+        case "KeyboardInterrupt":
+            raise KeyboardInterrupt(place)
+        case _:
+            pass
+
+
+def faulty_in_thread(ctx: Context) -> Generator[str]:
+    """Raise before or after the job, in a thread."""
+    fail(ctx, "start-in-thread")
+    yield "in thread"
+    fail(ctx, "end-in-thread")
+
+
+async def faulty_on_loop(ctx: Context) -> AsyncGenerator[str]:
+    """Raise before or after the job, on the loop."""
+    fail(ctx, "start-on-loop")
+    yield "on loop"
+    fail(ctx, "end-on-loop")
+
+
+@queue.task(executor="process")
+def endangered(
+    one: str = Depends(faulty_in_thread), other: str = Depends(faulty_on_loop)
+) -> list[str]:
+    """Return what it uses."""
+    return [one, other]

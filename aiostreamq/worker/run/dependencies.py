@@ -9,7 +9,7 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.functions.dependency_plan import CONTEXT
 from aiostreamq.signals_and_forks import is_ctrl_c
 from aiostreamq.untrusted import name_of
-from aiostreamq.worker.run.threads import Raised
+from aiostreamq.worker.run.threads import raised_by_code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -101,7 +101,7 @@ class RunDependencies:
         Raises:
             BaseException: That of the first clean-up that failed, if the run had not.
         """
-        outcome = error.error if type(error) is Raised else error
+        outcome = None if error is None else raised_by_code(error)
         failure: BaseException | None = None  # of a clean-up, after a success
         while self._open:
             name, leave = self._open.pop()
@@ -110,7 +110,7 @@ class RunDependencies:
             except BaseException as raised:
                 if is_ctrl_c(raised):
                     raise
-                cause = raised.error if type(raised) is Raised else raised
+                cause = raised_by_code(raised)
                 if outcome is None:
                     outcome, failure = cause, raised
                 elif cause is not outcome:

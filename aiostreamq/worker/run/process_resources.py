@@ -103,6 +103,7 @@ class ProcessResources:
         from aiostreamq.aio.held_context import HeldContext
         from aiostreamq.client.resources.worker_scope import WorkerScope
         from aiostreamq.worker.run.dependencies import RunDependencies
+        from aiostreamq.worker.run.threads import raised_by_code
 
         async def prepare() -> "HeldContext[tuple[Arguments, Keywords]]":
             self._scope = scope = self._scope or WorkerScope(self._queue, lambda: None)
@@ -118,7 +119,7 @@ class ProcessResources:
             raise
         self.run(held.leave(None))
         if held.failure is not None:
-            raise held.failure
+            raise raised_by_code(held.failure)
 
     def run(self, work: "Coroutine[Any, Any, T]") -> T:
         """Run *work* in the event loop of this process, and return its result."""
@@ -137,7 +138,9 @@ class ProcessResources:
             threading.Thread(target=loop.run_forever, name="aiostreamq:loop", daemon=True).start()
         value, error = asyncio.run_coroutine_threadsafe(attempt(), self._loop).result()
         if error is not None:
-            raise error
+            from aiostreamq.worker.run.threads import raised_by_code  # likewise
+
+            raise raised_by_code(error)
         return cast("T", value)
 
     def wait_for(self, value: "Awaitable[T]") -> T:

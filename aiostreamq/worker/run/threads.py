@@ -102,6 +102,11 @@ class Raised(Exception):
         self.error = error
 
 
+def raised_by_code(error: BaseException) -> BaseException:
+    """Return the exception of the code that was called, without an envelope."""
+    return error.error if type(error) is Raised else error
+
+
 async def wait_for_thread(thread: Future[object] | None) -> None:
     """Wait until a thread has ended, if there is one. Cancelling changes nothing."""
     while thread is not None and not thread.done():
