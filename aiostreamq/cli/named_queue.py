@@ -81,7 +81,7 @@ def find_queue(args: argparse.Namespace, url: str | None) -> "Queue":
     """
     from aiostreamq.queue import Queue
 
-    name = str(args.queue or DEFAULT)
+    name = DEFAULT if args.queue is None else str(args.queue)  # "" is refused: a slip of a shell
     if args.lanes is not None:
         return Queue(url, name=name, lanes=[lane.strip() for lane in args.lanes.split(",")])
     queue = Queue(url, name=name)  # checks the name

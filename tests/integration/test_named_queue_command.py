@@ -111,6 +111,12 @@ async def test_default_name_and_variables(redis_url: str, monkeypatch: pytest.Mo
     """Without a name it is the queue called default; variables give name and URL."""
     async with Queue(redis_url):
         assert (await typed(redis_url, "pause"))[0] == 0
+        monkeypatch.setenv("AIOSTREAMQ_QUEUE", "")  # as if it was not set
+        code, lines = await typed(redis_url, "info")
+        assert code == 0, lines
+        # A shell variable that is not set gives this, and "default" was not asked for.
+        code, lines = await typed(redis_url, "info", "--queue", "")
+        assert (code, "queue name '' is invalid" in lines[-1]) == (2, True)
     monkeypatch.setenv("AIOSTREAMQ_URL", redis_url)
     monkeypatch.setenv("AIOSTREAMQ_QUEUE", NAME)
     async with make_queue(redis_url), Program("-m", "aiostreamq", "info") as program:
