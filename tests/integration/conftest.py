@@ -1,4 +1,4 @@
-"""What integration tests can ask for."""
+"""Fixtures of the integration tests."""
 
 from collections.abc import AsyncIterator
 
