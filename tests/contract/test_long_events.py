@@ -43,7 +43,7 @@ async def test_followers_that_come_late(
     follower = EventFollower(store.queue)
 
     async def follow(job_id: str) -> list[int]:
-        ending = asyncio.get_running_loop().create_task(asyncio.sleep(3600))
+        ending = asyncio.create_task(asyncio.Event().wait())
         events = follower.follow(job_id, (0, 0), ending)
         try:
             return [(await anext(events)).last for _ in range(ENTRIES)]
