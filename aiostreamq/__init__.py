@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     )
     from aiostreamq.model.job_events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.pauses import Pause
-    from aiostreamq.model.unique import Debounce, Throttle, Unique
+    from aiostreamq.model.unique import Debounce, KeepLatest, Throttle, Unique
     from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.worker.group import WorkerGroup
@@ -102,6 +102,7 @@ __all__ = [
     "JobRestarted",
     "JobState",
     "JobTimeout",
+    "KeepLatest",
     "LaneInfo",
     "Latency",
     "Lifespan",
@@ -166,6 +167,7 @@ _MODULE_OF = {
     "GiveUp": "aiostreamq.model.verdict",
     "JobFilter": "aiostreamq.client.current_job",
     "JobInfo": "aiostreamq.model.info",
+    "KeepLatest": "aiostreamq.model.unique",
     "LaneInfo": "aiostreamq.model.info",
     "Latency": "aiostreamq.model.info",
     "Lifespan": "aiostreamq.model.functions.lifespan",

@@ -34,8 +34,8 @@ class TaskDecorators:
                 `result_ttl` (seconds that the result is kept, an hour by default; 0
                 keeps none), `lane`, `retry`, `durability` (the queue's by default), `headers`,
                 `tags`, `on_success` and `on_failure` (calls that are enqueued when a job is done,
-                or has failed), `unique`, `throttle` and `debounce` (whether another job of the
-                same key keeps a job from the queue, as in `Unique(key="url")`).
+                or has failed), `unique`, `throttle`, `debounce` and `keep_latest` (whether another
+                job of the same key keeps a job from the queue, as in `Unique(key="url")`).
 
         Raises:
             UsageError: The name is taken, an option is invalid, the type of a parameter

@@ -14,12 +14,12 @@ from aiostreamq.model.retry import Retries, Retry, checked_retries
 from aiostreamq.model.unknown_options import unknown_option
 
 if TYPE_CHECKING:
-    from aiostreamq.model.unique import Debounce, Rule, Throttle, Unique
+    from aiostreamq.model.unique import Debounce, KeepLatest, Rule, Throttle, Unique
 
 DEFAULT_LANE = "default"
 
 #: The options that take a rule about keys.
-RULE_OPTIONS = ("unique", "throttle", "debounce")
+RULE_OPTIONS = ("unique", "throttle", "debounce", "keep_latest")
 
 # Long enough to return to after lunch, short enough not to fill Redis.
 DEFAULT_RESULT_TTL = 3600.0
@@ -45,6 +45,7 @@ class TaskOptions(TypedDict, total=False):
     unique: "Unique | None"
     throttle: "Throttle | None"
     debounce: "Debounce | None"
+    keep_latest: "KeepLatest | None"
 
 
 @record

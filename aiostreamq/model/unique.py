@@ -19,8 +19,9 @@ Key: TypeAlias = str | Sequence[str] | Callable[..., object] | None
 #: The consequence for a call whose key another job holds.
 OnConflict = Literal["return", "raise", "replace", "drop"]
 
-#: Until when a job holds its key: its end, its start, the end of a window; or each call moves it.
-Held = Literal["done", "started", "window", "moved"]
+#: Until when a job holds its key: its end, its start, the end of a window; or each call moves it;
+#: or its end, and one more job waits for that.
+Held = Literal["done", "started", "window", "moved", "latest"]
 
 # Seconds, about a hundred years. Redis refuses expiries beyond 64 bits.
 _LONGEST = 3e9
@@ -136,19 +137,48 @@ class Debounce:
         object.__setattr__(self, "max_wait_ms", most_ms)
 
 
+@record
+class KeepLatest:
+    """The rule that one job of a key runs and one more waits, with the newest arguments.
+
+    As in `@queue.task(keep_latest=KeepLatest(key="tenant"))`. The first call of a key is enqueued.
+    While its job has not ended, the next call makes a second job, which waits for that. Each
+    further call replaces the arguments of the second job, and returns it. It runs when the first
+    has ended, however that ends.
+
+    Args:
+        key: As for `Unique`.
+
+    Raises:
+        UsageError: The key is invalid.
+    """
+
+    key: Key = None
+    window_ms: ClassVar[int] = 0  #: not public, and so are the next
+    on_conflict: ClassVar[OnConflict] = "return"
+    held: ClassVar[Held] = "latest"
+    option: ClassVar[str] = "keep_latest"
+
+    def __post_init__(self) -> None:
+        """Refuse an invalid key."""
+        _check_key(self.key)
+
+
 #: A rule about the keys of a task.
-Rule: TypeAlias = Unique | Throttle | Debounce
+Rule: TypeAlias = Unique | Throttle | Debounce | KeepLatest
 
 #: The options that take a rule. A job has one rule: each replaces what another has set.
 _KINDS: dict[str, type[Rule]] = {
     "unique": Unique,
     "throttle": Throttle,
     "debounce": Debounce,
+    "keep_latest": KeepLatest,
 }
 _EXAMPLES = {
     "unique": "unique=Unique(), or unique=Unique(key='url')",
     "throttle": "throttle=Throttle('10s'), or throttle=Throttle('10s', key='user')",
     "debounce": "debounce=Debounce('5s'), or debounce=Debounce('5s', key='doc')",
+    "keep_latest": "keep_latest=KeepLatest(), or keep_latest=KeepLatest(key='tenant')",
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 from aiostreamq import BrokerError
 from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.job_state import JobState
+from aiostreamq.model.metadata import HeldKey
 from aiostreamq.model.outcome import (
     encode_ended,
 )
@@ -101,6 +102,28 @@ async def test_what_is_due(full: tuple[Store, RedisServer]) -> None:
     server.ask("CONFIG", "SET", "maxmemory", "1")
     assert (await schedule.promote())[0] == 1
     assert [d.job_id for d in await store.read()] == ["a"]
+
+
+@pytest.mark.parametrize("end", ["none", "by a worker", "entry deleted", "forgotten"])
+async def test_job_that_waits_for_its_key(full: tuple[Store, RedisServer], end: str) -> None:
+    """It is promoted when its key is free, and waits on while it is not."""
+    store, server = full
+    await store.enqueue_unique("k", "a", "b", rule="latest return")
+    [first] = await store.read()
+    key = HeldKey("k", is_freed_at_start=False)
+    settlement = Settlement(first, HOUR_MS, outcome_of(first), key=key)
+    if end == "entry deleted":
+        await store.call("XDEL", store.keys.stream("default"), first.entry)
+    elif end == "forgotten":
+        await store.call("DEL", store.keys.job("a"))
+    if end != "by a worker":
+        await store.call("ZADD", store.keys.delayed, "XX", 1000, "b")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    if end == "by a worker":
+        await store.deliveries.settle([settlement], "w1")
+    is_free = end in {"by a worker", "forgotten"}
+    assert (await store.delayed.promote())[0] == is_free
+    assert [one.job_id for one in await store.read()] == ["b"] * is_free
 
 
 async def test_parked_jobs(full: tuple[Store, RedisServer]) -> None:

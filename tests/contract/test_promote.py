@@ -34,3 +34,25 @@ async def test_promote_moves_a_bounded_number(store: Store) -> None:
     assert await store.delayed.promote() == (PROMOTE_LIMIT, 0)
     assert await store.delayed.promote() == (10, None)
     assert sorted(d.job_id for d in await store.read(count=1_000)) == sorted(ids)
+
+
+async def test_commands_for_a_plain_job(redis_url: str) -> None:
+    """A job without a key that it waits for costs no look at keys."""
+    async with Store(redis_url) as store:
+        await delay(store, "j", LONG_AGO)
+        await store.delayed.promote()  # which loads the script
+        await delay(store, "k", LONG_AGO)
+        await store.call("CONFIG", "RESETSTAT")
+        assert (await store.delayed.promote())[0] == 1
+        reply = await store.call("INFO", "commandstats")
+    assert isinstance(reply, bytes)
+    lines = [line.partition(b"cmdstat_")[2] for line in reply.splitlines()]
+    calls = {line.partition(b":")[0].decode(): line.partition(b",")[0] for line in lines if line}
+    calls = {name: line for name, line in calls.items() if "config" not in name}
+    assert calls == {
+        name: f"{name}:calls=1".encode()
+        for name in (
+            "evalsha", "hdel", "hmget", "hset", "time", "xadd", "xlen", "zrange",
+            "zrangebyscore", "zrem",
+        )
+    }  # fmt: skip

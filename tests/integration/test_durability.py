@@ -12,6 +12,7 @@ from aiostreamq import (
     Debounce,
     EnqueueNotConfirmed,
     JobState,
+    KeepLatest,
     Queue,
     QueueUnavailable,
     Unique,
@@ -89,8 +90,11 @@ async def test_replica_has_unique_jobs(queue: Queue, replica: RedisServer) -> No
     assert held.id == first.id
     later = await task.using(delay="1h").enqueue(1)
     moved = await task.using(debounce=Debounce("1h")).enqueue(2)
+    latest = task.using(keep_latest=KeepLatest())
+    kept = [await latest.enqueue(5) for _ in range(3)]
+    assert kept[1].id == kept[2].id
     many = await queue.enqueue_many([task.bind(3), task.bind(0)])
-    assert {job.id for job in (held, later, moved, *many)} <= await ids_on(replica)
+    assert {job.id for job in (held, later, moved, *kept, *many)} <= await ids_on(replica)
 
 
 async def test_replica_is_promoted(master: RedisServer, replica: RedisServer) -> None:

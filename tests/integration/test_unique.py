@@ -21,6 +21,7 @@ from aiostreamq import (
     JobCancelled,
     JobDropped,
     JobState,
+    KeepLatest,
     Queue,
     ResultNotKept,
     Retry,
@@ -296,6 +297,96 @@ async def test_debounce(queue: Queue) -> None:
         assert (await save.using(debounce=None).enqueue("d", 9)).is_new
 
 
+async def test_keep_latest(scene: Scene) -> None:
+    """While a job runs, one more waits, with the newest arguments, and all callers get its end."""
+    task = scene.end.using(keep_latest=KeepLatest(key="key"))
+    async with Worker(scene.queue, concurrency=2):
+        first = await task.enqueue("k", "wait")
+        await wait_until(lambda: "wait" in scene.runs, "it runs")
+        jobs = [await task.enqueue("k", how) for how in ("one", "two", "three")]
+        jobs += await scene.queue.enqueue_many(task.bind("k", how) for how in ("four", "five"))
+        other = await task.enqueue("other", "six")
+        assert [job.is_new for job in jobs] == [True, False, False, False, False]
+        assert len({first.id, jobs[0].id, jobs[-1].id}) == 2
+        assert await jobs[0].status() == JobState.DELAYED
+        assert await other == "other"
+        scene.may_end.set()
+        assert [await job for job in (first, *jobs)] == ["k"] * 6
+        assert scene.runs == ["wait", "six", "five"]
+        assert await scene.keys() == 0
+        assert (await task.enqueue("k")).is_new
+    for options in ({"delay": 1}, {"at": datetime(2030, 1, 1, tzinfo=UTC)}):
+        with pytest.raises(UsageError, match=r"task 'end' has keep_latest=.*: leave delay and at"):
+            await task.using(**cast("Any", options)).enqueue("k")
+    assert (await task.using(keep_latest=None, delay=1).enqueue("k")).is_new
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["done", "raise", "retry", "drop", "give up", "cancel", "cancel early", "purge", "expire"],
+)
+async def test_kept_job_follows_each_end(scene: Scene, how: str) -> None:
+    """The waiting job runs, however the first one ends."""
+    task = scene.end.using(keep_latest=KeepLatest(key="key"))
+    limited = task.using(expires=datetime(2001, 1, 1, tzinfo=UTC)) if how == "expire" else task
+    first = await limited.enqueue("k", "wait" if how == "cancel" else how)
+    second = await task.enqueue("k", "first")
+    assert (await task.enqueue("k", "last")).id == second.id
+    if how == "cancel early":
+        await first.cancel()
+    elif how == "purge":
+        assert sum((await scene.queue.cancel_many(state=JobState.QUEUED)).values()) == 1
+    async with Worker(scene.queue):
+        if how == "cancel":
+            await wait_until(lambda: "wait" in scene.runs, "it runs")
+            await first.cancel()
+        assert await second == "k"
+        await ended(first)
+    assert scene.runs[-1] == "last"
+    assert "first" not in scene.runs
+    assert await scene.keys() == 0
+
+
+async def test_last_call_always_runs(scene: Scene) -> None:
+    """Many callers while jobs come and go: no two run at once, and the last arguments run last."""
+    running, most = 0, 0
+
+    @scene.queue.task(keep_latest=KeepLatest(key="key"))
+    async def follow(key: str, how: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        scene.runs.append(str(how))
+        return how
+
+    async with Worker(scene.queue):
+        jobs = [await follow.enqueue("k", how) for how in range(200)]
+        found = [await job for job in jobs]
+    assert most == 1
+    assert found == sorted(found)
+    assert found[-1] == 199
+    assert all(made >= asked for asked, made in enumerate(found))
+    assert len(scene.runs) == len({job.id for job in jobs})
+
+
+async def test_keep_latest_in_threads(scene: Scene) -> None:
+    """Threads see the same."""
+    task = scene.end.using(keep_latest=KeepLatest(key="key"))
+    first, second = await task.enqueue("k"), await task.enqueue("k")
+
+    def in_thread() -> list[tuple[str, bool | None]]:
+        sync = scene.queue.sync
+        jobs = [sync.enqueue(task, "k"), *sync.enqueue_many([task.bind("k"), task.bind("new")])]
+        sync.close()
+        return [(job.id, job.is_new) for job in jobs]
+
+    *found, new = await asyncio.to_thread(in_thread)
+    assert found == [(second.id, False)] * 2
+    assert (new[1], first.id != second.id) == (True, True)
+
+
 async def test_info(scene: Scene) -> None:
     """The info of an open job says until when the job holds its key."""
     found: dict[str, str | None] = {}
@@ -303,6 +394,7 @@ async def test_info(scene: Scene) -> None:
         "done": scene.end,
         "started": scene.end.using(unique=Unique(until="started")),
         "debounced": scene.end.using(debounce=Debounce(60)),
+        "latest": scene.end.using(keep_latest=KeepLatest()),
         "window": scene.end.using(throttle=Throttle(60)),
         "none": scene.end.using(unique=None),
     }.items():
@@ -311,7 +403,8 @@ async def test_info(scene: Scene) -> None:
         page = as_page(await job.info(), scene.queue.name)
         assert (f"until {found[name]}" in page) == bool(found[name])
     assert found == {
-        "done": "done", "started": "started", "debounced": "done", "window": None, "none": None,
+        "done": "done", "started": "started", "debounced": "done", "latest": "done",
+        "window": None, "none": None,
     }  # fmt: skip
     listed = [job.unique async for job in scene.queue.jobs()]
     assert sorted(map(str, listed)) == sorted(map(str, found.values()))
@@ -476,6 +569,18 @@ REFUSED: dict[str, Callable[[Queue], object]] = {
     "two rules in using": lambda queue: queue.task(named_task).using(
         unique=Unique(), throttle=Throttle(1)
     ),
+    "latest and another": lambda queue: queue.task(unique=Unique(), keep_latest=KeepLatest())(
+        named_task
+    ),
+    "argument of the latest": lambda queue: queue.task(keep_latest=KeepLatest(key="uri"))(
+        named_task
+    ),
+    "latest that is no rule": lambda queue: queue.task(keep_latest=cast("Any", Debounce(1)))(
+        named_task
+    ),
+    "key of the latest": lambda queue: queue.task(keep_latest=KeepLatest(cast("Any", 5)))(
+        named_task
+    ),
     "argument of a throttle": lambda queue: queue.task(throttle=Throttle(1, key="uri"))(named_task),
     "rule of another option": lambda queue: queue.task(throttle=cast("Any", Unique()))(named_task),
     "function": lambda queue: queue.task(unique=Unique(key=of_uri))(named_task),
@@ -491,6 +596,26 @@ def test_refused(register: Callable[[Queue], object]) -> None:
     """A rule that cannot work is refused when it is given."""
     with pytest.raises(UsageError):
         register(Queue("memory://"))
+
+
+async def test_latest_through_lost_replies(proxy: Proxy, client: Redis, second_looks: None) -> None:
+    """A call that is repeated because its reply was lost does not win over a later one."""
+    async with Queue(proxy.url) as queue:
+        scene = Scene(queue)
+        task = scene.end.using(keep_latest=KeepLatest(key="key"))
+        jobs = [await task.enqueue("k", "first")]
+        for place in range(20):
+            if place % 4 == 1:
+                proxy.drop_replies(to=b"EVALSHA")
+            call = asyncio.create_task(task.enqueue("k", f"c{place}"))
+            if place % 4 == 1:
+                await asyncio.sleep(0)
+                proxy.cut()
+            jobs.append(await call)
+        assert len({job.id for job in jobs}) == 2
+        async with Worker(queue):
+            await jobs[-1]
+        assert scene.runs == ["first", "c19"]
 
 
 async def test_race_through_lost_replies(proxy: Proxy, client: Redis, second_looks: None) -> None:

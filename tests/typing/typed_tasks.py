@@ -24,6 +24,7 @@ from aiostreamq import (
     Event,
     Job,
     JobState,
+    KeepLatest,
     Lost,
     PastFailure,
     Progress,
@@ -619,3 +620,6 @@ async def unique_jobs() -> None:
     Throttle()  # pyright: ignore[reportCallIssue]
     assert_type(await crawl.using(debounce=Debounce("5s", max_wait=60)).enqueue("u"), Job[int])
     crawl.using(debounce=Throttle(1))  # pyright: ignore[reportArgumentType]
+    assert_type(await crawl.using(keep_latest=KeepLatest(key="url")).enqueue("u"), Job[int])
+    crawl.using(keep_latest=Unique())  # pyright: ignore[reportArgumentType]
+    KeepLatest(key=1)  # pyright: ignore[reportArgumentType]

@@ -37,8 +37,8 @@ def with_key(
         kwargs: The keyword arguments.
 
     Raises:
-        UsageError: The key function raised, an argument of the key is missing, or a job that is
-            debounced has a delay.
+        UsageError: The key function raised, an argument of the key is missing, or a job has a delay
+            whose rule says when it runs.
         PayloadError: The key is not plain JSON.
     """
     rule, keep_ms = using.options.unique, milliseconds(using.options.result_ttl)
@@ -54,12 +54,12 @@ def with_key(
 
     job_id, place, mark, envelope = plain
     due = "" if using.due is None else using.due.to_wire()
+    if due and rule.held in ("moved", "latest"):
+        raise UsageError(
+            f"task {spec.name!r} has {rule.option}=..., which says when its jobs run: leave delay "
+            f"and at out, or use {rule.option}=None with them"
+        )
     if rule.held == "moved":
-        if due:
-            raise UsageError(
-                f"task {spec.name!r} has debounce=..., which says when its jobs run: leave delay "
-                f"and at out, or use debounce=None with them"
-            )
         due = f"+{rule.window_ms}"
     wire, held = unique.wire(rule, keep_ms), unique.with_key(envelope, rule, digest)
     return UniqueSubmission(job_id, place, mark, due, wire, digest, meet, held)

@@ -3,7 +3,8 @@
 -- KEYS[1]    delayed: job id by due time in ms
 -- KEYS[2]    control
 -- KEYS[3]    cancelled: job id by the time of the request
--- KEYS[4]    unique: digest of a key -> id of the job that holds it
+-- KEYS[4]    unique: digest of a key -> id of the job that holds it, and '<digest>:next' -> that of
+--            one that waits until it is free
 -- KEYS[5..]  streams
 -- ARGV[1]    group
 -- ARGV[2]    prefix of the queue's keys
@@ -20,13 +21,16 @@
 --              digest of its key
 --              envelope, JSON
 --
--- A rule is '<until> <conflict> <keep_ms> <window_ms> <max_wait_ms>'. until is 'done' or 'started': the key is held
--- from the enqueue to the end of the job, or to its start, before which free_key.lua frees it. Or it
--- is 'window': the key is held for window_ms, whatever becomes of the job. Or it is 'moved': the
--- job is delayed by window_ms, and while it waits, each call of its key gives it its envelope and
--- moves it, to max_wait_ms after the first call at most; later calls begin a new job. conflict says what happens if another job holds the key: 'return' and 'raise'
--- change nothing; 'drop' ends the new job as dropped, with an outcome that is kept for keep_ms;
--- 'replace' cancels the other job, as cancel.lua does, and gives its key to the new one.
+-- A rule is '<until> <conflict> <keep_ms> <window_ms> <max_wait_ms>'. until is 'done' or 'started':
+-- the key is held from the enqueue to the end of the job, or to its start, before which free_key.lua
+-- frees it. Or it is 'window': the key is held for window_ms, whatever becomes of the job. Or it is
+-- 'moved': the job is delayed by window_ms, and while it waits, each call of its key gives it its
+-- envelope and moves it, to max_wait_ms after the first call at most; later calls begin a new job. Or
+-- it is 'latest': the key is held as with 'done', and one more job is delayed until it is free; while
+-- that one waits, each call of its key gives it its envelope. conflict says what happens if another
+-- job holds the key: 'return' and 'raise' change nothing; 'drop' ends the new job as dropped, with an
+-- outcome that is kept for keep_ms; 'replace' cancels the other job, as cancel.lua does, and gives its
+-- key to the new one.
 --
 -- Returns {ahead, places, holders}: how many clients are ahead if the caller waits for room; the
 -- places (from 1) of the jobs that were not put in, negative as in enqueue.lua if there was no room;
@@ -37,7 +41,7 @@
 -- Cost O(jobs log delayed), about 10 microseconds each, and 30 to 50 for a job that cancels or moves
 -- another one; callers send at most 100.
 --
--- uses: cancelling debounce delayed ending put_new room stats time unique
+-- uses: calls cancelling delayed ending keep_latest put_new room stats time unique
 
 local delayed, control, unique = KEYS[1], KEYS[2], KEYS[4]
 local prefix, inbox = ARGV[2], ARGV[5]
@@ -132,11 +136,14 @@ local function moved_by(one)
   end
   local job = prefix .. 'job:' .. holder
   if not has_call(job, one.id) then
-    if not can_be_moved(job) then
+    if not can_be_changed(job) then
       return nil
     end
-    local call = { id = one.id, mark = one.mark, inbox = inbox, envelope = one.envelope }
-    move(delayed, job, holder, call, now, one.window_ms, one.max_wait_ms)
+    local first, due = change(job, one, now), now + one.window_ms
+    if one.max_wait_ms > 0 then
+      due = math.min(due, math.max(now, first + one.max_wait_ms))
+    end
+    delay_until(delayed, due, holder)
   end
   return holder
 end
@@ -149,8 +156,42 @@ local function debounce(one)
     return
   end
   put(one)
-  note_first_call(one.job, one.id, now)
+  note_call(one.job, now, '', one.id)
   hold_key(one)
+end
+
+-- Have a call change the job that waits for its key, or wait for it itself. Return false if the key is
+-- free and no job waits.
+local function keep_latest(one)
+  local known = redis.call('HMGET', unique, one.digest, waiting_field(one.digest))
+  local holder, waiting = known[1], known[2]
+  local is_held = holder and holds_key(prefix, holder, now)
+  if is_held and has_call(prefix .. 'job:' .. holder, one.id) then
+    refuse(one.place, holder) -- it has waited since the call, whose reply was lost
+    return true
+  elseif waiting and holds_key(prefix, waiting, now) then
+    local job = prefix .. 'job:' .. waiting
+    local is_repeated = has_call(job, one.id)
+    if is_repeated or is_waiting(job) then
+      if not is_repeated then
+        change(job, one, now)
+      end
+      if not is_held and is_waiting(job) then
+        delay_until(delayed, now, waiting) -- the other job has ended without a worker
+      end
+      refuse(one.place, waiting)
+      return true
+    end
+  end
+  if is_held then
+    one.due = '+' .. FIRST_LOOK_MS
+    put(one)
+    -- A call that the holder knows must not win over this one when the holder has ended.
+    local _, earlier = calls_of(prefix .. 'job:' .. holder)
+    note_call(one.job, now, earlier, one.id)
+    wait_for_key(unique, one.digest, one.job, one.id)
+  end
+  return is_held
 end
 
 local function handle(one)
@@ -159,6 +200,8 @@ local function handle(one)
     return
   elseif one.held == 'moved' then
     debounce(one)
+    return
+  elseif one.held == 'latest' and keep_latest(one) then
     return
   end
   local holder = holder_of(one)
@@ -186,8 +229,9 @@ for at = FIRST, #ARGV, EACH do
   handle({
     place = (at - FIRST) / EACH + 1, id = id, job = prefix .. 'job:' .. id,
     stream = KEYS[STREAMS + tonumber(ARGV[at + 1])], mark = ARGV[at + 2], due = ARGV[at + 3],
-    held = held, conflict = conflict, max_wait_ms = tonumber(max_wait_ms), keep_ms = tonumber(keep_ms), window_ms = tonumber(window_ms),
-    digest = ARGV[at + 5], envelope = ARGV[at + 6],
+    held = held, conflict = conflict, keep_ms = tonumber(keep_ms), window_ms = tonumber(window_ms),
+    max_wait_ms = tonumber(max_wait_ms), digest = ARGV[at + 5], envelope = ARGV[at + 6],
+    inbox = inbox,
   })
 end
 

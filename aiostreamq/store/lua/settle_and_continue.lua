@@ -1,5 +1,5 @@
 -- settle_and_continue.lua: end deliveries, and do what follows the ends of their jobs: put callbacks
--- into the lanes, and free keys.
+-- into the lanes, free keys, and make the jobs due that wait for these.
 --
 -- Workers use it for a batch in which something follows an end, and settle.lua for others.
 --
@@ -19,10 +19,10 @@
 -- Returns and raises as settle.lua. A callback is put into its lane if this call ends the job: not
 -- if the delivery is refused, nor if the call is repeated after a lost reply, nor if the job has
 -- ended as cancelled. A key is freed if the job holds it. One that is not freed here is found free
--- by the next enqueue that asks for it: see part `unique`.
+-- by the next enqueue that asks for it: see part `unique`. So does promote.lua for a job that waits.
 -- Cost O(deliveries), about 6 microseconds each, 12 for each callback, and 2 for each key.
 --
--- uses: after_end callbacks
+-- uses: after_end callbacks control keep_latest time
 -- flags: allow-oom
 -- then: settle
 
@@ -39,13 +39,27 @@ for _ = 1, tonumber(table.remove(ARGV)) do
   callbacks[tonumber(place)] = { when = when, lane = lane, mark = mark, job = job }
 end
 
+-- Free a key, and make the job due that waits for it. Other programs may have written something else
+-- there: the end of a job does not depend on it.
+local function free_key(digest, id)
+  local prefix = ARGV[2]
+  local unique = prefix .. 'unique'
+  local known = redis.pcall('HMGET', unique, digest, waiting_field(digest))
+  if known[1] ~= id then
+    return
+  end
+  redis.call('HDEL', unique, digest)
+  if known[2] and is_waiting(prefix .. 'job:' .. known[2]) then
+    redis.pcall('ZADD', prefix .. 'delayed', 'XX', (read_clock()), known[2])
+    hint_to_workers(prefix .. 'control', 'wake')
+  end
+end
+
 after_end = function(place, id, n, entry)
   if callbacks[place] then
     call_back(ARGV[2], id, n, entry, callbacks[place])
   end
-  local digest, unique = digests[place], ARGV[2] .. 'unique'
-  -- Other programs may have written something else there: the end of a job does not depend on it.
-  if digest and redis.pcall('HGET', unique, digest) == id then
-    redis.call('HDEL', unique, digest)
+  if digests[place] then
+    free_key(digests[place], id)
   end
 end

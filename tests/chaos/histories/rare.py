@@ -10,6 +10,7 @@ import orjson
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.job_state import ENDED, JobState, Stage, Transition
 from aiostreamq.model.keys import GROUP
+from aiostreamq.model.metadata import HeldKey
 from aiostreamq.model.outcome import Failure, encode_done, encode_ended, encode_unreadable
 from aiostreamq.model.replayed_job import write_history
 from aiostreamq.store.cancellation import Cancellation, LaneFilter
@@ -183,7 +184,21 @@ class Examples:
             await self._store.enqueue_unique("other", "keyed-later", due="+99999")
         async with self.step("enqueue_unique", "keyed-too"):
             await self._store.enqueue_unique("key", "keyed-too", rule="done drop")
+        await self.keep_latest()
         await self.replace()
+
+    async def keep_latest(self) -> None:
+        """A job waits until its key is free, and then goes to its lane."""
+        await self.clear()
+        await self._store.enqueue_unique("key", "old", rule="latest return")
+        async with self.step("enqueue_unique", "kept"):
+            await self._store.enqueue_unique("key", "kept", rule="latest return")
+        [delivery] = await self._store.read()
+        key = HeldKey("key", is_freed_at_start=False)
+        end = ending(delivery, Stage.DONE)._replace(key=key)
+        await self._store.deliveries.settle([end], "w1")
+        async with self.step("promote", "kept"):
+            await self._store.delayed.promote()
 
     async def replace(self) -> None:
         """A job that holds a key is replaced, in each state, and after its entry was deleted."""

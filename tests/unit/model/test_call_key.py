@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from aiostreamq import Context, Debounce, PayloadError, Throttle, Unique, UsageError
+from aiostreamq import Context, Debounce, KeepLatest, PayloadError, Throttle, Unique, UsageError
 from aiostreamq.model.functions.call_key import check_rule, digest_of
 from aiostreamq.model.functions.signature import TaskSignature
 from aiostreamq.model.metadata import HeldKey, key_in
@@ -212,6 +212,8 @@ def test_invalid_key(key: Any) -> None:
     """It is neither names nor a function."""
     with pytest.raises(UsageError, match=r"key=.* is invalid: give the name of an argument"):
         Unique(key=key)
+    with pytest.raises(UsageError, match=r"key=.* is invalid: give the name of an argument"):
+        KeepLatest(key)
 
 
 @pytest.mark.parametrize("on_conflict", ["", "Return", None, 5])
@@ -258,6 +260,7 @@ def test_wire() -> None:
     """Rules without a window have 0."""
     assert wire(Debounce("5s", max_wait=60), 7) == "moved return 7 5000 60000"
     assert wire(Debounce(1), 7) == "moved return 7 1000 0"
+    assert wire(KeepLatest(), 7) == "latest return 7 0 0"
     assert wire(Unique(), 5) == "done return 5 0 0"
     assert wire(Unique(until="started", on_conflict="drop"), 0) == "started drop 0 0 0"
 
@@ -292,5 +295,6 @@ def test_in_envelope() -> None:
     assert started == b'{"task":"t","key":"started:7d"}'
     assert with_key(envelope, Throttle(1), "7d") == envelope
     assert with_key(envelope, Debounce(1), "7d") == b'{"task":"t","key":"done:7d"}'
+    assert with_key(envelope, KeepLatest(), "7d") == b'{"task":"t","key":"done:7d"}'
     assert key_in({"key": "done:7d"}) == HeldKey("7d", is_freed_at_start=False)
     assert key_in({"key": "started:7d"}) == HeldKey("7d", is_freed_at_start=True)

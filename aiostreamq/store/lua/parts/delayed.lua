@@ -39,10 +39,10 @@ local function delay_again(delayed, due, job, id, n, attempt, envelope)
   earliest = due < earliest and due or earliest
 end
 
--- Return what is kept of a job: lane, envelope, n, attempt and history; false or nil if missing.
--- Costs half of load_job.
+-- Return what is kept of a job: lane, envelope, n, attempt, history, and the field y of part
+-- `keep_latest`; false or nil if missing. Costs half of load_job.
 local function kept_of(job)
-  return unpack(redis.pcall('HMGET', job, 's', 'p', 'n', 'a', 'h'))
+  return unpack(redis.pcall('HMGET', job, 's', 'p', 'n', 'a', 'h', 'y'))
 end
 
 -- Wake the workers if a job that this script keeps is due before all others. first: the earlier
