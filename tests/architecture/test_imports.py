@@ -47,8 +47,14 @@ NOT_OF_A_WORKER = (
     *("client.schedules", "client.tasks", "model.dead_letters", "model.functions.dependency_plan"),
     *("model.functions.type_checking_imports", "model.info"),
     *("model.replayed_job", "model.schedules.definition", "model.schedules.timing"),
-    *("model.values.pydantic_secrets", "store.connection.fake_session", "store.inspect.snapshot"),
-    *("store.inspect.walk", "worker.group", "worker.logs.setup", "worker.protocols"),
+    *("model.values.pydantic_secrets", "model.values.set_order", "store.connection.fake_session"),
+    *(
+        "store.inspect.snapshot",
+        "store.inspect.walk",
+        "worker.group",
+        "worker.logs.setup",
+        "worker.protocols",
+    ),
     *("worker.run.process_call", "worker.run.dependencies", "worker.run.middleware_chain"),
 )
 

@@ -87,41 +87,62 @@ def digest_of(
         UsageError: The key function raised, or an argument is missing.
         PayloadError: The key is not plain JSON.
     """
+    if callable(rule.key):
+        given, others = _by_name(of_task, args, kwargs)
+        return _digest(task, [_called(task, rule.key, {**others, **given})])
+    return _digest(task, _parts(rule, task, of_task, args, kwargs))
+
+
+def _parts(
+    rule: "Rule",
+    task: str,
+    of_task: "TaskSignature | None",
+    args: Sequence[object],
+    kwargs: "Mapping[str, object]",
+) -> list[object]:
+    """Return the arguments that a key is made from, each with its name, in the order of these."""
+    given, others = _by_name(of_task, args, kwargs)
     names = _names_in(rule.key)
-    if names is None and rule.key is not None:
-        function = cast("Callable[..., object]", rule.key)
-        parts: list[object] = [
-            _called(task, function, _named(of_task, args, kwargs, as_sent=False))
-        ]
-    else:
-        found = _named(of_task, args, kwargs, as_sent=True)
-        if missing := [name for name in names or () if name not in found]:
-            raise UsageError(
-                f"task {task!r}: its key is made from argument {missing[0]!r}, which this call "
-                f"does not have: give it by name"
-            )
-        parts = [[name, found[name]] for name in names or found]
+    if missing := [name for name in names or () if name not in given and name not in others]:
+        raise UsageError(
+            f"task {task!r}: its key is made from argument {missing[0]!r}, which this call "
+            f"does not have: give it by name"
+        )
+    parts: list[object] = []
+    for name in sorted(set(names or (*given, *others))):
+        value = given[name] if name in given else others[name]
+        try:
+            sent = value if of_task is None else of_task.comparable(name, value)
+            if name in others:
+                encode(sent)
+        except PayloadError:
+            # A default need not be JSON, nor match its annotation: it is not sent.
+            if name in given:
+                raise
+            continue
+        parts.append([name, sent])
+    return parts
+
+
+def _digest(task: str, parts: list[object]) -> str:
     try:
-        written = encode(parts)
+        # Read and written again, as the order of names in objects is that of the caller.
+        written = orjson.loads(encode(parts))
+        canonical = orjson.dumps(written, option=orjson.OPT_SORT_KEYS)
     except PayloadError as error:
         raise PayloadError(f"task {task!r}: its key is not plain JSON: {error}") from error
     from hashlib import blake2b  # at the first use: most programs have no keys
 
-    # Read and written again: the parts may hold JSON whose objects are in the order of the caller.
-    canonical = orjson.dumps(orjson.loads(written), option=orjson.OPT_SORT_KEYS)
     return blake2b(task.encode() + b"\0" + canonical, digest_size=DIGEST_BYTES).hexdigest()
 
 
-def _named(
-    of_task: "TaskSignature | None",
-    args: Sequence[object],
-    kwargs: "Mapping[str, object]",
-    *,
-    as_sent: bool,
-) -> dict[str, object]:
+def _by_name(
+    of_task: "TaskSignature | None", args: Sequence[object], kwargs: "Mapping[str, object]"
+) -> "tuple[Mapping[str, object], Mapping[str, object]]":
+    """Return the arguments of a call, and the defaults of others, by name."""
     if of_task is not None:
-        return of_task.by_name(args, kwargs, as_sent=as_sent)
-    return {**{str(place): value for place, value in enumerate(args)}, **kwargs}
+        return of_task.by_name(args, kwargs)
+    return {**{str(place): value for place, value in enumerate(args)}, **kwargs}, {}
 
 
 def _called(

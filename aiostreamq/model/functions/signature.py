@@ -28,7 +28,10 @@ _POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class TaskSignature:
-    """Checks calls of one function, and converts their values to and from JSON."""
+    """Checks calls of one function, and converts their values to and from JSON.
+
+    It has many methods, as a call has several forms, and each is read and written here.
+    """
 
     def __init__(self, name: str, function: Callable[..., object], context_type: type) -> None:
         """Inspect *function*; callers do not pass a parameter annotated *context_type*.
@@ -223,47 +226,52 @@ class TaskSignature:
                 codecs[name] = ValueCodec(self._resolved_hints[name], what)
         return codecs
 
-    def by_name(self, args: Arguments, kwargs: Keywords, *, as_sent: bool) -> dict[str, object]:
-        """Return the arguments of a call by the names of their parameters, defaults included.
-
-        Args:
-            args: The positional arguments.
-            kwargs: The keyword arguments.
-            as_sent: Whether to return them as they are sent, or as the caller gave them.
+    def by_name(
+        self, args: Arguments, kwargs: Keywords
+    ) -> tuple[dict[str, object], dict[str, object]]:
+        """Return the arguments of a call, and the defaults of others, by parameter.
 
         Raises:
             UsageError: The arguments do not fit the function.
-            PayloadError: An argument or a default does not match its annotation.
         """
         self._check(args, kwargs)
         bound = self._signature.bind(*args, **kwargs)
+        given = dict(bound.arguments)
         bound.apply_defaults()
-        if as_sent and self._codecs:
-            sent = self._each(
-                bound.args, bound.kwargs, lambda codec, value: codec.write(value).json
-            )
-            bound = self._signature.bind(*sent[0], **sent[1])
-            bound.apply_defaults()
-        return dict(bound.arguments)
+        return given, {name: one for name, one in bound.arguments.items() if name not in given}
+
+    def comparable(self, name: str, value: object) -> object:
+        """Return an argument as it is sent, but the same for all sets that are equal.
+
+        Raises:
+            PayloadError: It does not match its annotation.
+        """
+        return self._changed(name, value, ValueCodec.comparable)
 
     def _each(
         self, args: Arguments, kwargs: Keywords, change: Callable[[ValueCodec, object], object]
     ) -> tuple[Arguments, Keywords]:
         bound = self._signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
-            codec = self._codecs.get(name)
-            if codec is None:
-                continue
-            match self._signature.parameters[name].kind:
-                case inspect.Parameter.VAR_POSITIONAL:
-                    values = cast("tuple[object, ...]", value)
-                    bound.arguments[name] = tuple(change(codec, one) for one in values)
-                case inspect.Parameter.VAR_KEYWORD:
-                    named = cast("dict[str, object]", value)
-                    bound.arguments[name] = {k: change(codec, one) for k, one in named.items()}
-                case _:
-                    bound.arguments[name] = change(codec, value)
+            bound.arguments[name] = self._changed(name, value, change)
         return bound.args, bound.kwargs
+
+    def _changed(
+        self, name: str, value: object, change: Callable[[ValueCodec, object], object]
+    ) -> object:
+        """Return what *change* makes of an argument, or of each in `*args` or `**kwargs`."""
+        codec = self._codecs.get(name)
+        if codec is None:
+            return value
+        match self._signature.parameters[name].kind:
+            case inspect.Parameter.VAR_POSITIONAL:
+                values = cast("tuple[object, ...]", value)
+                return tuple(change(codec, one) for one in values)
+            case inspect.Parameter.VAR_KEYWORD:
+                named = cast("dict[str, object]", value)
+                return {key: change(codec, one) for key, one in named.items()}
+            case _:
+                return change(codec, value)
 
     def with_context(
         self, args: Arguments, kwargs: Keywords, context: object

@@ -90,6 +90,18 @@ class ValueCodec:
             raise PayloadError(f"{self.what}: expected {self._annotation}, and {found}")
         return Written(orjson.Fragment(json[1:-1]), secrets)
 
+    def comparable(self, value: object) -> object:
+        """Return *value* as JSON that is the same for all sets that are equal.
+
+        `write` gives the members of a set in an order that differs from process to process.
+
+        Raises:
+            PayloadError: As `write`.
+        """
+        from aiostreamq.model.values.set_order import with_sorted_sets
+
+        return with_sorted_sets(value, orjson.loads(orjson.dumps(self.write(value).json)))
+
     def restore(self, value: object) -> object:
         """Return the value that `write` was given.
 

@@ -43,7 +43,7 @@ class Revelation:
             inner = cast("RootModel[object]", value)
             return self._put(inner.root, written, at, _encoding_of(inner, encoding))
         encoding = _encoding_of(value, encoding)
-        for step, part in _pairs(value, written):
+        for step, part in pairs(value, written):
             if step is None:  # a serializer changed the structure
                 self._put(part, None, at, encoding)
             else:
@@ -64,7 +64,7 @@ def _encoding_of(value: object, outer: Bytes) -> Bytes:
     return config.get("val_json_bytes", "utf8") if config else outer
 
 
-def _pairs(value: object, written: object) -> Iterator[tuple[str | int | None, object]]:
+def pairs(value: object, written: object) -> Iterator[tuple[str | int | None, object]]:
     """Yield the parts of a value, each with its step in the JSON; None if it has no place there."""
     if isinstance(value, Mapping):
         inner = cast("Mapping[object, object]", value)

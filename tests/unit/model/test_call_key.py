@@ -4,6 +4,7 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, RootModel, Secret, SecretStr, field_serializer
 
 from aiostreamq import Context, Debounce, KeepLatest, PayloadError, Throttle, Unique, UsageError
 from aiostreamq.model.functions.call_key import check_rule, digest_of
@@ -129,6 +130,100 @@ def test_different() -> None:
     assert digest_of(Unique(), "other", signature, ("u",), {}) not in keys
 
 
+#: Two equal sets whose members come in another order.
+FORTH, BACK = frozenset([0, 8]), frozenset([8, 0])
+
+
+class Tags(BaseModel):
+    """Sets in a model, one of them in an object, and one that its serializer writes as text."""
+
+    tags: frozenset[int]
+    by_name: dict[str, set[int]] = {}
+    text: frozenset[int] = frozenset()
+
+    @field_serializer("text")
+    def write_text(self, text: frozenset[int]) -> list[int]:
+        """Write members in their order."""
+        return sorted(text)
+
+
+class Root(RootModel[frozenset[int]]):
+    """A set with a name."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A set in a dataclass, which can be in a set."""
+
+    tags: frozenset[int]
+    token: SecretStr | None = None
+
+
+#: Annotations, and what makes a value of them from a set.
+SETS: dict[str, tuple[Any, Callable[[frozenset[int]], object]]] = {
+    "set": (set[int], set),
+    "frozenset": (frozenset[int], frozenset),
+    "optional": (set[int] | None, set),
+    "in a list": (list[frozenset[int]], lambda members: [members, members]),
+    "in a tuple": (tuple[frozenset[int], int], lambda members: (members, 1)),
+    "in an object": (dict[str, frozenset[int]], lambda members: {"a": members}),
+    "in a set": (set[frozenset[int]], lambda members: {members, frozenset([9])}),
+    "in a model": (
+        Tags,
+        lambda members: Tags(tags=members, by_name={"a": set(members)}, text=members),
+    ),
+    "root of a model": (Root, Root),
+    "in a dataclass": (Pair, Pair),
+    "in a dataclass in a set": (set[Pair], lambda members: {Pair(members, SecretStr("t"))}),
+    "secret": (Secret[frozenset[int]], Secret[frozenset[int]]),
+}
+
+
+@pytest.mark.parametrize(("annotation", "make"), SETS.values(), ids=SETS)
+@pytest.mark.parametrize("kind", ["argument", "rest", "named rest"])
+def test_sets_have_no_order(
+    annotation: Any, make: Callable[[frozenset[int]], object], kind: str
+) -> None:
+    """Equal sets have one key, in whichever order this process keeps their members."""
+    assert list(FORTH) != list(BACK)
+
+    def argument(tags: Any) -> None: ...
+
+    def rest(*tags: Any) -> None: ...
+
+    def named_rest(**tags: Any) -> None: ...
+
+    function: Any = {"argument": argument, "rest": rest, "named rest": named_rest}[kind]
+    function.__annotations__["tags"] = annotation
+    keys = [
+        call(function, Unique(), tags=value)
+        if kind == "named rest"
+        else call(function, Unique(), value)
+        for value in (make(FORTH), make(BACK), make(frozenset([0, 9])))
+    ]
+    assert keys[0] == keys[1] != keys[2]
+
+
+NO_TIME: Any = None
+
+
+def odd(url: str, at: datetime = NO_TIME, *, session: object = object()) -> None:
+    """Have defaults that cannot be sent."""
+
+
+def test_defaults_that_cannot_be_sent() -> None:
+    """A default is not sent, so a call without the argument has a key all the same."""
+    assert call(odd, Unique(), "u") == call(odd, Unique(), url="u")
+    assert call(odd, Unique(), "u", NOON) != call(odd, Unique(), "u")
+    assert call(odd, Unique(key="url"), "u", NOON) == call(odd, Unique(key="url"), "u")
+
+
+def test_other_arguments_are_not_written() -> None:
+    """An argument that is not part of the key costs nothing, and cannot break it."""
+    rule = Unique(key="at")
+    assert call(rich, rule, NOON, Point(x=1)) == call(rich, rule, NOON, object())
+
+
 @given(st.text(max_size=20), st.integers(-(2**63), 2**64 - 1))
 def test_any_value(url: str, depth: int) -> None:
     """A digest is short, and the same each time."""
@@ -141,6 +236,8 @@ def test_task_known_by_name() -> None:
     """Without the code, arguments by position have their places as names."""
     rule = Unique(key="url")
     assert digest_of(rule, "t", None, (), {"url": "u"}) == call(plain, rule, "u")
+    every = {"tags": None, "depth": 1, "url": "u"}
+    assert digest_of(Unique(), "t", None, (), every) == call(plain, Unique(), "u")
     assert digest_of(Unique(), "t", None, ("u",), {}) != call(plain, Unique(), "u")
     assert digest_of(Unique(key="0"), "t", None, ("u", 5), {}) == digest_of(
         Unique(key="0"), "t", None, ("u", 6), {}
