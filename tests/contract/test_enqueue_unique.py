@@ -416,6 +416,29 @@ async def test_entry_is_gone(store: Store) -> None:
     assert await store.enqueue_unique("k", "b") == [None]
 
 
+async def test_clock_is_set_back_while_an_entry_is_gone(store: Store) -> None:
+    """A key is held for a minute by the clock as it is now, not as it was before."""
+    await store.enqueue_unique("k", "a")
+    await lose_entry(store)
+    assert await store.enqueue_unique("k", "b") == ["a"]
+    since = int((await store.hash_at(store.keys.job("a")))["g"])
+    await store.call("HSET", store.keys.job("a"), "g", since + HOUR_MS)
+    assert await store.enqueue_unique("k", "b") == ["a"]
+    assert int((await store.hash_at(store.keys.job("a")))["g"]) < since + HOUR_MS
+
+
+@pytest.mark.parametrize("job_id", ["a", 'a"b', "a\\b", "%1", "é", "a/b"])
+async def test_job_of_any_id_is_found_among_those_that_run(store: Store, job_id: str) -> None:
+    """A report is JSON, in which an id may look different."""
+    await store.enqueue_unique("k", job_id)
+    await lose_entry(store)
+    await store.call("HSET", store.keys.job(job_id), "g", 1)
+    await store.call("HSET", store.keys.workers, "w1", "0 1000")
+    report = orjson.dumps({"jobs": [[job_id, "size", 1, 2]]})
+    await store.call("SET", store.keys.worker("w1"), report)
+    assert await store.enqueue_unique("k", "b") == [job_id]
+
+
 async def test_keys_of_ended_jobs_are_forgotten(store: Store) -> None:
     """The next enqueues remove what older workers leave behind, and no key of an open job."""
     for number in range(60):

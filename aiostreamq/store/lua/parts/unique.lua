@@ -12,7 +12,8 @@ local LONG_ENOUGH_MS = 60000
 
 -- Whether the last beat of a worker reports that it runs a job.
 local function is_reported(prefix, id)
-  local workers, quoted = redis.pcall('HGETALL', prefix .. 'workers'), '"' .. id .. '"'
+  local workers = redis.pcall('HGETALL', prefix .. 'workers')
+  local quoted = '"' .. string.gsub(id, '["\\]', '\\%0') .. '"' -- as JSON has it
   for at = 1, #workers, 2 do
     local report = redis.pcall('GET', prefix .. 'worker:' .. workers[at])
     if type(report) == 'string' and string.find(report, quoted, 1, true) then
@@ -31,10 +32,11 @@ local function may_still_run(prefix, id, now)
     return true
   end
   local since = tonumber(redis.call('HGET', job, 'g'))
-  if not since then
+  if not since or since > now then -- the clock of Redis may have been set back
     redis.call('HSET', job, 'g', string.format('%.0f', now))
+    return true
   end
-  return not since or now < since + LONG_ENOUGH_MS
+  return now < since + LONG_ENOUGH_MS
 end
 
 -- Whether a job still holds its key: it exists, has not ended, and is not lost.
