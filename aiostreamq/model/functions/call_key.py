@@ -1,7 +1,7 @@
 """Keys of calls: what two calls of a task must have in common to be the same."""
 
 from collections.abc import Callable, Sequence
-from inspect import Parameter, signature
+from inspect import Parameter, iscoroutinefunction, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -51,6 +51,11 @@ def check_rule(rule: "Rule", task: str, of_task: "TaskSignature") -> None:
 
 def _needed_by(task: str, function: Callable[..., object]) -> list[str]:
     """Return the names of the parameters of a key function."""
+    if iscoroutinefunction(function) or isgeneratorfunction(function):
+        raise UsageError(
+            f"task {task!r}: its key function {function!r} must return the key at once: write it "
+            f"as a plain function, without async and yield"
+        )
     try:
         parameters = signature(function).parameters.values()
     except (TypeError, ValueError):

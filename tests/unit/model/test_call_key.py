@@ -3,7 +3,7 @@
 # Lambdas as users write them, whose parameters have no types.
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -295,6 +295,23 @@ def test_broken_key(rule: Unique, error: type[Exception], message: str) -> None:
 def test_argument_that_does_not_exist(key: Any, message: str) -> None:
     """A key of arguments that the task does not have is refused before any call."""
     with pytest.raises(UsageError, match=message):
+        check_rule(Unique(key=key), "t", TaskSignature("t", plain, Context))
+
+
+async def later(url: str) -> str:
+    """Return a key too late."""
+    return url
+
+
+def several(url: str) -> Iterator[str]:
+    """Yield keys."""
+    yield url
+
+
+@pytest.mark.parametrize("key", [later, several], ids=["async", "generator"])
+def test_function_that_does_not_return_its_key(key: Any) -> None:
+    """It is refused before any call, and not each call."""
+    with pytest.raises(UsageError, match=r"its key function .* must return the key at"):
         check_rule(Unique(key=key), "t", TaskSignature("t", plain, Context))
 
 
