@@ -5,7 +5,7 @@ as a report of progress, so that it is there for the next attempt and after the 
 """
 
 import json
-from dataclasses import field, replace
+from dataclasses import field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -61,7 +61,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object, without what is empty."""
-        found = {name: getattr(self, name) for name in self.__slots__}
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: value for name, value in found.items() if value or name == "return_value"}
 
     @classmethod
@@ -71,13 +71,13 @@ class Record:
             return cls()
         known = cast("dict[str, Any]", found)
         empty = cls()
-        fields = {
+        valid = {
             name: known[name]
-            for name in cls.__slots__
+            for name in (each.name for each in fields(cls))
             if name in known
             and (name == "return_value" or type(known[name]) is type(getattr(empty, name)))
         }
-        return cls(**fields)
+        return cls(**valid)
 
     @property
     def task_errors(self) -> list[TaskError]:
