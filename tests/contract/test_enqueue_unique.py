@@ -605,7 +605,7 @@ async def test_debounce_has_an_end(store: Store) -> None:
     assert 30_000 < await due_in(store, "a") < 45_000
     await make_earlier(store, "a", 50_000)
     await call(store, "c", most=MOST)
-    assert await due_in(store, "a") <= 0
+    assert await due_in(store, "a") < 100, "by an estimated clock"
     assert (await store.delayed.promote())[0] == 1
 
 

@@ -159,7 +159,7 @@ async def test_cancellation_storm(redis_url: str, client: Redis) -> None:
                 assert one == n or isinstance(one, asyncio.CancelledError)
             calm = await asyncio.gather(*(enqueue_and_await(n) for n in range(300)))
             assert calm == list(range(300))
-            assert {one["id"] for one in await client.client_list()} == before
+            assert {one["id"] for one in await client.client_list()} <= before
 
 
 @pytest.mark.usefixtures("second_looks")
