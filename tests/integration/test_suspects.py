@@ -88,10 +88,11 @@ async def test_burst_waits_for_what_it_handed_back(queue: Queue) -> None:
 
 async def test_not_run_while_it_waits_for_a_thread(queue: Queue) -> None:
     """It is not noted as run, and holds nobody up."""
-    gate = threading.Event()
+    gate, taken = threading.Event(), threading.Event()
 
     @queue.task
     def wait() -> None:
+        taken.set()
         gate.wait(PATIENCE)
 
     @queue.task
@@ -108,8 +109,8 @@ async def test_not_run_while_it_waits_for_a_thread(queue: Queue) -> None:
     # worker starts, as it may have run one before it hears of the pause.
     await queue.pause(task=note)
     async with Worker(queue, threads=1) as worker:
-        blocking = await wait.enqueue()
-        await wait_until(lambda: is_running(blocking), "the thread to be taken")
+        await wait.enqueue()
+        await wait_until(taken.is_set, "the thread to be taken")
         await queue.resume(task=note)
         await plain.enqueue()
         await wait_until(lambda: worker.finished == 1, "the plain one to end")
@@ -127,10 +128,11 @@ async def is_running(job: Job[None]) -> bool:
 
 async def test_cancelled_while_it_waits_for_a_thread(queue: Queue) -> None:
     """It ends at once, and is not called when there is a thread."""
-    gate, ran = threading.Event(), list[str]()
+    gate, taken, ran = threading.Event(), threading.Event(), list[str]()
 
     @queue.task
     def wait() -> None:
+        taken.set()
         gate.wait(PATIENCE)
 
     @queue.task
@@ -142,7 +144,7 @@ async def test_cancelled_while_it_waits_for_a_thread(queue: Queue) -> None:
     async with Worker(queue, threads=1) as worker:
         await queue.pause(task=note)
         blocking = await wait.enqueue()
-        await wait_until(lambda: is_running(blocking), "the thread to be taken")
+        await wait_until(taken.is_set, "the thread to be taken")
         await queue.resume(task=note)
         await wait_until(lambda: is_running(job), "the suspect to be here")
         assert await job.cancel() is JobState.RUNNING
