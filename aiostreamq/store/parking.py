@@ -75,6 +75,8 @@ class ParkedJobs:
         _, streams, has_stops, has_more = cast("tuple[int, Reply, int, int]", reply)
         read = self._deliveries.parse(streams)
         read.has_more = has_more == 1
+        if not read.deliveries:
+            return read  # and what is paused stays unknown: the script has not asked
         read.paused = {}
         if has_stops:
             await self._deliveries.note_stops(link, read)

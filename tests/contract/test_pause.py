@@ -1,10 +1,14 @@
 """pause.lua: tasks and lanes are paused."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
+from aiostreamq.store import lane_reader
 from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.pauses import PauseStore
+from aiostreamq.store.reads import Read
 from tests.support.store import Store
 
 
@@ -75,3 +79,31 @@ async def test_reader_leaves_out_paused_lanes(store: Store, block_ms: int | None
     assert await read() == ["b"]
     intake.read_only(["slow", "default"])
     assert await read() == ["a"]
+
+
+def intake_of(store: Store, *lanes: str) -> LaneReader:
+    """What reads these lanes."""
+    return LaneReader(store.queue, dict.fromkeys(lanes, 1), strict=False)
+
+
+READS: dict[str, Callable[[Store], Awaitable[Read]]] = {
+    "a lane": lambda store: intake_of(store, "slow").read(store.link, "w1", 5, None),
+    "lanes": lambda store: intake_of(store, "default", "slow").read(store.link, "w1", 5, None),
+    "waiting": lambda store: intake_of(store, "default", "slow").read(store.link, "w1", 5, 10),
+    "overflow": lambda store: intake_of(store, "slow").read_overflow(store.link, "w1", 5, "thread"),
+    "parked": lambda store: intake_of(store, "slow").read_parked(store.link, "w1", 5, ["t"]),
+    "own": lambda store: store.deliveries.read_own(store.link, "w1", 5),
+}
+
+
+@pytest.mark.parametrize("few_lanes", [1, 16])
+@pytest.mark.parametrize("kind", READS)
+async def test_no_read_forgets_a_pause(
+    store: Store, pauses: PauseStore, kind: str, few_lanes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that finds nothing returns the pauses, or None: a worker takes them for all."""
+    monkeypatch.setattr(lane_reader, "FEW_LANES", few_lanes)
+    await pauses.pause(["lane:slow"], "0")
+    read = await READS[kind](store)
+    assert read.deliveries == []
+    assert read.paused in (None, {"lane:slow": 0})
