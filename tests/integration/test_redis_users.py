@@ -213,6 +213,27 @@ async def test_a_bounded_queue(server: RedisServer) -> None:
     assert await refusals(server) == set()
 
 
+@pytest.mark.parametrize("right", ["xinfo|stream", "xgroup|setid", "xsetid"])
+async def test_cancelled_entries_are_dropped_without_a_right(
+    server: RedisServer, right: str
+) -> None:
+    """Workers can do without the rights that only the lag of their group needs."""
+    take_away(server, "worker", right)
+    queue = make_queue(url_of(server, "worker"))
+    add_tasks(queue)
+    async with queue:
+        running = await queue.enqueue("hang")
+        many = await queue.enqueue_many(queue.named("add").bind(n, n) for n in range(100))
+        for job in many:
+            await job.cancel()
+        behind = await queue.enqueue("add", 1, 2)
+        async with Worker(queue, concurrency=2):
+            assert await behind == 3
+            assert await running.status() == "running"
+            await running.cancel()
+    assert await refusals(server) == {f"worker may not: {right}"}
+
+
 async def test_confirmed_by_a_replica(server: RedisServer) -> None:
     """What waits for a replica needs `WAIT`, and is told so without it."""
     url = url_of(server, "producer")
