@@ -144,12 +144,14 @@ class Keyspace:
 
 
 def _is_known_soon(stream: "Mapping[bytes, Reply]", group: "Mapping[bytes, Reply]") -> bool:
-    """Return whether a lag that is unknown will be known with the next delivery.
+    """Return whether Redis does not know the lag for a while only.
 
     The entry that was delivered last is deleted when its job ends. If an older one still runs
-    then, Redis (7.0) takes the next entries for deleted until it has delivered some of them.
+    then, Redis takes the next entries for deleted: 7.0 until it has delivered some of them, Redis 8
+    and Valkey 8 until all that were delivered have ended. Only entries that were deleted unread
+    are another matter.
     """
-    if group[b"lag"] is not None or group.get(b"entries-read") is None:
+    if group[b"lag"] is not None:
         return False
     deleted, delivered = stream.get(b"max-deleted-entry-id", b"0-0"), group[b"last-delivered-id"]
     return _order(cast("bytes", deleted)) <= _order(cast("bytes", delivered))
