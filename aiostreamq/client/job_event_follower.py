@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.errors import BrokerError, QueueUnavailable
 from aiostreamq.store.connection.blocking_read import BlockingRead
+from aiostreamq.store.connection.link import CallTooLarge, LinkCut, LinkLost
 from aiostreamq.store.job_events import EventStreams
 from aiostreamq.store.reads import ReadSize
 
@@ -31,8 +32,9 @@ BLOCK_MS = 5000
 # full has no room, so that a slow consumer does not interrupt the read for each entry.
 ENTRIES = 16
 
-# How many jobs a read asks for at least, however long their entries are: a thousand jobs take a
-# hundred reads, and eight entries of a megabyte take some milliseconds of Redis.
+# How many jobs a read asks for at least, however long their entries are, unless Redis cuts the
+# reply: a thousand jobs take a hundred reads, and eight entries of a megabyte take some
+# milliseconds of Redis.
 FEW = 8
 
 
@@ -84,6 +86,7 @@ class EventFollower:
             store.connector, "events", BLOCK_MS / 1000, unblock=store.unblock
         )
         self._size = ReadSize()  # how many entries of all jobs a read may return
+        self._few = FEW
         self._followings: set[FollowedJob] = set()
         self._reading: asyncio.Task[None] | None = None
         self._work = asyncio.Event()  # set if there may be something to read
@@ -123,8 +126,7 @@ class EventFollower:
         if _was_closed(ending):
             return
         # All its entries were in Redis before its end.
-        while rest := await self._streams.after(job_id, following.place, self._count(1)):
-            self._note(rest)
+        while rest := await self._read_rest(job_id, following.place):
             for entry in rest:
                 following.place = entry.place
                 yield entry
@@ -183,9 +185,8 @@ class EventFollower:
             return {}, {}
         entries = await self._read_long(link, wanted)
         if not entries:
-            reading = self._streams.wait(link, wanted, self._count(len(wanted)), BLOCK_MS)
-            entries = await self._blocking.wait(reading)
-            self._note(list(chain.from_iterable(entries.values())))
+            count = self._count(len(wanted))
+            entries = await self._ask(link, wanted, count, BLOCK_MS)
         return wanted, entries
 
     async def _read_long(
@@ -196,16 +197,43 @@ class EventFollower:
         Redis replies to a read that has nothing to wait for with the entries of all its jobs.
         """
         found: dict[str, list[Entry]] = {}
-        at_once = max(self._size.most, FEW)
+        at_once = max(self._size.most, self._few)
         if len(wanted) <= at_once:
             return found
         jobs = list(wanted.items())
         for start in range(0, len(jobs), at_once):
-            some = dict(jobs[start : start + at_once])
-            entries = await self._streams.wait(link, some, 1, None)
-            self._note(list(chain.from_iterable(entries.values())))
-            found.update(entries)
+            found.update(await self._ask(link, dict(jobs[start : start + at_once]), 1, None))
         return found
+
+    async def _ask(
+        self, link: "Link", jobs: "dict[str, Place]", count: int, block_ms: int | None
+    ) -> "dict[str, list[Entry]]":
+        """Read *count* entries of each job at most; the next read asks for half if this is cut."""
+        reading = self._streams.wait(link, jobs, count, block_ms)
+        try:
+            entries = await (reading if block_ms is None else self._blocking.wait(reading))
+        except LinkCut as error:
+            if (asked := count * len(jobs)) == 1:
+                raise  # if that happens again and again, the entry is too long
+            self._size.halve(asked)
+            self._few = max(1, self._few // 2)
+            raise LinkLost(str(error)) from error
+        self._note(list(chain.from_iterable(entries.values())))
+        return entries
+
+    async def _read_rest(self, job_id: str, place: "Place") -> "list[Entry]":
+        """Read entries of a job that has ended."""
+        while True:
+            count = self._count(1)
+            try:
+                entries = await self._streams.after(job_id, place, count)
+            except CallTooLarge:
+                if count == 1:
+                    raise
+                self._size.halve(count)
+            else:
+                self._note(entries)
+                return entries
 
     def _count(self, jobs: int) -> int:
         """Return how many entries of each of some jobs to ask for: about a megabyte of all."""

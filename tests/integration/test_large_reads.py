@@ -7,12 +7,12 @@ from typing import cast
 
 import pytest
 
-from aiostreamq import JobDead, Queue, Worker
-from aiostreamq.model.keys import OVERFLOW, Spillway
+from aiostreamq import Job, JobDead, Queue, Worker
+from aiostreamq.model.keys import OVERFLOW, Keys, Spillway
 from aiostreamq.store import reads
 from tests.support.redis_server import RedisServer
 from tests.support.store import Store
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 MEGABYTE = 1024 * 1024
 
@@ -106,6 +106,43 @@ async def test_replies_are_cut(own_redis_server: RedisServer, size: int, lanes: 
         async with Worker(queue), asyncio.timeout(2 * PATIENCE):
             assert set(await asyncio.gather(*jobs)) == {size}
     assert sorted(ran) == list(range(40))
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["running", "ended"])
+@pytest.mark.parametrize(
+    ("jobs", "count", "size"), [(1, 40, 100_000), (1, 6, 900_000), (12, 2, 900_000)]
+)
+async def test_replies_of_events_are_cut(
+    own_redis_server: RedisServer, jobs: int, count: int, size: int, is_over: bool
+) -> None:
+    """Reads of events shrink too, while jobs run and after their end, and no event is lost."""
+    may_end = asyncio.Event()
+    async with Queue(own_redis_server.url) as queue:
+
+        @queue.task
+        async def pour() -> AsyncIterator[str]:
+            for _ in range(count):
+                yield "x" * size
+            await may_end.wait()
+
+        async def follow(job: Job[object]) -> list[int]:
+            return [len(str(await anext(chunks))) for chunks in [aiter(job)] for _ in range(count)]
+
+        def are_sent() -> bool:
+            keys = [Keys(queue.name).events(job.id) for job in poured]
+            sizes = [own_redis_server.ask("MEMORY", "USAGE", key) for key in keys]
+            return all(int(str(one or 0)) >= count * size for one in sizes)
+
+        async with Worker(queue, concurrency=jobs), asyncio.timeout(3 * PATIENCE):
+            poured = await queue.enqueue_many(pour.bind() for _ in range(jobs))
+            await wait_until(are_sent, "all chunks to be in Redis")
+            if is_over:
+                may_end.set()
+                await asyncio.gather(*poured)
+            own_redis_server.ask("CONFIG", "SET", "client-output-buffer-limit", OUTPUT_LIMIT)
+            found = await asyncio.gather(*map(follow, poured))
+            assert found == [[size] * count] * jobs
+            may_end.set()
 
 
 async def test_payload_cannot_be_sent(
