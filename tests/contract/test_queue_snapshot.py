@@ -1,11 +1,12 @@
 """The snapshot counts the jobs of a queue by state, lane and task."""
 
 import orjson
+import pytest
 
 from aiostreamq.model.delivery import DelayedSubmission, RetryRequest, WaiterMode
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.store.cancellation import Cancellation
-from aiostreamq.store.inspect.snapshot import PAGE, SAMPLE, SAMPLE_BYTES, Snapshots
+from aiostreamq.store.inspect.snapshot import PAGE, SAMPLE, SAMPLE_BYTES, LaneView, Snapshots
 from tests.support.store import DEADLINE, Store
 
 LEASE_MS = 5_000
@@ -46,6 +47,34 @@ async def test_lanes(store: Store) -> None:
     await store.settle(with_worker[0])
     default = (await Snapshots(store.queue).view()).lanes[1]
     assert (default.waiting, default.running) == (1, 1)
+
+
+@pytest.mark.parametrize("running", [0, 2])
+@pytest.mark.parametrize("waiting", [0, 1, 20])
+async def test_what_a_lane_has(store: Store, waiting: int, running: int) -> None:
+    """A lane with only jobs that wait, with only jobs that run, with both, and an empty one."""
+    await store.enqueue(*(f"r{at}" for at in range(running)), "ended", envelope=call("run"))
+    await store.settle((await store.read())[-1])
+    await store.enqueue(*(f"w{at}" for at in range(waiting)), envelope=call("wait"))
+    oldest = await store.call("HGET", store.keys.job("w0"), "e")
+    lane = (await Snapshots(store.queue).view()).lanes[1]
+    assert lane == LaneView(
+        "default",
+        waiting,
+        running,
+        oldest.decode() if isinstance(oldest, bytes) else "",
+        {"wait": waiting} if waiting else {},
+        {"run": running} if running else {},
+    )
+
+
+async def test_deleted_while_running(store: Store) -> None:
+    """Deliveries whose entries were deleted by hand do not make it count less than nothing."""
+    await store.enqueue("a", "b")
+    entries = [one.entry for one in await store.read()]
+    await store.call("XDEL", store.keys.stream("default"), *entries)
+    lane = (await Snapshots(store.queue).view()).lanes[1]
+    assert (lane.waiting, lane.running) == (0, 0)
 
 
 async def test_delayed_and_parked(store: Store) -> None:
