@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from aiostreamq.aio.batching import split
 from aiostreamq.model.schedules.unreadable import UnreadableSchedule
 from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.reads import ReadSize
 from aiostreamq.store.schedule_replies import (
     STATE_FIELDS,
     Declared,
@@ -19,12 +20,12 @@ from aiostreamq.store.schedule_replies import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from aiostreamq.store.connection.link import Argument
     from aiostreamq.store.queue import QueueStore
 
-# How many schedules, or ticks, one call handles: some 2 ms of Redis.
+# How many schedules, or ticks, one call or one page handles: some 2 ms of Redis.
 TICK_LIMIT = 100
 
 # How many declarations one call makes.
@@ -162,11 +163,36 @@ class ScheduleStore:
 
     async def all(self, deadline: float | None = None) -> list[State | UnreadableSchedule]:
         """Return all schedules, sorted by name."""
-        found = await self._queue.call("HGETALL", self._schedules, deadline=deadline)
-        flat = cast("list[bytes]", found)
-        pairs = sorted(zip(flat[::2], flat[1::2], strict=True))
-        states = (self._state(name, definition, deadline) for name, definition in pairs)
-        return list(await asyncio.gather(*states))
+        return [one async for page in self.pages(deadline) for one in page]
+
+    async def pages(
+        self, deadline: float | None = None
+    ) -> "AsyncGenerator[list[State | UnreadableSchedule], None]":
+        """Yield all schedules, sorted by name, in pages: all at once would block the event loop.
+
+        Args:
+            deadline: Seconds after which to stop trying to ask Redis for some of them.
+        """
+        pairs = sorted((await self._definitions(deadline)).items())
+        for start in range(0, len(pairs), TICK_LIMIT):
+            some = pairs[start : start + TICK_LIMIT]
+            states = (self._state(name, definition, deadline) for name, definition in some)
+            yield list(await asyncio.gather(*states))
+
+    async def _definitions(self, deadline: float | None) -> dict[bytes, bytes]:
+        """Return the definitions by name. They can be as long as payloads, so some at a time."""
+        found: dict[bytes, bytes] = {}
+        cursor, size = b"0", ReadSize()
+        while True:
+            count = min(size.most, TICK_LIMIT)
+            reply = await self._queue.call(
+                "HSCAN", self._schedules, cursor, "COUNT", count, deadline=deadline
+            )
+            cursor, flat = cast("tuple[bytes, list[bytes]]", reply)
+            found.update(zip(flat[::2], flat[1::2], strict=True))
+            size.note(len(flat) // 2, sum(map(len, flat)))
+            if cursor == b"0":
+                return found
 
     async def get(
         self, name: str, deadline: float | None = None

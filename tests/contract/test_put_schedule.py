@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from aiostreamq.model.schedules.definition import Definition, Rules
 from aiostreamq.store.connection.link import CommandError
+from aiostreamq.store.reads import READ_BYTES, ReadSize
 from aiostreamq.store.schedule_replies import Page, State
+from aiostreamq.store.schedules import TICK_LIMIT
 from tests.support.schedules import EVERY, FAR, RAW, Scene, repair, spoil, tick
 
 
@@ -62,6 +65,38 @@ async def test_limit_below_the_past_runs_plans_no_tick(scene: Scene) -> None:
     assert await scene.table.put("s", more, 6000, 5, replace=True) == 1
     assert await scene.table.declare([("c", more, 6000)]) == [2]
     assert [one.at for one in await scene.due("c")] == [6000, 6000]
+
+
+@pytest.mark.parametrize("count", [0, 1, TICK_LIMIT, 3 * TICK_LIMIT + 1])
+async def test_many_are_listed_in_pages(scene: Scene, count: int) -> None:
+    """All of them, each once and sorted by name."""
+    names = [f"s{number}" for number in range(count)]
+    await scene.table.declare([(name, RAW, FAR) for name in names])
+    pages = [page async for page in scene.table.pages()]
+    assert [one.name for page in pages for one in page] == sorted(names)
+    assert all(0 < len(page) <= TICK_LIMIT for page in pages)
+    assert await scene.table.all() == [one for page in pages for one in page]
+
+
+async def test_long_definitions_are_read_in_pieces(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is known that they are long, each read asks for about a megabyte."""
+    counts: list[int] = []
+    note = ReadSize.note
+
+    def noted(self: ReadSize, entries: int, size: int) -> None:
+        counts.append(entries)
+        note(self, entries, size)
+
+    raw = replace(EVERY, envelope=orjson.dumps({"task": "size", "args": ["x" * 100_000]}).decode())
+    names = [f"s{number}" for number in range(100)]
+    for name in names:
+        assert await scene.put(name, raw=raw.encode()) == 1
+    monkeypatch.setattr(ReadSize, "note", noted)
+    assert [one.name for one in await scene.table.all()] == sorted(names)
+    # Redis returns whole buckets of its table, so maybe some more than it was asked for.
+    assert max(counts[1:]) <= 2 * READ_BYTES // 100_000
 
 
 @pytest.mark.parametrize("key", ["schedules", "schedule:s", "schedule_due", "control"])

@@ -47,7 +47,7 @@ FUNCTIONS_OF = {
     "store/job_events:wait store/job_events:after store/queue:unblock",
     "worker": "store/inspect/server_check store/control_stream store/workers "
     "store/queue store/deliveries store/results store/inspect/snapshot:paused "
-    "store/dead_letters:forget_old",
+    "store/schedules:_definitions store/schedules:_state store/dead_letters:forget_old",
     "reader": "store/connection/connector store/connection/clock store/scripts "
     "store/inspect/server_check store/inspect/snapshot store/inspect/walk "
     "store/inspect/doctor_probes store/inspect/key_scan store/schedules "

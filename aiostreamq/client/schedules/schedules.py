@@ -145,11 +145,14 @@ class Schedules:
 
         Cancelling is safe.
         """
-        found, paused = await self._store().all(self._timeout), await self._paused()
-        schedules, errors = read_all(found, paused)
-        for error in errors:
-            logger.warning("left out of the list of schedules: %s", error)
-        return schedules
+        paused = await self._paused()
+        found: list[Schedule] = []
+        async for page in self._store().pages(self._timeout):
+            schedules, errors = read_all(page, paused)
+            found += schedules
+            for error in errors:
+                logger.warning("left out of the list of schedules: %s", error)
+        return found
 
     async def get(self, name: str) -> Schedule:
         """Return one schedule.
