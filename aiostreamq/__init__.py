@@ -37,6 +37,7 @@ from aiostreamq.errors import (
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.retry import Retry
 from aiostreamq.queue import Queue
+from aiostreamq.version import __version__
 
 if TYPE_CHECKING:
     from aiostreamq.client.blocking.blocking_job import BlockingJob
@@ -148,7 +149,6 @@ __all__ = [
     "gather",
 ]
 
-__version__: str
 
 # Imported at the first use: producers need no worker, and few programs follow jobs.
 _MODULE_OF = {
@@ -197,11 +197,6 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> object:
-    if name == "__version__":
-        # Imported late: it would be a third of the time to import aiostreamq.
-        from importlib.metadata import version
-
-        return version("aiostreamq")
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,7 @@ LOADED = {
     """,
     "client.resources": "resource_queue",
     "client.sessions": "session_manager shared_connector",
-    "": "errors queue",
+    "": "errors queue version",
     "model": """
         callbacks duration english envelope exception_names job_state keys lanes metadata options
         outcome record retry stored task time unknown_options

@@ -38,6 +38,7 @@ SHORT_MODULES = {
     "store/pauses.py": "one concern, named as in the other layers",
     "telemetry.py": "public names, defined in the model",
     "untrusted.py": "the bottom layer: imports nothing",
+    "version.py": "one name, which the build reads too",
     "worker/run/run_services.py": "one value, which all parts of the executor get",
     "worker/run/python_command.py": "one rule, for the processes of tasks and of workers",
     "worker/listener_events.py": "the worker's half of the events for listeners",

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from importlib.metadata import distribution
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +9,7 @@ import orjson
 
 from aiostreamq import clock
 from aiostreamq.model.worker_liveness import PROTOCOL
+from aiostreamq.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,21 +20,6 @@ if TYPE_CHECKING:
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.connection.clock import ServerClock
 
-
-def _installed_version() -> str:
-    """Return the version of this package.
-
-    `metadata.version` would parse all of the metadata, README included, which takes a millisecond.
-    """
-    ours = distribution("aiostreamq")
-    for line in (ours.read_text("METADATA") or "").splitlines():
-        if line.startswith("Version: "):
-            return line.removeprefix("Version: ")
-    return ours.version  # the metadata has another form
-
-
-# Read with the module, and not in an event loop: it looks for files.
-VERSION = _installed_version()
 
 # How many running jobs are named: the oldest, which are the ones that are looked for.
 MOST_JOBS = 100
@@ -80,7 +65,7 @@ class StatusReport:
         self._fixed: dict[str, object] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "version": VERSION,
+            "version": __version__,
             "protocol": PROTOCOL,
             "concurrency": concurrency,
             "lanes": list(lanes),
