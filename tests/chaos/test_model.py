@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, run_state_machine_as_test
 
-from aiostreamq.model.job_state import TRANSITIONS, Transition
+from aiostreamq.model.job_transitions import TRANSITIONS, Transition
 from aiostreamq.store import cancellation, workers
 from aiostreamq.store.inspect import walk
 from aiostreamq.store.reads import Read

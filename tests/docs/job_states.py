@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from aiostreamq.model.job_state import ENDED, TRANSITIONS, Stage
+from aiostreamq.model.job_transitions import ENDED, TRANSITIONS, Stage
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "job-states.md"
 

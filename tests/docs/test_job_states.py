@@ -2,7 +2,7 @@
 
 import re
 
-from aiostreamq.model.job_state import TRANSITIONS, Stage
+from aiostreamq.model.job_transitions import TRANSITIONS, Stage
 from aiostreamq.store.scripts import SCRIPTS
 from tests.docs.job_states import PAGE, parts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from aiostreamq.model.job_state import Stage
+from aiostreamq.model.job_transitions import Stage
 
 #: Ms since 1970, in the year 2100: when jobs expire that do.
 NOON = 4_102_444_800_000

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
-from aiostreamq.model.job_state import ENDED, JobState, Stage, Transition
+from aiostreamq.model.job_state import JobState
+from aiostreamq.model.job_transitions import ENDED, Stage, Transition
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.metadata import HeldKey
 from aiostreamq.model.outcome import Failure, encode_done, encode_ended, encode_unreadable

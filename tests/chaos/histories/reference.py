@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from aiostreamq.model.job_state import Stage, Transition
+from aiostreamq.model.job_transitions import Stage, Transition
 from tests.chaos.histories.job import Job
 from tests.chaos.histories.pauses import RETURNED, Pauses
 

@@ -3,7 +3,8 @@
 import pytest
 
 from aiostreamq import UsageError
-from aiostreamq.model.job_state import OPEN_STATES, TRANSITIONS, JobState, Stage, states_of
+from aiostreamq.model.job_state import OPEN_STATES, JobState, states_of
+from aiostreamq.model.job_transitions import TRANSITIONS, Stage
 
 
 def test_users_see_two_stages_as_others() -> None:
