@@ -16,11 +16,11 @@ runs if its first write needs no memory, such as an XACK.
 """
 
 import asyncio
-from collections.abc import Iterator
 from functools import cache
 from hashlib import sha1
-from pkgutil import get_data
-from typing import TYPE_CHECKING, NamedTuple, cast
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiostreamq.store.connection.link import Argument, CommandError, Link, Reply
 
@@ -86,10 +86,13 @@ class _File(NamedTuple):
     then: str  #: the script that is its second half; empty if it has none
 
 
+# Not importlib.resources, which takes longer to import.
+_FOLDER = Path(__file__).with_name("lua")
+
+
 @cache
 def _file(name: str) -> _File:
-    # Not importlib.resources: that would be a fifth of the import of aiostreamq.
-    text = cast("bytes", get_data("aiostreamq.store", f"lua/{name}.lua")).decode()
+    text = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
     parts = tuple(f"parts/{part}" for part in _stated(text, "uses").split())
     return _File(text, parts, _stated(text, "flags"), _stated(text, "then"))
 
@@ -99,16 +102,17 @@ def _stated(text: str, what: str) -> str:
     return text.partition(f"\n-- {what}: ")[2].partition("\n")[0]
 
 
-def _in_order(name: str) -> Iterator[str]:
-    """Yield the parts of a script, each after those that it uses itself, and then the script.
+@cache
+def _in_order(name: str) -> tuple[str, ...]:
+    """Return the parts of a script, each after those that it uses itself, and then the script.
 
     Its second half follows, also after its parts.
     """
-    for part in _file(name).uses:
-        yield from _in_order(part)
-    yield name
-    if then := _file(name).then:
-        yield from _in_order(then)
+    file = _file(name)
+    names = [*chain.from_iterable(map(_in_order, file.uses)), name]
+    if file.then:
+        names += _in_order(file.then)
+    return tuple(dict.fromkeys(names))
 
 
 @cache

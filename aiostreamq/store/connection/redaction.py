@@ -55,7 +55,7 @@ def fault_of(url: str) -> str | None:
     """
     if not url.startswith(("redis://", "rediss://", "unix://")):
         return "it does not begin with one of these"
-    if re.search(r"[\x00-\x20\x7f]", url):
+    if any(char <= " " or char == "\x7f" for char in url):
         return f"it has a space or a control character; {_IF}"
     try:
         parts = urlsplit(url)
@@ -73,7 +73,7 @@ def fault_of(url: str) -> str | None:
         return f"what follows unix:// is not the path of a socket; {_IF}"
     if not host or port == 0:
         return "it has no host" if not host else "port 0 is invalid"
-    if not re.fullmatch(r"/?|/\d+/?", path):
+    if path not in {"", "/"} and not path[1:].removesuffix("/").isdecimal():
         return f"what follows the host is not the number of a database; {_IF}"
     return None
 
