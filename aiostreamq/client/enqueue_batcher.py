@@ -4,7 +4,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiostreamq.aio.batching import LARGE_UNDER_WAY, Futures, GroupCall
-from aiostreamq.client.backpressure import Backpressure
 from aiostreamq.client.oversize import send_halves
 from aiostreamq.errors import EnqueueNotConfirmed, QueueFull, QueueUnavailable
 from aiostreamq.model.delivery import DelayedSubmission, Submission, UniqueSubmission
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine, Sequence
 
+    from aiostreamq.client.backpressure import Backpressure
     from aiostreamq.model.options import QueuePolicy
     from aiostreamq.store.durability import ConfirmedRunner
     from aiostreamq.store.queue import QueueStore
@@ -58,7 +58,7 @@ class EnqueueBatcher:
         self.backpressure: Backpressure | None = None
         self.now: GroupCall[Submission, IdWas] | Backpressure
         if policy.waits_when_full:
-            self.now = self.backpressure = Backpressure(self._send_in_turn, ENQUEUE_LIMIT)
+            self.now = self.backpressure = self._new_backpressure()
         else:
             put = self._put_bounded if policy.is_bounded else self._put
             self.now = GroupCall[Submission, IdWas](put, ENQUEUE_LIMIT, large_under_way=most)
@@ -70,6 +70,12 @@ class EnqueueBatcher:
         if isinstance(job[1], int):  # the place of a lane; those for later have its name
             return self.now.put_large(cast("Submission", job), size)
         return self.later.put_large(cast("DelayedSubmission", job), size)
+
+    def _new_backpressure(self) -> "Backpressure":
+        # Imported at the first use: most queues have no bounds.
+        from aiostreamq.client.backpressure import Backpressure
+
+        return Backpressure(self._send_in_turn, ENQUEUE_LIMIT)
 
     async def join(self) -> None:
         """Wait until all that was enqueued so far has been sent. Cancelling is safe."""

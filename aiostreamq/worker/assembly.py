@@ -1,5 +1,6 @@
 """The services of one worker incarnation, built and connected."""
 
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.core import core_of
@@ -21,7 +22,6 @@ from aiostreamq.worker.fetch.burst_end import BurstWait
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.held_bytes import HeldBytes
 from aiostreamq.worker.holdings import Holdings
-from aiostreamq.worker.job_events import EventSender
 from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
 from aiostreamq.worker.leases.poison_guard import PoisonGuard
 from aiostreamq.worker.leases.reaper import Reaper
@@ -35,7 +35,6 @@ from aiostreamq.worker.run.dispatcher import Dispatcher
 from aiostreamq.worker.run.invoker import Invoker
 from aiostreamq.worker.run.key_release import KeyRelease
 from aiostreamq.worker.run.pool import Pool
-from aiostreamq.worker.run.processes import CLOSING_TIME, ProcessPool
 from aiostreamq.worker.run.run_services import RunEnvironment
 from aiostreamq.worker.run.threads import ThreadRunner
 from aiostreamq.worker.settle.settler import Settler
@@ -45,11 +44,14 @@ if TYPE_CHECKING:
 
     from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.listener_events import TelemetryEvent
     from aiostreamq.model.task import Place
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.control_stream import ControlMessage
     from aiostreamq.store.queue import QueueStore
+    from aiostreamq.worker.job_events import EventSender, JobEventSender
+    from aiostreamq.worker.run.processes import ProcessPool
     from aiostreamq.worker.run.shared_slots import SlotPool
     from aiostreamq.worker.settings import WorkerSettings
 
@@ -98,7 +100,7 @@ class Services:
         self.rerouter = Rerouter(store, name, settings.lanes, self.pauses, self.parking)
         self.pools = self._new_pools()
         self.threads = ThreadRunner(self.pools["thread"].most)
-        self.processes = ProcessPool(self.pools["process"].most, _closing_time(queue))
+        self.processes: ProcessPool | None = None  #: made for the first job that runs in one
         self.overflow = self._new_overflow(queue)
         self.dispatcher = self._new_dispatcher(queue, name, is_ending)
         self.holdings = Holdings(self.dispatcher, self.settler, self.rerouter, self.parking)
@@ -162,6 +164,15 @@ class Services:
             for kind, limit in limits.items()
         }
 
+    def _process_pool(self, queue: "QueueClient") -> "ProcessPool":
+        if self.processes is None:
+            # Imported at the first use: few workers have tasks for processes.
+            from aiostreamq.worker.run.processes import ProcessPool
+
+            leave_time = LEAVE_TIME if _hold_something(queue) else 0.0
+            self.processes = ProcessPool(self.pools["process"].most, leave_time)
+        return self.processes
+
     def _new_overflow(self, queue: "QueueClient") -> Overflow:
         return Overflow(
             self.pools,
@@ -174,11 +185,11 @@ class Services:
     def _new_dispatcher(
         self, queue: "QueueClient", name: str, is_ending: "Callable[[], bool]"
     ) -> Dispatcher:
-        settings, voice = self._settings, EventSender(self.store, name).voice
+        settings, new_sink = self._settings, _sinks_of_events(self.store, name)
         around = RunEnvironment(
             queue,
             self.pools,
-            Invoker(queue, name, self.threads, self.processes, voice),
+            Invoker(queue, name, self.threads, lambda: self._process_pool(queue), new_sink),
             self.store.clock,
             self.settler,
             self.rerouter,
@@ -275,12 +286,26 @@ class Services:
         self.dispatcher.refill()
 
 
-def _closing_time(queue: "QueueClient") -> float:
-    """Return the seconds that an idle task process gets to end by itself."""
+def _hold_something(queue: "QueueClient") -> bool:
+    """Return whether task processes of the queue hold lifespans or dependencies."""
     signatures = [task.spec.signature for task in queue.tasks.values()]
     plans = [one.plan for one in signatures if one is not None and one.plan is not None]
-    holds_something = core_of(queue).lifespans or any(plan.has_worker_scope for plan in plans)
-    return CLOSING_TIME + (LEAVE_TIME if holds_something else 0.0)
+    return bool(core_of(queue).lifespans) or any(plan.has_worker_scope for plan in plans)
+
+
+def _sinks_of_events(
+    store: "QueueStore", name: str
+) -> "Callable[[Delivery, str, int], JobEventSender]":
+    """Return what makes the sinks of events, with a sender that is made for the first of them."""
+
+    @cache
+    def sender() -> "EventSender":
+        # Imported at the first use: most tasks send none.
+        from aiostreamq.worker.job_events import EventSender
+
+        return EventSender(store, name)
+
+    return lambda delivery, task, keep_ms: sender().voice(delivery, task, keep_ms)
 
 
 def _new_ticker(queue: "QueueClient", cancellation: Cancellation) -> Ticker:

@@ -3,8 +3,6 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-import anyio
-
 from aiostreamq import clock
 from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.aio.supervision import keep_running
@@ -74,6 +72,8 @@ class WorkerRuntime:
             services.heartbeat.start()
             await services.ticker.start()
         except BaseException:
+            import anyio  # late: starts seldom fail
+
             services.heartbeat.close()
             with anyio.CancelScope(shield=True):
                 await self._leave()
@@ -184,13 +184,15 @@ class WorkerRuntime:
         services.reader.abort(self._reading)
         services.dispatcher.abort()
         services.threads.close()
-        services.processes.abort()
+        if services.processes is not None:
+            services.processes.abort()
         self._cancel_loops()
 
     async def _close_runners(self) -> None:
         services = self._services
         services.threads.close()
-        await services.processes.aclose()
+        if services.processes is not None:
+            await services.processes.aclose()
         await self._within_reason(services.settler.join(), "settle the last outcomes")
 
     async def _close_loops(self) -> None:

@@ -6,8 +6,6 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-import anyio
-
 from aiostreamq.aio.listeners import Listeners
 from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.client.core import core_of
@@ -199,6 +197,8 @@ class Worker:
 
     async def _wait_drained(self, working: asyncio.Task[None]) -> None:
         """Wait on after a cancellation, until all has ended or to the next one."""
+        import anyio  # late: only a worker that is cancelled needs it
+
         try:
             # anyio cancels again and again until it is obeyed, and means it once.
             with anyio.CancelScope(shield=True):

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
-from aiostreamq.store.durability import ConfirmedRunner
 
 if TYPE_CHECKING:
     from aiostreamq.model.options import Durability, Options, QueuePolicy
+    from aiostreamq.store.durability import ConfirmedRunner
     from aiostreamq.store.queue import QueueStore
 
 
@@ -42,7 +42,7 @@ class Batchers:
                 from aiostreamq.client.unique_batcher import UniqueBatcher
 
                 make = UniqueBatcher
-            confirmed = None if durability == "memory" else ConfirmedRunner(self._store, durability)
+            confirmed = None if durability == "memory" else _runner(self._store, durability)
             batcher = make(self._store, self._inbox, self._policy, confirmed)
             self._by_kind[durability, has_key] = batcher
         return batcher
@@ -62,3 +62,10 @@ class Batchers:
         for batcher in self._by_kind.values():
             if batcher.confirmed is not None:
                 batcher.confirmed.close(is_loop_gone=is_loop_gone)
+
+
+def _runner(store: "QueueStore", durability: "Durability") -> "ConfirmedRunner":
+    # Imported at the first use: most programs need no confirmation.
+    from aiostreamq.store.durability import ConfirmedRunner
+
+    return ConfirmedRunner(store, durability)

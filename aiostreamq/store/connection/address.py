@@ -152,3 +152,21 @@ def _advice(where: object) -> str:
         if any(re.fullmatch(pattern, name) for name in (full, *bases)):
             return advice
     return "give one of these"
+
+
+def address_of(pool: "ConnectionPool") -> str:
+    """Return the address of a pool for people, without user name and password."""
+    options = cast("dict[str, object]", pool.connection_kwargs)
+    database = f"database {options.get('db') or 0}"
+    if is_unix(pool):
+        return f"{options['path']}, {database}"
+    service: str | None = getattr(pool, "service_name", None)
+    if service is not None:
+        return f"the master of {service!r} (by sentinels), {database}"
+    host = str(options.get("host", "localhost"))
+    return f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}, {database}"
+
+
+def is_unix(pool: "ConnectionPool") -> bool:
+    """Return whether a pool connects to the file of a socket."""
+    return "path" in pool.connection_kwargs

@@ -8,8 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiostreamq.errors import QueueUnavailable
-from aiostreamq.store.connection.address import RedisSource, checked_source, no_url, pool_for
-from aiostreamq.store.connection.in_memory import MemoryLink, MemoryServer
+from aiostreamq.store.connection.address import (
+    RedisSource,
+    address_of,
+    checked_source,
+    is_unix,
+    no_url,
+    pool_for,
+)
 from aiostreamq.store.connection.link import CommandError, Link, LinkLost, SocketLink
 from aiostreamq.store.connection.redis_errors import is_forbidden
 from aiostreamq.store.connection.sentinel import MasterAddress, discovery_for
@@ -18,6 +24,8 @@ from aiostreamq.store.connection.server import MEMORY, Server, server_of
 if TYPE_CHECKING:
     from redis.asyncio.connection import ConnectionPool
     from redis.exceptions import AuthenticationError
+
+    from aiostreamq.store.connection.in_memory import MemoryServer
 
 DEFAULT_URL = "redis://localhost:6379"
 
@@ -120,12 +128,12 @@ class RedisConnector:
         }
         if not options.keys() & {"driver_info", "lib_name", "lib_version"}:
             options |= driver_options()
-        if not _is_unix(pool):
+        if not is_unix(pool):
             options["socket_keepalive"] = True
         self._options = options
-        self.address = _address(pool)
+        self.address = address_of(pool)
         # A socket file and a service of sentinels lead to one server only.
-        self._can_be_redirected = self._discovery is None and not _is_unix(pool)
+        self._can_be_redirected = self._discovery is None and not is_unix(pool)
         self._redirection: dict[str, Any] = {}  # host and port, once a cluster has sent others
 
     def check_options(self) -> None:
@@ -222,13 +230,13 @@ class MemoryConnector:
     address = "in this process"
     on_outage: "OnOutage | None" = None
 
-    def __init__(self, server: MemoryServer) -> None:
+    def __init__(self, server: "MemoryServer") -> None:
         self._server = server
 
     async def open_link(self, role: str, *, reply_timeout: float = REPLY_TIMEOUT) -> Link:
         """Make a link; it cannot fail."""
         del role, reply_timeout  # these links are not listed, and never go silent
-        return MemoryLink(self._server)
+        return self._server.new_link()
 
     async def ask_server(self, link: Link) -> Server:
         """Return the server in memory."""
@@ -249,6 +257,8 @@ def connector_for(where: RedisSource) -> Connector:
         where = os.environ.get("AIOSTREAMQ_URL") or os.environ.get("REDIS_URL") or DEFAULT_URL
     known = checked_source(where)
     if isinstance(known, str) and known.startswith("memory://"):
+        from aiostreamq.store.connection.in_memory import MemoryServer
+
         return MemoryConnector(MemoryServer.named(known.removeprefix("memory://")))
     connector = RedisConnector(pool_for(known))
     if isinstance(known, str):
@@ -260,14 +270,16 @@ def connector_for(where: RedisSource) -> Connector:
 def driver_options() -> dict[str, Any]:
     """Return the option with the name and the version that redis-py sends of itself.
 
-    Without it, a new redis-py reads the version from its files for each connection, which blocks
+    Without it, a new redis-py reads the version from its metadata for each connection, which blocks
     the event loop for up to a millisecond.
     """
+    import redis
+
     try:
         from redis.driver_info import DriverInfo
     except ImportError:  # an older redis-py, which reads it once
         return {}
-    return {"driver_info": DriverInfo()}
+    return {"driver_info": DriverInfo(lib_version=redis.__version__)}
 
 
 def import_client() -> None:
@@ -312,19 +324,3 @@ def _refusal(error: "AuthenticationError") -> CommandError:
     """Return the error as a link would raise it: redis-py drops its code."""
     code = "NOAUTH" if "required" in str(error) else "WRONGPASS"
     return CommandError(f"{code} {error}")
-
-
-def _address(pool: "ConnectionPool") -> str:
-    options = cast("dict[str, object]", pool.connection_kwargs)
-    database = f"database {options.get('db') or 0}"
-    if _is_unix(pool):
-        return f"{options['path']}, {database}"
-    service: str | None = getattr(pool, "service_name", None)
-    if service is not None:
-        return f"the master of {service!r} (by sentinels), {database}"
-    host = str(options.get("host", "localhost"))
-    return f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}, {database}"
-
-
-def _is_unix(pool: "ConnectionPool") -> bool:
-    return "path" in pool.connection_kwargs

@@ -48,6 +48,10 @@ class MemoryServer:
             cls._named[name] = cls()
         return cls._named[name]
 
+    def new_link(self) -> "MemoryLink":
+        """Return a new link to this server."""
+        return MemoryLink(self)
+
     def next_number(self) -> int:
         """Return the number of a new link, the reply of CLIENT ID."""
         return next(self._numbers)

@@ -11,7 +11,6 @@ from aiostreamq.worker.run.deferred_parents import DeferredParents
 from aiostreamq.worker.run.finisher import Finisher
 from aiostreamq.worker.run.run import Run
 from aiostreamq.worker.run.runner import Runner
-from aiostreamq.worker.run.shared_slots import SharedSlots, SlotPool
 from aiostreamq.worker.run.slots import Slots
 from aiostreamq.worker.run.stopper import Stopper
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.worker.run.backlog import Progress
     from aiostreamq.worker.run.run_services import RunEnvironment
+    from aiostreamq.worker.run.shared_slots import SlotPool
 
 
 class Dispatcher:
@@ -36,7 +36,7 @@ class Dispatcher:
         around: "RunEnvironment",
         concurrency: int,
         freed: "Callable[[], None]",
-        slot_pool: SlotPool | None = None,
+        slot_pool: "SlotPool | None" = None,
     ) -> None:
         """Prepare to run jobs.
 
@@ -50,7 +50,7 @@ class Dispatcher:
         self.is_filling = False  #: whether jobs are being started at this moment
         self.is_stopped = False  #: whether nothing starts any more
         pools, running = around.pools, self.running
-        describe = Slots if slot_pool is None else partial(SharedSlots, slot_pool)
+        describe = Slots if slot_pool is None else slot_pool.new_slots
         self.slots = slots = describe(
             concurrency, around.queue.name, running, pools, self.refill, freed
         )

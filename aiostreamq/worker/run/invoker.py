@@ -35,7 +35,7 @@ class Invoker:
         queue: "QueueClient",
         worker: str,
         threads: "ThreadRunner",
-        processes: "ProcessPool",
+        processes: "Callable[[], ProcessPool]",
         new_sink: "Callable[[Delivery, str, int], EventSink]",
     ) -> None:
         """Prepare to call.
@@ -44,7 +44,7 @@ class Invoker:
             queue: For the contexts.
             worker: Name for the contexts.
             threads: Where `def` tasks run.
-            processes: Where those run that are for processes.
+            processes: Returns where those run that are for processes.
             new_sink: Makes the sink of the events of a delivery, from its task and the milliseconds
                 that its outcome is kept.
         """
@@ -198,7 +198,7 @@ class Invoker:
             "parent": envelope.parent,
             "carried": {} if self._core.hooks is None else self._core.hooks.carried_values(),
         }
-        written = await self._processes.call(run.spec, envelope, about, lambda: begin(run))
+        written = await self._processes().call(run.spec, envelope, about, lambda: begin(run))
         if len(written) > self._queue.max_payload:
             raise self._too_long(run, written)
         return written

@@ -113,14 +113,14 @@ class TaskProcess:
 class ProcessPool:
     """A bounded set of children, started when they are first needed."""
 
-    def __init__(self, limit: int, closing_time: float = CLOSING_TIME) -> None:
+    def __init__(self, limit: int, leave_time: float = 0.0) -> None:
         """Prepare.
 
         Args:
             limit: How many children there can be.
-            closing_time: Seconds that an idle child gets to end by itself.
+            leave_time: Seconds that an idle child may need to leave what it holds when it ends.
         """
-        self._closing_time = closing_time
+        self._closing_time = CLOSING_TIME + leave_time
         self._places = asyncio.Semaphore(limit)
         self._idle: list[TaskProcess] = []
 

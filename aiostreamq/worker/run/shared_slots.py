@@ -53,6 +53,10 @@ class SlotPool:
         self.total = total
         self._members: dict[SlotUser, SharedSlots] = {}
 
+    def new_slots(self, *settings: Any) -> "SharedSlots":
+        """Return the slots of one worker; *settings* are those of `Slots`."""
+        return SharedSlots(self, *settings)
+
     def left_for(self, slots: "SharedSlots") -> int:
         """Return how many slots the other workers leave."""
         return self.total - sum(one.used for one in self._members.values() if one is not slots)
