@@ -42,7 +42,17 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
     )
     add_target(show, id="the id of the letter or of its job")
     add_json(show, "an object")
-    replay = actions.add_parser(
+    _add_replay(actions.add_parser)
+    purge = actions.add_parser(
+        "purge", help="delete letters", description="Delete dead letters for good."
+    )
+    add_target(purge, rest="ids")
+    _add_selection(purge)
+    purge.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+
+
+def _add_replay(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    replay = add_parser(
         "replay", help="run jobs again", description="Run jobs again, under their ids."
     )
     add_target(replay, rest="ids")
@@ -56,12 +66,6 @@ def add_dead(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
         action="store_true",
         help="replay unique jobs although other jobs hold their keys",
     )
-    purge = actions.add_parser(
-        "purge", help="delete letters", description="Delete dead letters for good."
-    )
-    add_target(purge, rest="ids")
-    _add_selection(purge)
-    purge.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def dead(args: argparse.Namespace) -> int:

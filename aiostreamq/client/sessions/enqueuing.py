@@ -255,10 +255,7 @@ class Enqueuing:
                 call = mine if hooks is None else hooks.applied_to(mine)
                 item, job = self._prepare(own, call.using, call.args, call.kwargs)
                 if using is not call.using:
-                    using = call.using
-                    is_plain = using.options.unique is None
-                    kind = (self.batchers.of(using.options), is_plain and using.due is not None)
-                    lot = lots.get(kind) or lots.setdefault(kind, Lot(kind[0], is_delayed=kind[1]))
+                    using, lot = call.using, self._lot_for(call.using, lots)
                 if call.using.id is not None:
                     lot.chosen_ids.append((len(lot.items), job))
                 lot.positions.append(len(jobs))
@@ -277,6 +274,11 @@ class Enqueuing:
         finally:
             self._large = 0
         return list(lots.values()), None
+
+    def _lot_for(self, using: "Using", lots: "dict[tuple[EnqueueBatcher, bool], Lot]") -> Lot:
+        is_plain = using.options.unique is None
+        kind = (self.batchers.of(using.options), is_plain and using.due is not None)
+        return lots.get(kind) or lots.setdefault(kind, Lot(kind[0], is_delayed=kind[1]))
 
     async def _send(self, lots: "list[Lot]") -> None:
         """Send the lots of a chunk, one after the other.
