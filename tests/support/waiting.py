@@ -24,8 +24,11 @@ PATIENCE = 15.0 * TIME_SCALE
 #: machine has come to it.
 SOON = (0.1, 1.0, 5.0)
 
-#: Seconds between two looks: short beside what is waited for, long beside one look.
+#: Seconds between two looks: short beside what is waited for, long beside one look. Waits that
+#: have lasted for long look less often: a look may ask Redis, or read a file.
 INTERVAL = 0.005
+LONGEST_INTERVAL = 0.1
+LOOKS = 30  #: about how many there are while a wait doubles its length
 
 
 async def wait_until(
@@ -45,17 +48,18 @@ async def wait_until(
         AssertionError: The condition was false up to the end.
     """
     limit = PATIENCE if timeout is None else timeout * TIME_SCALE
-    deadline = time.monotonic() + limit
+    started = time.monotonic()
     while True:
         answer = condition()
         if inspect.isawaitable(answer):
             answer = await answer
         if answer:
             return
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - started
+        if waited >= limit:
             msg = f"waited {limit:g} s for {what_for}"
             raise AssertionError(msg)
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(max(INTERVAL, min(waited / LOOKS, LONGEST_INTERVAL)))
 
 
 async def be_in_time(attempt: Callable[[float], Awaitable[T | None]]) -> T:
