@@ -212,7 +212,8 @@ async def _where_it_is(
     if state is JobState.DELAYED:
         due_ms = await snapshots.due_ms(job_id)
         if due_ms is not None:
-            return _of_hash(job_id, due_ms, fields)
+            holders = await _holders(store, snapshots, job_id, fields)
+            return replace(_of_hash(job_id, due_ms, fields), waits_for=holders)
     if state is JobState.PARKED:
         at, _, task = fields.get(b"q", b"").decode().partition(" ")
         entry = await snapshots.entry(store.keys.parked_for(task), at) if at else None
@@ -229,6 +230,18 @@ async def _where_it_is(
             return _of_entry(entry, JobState.QUEUED, lane, time_of(at))
     # It has ended without a result, or changed its state between two commands.
     return JobInfo(job_id, "", state, None)
+
+
+async def _holders(
+    store: "QueueStore", snapshots: Snapshots, job_id: str, fields: Mapping[bytes, bytes]
+) -> tuple[str, ...]:
+    """Return the id of the job that has the key for which a job waits, if one has it."""
+    digest = fields.get(b"y", b"").partition(b" ")[0]
+    holder = await snapshots.key_holder(digest) if digest else None
+    if holder is None or holder == job_id:
+        return ()
+    state = await Results(store).job_state(holder)  # one that has ended may still be noted
+    return (holder,) if state is not None and state.decode() in _LIVE else ()
 
 
 def _of_entry(
@@ -273,4 +286,6 @@ def _of_hash(job_id: str, due_ms: int, fields: Mapping[bytes, bytes]) -> JobInfo
         callbacks=call.metadata.callbacks.tasks,
         parent=call.metadata.parent,
         unique=None if call.metadata.key is None else call.metadata.key.until,
+        # One that waits for its key remembers calls too, and so does one that has run.
+        is_debounced=b"f" in fields and fields.keys().isdisjoint((b"y", b"a")),
     )

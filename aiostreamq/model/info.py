@@ -147,7 +147,10 @@ class JobInfo:
     parent: str | None = None  #: id of the job whose callback it is; likewise
     #: until when an open job holds its key: "done" or "started"; None if it has none, or a window
     unique: str | None = None
+    #: whether it waits for further calls of its key, until `due` if none comes
+    is_debounced: bool = False
     # Set only by `job.info()`:
+    waits_for: tuple[str, ...] = ()  #: ids of the jobs whose end it waits for, as for its key
     traceback: str = ""  #: the task's own frames, if it failed
     started_at: datetime | None = None  #: when its last run began, about, if it ended lately
     ended_at: datetime | None = None  #: if it ended lately, or has a dead letter

@@ -410,6 +410,45 @@ async def test_info(scene: Scene) -> None:
     assert sorted(map(str, listed)) == sorted(map(str, found.values()))
 
 
+async def test_info_says_what_a_job_waits_for(scene: Scene) -> None:
+    """The job that holds its key, as long as it does; further calls, until it is due."""
+    task = scene.end.using(keep_latest=KeepLatest(key="key"))
+    first, second = await task.enqueue("k"), await task.enqueue("k")
+    found = await second.info()
+    assert (found.waits_for, found.is_debounced, found.state) == ((first.id,), False, "delayed")
+    assert f"waits for   the end of job {first.id}\n" in as_page(found, "q") + "\n"
+    assert (await first.info()).waits_for == ()
+    await first.cancel()
+    assert (await second.info()).waits_for == (), "it has ended, and looks again when it is due"
+
+    for task, waits in (
+        (scene.end.using(debounce=Debounce(60, key="key")), True),
+        (scene.end.using(unique=None, delay=60), False),
+    ):
+        found = await (await task.enqueue("k")).info()
+        assert (found.is_debounced, found.waits_for) == (waits, ())
+        assert found.due is not None
+        until = f"further calls of its key, until {found.due:%Y-%m-%d %H:%M:%S} UTC if none comes"
+        assert (until in as_page(found, "q")) == waits
+    listed = [job.is_debounced async for job in scene.queue.jobs(state=JobState.DELAYED)]
+    assert sorted(listed) == [False, False, True]
+
+
+async def test_retry_waits_for_no_calls(scene: Scene) -> None:
+    """A job that waits for its next attempt waits for nothing else."""
+    task = scene.end.using(retry=Retry(2, on=(OSError,), base=60))
+    for number, rule in enumerate((Debounce(0.001), KeepLatest())):
+        job = await task.using(**cast("Any", {rule.option: rule})).enqueue(f"k{number}", "retry")
+
+        async def has_failed(job: Job[str] = job) -> bool:
+            return (await job.info()).attempt == 2
+
+        async with Worker(scene.queue):
+            await wait_until(has_failed, "it waits for its next attempt")
+        found = await job.info()
+        assert (found.state, found.is_debounced, found.waits_for) == ("delayed", False, ())
+
+
 async def test_callbacks_pass_by(scene: Scene) -> None:
     """A callback is enqueued by the end of its job, whatever holds its key."""
     first = await scene.end.using(delay="1h").enqueue("k")

@@ -67,7 +67,15 @@ def _facts(job: JobInfo) -> Iterator[tuple[str, object]]:
     yield from job.callbacks.items()
     yield "parent", job.parent
     yield "unique", job.unique and f"until {job.unique}"
+    yield "waits for", _awaited(job)
     yield "dead letter", job.dead_letter
+
+
+def _awaited(job: JobInfo) -> str:
+    """Return what a job waits for beside its turn; empty if that is nothing."""
+    if job.is_debounced:
+        return f"further calls of its key, until {_time(job.due)} if none comes"
+    return f"the end of job {', '.join(job.waits_for)}" if job.waits_for else ""
 
 
 def _waits(job: JobInfo) -> bool:

@@ -218,6 +218,11 @@ class Snapshots:
         score = await self._ask("ZSCORE", self._keys.delayed, job_id)
         return None if score is None else int(float(cast("bytes", score)))
 
+    async def key_holder(self, digest: bytes) -> str | None:
+        """Return the id of the job that is noted for a key, which may have ended; or None."""
+        found = await self._ask("HGET", self._keys.unique, digest)
+        return None if found is None else cast("bytes", found).decode(errors="replace")
+
     async def parked_tasks(self) -> list[str]:
         """Return the tasks that jobs are parked for."""
         names = cast("list[bytes]", await self._ask("SMEMBERS", self._keys.parked))
