@@ -27,6 +27,7 @@ from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store
 HELD = HeldKey("k", is_freed_at_start=False)
 
 Step = Callable[[Store], Awaitable[object]]
+Calls = Callable[..., Awaitable[list[str | None]]]
 
 
 async def keys_of(store: Store) -> dict[str, str]:
@@ -587,6 +588,19 @@ async def make_earlier(store: Store, job_id: str, ms: int) -> None:
     await store.call("ZINCRBY", store.keys.delayed, -ms, job_id)
 
 
+async def latest(
+    store: Store, *ids: str, mark: str = WaiterMode.NOBODY, inbox: str = "me"
+) -> list[str | None]:
+    """Make calls of which the latest is kept, each with its id as its argument."""
+    found: list[str | None] = []
+    for job_id in ids:
+        found += await store.enqueue_unique(
+            "k", job_id, rule="latest return", mark=mark, inbox=inbox,
+            envelope=ENVELOPE.replace(b"1", job_id.encode()),
+        )  # fmt: skip
+    return found
+
+
 async def test_debounce(store: Store) -> None:
     """The last call wins, and the job waits from that call on."""
     assert await call(store, "a") == [None]
@@ -654,6 +668,87 @@ async def test_late_repetition(store: Store) -> None:
     assert await call(store, "b", "a") == ["a", ""]
 
 
+async def test_repetition_after_the_next_job_has_begun(store: Store) -> None:
+    """A call of the job that runs does not win over those of the job that waits."""
+    await call(store, "a", "b")
+    await begin(store)
+    assert await call(store, "c", "b") == [None, "c"]
+    assert await arguments_at(store, "c") == ENVELOPE.replace(b"1", b"c")
+
+
+async def end_debounced(store: Store) -> None:
+    """Make two calls of a job that then ends."""
+    await call(store, "a", "b")
+    await begin(store)
+    await settle(store, JobState.DONE, key=HELD)
+
+
+async def end_latest(store: Store) -> None:
+    """Make two calls of a job that waits for its key, and then ends."""
+    await latest(store, "first", "a", "b")
+    await settle(store, JobState.DONE, key=HELD)
+    await begin(store)
+    await settle(store, JobState.DONE, key=HELD)
+
+
+ENDS_OF_CALLS = pytest.mark.parametrize(
+    ("calls", "end"), [(call, end_debounced), (latest, end_latest)], ids=["debounced", "latest"]
+)
+
+
+@ENDS_OF_CALLS
+async def test_repetition_after_the_end(store: Store, calls: Calls, end: Step) -> None:
+    """For a minute a repeated call is known, and makes no job."""
+    await end(store)
+    kept, before = store.keys.prefix + "calls:k", await store.key_names()
+    assert 0 < await store.pttl(kept) <= 60_000
+    assert await calls(store, "b", "a") == ["a", ""]
+    assert await store.key_names() == before
+    await store.call("DEL", kept)
+    assert await calls(store, "b") == [None]
+
+
+@ENDS_OF_CALLS
+async def test_repetition_beside_the_next_job(store: Store, calls: Calls, end: Step) -> None:
+    """A call of a job that has ended does not win over those of the next ones."""
+    await end(store)
+    assert await calls(store, "c") == [None]
+    assert (await calls(store, "b"))[0] in {"a", "c"}
+    last = (await calls(store, "d"))[0] or "d"
+    assert await calls(store, "b") == [last]
+    assert await arguments_at(store, last) == ENVELOPE.replace(b"1", b"d")
+
+
+@pytest.mark.parametrize("calls", [call, latest], ids=["debounced", "latest"])
+async def test_repetition_after_a_cancel(store: Store, calls: Calls) -> None:
+    """A call that has reached a job which was cancelled then makes no other one."""
+    if calls is latest:
+        await calls(store, "first")
+    await calls(store, "a", "b")
+    await cancel(store)
+    assert await calls(store, "b") == ["a"]
+    assert await store.call("ZCARD", store.keys.delayed) == 0
+    assert await calls(store, "c") == [None]
+
+
+async def test_repetition_after_a_cancel_and_the_next_call(store: Store) -> None:
+    """A call of a waiting job that was cancelled does not win over those of the next one."""
+    await latest(store, "first", "a", "b")
+    await cancel(store)
+    assert await latest(store, "c", "b") == [None, "c"]
+    assert await arguments_at(store, "c") == ENVELOPE.replace(b"1", b"c")
+
+
+async def test_calls_of_other_rules_are_not_kept(store: Store) -> None:
+    """A unique job has no calls; what another program has put in their place harms nothing."""
+    await store.enqueue_unique("k", "unique")
+    await settle(store, JobState.DONE, key=HELD)
+    assert "calls:k" not in await store.key_names()
+    await store.call("RPUSH", store.keys.prefix + "calls:k", "x")
+    await end_debounced(store)
+    assert await call(store, "b", "c") == ["a", None]
+
+
 async def test_all_callers_are_notified(store: Store) -> None:
     """Each client that waits for the job gets its end, once."""
     await call(store, "a", mark=WaiterMode.CALLER)
@@ -691,19 +786,6 @@ async def test_many_calls_at_once(store: Store) -> None:
     )
     assert found == [None, *["j0"] * 99]
     assert await store.call("ZCARD", store.keys.delayed) == 1
-
-
-async def latest(
-    store: Store, *ids: str, mark: str = WaiterMode.NOBODY, inbox: str = "me"
-) -> list[str | None]:
-    """Make calls of which the latest is kept, each with its id as its argument."""
-    found: list[str | None] = []
-    for job_id in ids:
-        found += await store.enqueue_unique(
-            "k", job_id, rule="latest return", mark=mark, inbox=inbox,
-            envelope=ENVELOPE.replace(b"1", job_id.encode()),
-        )  # fmt: skip
-    return found
 
 
 async def look(store: Store) -> int:

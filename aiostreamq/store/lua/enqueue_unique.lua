@@ -128,70 +128,88 @@ local function hold_key(one)
   end
 end
 
--- Return the id of the delayed job that a call has changed, now or before its reply was lost.
-local function moved_by(one)
-  local holder = redis.call('HGET', unique, one.digest)
-  if not holder or not holds_key(prefix, holder, now) then
+-- Return the first of some jobs that a call has reached before its reply was lost.
+local function reached_by(one, jobs)
+  for at = 1, 2 do
+    if jobs[at] and has_call(prefix .. 'job:' .. jobs[at], one.id) then
+      return jobs[at]
+    end
+  end
+end
+
+-- Return what a new job must remember, so that a repeated call does not win over it: the calls of the
+-- job before it, which is one of two, or has ended. Nil if this call is among them; it is refused then.
+local function earlier_calls(one, holder, waiting)
+  local ended, ids = kept_calls(prefix, one.digest)
+  if is_among(ids, one.id) then
+    refuse(one.place, ended)
     return nil
   end
-  local job = prefix .. 'job:' .. holder
-  if not has_call(job, one.id) then
-    if not can_be_changed(job) then
-      return nil
+  for _, job in ipairs({ waiting or '', holder or '' }) do -- the later one knows the calls of the other
+    local first, present = calls_of(prefix .. 'job:' .. job)
+    if first then
+      return present
     end
-    local first, due = change(job, one, now), now + one.window_ms
-    if one.max_wait_ms > 0 then
-      due = math.min(due, math.max(now, first + one.max_wait_ms))
-    end
-    delay_until(delayed, due, holder)
   end
-  return holder
+  return ids
+end
+
+-- Give a debounced job that waits the envelope of a call, and move it.
+local function move(one, holder)
+  local first, due = change(prefix .. 'job:' .. holder, one, now), now + one.window_ms
+  if one.max_wait_ms > 0 then
+    due = math.min(due, math.max(now, first + one.max_wait_ms))
+  end
+  delay_until(delayed, due, holder)
 end
 
 -- Have a call move the job of its key, or begin a new one.
 local function debounce(one)
-  local holder = moved_by(one)
-  if holder then
-    refuse(one.place, holder)
+  local holder = redis.call('HGET', unique, one.digest)
+  local job = reached_by(one, { holder })
+  if not job and holder and holds_key(prefix, holder, now)
+    and can_be_changed(prefix .. 'job:' .. holder) then
+    job = holder
+    move(one, holder)
+  end
+  if job then
+    refuse(one.place, job)
     return
   end
-  put(one)
-  note_call(one.job, now, '', one.id)
-  hold_key(one)
+  local earlier = earlier_calls(one, holder)
+  if earlier then
+    put(one)
+    note_call(one.job, now, earlier, one.id)
+    hold_key(one)
+  end
 end
 
 -- Have a call change the job that waits for its key, or wait for it itself. Return false if the key is
 -- free and no job waits.
 local function keep_latest(one)
   local known = redis.call('HMGET', unique, one.digest, waiting_field(one.digest))
-  local holder, waiting = known[1], known[2]
-  local is_held = holder and holds_key(prefix, holder, now)
-  if is_held and has_call(prefix .. 'job:' .. holder, one.id) then
-    refuse(one.place, holder) -- it has waited since the call, whose reply was lost
+  local holder, waiting, job = known[1], known[2], reached_by(one, known)
+  if job then
+    refuse(one.place, job)
     return true
-  elseif waiting and holds_key(prefix, waiting, now) then
-    local job = prefix .. 'job:' .. waiting
-    local is_repeated = has_call(job, one.id)
-    if is_repeated or is_waiting(job) then
-      if not is_repeated then
-        change(job, one, now)
-      end
-      if not is_held and is_waiting(job) then
-        delay_until(delayed, now, waiting) -- the other job has ended without a worker
-      end
-      refuse(one.place, waiting)
-      return true
-    end
   end
-  if is_held then
+  local is_held = holder and holds_key(prefix, holder, now)
+  if waiting and is_waiting(prefix .. 'job:' .. waiting) and holds_key(prefix, waiting, now) then
+    change(prefix .. 'job:' .. waiting, one, now)
+    if not is_held then
+      delay_until(delayed, now, waiting) -- the other job has ended without a worker
+    end
+    refuse(one.place, waiting)
+    return true
+  end
+  local earlier = earlier_calls(one, holder, waiting)
+  if is_held and earlier then
     one.due = '+' .. FIRST_LOOK_MS
     put(one)
-    -- A call that the holder knows must not win over this one when the holder has ended.
-    local _, earlier = calls_of(prefix .. 'job:' .. holder)
     note_call(one.job, now, earlier, one.id)
     wait_for_key(unique, one.digest, one.job, one.id)
   end
-  return is_held
+  return is_held or not earlier
 end
 
 local function handle(one)

@@ -20,9 +20,9 @@
 -- if the delivery is refused, nor if the call is repeated after a lost reply, nor if the job has
 -- ended as cancelled. A key is freed if the job holds it. One that is not freed here is found free
 -- by the next enqueue that asks for it: see part `unique`. So does promote.lua for a job that waits.
--- Cost O(deliveries), about 6 microseconds each, 12 for each callback, and 2 for each key.
+-- Cost O(deliveries), about 6 microseconds each, 12 for each callback, and 3 for each key.
 --
--- uses: after_end callbacks control keep_latest time
+-- uses: after_end callbacks calls control keep_latest time
 -- flags: allow-oom
 -- then: settle
 
@@ -49,6 +49,7 @@ local function free_key(digest, id)
     return
   end
   redis.call('HDEL', unique, digest)
+  keep_calls(prefix, digest, id)
   if known[2] and is_waiting(prefix .. 'job:' .. known[2]) then
     redis.pcall('ZADD', prefix .. 'delayed', 'XX', (read_clock()), known[2])
     hint_to_workers(prefix .. 'control', 'wake')

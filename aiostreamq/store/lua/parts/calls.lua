@@ -1,6 +1,8 @@
 -- calls.lua: delayed jobs that further calls of their key change, while they wait.
 --
--- The field f of such a job's hash is '<ms since 1970 of the first call> <ids of the last calls>'.
+-- The field f of such a job's hash is '<ms since 1970 of the first call> <ids of the last calls>'. A
+-- worker that ends the job leaves them in the string `calls:<digest>`, as '<id of the job> <ids>'. A
+-- new job takes over those of the job before it.
 --
 -- uses: job job_state
 
@@ -18,10 +20,34 @@ local function calls_of(job)
   return tonumber(first), ids or ''
 end
 
+-- Whether a call is among others.
+local function is_among(ids, id)
+  return string.find(' ' .. ids .. ' ', ' ' .. id .. ' ', 1, true) ~= nil
+end
+
 -- Whether a call has reached a job already.
 local function has_call(job, id)
   local _, ids = calls_of(job)
-  return string.find(' ' .. ids .. ' ', ' ' .. id .. ' ', 1, true) ~= nil
+  return is_among(ids, id)
+end
+
+-- How long the calls of an ended job are remembered: as long as an id stays taken at least.
+local CALLS_MS = 60000
+
+-- Remember the calls of a job that a worker ends.
+local function keep_calls(prefix, digest, id)
+  local first, ids = calls_of(prefix .. 'job:' .. id)
+  if first then
+    redis.call('SET', prefix .. 'calls:' .. digest, id .. ' ' .. ids, 'PX', CALLS_MS)
+  end
+end
+
+-- Return the job of a key that has ended last and has had calls, and their ids; nil and '' if none is
+-- remembered.
+local function kept_calls(prefix, digest)
+  local known = redis.pcall('GET', prefix .. 'calls:' .. digest)
+  local id, ids = string.match(type(known) == 'string' and known or '', '^(%S+) (.*)$')
+  return id, ids or ''
 end
 
 -- Whether a job still waits for its first run, so that calls can change it.
