@@ -1,6 +1,7 @@
 """A key belongs to one open job: free after every kind of end, and never before."""
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 
 import orjson
 import pytest
@@ -14,6 +15,7 @@ from aiostreamq.model.delivery import (
     WaiterMode,
 )
 from aiostreamq.model.job_state import JobState
+from aiostreamq.model.keys import GROUP
 from aiostreamq.model.metadata import HeldKey
 from aiostreamq.model.options import QueuePolicy
 from aiostreamq.model.outcome import encode_ended, encode_unreadable
@@ -22,7 +24,8 @@ from aiostreamq.store.deliveries import ID_MS
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT
 from aiostreamq.store.unique import UNIQUE_LIMIT, free_key
 from tests.support.ends import recent, states
-from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store
+from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, calls_of
+from tests.support.waiting import wait_until
 
 HELD = HeldKey("k", is_freed_at_start=False)
 
@@ -415,6 +418,94 @@ async def test_entry_is_gone(store: Store) -> None:
     assert await store.enqueue_unique("k", "b") == ["a"], "it was reported a moment ago"
     await store.call("HSET", store.keys.job("a"), "g", since - 60_000)
     assert await store.enqueue_unique("k", "b") == [None]
+
+
+async def lose_and_go_on(store: Store) -> None:
+    """Delete the stream of the first job, and have a worker take another one."""
+    lost = (await store.hash_at(store.keys.job("a")))["e"]
+    await lose_entry(store)
+    others = count()
+
+    async def has_later_entry() -> bool:  # one of the same millisecond has the same id
+        await store.enqueue(f"other-{next(others)}")
+        other = await deliver(store)
+        if other.entry.decode().partition("-")[0] == lost.partition("-")[0]:
+            await store.settle(other)
+            return False
+        return True
+
+    await wait_until(has_later_entry, "a job with an id of its own")
+
+
+async def lose_group_and_go_on(store: Store) -> None:
+    """Delete the group only, and have a worker receive the first job again."""
+    await deliver(store)
+    await store.call("XGROUP", "DESTROY", store.keys.stream("default"), GROUP)
+    assert await store.enqueue_unique("k", "b") == ["a"], "there is no group"
+    await store.queue.create_groups(store.link)
+    assert await store.enqueue_unique("k", "b") == ["a"], "it was not delivered again"
+    await deliver(store)
+
+
+async def acknowledge(store: Store) -> None:
+    """Take the first job from its worker as no program of ours does."""
+    delivery = await deliver(store)
+    await store.call("XACK", store.keys.stream("default"), GROUP, delivery.entry)
+
+
+async def damage(store: Store) -> None:
+    """Have the place of the first job overwritten."""
+    await store.call("HSET", store.keys.job("a"), "e", "?")
+
+
+@pytest.mark.parametrize("step", [lose_entry, lose_and_go_on, acknowledge, damage])
+async def test_lost(store: Store, step: Step) -> None:
+    """A job that no worker will get any more holds its key for a minute, not longer."""
+    await store.enqueue_unique("k", "a")
+    await step(store)
+    assert await store.enqueue_unique("k", "b") == ["a"]
+    await store.call("HSET", store.keys.job("a"), "g", 1)
+    assert await store.enqueue_unique("k", "b", "c") == [None, "b"]
+
+
+@pytest.mark.parametrize("step", [*OPEN.values(), lose_group_and_go_on], ids=[*OPEN, "regrouped"])
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_not_lost(store: Store, step: Step, is_first: bool) -> None:
+    """Time alone does not free a key: whether a job is lost is told by its place."""
+    if not is_first:  # then something has been delivered in the lane
+        await store.enqueue("earlier")
+        await store.settle(await deliver(store))
+    await store.enqueue_unique("k", "a")
+    await store.call("HSET", store.keys.job("a"), "g", 1)
+    await step(store)
+    assert await store.enqueue_unique("k", "b") == ["a"]
+
+
+async def test_lost_and_new_in_one_call(store: Store) -> None:
+    """What is known of a lane when one job is looked for holds for jobs that are put in later."""
+    await store.enqueue_unique("lost", "a")
+    await lose_entry(store)
+    place, rule = store.queue.place_of("default"), "done return 0 0 0"
+    found: list[str] = []
+    jobs = [
+        UniqueSubmission(one, place, "0", "", rule, key, found.append, ENVELOPE)
+        for key, one in (("lost", "b"), ("new", "c"), ("new", "d"), ("lost", "e"))
+    ]
+    await store.unique.enqueue(jobs, "me", QueuePolicy(1 << 20, DEADLINE))
+    assert found == ["a", "c", "a"]
+
+
+async def test_payloads_of_holders_are_not_read(store: Store) -> None:
+    """A payload may be a megabyte, and many keys may be asked for in a row."""
+    await store.enqueue("earlier")
+    await store.settle(await deliver(store))
+    await store.enqueue_unique("runs", "a")
+    await deliver(store)
+    await store.enqueue_unique("waits", "b")
+    before = await calls_of(store, "xrange")
+    await store.enqueue_unique("runs", "c", "d")
+    await store.enqueue_unique("waits", "e", "f")
+    assert await calls_of(store, "xrange") == before
 
 
 async def test_clock_is_set_back_while_an_entry_is_gone(store: Store) -> None:

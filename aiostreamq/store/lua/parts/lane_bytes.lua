@@ -5,6 +5,8 @@
 -- lane know nothing of it. A block is forgotten when the lane seems full and none of its entries is
 -- left, which the group of the lane shows without their payloads. So the total is too high by up
 -- to a block for each job that still runs, and a block has a hundredth of what the lane may hold.
+--
+-- uses: group
 
 local BLOCKS, MOST_LOOKED_AT, KEEP_LEDGER_MS = 100, 200, 30 * 24 * 3600000
 
@@ -21,28 +23,6 @@ local function load_ledger(prefix, stream, lane, group, max_bytes)
     string.match(redis.call('HGET', key, tostring(last)) or '', '(%S+) (%S+) (%S+)')
   ledger.bytes = tonumber(ledger.bytes) or 0
   return ledger
-end
-
--- Whether an entry id is not later than another.
-local function is_before(entry, other)
-  local ms, number = string.match(entry, '(%d+)-(%d+)')
-  local other_ms, other_number = string.match(other, '(%d+)-(%d+)')
-  ms, other_ms = tonumber(ms), tonumber(other_ms)
-  return ms < other_ms or ms == other_ms and tonumber(number) <= tonumber(other_number)
-end
-
-local function last_delivered(stream, group)
-  local groups = redis.pcall('XINFO', 'GROUPS', stream)
-  for _, about in ipairs(groups.err and {} or groups) do
-    local facts = {}
-    for at = 1, #about, 2 do
-      facts[about[at]] = about[at + 1]
-    end
-    if facts['name'] == group then
-      return facts['last-delivered-id']
-    end
-  end
-  return '0-0'
 end
 
 -- Forget the blocks of which no job is left.

@@ -4,7 +4,7 @@
 -- ended keeps no other job from its key, whether or not its field is still there. So no end has to
 -- remove the field, and none that is forgotten, or is made by an older worker, leaves a key locked.
 --
--- uses: job job_state
+-- uses: group job job_state
 
 -- If the entry of a job is gone, because its stream was deleted or trimmed, a worker may still run
 -- the job. The job is lost if no worker has reported it for this long, in ms.
@@ -39,6 +39,37 @@ local function may_still_run(prefix, id, now)
   return now < since + LONG_ENOUGH_MS
 end
 
+-- The group of all streams, as model/keys.py names it.
+local OUR_GROUP = 'aiostreamq'
+
+-- What is known of streams and of entries. Many calls in a row may ask for the same ones.
+local delivered_of, found_entries = {}, {}
+
+local function has_entry(stream, entry)
+  local place = stream .. ' ' .. entry
+  if found_entries[place] == nil then
+    found_entries[place] = #redis.pcall('XRANGE', stream, entry, entry) > 0
+  end
+  return found_entries[place]
+end
+
+-- Whether a job is in its lane, or with a worker. The entry itself is read only if no entry of the lane
+-- has been delivered: then the stream may be another one than the job was put into.
+local function is_in_lane(prefix, job)
+  local stream = prefix .. 'stream:' .. job.lane
+  if redis.pcall('XLEN', stream) == 0 or not string.find(job.entry, '^%d+%-%d+$') then
+    return false
+  end
+  delivered_of[stream] = delivered_of[stream] or last_delivered(stream, OUR_GROUP)
+  if delivered_of[stream] == '0-0' then
+    return has_entry(stream, job.entry)
+  elseif is_before(job.entry, delivered_of[stream]) then
+    local pending = redis.pcall('XPENDING', stream, OUR_GROUP, job.entry, job.entry, 1)
+    return not pending.err and #pending > 0
+  end
+  return true
+end
+
 -- Whether a job still holds its key: it exists, has not ended, and is not lost.
 local function holds_key(prefix, id, now)
   local job = load_job(prefix .. 'job:' .. id)
@@ -50,10 +81,9 @@ local function holds_key(prefix, id, now)
     return redis.call('ZSCORE', prefix .. 'delayed', id) ~= false
   elseif state == 'parked' then
     local entry, task = string.match(job.parked_at, '^(%S+) (.*)$')
-    return #redis.pcall('XRANGE', prefix .. 'parked:' .. task, entry, entry) > 0
+    return has_entry(prefix .. 'parked:' .. task, entry)
   end
-  return #redis.pcall('XRANGE', prefix .. 'stream:' .. job.lane, job.entry, job.entry) > 0
-    or may_still_run(prefix, id, now)
+  return is_in_lane(prefix, job) or may_still_run(prefix, id, now)
 end
 
 -- How many fields are looked at in one step. Another step follows if half of them are removed.
