@@ -1,6 +1,7 @@
 """A key belongs to one open job: free after every kind of end, and never before."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import count
 
 import orjson
@@ -20,6 +21,7 @@ from aiostreamq.model.metadata import HeldKey
 from aiostreamq.model.options import QueuePolicy
 from aiostreamq.model.outcome import encode_ended, encode_unreadable
 from aiostreamq.store.cancellation import Cancellation, LaneFilter
+from aiostreamq.store.dead_letters import DeadLetterStore
 from aiostreamq.store.deliveries import ID_MS
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT
 from aiostreamq.store.unique import UNIQUE_LIMIT, free_key
@@ -30,6 +32,7 @@ from tests.support.waiting import wait_until
 HELD = HeldKey("k", is_freed_at_start=False)
 
 Step = Callable[[Store], Awaitable[object]]
+LeaveStep = Callable[[Store, Delivery], Awaitable[None]]
 Calls = Callable[..., Awaitable[list[str | None]]]
 
 
@@ -148,8 +151,94 @@ async def forget(store: Store) -> None:
     await store.call("DEL", store.keys.job("a"))
 
 
+async def lose_entry(store: Store) -> None:
+    """Delete the stream of the first job."""
+    await store.call("DEL", store.keys.stream("default"))
+    await store.queue.create_groups(store.link)
+
+
+async def lose_group(store: Store) -> None:
+    """Delete the group only."""
+    await store.call("XGROUP", "DESTROY", store.keys.stream("default"), GROUP)
+    await store.queue.create_groups(store.link)
+
+
+async def requeue_first(store: Store, delivery: Delivery) -> None:
+    """Give the first job back."""
+    await store.deliveries.requeue([delivery])
+
+
+async def park_first(store: Store, delivery: Delivery) -> None:
+    """Set it aside."""
+    await store.parking.park([(delivery, "size")])
+
+
+async def retry_first(store: Store, delivery: Delivery) -> None:
+    """Have it run again, later."""
+    await store.delayed.retry([RetryRequest(delivery, HOUR_MS)])
+
+
+async def retry_first_at_once(store: Store, delivery: Delivery) -> None:
+    """Have it run again."""
+    await store.delayed.retry([RetryRequest(delivery, 0)])
+
+
+async def end_first(store: Store, delivery: Delivery) -> None:
+    """End it."""
+    await store.settle(delivery)
+
+
+async def end_first_without_result(store: Store, delivery: Delivery) -> None:
+    """End it, and keep nothing."""
+    await store.settle(delivery, keep_ms=0)
+
+
+async def bury_first(store: Store, delivery: Delivery) -> None:
+    """Give it up, as it cannot be read."""
+    bad = [(delivery.stream, delivery.entry)]
+    await store.deliveries.dead_letter_unreadable(bad, encode_unreadable("why"), "w1")
+
+
+async def recover_first(store: Store, delivery: Delivery) -> None:
+    """Recover it from a worker that has died."""
+    await store.workers.join("w1", 1000)
+    await store.workers.recover("w1", "0 1000", 3)
+
+
+#: Steps by which a job leaves its worker, and is open afterwards.
+BACK: list[LeaveStep] = [requeue_first, park_first, retry_first, retry_first_at_once]
+LEAVE: list[LeaveStep] = [
+    *BACK, end_first, end_first_without_result, bury_first, recover_first,
+]  # fmt: skip
+
+
+async def deliver_and(store: Store, *, first: Step, then: LeaveStep) -> None:
+    """Have the first job run, and something happen before it leaves its worker."""
+    delivery = await deliver(store)
+    await first(store)
+    await then(store, delivery)
+
+
+async def delete_letter(store: Store) -> None:
+    """Delete the dead letter of a job that has failed."""
+    await settle(store, JobState.FAILED, key=None)
+    letters = DeadLetterStore(store.queue)
+    assert await letters.purge([str(await letters.last_id())]) == 1
+
+
+async def evict_result(store: Store) -> None:
+    """Lose the outcome of a job that has ended."""
+    await settle(store, JobState.DONE, key=None)
+    await store.call("DEL", store.keys.result("a"))
+
+
 #: Steps after which the first job is open.
 OPEN: dict[str, Step] = {
+    **{
+        f"{place.__name__}, then {then.__name__}": partial(deliver_and, first=place, then=then)
+        for place in (lose_entry, lose_group)
+        for then in BACK
+    },
     "queued": keys_of,
     "running": deliver,
     "parked": park,
@@ -177,6 +266,17 @@ ENDS: dict[str, Step] = {
     "cancelled instead of its retry": retry_cancelled,
     "poison": lose_worker,
     "unreadable": find_unreadable,
+    **{
+        f"{place.__name__}, then {then.__name__}": partial(deliver_and, first=place, then=then)
+        for place in (lose_entry, lose_group)
+        for then in (end_first, end_first_without_result)
+    },
+    **{
+        f"cancelled, then {then.__name__}": partial(deliver_and, first=cancel, then=then)
+        for then in LEAVE
+    },
+    "its dead letter is deleted": delete_letter,
+    "its outcome is evicted": evict_result,
     "parked and lost": lose_parked,
     "delayed and lost": lose_delayed,
     "forgotten": forget,
@@ -342,12 +442,6 @@ async def test_drop(store: Store, mark: str) -> None:
             "state": "dropped", "n": 0, "task": "size",
             "error": {"type": "Drop", "message": "job a has the same key", "traceback": ""},
         }  # fmt: skip
-
-
-async def lose_entry(store: Store) -> None:
-    """Delete the stream of the first job."""
-    await store.call("DEL", store.keys.stream("default"))
-    await store.queue.create_groups(store.link)
 
 
 #: Steps after which the first job can be replaced, and its state then.
@@ -894,6 +988,7 @@ async def test_latest_waits(store: Store, step: Step) -> None:
     assert await arguments_at(store, "b") == ENVELOPE.replace(b"1", b"d")
     assert not {"job:c", "job:d"} & await store.key_names()
     assert await keys_of(store) == {"k": "a", "k:next": "b"}
+    await store.delayed.promote()  # the first job may be due, whose entry was lost
     for seconds in (2, 4, 8, 10, 10):
         await store.call("ZADD", store.keys.delayed, "XX", 1000, "b")
         assert await store.delayed.promote() == (0, seconds)
