@@ -50,6 +50,13 @@ async def work_in_bulk(context: Context, seconds: float = 0.0) -> Run:
 
 
 @queue.task(result_ttl=KEEP)
+async def follow(context: Context, seconds: float, version: int) -> int:
+    """Take a while, and say which version this is about."""
+    await work(context, seconds)
+    return version
+
+
+@queue.task(result_ttl=KEEP)
 async def carry(context: Context, payload: str, size: int) -> str:
     """Take a payload, and return one of *size* characters."""
     with noted(context):

@@ -18,7 +18,9 @@ END = "<!-- table: end -->"
 #: The order of reading; a scenario of another name comes last.
 ORDER = (
     *("kills", "pauses", "blocked", "poison", "deploys", "mixed-releases", "restarts", "schedules"),
-    *("churn", "bursts", "crash-loop", "mass-death", "callbacks", "unique"),
+    *("churn", "bursts", "crash-loop", "mass-death", "callbacks"),
+    *("unique", "unique-started", "unique-resets"),
+    *("keep-latest", "keep-latest-redis", "keep-latest-resets"),
     *("cancels", "steering", "streams", "counters"),
     *("redis-kills", "failover", "partition", "memory", "clock"),
     *("cuts", "resets", "half-open", "slow-network", "bytes", "awaits", "awaiting-clients"),

@@ -1,8 +1,7 @@
 """Connections are reset, replies are dropped and cut, everywhere and all the time."""
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -11,6 +10,7 @@ from tests.chaos.app import Run
 from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fleet
 from tests.chaos.load import Load
+from tests.chaos.mischief import Mischief
 from tests.chaos.rhythm import now_and_then, pause_about
 from tests.chaos.scale import sized
 from tests.support.proxy import Proxy
@@ -39,26 +39,6 @@ async def load(proxies: tuple[Proxy, Proxy]) -> AsyncGenerator[Load]:
     await app.queue.open()
     yield Load()
     await app.queue.aclose()
-
-
-class Mischief:
-    """Spoils a network in one way after the other."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self.done = 0
-        self._ways: list[Callable[[], None]] = [
-            proxy.cut,
-            lambda: proxy.cut_after(random.randrange(400)),
-            proxy.drop_replies,
-            lambda: proxy.drop_replies(1, to=b"EVALSHA"),
-            lambda: proxy.drop_replies(1, to=b"BLPOP"),
-            lambda: proxy.drop_replies(1, to=b"XREADGROUP"),
-        ]
-
-    def once(self) -> None:
-        """Do one thing."""
-        self.done += 1
-        random.choice(self._ways)()
 
 
 async def enqueue_and_await(load: Load, mischief: Mischief) -> list[asyncio.Future[list[Run]]]:
