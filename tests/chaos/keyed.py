@@ -1,5 +1,7 @@
 """Calls with keys, and what must be so of their jobs."""
 
+import asyncio
+import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable
@@ -8,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from aiostreamq import Job
+from aiostreamq.client.task import Enqueuer
 from tests.chaos.ledger import Book, Event
 
 #: The keys are the seconds that their jobs take.
@@ -56,6 +59,15 @@ class Calls:
         for call in self.made:
             found.setdefault(call.job.id, call.told)
         return found
+
+
+async def call_at_random(task: Enqueuer[..., object], calls: Calls, over: asyncio.Event) -> None:
+    """Make calls of random keys until it is over, and await some."""
+    while not over.is_set():
+        key = random.choice(KEYS)
+        job = await calls.make(key, task.enqueue(seconds=key))
+        if random.random() < 0.1:
+            await job
 
 
 def events_of(book: Book) -> dict[str, list[Event]]:

@@ -19,7 +19,7 @@ END = "<!-- table: end -->"
 ORDER = (
     *("kills", "pauses", "blocked", "poison", "deploys", "mixed-releases", "restarts", "schedules"),
     *("churn", "bursts", "crash-loop", "mass-death", "callbacks"),
-    *("unique", "unique-started", "unique-resets"),
+    *("unique", "unique-started", "unique-resets", "mixed-releases-unique"),
     *("keep-latest", "keep-latest-redis", "keep-latest-resets"),
     *("cancels", "steering", "streams", "counters"),
     *("redis-kills", "failover", "partition", "memory", "clock"),

@@ -1,18 +1,16 @@
 """Clients enqueue unique jobs while workers are killed: one open job for each key, always."""
 
 import asyncio
-import random
 from contextlib import AsyncExitStack
 from typing import cast
 
 from redis.asyncio import Redis
 
 from aiostreamq import Job, Queue, Unique
-from aiostreamq.client.task import Enqueuer
 from tests.chaos.app import KEEP, NAME, Run, queue, work
 from tests.chaos.ending import Ending
 from tests.chaos.fleet import Fault, Fleet
-from tests.chaos.keyed import KEYS, Calls, events_of, overlaps
+from tests.chaos.keyed import KEYS, Calls, call_at_random, events_of, overlaps
 from tests.chaos.killing import STUBBORN, kill_at_random
 from tests.chaos.load import Load
 from tests.chaos.mischief import Mischief
@@ -33,19 +31,10 @@ LEASE = 5.0  # a beat may meet several faults of the network in a row
 UNIQUE = f"aiostreamq:{{{NAME}}}:unique"
 
 
-async def enqueue(task: Enqueuer[..., object], calls: Calls, over: asyncio.Event) -> None:
-    """Enqueue calls of random keys until it is over, and await some."""
-    while not over.is_set():
-        key = random.choice(KEYS)
-        job = await calls.make(key, task.enqueue(seconds=key))
-        if random.random() < 0.1:
-            await job
-
-
 async def kill(fleet: Fleet, rule: Unique) -> tuple[Calls, list[Fault]]:
     """Make calls while workers are killed; returns both."""
     over, calls, task = asyncio.Event(), Calls(), work.using(unique=rule)
-    callers = [asyncio.create_task(enqueue(task, calls, over)) for _ in range(CALLERS)]
+    callers = [asyncio.create_task(call_at_random(task, calls, over)) for _ in range(CALLERS)]
     await wait_until(lambda: len(calls.jobs) > len(KEYS), "the first jobs to end")
     faults = await kill_at_random(fleet, KILLS)
     over.set()
@@ -117,7 +106,7 @@ async def race(url: str, of_client: Mischief, of_workers: Mischief) -> Calls:
             now_and_then(FAULT_EVERY, of_client.once),
             now_and_then(FAULT_EVERY, of_workers.once),
         ):
-            callers = [asyncio.create_task(enqueue(task, calls, over)) for task in tasks]
+            callers = [asyncio.create_task(call_at_random(task, calls, over)) for task in tasks]
             await wait_until(
                 lambda: of_client.done > FAULTS and len(calls.jobs) > 2 * len(KEYS),
                 "enough faults",
