@@ -25,6 +25,7 @@ from aiostreamq.store.dead_letters import DeadLetterStore
 from aiostreamq.store.deliveries import ID_MS
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT
 from aiostreamq.store.unique import UNIQUE_LIMIT, free_key
+from aiostreamq.worker.leases.status_report import MOST_HELD, MOST_JOBS
 from tests.support.ends import recent, states
 from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, calls_of
 from tests.support.waiting import wait_until
@@ -623,6 +624,30 @@ async def test_job_of_any_id_is_found_among_those_that_run(store: Store, job_id:
     report = orjson.dumps({"jobs": [[job_id, "size", 1, 2]]})
     await store.call("SET", store.keys.worker("w1"), report)
     assert await store.enqueue_unique("k", "b") == [job_id]
+
+
+@pytest.mark.parametrize(
+    ("report", "is_kept"),
+    [
+        ({"running": MOST_JOBS + 1, "jobs": [["x", "size", 1, 2]] * MOST_JOBS}, True),
+        ({"running": MOST_JOBS, "jobs": [["x", "size", 1, 2]] * MOST_JOBS}, False),
+        ({"running": 1, "jobs": []}, True),
+        ({"running": 0, "jobs": []}, False),
+        ({"running": 0, "jobs": [], "held": MOST_HELD + 1, "held_jobs": ["x"] * MOST_HELD}, True),
+        ({"running": 0, "jobs": [], "held": MOST_HELD, "held_jobs": ["x"] * MOST_HELD}, False),
+        ({"running": 0, "jobs": [], "held": 1, "held_jobs": ["a"]}, True),
+        ({"running": 1, "jobs": [["a", "size", 1, 2]]}, True),
+        ([], False),
+    ],
+)  # fmt: skip
+async def test_worker_that_may_have_a_job(store: Store, report: object, is_kept: bool) -> None:
+    """A worker names a bounded number of its jobs: if it has more, it may have any."""
+    await store.enqueue_unique("k", "a")
+    await lose_entry(store)
+    await store.call("HSET", store.keys.job("a"), "g", 1)
+    await store.call("HSET", store.keys.workers, "w1", "0 1000")
+    await store.call("SET", store.keys.worker("w1"), orjson.dumps(report))
+    assert await store.enqueue_unique("k", "b") == (["a"] if is_kept else [None])
 
 
 async def test_keys_of_ended_jobs_are_forgotten(store: Store) -> None:

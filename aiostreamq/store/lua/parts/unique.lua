@@ -10,13 +10,25 @@
 -- the job. The job is lost if no worker has reported it for this long, in ms.
 local LONG_ENOUGH_MS = 60000
 
--- Whether the last beat of a worker reports that it runs a job.
+-- How many jobs a report names at most of those that run, and of those that wait in the worker.
+local MOST_RUNNING, MOST_HELD = 100, 500
+
+-- Whether a report leaves out some of the jobs that its worker has: it may have any job.
+local function is_incomplete(report)
+  local running = tonumber(string.match(report, '"running":(%d+)')) or 0
+  local held = tonumber(string.match(report, '"held":(%d+)')) or 0
+  return running > MOST_RUNNING or held > MOST_HELD
+    or running > 0 and string.find(report, '"jobs":[]', 1, true) ~= nil
+end
+
+-- Whether the last beat of a worker reports that it has a job, or may have it.
 local function is_reported(prefix, id)
   local workers = redis.pcall('HGETALL', prefix .. 'workers')
   local quoted = '"' .. string.gsub(id, '["\\]', '\\%0') .. '"' -- as JSON has it
   for at = 1, #workers, 2 do
     local report = redis.pcall('GET', prefix .. 'worker:' .. workers[at])
-    if type(report) == 'string' and string.find(report, quoted, 1, true) then
+    if type(report) == 'string'
+      and (string.find(report, quoted, 1, true) or is_incomplete(report)) then
       return true
     end
   end
