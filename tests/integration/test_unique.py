@@ -33,6 +33,7 @@ from aiostreamq import (
 )
 from aiostreamq.cli.format.jobs import as_page
 from aiostreamq.client.core import core_of
+from aiostreamq.model.keys import GROUP
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
@@ -345,6 +346,37 @@ async def test_kept_job_follows_each_end(scene: Scene, how: str) -> None:
     assert scene.runs[-1] == "last"
     assert "first" not in scene.runs
     assert await scene.keys() == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("DEL", "stream:default"),
+        ("XGROUP", "DESTROY", "stream:default", GROUP),
+        ("DEL", "stream:default", "stream:returned"),
+        ("DEL", "control"),
+    ],
+    ids=" ".join,
+)
+async def test_kept_job_runs_although_keys_are_deleted(
+    scene: Scene, damage: tuple[str, ...]
+) -> None:
+    """What is deleted beneath the first job keeps the waiting one from nothing."""
+    task = scene.end.using(keep_latest=KeepLatest(key="key"))
+    async with Worker(scene.queue):
+        first = await task.enqueue("k", "wait")
+        await wait_until(lambda: "wait" in scene.runs, "it runs")
+        second = await task.enqueue("k", "first")
+        store = core_of(scene.queue).session().store
+        prefix = store.keys.prefix
+        names = {"stream:default", "stream:returned", "control"}
+        await store.call(*(prefix + word if word in names else word for word in damage))
+        assert (await task.enqueue("k", "last")).id == second.id
+        assert await second.status() == JobState.DELAYED, "the first one still runs"
+        scene.may_end.set()
+        assert [await first, await second] == ["k", "k"]
+        assert scene.runs == ["wait", "last"]
+        assert await scene.keys() == 0
 
 
 async def test_last_call_always_runs(scene: Scene) -> None:
