@@ -19,13 +19,13 @@ KEYS = [0.1 + number / 100 for number in range(10)]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was told its job."""
+    """A call that got its job."""
 
     key: float
     version: int
     job: Job[Any]
     asked: float  #: when, on the monotonic clock
-    told: float  #: when it had its answer
+    answered: float  #: when it had its answer
 
 
 @dataclass(slots=True)
@@ -47,17 +47,17 @@ class Calls:
         return {call.job.id: call.job for call in self.made}
 
     def of_keys(self) -> dict[float, list[str]]:
-        """Return the jobs of each key, in the order in which calls were told of them."""
+        """Return the jobs of each key, in the order in which calls got them."""
         found: defaultdict[float, dict[str, None]] = defaultdict(dict)
         for call in self.made:
             found[call.key].setdefault(call.job.id)
         return {key: list(jobs) for key, jobs in found.items()}
 
-    def first_told(self) -> dict[str, float]:
-        """Return when the first call was told of each job."""
+    def first_answers(self) -> dict[str, float]:
+        """Return when the first call got each job."""
         found: dict[str, float] = {}
         for call in self.made:
-            found.setdefault(call.job.id, call.told)
+            found.setdefault(call.job.id, call.answered)
         return found
 
 

@@ -39,7 +39,7 @@ CANCEL_EVERY, PATIENCE = 0.4, 60.0
 
 @pytest.fixture
 def server() -> Generator[RedisServer]:
-    """A Redis that has written down whatever it has said yes to."""
+    """A Redis that writes each change down before it answers."""
     with RedisServer(appendonly=True) as server:
         yield server
 
@@ -48,7 +48,7 @@ latest = follow.using(keep_latest=KeepLatest(key="seconds"))
 
 
 class Networks(NamedTuple):
-    """What can be spoiled."""
+    """The networks that can be spoiled."""
 
     of_client: Proxy
     of_workers: Proxy
@@ -94,7 +94,7 @@ Faults = Callable[[], Awaitable[tuple[str, list[Fault]]]]
 
 
 def faults_of(kind: str, server: RedisServer, fleet: Fleet, networks: Networks) -> Faults:
-    """Return what does the faults of a kind, and tells what it did and which workers it hit."""
+    """Return a function that does the faults of a kind, and returns them and the workers hit."""
 
     async def hit_workers() -> tuple[str, list[Fault]]:
         faults = await kill_at_random(fleet, FAULTS)
@@ -139,12 +139,12 @@ def made_too_early(book: Book, calls: Calls, cancelled: set[str]) -> list[tuple[
 
     There is one job between the two, which waited for the first, and was not cancelled.
     """
-    events, told = events_of(book), calls.first_told()
+    events, answers = events_of(book), calls.first_answers()
     return [
         (one, three)
         for jobs in calls.of_keys().values()
         for (one, two), (_, three) in pairwise(pairwise(jobs))
-        if two not in cancelled and one in events and events[one][-1].at > told[three]
+        if two not in cancelled and one in events and events[one][-1].at > answers[three]
     ]
 
 

@@ -566,7 +566,7 @@ async def test_lost(store: Store, step: Step) -> None:
 @pytest.mark.parametrize("step", [*OPEN.values(), lose_group_and_go_on], ids=[*OPEN, "regrouped"])
 @pytest.mark.parametrize("is_first", [True, False])
 async def test_not_lost(store: Store, step: Step, is_first: bool) -> None:
-    """Time alone does not free a key: whether a job is lost is told by its place."""
+    """Time alone does not free a key: the place of a job says whether it is lost."""
     if not is_first:  # then something has been delivered in the lane
         await store.enqueue("earlier")
         await store.settle(await deliver(store))
@@ -577,7 +577,7 @@ async def test_not_lost(store: Store, step: Step, is_first: bool) -> None:
 
 
 async def test_lost_and_new_in_one_call(store: Store) -> None:
-    """What is known of a lane when one job is looked for holds for jobs that are put in later."""
+    """A look at a lane that is empty does not count for a job that is put in later."""
     await store.enqueue_unique("lost", "a")
     await lose_entry(store)
     place, rule = store.queue.place_of("default"), "done return 0 0 0"

@@ -29,7 +29,7 @@ class History:
         self.store = store
         self.random = random.Random(seed)
         self.calls = 0
-        self.told: dict[int, str] = {}  #: the job of each call
+        self.answers: dict[int, str] = {}  #: the job of each call
         self.jobs: list[str] = []  #: in the order in which they were made
         self.seen: dict[str, int] = {}  #: the version with which each job was last delivered
         self.cancelled: set[str] = set()
@@ -50,12 +50,12 @@ class History:
             self.jobs.append(job)
         assert job in self.jobs
         if number is None:
-            self.told[version] = job
+            self.answers[version] = job
 
     async def repeat(self) -> None:
         """Repeat a late call, whose reply was lost: it makes no job and changes none."""
         version = self.calls - self.random.randrange(REMEMBERED)
-        if self.told.get(version) in {None, *self.forgotten, *self.cancelled}:
+        if self.answers.get(version) in {None, *self.forgotten, *self.cancelled}:
             return
         before, known = list(self.jobs), await self.open_jobs()
         await self.call(version)
@@ -149,7 +149,7 @@ class History:
         assert len(found) - len(waiting) <= 1, "two have the key"
         assert len(waiting) <= 1, "two wait"
         assert waiting in ([], self.jobs[-1:]), "the last one waits"
-        if self.calls and (last := self.told[self.calls]) not in self.cancelled:
+        if self.calls and (last := self.answers[self.calls]) not in self.cancelled:
             versions = {found.get(last, 0), self.seen.get(last, 0), 0}
             assert max(versions) in {0, self.calls}
 
@@ -162,15 +162,15 @@ class History:
                 await self.end(delivery)
             self.deliveries.clear()
         assert await self.open_jobs() == {}
-        last = self.told[self.calls]
+        last = self.answers[self.calls]
         assert last in self.cancelled or self.seen[last] == self.calls
         await self.call()
-        assert self.told[self.calls] == f"c{self.calls}"
+        assert self.answers[self.calls] == f"c{self.calls}"
 
 
 @pytest.mark.parametrize("seed", range(100))
 async def test_history(store: Store, seed: int) -> None:
-    """Whatever happens, in whichever order."""
+    """All steps come in any order."""
     history = History(store, seed)
     await history.call()
     for _ in range(STEPS):

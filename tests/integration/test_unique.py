@@ -361,7 +361,7 @@ async def test_kept_job_follows_each_end(scene: Scene, how: str) -> None:
 async def test_kept_job_runs_although_keys_are_deleted(
     scene: Scene, damage: tuple[str, ...]
 ) -> None:
-    """What is deleted beneath the first job keeps the waiting one from nothing."""
+    """The waiting job runs although keys are deleted beneath the first one."""
     task = scene.end.using(keep_latest=KeepLatest(key="key"))
     async with Worker(scene.queue):
         first = await task.enqueue("k", "wait")
@@ -370,7 +370,7 @@ async def test_kept_job_runs_although_keys_are_deleted(
         store = core_of(scene.queue).session().store
         prefix = store.keys.prefix
         names = {"stream:default", "stream:returned", "control"}
-        await store.call(*(prefix + word if word in names else word for word in damage))
+        await store.call(*(prefix + part if part in names else part for part in damage))
         assert (await task.enqueue("k", "last")).id == second.id
         assert await second.status() == JobState.DELAYED, "the first one still runs"
         scene.may_end.set()

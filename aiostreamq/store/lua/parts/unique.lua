@@ -54,7 +54,7 @@ end
 -- The group of all streams, as model/keys.py names it.
 local OUR_GROUP = 'aiostreamq'
 
--- What is known of streams and of entries. Many calls in a row may ask for the same ones.
+-- Facts about streams and entries. Many calls in a row may ask for the same ones.
 local delivered_of, found_entries = {}, {}
 
 local function has_entry(stream, entry)
