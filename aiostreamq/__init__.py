@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     )
     from aiostreamq.model.job_events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.pauses import Pause
+    from aiostreamq.model.totals import TaskTotals, TimeHistogram
     from aiostreamq.model.unique import Debounce, KeepLatest, Throttle, Unique
     from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
     from aiostreamq.model.worker_state import WorkerState
@@ -133,8 +134,10 @@ __all__ = [
     "StreamTask",
     "Task",
     "TaskInfo",
+    "TaskTotals",
     "Tasks",
     "Throttle",
+    "TimeHistogram",
     "Unique",
     "UnsupportedServer",
     "UsageError",
@@ -183,8 +186,10 @@ _MODULE_OF = {
     "Schedule": "aiostreamq.client.schedules.schedule",
     "Schedules": "aiostreamq.client.schedules.schedules",
     "TaskInfo": "aiostreamq.model.info",
+    "TaskTotals": "aiostreamq.model.totals",
     "Tasks": "aiostreamq.client.tasks",
     "Throttle": "aiostreamq.model.unique",
+    "TimeHistogram": "aiostreamq.model.totals",
     "Unique": "aiostreamq.model.unique",
     "Worker": "aiostreamq.worker.worker",
     "WorkerGroup": "aiostreamq.worker.group",

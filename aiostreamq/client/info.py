@@ -1,4 +1,4 @@
-"""The state of a queue and of its workers: `queue.info()` and `queue.workers()`."""
+"""The state of a queue and of its workers: `queue.info()`, `queue.workers()`, `queue.totals()`."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,8 @@ from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.pauses import among, pauses_of
 from aiostreamq.model.stats import STATS_MINUTES, Ends, percentiles, read_stats
 from aiostreamq.model.time import moment
-from aiostreamq.store.inspect.snapshot import Snapshots
+from aiostreamq.model.totals import TaskTotals, read_totals
+from aiostreamq.store.inspect.snapshot import Snapshots, totals_of
 
 if TYPE_CHECKING:
     from aiostreamq.store.inspect.snapshot import LaneView, View
@@ -130,6 +131,11 @@ def _latency(buckets: Mapping[int, int]) -> Latency | None:
         return None
     p50, p95, p99 = percentiles(sorted(buckets.items()), (0.5, 0.95, 0.99))
     return Latency(sum(buckets.values()), p50, p95, p99)
+
+
+async def look_at_totals(store: "QueueStore") -> tuple[TaskTotals, ...]:
+    """Return what has ended since the queue began; see `ExtensibleQueue.totals`."""
+    return read_totals(await totals_of(store))
 
 
 async def look_at_workers(store: "QueueStore") -> list[WorkerInfo]:

@@ -66,6 +66,7 @@ class Keys:
         "schedule_due",
         "schedule_due_code",
         "schedules",
+        "totals",
         "unique",
         "workers",
     )
@@ -82,6 +83,7 @@ class Keys:
         self.parked = self.prefix + "parked"
         self.unique = self.prefix + "unique"
         self.recent = self.prefix + "recent"
+        self.totals = self.prefix + "totals"
         self.workers = self.prefix + "workers"
         self.alive = self.prefix + "alive"
         self.leases = self.prefix + "leases"

@@ -157,10 +157,11 @@ class Histories(Producers, Steering, Misfortunes):
         passing |= {f"job:{job_id}" for job_id in self.model.jobs}
         passing |= {name for name in await store.key_names() if name.startswith("stats:")}
         passing.add("recent")
+        counting = {"totals"}
         lasting = {f"stream:{line}" for line in LINES} | {"workers", "dead", "control", "unique"}
         lasting |= {"alive", "leases"}  # with the workers
         names = await store.key_names()
-        assert names <= passing | lasting
+        assert names <= passing | lasting | counting
         for name in names & passing:
             assert await store.pttl(prefix + name) > 0, name
 

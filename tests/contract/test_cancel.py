@@ -64,7 +64,9 @@ async def outcome_at(store: Store, job_id: str) -> dict[str, object] | None:
 
 async def key_names(store: Store) -> set[str]:
     """The names of all keys, but for those that count what ended."""
-    return {one for one in await store.key_names() if not one.startswith(("stats:", "recent"))}
+    return {
+        one for one in await store.key_names() if not one.startswith(("stats:", "recent", "totals"))
+    }
 
 
 async def assert_cancelled_once(store: Store, *ids: str) -> None:

@@ -19,6 +19,7 @@ PERMANENT = {
     "aiostreamq:{*}:schedule:*": "one for each schedule, until that is deleted",
     "aiostreamq:{*}:schedule_due*": "names of schedules, until they are deleted",
     "aiostreamq:{*}:schedules": "schedules, until they are deleted",
+    "aiostreamq:{*}:totals": "counters that never fall, of a bounded number of tasks",
     "aiostreamq:{*}:unique": "keys of open jobs, and for a while of ended ones",
     "aiostreamq:{*}:stream:*": "a stream and its group outlive the jobs in it",
 }

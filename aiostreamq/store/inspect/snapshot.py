@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SAMPLE = 100
 SAMPLE_BYTES = 256 * 1024
 
+# How many counters are read in one step: about 0.3 ms of Redis.
+TOTALS_PAGE = 1000
+
 Tasks = dict[str, int]
 
 
@@ -232,6 +235,19 @@ class Snapshots:
         # Opened first, because that gives up if Redis cannot be reached.
         await self._queue.open()
         return await self._queue.call(*command)
+
+
+async def totals_of(queue: "QueueStore") -> "Mapping[bytes, bytes]":
+    """Return the counters since a queue began: fields and values. Read page by page."""
+    await queue.open()  # first, because that gives up if Redis cannot be reached
+    found: dict[bytes, bytes] = {}
+    cursor = b"0"
+    while True:
+        reply = await queue.call("HSCAN", queue.keys.totals, cursor, "COUNT", TOTALS_PAGE)
+        cursor, flat = cast("tuple[bytes, list[bytes]]", reply)
+        found.update(zip(flat[::2], flat[1::2], strict=True))
+        if cursor == b"0":
+            return found
 
 
 def _lane(name: str, reply: "Reply") -> LaneView:

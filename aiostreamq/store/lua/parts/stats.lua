@@ -3,6 +3,9 @@
 -- `stats:<minute>` has how many jobs ended in which way, in fields "<task>|<state>|<bucket>".
 -- `recent` has an entry for each call, with the ids of the jobs. A job that a script ends by itself
 -- is in the bucket "-", as it did not run, or for an unknown time.
+--
+-- `totals` has the same counts since the queue began, with every fourth bound only, in fields of the
+-- same form. They never fall and do not expire, so the number of fields is bounded.
 
 -- About how many entries `recent` has: this many jobs if they end one by one, and up to 250 times
 -- more under load. How long `recent` is kept if no job ends. How long the counters of a minute are
@@ -15,6 +18,25 @@ local MOST_CHARACTERS, MOST_KINDS = 8192, 256
 -- A longer envelope that does not begin with its task is not decoded for the name.
 local LONGEST_TO_READ = 4096
 
+-- The number of fields of `totals`, and the task that counts for all others once there are as many:
+-- no task has such a name. A task has about 20 fields.
+local MOST_TOTALS, OTHER = 20000, '(other)'
+
+-- Buckets of the minutes that make one of the totals: TOTAL_BOUNDS of totals.py.
+local BUCKETS = 4
+
+local function add_to_totals(totals, field, count)
+  local kind, bucket = string.match(field, '^(.+|)(%d+)$')
+  if kind then
+    field = kind .. string.format('%d', math.ceil(tonumber(bucket) / BUCKETS))
+  end
+  local is_new = redis.call('HINCRBY', totals, field, count) == tonumber(count)
+  if is_new and redis.call('HLEN', totals) > MOST_TOTALS then
+    redis.call('HDEL', totals, field)
+    redis.call('HINCRBY', totals, OTHER .. string.match(field, '|.*$'), count)
+  end
+end
+
 -- Count jobs that have ended. kinds and waits: fields of the counters, and numbers; codes: for each
 -- job the place (from 0) of its kind, two hexadecimal digits; ids of the jobs, maybe not of all.
 local function count_ends(recent, prefix, kinds, codes, ids, waits)
@@ -25,6 +47,7 @@ local function count_ends(recent, prefix, kinds, codes, ids, waits)
   local stats = prefix .. 'stats:' .. string.format('%d', minute)
   for field, count in string.gmatch(kinds .. ' ' .. waits, '(%S+) (%d+)') do
     is_new = redis.call('HINCRBY', stats, field, count) == tonumber(count) or is_new
+    add_to_totals(prefix .. 'totals', field, count)
   end
   if is_new then -- about once a minute, which is often enough
     redis.call('PEXPIRE', stats, STATS_MS)
