@@ -153,6 +153,8 @@ def _add_supervision(run: "Options") -> None:
     )
     # The number of an open socket, by which a supervisor starts its workers.
     run.add_argument("--supervisor-link", type=int, help=argparse.SUPPRESS)
+    # The number of the place, from 1, that the worker has there.
+    run.add_argument("--supervisor-slot", type=int, default=0, help=argparse.SUPPRESS)
 
 
 def _add_ends(run: "Options") -> None:
@@ -198,6 +200,12 @@ def _add_health(run: "Options") -> None:
         text,
         HEALTH_HOST,
         "the address of that port (default: %(default)s)",
+    )
+    add_flag(
+        run,
+        "--metrics",
+        "answer /metrics there too, for Prometheus; worker processes of a supervisor answer at the "
+        "ports after it",
     )
 
 

@@ -41,8 +41,8 @@ class ExtensibleQueue(QueueClient):
     async def totals(self) -> "tuple[TaskTotals, ...]":
         """Return how many jobs of each task have ended since the queue began, by name.
 
-        These counters never fall, so that monitoring can tell rates from them. They lag by a
-        tenth of a second. Jobs that workers of 0.1.0 ended are not among them.
+        These counters never fall, so monitoring can calculate rates. They lag by a tenth of a
+        second. Jobs that workers of 0.1.0 ended are not among them.
 
         Raises:
             QueueUnavailable: Redis cannot be reached.

@@ -8,7 +8,7 @@ from aiostreamq.model.job_state import JobState
 from aiostreamq.model.record import record
 from aiostreamq.model.stats import BOUNDS, UNKNOWN, WAIT
 
-# Of the bounds of the minutes, every fourth: the scripts count by these.
+# Seconds. Every fourth bound of the minutes: the scripts count by these.
 TOTAL_BOUNDS = BOUNDS[::4]
 
 #: The task under which the ends of further tasks are counted if there are too many.

@@ -56,6 +56,11 @@ class Incarnations:
         return self._finished_before + (self.runtime.finished if self.runtime else 0)
 
     @property
+    def running(self) -> int:
+        """How many jobs run in the present one. May be read from any thread."""
+        return len(self.runtime.running) if self.runtime else 0
+
+    @property
     def state(self) -> WorkerState:
         """The state of the present one. May be read from any thread."""
         return WorkerState.STARTING if self.runtime is None else self.runtime.state

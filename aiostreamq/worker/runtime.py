@@ -13,12 +13,12 @@ from aiostreamq.model.worker_state import WorkerState
 from aiostreamq.worker.assembly import Services
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Any
 
     from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
-    from aiostreamq.model.delivery import Delivery
+    from aiostreamq.model.delivery import Delivery, EntryRef
     from aiostreamq.model.listener_events import TelemetryEvent
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.settings import WorkerSettings
@@ -59,6 +59,8 @@ class WorkerRuntime:
             state=lambda: self.state,
             is_ending=lambda: self._reading.cancelling() > 0,
         )
+        #: the runs; their number may be read from any thread
+        self.running: Mapping[EntryRef, object] = self._services.dispatcher.running
 
     async def start(self, *, burst: bool) -> None:
         """Join the other workers and begin to read.

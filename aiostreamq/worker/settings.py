@@ -83,3 +83,17 @@ def lease_seconds(lease: "Duration") -> float:
             f"use {SHORTEST_LEASE:g} s or more"
         )
     return found
+
+
+def check_queue(queue: object) -> None:
+    """Raise UsageError if *queue* is not a queue."""
+    from aiostreamq.client.queue_client import QueueClient  # the command line needs it later
+
+    if isinstance(queue, QueueClient):
+        return
+    if isinstance(queue, str):  # not shown: it may hold a password
+        raise UsageError("a Worker takes the Queue, and this is a string: Worker(Queue(url))")
+    what = f"the class {queue.__name__}" if isinstance(queue, type) else type(queue).__name__
+    raise UsageError(
+        f"a Worker takes the Queue whose tasks it runs, and this is {what}: write Worker(queue)"
+    )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 from aiostreamq.aio.listeners import Listeners
 from aiostreamq.aio.own_tasks import OwnTask, spawn
 from aiostreamq.client.core import core_of
-from aiostreamq.client.queue_client import QueueClient
 from aiostreamq.errors import BrokerError, UsageError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.duration import Duration, seconds
@@ -28,12 +27,14 @@ from aiostreamq.worker.settings import (
     THREADS,
     WorkerSettings,
     check_count,
+    check_queue,
     lease_seconds,
 )
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.client.resources.worker_scope import WorkerScope
     from aiostreamq.client.sessions.lifetime import SessionLifetime
     from aiostreamq.model.listener_events import Listener
@@ -62,7 +63,7 @@ class Worker:
 
     def __init__(
         self,
-        queue: QueueClient,
+        queue: "QueueClient",
         *,
         concurrency: int = 100,
         lanes: Iterable[str] | None = None,
@@ -109,7 +110,7 @@ class Worker:
         Raises:
             UsageError: A number or the name is invalid, or a listener is a coroutine function.
         """
-        _check_queue(queue)
+        check_queue(queue)
         check_count("concurrency", concurrency)
         check_count("threads", threads)
         check_count("processes", processes)
@@ -168,6 +169,11 @@ class Worker:
     def finished(self) -> int:
         """How many runs of jobs have ended here, each attempt counted."""
         return self._incarnations.finished
+
+    @property
+    def running(self) -> int:
+        """How many jobs run here now. May be read from any thread."""
+        return self._incarnations.running
 
     async def run(self, *, burst: bool = False) -> None:
         """Run jobs until `stop` is called; with *burst*, until none is left.
@@ -317,14 +323,3 @@ class Worker:
 def share_slots(worker: Worker, pool: "SlotSharing") -> None:
     """Have *worker* share the slots of *pool* with workers of other queues, before it starts."""
     worker._incarnations.share_slots(pool)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # for a group only
-
-
-def _check_queue(queue: object) -> None:
-    if isinstance(queue, QueueClient):
-        return
-    if isinstance(queue, str):  # not shown: it may hold a password
-        raise UsageError("a Worker takes the Queue, and this is a string: Worker(Queue(url))")
-    what = f"the class {queue.__name__}" if isinstance(queue, type) else type(queue).__name__
-    raise UsageError(
-        f"a Worker takes the Queue whose tasks it runs, and this is {what}: write Worker(queue)"
-    )

@@ -31,6 +31,7 @@ SHORT_MODULES = {
     "cli/process/signal_echo.py": "one rule about signals, tested by itself",
     "client/inherited.py": "a context variable, which both ends import",
     "contrib/django/worker.py": "sets Django up, which only a worker may have done at import",
+    "contrib/prometheus/loop_lag.py": "one measurement, which knows nothing of metrics",
     "model/schedules/unreadable.py": "a value that the store returns and the client reads",
     "model/stored.py": "readers of stored values, for several modules of the model",
     "model/worker_state.py": "a value that the worker writes and the command line reads",

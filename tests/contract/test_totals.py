@@ -132,7 +132,7 @@ async def test_all_pages_are_read(store: Store, fields: int) -> None:
     "field", ["", "|", "size", "size|done", "size|nothing|3", "size|done|3|4", "size|done|x"]
 )
 async def test_unreadable_counters(store: Store, field: str) -> None:
-    """What another program has put there does not hide the rest."""
+    """Fields that another program has put there do not hide the rest."""
     await store.call("HSET", store.keys.totals, field, "1", "size|failed|3", "2", "size|done|1", "")
     (found,) = [one for one in (await totals(store)).values() if one.name == "size"]
     assert found.ended.get(JobState.FAILED) == 2

@@ -9,11 +9,13 @@ Rules of this file:
   wait for the server that it reports on.
 - A client gets one answer, a few kilobytes for its request, and a few seconds. A request changes
   nothing, and an answer holds nothing about jobs.
+- `/metrics` exists only if it was asked for, with `--metrics`. It names queues and tasks. It asks
+  Redis, and gives up in time.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
@@ -32,6 +34,12 @@ PATIENCE = 5.0
 # Connections at a time, more than probes ever need. Further ones are closed at once.
 MOST_CONNECTIONS = 64
 
+#: Answers `/metrics`: takes the method and the `Accept` header, and returns the status, the body
+#: and its type.
+Metrics = Callable[[str, str], Awaitable[tuple[int, bytes, str]]]
+
+_JSON = "application/json"
+
 _WHY_NOT_READY = {
     WorkerState.STARTING: "the worker has not started to take jobs",
     WorkerState.CUT_OFF: "Redis has not answered for a whole lease",
@@ -43,20 +51,23 @@ _WHY_NOT_READY = {
 
 
 @asynccontextmanager
-async def serve_health(worker: HasState, host: str, port: int) -> AsyncGenerator[int]:
+async def serve_health(
+    worker: HasState, host: str, port: int, metrics: Metrics | None = None
+) -> AsyncGenerator[int]:
     """Answer `/live` and `/ready` for *worker* while the block runs, and yield the port.
 
     Args:
         worker: The worker to report on, started or not.
         host: The address to listen at.
         port: The port to listen at; 0 for any free one.
+        metrics: Answers `/metrics`; by default there is no such path.
 
     Raises:
         UsageError: The address or port cannot be used.
 
     Cancelling closes the port and the answers under way.
     """
-    answers = _Answers(worker)
+    answers = _Answers(worker, metrics)
     try:
         server = await asyncio.start_server(answers.serve, host, port, limit=LONGEST_REQUEST)
     except (OSError, OverflowError) as error:
@@ -64,7 +75,8 @@ async def serve_health(worker: HasState, host: str, port: int) -> AsyncGenerator
             f"cannot listen at {host}, port {port}: {error}; choose another --health-port"
         ) from error
     listening: int = server.sockets[0].getsockname()[1]
-    logger.info("health: http://%s:%d/live and /ready", _in_url(host), listening)
+    paths = "/live and /ready" if metrics is None else "/live, /ready and /metrics"
+    logger.info("health: http://%s:%d%s", _in_url(host), listening, paths)
     try:
         yield listening
     finally:
@@ -75,8 +87,9 @@ async def serve_health(worker: HasState, host: str, port: int) -> AsyncGenerator
 class _Answers:
     """The open connections, each with its one answer."""
 
-    def __init__(self, worker: HasState) -> None:
+    def __init__(self, worker: HasState, metrics: Metrics | None) -> None:
         self._worker = worker
+        self._metrics = metrics
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,17 +123,23 @@ class _Answers:
         except asyncio.IncompleteReadError:
             return  # the client left without a request
         except asyncio.LimitOverrunError:
-            status, body = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, None
-            method = "GET"
+            response = _in_json("GET", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, None)
         else:
-            method, status, body = self._answer_to(request)
-        writer.write(_response(status, body or {"status": status.phrase}, method))
+            response = await self._response_to(request)
+        writer.write(response)
         await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
         # A connection that is closed with bytes unread is reset, and its answer is lost.
         while await reader.read(LONGEST_REQUEST):
             pass
+
+    async def _response_to(self, request: bytes) -> bytes:
+        method, status, body = self._answer_to(request)
+        if self._metrics is None or status is not HTTPStatus.NOT_FOUND or not _is_scrape(request):
+            return _in_json(method, status, body)
+        number, content, content_type = await self._metrics(method, _accept_of(request))
+        return _response(HTTPStatus(number), content, content_type, method)
 
     def _answer_to(self, request: bytes) -> tuple[str, HTTPStatus, dict[str, str] | None]:
         """Return the method of a request, and the answer; None is the usual body of a status."""
@@ -145,11 +164,27 @@ def _readiness(state: WorkerState) -> tuple[HTTPStatus, dict[str, str]]:
     return HTTPStatus.SERVICE_UNAVAILABLE, body
 
 
-def _response(status: HTTPStatus, body: dict[str, str], method: str) -> bytes:
-    content = json.dumps(body).encode() + b"\n"
+def _is_scrape(request: bytes) -> bool:
+    target = request.partition(b"\r\n")[0].split(b" ")[1]
+    return target.partition(b"?")[0] == b"/metrics"
+
+
+def _accept_of(request: bytes) -> str:
+    """Return the `Accept` header; empty if there is none."""
+    lines = request.decode("latin-1").split("\r\n")[1:]
+    fields = [line.partition(":") for line in lines]
+    return ",".join(value.strip() for name, _, value in fields if name.lower() == "accept")
+
+
+def _in_json(method: str, status: HTTPStatus, body: dict[str, str] | None) -> bytes:
+    content = json.dumps(body or {"status": status.phrase}).encode() + b"\n"
+    return _response(status, content, _JSON, method)
+
+
+def _response(status: HTTPStatus, content: bytes, content_type: str, method: str) -> bytes:
     head = [
         f"HTTP/1.1 {status.value} {status.phrase}",
-        "Content-Type: application/json",
+        f"Content-Type: {content_type}",
         f"Content-Length: {len(content)}",
         "Cache-Control: no-store",
         "Connection: close",

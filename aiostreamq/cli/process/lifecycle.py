@@ -24,6 +24,7 @@ from aiostreamq.cli.process.guarded_loop import (
     new_loop,
 )
 from aiostreamq.cli.process.health import serve_health
+from aiostreamq.cli.process.metrics import metrics_of, serve_supervised
 from aiostreamq.cli.process.recycling import RecyclingLimits, own_limits
 from aiostreamq.cli.process.signal_echo import SignalEchoFilter
 from aiostreamq.cli.process.state_reporter import StateReporter
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from anyio import CancelScope
     from anyio.abc import TaskStatus
 
+    from aiostreamq.cli.process.health import Metrics
     from aiostreamq.worker.group import WorkerGroup
 
     AnyWorker: TypeAlias = Worker | WorkerGroup
@@ -71,6 +73,7 @@ class Role:
     workers: int  #: how many worker processes there are
     limits: RecyclingLimits
     link: SupervisorLink | None  #: None without a supervisor
+    metrics: "Metrics | None" = None  #: answers scrapes
 
 
 def run_worker(
@@ -91,7 +94,7 @@ def run_worker(
     queues = queues_of(args)
     complete()
     worker = _make_worker(queues, args)
-    role = Role(args.workers, limits, link)
+    role = Role(args.workers, limits, link, metrics_of(queues, worker, args))
     code = 1
     try:
         code = anyio.run(
@@ -185,7 +188,9 @@ async def _serve(
             # First, so that a signal during the start drains like any other.
             await tasks.start(_obey_signals, worker, role, tasks.cancel_scope)
             if role.link is None:
-                await show_state(stack, worker, args)
+                await show_state(stack, worker, args, role.metrics)
+            elif role.metrics is not None:
+                tasks.start_soon(serve_supervised, worker, role.metrics, args)
             servers = [await queue.open() for queue in queues]
             workers = [worker] if isinstance(worker, Worker) else worker.workers
             banner = "\n".join(
@@ -260,14 +265,20 @@ class Shutdown:
             self._worker.stop()
 
 
-async def show_state(stack: AsyncExitStack, of: HasState, args: argparse.Namespace) -> None:
+async def show_state(
+    stack: AsyncExitStack,
+    of: HasState,
+    args: argparse.Namespace,
+    metrics: "Metrics | None" = None,
+) -> None:
     """Notify systemd and answer probes until *stack* is closed.
 
     To be called before anything is asked of Redis, so that its absence is shown.
     """
     await stack.enter_async_context(notify_systemd(of))
     if args.health_port is not None:
-        await stack.enter_async_context(serve_health(of, args.health_host, args.health_port))
+        server = serve_health(of, args.health_host, args.health_port, metrics)
+        await stack.enter_async_context(server)
 
 
 def _lanes(names: str | None) -> list[str] | None:

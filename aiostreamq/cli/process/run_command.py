@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq.cli.logs import set_up_for
 from aiostreamq.cli.process.lifecycle import run_worker, show_state
+from aiostreamq.cli.process.metrics import check_metrics
 from aiostreamq.cli.process.recycling import RecyclingLimits
 from aiostreamq.cli.process.reload import check_reload
 from aiostreamq.cli.process.supervisor_link import GRACE, SupervisorLink
@@ -27,6 +28,7 @@ def run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     *arguments* is the command line that was parsed into *args*.
     """
+    check_metrics(args)
     keep_from_children()
     limits = RecyclingLimits(args.max_jobs, args.max_rss)
     is_supervised = args.supervisor_link is not None
@@ -47,8 +49,8 @@ def _supervise(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         if args.burst:
             raise UsageError("--reload and --burst exclude each other: one never ends, one does")
 
-    def command(fd: int) -> list[str]:
-        link = ["--supervisor-link", str(fd)]
+    def command(fd: int, slot: int) -> list[str]:
+        link = ["--supervisor-link", str(fd), "--supervisor-slot", str(slot)]
         return [*interpreter(), "-m", "aiostreamq", "run", *link, *arguments[1:]]
 
     supervisor = Supervisor(

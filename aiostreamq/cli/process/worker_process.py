@@ -23,9 +23,9 @@ LAST_EVENTS = 1.0
 # Seconds between two questions whether the event loop of a process turns.
 ASK = 1.0
 
-#: Takes the number of an open socket, the worker's end of the link; returns the program to
-#: start with it, and its arguments.
-Command = Callable[[int], Sequence[str]]
+#: Takes the number of an open socket, the worker's end of the link, and the number of its slot;
+#: returns the program to start with them, and its arguments.
+Command = Callable[[int, int], Sequence[str]]
 
 
 @record
@@ -64,7 +64,7 @@ class WorkerProcess:
         """Describe the process for *slot*.
 
         Args:
-            slot: The number of its place, from 1, for log lines.
+            slot: The number of its place, from 1.
             command: Returns the command that starts it.
             blocked_after: Seconds without a turn of its event loop after which it is not ready.
             stuck_after: Seconds without a turn of its event loop after which it is killed.
@@ -136,7 +136,9 @@ class WorkerProcess:
 
     async def _start(self) -> None:
         fd = self._theirs.fileno()
-        self._process = await asyncio.create_subprocess_exec(*self._command(fd), pass_fds=[fd])
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command(fd, self._slot), pass_fds=[fd]
+        )
         self.pid = self._process.pid
 
     async def _attend(self, on_event: Callable[[Event, str], None]) -> Ending:

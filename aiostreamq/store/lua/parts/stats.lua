@@ -18,7 +18,7 @@ local MOST_CHARACTERS, MOST_KINDS = 8192, 256
 -- A longer envelope that does not begin with its task is not decoded for the name.
 local LONGEST_TO_READ = 4096
 
--- The number of fields of `totals`, and the task that counts for all others once there are as many:
+-- The number of fields of `totals`, and the task that counts for all others once that is reached:
 -- no task has such a name. A task has about 20 fields.
 local MOST_TOTALS, OTHER = 20000, '(other)'
 
