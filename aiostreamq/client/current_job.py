@@ -69,17 +69,35 @@ def current_job() -> CurrentJob | None:
     return job
 
 
-def _values() -> tuple[str, str, int, str] | None:
+#: The field of log records that holds the trace of a job.
+TRACE_ID = "trace_id"
+
+# Headers that name a trace, of OpenTelemetry (and all that follow the W3C) and of Sentry, with the
+# part of their value that is its id.
+_TRACE_HEADERS = (("traceparent", 1), ("sentry-trace", 0))
+
+
+def trace_id_of(headers: Mapping[str, str]) -> str | None:
+    """Return the id of the trace that headers name, or None."""
+    for name, place in _TRACE_HEADERS:
+        parts = headers.get(name, "").split("-")
+        if len(parts) > place + 1:
+            return parts[place]
+    return None
+
+
+def job_values() -> tuple[str, str, int, str] | None:
     """Return the values of LOG_FIELDS, or None outside of jobs."""
     found = JOB.get()
     return None if found is None else found[:4]
 
 
 class JobFilter(logging.Filter):
-    """A filter that adds `task`, `job_id`, `attempt` and `worker` to each log record; drops none.
+    """A filter that adds the job to each log record; it drops none.
 
-    Use it for your own handlers, whose formats can then name the four. Outside of jobs they
-    are None. A record's own values under these names are kept.
+    It adds `task`, `job_id`, `attempt`, `worker`, and `trace_id` if the job is traced. Use it for
+    your own handlers, whose formats can then name them. Outside of jobs they are None. A record's
+    own values under these names are kept.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -88,7 +106,17 @@ class JobFilter(logging.Filter):
         # The library names the job itself: it is often not the one that runs here.
         is_ours = record.name.partition(".")[0] == "aiostreamq"
         # An earlier filter may have set it, in the thread where the record was made.
-        found = fields.setdefault("aiostreamq_job", None if is_ours else _values())
+        found = fields.setdefault("aiostreamq_job", None if is_ours else job_values())
         for name, value in zip(LOG_FIELDS, found or _NO_VALUES, strict=True):
             fields.setdefault(name, value)
+        if TRACE_ID not in fields:
+            fields[TRACE_ID] = _trace_id(fields.get("job_id"))
         return True
+
+
+def _trace_id(job_id: object) -> str | None:
+    """Return the id of the trace of the job that runs here, if it is that job."""
+    found = JOB.get()
+    if found is None or found[1] != job_id:
+        return None
+    return trace_id_of(current_headers())

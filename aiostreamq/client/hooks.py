@@ -90,7 +90,7 @@ class Hooks:
         """
         given = call.spec, call.using, call.args, call.kwargs
         try:
-            using = self.applied(*given)
+            using = self.applied(*given, is_bulk=True)
         except Exception as error:
             raise Refusal(error) from error
         return replace(call, using=using)
@@ -101,6 +101,8 @@ class Hooks:
         using: "Using",
         args: "Sequence[object]",
         kwargs: "Mapping[str, object]",
+        *,
+        is_bulk: bool = False,
     ) -> "Using":
         """Return the options of a job as it is enqueued here.
 
@@ -109,12 +111,13 @@ class Hooks:
             using: The options that its caller gave.
             args: Its positional arguments.
             kwargs: Its keyword arguments.
+            is_bulk: Whether it is one of many that are enqueued together.
 
         Raises:
             Exception: Any by which middleware refuses it.
         """
         if self._enqueue_middleware:
-            call = EnqueueCall(spec.name, tuple(args), kwargs, using)
+            call = EnqueueCall(spec.name, tuple(args), kwargs, using, is_bulk)
             for middleware in self._enqueue_middleware:
                 call = checked_answer(middleware, middleware(call))
             using = call.asked

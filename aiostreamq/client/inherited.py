@@ -31,6 +31,15 @@ class Inherited(NamedTuple):
 INHERITED: ContextVar[Inherited | None] = ContextVar("aiostreamq_inherited", default=None)
 
 
+def hand_on(headers: Mapping[str, str]) -> None:
+    """Add headers to those of the current job, for what runs in this context and what it enqueues.
+
+    The job itself keeps its own: another run of it begins with those.
+    """
+    inherited = INHERITED.get() or Inherited()
+    INHERITED.set(inherited._replace(headers={**inherited.headers, **headers}))
+
+
 def current_headers() -> Mapping[str, str]:
     """Return the headers of the current job; empty outside of jobs."""
     inherited = INHERITED.get()

@@ -57,6 +57,7 @@ class EnqueueCall:
     args: tuple[object, ...]  #: the positional arguments, as the caller gave them
     kwargs: Mapping[str, object]  #: the keyword arguments, likewise
     _using: "Using" = field(repr=False, compare=False)
+    is_bulk: bool = False  #: whether it is one of the calls of `enqueue_many`
 
     @property
     def job_id(self) -> str | None:

@@ -5,7 +5,7 @@ import logging
 import time
 from typing import cast
 
-from aiostreamq.client.current_job import LOG_FIELDS
+from aiostreamq.client.current_job import LOG_FIELDS, TRACE_ID
 from aiostreamq.model.terminal_text import visible, visible_lines
 
 # The attributes of every record, and those that repeat others.
@@ -13,6 +13,9 @@ _STANDARD = frozenset(
     {*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "asctime", "message", "taskName"}
     | {"aiostreamq_job"}
 )
+
+# The fields that a filter sets to None if there is no job.
+_FROM_FILTER = frozenset((*LOG_FIELDS, TRACE_ID))
 
 # The field for attributes whose names are taken by the line.
 _TAKEN = "extra"
@@ -52,8 +55,7 @@ class JsonFormatter(logging.Formatter):
         for name, value in cast("dict[str, object]", record.__dict__).items():
             if name in _STANDARD or value is fields.get(name):
                 continue
-            # A filter sets None if there is no job.
-            if name not in fields and (name not in LOG_FIELDS or value is not None):
+            if name not in fields and (value is not None or name not in _FROM_FILTER):
                 fields[name] = value
             elif name in fields:
                 taken[name] = value
@@ -66,11 +68,12 @@ def _job_fields(record: logging.LogRecord) -> dict[str, object]:
     """Return what is known of the job of a record."""
     fields = cast("dict[str, object]", record.__dict__)
     job = cast("tuple[str, str, int, str] | None", fields.get("aiostreamq_job"))
+    trace = {} if fields.get(TRACE_ID) is None else {TRACE_ID: fields[TRACE_ID]}
     if job is not None:
-        return dict(zip(LOG_FIELDS, job, strict=True))
+        return dict(zip(LOG_FIELDS, job, strict=True)) | trace
     if record.name.partition(".")[0] != "aiostreamq":
         return {}
-    return {name: fields[name] for name in LOG_FIELDS if fields.get(name) is not None}
+    return {name: fields[name] for name in LOG_FIELDS if fields.get(name) is not None} | trace
 
 
 def _below(record: logging.LogRecord) -> dict[str, str]:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from aiostreamq.model.outcome import Failure
 
-logger = get_logger("aiostreamq.worker")
+# A logger of its own, so that error reports, which get the exception itself, can ignore it.
+logger = get_logger("aiostreamq.worker.failures")
 
 # Characters of an exception's message in a line. The traceback below has all of it.
 LONGEST_REASON = 500

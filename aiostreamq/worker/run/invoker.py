@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiostreamq.client.context import Context, StopFlag
 from aiostreamq.client.core import core_of
+from aiostreamq.client.inherited import current_headers
 from aiostreamq.client.task import Task
 from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.time import moment_or_none
@@ -194,7 +195,7 @@ class Invoker:
             "scheduled_for": envelope.scheduled_for,
             "deadline": envelope.deadline,
             "lifespans": self._resources.places(),
-            "headers": envelope.headers,
+            "headers": current_headers(),  # with those that middleware has added
             "parent": envelope.parent,
             "carried": {} if self._core.hooks is None else self._core.hooks.carried_values(),
         }
