@@ -74,6 +74,7 @@ def _joined(
         traceback=failure.traceback if failure else "",
         enqueued_at=enqueued_at(job_id),
         ended_at=ended_at,
+        result=outcome.value,
     )
     if letter is not None:
         info = replace(

@@ -1,20 +1,23 @@
-"""The state of a queue and of its workers: `queue.info()`, `queue.workers()`, `queue.totals()`."""
+"""The state of a queue and of its workers: its info, its history, its totals, its workers."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from aiostreamq.client.task_argument import name_of
 from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.model.info import (
     LaneInfo,
     Latency,
+    MinuteInfo,
     QueueInfo,
     TaskInfo,
     WorkerInfo,
     parse_worker,
 )
+from aiostreamq.model.job_state import JobState
 from aiostreamq.model.keys import OVERFLOW
 from aiostreamq.model.pauses import among, pauses_of
 from aiostreamq.model.stats import STATS_MINUTES, Ends, percentiles, read_stats
@@ -23,6 +26,7 @@ from aiostreamq.model.totals import TaskTotals, read_totals
 from aiostreamq.store.inspect.snapshot import Snapshots, totals_of
 
 if TYPE_CHECKING:
+    from aiostreamq.client.task_argument import Named
     from aiostreamq.store.inspect.snapshot import LaneView, View
     from aiostreamq.store.queue import QueueStore
 
@@ -31,9 +35,7 @@ _MINUTE_MS = 60_000
 
 async def look(store: "QueueStore", window: Duration) -> QueueInfo:
     """Return the state of a queue; see `QueueClient.info`."""
-    span = seconds("window", window)
-    if not 1 <= span <= (STATS_MINUTES - 1) * 60:
-        raise UsageError(f"window={window!r}: use 1 second to {STATS_MINUTES - 1} minutes")
+    span = _checked_window(window)
     snapshots = Snapshots(store)
     view = await snapshots.view()
     # Whole minutes: from the one in which the window begins up to the current one.
@@ -65,6 +67,37 @@ async def look(store: "QueueStore", window: Duration) -> QueueInfo:
         lanes=lanes,
         tasks=tuple(_tasks(view, ends, counted)),
     )
+
+
+async def look_back(
+    store: "QueueStore", window: Duration, task: "Named | str | None"
+) -> list[MinuteInfo]:
+    """Return the ended jobs of each minute; see `QueueViews.history`."""
+    span = _checked_window(window)
+    name = None if task is None else name_of(task)
+    snapshots = Snapshots(store)
+    now_ms = await snapshots.now_ms()
+    first = (now_ms - int(span * 1000)) // _MINUTE_MS
+    minutes = range(first, now_ms // _MINUTE_MS + 1)
+    found = await snapshots.stats(minutes)
+    return [_minute(at, fields, name) for at, fields in zip(minutes, found, strict=True)]
+
+
+def _checked_window(window: Duration) -> float:
+    span = seconds("window", window)
+    if not 1 <= span <= (STATS_MINUTES - 1) * 60:
+        raise UsageError(f"window={window!r}: use 1 second to {STATS_MINUTES - 1} minutes")
+    return span
+
+
+def _minute(at: int, fields: Iterable[tuple[bytes, bytes]], task: str | None) -> MinuteInfo:
+    states, ran, waited = Counter[JobState](), Counter[int](), Counter[int]()
+    for name, ends in read_stats([fields]).items():
+        if task is None or name == task:
+            states.update(ends.states)
+            ran.update(ends.ran)
+            waited.update(ends.waited)
+    return MinuteInfo(moment(at * _MINUTE_MS), dict(states), _latency(ran), _latency(waited))
 
 
 def _lane(lane: "LaneView", now_ms: int) -> LaneInfo:

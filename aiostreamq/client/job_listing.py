@@ -7,30 +7,31 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aiostreamq.client.ended_job_info import enqueued_at, look_at_ended
+from aiostreamq.client.listed_jobs import (
+    WAITING_STATES,
+    of_entry,
+    of_hash,
+    of_letter,
+    with_pause,
+)
 from aiostreamq.client.task_argument import name_of
 from aiostreamq.errors import JobNotFound, UsageError
 from aiostreamq.model.duration import Duration, seconds
-from aiostreamq.model.info import JobInfo, call_of, time_of
+from aiostreamq.model.info import JobInfo, time_of
 from aiostreamq.model.job_state import JobState, states_of
-from aiostreamq.model.keys import RESERVED
 from aiostreamq.model.metadata import MetadataFilter
 from aiostreamq.model.options import DEFAULT_LANE
-from aiostreamq.model.pauses import has_pause
 from aiostreamq.model.stats import read_recent
-from aiostreamq.model.stored import number
 from aiostreamq.model.time import moment
 from aiostreamq.store.dead_letters import DeadLetterStore, Span
 from aiostreamq.store.inspect.snapshot import Snapshots
 from aiostreamq.store.results import Results
 
 if TYPE_CHECKING:
+    from aiostreamq.client.listed_jobs import SpecOf
     from aiostreamq.client.protocols import OpenSession
     from aiostreamq.client.task_argument import Named
-    from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.inspect.snapshot import Fields
     from aiostreamq.store.queue import QueueStore
-
-    SpecOf = Callable[[str], TaskSpec | None]  # finds the spec of a task that is registered here
 
 Jobs = AsyncGenerator[JobInfo, None]
 
@@ -39,9 +40,6 @@ _LIVE = (JobState.RUNNING, JobState.QUEUED, JobState.DELAYED, JobState.PARKED)
 
 # The states of ended jobs that leave a dead letter.
 _WITH_LETTER = {JobState.FAILED, JobState.TIMED_OUT, JobState.DEAD}
-
-# The states to which a pause applies: running jobs continue.
-_WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
 
 
 async def list_jobs(
@@ -58,7 +56,7 @@ async def list_jobs(
     store = session_of().store
     snapshots = Snapshots(store)
     start_ms = await _start_ms(snapshots, since)
-    paused: Mapping[str, int] = await snapshots.paused() if states & _WAITING else {}
+    paused: Mapping[str, int] = await snapshots.paused() if states & WAITING_STATES else {}
     for jobs in _sources(store, snapshots, states, start_ms, by_letters=not metadata.is_open):
         async with aclosing(jobs):
             async for job in jobs:
@@ -66,17 +64,7 @@ async def list_jobs(
                 is_wanted = (name is None or job.task == name) and metadata.matches(job)
                 if not is_early and is_wanted:
                     dated = replace(job, enqueued_at=enqueued_at(job.id))
-                    yield _with_pause(dated, paused, spec_of)
-
-
-def _with_pause(job: JobInfo, paused: Mapping[str, int], spec_of: "SpecOf") -> JobInfo:
-    if not paused or job.state not in _WAITING:
-        return job
-    lane = job.lane
-    if lane in RESERVED:  # workers put such a job back into the lane of its task
-        spec = spec_of(job.task)
-        lane = None if spec is None else spec.options.lane
-    return replace(job, is_paused=True) if has_pause(paused, job.task, lane) else job
+                    yield with_pause(dated, paused, spec_of)
 
 
 def _states(state: "JobState | str | Collection[JobState | str] | None") -> set[JobState]:
@@ -131,26 +119,26 @@ async def _running(snapshots: Snapshots, lane: str, stream: str) -> Jobs:
     async with aclosing(snapshots.pending(stream)) as deliveries:
         async for pending, entry in deliveries:
             since = moment(now_ms - pending.idle_ms)
-            yield _of_entry(entry, JobState.RUNNING, lane, since, pending.worker)
+            yield of_entry(entry, JobState.RUNNING, lane, since, pending.worker)
 
 
 async def _queued(snapshots: Snapshots, lane: str, stream: str) -> Jobs:
     async with aclosing(snapshots.waiting(stream)) as entries:
         async for entry in entries:
-            yield _of_entry(entry, JobState.QUEUED, lane, time_of(entry.entry))
+            yield of_entry(entry, JobState.QUEUED, lane, time_of(entry.entry))
 
 
 async def _delayed(snapshots: Snapshots) -> Jobs:
     async with aclosing(snapshots.delayed()) as delayed:
         async for job_id, due_ms, fields in delayed:
-            yield _of_hash(job_id, due_ms, fields)
+            yield of_hash(job_id, due_ms, fields)
 
 
 async def _parked(store: "QueueStore", snapshots: Snapshots) -> Jobs:
     for task in await snapshots.parked_tasks():
         async with aclosing(snapshots.entries(store.keys.parked_for(task), "0")) as entries:
             async for entry in entries:
-                yield _of_entry(entry, JobState.PARKED, "", time_of(entry.entry))
+                yield of_entry(entry, JobState.PARKED, "", time_of(entry.entry))
 
 
 async def _ended(
@@ -171,23 +159,7 @@ async def _dead(store: "QueueStore", states: set[JobState], start_ms: int) -> Jo
         async for page in pages:
             for letter in page:
                 if letter.state in states:
-                    yield JobInfo(
-                        letter.job_id,
-                        letter.task,
-                        letter.state,
-                        letter.died_at,
-                        letter.lane,
-                        letter.worker,
-                        attempt=letter.attempt,
-                        delivery=letter.deliveries,
-                        error=f"{letter.error}: {letter.message}",
-                        args=letter.args,
-                        kwargs=None if letter.args is None else letter.kwargs,
-                        headers=letter.headers,
-                        tags=letter.tags,
-                        callbacks=letter.callbacks,
-                        parent=letter.parent,
-                    )
+                    yield of_letter(letter)
 
 
 async def look_at_job(store: "QueueStore", job_id: str, spec_of: "SpecOf") -> JobInfo:
@@ -200,9 +172,9 @@ async def look_at_job(store: "QueueStore", job_id: str, spec_of: "SpecOf") -> Jo
     snapshots = Snapshots(store)
     job = await _where_it_is(store, snapshots, job_id, JobState(found.decode()))
     job = replace(job, enqueued_at=enqueued_at(job_id))
-    if job.state not in _WAITING:
+    if job.state not in WAITING_STATES:
         return job
-    return _with_pause(job, await snapshots.paused(), spec_of)
+    return with_pause(job, await snapshots.paused(), spec_of)
 
 
 async def _where_it_is(
@@ -213,21 +185,21 @@ async def _where_it_is(
         due_ms = await snapshots.due_ms(job_id)
         if due_ms is not None:
             holders = await _holders(store, snapshots, job_id, fields)
-            return replace(_of_hash(job_id, due_ms, fields), waits_for=holders)
+            return replace(of_hash(job_id, due_ms, fields), waits_for=holders)
     if state is JobState.PARKED:
         at, _, task = fields.get(b"q", b"").decode().partition(" ")
         entry = await snapshots.entry(store.keys.parked_for(task), at) if at else None
         if entry is not None:
-            return _of_entry(entry, JobState.PARKED, "", time_of(at))
+            return of_entry(entry, JobState.PARKED, "", time_of(at))
     if state in {JobState.QUEUED, JobState.RUNNING} and b"e" in fields:
         lane = fields.get(b"s", DEFAULT_LANE.encode()).decode()
         stream, at = store.keys.stream(lane), fields[b"e"].decode()
         entry, owner = await snapshots.entry(stream, at), await snapshots.owner(stream, at)
         if entry is not None and owner is not None:
             since = moment(await snapshots.now_ms() - owner.idle_ms)
-            return _of_entry(entry, JobState.RUNNING, lane, since, owner.worker)
+            return of_entry(entry, JobState.RUNNING, lane, since, owner.worker)
         if entry is not None:
-            return _of_entry(entry, JobState.QUEUED, lane, time_of(at))
+            return of_entry(entry, JobState.QUEUED, lane, time_of(at))
     # It has ended without a result, or changed its state between two commands.
     return JobInfo(job_id, "", state, None)
 
@@ -242,50 +214,3 @@ async def _holders(
         return ()
     state = await Results(store).job_state(holder)  # one that has ended may still be noted
     return (holder,) if state is not None and state.decode() in _LIVE else ()
-
-
-def _of_entry(
-    entry: "Fields", state: JobState, lane: str, since: datetime, worker: str = ""
-) -> JobInfo:
-    fields = entry.fields
-    call = call_of(fields.get(b"job", b""))
-    return JobInfo(
-        fields.get(b"id", b"").decode(errors="replace"),
-        call.task,
-        state,
-        since,
-        lane,
-        worker,
-        attempt=number(fields.get(b"a"), 1),
-        delivery=number(fields.get(b"n"), 0),
-        args=call.args,
-        kwargs=call.kwargs,
-        headers=call.metadata.headers,
-        tags=call.metadata.tags,
-        callbacks=call.metadata.callbacks.tasks,
-        parent=call.metadata.parent,
-        unique=None if call.metadata.key is None else call.metadata.key.until,
-    )
-
-
-def _of_hash(job_id: str, due_ms: int, fields: Mapping[bytes, bytes]) -> JobInfo:
-    call = call_of(fields.get(b"p", b""))
-    return JobInfo(
-        job_id,
-        call.task,
-        JobState.DELAYED,
-        None,
-        fields.get(b"s", DEFAULT_LANE.encode()).decode(errors="replace"),
-        due=moment(due_ms),
-        attempt=number(fields.get(b"a"), 1),
-        delivery=number(fields.get(b"n"), 0),
-        args=call.args,
-        kwargs=call.kwargs,
-        headers=call.metadata.headers,
-        tags=call.metadata.tags,
-        callbacks=call.metadata.callbacks.tasks,
-        parent=call.metadata.parent,
-        unique=None if call.metadata.key is None else call.metadata.key.until,
-        # One that waits for its key remembers calls too, and so does one that has run.
-        is_debounced=b"f" in fields and fields.keys().isdisjoint((b"y", b"a")),
-    )

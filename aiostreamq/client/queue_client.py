@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from aiostreamq.client.core import QueueCore
 from aiostreamq.client.job import Job, StreamJob
-from aiostreamq.client.queue_calls import QueueCalls
+from aiostreamq.client.queue_views import QueueViews
 from aiostreamq.client.task import C_co, Enqueuer, P, StreamEnqueuer
 from aiostreamq.client.task_argument import no_task
-from aiostreamq.model.metadata import MetadataFilter
 from aiostreamq.model.options import checked_job_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable
+    from collections.abc import AsyncIterable, Callable, Iterable
     from datetime import datetime
     from typing import Any
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from aiostreamq.client.schedules.schedules import Schedules
     from aiostreamq.client.task import Call, StreamCall
     from aiostreamq.model.duration import Duration
-    from aiostreamq.model.info import JobInfo, QueueInfo, WorkerInfo
     from aiostreamq.model.job_state import JobState
     from aiostreamq.model.lanes import Lanes
     from aiostreamq.model.options import QueuePolicy
@@ -30,11 +28,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# Seconds that rates and latencies look back by default.
-WINDOW = 300.0
 
-
-class QueueClient(QueueCalls):
+class QueueClient(QueueViews):
     """A queue without tasks of its own: enqueues jobs, finds them and looks into the queue."""
 
     def __init__(
@@ -258,73 +253,3 @@ class QueueClient(QueueCalls):
         from aiostreamq.client.pauses import Pauses
 
         return Pauses(self._core.session().store)
-
-    async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
-        """Return the state of the queue: its lanes and tasks, with recent rates and latencies.
-
-        If there are many jobs, the number of jobs of a task is estimated from a sample.
-
-        Args:
-            window: Seconds (or "15m", or a timedelta) that rates and latencies look back,
-                up to 179 minutes; rounded up to whole minutes.
-
-        Raises:
-            UsageError: The window is invalid.
-            QueueUnavailable: Redis cannot be reached.
-            BrokerError: Redis refused.
-
-        Cancelling is safe: nothing is changed.
-        """
-        from aiostreamq.client.info import look
-
-        return await look(self._core.session().store, window)
-
-    async def workers(self) -> "list[WorkerInfo]":
-        """Return the workers of the queue and what they run, as of their last heartbeats.
-
-        Raises:
-            QueueUnavailable: Redis cannot be reached.
-            BrokerError: Redis refused.
-
-        Cancelling is safe: nothing is changed.
-        """
-        from aiostreamq.client.info import look_at_workers
-
-        return await look_at_workers(self._core.session().store)
-
-    def jobs(
-        self,
-        *,
-        state: "JobState | str | Collection[JobState | str] | None" = None,
-        task: "Enqueuer[..., object] | str | None" = None,
-        since: "Duration | datetime | None" = None,
-        tag: str | None = None,
-        header: tuple[str, str] | None = None,
-    ) -> "AsyncGenerator[JobInfo, None]":
-        """Iterate over jobs, as in `async for job in queue.jobs(state="failed")`.
-
-        Running jobs come first, then queued, delayed and parked ones, each oldest first; then
-        those that ended recently, newest first. Pages are read as you iterate, and jobs change
-        their states in between: one may come twice, or not at all.
-
-        Args:
-            state: A JobState or several; None is all of them.
-            task: Only jobs of this task, given as a Task or by its name.
-            since: Only jobs that entered their state at most this long ago, in seconds (or "10m",
-                or a timedelta), or after a datetime. It does not apply to delayed jobs: when
-                they became delayed is not known.
-            tag: Only jobs with this tag. All jobs are read to find them. Jobs that have ended have
-                tags and headers only if they have a dead letter.
-            header: Only jobs with this header, given as its name and its value. Likewise.
-
-        Raises:
-            UsageError: A filter is invalid.
-            QueueUnavailable: Redis cannot be reached.
-            BrokerError: Redis refused.
-
-        Cancelling is safe: nothing is changed.
-        """
-        from aiostreamq.client.job_listing import list_jobs
-
-        metadata = MetadataFilter.of(tag, header)
-        return list_jobs(self._core.session, state, task, since, metadata, self._core.spec_of)

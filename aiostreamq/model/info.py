@@ -154,9 +154,29 @@ class JobInfo:
     traceback: str = ""  #: the task's own frames, if it failed
     started_at: datetime | None = None  #: when its last run began, about, if it ended lately
     ended_at: datetime | None = None  #: if it ended lately, or has a dead letter
+    result: object = None  #: what the task returned, as plain JSON, if it is done and this is kept
     dead_letter: str = (
         ""  #: id of its dead letter, for `queue.dead_letters`; empty if there is none
     )
+
+
+@record
+class JobPage:
+    """Some jobs in one state, as `queue.job_page` finds them."""
+
+    jobs: tuple[JobInfo, ...]
+    searched: int  #: how many jobs were looked at for this page
+    after: str | None  #: for the next page; None if there are no more
+
+
+@record
+class MinuteInfo:
+    """The jobs that ended within one minute."""
+
+    at: datetime  #: when the minute began, in UTC
+    ended: Mapping[JobState, int]
+    run_latency: Latency | None  #: how long they ran; None if none ran
+    wait_latency: Latency | None  #: how long they had waited in a lane before
 
 
 def time_of(entry: str) -> datetime:

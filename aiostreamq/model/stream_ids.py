@@ -53,6 +53,15 @@ def earlier(one: str, other: str) -> str:
     return min((entry_id for entry_id in (one, other) if entry_id != "+"), key=_place, default="+")
 
 
+def later(one: str, other: str) -> str:
+    """Return the larger of two ids.
+
+    >>> later("10-0", "9-0")
+    '10-0'
+    """
+    return max(one, other, key=_place)
+
+
 def _place(entry_id: str) -> tuple[int, int]:
     ms, _, number = entry_id.partition("-")
     return int(ms), int(number)

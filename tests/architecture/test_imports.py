@@ -23,7 +23,8 @@ IMPORTED_LATE = {
 #: All are needed to declare a queue and a task. Each costs a fifth of a millisecond or more.
 LOADED = {
     "client": """
-        call context core decorators extensible_queue job queue_calls queue_client registration
+        call context core decorators extensible_queue job queue_calls queue_client queue_views
+        registration
         task task_argument task_decorators
     """,
     "client.resources": "resource_queue",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.pauses import holding
+from aiostreamq.model.stream_ids import later
 from aiostreamq.store.inspect.walk import PAGE, Walk
 from aiostreamq.store.pages import ask_each
 from aiostreamq.store.queue import pairs_of
@@ -136,12 +137,14 @@ class Snapshots:
         return self._queue.clock.now_ms()
 
     async def entries(
-        self, stream: str, after: str, *, newest_first: bool = False
+        self, stream: str, after: str, *, newest_first: bool = False, newest: str = "+"
     ) -> "AsyncGenerator[Fields, None]":
-        """Yield the entries of a stream after an id; or all down to it, newest first."""
+        """Yield the entries of a stream after an id; or all from *newest* to it, newest first."""
         walk = self._walk
         pages = (
-            walk.newest_first(stream, after) if newest_first else walk.entries(stream, f"({after}")
+            walk.newest_first(stream, after, newest)
+            if newest_first
+            else walk.entries(stream, f"({after}")
         )
         async with aclosing(pages):
             async for page in pages:
@@ -152,13 +155,14 @@ class Snapshots:
         """Yield what ended lately, newest first."""
         return self.entries(self._keys.recent, "0", newest_first=True)
 
-    async def waiting(self, stream: str) -> "AsyncGenerator[Fields, None]":
-        """Yield the entries of a stream that no worker was sent, oldest first.
+    async def waiting(self, stream: str, after: str = "0-0") -> "AsyncGenerator[Fields, None]":
+        """Yield the entries of a stream after an id that no worker was sent, oldest first.
 
         Entries of cancelled jobs are left out: they are only there to be discarded.
         """
         delivered = await self._walk.last_delivered(stream)
-        async with aclosing(self._walk.entries(stream, f"({delivered}")) as pages:
+        start = later(delivered, after)
+        async with aclosing(self._walk.entries(stream, f"({start}")) as pages:
             async for page in pages:
                 for one in await self._uncancelled(_entries(page)):
                     yield one
@@ -179,9 +183,11 @@ class Snapshots:
         page = _entries(cast("list[Entry]", found))
         return page[0] if page else None
 
-    async def pending(self, stream: str) -> "AsyncGenerator[tuple[Pending, Fields], None]":
-        """Yield what workers have of a stream, with the entries, oldest first."""
-        start, size = "-", ReadSize()
+    async def pending(
+        self, stream: str, after: str = ""
+    ) -> "AsyncGenerator[tuple[Pending, Fields], None]":
+        """Yield what workers have of a stream after an id, with the entries, oldest first."""
+        start, size = f"({after}" if after else "-", ReadSize()
         while True:
             reply = await self._ask("XPENDING", stream, GROUP, start, "+", PAGE)
             rows = cast("list[tuple[bytes, bytes, int, int]]", reply)
@@ -202,10 +208,15 @@ class Snapshots:
             return Pending(one.decode(), worker.decode(), idle_ms)
         return None
 
-    async def delayed(self) -> "AsyncGenerator[tuple[str, int, Mapping[bytes, bytes]], None]":
-        """Yield the delayed jobs, first due first: id, when it is due (ms), its hash."""
+    async def delayed(
+        self, due: bytes = b"-inf", passed: int = 0
+    ) -> "AsyncGenerator[tuple[str, int, Mapping[bytes, bytes]], None]":
+        """Yield the delayed jobs, first due first: id, when it is due (ms), its hash.
+
+        Begins with the jobs due at *due*, without *passed* of them.
+        """
         size = ReadSize()
-        async with aclosing(self._walk.delayed()) as pages:
+        async with aclosing(self._walk.delayed(due, passed)) as pages:
             async for page in pages:
                 ids = [job_id for job_id, _ in page]
                 hashes = await ask_each(self.job, ids, _size_of_hash, size)

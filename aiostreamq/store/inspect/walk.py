@@ -45,9 +45,11 @@ class Walk:
         async for page in pages_of(self._queue, "XRANGE", stream, first, last, PAGE):
             yield page
 
-    async def newest_first(self, stream: str, oldest: str) -> "AsyncGenerator[list[Entry], None]":
-        """Yield the entries of a stream down to the id *oldest*, newest first."""
-        async for page in pages_of(self._queue, "XREVRANGE", stream, "+", oldest, PAGE):
+    async def newest_first(
+        self, stream: str, oldest: str, newest: str = "+"
+    ) -> "AsyncGenerator[list[Entry], None]":
+        """Yield the entries of a stream from the id *newest* down to *oldest*, newest first."""
+        async for page in pages_of(self._queue, "XREVRANGE", stream, newest, oldest, PAGE):
             yield page
 
     async def last_delivered(self, stream: str) -> str:
@@ -62,13 +64,19 @@ class Walk:
         delivered = await self.last_delivered(stream)
         return ("-", delivered) if "running" in states else (f"({delivered}", "+")
 
-    async def delayed(self) -> "AsyncGenerator[list[tuple[str, int]], None]":
+    async def delayed(
+        self, due: bytes = b"-inf", passed: int = 0
+    ) -> "AsyncGenerator[list[tuple[str, int]], None]":
         """Yield the delayed jobs, first due first, as (id, when it is due in ms).
 
         The caller may cancel the jobs of a page before it asks for the next one.
+
+        Args:
+            due: Begin with the jobs that are due at this time, in ms.
+            passed: How many of them to leave out.
         """
         await self._queue.open()
-        score, seen, passed = b"-inf", set[bytes](), 0  # those seen with the last score
+        score, seen = due, set[bytes]()  # those seen with the last score
         while True:
             reply = await self._queue.call(
                 "ZRANGEBYSCORE", self._keys.delayed, score, "+inf", "WITHSCORES",
