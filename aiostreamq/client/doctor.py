@@ -56,8 +56,8 @@ class Finding:
     fix: str = ""  #: what to do; empty if there is nothing to do
 
 
-async def diagnose(queue: "QueueClient") -> list[Finding]:
-    """Examine a queue and its Redis.
+async def diagnose(queue: "QueueClient", *, scans_keys: bool = True) -> list[Finding]:
+    """Examine a queue and its Redis; with *scans_keys* also all keys of Redis, in small steps.
 
     Raises:
         QueueUnavailable: Redis cannot be reached.
@@ -71,7 +71,8 @@ async def diagnose(queue: "QueueClient") -> list[Finding]:
     findings += await _try(_look_at_groups(keyspace, snapshots), "groups", "lag")
     findings += await _try(_look_at_work(queue, snapshots), "work", "parked")
     findings += await _try(_look_at_schedules(queue, snapshots), "schedules")
-    findings += await _try(_look_at_keys(keyspace), "lanes", "keys")
+    if scans_keys:
+        findings += await _try(_look_at_keys(keyspace), "lanes", "keys")
     return findings
 
 

@@ -52,6 +52,7 @@ class Keys:
 
     __slots__ = (
         "alive",
+        "audit",
         "cancelled",
         "confirm",
         "control",
@@ -75,6 +76,7 @@ class Keys:
         self.queue = checked_name("queue", queue)
         self.prefix = f"aiostreamq:{{{queue}}}:"
         self.delayed = self.prefix + "delayed"
+        self.audit = self.prefix + "audit"
         self.cancelled = self.prefix + "cancelled"
         self.confirm = self.prefix + "confirm"
         self.paused = self.prefix + "paused"

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 # The type of each key, by its name up to the first colon.
 _TYPES = {
-    **dict.fromkeys(("stream:", "events:", "parked:", "dead", "recent", "control"), "stream"),
+    **dict.fromkeys(
+        ("stream:", "events:", "parked:", "dead", "recent", "control", "audit"), "stream"
+    ),
     **dict.fromkeys(("job:", "schedule:", "stats:", "bytes:"), "hash"),
     **dict.fromkeys(("workers", "leases", "schedules", "paused", "unique"), "hash"),
     **dict.fromkeys(("alive", "delayed", "cancelled", "schedule_due", "schedule_due_code"), "zset"),

@@ -17,6 +17,7 @@ MODULES = {
 
 #: Base names of several modules: one concern in several layers.
 SHARED_NAMES = {
+    "audit.py": "the audit trail",
     "cancellation.py": "bulk cancel",
     "clock.py": "the clocks of this process, of Redis, and of a test",
     "dead_letters.py": "dead letters",

@@ -6,9 +6,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
+from aiostreamq.client.dead_letters.grouping import DeadLetterGroups, group_newest
 from aiostreamq.client.dead_letters.replaying import Replayer
 from aiostreamq.client.dead_letters.selection import DeadLetterFilters, DeadLetterSelector, Letters
 from aiostreamq.errors import UsageError
+from aiostreamq.model.duration import Duration, seconds
 from aiostreamq.store.dead_letters import LETTERS_LIMIT, DeadLetterStore, Span
 from aiostreamq.store.pages import PAGE
 
@@ -23,6 +25,10 @@ BATCH_SECONDS = 0.2
 
 # How many letters `list` returns by default.
 DEFAULT_LIMIT = 100
+
+# How many letters `groups` looks at, and for how many seconds, by default.
+GROUPED = 10_000
+GROUPING_TIME = 1.0
 
 
 class DeadLetters:
@@ -75,6 +81,23 @@ class DeadLetters:
         async for page in store.newest_first(span):
             found += sum(map(wanted.matches, page))
         return found
+
+    async def groups(
+        self, *, searched: int = GROUPED, timeout: Duration = GROUPING_TIME
+    ) -> DeadLetterGroups:
+        """Return the newest letters in groups of one task and one type of error.
+
+        Args:
+            searched: About how many letters to look at, at most.
+            timeout: Seconds (or "1s", or a timedelta) after which to look at no more.
+
+        Raises:
+            UsageError: The timeout is invalid.
+            BrokerError: Redis refused.
+
+        Cancelling is safe: nothing is changed.
+        """
+        return await group_newest(self._store(), searched, seconds("timeout", timeout))
 
     async def show(self, id: str) -> "DeadLetter":  # noqa: A002  # the name users expect
         """Return one letter.

@@ -44,6 +44,11 @@ class Schedule:
     skipped: int  #: how many ticks were skipped because of `overlap`
     definition: Definition  #: the stored definition; not part of the public API
 
+    @property
+    def in_english(self) -> str:
+        """When it is due, in words, such as "At 02:30 every day"."""
+        return self.definition.timing.in_english
+
     def upcoming(self, count: int = 5) -> list[datetime]:
         """Return the next *count* ticks, or fewer if the schedule ends before."""
         if self.next is None:
