@@ -67,6 +67,11 @@ MAY_BLOCK = (
         "zone_of",
         "a time zone is one small file, read once in a process",
     ),
+    (
+        "aiostreamq/web/rendering.py",
+        "_files_in",
+        "templates and static files are read once in a process, 1 ms in all",
+    ),
     ("redis/utils.py", "get_lib_version", "redis-py looks for its own version; a few stats"),
     ("fakeredis/model/_command_info.py", "_load_command_info", "fakeredis reads its table once"),
 )

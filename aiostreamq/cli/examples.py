@@ -70,6 +70,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "dead-letters purge": ("aiostreamq dead-letters purge app:queue --older-than 7d",),
     "doctor": ("aiostreamq doctor app:queue", "aiostreamq doctor --queue mail --json"),
+    "dashboard": (
+        "aiostreamq dashboard redis://localhost:6379",
+        "aiostreamq dashboard app:queue --write --port 9000",
+    ),
     "completion": (
         'eval "$(aiostreamq completion bash)"',
         "aiostreamq completion zsh > ~/.zfunc/_aiostreamq",

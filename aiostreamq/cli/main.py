@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from aiostreamq import __version__
 from aiostreamq.cli.commands.completion import add_completion, completion
+from aiostreamq.cli.commands.dashboard import add_dashboard, dashboard
 from aiostreamq.cli.commands.dead_letters import add_dead, dead
 from aiostreamq.cli.commands.doctor import add_doctor, doctor
 from aiostreamq.cli.commands.enqueue import add_enqueue, enqueue
@@ -31,6 +32,7 @@ _ADDS = (
     add_schedules,
     add_dead,
     add_doctor,
+    add_dashboard,
     add_completion,
 )
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -44,6 +46,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "resume": resume,
     "schedules": schedules,
     "doctor": doctor,
+    "dashboard": dashboard,
     "completion": completion,
 }
 

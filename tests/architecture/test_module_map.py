@@ -20,6 +20,7 @@ SHARED_NAMES = {
     "audit.py": "the audit trail",
     "cancellation.py": "bulk cancel",
     "clock.py": "the clocks of this process, of Redis, and of a test",
+    "dashboard.py": "the dashboard, and its command",
     "dead_letters.py": "dead letters",
     "doctor.py": "the diagnosis, and its command",
     "enqueue.py": "the enqueue, and its command",

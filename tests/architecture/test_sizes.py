@@ -42,6 +42,9 @@ SHORT_MODULES = {
     "version.py": "one name, which the build reads too",
     "worker/run/run_services.py": "one value, which all parts of the executor get",
     "worker/run/python_command.py": "one rule, for the processes of tasks and of workers",
+    "web/forms.py": "one rule, for all that is sent to the dashboard",
+    "web/pages/audit_trail.py": "one page of the dashboard",
+    "web/pages/workers.py": "one page of the dashboard",
     "worker/listener_events.py": "the worker's half of the events for listeners",
 }
 

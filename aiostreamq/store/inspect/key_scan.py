@@ -1,8 +1,9 @@
 """Scanning the keys of Redis: for all keys of a queue, or for its lanes."""
 
+import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from aiostreamq.model.keys import RESERVED, Keys
+from aiostreamq.model.keys import RESERVED, RETURNED, Keys
 from aiostreamq.store.queue import OPEN_TIMEOUT, QueueStore
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 # most, so that a Redis with a hundred million keys is not scanned completely.
 STEP = 1000
 MOST_STEPS = 1000
+
+
+_STREAM = re.compile(r"aiostreamq:\{([^{}]+)\}:stream:(.+)")
 
 
 class Lanes(NamedTuple):
@@ -32,14 +36,19 @@ async def scan(queue: QueueStore, prefix: str) -> tuple[set[str], bool]:
         CommandError: Redis refuses to scan.
         QueueUnavailable: Redis cannot be reached.
     """
+    keys, is_whole = await _scan_for(queue, literal(prefix) + "*")
+    return {key.removeprefix(prefix) for key in keys}, is_whole
+
+
+async def _scan_for(queue: QueueStore, pattern: str) -> tuple[set[str], bool]:
     found: set[str] = set()
-    pattern, cursor = literal(prefix) + "*", b"0"
+    cursor = b"0"
     for _ in range(MOST_STEPS):
         reply = await queue.call(
             "SCAN", cursor, "MATCH", pattern, "COUNT", STEP, deadline=OPEN_TIMEOUT
         )
         cursor, keys = cast("tuple[bytes, list[bytes]]", reply)
-        found.update(key.decode(errors="replace").removeprefix(prefix) for key in keys)
+        found.update(key.decode(errors="replace") for key in keys)
         if cursor == b"0":
             return found, True
     return found, False
@@ -63,6 +72,31 @@ async def find_lanes(connector: "Connector", name: str) -> Lanes:
         return Lanes(True, sorted(found.difference(RESERVED)), is_whole, STEP * MOST_STEPS)
     finally:
         queue.close()
+
+
+async def find_queues(connector: "Connector") -> dict[str, list[str]]:
+    """Return the lanes of each queue that a program has opened in a Redis, by the queue's name.
+
+    Up to a million keys of Redis are looked at. Nothing is changed.
+
+    Raises:
+        CommandError: Redis refuses to scan.
+        QueueUnavailable: Redis cannot be reached.
+    """
+    queue = QueueStore(connector, Keys("default"), ())  # any queue: it is only asked by it
+    try:
+        keys, _ = await _scan_for(queue, "aiostreamq:{*}:stream:*")
+    finally:
+        queue.close()
+    lanes: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        if found := _STREAM.fullmatch(key):
+            lanes.setdefault(found[1], []).append(found[2])
+    return {
+        name: [lane for lane in found if lane not in RESERVED]
+        for name, found in lanes.items()
+        if RETURNED in found and set(found).difference(RESERVED)
+    }
 
 
 def literal(text: str) -> str:
