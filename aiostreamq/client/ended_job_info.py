@@ -120,16 +120,8 @@ async def _end_of(snapshots: Snapshots, job_id: str) -> _End | None:
 async def _letter_of(
     store: DeadLetterStore, job_id: str, ended_at: datetime | None
 ) -> "DeadLetter | None":
-    span, looked_at = Span(), 0
+    span = Span()
     if ended_at is not None:
         around = (ended_at - COUNTED_WITHIN, ended_at + COUNTED_WITHIN)
         span = Span(*(str(int(at.timestamp() * 1000)) for at in around))
-    async with aclosing(store.newest_first(span)) as pages:
-        async for page in pages:
-            for letter in page:
-                if letter.job_id == job_id:
-                    return letter
-            looked_at += len(page)
-            if looked_at >= MOST_LETTERS:
-                break
-    return None
+    return await store.newest_of_job(job_id, span, MOST_LETTERS)

@@ -157,7 +157,8 @@ async def read_page(
                 dated = replace(one.job, enqueued_at=enqueued_at(one.job.id))
                 found.append(with_pause(dated, paused, spec_of))
             is_full = len(found) >= size.limit or searched >= size.searched
-            if is_full or clock.monotonic() > until:
+            # A page without filters is never cut short: a busy machine must not make it smaller.
+            if is_full or (searched >= size.limit and clock.monotonic() > until):
                 return JobPage(tuple(found), searched, f"{source}~{one.place}")
     return JobPage(tuple(found), searched, None)
 

@@ -115,7 +115,7 @@ class QueueViews(QueueCalls):
         The first page costs as much with a million jobs as with ten. Jobs come in the order of
         `jobs`; those that failed, timed out or are dead come from the dead letters. A page may
         hold fewer jobs than *limit* and still not be the last: the search for jobs that match
-        stops after *searched* jobs, or after *timeout*.
+        stops after *searched* jobs, or after *timeout*, but looks at *limit* jobs at least.
 
         Args:
             state: A JobState, or its name.

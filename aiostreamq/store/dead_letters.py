@@ -1,5 +1,6 @@
 """The dead letters of a queue."""
 
+from contextlib import aclosing
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -91,6 +92,23 @@ class DeadLetterStore:
         pages = pages_of(self._queue, "XREVRANGE", self._dead, span.newest, span.oldest, size)
         async for page in pages:
             yield _letters(page)
+
+    async def newest_of_job(self, job_id: str, span: Span, most: int) -> "DeadLetter | None":
+        """Return the newest letter of a job, or None; *most* letters are looked at, about.
+
+        Only the letter that is found is parsed.
+        """
+        looked_at, wanted = 0, job_id.encode()
+        pages = pages_of(self._queue, "XREVRANGE", self._dead, span.newest, span.oldest)
+        async with aclosing(pages):
+            async for page in pages:
+                for letter in _letters([entry for entry in page if wanted in entry[1]]):
+                    if letter.job_id == job_id:
+                        return letter
+                looked_at += len(page)
+                if looked_at >= most:
+                    break
+        return None
 
     async def oldest_first(self, span: Span) -> "AsyncGenerator[list[DeadLetter], None]":
         """Yield all letters of *span* in pages of PAGE at most, oldest first."""
