@@ -19,7 +19,7 @@ _TYPES = {
         ("stream:", "events:", "parked:", "dead", "recent", "control", "audit"), "stream"
     ),
     **dict.fromkeys(("job:", "schedule:", "stats:", "bytes:"), "hash"),
-    **dict.fromkeys(("workers", "leases", "schedules", "paused", "unique"), "hash"),
+    **dict.fromkeys(("workers", "leases", "schedules", "paused", "unique", "totals"), "hash"),
     **dict.fromkeys(("alive", "delayed", "cancelled", "schedule_due", "schedule_due_code"), "zset"),
     **dict.fromkeys(("room:", "room_calls:"), "zset"),
     "inbox:": "list",

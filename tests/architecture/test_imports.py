@@ -45,7 +45,7 @@ NOT_OF_A_WORKERS_IMPORT = {"anyio", "email", "fakeredis", "importlib.metadata", 
 
 #: How many modules a worker loads at most until it has run a plain job. Each costs a fifth of a
 #: millisecond and 15 kB.
-MOST_OF_A_WORKER = 173
+MOST_OF_A_WORKER = 174
 
 #: Modules and packages that few workers need. They are loaded at the first use.
 NOT_OF_A_WORKER = (

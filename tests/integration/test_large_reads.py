@@ -64,8 +64,9 @@ async def test_reads_are_bounded(
         async with Worker(queue, max_held_bytes=1000 * MEGABYTE), asyncio.timeout(PATIENCE):
             assert set(await asyncio.gather(*jobs)) == {size}
     assert sum(replies) == count
-    assert replies[0] <= reads.FIRST
-    assert max(replies[1:]) <= max(1, reads.READ_BYTES // size)
+    first, *others = filter(None, replies)  # the first read may end before it has brought anything
+    assert first <= reads.FIRST
+    assert max(others) <= max(1, reads.READ_BYTES // size)
 
 
 @pytest.mark.parametrize("place", [*OVERFLOW, "parked"])
