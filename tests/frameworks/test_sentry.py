@@ -219,7 +219,12 @@ async def test_hook_that_raises(queue: Queue, error: BaseException) -> None:
 
     scope = sentry_sdk.get_global_scope()
     before = scope.client
-    sentry_sdk.init("http://a@localhost/1", transport=Kept(), traces_sampler=sampler)
+    sentry_sdk.init(
+        "http://a@localhost/1",
+        transport=Kept(),
+        traces_sampler=sampler,
+        auto_enabling_integrations=False,
+    )
     try:
         instrument(queue)
         async with Worker(queue) as worker:
