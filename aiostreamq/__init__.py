@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.blocking.blocking_queue import BlockingQueue
     from aiostreamq.client.current_job import CurrentJob, JobFilter, current_job
     from aiostreamq.client.dead_letters.dead_letters import DeadLetters
+    from aiostreamq.client.limit_settings import Limits
     from aiostreamq.client.middleware import CallNext, EnqueueCall, RunCall
     from aiostreamq.client.results.gathering import as_completed, gather
     from aiostreamq.client.schedules.schedule import Schedule
@@ -64,6 +65,8 @@ if TYPE_CHECKING:
         WorkerInfo,
     )
     from aiostreamq.model.job_events import Chunk, Event, Lost, Progress, Restarted
+    from aiostreamq.model.limit_reports import JobWait, LimitInfo, LimitRule, LimitState, WaitReason
+    from aiostreamq.model.limits import Concurrency, Rate
     from aiostreamq.model.pauses import Pause
     from aiostreamq.model.totals import TaskTotals, TimeHistogram
     from aiostreamq.model.unique import Debounce, KeepLatest, Throttle, Unique
@@ -81,6 +84,7 @@ __all__ = [
     "Call",
     "CallNext",
     "Chunk",
+    "Concurrency",
     "Context",
     "CurrentJob",
     "DeadLetter",
@@ -107,11 +111,16 @@ __all__ = [
     "JobRestarted",
     "JobState",
     "JobTimeout",
+    "JobWait",
     "KeepLatest",
     "LaneInfo",
     "Latency",
     "Lifespan",
     "LifespanFailed",
+    "LimitInfo",
+    "LimitRule",
+    "LimitState",
+    "Limits",
     "Lost",
     "MinuteInfo",
     "PastFailure",
@@ -124,6 +133,7 @@ __all__ = [
     "QueueFull",
     "QueueInfo",
     "QueueUnavailable",
+    "Rate",
     "Restarted",
     "ResultNotKept",
     "Retry",
@@ -145,6 +155,7 @@ __all__ = [
     "Unique",
     "UnsupportedServer",
     "UsageError",
+    "WaitReason",
     "WaitTimeout",
     "Worker",
     "WorkerGroup",
@@ -163,6 +174,7 @@ _MODULE_OF = {
     "BlockingQueue": "aiostreamq.client.blocking.blocking_queue",
     "CallNext": "aiostreamq.client.middleware",
     "Chunk": "aiostreamq.model.job_events",
+    "Concurrency": "aiostreamq.model.limits",
     "CurrentJob": "aiostreamq.client.current_job",
     "DeadLetter": "aiostreamq.model.dead_letters",
     "DeadLetters": "aiostreamq.client.dead_letters.dead_letters",
@@ -175,16 +187,22 @@ _MODULE_OF = {
     "JobFilter": "aiostreamq.client.current_job",
     "JobInfo": "aiostreamq.model.info",
     "JobPage": "aiostreamq.model.info",
+    "JobWait": "aiostreamq.model.limit_reports",
     "KeepLatest": "aiostreamq.model.unique",
     "LaneInfo": "aiostreamq.model.info",
     "Latency": "aiostreamq.model.info",
     "MinuteInfo": "aiostreamq.model.info",
     "Lifespan": "aiostreamq.model.functions.lifespan",
+    "LimitInfo": "aiostreamq.model.limit_reports",
+    "LimitRule": "aiostreamq.model.limit_reports",
+    "LimitState": "aiostreamq.model.limit_reports",
+    "Limits": "aiostreamq.client.limit_settings",
     "Lost": "aiostreamq.model.job_events",
     "PastFailure": "aiostreamq.model.dead_letters",
     "Pause": "aiostreamq.model.pauses",
     "Progress": "aiostreamq.model.job_events",
     "QueueInfo": "aiostreamq.model.info",
+    "Rate": "aiostreamq.model.limits",
     "Restarted": "aiostreamq.model.job_events",
     "RetryLater": "aiostreamq.model.verdict",
     "RunCall": "aiostreamq.client.middleware",
@@ -197,6 +215,7 @@ _MODULE_OF = {
     "Throttle": "aiostreamq.model.unique",
     "TimeHistogram": "aiostreamq.model.totals",
     "Unique": "aiostreamq.model.unique",
+    "WaitReason": "aiostreamq.model.limit_reports",
     "Worker": "aiostreamq.worker.worker",
     "WorkerGroup": "aiostreamq.worker.group",
     "WorkerInfo": "aiostreamq.model.info",

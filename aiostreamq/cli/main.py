@@ -13,6 +13,7 @@ from aiostreamq.cli.commands.doctor import add_doctor, doctor
 from aiostreamq.cli.commands.enqueue import add_enqueue, enqueue
 from aiostreamq.cli.commands.info import add_info, add_workers, info, workers
 from aiostreamq.cli.commands.jobs import add_jobs, jobs
+from aiostreamq.cli.commands.limits import add_limits, limits
 from aiostreamq.cli.commands.pause import add_pause, add_resume, pause, resume
 from aiostreamq.cli.commands.schedules import add_schedules, schedules
 from aiostreamq.cli.named_queue import settle_target
@@ -29,6 +30,7 @@ _ADDS = (
     add_enqueue,
     add_pause,
     add_resume,
+    add_limits,
     add_schedules,
     add_dead,
     add_doctor,
@@ -44,6 +46,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "dead": dead,  # short for dead-letters
     "pause": pause,
     "resume": resume,
+    "limits": limits,
     "schedules": schedules,
     "doctor": doctor,
     "dashboard": dashboard,

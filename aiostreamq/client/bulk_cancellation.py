@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from aiostreamq.store.queue import QueueStore
 
 # The states of jobs that have not ended.
-OPEN = (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
+OPEN = (JobState.DELAYED, JobState.HELD, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
+
+# Those of jobs that are in no lane.
+_OFF_LANE = {JobState.DELAYED, JobState.HELD, JobState.PARKED}
 
 
 @record
@@ -86,7 +89,7 @@ async def cancel_many(
     await store.open()
     parked_for = tasks if wanted.task is None else [wanted.task]
     cancelled = dict.fromkeys(wanted.states, 0)
-    for walk in (_delayed_and_parked(store, parked_for, wanted), _in_lanes(store, wanted)):
+    for walk in (_off_lane(store, parked_for, wanted), _in_lanes(store, wanted)):
         async with aclosing(walk) as counts:
             async for state, count in counts:
                 if state in cancelled:
@@ -94,14 +97,15 @@ async def cancel_many(
     return cancelled
 
 
-async def _delayed_and_parked(
+async def _off_lane(
     store: "QueueStore", parked_for: Collection[str], wanted: OpenJobFilter
 ) -> "AsyncGenerator[tuple[JobState, int]]":
     """Cancel the jobs that are in no lane, page by page; yield how many were in each state."""
     cancellation = Cancellation(store)
-    states = [state for state in wanted.states if state in {JobState.DELAYED, JobState.PARKED}]
-    # No page is read ahead: those of the delayed jobs depend on how many were cancelled before.
-    async with aclosing(Walk(store).jobs_off_lane(states, parked_for)) as pages:
+    states = [state for state in wanted.states if state in _OFF_LANE]
+    # No page is read ahead: what is in the next one depends on how many were cancelled before.
+    walk = Walk(store).jobs_off_lane(states, parked_for, wanted.task)
+    async with aclosing(walk) as pages:
         async for page in pages:
             now_ms = await _now_ms(store)
             ids = [found.job_id for found in page if wanted.fits(found, now_ms)]

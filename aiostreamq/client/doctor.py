@@ -14,18 +14,21 @@ from aiostreamq.model.worker_liveness import DEAD, is_dead
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.redis_errors import is_withheld, right_missing
 from aiostreamq.store.inspect.doctor_probes import GroupState, Keyspace, Scanned
+from aiostreamq.store.inspect.limit_states import Checked, LimitStates
 from aiostreamq.store.inspect.server_check import (
     Condition,
     advice_by_subject,
     examine,
     unknown_subjects,
 )
-from aiostreamq.store.inspect.snapshot import LaneView, Snapshots, View
+from aiostreamq.store.inspect.snapshot import Snapshots
+from aiostreamq.store.inspect.views import LaneView, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiostreamq.client.queue_client import QueueClient
+    from aiostreamq.model.info import WorkerInfo
     from aiostreamq.model.keys import Keys
 
 # Seconds. Within a data center, a round trip takes a tenth of the first.
@@ -72,7 +75,9 @@ async def diagnose(queue: "QueueClient", *, scans_keys: bool = True) -> list[Fin
     findings += await _try(_look_at_work(queue, snapshots), "work", "parked")
     findings += await _try(_look_at_schedules(queue, snapshots), "schedules")
     if scans_keys:
-        findings += await _try(_look_at_keys(keyspace), "lanes", "keys")
+        kinds = ("lanes", "keys", "limits")
+        findings += await _try(_look_at_keys(keyspace, LimitStates(store)), *kinds)
+    findings += await _try(_look_at_rules(queue), "rules")
     return findings
 
 
@@ -117,8 +122,15 @@ async def _look_at_schedules(queue: "QueueClient", snapshots: Snapshots) -> Iter
     return _on_schedules(errors)
 
 
-async def _look_at_keys(keyspace: Keyspace) -> Iterable[Finding]:
-    return _on_keys(await keyspace.scan())
+async def _look_at_keys(keyspace: Keyspace, limits: LimitStates) -> Iterable[Finding]:
+    scanned = await keyspace.scan()
+    suspects = await limits.check(scanned.limits)
+    # Asked again: a permit may have been on its way back.
+    return [*_on_keys(scanned), *on_limits(await limits.check([one.token for one in suspects]))]
+
+
+async def _look_at_rules(queue: "QueueClient") -> Iterable[Finding]:
+    return on_rules([worker for worker in await queue.workers() if not worker.is_lost])
 
 
 async def _uncancelled(snapshots: Snapshots, keys: "Keys") -> View:
@@ -257,6 +269,41 @@ def _on_keys(scanned: Scanned) -> Iterator[Finding]:
         yield Finding("keys", WARNING, text, fix)
     else:
         yield Finding("keys", OK, f"none of {seen} is orphaned")
+
+
+def on_limits(checked: list[Checked]) -> Iterator[Finding]:
+    """Judge limits with which something is wrong."""
+    stray = [one for one in checked if one.strays]
+    if stray:
+        permits = counting(sum(one.strays for one in stray), "permit", "are held")
+        text = f"{permits} by jobs that no worker has: {_listed([one.token[2:] for one in stray])}"
+        fix = "nothing, if it goes: workers take these back, two at a time, when a limit is full"
+        yield Finding("limits", WARNING, text, fix)
+    stuck = [one.token[2:] for one in checked if one.is_stuck]
+    if stuck:
+        text = f"limits have room, and no worker looks at the jobs that wait: {_listed(stuck)}"
+        fix = "set their rules with `aiostreamq limits set`: the workers look at the jobs then"
+        yield Finding("limits", PROBLEM, text, fix)
+    if not checked:
+        yield Finding("limits", OK, "every permit is held by a job, and no job waits for nothing")
+
+
+def on_rules(workers: "Iterable[WorkerInfo]") -> Iterator[Finding]:
+    """Judge the rules of limits that the code of workers has."""
+    rules: dict[str, set[str]] = {}
+    for worker in workers:
+        for name, rule in worker.limits.items():
+            rules.setdefault(name, set()).add(rule)
+    different = [f"{name} is {' and '.join(sorted(r))}" for name, r in rules.items() if len(r) > 1]
+    if different:
+        text = f"workers have different rules for a limit: {_listed(different)}"
+        fix = (
+            "the rule that was started last is in force: end the deploy, or set one with "
+            "`aiostreamq limits set`"
+        )
+        yield Finding("rules", WARNING, text, fix)
+    else:
+        yield Finding("rules", OK, "all workers have the same rules for limits")
 
 
 def _listed(names: list[str]) -> str:

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from aiostreamq.aio.batching import LARGE_UNDER_WAY, Futures, GroupCall
 from aiostreamq.client.oversize import send_halves
 from aiostreamq.errors import EnqueueNotConfirmed, QueueFull, QueueUnavailable
-from aiostreamq.model.delivery import DelayedSubmission, Submission, UniqueSubmission
+from aiostreamq.model.delivery import (
+    DelayedSubmission,
+    HeldSubmission,
+    Submission,
+    UniqueSubmission,
+)
 from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas, Refusals, Submissions
@@ -64,7 +69,9 @@ class EnqueueBatcher:
             self.now = GroupCall[Submission, IdWas](put, ENQUEUE_LIMIT, large_under_way=most)
 
     def put_large(
-        self, job: "Submission | DelayedSubmission | UniqueSubmission", size: int
+        self,
+        job: "Submission | DelayedSubmission | UniqueSubmission | HeldSubmission",
+        size: int,
     ) -> "asyncio.Future[IdWas]":
         """Enqueue a job with the next batch whose payload has *size* bytes, which is many."""
         if isinstance(job[1], int):  # the place of a lane; those for later have its name

@@ -18,7 +18,7 @@ from aiostreamq.model.info import (
     parse_worker,
 )
 from aiostreamq.model.job_state import JobState
-from aiostreamq.model.keys import OVERFLOW
+from aiostreamq.model.keys import ADMITTED, OVERFLOW
 from aiostreamq.model.pauses import among, pauses_of
 from aiostreamq.model.stats import STATS_MINUTES, Ends, percentiles, read_stats
 from aiostreamq.model.time import moment
@@ -27,7 +27,7 @@ from aiostreamq.store.inspect.snapshot import Snapshots, totals_of
 
 if TYPE_CHECKING:
     from aiostreamq.client.task_argument import Named
-    from aiostreamq.store.inspect.snapshot import LaneView, View
+    from aiostreamq.store.inspect.views import LaneView, View
     from aiostreamq.store.queue import QueueStore
 
 _MINUTE_MS = 60_000
@@ -43,11 +43,11 @@ async def look(store: "QueueStore", window: Duration) -> QueueInfo:
     minutes = range(first, view.now_ms // _MINUTE_MS + 1)
     ends = read_stats(await snapshots.stats(minutes))
     counted = (view.now_ms - first * _MINUTE_MS) / 1000
-    overflow = OVERFLOW.values()
+    others = (*OVERFLOW.values(), ADMITTED)
     lanes = tuple(
-        _lane(lane, view.now_ms)
+        _lane(lane, view.now_ms, view.held.by_lane.get(lane.name, 0))
         for lane in view.lanes
-        if lane.waiting or lane.running or lane.name not in overflow
+        if lane.waiting or lane.running or lane.name not in others
     )
     return QueueInfo(
         name=store.keys.queue,
@@ -66,6 +66,8 @@ async def look(store: "QueueStore", window: Duration) -> QueueInfo:
         rate=sum(one.total for one in ends.values()) / counted,
         lanes=lanes,
         tasks=tuple(_tasks(view, ends, counted)),
+        held=view.held.total,
+        admittable=view.held.admittable,
     )
 
 
@@ -100,11 +102,11 @@ def _minute(at: int, fields: Iterable[tuple[bytes, bytes]], task: str | None) ->
     return MinuteInfo(moment(at * _MINUTE_MS), dict(states), _latency(ran), _latency(waited))
 
 
-def _lane(lane: "LaneView", now_ms: int) -> LaneInfo:
+def _lane(lane: "LaneView", now_ms: int, held: int) -> LaneInfo:
     oldest = None
     if lane.oldest:
         oldest = max(0.0, (now_ms - int(lane.oldest.partition("-")[0])) / 1000)
-    return LaneInfo(lane.name, lane.waiting, lane.running, oldest)
+    return LaneInfo(lane.name, lane.waiting, lane.running, oldest, held)
 
 
 def _tasks(view: "View", ends: Mapping[str, Ends], counted: float) -> Iterable[TaskInfo]:
@@ -112,7 +114,14 @@ def _tasks(view: "View", ends: Mapping[str, Ends], counted: float) -> Iterable[T
     running = _Estimate((lane.running, lane.running_tasks) for lane in view.lanes)
     delayed = _Estimate([(view.delayed, view.delayed_tasks)])
     dead = _Estimate([(view.dead, view.dead_tasks)])
-    all_counts = (waiting, running, delayed, dead)
+    admittable = view.held.admittable
+    held = _Estimate(
+        [
+            (admittable, view.held.ready_tasks),
+            (view.held.total - admittable, view.held.blocked_tasks),
+        ]
+    )
+    all_counts = (waiting, running, delayed, dead, held)
     is_estimate = any(one.is_estimate for one in all_counts)
     named = set[str](view.parked_tasks).union(ends, *(one.counts for one in all_counts))
     none, summaries = Ends(), _Summaries()
@@ -131,6 +140,7 @@ def _tasks(view: "View", ends: Mapping[str, Ends], counted: float) -> Iterable[T
             end.total / counted,
             run_latency,
             wait_latency,
+            held.of(name),
         )
 
 

@@ -178,8 +178,8 @@ class Job(Generic[R_co]):
     async def cancel(self) -> JobState:
         """Cancel the job in any state; return the state that it was in.
 
-        A waiting job (`QUEUED`, `DELAYED`, `PARKED`) has ended when this returns, and
-        never starts. A `RUNNING` job is stopped by its worker at once: a coroutine is
+        A waiting job (`QUEUED`, `DELAYED`, `HELD`, `PARKED`) has ended when this returns,
+        and never starts. A `RUNNING` job is stopped by its worker at once: a coroutine is
         cancelled and has five seconds to clean up, a process is killed, a thread sees
         `Context.is_cancelled`. It ends as cancelled, unless it completes first. If its
         worker dies, it is not run again.

@@ -11,6 +11,7 @@ from aiostreamq.client.listed_jobs import (
     WAITING_STATES,
     of_entry,
     of_hash,
+    of_held,
     of_letter,
     with_pause,
 )
@@ -36,7 +37,13 @@ if TYPE_CHECKING:
 Jobs = AsyncGenerator[JobInfo, None]
 
 # The states of jobs that have not ended, in the order of the listing.
-_LIVE = (JobState.RUNNING, JobState.QUEUED, JobState.DELAYED, JobState.PARKED)
+_LIVE = (
+    JobState.RUNNING,
+    JobState.QUEUED,
+    JobState.DELAYED,
+    JobState.HELD,
+    JobState.PARKED,
+)
 
 # The states of ended jobs that leave a dead letter.
 _WITH_LETTER = {JobState.FAILED, JobState.TIMED_OUT, JobState.DEAD}
@@ -104,6 +111,8 @@ def _sources(
             yield _queued(snapshots, lane, store.keys.stream(lane))
     if JobState.DELAYED in states:
         yield _delayed(snapshots)
+    if JobState.HELD in states:
+        yield _held(snapshots)
     if JobState.PARKED in states:
         yield _parked(store, snapshots)
     in_letters = states & (_WITH_LETTER if by_letters else {JobState.DEAD})
@@ -132,6 +141,12 @@ async def _delayed(snapshots: Snapshots) -> Jobs:
     async with aclosing(snapshots.delayed()) as delayed:
         async for job_id, due_ms, fields in delayed:
             yield of_hash(job_id, due_ms, fields)
+
+
+async def _held(snapshots: Snapshots) -> Jobs:
+    async with aclosing(snapshots.held()) as held:
+        async for job_id, fields in held:
+            yield of_held(job_id, fields)
 
 
 async def _parked(store: "QueueStore", snapshots: Snapshots) -> Jobs:
@@ -170,22 +185,31 @@ async def look_at_job(store: "QueueStore", job_id: str, spec_of: "SpecOf") -> Jo
     if found.startswith(b"{"):
         return await look_at_ended(store, job_id, found)
     snapshots = Snapshots(store)
-    job = await _where_it_is(store, snapshots, job_id, JobState(found.decode()))
+    fields = await snapshots.job(job_id)
+    job = await _where_it_is(store, snapshots, job_id, JobState(found.decode()), fields)
     job = replace(job, enqueued_at=enqueued_at(job_id))
     if job.state not in WAITING_STATES:
         return job
+    from aiostreamq.client.job_waits import Waits  # imported at the first use
+
+    job = replace(job, wait=await Waits(store).of_job(job, fields))
     return with_pause(job, await snapshots.paused(), spec_of)
 
 
 async def _where_it_is(
-    store: "QueueStore", snapshots: Snapshots, job_id: str, state: JobState
+    store: "QueueStore",
+    snapshots: Snapshots,
+    job_id: str,
+    state: JobState,
+    fields: Mapping[bytes, bytes],
 ) -> JobInfo:
-    fields = await snapshots.job(job_id)
     if state is JobState.DELAYED:
         due_ms = await snapshots.due_ms(job_id)
         if due_ms is not None:
             holders = await _holders(store, snapshots, job_id, fields)
             return replace(of_hash(job_id, due_ms, fields), waits_for=holders)
+    if state is JobState.HELD and fields.get(b"s") == b"held":
+        return of_held(job_id, fields)
     if state is JobState.PARKED:
         at, _, task = fields.get(b"q", b"").decode().partition(" ")
         entry = await snapshots.entry(store.keys.parked_for(task), at) if at else None

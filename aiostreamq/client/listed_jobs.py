@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from aiostreamq.model.backlog_names import held_job, lane_of_backlog
 from aiostreamq.model.info import JobInfo, call_of
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.keys import RESERVED
@@ -16,12 +17,12 @@ from aiostreamq.model.time import moment
 if TYPE_CHECKING:
     from aiostreamq.model.dead_letters import DeadLetter
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.inspect.snapshot import Fields
+    from aiostreamq.store.inspect.views import Fields
 
     SpecOf = Callable[[str], TaskSpec | None]  # finds the spec of a task that is registered here
 
 #: The states to which a pause applies: running jobs continue.
-WAITING_STATES = frozenset({JobState.QUEUED, JobState.DELAYED, JobState.PARKED})
+WAITING_STATES = frozenset({JobState.QUEUED, JobState.DELAYED, JobState.HELD, JobState.PARKED})
 
 
 def with_pause(job: JobInfo, paused: Mapping[str, int], spec_of: "SpecOf") -> JobInfo:
@@ -62,14 +63,26 @@ def of_entry(
 
 def of_hash(job_id: str, due_ms: int, fields: Mapping[bytes, bytes]) -> JobInfo:
     """Return a delayed job, given its hash and when it is due."""
+    lane = fields.get(b"s", DEFAULT_LANE.encode()).decode(errors="replace")
+    job = _of_envelope(job_id, JobState.DELAYED, lane, fields)
+    return replace(job, due=moment(due_ms))
+
+
+def of_held(job_id: str, fields: Mapping[bytes, bytes]) -> JobInfo:
+    """Return a held job, given its hash."""
+    held = held_job(job_id, fields)
+    job = _of_envelope(job_id, JobState.HELD, lane_of_backlog(held.backlog), fields)
+    return replace(job, state_since=moment(held.since_ms)) if held.place else job
+
+
+def _of_envelope(job_id: str, state: JobState, lane: str, fields: Mapping[bytes, bytes]) -> JobInfo:
     call = call_of(fields.get(b"p", b""))
     return JobInfo(
         job_id,
         call.task,
-        JobState.DELAYED,
+        state,
         None,
-        fields.get(b"s", DEFAULT_LANE.encode()).decode(errors="replace"),
-        due=moment(due_ms),
+        lane,
         attempt=number(fields.get(b"a"), 1),
         delivery=number(fields.get(b"n"), 0),
         args=call.args,

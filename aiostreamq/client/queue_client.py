@@ -182,8 +182,8 @@ class QueueClient(QueueViews):
             older_than: Only jobs that have been in their state for longer than this, in seconds
                 (or "10s", or a timedelta). The age of a delayed job is read from its id: delayed
                 jobs whose `id` you chose never match.
-            state: Only jobs in this state, or one of these: `QUEUED`, `DELAYED`, `PARKED`,
-                `RUNNING`.
+            state: Only jobs in this state, or one of these: `QUEUED`, `DELAYED`, `HELD`,
+                `PARKED`, `RUNNING`.
             everything: Give this in place of a filter to cancel all jobs.
 
         Jobs that are parked for a task unknown to this queue are found only if *task* names it.

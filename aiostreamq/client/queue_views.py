@@ -1,4 +1,4 @@
-"""`QueueViews`: the ways to look into a queue. Nothing here changes it."""
+"""`QueueViews`: the ways to look into a queue, and the limits that steer it."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
     from datetime import datetime
 
+    from aiostreamq.client.limit_settings import Limits
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.info import JobInfo, JobPage, MinuteInfo, QueueInfo, WorkerInfo
@@ -24,7 +25,15 @@ SEARCH_TIME = 1.0
 
 
 class QueueViews(QueueCalls):
-    """The state of a queue, its jobs and its workers."""
+    """The state of a queue, its jobs, its workers and its limits."""
+
+    @property
+    def limits(self) -> "Limits":
+        """The limits of the queue's tasks: list, set, clear and explain them."""
+        # Imported at the first use: few programs need it.
+        from aiostreamq.client.limit_settings import Limits
+
+        return Limits(self._core)
 
     async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
         """Return the state of the queue: its lanes and tasks, with recent rates and latencies.
@@ -70,9 +79,10 @@ class QueueViews(QueueCalls):
     ) -> "AsyncGenerator[JobInfo, None]":
         """Iterate over jobs, as in `async for job in queue.jobs(state="failed")`.
 
-        Running jobs come first, then queued, delayed and parked ones, each oldest first; then
-        those that ended recently, newest first. Pages are read as you iterate, and jobs change
-        their states in between: one may come twice, or not at all.
+        Running jobs come first, then queued, delayed, held and parked ones, each oldest first (held
+        jobs among those of the same limits); then those that ended recently, newest first. Pages
+        are read as you iterate, and jobs change their states in between: one may come twice, or
+        not at all.
 
         Args:
             state: A JobState or several; None is all of them.

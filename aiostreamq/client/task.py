@@ -6,6 +6,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, cast
 
 from aiostreamq.client.call import C_co, Call, R_co, StreamCall, Using
+from aiostreamq.errors import UsageError
 from aiostreamq.model.duration import due_of, expiry_of
 from aiostreamq.model.functions.callables import Origin
 
@@ -168,6 +169,11 @@ class Enqueuer(Generic[P, R_co]):
             UsageError: An option has an invalid value.
             PayloadError: An argument of a callback cannot be sent as JSON.
         """
+        if "limits" in options:
+            raise UsageError(
+                f"task {self.spec.name!r}: limits are for all jobs of a task, so they cannot be "
+                f"given to one: give them to @queue.task(limits=[...])"
+            )
         due, ends = due_of(delay, at), expiry_of(deadline, "deadline")
         using = self._using.merged(id, due, expiry_of(expires), ends, options)
         if using.has_callbacks:

@@ -47,6 +47,21 @@ class UniqueSubmission(NamedTuple):
     envelope: bytes
 
 
+class HeldSubmission(NamedTuple):
+    """A job of a task that has limits.
+
+    Its id, lane and envelope are at the same places as those of a `Submission`, from the front and
+    from the back.
+    """
+
+    job_id: str
+    place: int  #: of its lane among the queue's streams, from 1; not an argument
+    mark: str  #: a WaiterMode
+    backlog: str  #: the name of the backlog that it waits in
+    costs: str  #: a number for each limit, with spaces between; empty for 1 each
+    envelope: bytes
+
+
 #: The identity of a delivery: the index of its stream among the queue's (from 1), and the id of
 #: the entry, which only ever belongs to one worker. It is the first two fields of a Delivery. A
 #: plain tuple, because a slice creates it faster than a NamedTuple's constructor.
@@ -63,6 +78,8 @@ class Delivery(NamedTuple):
     envelope: bytes
     attempt: int = 1  #: from 1; a run that raised and is retried counts, a lost worker does not
     deaths: int = 0  #: workers that died while they had the job, since its last outcome
+    #: the tokens of the limits that have let it pass, with spaces between; None if none was asked
+    permits: bytes | None = None
 
 
 #: A job for later, in the order of the delay script's arguments: its id, its lane, a WaiterMode,

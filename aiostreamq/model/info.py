@@ -9,6 +9,7 @@ import orjson
 
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.model.job_state import JobState
+from aiostreamq.model.limit_reports import JobWait, shown_rule
 from aiostreamq.model.metadata import Metadata
 from aiostreamq.model.pauses import Pause
 from aiostreamq.model.record import record
@@ -42,6 +43,7 @@ class LaneInfo:
     waiting: int  #: jobs that no worker has yet
     running: int  #: jobs that a worker has, prefetched ones included
     oldest_age: float | None  #: seconds that the oldest has waited; None if none waits
+    held: int = 0  #: jobs that will come from this lane once their limits have room
 
 
 @record
@@ -59,6 +61,7 @@ class TaskInfo:
     rate: float  #: jobs that ended per second
     run_latency: Latency | None  #: how long they ran; None if none ran
     wait_latency: Latency | None  #: how long they had waited in a lane before
+    held: int = 0  #: jobs that wait for their limits; may be estimated too
 
 
 @record
@@ -67,7 +70,7 @@ class QueueInfo:
 
     name: str
     at: datetime  #: the time of the snapshot by Redis's clock, in UTC
-    waiting: int  #: jobs in all lanes that no worker has yet
+    waiting: int  #: jobs in all lanes that no worker has yet; without those that are held
     running: int  #: jobs that a worker has
     delayed: int  #: jobs for later, next attempts included
     parked: int  #: jobs that wait for a worker that knows their task
@@ -79,6 +82,10 @@ class QueueInfo:
     rate: float  #: jobs that ended per second
     lanes: tuple[LaneInfo, ...]
     tasks: tuple[TaskInfo, ...]  #: by name
+    held: int = 0  #: jobs of tasks with limits, which wait until these have room
+    #: those of them whose limits may have room now, about: more workers would start `waiting` and
+    #: these, and none of the other held jobs
+    admittable: int = 0
 
 
 @record
@@ -117,6 +124,8 @@ class WorkerInfo:
     #: Redis refuses their end
     held: int = 0
     held_jobs: tuple[str, ...] = ()  #: ids of those that wait to start, at most five hundred
+    #: the rules of limits in its code, by the names of the limits
+    limits: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @record
@@ -151,6 +160,8 @@ class JobInfo:
     is_debounced: bool = False
     # Set only by `job.info()`:
     waits_for: tuple[str, ...] = ()  #: ids of the jobs whose end it waits for, as for its key
+    #: why it does not start yet; None if it runs, has ended, or waits for its time
+    wait: JobWait | None = None
     traceback: str = ""  #: the task's own frames, if it failed
     started_at: datetime | None = None  #: when its last run began, about, if it ended lately
     ended_at: datetime | None = None  #: if it ended lately, or has a dead letter
@@ -246,4 +257,14 @@ def _worker(name: str, beat: str, report: Mapping[str, object], now_ms: int) -> 
         stuck_threads=int(cast("int", report.get("stuck", 0))),
         held=int(cast("int", report.get("held", 0))),
         held_jobs=tuple(cast("list[str]", report.get("held_jobs", []))),
+        limits=_limits(cast("dict[str, str]", report.get("limits", {}))),
     )
+
+
+def _limits(rules: Mapping[str, str]) -> dict[str, str]:
+    """Return rules by name, given by token; a name may be that of a concurrency and of a rate."""
+    limits: dict[str, str] = {}
+    for token, rule in sorted(rules.items()):
+        shown, name = shown_rule(token, rule), token[2:]
+        limits[name] = f"{limits[name]}, {shown}" if name in limits else shown
+    return limits

@@ -14,6 +14,7 @@ class JobState(StrEnum):
     RUNNING = "running"  #: a worker has it
     PARKED = "parked"  #: waits for a worker that knows its task, or until its task is resumed
     DELAYED = "delayed"  #: waits for its time, or for its next attempt
+    HELD = "held"  #: waits until the limits of its task have room
     DROPPED = "dropped"  #: ended without a result because the task raised Drop
     EXPIRED = "expired"  #: ended without a run because its `expires` or `deadline` passed
     DONE = "done"  #: ended with a value
@@ -24,7 +25,9 @@ class JobState(StrEnum):
 
 
 #: The states of a job that has not ended.
-OPEN_STATES = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.PARKED, JobState.DELAYED})
+OPEN_STATES = frozenset(
+    {JobState.QUEUED, JobState.RUNNING, JobState.PARKED, JobState.DELAYED, JobState.HELD}
+)
 
 
 def states_of(state: object, known: Iterable[JobState] = JobState) -> tuple[JobState, ...]:

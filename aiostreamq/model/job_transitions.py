@@ -17,6 +17,7 @@ class Stage(StrEnum):
 
     UNKNOWN = "unknown"  #: there is no such job: its id is free
     DELAYED = "delayed"  #: its hash holds the envelope, `delayed` holds its id
+    HELD = "held"  #: its hash holds the envelope, the backlog of its limits holds its id
     QUEUED = "queued"  #: its entry is in the stream of a lane, and no worker has it
     RUNNING = "running"  #: its entry is pending: a worker has it, running or prefetched
     PARKED = "parked"  #: its entry is in the stream of parked jobs of its task
@@ -75,24 +76,28 @@ TRANSITIONS = (
     # dropped: another job holds its key
     *_rows(Stage.UNKNOWN, "enqueue_unique", Stage.QUEUED, Stage.DELAYED, Stage.DROPPED),
     *_rows(Stage.UNKNOWN, "fire_schedules", Stage.QUEUED, Stage.DELAYED),  # delayed: jitter
+    *_rows(Stage.UNKNOWN, "enqueue_held", Stage.HELD),
     # It waits.
     *_rows(Stage.DELAYED, "promote", Stage.QUEUED),
     *_rows(Stage.PARKED, "unpark", Stage.QUEUED, Stage.RUNNING),
     *_rows(Stage.QUEUED, "XREADGROUP", Stage.RUNNING),  # if the worker reads one lane
     *_rows(Stage.QUEUED, "read_lanes", Stage.RUNNING),
     *_rows(Stage.QUEUED, "read_many_lanes", Stage.RUNNING),
+    *_rows(Stage.HELD, "admit", Stage.RUNNING),
     # A worker ends it.
     *_rows(Stage.RUNNING, "settle", *_OUTCOMES),
     # It leaves its worker, and will run again.
     *_rows(Stage.RUNNING, "retry", Stage.QUEUED, Stage.DELAYED),
     *_rows(Stage.RUNNING, "requeue", Stage.QUEUED),
     *_rows(Stage.RUNNING, "park", Stage.PARKED),
+    *_rows(Stage.RUNNING, "hold", Stage.HELD),  # its limits have not let it pass
     *_rows(Stage.RUNNING, "requeue_deleted", Stage.DELAYED),
     *_rows(Stage.RUNNING, "recover_worker", Stage.QUEUED, Stage.DEAD),  # dead: too many deaths
     *_rows(Stage.RUNNING, "dead_letter_unreadable", Stage.DEAD),
     # It is cancelled.
     *_rows(Stage.DELAYED, "cancel", Stage.CANCELLED),
     *_rows(Stage.PARKED, "cancel", Stage.CANCELLED),
+    *_rows(Stage.HELD, "cancel", Stage.CANCELLED),
     *_rows(Stage.QUEUED, "cancel", Stage.CANCELLED_IN_LANE, Stage.CANCELLED),
     *_rows(Stage.QUEUED, "cancel_lane", Stage.CANCELLED_IN_LANE),
     *_rows(Stage.RUNNING, "cancel", Stage.CANCELLING),
@@ -101,12 +106,14 @@ TRANSITIONS = (
     *_rows(Stage.CANCELLING, "retry", Stage.CANCELLED),
     *_rows(Stage.CANCELLING, "requeue", Stage.CANCELLED),
     *_rows(Stage.CANCELLING, "park", Stage.CANCELLED),
+    *_rows(Stage.CANCELLING, "hold", Stage.CANCELLED),
     *_rows(Stage.CANCELLING, "requeue_deleted", Stage.CANCELLED),
     *_rows(Stage.CANCELLING, "recover_worker", Stage.CANCELLED),
     *_rows(Stage.CANCELLING, "dead_letter_unreadable", Stage.CANCELLED),
     # Another job takes its key.
     *_rows(Stage.DELAYED, "enqueue_unique", Stage.CANCELLED),
     *_rows(Stage.PARKED, "enqueue_unique", Stage.CANCELLED),
+    *_rows(Stage.HELD, "enqueue_unique", Stage.CANCELLED),
     *_rows(Stage.QUEUED, "enqueue_unique", Stage.CANCELLED_IN_LANE, Stage.CANCELLED),
     *_rows(Stage.RUNNING, "enqueue_unique", Stage.CANCELLING),
     # The entry of a cancelled job goes.
@@ -115,6 +122,7 @@ TRANSITIONS = (
     *_rows(Stage.CANCELLED_IN_LANE, "retry", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "requeue", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "park", Stage.CANCELLED),
+    *_rows(Stage.CANCELLED_IN_LANE, "hold", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "recover_worker", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "dead_letter_unreadable", Stage.CANCELLED),
     *_rows(Stage.CANCELLED_IN_LANE, "cancel", Stage.CANCELLED),  # its entry was deleted

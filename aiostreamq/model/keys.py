@@ -26,8 +26,11 @@ OVERFLOW: dict[Spillway, str] = {
     "slot": "overflow:slot",
 }
 
+# Nor is this: held jobs whose limits have room are delivered from here. And the lane of held jobs.
+ADMITTED, HELD = "admitted", "held"
+
 #: Names that no lane may have.
-RESERVED = (RETURNED, *OVERFLOW.values())
+RESERVED = (RETURNED, *OVERFLOW.values(), ADMITTED, HELD)
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
@@ -53,16 +56,23 @@ class Keys:
     __slots__ = (
         "alive",
         "audit",
+        "bell",
         "cancelled",
         "confirm",
         "control",
         "dead",
         "delayed",
+        "due",
+        "held",
         "leases",
+        "limit_defaults",
+        "limit_rules",
+        "limits",
         "parked",
         "paused",
         "prefix",
         "queue",
+        "ready",
         "recent",
         "schedule_due",
         "schedule_due_code",
@@ -84,6 +94,13 @@ class Keys:
         self.dead = self.prefix + "dead"
         self.parked = self.prefix + "parked"
         self.unique = self.prefix + "unique"
+        self.ready = self.prefix + "ready"
+        self.due = self.prefix + "due"
+        self.bell = self.prefix + "bell"
+        self.held = self.prefix + "held"
+        self.limits = self.prefix + "limits"
+        self.limit_defaults = self.prefix + "limit_defaults"
+        self.limit_rules = self.prefix + "limit_rules"
         self.recent = self.prefix + "recent"
         self.totals = self.prefix + "totals"
         self.workers = self.prefix + "workers"
@@ -128,6 +145,18 @@ class Keys:
     def parked_for(self, task: str) -> str:
         """Return the stream of jobs that wait for a worker that knows *task*."""
         return f"{self.parked}:{task}"
+
+    def backlog(self, name: str) -> str:
+        """Return the sorted set of the held jobs of a backlog."""
+        return f"{self.prefix}backlog:{name}"
+
+    def blocked(self, token: str) -> str:
+        """Return the sorted set of the backlogs that wait for a limit."""
+        return f"{self.prefix}blocked:{token}"
+
+    def permits(self, token: str) -> str:
+        """Return the sorted set of the permits that are held under a limit."""
+        return f"{self.prefix}permits:{token}"
 
     def stats(self, minute: int) -> str:
         """Return the hash of counters for one minute since 1970."""

@@ -14,6 +14,7 @@ from aiostreamq.model.retry import Retries, Retry, checked_retries
 from aiostreamq.model.unknown_options import unknown_option
 
 if TYPE_CHECKING:
+    from aiostreamq.model.limits import Limit
     from aiostreamq.model.unique import Debounce, KeepLatest, Rule, Throttle, Unique
 
 DEFAULT_LANE = "default"
@@ -46,6 +47,7 @@ class TaskOptions(TypedDict, total=False):
     throttle: "Throttle | None"
     debounce: "Debounce | None"
     keep_latest: "KeepLatest | None"
+    limits: "Sequence[Limit]"
 
 
 @record
@@ -62,6 +64,7 @@ class Options:
     on_success: BoundCall | None = None  #: enqueued when the job is done
     on_failure: BoundCall | None = None  #: enqueued when the job fails
     unique: "Rule | None" = None  #: whether another job of the same key keeps a job from the queue
+    limits: "tuple[Limit, ...]" = ()  #: how many may run at once, or start in a time
 
     def merged(self, overrides: TaskOptions, others: Sequence[str] = ()) -> "Options":
         """Return these options with *overrides* applied.
@@ -96,10 +99,14 @@ class Options:
             from aiostreamq.model.unique import ruled
 
             changed = replace(changed, unique=ruled(self.unique, rules))
-        return _with_callbacks(changed, overrides)
+        return _with_rarer(changed, overrides)
 
 
-def _with_callbacks(options: Options, overrides: TaskOptions) -> Options:
+def _with_rarer(options: Options, overrides: TaskOptions) -> Options:
+    if "limits" in overrides:
+        from aiostreamq.model.limits import checked_limits  # at the first use, too
+
+        options = replace(options, limits=checked_limits(overrides["limits"]))
     if "on_success" in overrides:
         options = replace(options, on_success=overrides["on_success"])
     if "on_failure" in overrides:

@@ -90,7 +90,13 @@ class Outcome:
                 return JobDropped(self.failure.message if self.failure else None, job_id=job_id)
             case JobState.EXPIRED:
                 return JobExpired(job_id=job_id)
-            case JobState.QUEUED | JobState.RUNNING | JobState.DELAYED | JobState.PARKED:
+            case (
+                JobState.QUEUED
+                | JobState.RUNNING
+                | JobState.DELAYED
+                | JobState.PARKED
+                | JobState.HELD
+            ):
                 raise ValueError(f"{self.state} is not an end")
             case _:
                 assert_never(self.state)

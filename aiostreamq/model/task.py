@@ -36,6 +36,8 @@ class TaskSpec:
     keep_ms: int = field(init=False)
     #: the same, or None for the event loop
     pool: Place | None = field(init=False)
+    #: whether its jobs need nothing but a slot of a worker
+    is_plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Compute what every job of the task needs."""
@@ -44,6 +46,7 @@ class TaskSpec:
         object.__setattr__(self, "keep_ms", milliseconds(self.options.result_ttl))
         is_on_loop = self.is_async or self.is_stream
         object.__setattr__(self, "pool", None if is_on_loop else self.executor)
+        object.__setattr__(self, "is_plain", is_on_loop and not self.options.limits)
 
 
 # Seconds, about a hundred years. Redis refuses expiries beyond 64 bits.

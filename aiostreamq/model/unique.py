@@ -60,7 +60,7 @@ class Unique:
 
     def __post_init__(self) -> None:
         """Refuse invalid values."""
-        _check_key(self.key)
+        check_key(self.key)
         is_window = self.until not in ("done", "started")
         object.__setattr__(self, "held", "window" if is_window else self.until)
         object.__setattr__(self, "window_ms", _until_ms(self.until) if is_window else 0)
@@ -93,7 +93,7 @@ class Throttle:
 
     def __post_init__(self) -> None:
         """Refuse invalid values."""
-        _check_key(self.key)
+        check_key(self.key)
         object.__setattr__(self, "window_ms", _window_ms("Throttle(window)", self.window))
 
 
@@ -125,7 +125,7 @@ class Debounce:
 
     def __post_init__(self) -> None:
         """Refuse invalid values."""
-        _check_key(self.key)
+        check_key(self.key)
         wait_ms, most = _window_ms("Debounce(wait)", self.wait), self.max_wait
         most_ms = 0 if most is None else _window_ms("Debounce(max_wait)", most)
         if 0 < most_ms < wait_ms:
@@ -161,7 +161,7 @@ class KeepLatest:
 
     def __post_init__(self) -> None:
         """Refuse an invalid key."""
-        _check_key(self.key)
+        check_key(self.key)
 
 
 #: A rule about the keys of a task.
@@ -236,7 +236,8 @@ def _until_ms(until: Duration) -> int:
         raise UsageError(f"{error}; or use until='done' or until='started'") from None
 
 
-def _check_key(key: object) -> None:
+def check_key(key: object) -> None:
+    """Raise UsageError if a key is neither the names of arguments nor a function."""
     if key is None or callable(key) or (isinstance(key, str) and key):
         return
     names = cast("Sequence[object]", key) if isinstance(key, list | tuple) else ()

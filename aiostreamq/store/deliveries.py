@@ -12,8 +12,9 @@ from aiostreamq.model.stats import tally_of
 from aiostreamq.store.connection.link import LinkCut
 from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD
 from aiostreamq.store.queue import pairs_of
-from aiostreamq.store.reads import DeliveryCut, Read, parse_read
+from aiostreamq.store.reads import DeliveryCut, Read, parse_read, without_bell
 from aiostreamq.store.results import INBOX_MS
+from aiostreamq.store.settle_call import settle_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 # How many deliveries one call ends or moves: some 2 ms of Redis.
 SETTLE_LIMIT = 250
-
-# Arguments of settle.lua for each delivery, and of settle_and_continue.lua for each callback and
-# each key.
-SETTLE_VALUES, CALLBACK_VALUES, KEY_VALUES = 7, 5, 2
 
 # The id of a job that has ended stays taken this long even if its result is not kept, so that
 # an enqueue that is repeated after a lost reply still finds it taken.
@@ -69,6 +66,7 @@ class Deliveries:
         count: int,
         block_ms: int | None,
         streams: "Sequence[str] | None" = None,
+        bell: str = "",
     ) -> Read:
         """Read what is new, at most *count* entries of each stream.
 
@@ -78,8 +76,11 @@ class Deliveries:
             count: How many to read of each stream.
             block_ms: Milliseconds to wait for something; None does not wait.
             streams: The keys of the streams to read; None is all of the queue.
+            bell: The stream that wakes a worker for held jobs; empty if it has no such tasks.
         """
         streams = self._streams if streams is None else streams
+        if bell:
+            streams = [*streams, bell]
         block = () if block_ms is None else ("BLOCK", block_ms)
         new = (">",) * len(streams)
         command: tuple[Argument, ...] = (
@@ -89,7 +90,11 @@ class Deliveries:
         then = ("EXISTS", self._keys.cancelled, self._keys.paused)
         in_order = self._queue.connector.is_in_memory
         reply, has_stops = await _call_both(link, command, then, in_order=in_order)
+        rung = b""
+        if bell:
+            reply, rung = without_bell(reply, bell.encode())
         read = self.parse(reply)
+        read.bell = rung
         read.paused = {}
         if has_stops:
             await self.note_stops(link, read)
@@ -186,7 +191,7 @@ class Deliveries:
         replies = await asyncio.gather(
             *(
                 link.call("XPENDING", stream, GROUP, "-", "+", count, consumer)
-                for stream in self._streams
+                for stream in (self._streams if self._queue.has_limits else self._streams[:-1])
             )
         )
         return {
@@ -197,23 +202,8 @@ class Deliveries:
 
     async def settle(self, batch: "Sequence[Settlement]", worker: str) -> Settled:
         """End deliveries of *worker*, SETTLE_LIMIT at most. Repeats until Redis answers."""
-        jobs: list[Argument] = []
-        callbacks: list[Argument] = []
-        keys: list[Argument] = []
-        for delivery, keep_ms, outcome, is_dead, _, _, callback, key in batch:
-            jobs += delivery[:4]  # stream, entry, job id, number
-            jobs += (keep_ms, outcome, 1 if is_dead else 0)
-            if callback is not None:
-                callbacks += (len(jobs) // SETTLE_VALUES, *callback[:4])
-            if key is not None:
-                keys += (len(jobs) // SETTLE_VALUES, key.digest)
-        arguments: list[Argument] = [GROUP, self._keys.prefix, ID_MS, NOTICE_BYTES, INBOX_MS]
-        arguments += (worker, MAX_DEAD, *jobs)
-        script = "settle"
-        if callbacks or keys:
-            script = "settle_and_continue"
-            arguments += (*callbacks, len(callbacks) // CALLBACK_VALUES)
-            arguments += (*keys, len(keys) // KEY_VALUES)
+        settings = (ID_MS, NOTICE_BYTES, INBOX_MS, worker, MAX_DEAD)
+        script, arguments = settle_call(batch, self._keys.prefix, settings)
         reply = await self._queue.run(script, self._streams_and_dead, arguments)
         return _settled_of(batch, cast("list[int]", reply))
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
-from aiostreamq.model.keys import GROUP, OVERFLOW
+from aiostreamq.model.keys import ADMITTED, GROUP, OVERFLOW
 from aiostreamq.model.lanes import StrideScheduler
 from aiostreamq.store.deliveries import Deliveries
 from aiostreamq.store.parking import ParkedJobs
@@ -38,7 +38,13 @@ SKIPS = 25
 class LaneReader:
     """Reads for one worker: a single lane with a plain command, several by their weights."""
 
-    def __init__(self, queue: "QueueStore", weights: "Mapping[str, int]", *, strict: bool) -> None:
+    def __init__(
+        self,
+        queue: "QueueStore",
+        weights: "Mapping[str, int]",
+        *,
+        strict: bool,
+    ) -> None:
         """Prepare to read.
 
         Args:
@@ -46,6 +52,7 @@ class LaneReader:
             weights: The weights of the lanes that are served, by name.
             strict: Whether a lane is read only while all lanes of a greater weight are empty.
         """
+        self._bell = ""  # the stream that says when held jobs may be admitted, if that is wanted
         self._queue = queue
         self._deliveries = Deliveries(queue)
         self._parked = ParkedJobs(queue)
@@ -65,7 +72,19 @@ class LaneReader:
         are_many = len(chosen) > FEW_LANES
         self._weights_text = _weights_text(self._turns.weights) if are_many else None
 
-    async def read(self, link: "Link", consumer: str, count: int, block_ms: int | None) -> Read:
+    def hear_bell(self) -> None:
+        """From the next read on, hear of held jobs that may be admitted."""
+        self._bell = self._queue.keys.bell
+
+    async def read(
+        self,
+        link: "Link",
+        consumer: str,
+        count: int,
+        block_ms: int | None,
+        *,
+        hears_bell: bool = True,
+    ) -> Read:
         """Read what is new, about *count* jobs at most.
 
         Args:
@@ -73,21 +92,34 @@ class LaneReader:
             consumer: The worker that gets the deliveries.
             count: How many jobs there is room for.
             block_ms: Milliseconds to wait for something; None does not wait.
+            hears_bell: Whether the worker could admit a held job.
         """
+        bell = self._bell if hears_bell else ""
         if self._cancelled_in_a_row >= CANCELLED_IN_A_ROW:
             await self._skip_cancelled(link, consumer)
         if len(self._places) <= 1:
-            read = await self._deliveries.read(link, consumer, count, block_ms, self._streams)
+            read = await self._read_plainly(link, consumer, count, block_ms, bell)
         else:
             read = await self._read_by_weight(link, consumer, min(count, READ_LIMIT))
             if block_ms is not None and not (read.deliveries or read.unreadable):
                 # A blocking read ignores the weights, so it reads as little as it can.
-                read = await self._deliveries.read(link, consumer, 1, block_ms, self._streams)
+                read = await self._read_plainly(link, consumer, 1, block_ms, bell)
+            elif bell:
+                read.has_held = await link.call("EXISTS", self._queue.keys.ready) == 1
         if read.cancelled and len(read.cancelled) == len(read.deliveries):
             self._cancelled_in_a_row += len(read.cancelled)
         else:
             self._cancelled_in_a_row = 0
         return read
+
+    async def _read_plainly(
+        self, link: "Link", consumer: str, count: int, block_ms: int | None, bell: str
+    ) -> Read:
+        streams = self._streams
+        if self._bell:
+            # An admitted job is delivered in the same step, but not again if its group was lost.
+            streams = [*streams, self._queue.keys.stream(ADMITTED)]
+        return await self._deliveries.read(link, consumer, count, block_ms, streams, bell)
 
     async def _skip_cancelled(self, link: "Link", consumer: str) -> None:
         """Drop the entries of cancelled jobs that come next; a job behind them waits for that."""

@@ -42,9 +42,14 @@ class ParkedJobs:
             parked += done
         return parked
 
-    async def are_any(self) -> bool:
-        """Whether any job is parked."""
-        return await self._queue.call("SCARD", self._tasks) != 0
+    async def are_any_set_aside(self) -> tuple[bool, bool]:
+        """Whether any job is parked, and whether any is held by its limits."""
+        held = self._queue.keys.held
+        if await self._queue.call("EXISTS", self._tasks, held) == 0:
+            return False, False
+        # Refused if another program has overwritten the key: no reader must try to unpark then.
+        are_parked = await self._queue.call("SCARD", self._tasks) != 0
+        return are_parked, await self._queue.call("EXISTS", held) == 1
 
     async def unpark(self, tasks: "Sequence[str]") -> int:
         """Put all jobs that are parked for *tasks* into their stream; return how many."""

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from aiostreamq.errors import UsageError
-from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED, Keys
+from aiostreamq.model.keys import ADMITTED, GROUP, OVERFLOW, RETURNED, Keys
 from aiostreamq.store.connection.clock import ServerClock
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.reconnecting import ReconnectingLink
@@ -31,6 +31,8 @@ SEARCH_TIMEOUT = 2.0
 class QueueStore:
     """One queue over one connection; the other classes of this package work through it.
 
+    Five of its attributes are the names and places of its streams, which each call needs.
+
     Every script recognises what it has done before, so each step may be repeated. When the
     connection breaks a step repeats itself, and cancelling one leaves a state in Redis that the
     next call continues from. The first call opens the connection.
@@ -55,11 +57,13 @@ class QueueStore:
         self.connector = connector
         self.keys = keys
         self.lanes = tuple(lanes)
-        self.stream_names = (RETURNED, *lanes, *OVERFLOW.values())  #: the lanes and the others
+        #: the lanes and the others
+        self.stream_names = (RETURNED, *lanes, *OVERFLOW.values(), ADMITTED)
         self.streams = [keys.stream(name) for name in self.stream_names]
         #: the place of each stream, from 1, by its key
         self.stream_places = {key.encode(): at for at, key in enumerate(self.streams, start=1)}
         self._places = {name: place for place, name in enumerate(self.stream_names, start=1)}
+        self.has_limits = False  #: whether there is a worker here that has tasks with limits
         self._link = link or ReconnectingLink(connector, "commands")
         self.clock = ServerClock(self._link)
         self._opening = asyncio.Lock()
@@ -88,7 +92,8 @@ class QueueStore:
 
     async def create_groups(self, link: "Link") -> int:
         """Create missing streams and groups over *link*; return how many groups were missing."""
-        return cast("int", await self._scripts["create_groups"].run(link, self.streams, [GROUP]))
+        streams = [*self.streams, self.keys.bell] if self.has_limits else self.streams
+        return cast("int", await self._scripts["create_groups"].run(link, streams, [GROUP]))
 
     def close(self, *, is_loop_gone: bool = False) -> None:
         """Close the connection; if its event loop is gone, without touching that loop."""
@@ -101,6 +106,7 @@ class QueueStore:
         """
         store = QueueStore(self.connector, self.keys, self.lanes, link=link)
         store._server, store._scripts = self._server, self._scripts
+        store.has_limits = self.has_limits
         return store
 
     def place_of(self, lane: str) -> int:
@@ -120,6 +126,10 @@ class QueueStore:
     def lane_at(self, place: int) -> str | None:
         """Return the lane at a place that `place_of` gave; None if that stream has jobs of all."""
         return self.lanes[place - 2] if 1 < place <= 1 + len(self.lanes) else None
+
+    def is_admitted(self, place: int) -> bool:
+        """Whether a place is that of the stream of admitted jobs."""
+        return place == len(self.stream_names)
 
     @property
     def connection_count(self) -> int:

@@ -76,8 +76,20 @@ class Read:
     cancelled: "Sequence[Delivery]" = ()
     #: what was paused when they were delivered, with its end in ms or 0; None is unknown
     paused: "Mapping[str, int] | None" = field(default=None, compare=False)
+    #: the entry of `bell` that has woken the worker; empty if none has
+    bell: bytes = field(default=b"", compare=False)
+    #: whether held jobs may have room under their limits
+    has_held: bool = field(default=False, compare=False)
     #: whether there is more, even if there are fewer than were asked for
     has_more: bool = field(default=False, compare=False)
+
+
+def without_bell(reply: "Reply", bell: bytes) -> "tuple[Reply, bytes]":
+    """Return the reply of XREADGROUP without the stream *bell*, and its entry; b"" if none."""
+    streams = cast("_Streams", reply or [])
+    if streams and streams[-1][0] == bell:
+        return cast("Reply", streams[:-1]), streams[-1][1][-1][0]
+    return reply, b""
 
 
 def parse_read(reply: "Reply", places: "Mapping[bytes, int]") -> Read:
@@ -110,7 +122,8 @@ def _delivery(place: int, entry: bytes, fields: "list[bytes] | None") -> Deliver
         return Delivery(place, entry, job_id.decode(), n, envelope)
     rest = dict(zip(more[::2], more[1::2], strict=True))
     attempt, deaths = _count(rest.get(b"a", b"1")), len(rest.get(b"d", b"").split())
-    return Delivery(place, entry, job_id.decode(), n, envelope, attempt, deaths)
+    permits = rest.get(b"l")
+    return Delivery(place, entry, job_id.decode(), n, envelope, attempt, deaths, permits)
 
 
 def _count(text: bytes) -> int:

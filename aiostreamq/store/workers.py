@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from aiostreamq.model.keys import GROUP, OVERFLOW, RETURNED
+from aiostreamq.model.keys import ADMITTED, GROUP, OVERFLOW, RETURNED
 from aiostreamq.model.worker_liveness import lanes_of
 from aiostreamq.store.connection.connector import CLIENT_NAME, READER
 from aiostreamq.store.dead_letters import KEEP_DEAD_MS, MAX_DEAD
@@ -100,7 +100,8 @@ class WorkerRegistry:
     async def deregister(self, name: str) -> None:
         """Remove a worker that has nothing left."""
         keys = [*self._leases, *self._queue.streams]
-        await self._queue.run("deregister_worker", keys, [GROUP, name, self._keys.worker(name)], 2)
+        arguments = [GROUP, name, self._keys.worker(name), self._keys.prefix]
+        await self._queue.run("deregister_worker", keys, arguments, 2)
 
     async def find_dead(self, name: str, lease_ms: int) -> Look:
         """Raise the lease clock, and claim workers whose lease is over.
@@ -134,7 +135,7 @@ class WorkerRegistry:
         These are deliveries of *lanes*, and returned or overflown ones. The beat of a consumer
         that is not registered is empty.
         """
-        streams = map(self._keys.stream, (RETURNED, *lanes, *OVERFLOW.values()))
+        streams = map(self._keys.stream, (RETURNED, *lanes, *OVERFLOW.values(), ADMITTED))
         found = await self._queue.run("list_holders", [self._workers, *streams], [GROUP, name])
         return pairs_of(cast("list[bytes]", found))
 

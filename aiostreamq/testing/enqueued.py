@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.info import JobInfo
     from aiostreamq.model.task import TaskSpec
 
-WAITING = (JobState.QUEUED, JobState.DELAYED, JobState.PARKED)
+WAITING = (JobState.QUEUED, JobState.DELAYED, JobState.HELD, JobState.PARKED)
 
 
 @record
@@ -28,7 +28,7 @@ class EnqueuedJob:
     #: `*args`, and of a task that is not registered here, by their places: "0", "1"
     arguments: "Mapping[str, object]"
     lane: str
-    state: JobState  #: QUEUED, DELAYED or PARKED
+    state: JobState  #: QUEUED, DELAYED, HELD or PARKED
     delay: float  #: seconds until it is due; 0 if it is due
     due: datetime | None  #: when it is due, in UTC; None if it is due
     attempt: int  #: number of its next attempt, from 1
@@ -67,7 +67,7 @@ def by_name(
 
 
 async def enqueued_jobs(queue: "QueueClient", core: "QueueCore") -> list[EnqueuedJob]:
-    """Return all jobs that wait, in the order of the listing: queued, delayed, parked."""
+    """Return all jobs that wait, in the order of the listing: queued, delayed, held, parked."""
     info = await queue.info()
     return [_enqueued(core, job, info.at) async for job in cast("Jobs", queue.jobs(state=WAITING))]
 

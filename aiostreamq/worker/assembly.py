@@ -1,10 +1,8 @@
 """The services of one worker incarnation, built and connected."""
 
-from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.core import core_of
-from aiostreamq.client.resources.worker_scope import LEAVE_TIME
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.control_stream import ControlStream
 from aiostreamq.store.dead_letters import DeadLetterStore
@@ -16,17 +14,21 @@ from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.workers import WorkerRegistry
 from aiostreamq.worker.control.canceller import Canceller
 from aiostreamq.worker.control.listener import ControlListener
+from aiostreamq.worker.declared_limits import DeclaredLimits
 from aiostreamq.worker.due.promoter import Promoter
 from aiostreamq.worker.due.ticker import Ticker
 from aiostreamq.worker.fetch.burst_end import BurstWait
+from aiostreamq.worker.fetch.held_source import HeldSource
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.held_bytes import HeldBytes
 from aiostreamq.worker.holdings import Holdings
+from aiostreamq.worker.late_services import process_pool, sinks_of_events
 from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
 from aiostreamq.worker.leases.poison_guard import PoisonGuard
 from aiostreamq.worker.leases.reaper import Reaper
 from aiostreamq.worker.leases.status_report import StatusReport
 from aiostreamq.worker.listener_events import WorkerListeners
+from aiostreamq.worker.reroute.backlogs import Backlogs
 from aiostreamq.worker.reroute.overflow_source import Overflow
 from aiostreamq.worker.reroute.parking import Parking
 from aiostreamq.worker.reroute.pauses import Pauses
@@ -44,13 +46,11 @@ if TYPE_CHECKING:
 
     from aiostreamq.aio.listeners import Listeners
     from aiostreamq.client.queue_client import QueueClient
-    from aiostreamq.model.delivery import Delivery
     from aiostreamq.model.listener_events import TelemetryEvent
     from aiostreamq.model.task import Place
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.store.control_stream import ControlMessage
     from aiostreamq.store.queue import QueueStore
-    from aiostreamq.worker.job_events import EventSender, JobEventSender
     from aiostreamq.worker.run.processes import ProcessPool
     from aiostreamq.worker.run.shared_slots import SlotPool
     from aiostreamq.worker.settings import WorkerSettings
@@ -93,18 +93,32 @@ class Services:
         self.deliveries = Deliveries(store)
         self.registry = WorkerRegistry(store)
         delayed, cancellation = DelayedJobs(store), Cancellation(store)
-        self.held = HeldBytes(settings.max_held_bytes, settings.concurrency, self._narrow)
+        self.held = HeldBytes(
+            settings.max_held_bytes,
+            settings.concurrency,
+            lambda width: self.dispatcher.slots.narrow(width),  # noqa: PLW0108  # it is made later
+        )
         self.settler = Settler(store, delayed, name, self._wake_reader, self.listeners, self.held)
         self.pauses = Pauses(PauseStore(store), self._apply_pauses)
         self.parking = self._new_parking(queue)
-        self.rerouter = Rerouter(store, name, settings.lanes, self.pauses, self.parking)
+        self.backlogs = Backlogs(store, self._wake_reader)
+        self.rerouter = Rerouter(
+            store, name, settings.lanes, self.pauses, self.parking, self.backlogs
+        )
         self.pools = self._new_pools()
         self.threads = ThreadRunner(self.pools["thread"].most)
         self.processes: ProcessPool | None = None  #: made for the first job that runs in one
         self.overflow = self._new_overflow(queue)
         self.dispatcher = self._new_dispatcher(queue, name, is_ending)
-        self.holdings = Holdings(self.dispatcher, self.settler, self.rerouter, self.parking)
+        self.holdings = Holdings(
+            self.dispatcher, self.settler, self.rerouter, self.parking, self.backlogs
+        )
         self.canceller = Canceller(cancellation, self.dispatcher)
+        specs = [task.spec for task in queue.tasks.values()]
+        self.limits = DeclaredLimits(store, specs, self._begin_to_admit)
+        self.held_jobs = HeldSource(
+            store, name, queue.tasks, settings.lanes, self.pauses, self._wake_for_held
+        )
         self.lanes = LaneReader(store, settings.lanes, strict=core_of(queue).lanes.strict_priority)
         self.reader = self._new_reader(name)
         self.promoter = Promoter(delayed)
@@ -138,6 +152,7 @@ class Services:
         self.pauses.wake()
         self.parking.wake()
         self.overflow.reopen()
+        self.held_jobs.wake()
 
     def _new_parking(self, queue: "QueueClient") -> Parking:
         return Parking(
@@ -146,6 +161,7 @@ class Services:
             self.pauses.has_task,
             self._wake_reader,
             lambda tasks: self.overflow.expect_parked(tasks),  # noqa: PLW0108  # it is made later
+            lambda: self.limits.admit_all(),  # noqa: PLW0108  # it is made later
             self.listeners,
         )
 
@@ -166,11 +182,7 @@ class Services:
 
     def _process_pool(self, queue: "QueueClient") -> "ProcessPool":
         if self.processes is None:
-            # Imported at the first use: few workers have tasks for processes.
-            from aiostreamq.worker.run.processes import ProcessPool
-
-            leave_time = LEAVE_TIME if _hold_something(queue) else 0.0
-            self.processes = ProcessPool(self.pools["process"].most, leave_time)
+            self.processes = process_pool(queue, self.pools["process"].most)
         return self.processes
 
     def _new_overflow(self, queue: "QueueClient") -> Overflow:
@@ -185,7 +197,7 @@ class Services:
     def _new_dispatcher(
         self, queue: "QueueClient", name: str, is_ending: "Callable[[], bool]"
     ) -> Dispatcher:
-        settings, new_sink = self._settings, _sinks_of_events(self.store, name)
+        settings, new_sink = self._settings, sinks_of_events(self.store, name)
         around = RunEnvironment(
             queue,
             self.pools,
@@ -215,6 +227,7 @@ class Services:
             self.overflow,
             BurstWait(self.registry, name, lanes, lease),
             self.held,
+            self.held_jobs,
         )
 
     def _new_control(self) -> ControlListener:
@@ -243,6 +256,7 @@ class Services:
             state,
             lambda: self.pools["thread"].stuck,
             self.holdings.not_running,
+            self.limits.rules,
         )
         reporter = BlockReporter(settings.loop_block_warning, self.listeners)
         return Heartbeat(
@@ -262,6 +276,7 @@ class Services:
             "schedule": lambda _: self.ticker.wake(),
             "cancel": self.canceller.cancel_named,
             "pause": lambda _: self.pauses.wake(),
+            "held": lambda _: self._wake_for_held(),
             **self.overflow.handlers(),
         }
 
@@ -269,8 +284,18 @@ class Services:
         """Read only lanes that are not paused, and take up tasks that were resumed."""
         names = [lane for lane in self._settings.lanes if not self.pauses.has_lane(lane)]
         self.lanes.read_only(names)
-        self.reader.wake()
+        self._wake_for_held()
         self.parking.wake()
+
+    def _begin_to_admit(self, *, is_for_all: bool) -> None:
+        self.held_jobs.activate(is_for_all=is_for_all)
+        self.lanes.hear_bell()
+        self._wake_for_held()
+
+    def _wake_for_held(self) -> None:
+        self.held_jobs.wake()
+        self.reader.wake()
+        self.dispatcher.progress.wake()
 
     def _wake_for_overflow(self) -> None:
         self.reader.wake()
@@ -279,33 +304,8 @@ class Services:
     def _wake_reader(self) -> None:
         self.dispatcher.progress.wake()
 
-    def _narrow(self, width: int) -> None:
-        self.dispatcher.slots.narrow(width)
-
     def _refill(self) -> None:
         self.dispatcher.refill()
-
-
-def _hold_something(queue: "QueueClient") -> bool:
-    """Return whether task processes of the queue hold lifespans or dependencies."""
-    signatures = [task.spec.signature for task in queue.tasks.values()]
-    plans = [one.plan for one in signatures if one is not None and one.plan is not None]
-    return bool(core_of(queue).lifespans) or any(plan.has_worker_scope for plan in plans)
-
-
-def _sinks_of_events(
-    store: "QueueStore", name: str
-) -> "Callable[[Delivery, str, int], JobEventSender]":
-    """Return what makes the sinks of events, with a sender that is made for the first of them."""
-
-    @cache
-    def sender() -> "EventSender":
-        # Imported at the first use: most tasks send none.
-        from aiostreamq.worker.job_events import EventSender
-
-        return EventSender(store, name)
-
-    return lambda delivery, task, keep_ms: sender().voice(delivery, task, keep_ms)
 
 
 def _new_ticker(queue: "QueueClient", cancellation: Cancellation) -> Ticker:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aiostreamq.model.delivery import EntryRef
+    from aiostreamq.worker.reroute.backlogs import Backlogs
     from aiostreamq.worker.reroute.parking import Parking
     from aiostreamq.worker.reroute.rerouter import Rerouter
     from aiostreamq.worker.run.dispatcher import Dispatcher
@@ -15,12 +16,18 @@ class Holdings:
     """The deliveries of one worker, wherever in it they are."""
 
     def __init__(
-        self, dispatcher: "Dispatcher", settler: "Settler", rerouter: "Rerouter", parking: "Parking"
+        self,
+        dispatcher: "Dispatcher",
+        settler: "Settler",
+        rerouter: "Rerouter",
+        parking: "Parking",
+        backlogs: "Backlogs",
     ) -> None:
         self._dispatcher = dispatcher
         self._settler = settler
         self._rerouter = rerouter
         self._parking = parking
+        self._backlogs = backlogs
 
     def keys(self) -> "set[EntryRef]":
         """Return the deliveries that are known here, each as (number of its stream, entry)."""
@@ -43,7 +50,7 @@ class Holdings:
     @property
     def refused(self) -> int:
         """How many have ended here while Redis refuses to take their end."""
-        return self._settler.refused + self._parking.refused
+        return self._settler.refused + self._parking.refused + self._backlogs.refused
 
     async def join(self) -> None:
         """Wait until Redis knows of all that has ended here or was moved away."""

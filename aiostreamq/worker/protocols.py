@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence, Sized
 
     from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement, Wanted
+    from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import TaskSpec
 
@@ -84,6 +85,10 @@ class Reroutes(Protocol):
 
     def take_if_unserved(self, delivery: "Delivery", lane: str) -> bool:
         """Take a job if its lane is not served here."""
+        ...
+
+    def take_if_limited(self, delivery: "Delivery", envelope: "Envelope", spec: "TaskSpec") -> bool:
+        """Take a job if limits of its task have not let it pass."""
         ...
 
     def requeue(self, deliveries: "Sequence[Delivery]") -> None:

@@ -71,6 +71,7 @@ class WorkerRuntime:
         await services.registry.join(self.name, settings.lease_ms, settings.lanes)
         try:
             await services.pauses.load()
+            await services.limits.declare()
             services.heartbeat.start()
             await services.ticker.start()
         except BaseException:
@@ -205,6 +206,7 @@ class WorkerRuntime:
     def _cancel_loops(self) -> None:
         self._services.settler.close()
         self._services.parking.close()
+        self._services.backlogs.close()
         for loop in self._loops:
             loop.end()
 

@@ -24,8 +24,7 @@ IMPORTED_LATE = {
 LOADED = {
     "client": """
         call context core decorators extensible_queue job queue_calls queue_client queue_views
-        registration
-        task task_argument task_decorators
+        registration task task_argument task_decorators
     """,
     "client.resources": "resource_queue",
     "client.sessions": "session_manager shared_connector",
@@ -45,7 +44,7 @@ NOT_OF_A_WORKERS_IMPORT = {"anyio", "email", "fakeredis", "importlib.metadata", 
 
 #: How many modules a worker loads at most until it has run a plain job. Each costs a fifth of a
 #: millisecond and 15 kB.
-MOST_OF_A_WORKER = 174
+MOST_OF_A_WORKER = 179
 
 #: Modules and packages that few workers need. They are loaded at the first use.
 NOT_OF_A_WORKER = (

@@ -37,6 +37,7 @@ SHARED_NAMES = {
     "results.py": "outcomes, and waiting for them",
     "schedules.py": "schedules",
     "task.py": "tasks",
+    "limits.py": "limits: the rules, the command, and how they look",
     "listener_events.py": "events for listeners",
     "worker.py": "the worker, and the queue that a worker of Django serves",
     "workers.py": "the workers of a queue, in Redis and on the screen",

@@ -36,6 +36,7 @@ SHORT_MODULES = {
     "model/stored.py": "readers of stored values, for several modules of the model",
     "model/worker_state.py": "a value that the worker writes and the command line reads",
     "store/inspect/stream_info.py": "replies of one command, which several modules read",
+    "store/limit_rules.py": "what a worker does with rules, beside what an operator does",
     "store/pauses.py": "one concern, named as in the other layers",
     "telemetry.py": "public names, defined in the model",
     "untrusted.py": "the bottom layer: imports nothing",

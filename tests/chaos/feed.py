@@ -1,4 +1,4 @@
-"""Load that goes on while faults come, and how soon work goes on after them."""
+"""Load that continues while faults come, and how soon work continues after them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable

@@ -112,7 +112,7 @@ class Fleet:
         return Fault(worker.pid, time.monotonic())
 
     def go_on(self, worker: Program) -> None:
-        """Let a frozen worker go on where it was."""
+        """Let a frozen worker continue where it was."""
         worker.send_signal(signal.SIGCONT)
 
     async def terminate(self, worker: Program) -> int:

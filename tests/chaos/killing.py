@@ -43,7 +43,7 @@ async def kill_at_random(
 async def kill_beside_a_stopped_one(
     fleet: Fleet, ledger: Ledger, count: int
 ) -> tuple[list[Fault], Fault]:
-    """Kill workers while another stands still, which goes on once others run what it had.
+    """Kill workers while another stands still, which continues once others run what it had.
 
     Returns the kills, and when that one was stopped.
     """

@@ -46,7 +46,7 @@ BEHIND = 0.1
 WINDOW = "2h"
 
 #: Where a job can be that has not ended.
-OPEN = (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
+OPEN = (JobState.DELAYED, JobState.HELD, JobState.PARKED, JobState.QUEUED, JobState.RUNNING)
 
 Ends = Counter[tuple[str, JobState]]
 Outcomes = Mapping[str, dict[str, Any] | None]
@@ -163,7 +163,7 @@ async def test_counters_while_workers_die(
     for task in seen.tasks:
         assert task.run_latency is None or task.run_latency.count == sum(task.ended.values())
     # All that ends when nobody is killed is counted.
-    assert caught == dict(zip(OPEN, (DELAYED, PARKED, WAITING, RUNNING), strict=True))
+    assert caught == dict(zip(OPEN, (DELAYED, 0, PARKED, WAITING, RUNNING), strict=True))
     cancelled = {work: DELAYED + WAITING + RUNNING, work_aside: PARKED}
     assert rest == {(task.name, JobState.CANCELLED): count for task, count in cancelled.items()}
     may_run_again = ending.may_run_again([*kills, *stops], SLOTS)

@@ -14,11 +14,14 @@ from aiostreamq.model.stats import kind_of
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.delayed import DelayedJobs
 from aiostreamq.store.lane_reader import LaneReader
+from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.results import Subscription
 from aiostreamq.worker.fetch.burst_end import BurstWait
+from aiostreamq.worker.fetch.held_source import HeldSource
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.held_bytes import HeldBytes
 from aiostreamq.worker.reroute.overflow_source import Overflow
+from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.run.backlog import Progress
 from aiostreamq.worker.settings import LEASE, MAX_HELD_BYTES
 from tests.chaos import detours
@@ -224,6 +227,7 @@ async def read(bench: Bench) -> Call:
         Overflow({}, {}, lambda: 0, lambda: None, lambda _: False),
         BurstWait(bench.spoiled.workers, worker, [], LEASE),
         HeldBytes(MAX_HELD_BYTES, taken.concurrency, lambda _: None),
+        HeldSource(broker, worker, {}, [], Pauses(PauseStore(broker), lambda: None), lambda: None),
     )
     reading = spawn(reader.run())
 

@@ -1,4 +1,4 @@
-"""Releases and restarts while work goes on."""
+"""Releases and restarts while work continues."""
 
 import asyncio
 import random

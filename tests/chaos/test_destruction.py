@@ -87,7 +87,7 @@ async def commands_a_second(client: Redis) -> float:
 
 
 async def told_by(jobs: list[Job[Run]]) -> tuple[set[str], set[str]]:
-    """Await jobs; returns those that are unknown, and those whose await goes on."""
+    """Await jobs; returns those that are unknown, and those whose await continues."""
     awaits = {job.id: asyncio.ensure_future(job.result()) for job in jobs}
     pending = (await asyncio.wait(awaits.values(), timeout=PATIENCE))[1]
     unknown: set[str] = set()

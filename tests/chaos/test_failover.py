@@ -85,7 +85,7 @@ async def told_by(load: Load) -> tuple[dict[str, Run], set[str]]:
 async def test_replica_is_promoted(
     sentinels: Sentinels, fleet: Fleet, load: Load, ledger: Ledger, report: Report
 ) -> None:
-    """Work goes on by itself; nothing is missing but what the new master never had."""
+    """Work continues by itself; nothing is missing but what the new master never had."""
     await fleet.start(WORKERS, app=APP)
     async with feeding(load, EACH):
         moments = [await fail_over(sentinels, fleet) for _ in range(FAILOVERS)]

@@ -24,15 +24,16 @@ from aiostreamq.model.job_transitions import TRANSITIONS, Transition
 from aiostreamq.store import cancellation, workers
 from aiostreamq.store.inspect import walk
 from aiostreamq.store.reads import Read
-from tests.chaos.histories.job import TASKS
-from tests.chaos.histories.machine import LINES, LONG_AGO, NAMES
+from aiostreamq.worker.declared_limits import DeclaredLimits
+from tests.chaos.histories.job import RATE, TASKS
+from tests.chaos.histories.kept import KEPT, KeptHistories
+from tests.chaos.histories.machine import LINES, LONG_AGO, NAMES, held
 from tests.chaos.histories.misfortunes import RECOVER_LIMIT, Misfortunes
-from tests.chaos.histories.producers import Producers
 from tests.chaos.histories.rare import Examples
-from tests.chaos.histories.steering import WORDS, Steering
-from tests.chaos.histories.stepped_worker import MANY, SteppedWorker
-from tests.chaos.histories.whereabouts import Sight, look, whereabouts
-from tests.chaos.histories.workers import LETTER_STATES, ending
+from tests.chaos.histories.steering import WORDS
+from tests.chaos.histories.stepped_worker import KNOWN, MANY, SteppedWorker
+from tests.chaos.histories.whereabouts import whereabouts
+from tests.chaos.histories.workers import LETTER_STATES, ending, turn_of
 from tests.chaos.scale import TIME_LIMIT, sized
 from tests.support.ends import recent, states
 from tests.support.redis_server import RedisServer
@@ -54,7 +55,12 @@ LIMITS = (
 )
 
 
-class Histories(Producers, Steering, Misfortunes):
+def _ignore(*, is_for_all: bool) -> None:
+    """Admit nothing: the histories say when."""
+    del is_for_all
+
+
+class Histories(KeptHistories, Misfortunes):
     """All that can happen, and what must hold."""
 
     seen: ClassVar[set[Transition]] = set()  #: changes of a job's stage, in all histories
@@ -67,6 +73,10 @@ class Histories(Producers, Steering, Misfortunes):
         """Start with an empty queue, and workers that know nothing."""
         self.run(self.store.call("FLUSHALL"))
         self.run(self.store.queue.create_groups(self.store.link))
+        limits = DeclaredLimits(
+            self.store.queue, [one.spec for one in KNOWN.tasks.values()], _ignore
+        )
+        self.run(limits.declare())
         # Redis 6.2 does not, nor has every fakeredis.
         self.tells_lag = self.look().lags == dict.fromkeys(LINES, 0)
         self.is_strict = is_strict
@@ -84,6 +94,7 @@ class Histories(Producers, Steering, Misfortunes):
         assert sight.cancelled == has_entry & {job.id for job in jobs if job.is_cancelled}
         assert sight.paused == self.model.pauses.told
         assert sight.parked_for == {job.call.task for job in jobs if job.place == "parked"}
+        sight.backlogs.check(self.model)
         if self.tells_lag:
             assert sight.lags == {line: self.model.waiting(line) for line in sight.lags}
 
@@ -101,12 +112,8 @@ class Histories(Producers, Steering, Misfortunes):
         self.run(self.check_rest())
         self.seen.update(self.model.seen)
 
-    def look(self) -> Sight:
-        """Look at everything in Redis."""
-        return self.run(look(self.store, LINES, list(TASKS)))
-
     async def drain(self) -> None:
-        """Let everything come due and go on, and end it: first by those who have it."""
+        """Let everything come due and continue, and end it: first by those who have it."""
         self.pass_noon()
         delayed = self.store.keys.delayed
         for job in self.model.jobs.values():
@@ -122,11 +129,20 @@ class Histories(Producers, Steering, Misfortunes):
         expected = self.model.read("d", dict.fromkeys(LINES, MANY))
         assert [one.job_id for one in rest.deliveries] == [job.id for job in expected]
         await self.end_all(last, rest)
+        while self.model.has_any("held"):
+            await self.forget_charges()
+            read = await last.admit(MANY)
+            assert read.deliveries, "held for ever"
+            self.model.admit("d", [one.job_id for one in read.deliveries])
+            await self.end_all(last, read)
 
     async def end_all(self, worker: SteppedWorker, read: Read) -> None:
         """Settle deliveries that are nobody else's: what is still to be run, and what is not."""
         found = await worker.sort(read)
         assert found.fates == {one.job_id: self.model.fate(one.job_id) for one in read.deliveries}
+        for one in found.held:
+            assert self.model.hold(held(one.delivery), turn_of(one.delivery))
+            assert await self.held_jobs.hold([one]) == 1
         ends = [*found.unrun, *(ending(one, "done", HOUR_MS) for one in found.run)]
         refused = [end for end in ends if not self.end(end)]
         assert await self.refusals(ends, worker.name) == refused == []
@@ -160,6 +176,8 @@ class Histories(Producers, Steering, Misfortunes):
         counting = {"totals"}
         lasting = {f"stream:{line}" for line in LINES} | {"workers", "dead", "control", "unique"}
         lasting |= {"alive", "leases"}  # with the workers
+        lasting |= {"limit_defaults", "limit_rules", "bell", "floor", "place"}
+        passing |= {"due_claim", "due_looked", f"rate:{RATE}"}
         names = await store.key_names()
         assert names <= passing | lasting | counting
         for name in names & passing:
@@ -180,6 +198,7 @@ def play(
     for module, name, limit in LIMITS:
         patch.setattr(module, name, limit)
     store = Store(url)
+    store.queue.has_limits = True
     patch.setattr(Histories, "runner", runner, raising=False)
     patch.setattr(Histories, "store", store, raising=False)
     patch.setattr(Histories, "seen", set[Transition]())
@@ -193,9 +212,20 @@ def play(
                 suppress_health_check=[HealthCheck.too_slow],
             ),
         )
+        play_kept()
         return Histories.seen | runner.run(Examples(store).play())
     finally:
         runner.run(store.__aexit__(None, None, None))
+
+
+def play_kept() -> None:
+    """Play the histories that are kept, with the same checks."""
+    for history in KEPT:
+        machine = Histories()
+        machine.begin(is_strict=False)
+        for _ in history(machine):
+            machine.each_job_is_where_it_should_be()
+        machine.teardown()
 
 
 @pytest.mark.timeout(TIME_LIMIT)

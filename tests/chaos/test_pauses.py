@@ -1,4 +1,4 @@
-"""Workers that stand still past their lease, and go on as if nothing had been."""
+"""Workers that stand still past their lease, and continue as if nothing had been."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ EACH = 0.3
 
 
 async def pause_at_random(fleet: Fleet, ledger: Ledger, count: int) -> list[Fault]:
-    """Stop a worker until others run its jobs, and let it go on."""
+    """Stop a worker until others run its jobs, and let it continue."""
     faults: list[Fault] = []
     for _ in range(count):
         victim = random.choice(fleet.living)
@@ -40,7 +40,7 @@ async def pause_at_random(fleet: Fleet, ledger: Ledger, count: int) -> list[Faul
 
 
 async def test_random_pauses(fleet: Fleet, load: Load, ledger: Ledger, ending: Ending) -> None:
-    """Others run what a stopped worker had, and what it says when it goes on is refused."""
+    """Others run what a stopped worker had, and what it says when it continues is refused."""
     fleet.options += ["--concurrency", str(SLOTS)]
     await fleet.start(WORKERS)
     await load.bulk(JOBS, EACH)

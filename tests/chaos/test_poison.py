@@ -27,7 +27,7 @@ EACH = 0.1
 
 @asynccontextmanager
 async def kept_up(fleet: Fleet) -> AsyncGenerator[None]:
-    """Replace workers that die meanwhile."""
+    """Replace workers that die in between."""
     keeping = asyncio.ensure_future(fleet.keep_up())
     try:
         yield

@@ -42,7 +42,7 @@ async def load(proxies: tuple[Proxy, Proxy]) -> AsyncGenerator[Load]:
 
 
 async def enqueue_and_await(load: Load, mischief: Mischief) -> list[asyncio.Future[list[Run]]]:
-    """Enqueue all, with a fault for each batch; returns the awaits, which go on."""
+    """Enqueue all, with a fault for each batch; returns the awaits, which continue."""
     awaits: list[asyncio.Future[list[Run]]] = []
     for _ in range(JOBS // BATCH):
         before = set(load.accepted)

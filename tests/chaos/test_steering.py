@@ -124,7 +124,7 @@ class Steering:
         await asyncio.gather(*(self._steer(unit) for unit in self._units))
 
     def end(self) -> None:
-        """Let all go on, the next time they do."""
+        """Let all continue, the next time they do."""
         self._is_over = True
 
     async def _steer(self, unit: Unit) -> None:

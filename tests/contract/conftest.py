@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.limits import Limits
 from tests.support.schedules import Scene
 from tests.support.store import Store
 
@@ -19,3 +20,11 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 async def scene(store: Store) -> Scene:
     """The schedules of an empty queue."""
     return Scene(store)
+
+
+@pytest.fixture
+async def limits(store: Store) -> Limits:
+    """The limits of an empty queue."""
+    limits = Limits(store)
+    await limits.open()
+    return limits

@@ -116,7 +116,7 @@ async def test_foreign_key_costs_one_job_its_events(store: Store, streams: Event
 
 
 async def test_reading_on(store: Store, streams: EventStreams) -> None:
-    """Both ways of reading go on after an entry, and give what it holds."""
+    """Both ways of reading continue after an entry, and give what it holds."""
     delivery = await store.deliver("a")
     for last in range(1, 6):
         await streams.emit([said(delivery, last)])

@@ -9,7 +9,7 @@ import pytest
 
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.job_state import JobState
-from aiostreamq.model.keys import GROUP, RESERVED
+from aiostreamq.model.keys import ADMITTED, GROUP, OVERFLOW, RETURNED
 from aiostreamq.model.outcome import (
     encode_ended,
 )
@@ -23,7 +23,7 @@ from tests.support.store import DEADLINE, ENVELOPE, HOUR_MS, Store, outcome_of
 if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Reply
 
-STREAMS = {f"stream:{name}" for name in ("default", "slow", *RESERVED)}
+STREAMS = {f"stream:{name}" for name in ("default", "slow", RETURNED, *OVERFLOW.values(), ADMITTED)}
 NAMED = b'{"task":"size","result_ttl":120}'
 
 

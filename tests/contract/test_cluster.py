@@ -11,7 +11,7 @@ import pytest
 
 from aiostreamq.errors import QueueUnavailable
 from aiostreamq.model.callbacks import Callback
-from aiostreamq.model.delivery import RetryRequest, Settlement, WaiterMode
+from aiostreamq.model.delivery import HeldSubmission, RetryRequest, Settlement, WaiterMode
 from aiostreamq.model.job_events import Emission
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.keys import GROUP, Keys
@@ -23,9 +23,13 @@ from aiostreamq.store.connection.reconnecting import ReconnectingLink
 from aiostreamq.store.connection.redis_errors import Remedy, remedy_for
 from aiostreamq.store.connection.server import Server
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
+from aiostreamq.store.held import HeldJobs, Hold
+from aiostreamq.store.inspect.limit_states import LimitStates
 from aiostreamq.store.inspect.snapshot import Snapshots
 from aiostreamq.store.job_events import EventStreams
 from aiostreamq.store.lane_reader import LaneReader
+from aiostreamq.store.limit_overrides import LimitOverrides
+from aiostreamq.store.limit_rules import LimitRules
 from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from aiostreamq.store.scripts import SCRIPTS, Script
@@ -61,6 +65,9 @@ async def fill(store: Store) -> list[Act]:
     cancellation, pauses = Cancellation(broker), PauseStore(broker)
     all_in_lane = LaneFilter(["queued", "running"], None, None)
     timetable, graveyard = ScheduleStore(broker), DeadLetterStore(broker)
+    limited = HeldJobs(broker)
+    held = HeldSubmission("new", 2, WaiterMode.CALLER, "default t c=l", "", ENVELOPE)
+    await limited.enqueue([held._replace(job_id="limited")], "me", DEADLINE)
     await roster.join("w1", 1_000, ["default"])
     await roster.join("w2", 1_000, ["default"])
     await store.enqueue("a", "b", "dead", "parked", mark=WaiterMode.CALLER)
@@ -132,6 +139,14 @@ async def fill(store: Store) -> list[Act]:
         lambda: pauses.resume(["task:size"]),
         pauses.paused,
         Snapshots(broker).view,
+        lambda: limited.enqueue([held], "me", DEADLINE),
+        lambda: limited.hold([Hold(a, "default t c=l", "")]),
+        lambda: limited.admit(store.link, "w1", 9, b"", ["default"], ["t"]),
+        lambda: LimitRules(broker).declare({"c=l": "1"}),
+        lambda: LimitOverrides(broker).set("c=l", "2", "me"),
+        lambda: LimitStates(broker).list(),
+        lambda: LimitStates(broker).explain("default t c=l"),
+        lambda: LimitStates(broker).check(["c=l"]),
     ]
 
 

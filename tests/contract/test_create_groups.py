@@ -2,13 +2,13 @@
 
 import asyncio
 
-from aiostreamq.model.keys import GROUP, RESERVED
+from aiostreamq.model.keys import ADMITTED, GROUP, OVERFLOW, RETURNED
 from tests.support.store import Store
 
 
 async def test_streams_and_groups(store: Store) -> None:
     """Opening makes a stream and a group for each lane, and for what workers hand on."""
-    lanes = ("default", "slow", *RESERVED)
+    lanes = ("default", "slow", RETURNED, *OVERFLOW.values(), ADMITTED)
     assert await store.key_names() == {f"stream:{lane}" for lane in lanes}
     for lane in lanes:
         assert await store.pending(lane) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiostreamq.model.keys import RESERVED
+from aiostreamq.model.keys import ADMITTED, OVERFLOW, RETURNED
 from tests.support.schedules import RAW, Scene, tick
 
 
@@ -16,5 +16,7 @@ async def test_deleted_schedule_leaves_nothing(scene: Scene) -> None:
         assert await scene.table.remove(name, 5)
         assert not await scene.table.remove(name, 5)
     assert await scene.table.fire([tick(one) for one in due]) == [0, 0]
-    streams = {f"stream:{name}" for name in ("default", "slow", *RESERVED)}
+    streams = {
+        f"stream:{name}" for name in ("default", "slow", RETURNED, *OVERFLOW.values(), ADMITTED)
+    }
     assert await scene.store.key_names() == {"control", *streams}

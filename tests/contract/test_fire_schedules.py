@@ -116,7 +116,7 @@ async def test_overlap_skip_skips_a_tick(scene: Scene) -> None:
 
 
 async def test_overlap_buffer_one_holds_one_tick(scene: Scene) -> None:
-    """One tick is held until the last job ends; those after it are left out meanwhile."""
+    """One tick is held until the last job ends; those after it are left out in between."""
     await scene.put()
     for answer in (1, 3, 2):
         [due] = await scene.due()

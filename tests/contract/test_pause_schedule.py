@@ -12,7 +12,7 @@ from tests.support.schedules import EVERY, RAW, Scene, repair, spoil, tick
 
 @pytest.mark.parametrize("is_code", [False, True])
 async def test_paused_schedule_skips_its_ticks(scene: Scene, *, is_code: bool) -> None:
-    """Nothing is due during a pause, whoever has seen it before, and all goes on after it."""
+    """Nothing is due during a pause, whoever has seen it before, and all continues after it."""
     await (scene.table.declare([("s", RAW, 5000)]) if is_code else scene.put())
     [due] = await scene.due("s")
     assert await scene.table.pause("s", 5) == 1
@@ -27,7 +27,7 @@ async def test_paused_schedule_skips_its_ticks(scene: Scene, *, is_code: bool) -
 
 
 async def test_pause_outlives_a_new_definition(scene: Scene) -> None:
-    """Neither a replacement nor a new release lets a paused schedule go on."""
+    """Neither a replacement nor a new release lets a paused schedule continue."""
     await scene.put()
     await scene.table.pause("s", 5)
     await scene.table.put("s", replace(EVERY, task="other").encode(), 5000, 5, replace=True)
@@ -39,7 +39,7 @@ async def test_pause_outlives_a_new_definition(scene: Scene) -> None:
 
 @pytest.mark.parametrize("key", ["schedule_due", "control"])
 async def test_resume_beside_a_foreign_key_raises(scene: Scene, key: str) -> None:
-    """It raises and is paused still: the same call lets it go on when the key is gone."""
+    """It raises and is paused still: the same call lets it continue when the key is gone."""
     await scene.put()
     await scene.table.pause("s", 5)
     rev = (await scene.state())["rev"]

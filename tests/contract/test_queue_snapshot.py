@@ -4,9 +4,10 @@ import orjson
 import pytest
 
 from aiostreamq.model.delivery import DelayedSubmission, RetryRequest, WaiterMode
-from aiostreamq.model.keys import OVERFLOW
+from aiostreamq.model.keys import ADMITTED, OVERFLOW
 from aiostreamq.store.cancellation import Cancellation
-from aiostreamq.store.inspect.snapshot import PAGE, SAMPLE, SAMPLE_BYTES, LaneView, Snapshots
+from aiostreamq.store.inspect.snapshot import PAGE, SAMPLE, SAMPLE_BYTES, Snapshots
+from aiostreamq.store.inspect.views import LaneView
 from tests.support.store import DEADLINE, Store
 
 LEASE_MS = 5_000
@@ -21,7 +22,7 @@ async def test_empty(store: Store) -> None:
     """Of nothing there is nothing."""
     view = await Snapshots(store.queue).view()
     assert (view.delayed, view.due_ms, view.dead, view.parked_tasks) == (0, -1, 0, {})
-    lanes = ("returned", "default", "slow", *OVERFLOW.values())
+    lanes = ("returned", "default", "slow", *OVERFLOW.values(), ADMITTED)
     assert [lane[:4] for lane in view.lanes] == [(lane, 0, 0, "") for lane in lanes]
 
 

@@ -73,7 +73,7 @@ async def test_refused_is_not_counted(store: Store) -> None:
 
 
 async def test_count_is_repeated(store: Store) -> None:
-    """A call whose reply was lost counts once, whatever others have counted meanwhile."""
+    """A call whose reply was lost counts once, whatever others have counted in between."""
     batches = [[ended(one)] for one in (await store.deliver("a"), await store.deliver("b"))]
     await store.deliveries.record_stats(batches[0], "w1", 1)
     await store.deliveries.record_stats(batches[1], "w2", 1)

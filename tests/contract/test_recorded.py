@@ -16,7 +16,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE, wait_until
 
 #: Keys that later releases have added, a message, and a field of a worker's description.
-ADDED = ("alive", "leases", "totals")
+ADDED = ("alive", "leases", "stream:admitted", "totals")
 ADDED_MESSAGE = ["say", "parked", "tasks", "nowhere"]
 ADDED_FIELD = r'"protocol":\d+,'
 

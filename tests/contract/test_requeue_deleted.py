@@ -1,4 +1,4 @@
-"""What a worker has goes on although its stream was deleted beneath it."""
+"""What a worker has continues although its stream was deleted beneath it."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast

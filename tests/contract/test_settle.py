@@ -4,13 +4,13 @@ import orjson
 import pytest
 
 from aiostreamq.model.delivery import Delivery, Settlement, WaiterMode
-from aiostreamq.model.keys import GROUP, RESERVED
+from aiostreamq.model.keys import ADMITTED, GROUP, OVERFLOW, RETURNED
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.deliveries import ID_MS, NOTICE_BYTES, SETTLE_LIMIT
 from aiostreamq.store.results import INBOX_MS
 from tests.support.store import ENVELOPE, HOUR_MS, Store, outcome_of
 
-STREAMS = {f"stream:{name}" for name in ("default", "slow", *RESERVED)}
+STREAMS = {f"stream:{name}" for name in ("default", "slow", RETURNED, *OVERFLOW.values(), ADMITTED)}
 
 
 async def test_outcome_is_kept(store: Store) -> None:

@@ -95,7 +95,7 @@ def slack(weights: dict[str, int], lane: str) -> float:
 @FAIR
 @given(weights=some_weights, rounds=some_rounds)
 def test_no_lane_is_passed_over(store_url: str, weights: list[int], rounds: list[Round]) -> None:
-    """As long as a lane has work it gets its share, whichever others come and go meanwhile."""
+    """As long as a lane has work it gets its share, whichever others come and go in between."""
 
     async def test(lanes: Lanes) -> None:
         reads = await lanes.play(rounds)

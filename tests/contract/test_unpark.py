@@ -31,4 +31,4 @@ async def test_a_worker_that_knows_many_tasks(store: Store) -> None:
     looks = await calls_of(store, "xrange") - before
     assert looks <= 5, "each job, and what comes behind the last of a task"
     assert {one.job_id for one in await store.read("w2")} == {"a", "b", "c"}
-    assert not await store.parking.are_any()
+    assert await store.parking.are_any_set_aside() == (False, False)

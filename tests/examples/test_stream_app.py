@@ -111,7 +111,7 @@ async def test_client_that_drops_and_comes_back(servers: list[httpx.AsyncClient]
 async def test_words_are_streamed_while_the_job_runs(
     servers: list[httpx.AsyncClient], url: str
 ) -> None:
-    """Words come while the job goes on, and not all at its end."""
+    """Words come while the job continues, and not all at its end."""
     path = await begin(servers[0], words=20, pause=0.2)
     first = await listen(servers[0], path, None, 2)
     async with Queue(url, name="stories") as same:

@@ -11,7 +11,7 @@ from aiostreamq.client import job_event_follower
 from aiostreamq.client.results import inbox
 from aiostreamq.worker.control import listener
 from aiostreamq.worker.due import promoter, ticker
-from aiostreamq.worker.fetch import reader
+from aiostreamq.worker.fetch import held_source, reader
 from aiostreamq.worker.reroute import parking
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -24,7 +24,7 @@ TypeAdapter(set[int])
 #: What is done now and then lest something that was lost stay unseen, and what ends by itself.
 SECOND_LOOKS = (
     *((inbox, "SWEEP"), (inbox, "BLOCK"), (job_event_follower, "BLOCK_MS")),
-    *((reader, "BLOCK_MS"), (listener, "BLOCK_MS")),
+    *((reader, "BLOCK_MS"), (listener, "BLOCK_MS"), (held_source, "INTERVAL")),
     *((promoter, "LONGEST_SLEEP"), (ticker, "LONGEST_SLEEP"), (parking, "INTERVAL")),
 )
 

@@ -63,7 +63,7 @@ def fork(n: int) -> int:
 
 
 async def parent() -> None:
-    """Have children while a worker runs, and look whether it goes on."""
+    """Have children while a worker runs, and look whether it continues."""
     async with queue, Worker(queue):
         tell("parent", await use(1))
         for n in (2, 3):

@@ -19,7 +19,7 @@ async def count(numbers: int, pause: float = 0.0) -> AsyncIterator[int]:
 
 @queue.task(result_ttl="1m")
 async def stall(context: Context, numbers: int) -> AsyncIterator[int]:
-    """Yield numbers from 0; the first run then goes on for ever."""
+    """Yield numbers from 0; the first run then continues for ever."""
     for number in range(numbers):
         yield number
     if context.delivery == 1:

@@ -301,7 +301,7 @@ async def test_takes_no_notice(queue: Queue, monkeypatch: pytest.MonkeyPatch) ->
 async def test_its_timeout_cuts_no_cleaning_short(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancelled job has its time to clean up, also where its timeout comes meanwhile."""
+    """A cancelled job has its time to clean up, also where its timeout comes in between."""
     monkeypatch.setattr("aiostreamq.worker.run.stopper.CLEANUP_TIME", 3600)
     started, cleaned = asyncio.Event(), asyncio.Event()
 

@@ -235,7 +235,7 @@ async def test_more_than_a_page(queue: Queue) -> None:
 
 
 async def test_replay_in_the_order_they_died(queue: Queue) -> None:
-    """The oldest runs first; what fails again meanwhile is not replayed twice."""
+    """The oldest runs first; what fails again in between is not replayed twice."""
     size, _ = register(queue)
     ids = await fail_all(queue, size, ["bad1", "bad2", "bad3"])
     async with Worker(queue, concurrency=1):

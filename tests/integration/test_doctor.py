@@ -75,7 +75,7 @@ async def test_a_command_is_refused(server: RedisServer, command: str) -> None:
         assert not isinstance(found, QueueUnavailable)
         assert f"grant it +{command.partition('|')[0]}" in str(found)
         return
-    assert len(found) == len(SICK) + 4
+    assert len(found) == len(SICK) + 6
     assert {subject for subject, one in found.items() if one.level == "ok"} & SICK == set()
     for one in found.values():
         if one.level == "unknown":
@@ -90,7 +90,7 @@ async def test_a_command_is_refused(server: RedisServer, command: str) -> None:
         (["config"], {"persistence"}),
         (["info"], {"version"}),
         (["info", "config"], {"version", "eviction", "persistence"}),
-        (["scan"], {"lanes", "keys"}),
+        (["scan"], {"lanes", "keys", "limits"}),
         (["ping"], {"latency"}),
     ],
     ids=lambda case: "+".join(sorted(case)),
@@ -123,7 +123,7 @@ async def test_the_exit_code(
     async with Program(*command) as program:
         assert await program.wait_end() == 0, program.printed
     assert "?     eviction" in program.printed
-    assert "of 12 subjects, unknown: eviction, persistence, version" in program.printed
+    assert "of 14 subjects, unknown: eviction, persistence, version" in program.printed
     async with Queue(own_redis_server.url, name="looked-into") as queue:
         await queue.enqueue("add", 1)
     async with Program(*command) as program:

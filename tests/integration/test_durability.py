@@ -174,7 +174,7 @@ async def test_reply_is_lost(master: RedisServer, replica: RedisServer) -> None:
 
 
 async def test_others_do_not_wait(master: RedisServer, replica: RedisServer) -> None:
-    """While a call waits for the replica, calls that need none go on, and so does awaiting."""
+    """While a call waits for the replica, calls that need none continue, and so does awaiting."""
     async with Queue(master.url) as queue, Worker(queue):
         task = queue.task(same)
         replica.pause()

@@ -69,7 +69,7 @@ RUNS: dict[str, Run] = {
 
 @pytest.fixture(autouse=True)
 def left_loops() -> Iterator[None]:
-    """Let loops that were left go on to their ends."""
+    """Let loops that were left continue to their ends."""
     yield
     while LEFT:
         loop = LEFT.pop()
@@ -152,7 +152,7 @@ def test_place_is_changed_between_loops() -> None:
 
 
 def rest(loop: asyncio.AbstractEventLoop) -> None:
-    """Let a loop that was left go on until all that was under way in it has ended."""
+    """Let a loop that was left continue until all that was under way in it has ended."""
 
     async def join() -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -207,7 +207,7 @@ def test_nothing_stays_connected(own_redis_server: RedisServer, how: str) -> Non
     with Redis.from_url(own_redis_server.url, decode_responses=True) as admin:
         for _ in range(3):
             run(use())
-            # A loop that rests closes its own when it goes on.
+            # A loop that rests closes its own when it continues.
             wait_for_connections(admin, 2 * len(LEFT) or (0 if "run" in how else 2))
         run(task.enqueue(3))
         while len(LEFT) > 1:
@@ -248,7 +248,7 @@ async def test_forgotten_queue(own_redis_server: RedisServer) -> None:
 
 
 def test_waiting_in_a_loop_that_rests(redis_url: str) -> None:
-    """Who still waits there is told when the loop goes on, and does not hang."""
+    """Who still waits there is told when the loop continues, and does not hang."""
     queue = Queue(redis_url)
     task = queue.task(same)
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
@@ -274,7 +274,7 @@ def test_waiting_in_a_loop_that_rests(redis_url: str) -> None:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_forks(own_redis_server: RedisServer, loop: str) -> None:
-    """Children use the queue in loops of their own, and the parent's connections go on."""
+    """Children use the queue in loops of their own, and the parent's connections continue."""
     url = own_redis_server.url
     async with Program("-m", "tests.integration.forking_app", url, loop) as program:
         assert await program.wait_end() == 0

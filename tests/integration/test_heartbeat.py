@@ -1,4 +1,4 @@
-"""The thread that shows that a worker lives goes on as long as that does, and no longer."""
+"""The thread that shows that a worker lives continues as long as that does, and no longer."""
 
 import asyncio
 import threading

@@ -39,7 +39,7 @@ async def test_shares_while_all_are_full(store_url: str) -> None:
 
 @pytest.mark.heavy_in_memory
 async def test_high_job_behind_many_low_ones(store_url: str) -> None:
-    """It starts soon, however many others came before it: few of those are started meanwhile."""
+    """It starts soon, however many others came before it: few of those are started in between."""
     began = 0
     async with Queue(store_url, lanes=WEIGHTS) as queue:
 

@@ -16,6 +16,7 @@ from aiostreamq import (
     Pause,
     Queue,
     UsageError,
+    WaitReason,
     Worker,
     WorkerInfo,
     WorkerState,
@@ -161,7 +162,10 @@ async def test_jobs_that_have_not_ended(scene: Scene) -> None:
         assert replace(await held.info(), state_since=None) == replace(running, state_since=None)
         (parked,) = [job async for job in scene.queue.jobs(state=JobState.PARKED)]
         assert (parked.task, parked.args) == ("stranger", [1])
-        assert parked == await scene.queue.job(parked.id).info()
+        found = await scene.queue.job(parked.id).info()
+        assert found.wait is not None
+        assert found.wait.reason == WaitReason.NO_WORKER
+        assert replace(found, wait=None) == parked
         (later,) = [job async for job in scene.queue.jobs(state="delayed")]
         assert (later.id, later.args, later.kwargs) == (delayed.id, [1], {"b": 2})
         assert later.due is not None
@@ -172,7 +176,7 @@ async def test_jobs_that_have_not_ended(scene: Scene) -> None:
     queued = await scene.add.enqueue(3)
     (waiting,) = [job async for job in scene.queue.jobs(state="queued")]
     assert (waiting.id, waiting.state, waiting.args) == (queued.id, JobState.QUEUED, [3])
-    assert waiting == await queued.info()
+    assert waiting == replace(await queued.info(), wait=None)
 
 
 async def is_at(job: Job[object], state: JobState) -> bool:

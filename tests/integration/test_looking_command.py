@@ -252,7 +252,7 @@ async def test_doctor_of_the_healthy() -> None:
     assert {"persistence"} <= wrong <= {"persistence", "latency"}
     assert set(found) == {
         *("eviction", "persistence", "version", "clocks", "latency", "groups", "lag"),
-        *("work", "parked", "schedules", "lanes", "keys"),
+        *("work", "parked", "schedules", "lanes", "keys", "limits", "rules"),
     }
     lines = await ask("doctor")
     assert any(line.startswith("ok    groups") for line in lines)

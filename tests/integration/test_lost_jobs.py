@@ -1,4 +1,4 @@
-"""What is logged of a worker that ends a job which others have got meanwhile."""
+"""What is logged of a worker that ends a job which others have got in between."""
 
 import asyncio
 import logging

@@ -73,7 +73,7 @@ async def test_notices_are_lost(redis_url: str, proxy: Proxy) -> None:
 
 @pytest.mark.usefixtures("second_looks")
 async def test_everything_is_cut_again_and_again(redis_url: str, proxy: Proxy) -> None:
-    """Client and worker go on where they were; every await resolves."""
+    """Client and worker continue where they were; every await resolves."""
     async with Queue(proxy.url) as queue:
 
         @queue.task

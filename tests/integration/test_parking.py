@@ -23,6 +23,10 @@ async def store(store_url: str) -> AsyncIterator[Store]:
         yield store
 
 
+async def nothing() -> None:
+    """No job is held."""
+
+
 async def test_resumed_while_it_is_on_its_way(store: Store) -> None:
     """What is parked after its task was resumed is looked for at once, too."""
     paused, found = {"size"}, list[str]()
@@ -33,6 +37,7 @@ async def test_resumed_while_it_is_on_its_way(store: Store) -> None:
         paused.__contains__,
         lambda: None,
         found.extend,
+        nothing,
         listeners,
     )
     held = await store.deliver("a")

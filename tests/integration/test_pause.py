@@ -122,7 +122,7 @@ async def test_only_lane(queue: Queue) -> None:
 
 
 async def test_restart(shop: Shop) -> None:
-    """It stays paused for workers that start later; nothing is lost meanwhile."""
+    """It stays paused for workers that start later; nothing is lost in between."""
     async with shop.queue as queue:
         await queue.pause(task="one", lane="slow")
         jobs = [await shop.one.enqueue(1), await shop.other.enqueue(2)]
@@ -137,7 +137,7 @@ async def test_restart(shop: Shop) -> None:
 
 
 async def test_until(shop: Shop) -> None:
-    """It goes on by itself when its time has come, with workers that sleep."""
+    """It continues by itself when its time has come, with workers that sleep."""
     async with shop.queue as queue, Worker(queue):
         await queue.pause(lane="slow", until="1s")
         await queue.pause(task="one", until=datetime.now(UTC) + timedelta(seconds=1))
@@ -223,7 +223,14 @@ async def test_cancel_many(shop: Shop) -> None:
 
             await wait_until(wait, "those that were fetched to be put back")
             assert await queue.cancel_many(older_than="1h") == dict.fromkeys(
-                (JobState.DELAYED, JobState.PARKED, JobState.QUEUED, JobState.RUNNING), 0
+                (
+                    JobState.DELAYED,
+                    JobState.HELD,
+                    JobState.PARKED,
+                    JobState.QUEUED,
+                    JobState.RUNNING,
+                ),
+                0,
             )
             assert await queue.cancel_many(task=shop.one, state=JobState.QUEUED) == {
                 JobState.QUEUED: 300
@@ -251,6 +258,7 @@ async def test_cancel_many(shop: Shop) -> None:
         caught = await queue.cancel_many(everything=True)
         assert caught == {
             JobState.DELAYED: 3,
+            JobState.HELD: 0,
             JobState.PARKED: 0,
             JobState.QUEUED: 3,
             JobState.RUNNING: 0,

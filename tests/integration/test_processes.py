@@ -361,7 +361,7 @@ async def test_processes_never_exceed_their_limit(
 
 @pytest.mark.heavy_in_memory
 async def test_loop_is_not_blocked(cpu_queue: Queue, pids: Path) -> None:
-    """Jobs on the event loop go on while all processes are busy."""
+    """Jobs on the event loop continue while all processes are busy."""
     async with Worker(cpu_queue, processes=1, shutdown_timeout=0):
         await tasks.spin.enqueue(str(pids))
         await noted(pids)

@@ -114,7 +114,7 @@ async def test_paused_worker_cannot_answer_late(
     log = ledger.parent / "worker0.log"
     await wait_until(lambda: "taken for dead" in log.read_text(), "it to notice")
     assert await queue.job(job.id) == heir.pid
-    # It goes on under a new name.
+    # It continues under a new name.
     heir.terminate()
     heir.wait()
     assert await (await nap.enqueue(0.0)) == zombie.pid

@@ -224,7 +224,7 @@ async def end_refused(gated: Gated, server: RedisServer, caplog: pytest.LogCaptu
 async def test_outcomes_are_refused(
     queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They are kept and told again. Few jobs are begun meanwhile: each might have to run anew."""
+    """They are kept and told again. Few jobs are begun in between: each might have to run anew."""
     gated = Gated()
     hold = queue.task(gated.hold)
     async with Worker(queue, concurrency=2):
@@ -284,7 +284,7 @@ async def test_parking_is_refused(
 async def test_refused_to_the_end(
     queue: Queue, own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A worker that stops meanwhile tries once more, and leaves the job to be run elsewhere."""
+    """A worker that stops in between tries once more, and leaves the job to be run elsewhere."""
     gated = Gated()
     hold = queue.task(gated.hold)
     async with Worker(queue, lease=1):

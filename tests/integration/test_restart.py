@@ -60,7 +60,7 @@ async def test_everything_was_kept(during: str) -> None:
 
 
 async def test_enqueue_over_a_restart(own_redis_server: RedisServer) -> None:
-    """An enqueue that meets the gap goes on trying until Redis is back."""
+    """An enqueue that meets the gap continues trying until Redis is back."""
     async with Queue(own_redis_server.url) as queue:
 
         @queue.task

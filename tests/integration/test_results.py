@@ -76,7 +76,7 @@ async def test_first_one_then_another_task(queue: Queue) -> None:
 
 
 async def test_timeout(queue: Queue) -> None:
-    """Who stops waiting gets WaitTimeout, and the job goes on."""
+    """Who stops waiting gets WaitTimeout, and the job continues."""
     gate = asyncio.Event()
 
     @queue.task

@@ -79,7 +79,7 @@ async def test_failure_in_a_thread(queue: Queue) -> None:
     ids=short,
 )
 async def test_anything_raised(queue: Queue, error: BaseException) -> None:
-    """Whatever a task raises is its own failure: the worker goes on."""
+    """Whatever a task raises is its own failure: the worker continues."""
 
     @queue.task
     async def throw() -> None:
@@ -252,7 +252,7 @@ async def test_task_that_ignores_its_timeout(queue: Queue, monkeypatch: pytest.M
 
 
 async def test_thread_past_its_timeout(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
-    """Its job ends and its slot is free; that the thread goes on is said, and so is its end."""
+    """Its job ends and its slot is free; that the thread continues is said, and so is its end."""
     gate, begun = threading.Event(), threading.Event()
 
     @queue.task
@@ -313,7 +313,7 @@ async def test_no_more_than_the_concurrency(queue: Queue) -> None:
 
 
 async def test_burst(queue: Queue) -> None:
-    """It runs all there is, also what jobs enqueue meanwhile, and returns."""
+    """It runs all there is, also what jobs enqueue in between, and returns."""
     ran: list[int] = []
 
     @queue.task

@@ -175,7 +175,7 @@ async def test_by_name(queue: Queue) -> None:
 
 
 async def test_pause_and_resume(queue: Queue) -> None:
-    """What is due in a pause is left out; what goes on is planned from then."""
+    """What is due in a pause is left out; what continues is planned from then."""
     await queue.schedules.create("a", "t", every="1h")
     assert await queue.schedules.pause("a")
     assert not await queue.schedules.pause("a")
@@ -208,7 +208,7 @@ async def test_trigger(queue: Queue) -> None:
 
 @pytest.mark.parametrize("overlap", ["skip", "buffer_one"])
 async def test_jobs_that_overlap(queue: Queue, overlap: Any) -> None:
-    """No two of them run at once, and it goes on when the long one has ended."""
+    """No two of them run at once, and it continues when the long one has ended."""
     running: list[datetime | None] = []
     most: list[int] = []
     go_on = asyncio.Event()
@@ -478,7 +478,7 @@ async def test_schedule_that_makes_no_sense(
     caplog: pytest.LogCaptureFixture,
     spoil: Callable[[Queue, str], Awaitable[None]],
 ) -> None:
-    """It is told once, and all others go on."""
+    """It is told once, and all others continue."""
     await queue.schedules.create("bad", "nobody", every="1h")
     await spoil(queue, "bad")
     seen: list[int] = []

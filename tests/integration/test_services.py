@@ -69,7 +69,7 @@ async def queue(store_url: str) -> AsyncIterator[Queue]:
         pytest.param(DelayedJobs, "promote", 0, id="promoter"),
         pytest.param(Cancellation, "cancelled_among", 0, id="canceller"),
         pytest.param(PauseStore, "paused", 1, id="pauses"),  # once while it starts
-        pytest.param(ParkedJobs, "are_any", 0, id="parking"),
+        pytest.param(ParkedJobs, "are_any_set_aside", 0, id="parking"),
         pytest.param(ScheduleStore, "due", 0, id="ticker"),
         pytest.param(heartbeat.BlockReporter, "check", 0, id="guard"),
     ],
@@ -77,7 +77,7 @@ async def queue(store_url: str) -> AsyncIterator[Queue]:
 async def test_failed_service_starts_again(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, of: type, method: str, passes: int
 ) -> None:
-    """It goes on, and so does the worker."""
+    """It continues, and so does the worker."""
 
     @queue.task
     async def same(value: int) -> int:

@@ -215,7 +215,7 @@ async def test_waiting_slots_are_logged(queue: Queue, caplog: pytest.LogCaptureF
 
 
 async def test_a_task_left_behind_lends_nothing(queue: Queue) -> None:
-    """What goes on after the run was over has no slot to lend."""
+    """What continues after the run was over has no slot to lend."""
     left: list[asyncio.Task[object]] = []
     now, most = 0, 0
 

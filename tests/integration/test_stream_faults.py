@@ -47,7 +47,7 @@ def values(told: list[Event[int]]) -> list[int]:
 
 
 async def test_from_another_process(redis_url: str) -> None:
-    """Whoever has the id can follow, and go on behind what somebody else has read."""
+    """Whoever has the id can follow, and continue behind what somebody else has read."""
     async with streams(redis_url):
         job = await stream_app.count.enqueue(3_000)
         told = [event async for event in job.events()]
@@ -95,7 +95,7 @@ async def test_redis_restarts() -> None:
 
 @pytest.mark.usefixtures("second_looks")
 async def test_worker_is_cut_off_from_redis(proxy: Proxy, redis_url: str) -> None:
-    """What it says meanwhile waits, the generator with it, and all arrives once."""
+    """What it says in between waits, the generator with it, and all arrives once."""
     count, produced = 8_000, 0
     cut = asyncio.Event()
 

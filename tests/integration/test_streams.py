@@ -269,7 +269,7 @@ async def test_cancelling_closes_the_generator(queue: Queue) -> None:
 
 
 async def test_run_that_is_retried(queue: Queue) -> None:
-    """Whoever follows learns that all comes again, and from where to go on."""
+    """Whoever follows learns that all comes again, and from where to continue."""
     heard = asyncio.Event()
 
     @queue.task(retry=Retry(2, backoff=[0.01]))

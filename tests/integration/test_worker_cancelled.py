@@ -27,14 +27,14 @@ SERVICES = {
 
 
 def services() -> list[str]:
-    """What goes on of workers in this process: tasks and threads."""
+    """What continues of workers in this process: tasks and threads."""
     names = [task.get_name() for task in asyncio.all_tasks()]
     names += [thread.name for thread in threading.enumerate()]
     return sorted(SERVICES.intersection(names))
 
 
 async def wait_gone(worker: Worker) -> None:
-    """Wait until nothing of a worker goes on."""
+    """Wait until nothing of a worker continues."""
     await wait_until(lambda: not services(), "its services to end")
     assert worker.state is WorkerState.STOPPED
 
@@ -183,7 +183,7 @@ async def test_cancelled_while_jobs_clean_up(queue: Queue) -> None:
 
 
 async def test_leave(queue: Queue) -> None:
-    """A worker that is told to leave ends, and whoever waits for it goes on."""
+    """A worker that is told to leave ends, and whoever waits for it continues."""
     held = Held(queue, is_stubborn=True)
     await held.enqueue()
     worker = Worker(queue, lease=LEASE)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 #: Patterns of the keys that live as long as their queue, each with its reason.
 PERMANENT = {
     "aiostreamq:{*}:dead": "bounded by length and age, so that letters can be read for long",
+    "aiostreamq:{*}:bell": "one entry at most, which wakes a worker",
+    "aiostreamq:{*}:floor": "one number, so that backlogs take turns",
+    "aiostreamq:{*}:limit*": "rules of limits, of the code and of operators",
+    "aiostreamq:{*}:place": "one number, so that held jobs keep their order",
     "aiostreamq:{*}:parked": "names the tasks that work waits for, and goes with that",
     "aiostreamq:{*}:parked:*": "work waits there for as long as it takes",
     "aiostreamq:{*}:paused": "what is paused stays so, whoever starts or ends",

@@ -87,8 +87,7 @@ class Program:
         assert self._reading is not None
         try:
             async with asyncio.timeout(PATIENCE):
-                # Not awaited itself: if the caller is cancelled, it must read on to the end.
-                await asyncio.wait({self._reading})
+                await self._reading
                 return await self._process.wait()
         except TimeoutError:
             msg = f"it did not end within {PATIENCE:g} s:\n{self.printed}"
@@ -116,7 +115,7 @@ class Program:
             self._process.kill()
         await self._process.wait()
         assert self._reading is not None
-        await asyncio.wait({self._reading})
+        await self._reading
 
     async def _read(self) -> None:
         assert self._process is not None

@@ -108,7 +108,7 @@ class Proxy:
         self.cut()
 
     def refuse(self) -> None:
-        """Refuse new connections. Open ones go on."""
+        """Refuse new connections. Open ones continue."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None

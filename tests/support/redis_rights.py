@@ -37,9 +37,10 @@ SCRIPTS_OF = {
     "read_many_lanes note_suspect_run promote retry requeue_deleted park unpark append_events "
     "free_key declare_schedules due_schedules skip_cancelled "
     "fire_schedules list_pauses",
-    "reader": "create_groups job_state queue_snapshot list_pauses",
-    "operator": "pause resume put_schedule pause_schedule delete_schedule replay_dead_letters "
-    "delete_dead_letters",
+    "reader": "create_groups job_state queue_snapshot list_pauses list_limits explain_limits "
+    "check_limits",
+    "operator": "pause resume set_limit put_schedule pause_schedule delete_schedule "
+    "replay_dead_letters delete_dead_letters",
 }
 FUNCTIONS_OF = {
     "producer": "store/connection/connector store/connection/clock store/scripts "

@@ -118,7 +118,7 @@ class RedisServer:
         self._running().send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused process go on where it was."""
+        """Let a paused process continue where it was."""
         self._running().send_signal(signal.SIGCONT)
 
     def flush(self) -> None:

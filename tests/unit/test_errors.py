@@ -134,7 +134,7 @@ def test_system_error_of_its_own() -> None:
 
 @pytest.mark.parametrize("at", [0, -1])
 def test_passes_a_process_pool(at: int) -> None:
-    """Raised in a pool it comes back as it is, and the pool goes on."""
+    """Raised in a pool it comes back as it is, and the pool continues."""
     errors = [JobFailed("ValueError", "no", "", job_id="1"), RetryLater(5)]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         with pytest.raises(type(errors[at]), match=str(errors[at])):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # The states of jobs that have not ended.
-STATES = ("delayed", "parked", "queued", "running")
+STATES = ("delayed", "held", "parked", "queued", "running")
 
 
 def add_cancel(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:

@@ -27,8 +27,8 @@ def add_info(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
     info = add_parser(
         "info",
         help="show the counts of a queue",
-        description="Show how many jobs wait, run, are delayed, parked or dead, by lane and by "
-        "task, and how many ended recently and how fast.",
+        description="Show how many jobs wait, run, are delayed, held, parked or dead, by lane and "
+        "by task, and how many ended recently and how fast.",
     )
     add_target(info)
     recently = "the period of rates and latencies (default: %(default)s)"

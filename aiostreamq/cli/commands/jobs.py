@@ -23,7 +23,7 @@ LISTED = 100
 # Seconds to read the result of a job that has ended.
 READ_TIMEOUT = 10.0
 
-_LIVE = {"queued", "running", "delayed", "parked"}
+_LIVE = {"queued", "running", "delayed", "held", "parked"}
 
 
 def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
@@ -35,8 +35,8 @@ def add_jobs(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
     ls = actions.add_parser(
         "ls",
         help="list jobs",
-        description="List the jobs that run, wait, are delayed or parked, and those that ended "
-        "recently, the newest first.",
+        description="List the jobs that run, wait, are delayed, held or parked, and those that "
+        "ended recently, the newest first.",
     )
     add_target(ls)
     which = ls.add_argument_group("which jobs")

@@ -3,10 +3,10 @@
 from aiostreamq.cli.output import ago, pause_line
 from aiostreamq.model.info import LaneInfo, Latency, QueueInfo, TaskInfo
 
-LANE_HEADS = ("LANE", "WAITING", "RUNNING", "OLDEST")
+LANE_HEADS = ("LANE", "WAITING", "RUNNING", "OLDEST", "HELD")
 
 TASK_HEADS = (
-    *("TASK", "WAITING", "RUNNING", "DELAYED", "PARKED", "DEAD"),
+    *("TASK", "WAITING", "RUNNING", "DELAYED", "HELD", "PARKED", "DEAD"),
     *("ENDED", "FAILED", "CANCELLED", "JOBS/S", "RAN P50/P95/P99", "WAITED P50/P95/P99"),
 )
 
@@ -18,6 +18,8 @@ def as_text(queue: QueueInfo) -> str:
         f"{queue.waiting} waiting (oldest {ago(queue.oldest_age)}), {queue.running} running, "
         f"{queue.delayed} delayed{due}, {queue.parked} parked, {queue.dead} dead"
     )
+    if queue.held:
+        counts += f"\n{queue.held} held by limits, {queue.admittable} of them may have room"
     return "\n".join(
         [
             f"queue {queue.name} at {queue.at:%Y-%m-%d %H:%M:%S} UTC",
@@ -31,7 +33,7 @@ def as_text(queue: QueueInfo) -> str:
 
 def lane_row(lane: LaneInfo) -> tuple[str, ...]:
     """Return the row of a table for a lane, under LANE_HEADS."""
-    return lane.name, str(lane.waiting), str(lane.running), ago(lane.oldest_age)
+    return lane.name, str(lane.waiting), str(lane.running), ago(lane.oldest_age), str(lane.held)
 
 
 def task_row(task: TaskInfo) -> tuple[str, ...]:
@@ -42,6 +44,7 @@ def task_row(task: TaskInfo) -> tuple[str, ...]:
         f"{about}{task.waiting}",
         f"{about}{task.running}",
         f"{about}{task.delayed}",
+        f"{about}{task.held}",
         str(task.parked),
         f"{about}{task.dead}",
         str(sum(task.ended.values())),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 
+from aiostreamq.cli.format.limits import wait_facts
 from aiostreamq.cli.output import ago
 from aiostreamq.model.info import JobInfo
 from aiostreamq.model.job_state import JobState
@@ -51,6 +52,8 @@ def _facts(job: JobInfo) -> Iterator[tuple[str, object]]:
     yield "state", _state(job)
     yield "since", None if job.ended_at else _time(job.state_since)
     yield "due", _time(job.due)
+    if job.wait is not None:
+        yield from wait_facts(job.wait)
     yield "enqueued", _time(job.enqueued_at)
     yield "started", job.started_at and f"about {_time(job.started_at)}"
     yield "ended", _time(job.ended_at)
@@ -79,7 +82,7 @@ def _awaited(job: JobInfo) -> str:
 
 
 def _waits(job: JobInfo) -> bool:
-    return job.state in {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
+    return job.state in {JobState.QUEUED, JobState.DELAYED, JobState.HELD, JobState.PARKED}
 
 
 def _runs(job: JobInfo) -> str:

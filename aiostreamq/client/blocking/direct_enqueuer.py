@@ -120,6 +120,7 @@ class DirectEnqueuer:
         return (
             using.id is using.due is using.expires is using.deadline is None
             and using.options.unique is None
+            and not using.options.limits
             and using.options.durability in {None, "memory"}
         )
 

@@ -1,6 +1,6 @@
 """The batchers of one session: jobs that travel together are confirmed, or have keys, alike."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
 
@@ -8,6 +8,18 @@ if TYPE_CHECKING:
     from aiostreamq.model.options import Durability, Options, QueuePolicy
     from aiostreamq.store.durability import ConfirmedRunner
     from aiostreamq.store.queue import QueueStore
+
+
+#: The way into Redis: to a lane, to the holder of its key, or to the backlog of its limits.
+Kind = Literal["plain", "unique", "held"]
+
+
+def kind_of(options: "Options") -> Kind:
+    """Return the way of a job that is not delayed, by its options."""
+    # A job that has both gets its key first; its worker sends it to its backlog.
+    if options.unique is not None:
+        return "unique"
+    return "held" if options.limits else "plain"
 
 
 class Batchers:
@@ -24,27 +36,31 @@ class Batchers:
         self._store = store
         self._inbox = inbox
         self._policy = policy
-        self._by_kind: dict[tuple[Durability, bool], EnqueueBatcher] = {}
-        #: for jobs without keys, of the queue's durability
-        self.plain = self._of(policy.durability, has_key=False)
+        self._by_kind: dict[tuple[Durability, Kind], EnqueueBatcher] = {}
+        #: for jobs without keys and limits, of the queue's durability
+        self.plain = self._of(policy.durability, "plain")
 
     def of(self, options: "Options") -> EnqueueBatcher:
-        """Return the batcher for jobs of the durability in *options*, with or without keys."""
+        """Return the batcher for jobs of the durability in *options*, with their keys or limits."""
         durability = options.durability or self._policy.durability
-        return self._of(durability, has_key=options.unique is not None)
+        return self._of(durability, kind_of(options))
 
-    def _of(self, durability: "Durability", *, has_key: bool) -> EnqueueBatcher:
-        batcher = self._by_kind.get((durability, has_key))
+    def _of(self, durability: "Durability", kind: Kind) -> EnqueueBatcher:
+        batcher = self._by_kind.get((durability, kind))
         if batcher is None:
+            # Imported at the first use: most programs have no such jobs.
             make = EnqueueBatcher
-            if has_key:
-                # Imported at the first use: most programs have no such jobs.
+            if kind == "unique":
                 from aiostreamq.client.unique_batcher import UniqueBatcher
 
                 make = UniqueBatcher
+            elif kind == "held":
+                from aiostreamq.client.held_batcher import HeldBatcher
+
+                make = HeldBatcher
             confirmed = None if durability == "memory" else _runner(self._store, durability)
             batcher = make(self._store, self._inbox, self._policy, confirmed)
-            self._by_kind[durability, has_key] = batcher
+            self._by_kind[durability, kind] = batcher
         return batcher
 
     async def open(self) -> None:

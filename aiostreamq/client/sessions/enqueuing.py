@@ -18,7 +18,7 @@ from aiostreamq.client.sessions.call_sources import Source, not_a_call, sources_
 from aiostreamq.client.sessions.envelope_fields import fields_of
 from aiostreamq.client.sessions.lots import Lot, Prepared, each_sent
 from aiostreamq.errors import UsageError
-from aiostreamq.model.delivery import DelayedSubmission, WaiterMode
+from aiostreamq.model.delivery import DelayedSubmission, HeldSubmission, WaiterMode
 from aiostreamq.model.functions.encoding import write_call
 from aiostreamq.store.enqueue import ENQUEUE_LIMIT, IdWas
 
@@ -100,7 +100,7 @@ class Enqueuing:
         """
         item, job = self._prepare(spec, using, args, kwargs)
         batcher, options = self._batcher, using.options
-        if options.durability is not None or options.unique is not None:
+        if options.durability is not None or options.unique is not None or options.limits:
             batcher = self.batchers.of(options)
         if self._large:
             future = batcher.put_large(item, self._large)
@@ -220,6 +220,11 @@ class Enqueuing:
 
             return with_key((job_id, place, mark, envelope), job, spec, using, args, kwargs), job
         if using.due is None:
+            if options.limits:
+                from aiostreamq.model.functions.limit_keys import line_of  # likewise
+
+                line = line_of(spec, options.lane, args, kwargs)
+                return HeldSubmission(job_id, place, mark, *line, envelope), job
             return (job_id, place, mark, envelope), job
         return (job_id, options.lane, mark, using.due.to_wire(), envelope), job
 

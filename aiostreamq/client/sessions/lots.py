@@ -3,7 +3,12 @@
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.errors import EnqueueNotConfirmed, QueueUnavailable
-from aiostreamq.model.delivery import DelayedSubmission, Submission, UniqueSubmission
+from aiostreamq.model.delivery import (
+    DelayedSubmission,
+    HeldSubmission,
+    Submission,
+    UniqueSubmission,
+)
 from aiostreamq.model.english import counted
 
 if TYPE_CHECKING:
@@ -15,7 +20,8 @@ if TYPE_CHECKING:
     from aiostreamq.store.enqueue import Refusals
 
 #: The submission of one call, which goes to Redis, and the handle of its job.
-Prepared = tuple[Submission | DelayedSubmission | UniqueSubmission, "Job[object]"]
+Item = Submission | DelayedSubmission | UniqueSubmission | HeldSubmission
+Prepared = tuple[Item, "Job[object]"]
 
 
 class Lot:
@@ -24,7 +30,7 @@ class Lot:
     def __init__(self, batcher: "EnqueueBatcher", *, is_delayed: bool) -> None:
         self._batcher = batcher
         self._is_delayed = is_delayed
-        self.items: list[Submission | DelayedSubmission | UniqueSubmission] = []
+        self.items: list[Item] = []
         self.positions: list[int] = []  #: the position of each among all calls
         #: the task and lane of each, if anything listens. Not its call, which holds the arguments
         self.reports: list[tuple[str, str]] = []

@@ -35,6 +35,7 @@ _STATUS = {
     JobState.QUEUED: TaskResultStatus.READY,
     JobState.DELAYED: TaskResultStatus.READY,
     JobState.PARKED: TaskResultStatus.READY,
+    JobState.HELD: TaskResultStatus.READY,
     JobState.RUNNING: TaskResultStatus.RUNNING,
     JobState.DONE: TaskResultStatus.SUCCESSFUL,
 }

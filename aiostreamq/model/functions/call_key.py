@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from inspect import Parameter, iscoroutinefunction, isgeneratorfunction, signature
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -36,11 +36,9 @@ def check_rule(rule: "Rule", task: str, of_task: "TaskSignature") -> None:
     Raises:
         UsageError: It does not have one of them.
     """
-    names = _names_in(rule.key)
-    if names is None and rule.key is not None:
-        names = _needed_by(task, cast("Callable[..., object]", rule.key))
+    names = needed_by(task, rule.key, "key")
     taken = [name for name in of_task.whole.parameters if name not in of_task.filled_in.names]
-    for name in names or ():
+    for name in names:
         if name not in taken:
             known = ", ".join(taken) or "none"
             raise UsageError(
@@ -49,24 +47,31 @@ def check_rule(rule: "Rule", task: str, of_task: "TaskSignature") -> None:
             )
 
 
-def _needed_by(task: str, function: Callable[..., object]) -> list[str]:
-    """Return the names of the parameters of a key function."""
+def needed_by(task: str, key: "Key", what: str) -> "Sequence[str]":
+    """Return the names of the arguments that a key or a cost needs; *what* names it in errors.
+
+    Raises:
+        UsageError: It is a function that cannot give it.
+    """
+    if not callable(key):
+        return _names_in(key) or ()
+    function = key
     if iscoroutinefunction(function) or isgeneratorfunction(function):
         raise UsageError(
-            f"task {task!r}: its key function {function!r} must return the key at once: write it "
-            f"as a plain function, without async and yield"
+            f"task {task!r}: its {what} function {function!r} must return the {what} at once: "
+            f"write it as a plain function, without async and yield"
         )
     try:
         parameters = signature(function).parameters.values()
     except (TypeError, ValueError):
         raise UsageError(
-            f"task {task!r}: the parameters of its key function {function!r} cannot be found: use "
-            f"a lambda around it, as in key=lambda url: ..."
+            f"task {task!r}: the parameters of its {what} function {function!r} cannot be found: "
+            f"use a lambda around it, as in {what}=lambda url: ..."
         ) from None
     if any(one.kind in _UNNAMED for one in parameters):
         raise UsageError(
-            f"task {task!r}: its key function {function!r} must name each argument that it takes: "
-            f"leave out *args, **kwargs and '/'"
+            f"task {task!r}: its {what} function {function!r} must name each argument that it "
+            f"takes: leave out *args, **kwargs and '/'"
         )
     return [one.name for one in parameters if one.default is Parameter.empty]
 
@@ -93,27 +98,52 @@ def digest_of(
         PayloadError: The key is not plain JSON.
     """
     if callable(rule.key):
-        given, others = _by_name(of_task, args, kwargs)
-        return _digest(task, [_called(task, rule.key, {**others, **given})])
-    return _digest(task, _parts(rule, task, of_task, args, kwargs))
+        return digest(task, [called(task, rule.key, of_task, args, kwargs)])
+    parts = _parts(rule.key, task, of_task, args, kwargs)
+    return digest(task, [list(part) for part in parts])
 
 
-def _parts(
-    rule: "Rule",
+def parts_of(
+    key: "Key",
     task: str,
     of_task: "TaskSignature | None",
     args: Sequence[object],
     kwargs: "Mapping[str, object]",
 ) -> list[object]:
+    """Return what a key is made from: values of arguments, as they are sent, or of a function.
+
+    Args:
+        key: The key.
+        task: The name of the task in its queue.
+        of_task: Its signature; None if only its name is known.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
+
+    Raises:
+        UsageError: The key function raised, or an argument is missing.
+        PayloadError: An argument does not match its annotation.
+    """
+    if callable(key):
+        return [called(task, key, of_task, args, kwargs)]
+    return [value for _, value in _parts(key, task, of_task, args, kwargs)]
+
+
+def _parts(
+    key: "Key",
+    task: str,
+    of_task: "TaskSignature | None",
+    args: Sequence[object],
+    kwargs: "Mapping[str, object]",
+) -> "list[tuple[str, object]]":
     """Return the arguments that a key is made from, each with its name, in the order of these."""
     given, others = _by_name(of_task, args, kwargs)
-    names = _names_in(rule.key)
+    names = _names_in(key)
     if missing := [name for name in names or () if name not in given and name not in others]:
         raise UsageError(
             f"task {task!r}: its key is made from argument {missing[0]!r}, which this call "
             f"does not have: give it by name"
         )
-    parts: list[object] = []
+    parts: list[tuple[str, object]] = []
     for name in sorted(set(names or (*given, *others))):
         value = given[name] if name in given else others[name]
         try:
@@ -125,11 +155,16 @@ def _parts(
             if name in given:
                 raise
             continue
-        parts.append([name, sent])
+        parts.append((name, sent))
     return parts
 
 
-def _digest(task: str, parts: list[object]) -> str:
+def digest(task: str, parts: list[object]) -> str:
+    """Return the digest of what a key is made from.
+
+    Raises:
+        PayloadError: It is not plain JSON.
+    """
     try:
         # Read and written again, as the order of names in objects is that of the caller.
         written = orjson.loads(encode(parts))
@@ -150,16 +185,29 @@ def _by_name(
     return {**{str(place): value for place, value in enumerate(args)}, **kwargs}, {}
 
 
-def _called(
-    task: str, function: Callable[..., object], arguments: "Mapping[str, object]"
+def called(
+    task: str,
+    function: Callable[..., object],
+    of_task: "TaskSignature | None",
+    args: Sequence[object],
+    kwargs: "Mapping[str, object]",
+    what: str = "key",
 ) -> object:
-    """Return what a key function returns for the arguments that it takes."""
+    """Return what a function for a key returns for the arguments that it takes.
+
+    *what* names the function in errors.
+
+    Raises:
+        UsageError: It raised.
+    """
+    given, others = _by_name(of_task, args, kwargs)
+    arguments = {**others, **given}
     try:
         taken = signature(function).parameters
         return function(**{name: arguments[name] for name in taken if name in arguments})
     except Exception as error:  # whatever the function raises
         kind, text = type(error).__name__, text_of(error, 200)
         raise UsageError(
-            f"task {task!r}: its key function raised {kind}: {text}; correct the function, or the "
-            f"arguments of the call"
+            f"task {task!r}: its {what} function raised {kind}: {text}; correct the function, or "
+            f"the arguments of the call"
         ) from error

@@ -4,7 +4,8 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq import clock
-from aiostreamq.model.keys import GROUP
+from aiostreamq.model.backlog_names import held_job
+from aiostreamq.model.keys import GROUP, HELD
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.redis_errors import is_withheld
 from aiostreamq.store.inspect.key_scan import STEP, scan
@@ -55,6 +56,7 @@ class Scanned(NamedTuple):
     is_whole: bool  #: whether all keys of Redis were scanned
     orphans: list[str]  #: jobs that are in no stream, and keys that should expire but do not
     lanes: list[str]  #: lanes that have jobs but are unknown to the queue here
+    limits: list[str]  #: tokens of limits that hold permits, or that backlogs wait for
 
 
 class Keyspace:
@@ -108,7 +110,8 @@ class Keyspace:
         suspects = await self._orphans(names)
         # Asked again: a job may have moved between two questions.
         orphans = await self._orphans(suspects)
-        return Scanned(len(names), is_whole, orphans, await self._strange_lanes(names))
+        lanes = await self._strange_lanes(names)
+        return Scanned(len(names), is_whole, orphans, lanes, _tokens_in(names))
 
     async def _orphans(self, names: "Sequence[str]") -> list[str]:
         suspects = [name for name in names if name.startswith(("job:", *_EXPIRING))]
@@ -126,10 +129,13 @@ class Keyspace:
             return False
         if not name.startswith("job:"):
             return True
-        known = cast("list[bytes | None]", await call("HMGET", key, "e", "s", "p"))
+        known = cast("list[bytes | None]", await call("HMGET", key, "e", "s", "p", "b"))
         entry, lane = known[0], (known[1] or b"default").decode()
         if known[2] is not None:
-            return await call("ZSCORE", keys.delayed, name.removeprefix("job:")) is None
+            job_id, place = name.removeprefix("job:"), keys.delayed
+            if lane == HELD:
+                place = keys.backlog(held_job(job_id, {b"b": known[3] or b""}).backlog)
+            return await call("ZSCORE", place, job_id) is None
         if lane == "parked":
             return False  # the job does not say in which stream
         if entry is None:
@@ -141,6 +147,12 @@ class Keyspace:
         lanes = [name.removeprefix("stream:") for name in names if name.startswith("stream:")]
         strange = [lane for lane in lanes if f"{prefix}stream:{lane}" not in self._queue.streams]
         return [lane for lane in strange if await call("XLEN", f"{prefix}stream:{lane}")]
+
+
+def _tokens_in(names: "Sequence[str]") -> list[str]:
+    """Return the tokens of the limits that have one of these keys."""
+    parts = (name.partition(":") for name in names)
+    return sorted({token for kind, _, token in parts if kind in {"permits", "blocked"}})
 
 
 def _is_known_soon(stream: "Mapping[bytes, Reply]", group: "Mapping[bytes, Reply]") -> bool:

@@ -3,11 +3,13 @@
 import asyncio
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from aiostreamq.model.keys import GROUP
 from aiostreamq.model.pauses import holding
+from aiostreamq.model.stored import number
 from aiostreamq.model.stream_ids import later
+from aiostreamq.store.inspect.views import Fields, HeldView, LaneView, Pending, Tasks, View
 from aiostreamq.store.inspect.walk import PAGE, Walk
 from aiostreamq.store.pages import ask_each
 from aiostreamq.store.queue import pairs_of
@@ -28,50 +30,12 @@ SAMPLE_BYTES = 256 * 1024
 # How many counters are read in one step: about 0.3 ms of Redis.
 TOTALS_PAGE = 1000
 
-Tasks = dict[str, int]
-
-
-class Fields(NamedTuple):
-    """One entry of a stream."""
-
-    entry: str  #: its id
-    fields: "Mapping[bytes, bytes]"
-
-
-class LaneView(NamedTuple):
-    """One stream."""
-
-    name: str
-    waiting: int
-    running: int
-    oldest: str  #: the entry that waits longest; empty if none waits
-    waiting_tasks: Tasks  #: in the sample
-    running_tasks: Tasks  #: in the sample
-
-
-class View(NamedTuple):
-    """A whole queue."""
-
-    now_ms: int
-    delayed: int
-    due_ms: int  #: when the first delayed job is due, -1 if there is none
-    delayed_tasks: Tasks  #: in the sample
-    dead: int
-    dead_tasks: Tasks  #: in the sample
-    parked_tasks: Tasks
-    lanes: list[LaneView]
-
-
-class Pending(NamedTuple):
-    """A delivery that a worker has."""
-
-    entry: str
-    worker: str
-    idle_ms: int
-
 
 class Snapshots:
-    """Reads the state of one queue."""
+    """Reads the state of one queue.
+
+    It has many methods, one for each thing that there is to see.
+    """
 
     def __init__(self, queue: "QueueStore") -> None:
         self._queue = queue
@@ -86,8 +50,8 @@ class Snapshots:
             [keys.delayed, keys.dead, keys.parked, *queue.streams],
             [GROUP, keys.prefix, SAMPLE, SAMPLE_BYTES],
         )
-        now_ms, delayed, due_ms, delayed_tasks, dead, dead_tasks, parked, *lanes = cast(
-            "tuple[int, int, int, Reply, int, Reply, Reply, Reply]", reply
+        now_ms, delayed, due_ms, delayed_tasks, dead, dead_tasks, parked, held, *lanes = cast(
+            "tuple[int, int, int, Reply, int, Reply, Reply, Reply, Reply]", reply
         )
         queue.clock.set(now_ms)
         return View(
@@ -99,6 +63,7 @@ class Snapshots:
             _tasks(dead_tasks),
             _tasks(parked),
             [_lane(n, f) for n, f in zip(queue.stream_names, lanes, strict=True)],
+            _held(held),
         )
 
     async def stats(self, minutes: "Sequence[int]") -> "list[Iterable[tuple[bytes, bytes]]]":
@@ -223,6 +188,18 @@ class Snapshots:
                 for (job_id, due_ms), fields in zip(page, hashes, strict=True):
                     yield job_id, due_ms, fields
 
+    async def held(self) -> "AsyncGenerator[tuple[str, Mapping[bytes, bytes]], None]":
+        """Yield the held jobs, those of one backlog in their order: id, its hash."""
+        size = ReadSize()
+        async with aclosing(self._walk.held()) as pages:
+            async for page in pages:
+                ids = [one.job_id for one in page]
+                for job_id, fields in zip(
+                    ids, await ask_each(self.job, ids, _size_of_hash, size), strict=True
+                ):
+                    if fields.get(b"s") == b"held":
+                        yield job_id, fields
+
     async def job(self, job_id: str) -> "Mapping[bytes, bytes]":
         """Return the hash of a job; empty if there is none."""
         return _pairs(await self._ask("HGETALL", self._keys.job(job_id)))
@@ -267,6 +244,20 @@ def _lane(name: str, reply: "Reply") -> LaneView:
     )
     return LaneView(
         name, waiting, running, oldest.decode(), _tasks(waiting_tasks), _tasks(running_tasks)
+    )
+
+
+def _held(reply: "Reply") -> HeldView:
+    by_lane, ready, sampled, ready_tasks, blocked_tasks = cast(
+        "tuple[list[bytes], int, int, Reply, Reply]", reply
+    )
+    counts = {lane: number(count.encode(), 0) for lane, count in pairs_of(by_lane).items()}
+    return HeldView(
+        {lane: count for lane, count in counts.items() if count > 0},
+        ready,
+        sampled,
+        _tasks(ready_tasks),
+        _tasks(blocked_tasks),
     )
 
 

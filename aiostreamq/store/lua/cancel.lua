@@ -9,7 +9,7 @@
 -- ARGV[4]    states: cancel only jobs in these, separated by spaces; empty for any
 -- ARGV[5..]  job ids
 --
--- Returns the state of each job before the call. A job that is 'delayed', 'parked' or 'queued' has
+-- Returns the state of each job before the call. A job that is 'delayed', 'held', 'parked' or 'queued' has
 -- ended now, and is counted. A job that is 'running' is ended by its worker, which gets a message.
 -- For a job that had ended before: its outcome (JSON), or 'cancelled' or 'done' if none is kept.
 -- nil if there is no such job; 0 if it was not looked at, because a megabyte was read for others. The

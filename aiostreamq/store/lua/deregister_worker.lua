@@ -7,12 +7,13 @@
 -- ARGV[1]    group
 -- ARGV[2]    consumer
 -- ARGV[3]    key of the status that the worker reports
+-- ARGV[4]    prefix of the queue's keys
 --
 -- Returns how many groups still have deliveries of the worker. It stays a consumer of these, as
 -- XGROUP DELCONSUMER would delete the deliveries too, and it stays among the workers: it is found
 -- dead later, and its deliveries are recovered. Cost O(streams).
 --
--- uses: lease_clock
+-- uses: lease_clock listener
 
 local workers, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 local kept = 0
@@ -30,6 +31,7 @@ end
 if kept == 0 then
   redis.call('HDEL', workers, consumer)
   forget_lease(KEYS[3], KEYS[2], consumer)
+  forget_listener(ARGV[4], group, consumer)
   redis.call('DEL', ARGV[3])
 end
 return kept

@@ -10,12 +10,13 @@
 -- ARGV[4]    sample_bytes: stop reading after envelopes of this size in total
 --
 -- Returns: the time in ms; how many jobs are delayed, when the first is due in ms (-1 for none) and
--- their tasks; how many are dead and their tasks; tasks and numbers of the parked; and for each
--- stream how many wait, how many are with workers, the id of the first that waits ('' for none),
--- the tasks of those that wait, and of those that are with workers. Tasks are names and counts in
--- turn, from the sample.
+-- their tasks; how many are dead and their tasks; tasks and numbers of the parked; of the held:
+-- lanes and numbers, how many backlogs are ready, of how many of these the jobs are counted, tasks
+-- of these jobs, and tasks of jobs that wait for limits; and for each stream how many wait, how many
+-- are with workers, the id of the first that waits ('' for none), the tasks of those that wait, and
+-- of those that are with workers. Tasks are names and counts in turn, from the sample.
 -- Cost O(streams * sample), about 1 microsecond each: some 1 ms for 3 lanes. An empty stream costs
--- as much as one job.
+-- as much as one job. Held jobs cost some 1 ms.
 --
 -- uses: time
 
@@ -129,6 +130,44 @@ local function look_at(stream)
   return { length - running, running, oldest, waiting_tasks, running_tasks }
 end
 
+-- How many backlogs are looked at.
+local BACKLOGS = 500
+
+-- Add the number of jobs of a backlog to those of its task.
+local function count_backlog(counts, name)
+  local task = string.match(name, '^%S+ (%S+)') or ''
+  local jobs = redis.pcall('ZCARD', prefix .. 'backlog:' .. name)
+  counts[task] = (counts[task] or 0) + (type(jobs) == 'number' and jobs or 0)
+end
+
+-- Return members of a sorted set: all, or some by chance.
+local function some_of(key, count)
+  local found = redis.pcall('ZRANDMEMBER', key, count)
+  return found.err and {} or found
+end
+
+local function count_held()
+  local by_lane = redis.pcall('HGETALL', prefix .. 'held')
+  if by_lane.err or #by_lane == 0 then
+    return { {}, 0, 0, {}, {} }
+  end
+  local ready, blocked = {}, {}
+  local sampled = some_of(prefix .. 'ready', BACKLOGS)
+  for _, name in ipairs(sampled) do
+    count_backlog(ready, name)
+  end
+  local tokens = some_of(prefix .. 'due', BACKLOGS)
+  local share = math.ceil(BACKLOGS / math.max(1, #tokens))
+  for _, token in ipairs(tokens) do
+    for _, name in ipairs(some_of(prefix .. 'blocked:' .. token, share)) do
+      count_backlog(blocked, name)
+    end
+  end
+  local backlogs = redis.pcall('ZCARD', prefix .. 'ready')
+  backlogs = type(backlogs) == 'number' and backlogs or 0
+  return { by_lane, backlogs, #sampled, flat(ready), flat(blocked) }
+end
+
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 local answer = {
   (read_clock()),
@@ -138,6 +177,7 @@ local answer = {
   redis.call('XLEN', KEYS[2]),
   (tasks_in('XREVRANGE', KEYS[2], '+', '-')),
   parked_tasks(),
+  count_held(),
 }
 for at = 4, #KEYS do
   answer[#answer + 1] = look_at(KEYS[at])

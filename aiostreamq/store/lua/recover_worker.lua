@@ -24,7 +24,7 @@
 -- stream is not one: the other streams have been handled. Cost O(deliveries), about 10 microseconds
 -- each.
 --
--- uses: callbacks cancelled check_keys ending entry job lease_clock put_again stats take_entry time time_text
+-- uses: callbacks cancelled check_keys ending entry job lease_clock listener put_again stats take_entry time time_text
 -- flags: allow-oom
 
 local workers, dead, returned = KEYS[1], KEYS[4], KEYS[5]
@@ -163,6 +163,7 @@ end
 if finished == 1 and not trouble then
   redis.call('HDEL', workers, name)
   forget_lease(KEYS[3], KEYS[2], name)
+  forget_listener(prefix, group, name)
 end
 count_noted_ends(prefix)
 return trouble or { all_returned, all_given_up, finished }

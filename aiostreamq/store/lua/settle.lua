@@ -106,6 +106,9 @@ for at = FIRST, #ARGV, EACH do
   -- A delivery that is not pending can still be the present one: its group or its stream was
   -- deleted. Scripts that take a job from its worker give the job another entry.
   if left == 1 or left == 0 and is_present(prefix, id, stream, entry) then
+    if after_leave then
+      after_leave(place, id, n)
+    end
     local done = entries[stream] or {}
     done[#done + 1], entries[stream] = entry, done
     if are_cancelled and meet_cancelled(prefix, id, stream, entry) == 'ended' then

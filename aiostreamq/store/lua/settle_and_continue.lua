@@ -1,5 +1,5 @@
 -- settle_and_continue.lua: end deliveries, and do what follows the ends of their jobs: put callbacks
--- into the lanes, free keys, and make the jobs due that wait for these.
+-- into the lanes, free keys, make the jobs due that wait for these, and return permits.
 --
 -- Workers use it for a batch in which something follows an end, and settle.lua for others.
 --
@@ -15,6 +15,10 @@
 --              place of the delivery whose end frees it, from 1
 --              digest of the key
 --   how many keys these are
+--   two for each delivery that holds permits:
+--              place of the delivery, from 1
+--              tokens of its permits
+--   how many deliveries these are
 --
 -- Returns and raises as settle.lua. A callback is put into its lane if this call ends the job: not
 -- if the delivery is refused, nor if the call is repeated after a lost reply, nor if the job has
@@ -22,12 +26,18 @@
 -- by the next enqueue that asks for it: see part `unique`. So does promote.lua for a job that waits.
 -- Cost O(deliveries), about 6 microseconds each, 12 for each callback, and 3 for each key.
 --
--- uses: after_end callbacks calls control keep_latest time
+-- uses: after_end callbacks calls control keep_latest permits time
 -- flags: allow-oom
 -- then: settle
 
-local digests = {}
+local permits = {}
 for _ = 1, tonumber(table.remove(ARGV)) do -- from the end, so that the rest is for settle.lua
+  local tokens, place = table.remove(ARGV), table.remove(ARGV)
+  permits[tonumber(place)] = tokens
+end
+
+local digests = {}
+for _ = 1, tonumber(table.remove(ARGV)) do
   local digest, place = table.remove(ARGV), table.remove(ARGV)
   digests[tonumber(place)] = digest
 end
@@ -53,6 +63,12 @@ local function free_key(digest, id)
   if known[2] and is_waiting(prefix .. 'job:' .. known[2]) then
     redis.pcall('ZADD', prefix .. 'delayed', 'XX', (read_clock()), known[2])
     hint_to_workers(prefix .. 'control', 'wake')
+  end
+end
+
+after_leave = function(place, id, n)
+  if permits[place] then
+    return_permits(ARGV[2], permits[place], id, n)
   end
 end
 

@@ -10,7 +10,7 @@
 -- Returns for each id its outcome (JSON) if it has ended, 1 if the inbox will be notified, 2 if no
 -- result is kept, 3 if it was not looked at because a megabyte was read for those before it, and nil
 -- if there is no such job. If thorough, also 4 for a job that is lost, as its place among the
--- delayed or parked jobs is gone; and 5 if the entries of its lane are gone, so that it is lost
+-- delayed, held or parked jobs is gone; and 5 if the entries of its lane are gone, so that it is lost
 -- unless a worker has it. A repeated call changes nothing. If very many
 -- inboxes subscribe to a job, the last ones (about 120) are notified; the others learn of the end
 -- when they subscribe again. Cost O(ids), 1 to 2 microseconds each.
@@ -73,6 +73,9 @@ local function look(id, job, state)
     return is_in_stream(prefix .. 'stream:' .. job.lane, job.entry) and 1 or 5
   elseif state == 'delayed' then
     return redis.pcall('ZSCORE', prefix .. 'delayed', id) and 1 or 4
+  elseif state == 'held' then
+    local name = string.match(job.place or '', '^%d+ (.+)$')
+    return name and redis.pcall('ZSCORE', prefix .. 'backlog:' .. name, id) and 1 or 4
   end
   local entry, task = string.match(job.parked_at, '^(%S+) (.*)$')
   local found = redis.pcall('XRANGE', prefix .. 'parked:' .. task, entry, entry)

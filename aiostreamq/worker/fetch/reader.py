@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiostreamq.store.lane_reader import LaneReader
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.fetch.burst_end import BurstWait
+    from aiostreamq.worker.fetch.held_source import HeldSource
     from aiostreamq.worker.held_bytes import HeldBytes
     from aiostreamq.worker.protocols import Holdings, Runs, Spill
 
@@ -36,8 +37,9 @@ STOP_TIME = 2.0
 class Reader:
     """Reads while there is room, until it is stopped.
 
-    Ten of its attributes are services that a read needs; the others say how far stopping has come,
-    and whether the last read may have lost something.
+    Its attributes are services that a read needs, but for three: they say how far stopping has
+    come, and whether the last read may have lost something. It has many methods, as there are
+    several kinds of reads, and all begin and end here.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Reader:
         overflow: "Spill",
         burst_wait: "BurstWait",
         held: "HeldBytes",
+        held_jobs: "HeldSource",
     ) -> None:
         """Prepare to read.
 
@@ -66,7 +69,9 @@ class Reader:
             overflow: Decides when to read what has overflowed elsewhere.
             burst_wait: Decides whether a burst is over.
             held: Learns the sizes of payloads.
+            held_jobs: Admits jobs that wait for their limits.
         """
+        self._held_jobs = held_jobs
         self._store = store
         self._intake = intake
         self._consumer = consumer
@@ -113,11 +118,8 @@ class Reader:
         while not self._is_stopping:
             if self._lost.is_look_due:
                 await self._blocking.persist(self._look_again)
+            wanted = await self._read_others()
             count = self._gauge.room()
-            wanted = self._overflow.wanted()
-            if wanted and self._gauge.slots_left > 0:
-                await self._read_overflow(wanted)
-                continue
             if count == 0:
                 await self._dispatcher.progress.wait()
                 continue
@@ -126,7 +128,7 @@ class Reader:
             is_final = burst and found_nothing and self._dispatcher.is_idle
             may_get_jobs = is_final and await self._may_get_jobs()
             # A slot that comes free is for what is wanted: no read may block until then.
-            may_block = not (burst or wanted)
+            may_block = not (burst or wanted or self._held_jobs.is_wanted)
             read = await self._blocking.persist(
                 lambda link, count=count, may_block=may_block: self._read(
                     link, count, is_blocking=may_block
@@ -137,7 +139,8 @@ class Reader:
             if self._receiver.is_doubtful:
                 self._receiver.sort_out(read)
             await self._receiver.take(read)
-            found_nothing = not read.deliveries
+            self._held_jobs.note(read)
+            found_nothing = not (read.deliveries or self._held_jobs.is_wanted)
             if wanted and found_nothing and not self._dispatcher.is_idle:
                 await self._dispatcher.progress.wait()
                 continue
@@ -145,6 +148,30 @@ class Reader:
                 read, is_final=is_final, may_get_jobs=may_get_jobs
             ):
                 return
+
+    async def _read_others(self) -> "Wanted | None":
+        """Read what is not in the lanes; return what is left there and finds no slot."""
+        if self._held_jobs.is_active:
+            await self._read_held(self._held_jobs)
+        while (wanted := self._overflow.wanted()) and self._gauge.slots_left > 0:
+            if self._is_stopping:
+                break
+            await self._read_overflow(wanted)
+        return wanted
+
+    async def _read_held(self, source: "HeldSource") -> None:
+        """Take half of the free slots, or one, for held jobs: the lanes get the others."""
+        free = self._gauge.slots_left
+        if free > 0 and source.is_wanted and not self._dispatcher.is_closed:
+            count = (free + 1) // 2
+        elif free <= 0 and source.must_hand_over:
+            count = 0
+        else:
+            return
+        read = await self._blocking.persist(
+            lambda link: self._read(link, count, is_blocking=False, held_jobs=source)
+        )
+        await self._receiver.take(read)
 
     async def _may_get_jobs(self) -> bool:
         """Settle all, and return whether jobs of a worker that may be dead can still come."""
@@ -159,7 +186,7 @@ class Reader:
             is_final: Whether it was the last one, if it has found nothing.
             may_get_jobs: Whether jobs of another worker could still come then.
         """
-        if read.deliveries:
+        if read.deliveries or self._held_jobs.is_wanted:
             self._burst_wait.forget()
         elif not self._dispatcher.is_idle:
             await self._dispatcher.progress.wait()
@@ -191,11 +218,12 @@ class Reader:
     def stop(self) -> None:
         """Begin no further read. The one that waits may still bring something; then `aclose`."""
         self._is_stopping = True
+        self._lost.close()
+        self._held_jobs.close()
 
     async def aclose(self, running: "OwnTask[None]") -> None:
         """End *running*, the task of `run`, without losing what Redis may be sending."""
-        self._is_stopping = True
-        self._lost.close()
+        self.stop()
         await self._blocking.finish(STOP_TIME)
         running.end()
         await asyncio.wait([running])
@@ -203,8 +231,7 @@ class Reader:
 
     def abort(self, running: "OwnTask[None]") -> None:
         """End *running* at once. Jobs that Redis is sending come back after the lease."""
-        self._is_stopping = True
-        self._lost.close()
+        self.stop()
         running.end()
         self._blocking.close()
 
@@ -218,7 +245,13 @@ class Reader:
         self._blocking.interrupt()
 
     async def _read(
-        self, link: "Link", count: int, *, is_blocking: bool, overflow: "Wanted | None" = None
+        self,
+        link: "Link",
+        count: int,
+        *,
+        is_blocking: bool,
+        overflow: "Wanted | None" = None,
+        held_jobs: "HeldSource | None" = None,
     ) -> Read:
         if self._is_unsure:
             await self._recover(link)
@@ -227,8 +260,12 @@ class Reader:
         block_ms = self._block_ms() if is_blocking else None
         self._asked = count = min(count, self._gauge.size.most)  # it may have shrunk since
         before = link.received
-        if overflow is None:
-            reading = self._intake.read(link, self._consumer, count, block_ms)
+        if held_jobs is not None:
+            reading = held_jobs.admit(link, count)
+        elif overflow is None:
+            # With all slots taken, another worker is to hear of held jobs.
+            hears = self._gauge.slots_left > 0
+            reading = self._intake.read(link, self._consumer, count, block_ms, hears_bell=hears)
         elif overflow.place is None:
             reading = self._intake.read_parked(link, self._consumer, count, overflow.tasks)
         else:
@@ -247,7 +284,8 @@ class Reader:
 
     def _block_ms(self) -> int:
         """Milliseconds to wait for work: no longer than until the next look."""
-        return max(1, min(BLOCK_MS, math.ceil(self._lost.seconds_left * 1000)))
+        left = min(self._lost.seconds_left, self._held_jobs.seconds_left)
+        return max(1, min(BLOCK_MS, math.ceil(left * 1000)))
 
     async def _repair(self, link: "Link") -> None:
         """Create missing groups again. They begin at the oldest entry, which may run here."""

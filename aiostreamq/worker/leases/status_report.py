@@ -52,6 +52,7 @@ class StatusReport:
         state: "Callable[[], WorkerState]",
         stuck: "Callable[[], int]",
         not_running: "Callable[[int], tuple[list[str], int]]",
+        limits: "Mapping[str, str]",
     ) -> None:
         """Note what does not change, and the sources of what does."""
         self._tasks = tasks
@@ -71,6 +72,8 @@ class StatusReport:
             "lanes": list(lanes),
             "started": server_clock.now_ms(),
         }
+        if limits:
+            self._fixed["limits"] = dict(limits)
 
     def encode(self) -> bytes:
         """Return it as JSON, empty if there is nothing new.

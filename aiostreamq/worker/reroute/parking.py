@@ -7,7 +7,7 @@ without the task cannot be sent it once more. The looks here are for jobs that w
 or by workers of earlier releases, which send no message.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
 from aiostreamq.aio.batching import GroupCommit
@@ -39,6 +39,7 @@ class Parking:
         is_paused: "Callable[[str], bool]",
         accepted: "Callable[[], None]",
         found: "Callable[[Collection[str]], None]",
+        found_held: "Callable[[], Awaitable[None]]",
         listeners: "WorkerListeners",
     ) -> None:
         """Prepare.
@@ -49,12 +50,14 @@ class Parking:
             is_paused: Returns whether a task is paused: its jobs stay parked.
             accepted: Called when Redis has accepted all that it had refused to set aside.
             found: Has jobs of these tasks unparked by the reader, if any are parked.
+            found_held: Has jobs admitted that are held by their limits, if any are.
             listeners: Take the jobs that are parked.
         """
         self._parked = parked
         self._tasks = tasks
         self._is_paused = is_paused
         self._found = found
+        self._found_held = found_held
         self._listeners = listeners
         self._wakeup = Wakeup()
         self._refused = RefusedBatches[tuple["Delivery", str]](
@@ -103,8 +106,11 @@ class Parking:
         """Look for parked jobs of tasks that are known here, until cancelled."""
         while True:
             try:
-                if await self._parked.are_any():
+                are_parked, are_held = await self._parked.are_any_set_aside()
+                if are_parked:
                     self._found(self._tasks)
+                if are_held:
+                    await self._found_held()
             except AioStreamQError:
                 logger.exception("parked jobs could not be looked for, retrying")
             await self._wakeup.wait(INTERVAL)

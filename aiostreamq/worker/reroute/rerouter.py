@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.task import TaskSpec
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.protocols import Halts, Shelf
+    from aiostreamq.worker.reroute.backlogs import Backlogs
 
 logger = get_logger("aiostreamq.worker")
 
@@ -33,6 +34,7 @@ class Rerouter:
         lanes: "Collection[str]",
         pauses: "Halts",
         parking: "Shelf",
+        backlogs: "Backlogs",
     ) -> None:
         """Prepare.
 
@@ -42,7 +44,10 @@ class Rerouter:
             lanes: The lanes that it serves.
             pauses: The paused tasks and lanes.
             parking: Takes jobs whose tasks are unknown here, or paused.
+            backlogs: Takes jobs that wait for their limits.
         """
+        self.take_if_limited = backlogs.take_if_limited
+        self._backlogs = backlogs
         self.paused = pauses.paused  #: empty while there are no pauses
         self._store = store
         self._deliveries = Deliveries(store)
@@ -56,7 +61,8 @@ class Rerouter:
     @property
     def entries(self) -> set[EntryRef]:
         """The entries that have not left yet."""
-        return self._parking.unparked.union(*self._moving.values())
+        waiting = self._parking.unparked | self._backlogs.unheld
+        return waiting.union(*self._moving.values())
 
     def park(self, delivery: "Delivery", task: str) -> None:
         """Set a job aside whose task is not known here."""
@@ -68,15 +74,16 @@ class Rerouter:
             self._parking.park(delivery, spec.name)
             return True
         lane = self._store.lane_at(delivery.stream) or spec.options.lane
-        if self._pauses.has_lane(lane):
+        # A job that was admitted may be of another lane: one that was not paused then.
+        if self._pauses.has_lane(lane) and not self._store.is_admitted(delivery.stream):
             self.requeue([delivery], lane)
             return True
         return False
 
     def take_if_unserved(self, delivery: "Delivery", lane: str) -> bool:
         """Leave a job to others if its lane is not served here."""
-        if lane in self._lanes:
-            return False
+        if lane in self._lanes or self._store.is_admitted(delivery.stream):
+            return False  # what is admitted here is of a lane that is served here
         self.requeue([delivery], lane)
         return True
 
@@ -104,6 +111,7 @@ class Rerouter:
     async def join(self) -> None:
         """Wait until all has left that is on its way. Cancelling is safe."""
         await self._parking.join()
+        await self._backlogs.join()
         if self._moving:
             await asyncio.wait(self._moving)
 

@@ -34,6 +34,7 @@ class Disposition(Enum):
     PARKED = auto()  #: its task is unknown here
     PASSED_ON = auto()  #: its lane is not served here
     PAUSED = auto()  #: its task or lane is paused
+    HELD = auto()  #: it waits in Redis until its limits have room
     ENDED = auto()  #: it was cancelled, or has expired
     WAITING = auto()  #: it waits here for a thread, a process or a slot
 
@@ -68,6 +69,7 @@ class Admission:
         self._deferred = deferred
         self._rerouter = around.rerouter
         self._paused = around.rerouter.paused
+        self._hold = around.rerouter.take_if_limited
         self._settle = around.settler.settle
         self._clock = around.clock
         self._listeners = around.listeners
@@ -75,6 +77,7 @@ class Admission:
             self._check_lane,
             self._check_pauses,
             self._check_end,
+            self._check_limits,
             self._check_room,
         )
 
@@ -102,7 +105,7 @@ class Admission:
             1 < delivery.stream <= self._last_lane
             and envelope.expires is None
             and envelope.deadline is None
-            and task.spec.pool is None
+            and task.spec.is_plain
             and not (self._paused or self.cancel_marks or self._slots.parents)
         ):
             return run
@@ -136,6 +139,12 @@ class Admission:
         if self._listeners.is_heard:
             report_end(self._listeners, run, state, self._clock.now_ms())
         return Disposition.ENDED
+
+    def _check_limits(self, run: Run) -> Disposition | None:
+        spec = run.spec
+        if spec.options.limits and self._hold(run.delivery, run.envelope, spec):
+            return Disposition.HELD
+        return None
 
     def _check_room(self, run: Run) -> Disposition | None:
         kind = run.spec.pool

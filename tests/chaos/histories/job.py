@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from aiostreamq.model.job_transitions import Stage
+from aiostreamq.model.limits import Concurrency, Limit, Rate
 
 #: Ms since 1970, in the year 2100: when jobs expire that do.
 NOON = 4_102_444_800_000
@@ -18,6 +19,23 @@ class Call(NamedTuple):
     envelope: bytes
     expires: bool = False  #: whether its first run is not begun after NOON
     has_deadline: bool = False  #: whether no run is
+    is_too_late: bool = False  #: whether its time to begin was over when it came
+    tenant: str = ""  #: whose limit it needs, where its task has limits
+    cost: int = 1  #: what it takes of the rate
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Its limits, as Redis knows them."""
+        return (f"c=sync.tenant:{self.tenant}", RATE) if self.tenant else ()
+
+    @property
+    def costs(self) -> str:
+        """What it costs each of them, as Redis knows it."""
+        return "" if self.cost == 1 else f"1 {self.cost}"
+
+    def backlog(self, lane: str) -> str:
+        """Where it waits for them."""
+        return " ".join((lane, self.task, *self.tokens))
 
 
 SIZE = Call("size", b'{"v":1,"task":"size","args":[1]}')
@@ -25,8 +43,31 @@ WEIGH = Call("weigh", b'{"task":"weigh"}')
 BEFORE_NOON = Call("size", b'{"task":"size","expires":4102444800000}', expires=True)
 OVER_BY_NOON = Call("weigh", b'{"task":"weigh","deadline":4102444800000}', has_deadline=True)
 
+RATE = "r=api"
+
+SYNC_A = Call("sync", b'{"task":"sync","args":["a"]}', tenant="a")
+SYNC_B = Call("sync", b'{"task":"sync","args":["b"]}', tenant="b")
+SYNC_TWICE = Call("sync", b'{"task":"sync","args":["a",2]}', tenant="a", cost=2)
+SYNC_BEFORE_NOON = Call(
+    "sync", b'{"task":"sync","args":["b"],"deadline":4102444800000}', has_deadline=True, tenant="b"
+)
+SYNC_TOO_LATE = Call(
+    "sync", b'{"task":"sync","args":["a"],"expires":1000}', is_too_late=True, tenant="a"
+)
+LIMITED = (SYNC_A, SYNC_A, SYNC_B, SYNC_TWICE, SYNC_BEFORE_NOON, SYNC_TOO_LATE)
+
+#: What the task `sync` is under. What is charged to the rate stays so until the history says that
+#: it is paid off: a day is longer than any history.
+LIMITS: list[Limit] = [
+    Concurrency(1, key="tenant"),
+    Rate("1/d", name="api", burst=3, cost="tokens"),
+]
+
+#: How much room there is under a limit of each kind.
+ROOM = {"c": 1, "r": 3}
+
 #: The tasks, and the lane of each: what was returned belongs to that, wherever it came from.
-TASKS = {"size": "default", "weigh": "slow"}
+TASKS = {"size": "default", "weigh": "slow", "sync": "default"}
 
 
 @dataclass
@@ -41,8 +82,12 @@ class Job:
     line: str  #: the line that it waits in, was delivered from, or goes to when it is due
     call: Call
     wants_result: bool = True  #: whether it was enqueued to keep its outcome
-    place: str = ""  #: "queued", "running", "delayed", "parked", or "ended": nowhere any more
+    #: "queued", "running", "delayed", "parked", "held", or "ended": nowhere any more
+    place: str = ""
     order: int = 0  #: of its entry among all entries
+    backlog: str = ""  #: where it is or was held, and will be again
+    turn: int = 0  #: its place in line there
+    permits: tuple[str, ...] = ()  #: the limits that it has room under while it is running
     owner: str = ""  #: who has it while it is running
     is_due: bool = False
     is_awaited: bool = False  #: whether an inbox is told of its end
@@ -76,3 +121,8 @@ class Job:
     def is_limited(self) -> bool:
         """Whether it is not to be started after NOON: what expires is the wait for a first run."""
         return self.call.has_deadline or (self.call.expires and self.attempt == 1)
+
+    @property
+    def is_too_late(self) -> bool:
+        """Whether it is not to be started whatever the time."""
+        return self.call.is_too_late and self.attempt == 1

@@ -8,24 +8,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
 from aiostreamq.model.delivery import Delivery, EntryRef, Settlement
-from aiostreamq.model.keys import OVERFLOW
+from aiostreamq.model.keys import ADMITTED, OVERFLOW
 from aiostreamq.store.cancellation import Cancellation
 from aiostreamq.store.connection.clock import ServerClock
 from aiostreamq.store.delayed import DelayedJobs
+from aiostreamq.store.held import HeldJobs
 from aiostreamq.store.parking import ParkedJobs
 from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.workers import WorkerRegistry
-from tests.chaos.histories.job import NOON
+from tests.chaos.histories.job import NOON, TASKS
 from tests.chaos.histories.pauses import RETURNED
 from tests.chaos.histories.reference import Held, Reference
 from tests.chaos.histories.stepped_worker import SteppedWorker
-from tests.chaos.histories.whereabouts import state_of
+from tests.chaos.histories.whereabouts import Sight, look, state_of
 from tests.support.store import HOUR_MS, Store
 
 if TYPE_CHECKING:
     from aiostreamq.store.connection.reconnecting import ReconnectingLink
 
-LINES = (RETURNED, "default", "slow", *OVERFLOW.values())
+LINES = (RETURNED, "default", "slow", *OVERFLOW.values(), ADMITTED)
 
 LEASE_MS = 1_000
 
@@ -38,6 +39,8 @@ NAMES = ("a", "b", "c")
 
 ids = st.sampled_from([f"j{number}" for number in range(8)])
 some_ids = st.lists(ids, min_size=1, max_size=3)
+#: Of jobs that come held.
+held_ids = st.lists(st.sampled_from([f"h{number}" for number in range(8)]), min_size=1, max_size=3)
 workers = st.sampled_from(NAMES)
 picks = st.lists(st.integers(0, 30), min_size=1, max_size=3)
 
@@ -70,6 +73,7 @@ class Machine(RuleBasedStateMachine):
         self.steering = Cancellation(self.store.queue)
         self.pauses = PauseStore(self.store.queue)
         self.parking = ParkedJobs(self.store.queue)
+        self.held_jobs = HeldJobs(self.store.queue)
         self.model = Reference()
         self.clock = ServerClock(cast("ReconnectingLink", _NoLine()))
         self.clock.set(NOON - HOUR_MS)
@@ -106,6 +110,10 @@ class Machine(RuleBasedStateMachine):
         for one in chosen:
             del self.hands[key_of(one)]
         return chosen
+
+    def look(self) -> Sight:
+        """Look at everything in Redis."""
+        return self.run(look(self.store, LINES, list(TASKS)))
 
     async def told_status(self, job_id: str) -> str | None:
         """What asking for a job finds."""

@@ -1,4 +1,4 @@
-"""What befalls workers, and time. A worker that others take for dead may go on all the same."""
+"""What befalls workers, and time. A worker that others take for dead may continue all the same."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -29,7 +29,7 @@ class Misfortunes(Workers):
     @precondition(lambda self: self.model.beats or self.model.has_any("running"))
     @rule(worker=workers, is_late=st.booleans())
     def reap(self, worker: str, *, is_late: bool) -> None:
-        """A step of recovering what a worker had; none where it has shown life meanwhile."""
+        """A step of recovering what a worker had; none where it has shown life in between."""
         self.recover(worker, is_late=is_late)
         self.again = None
 

@@ -5,14 +5,25 @@ from hypothesis.stateful import rule
 
 from aiostreamq.model.delivery import WaiterMode
 from aiostreamq.store.results import Subscription
-from tests.chaos.histories.job import BEFORE_NOON, OVER_BY_NOON, SIZE, WEIGH, Call, Job
+from tests.chaos.histories.job import (
+    BEFORE_NOON,
+    OVER_BY_NOON,
+    SIZE,
+    SYNC_A,
+    SYNC_TOO_LATE,
+    WEIGH,
+    Call,
+    Job,
+)
 from tests.chaos.histories.machine import FAR_OFF, LONG_AGO, Machine, ids, some_ids
 from tests.chaos.histories.whereabouts import state_of
 from tests.support.store import DEADLINE
 
 lanes = st.sampled_from(["default", "slow"])
 marks = st.sampled_from([WaiterMode.NOBODY, WaiterMode.CALLER, WaiterMode.NO_RESULT])
-calls = st.sampled_from([SIZE, SIZE, WEIGH, WEIGH, BEFORE_NOON, OVER_BY_NOON])
+calls = st.sampled_from(
+    [SIZE, SIZE, WEIGH, WEIGH, BEFORE_NOON, OVER_BY_NOON, SYNC_A, SYNC_A, SYNC_TOO_LATE]
+)
 
 
 class Producers(Machine):

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement, WaiterMode
+from aiostreamq.model.delivery import (
+    Delivery,
+    HeldSubmission,
+    RetryRequest,
+    Settlement,
+    WaiterMode,
+)
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.job_transitions import ENDED, Stage, Transition
 from aiostreamq.model.keys import GROUP
@@ -16,6 +22,7 @@ from aiostreamq.model.outcome import Failure, encode_done, encode_ended, encode_
 from aiostreamq.model.replayed_job import write_history
 from aiostreamq.store.cancellation import Cancellation, LaneFilter
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Replayed, Span
+from aiostreamq.store.held import HeldJobs, Hold
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from tests.support.store import ENVELOPE, HOUR_MS, Store
 
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     Leave = Callable[[Delivery], Awaitable[object]]
+
+BACKLOG = "default size c=size"
 
 SCHEDULE = b'{"v":1}'  # the scripts do not read it
 
@@ -36,7 +45,7 @@ async def stage_of(store: Store, job_id: str) -> Stage:
     if isinstance(outcome, bytes):
         return Stage(orjson.loads(outcome)["state"])
     if "p" in job:
-        return Stage.DELAYED
+        return Stage.HELD if job["s"] == "held" else Stage.DELAYED
     if "q" in job:
         return Stage.PARKED
     if "e" not in job:
@@ -55,12 +64,14 @@ class Examples:
         self._store = store
         self._steering = Cancellation(store.queue)
         self._letters = DeadLetterStore(store.queue)
+        self._held_jobs = HeldJobs(store.queue)
         #: the ways in which a delivery leaves its worker without an end of its own
         self.leavings: dict[str, Leave] = {
             "settle": store.settle,
             "retry": lambda one: store.delayed.retry([RetryRequest(one, 0)]),
             "requeue": lambda one: store.deliveries.requeue([one]),
             "park": lambda one: store.parking.park([(one, "size")]),
+            "hold": lambda one: self._held_jobs.hold([Hold(one, BACKLOG, "")]),
             "recover_worker": lambda _: store.workers.recover("w1", "0 7", 2),
             "dead_letter_unreadable": self._bury,
         }
@@ -79,6 +90,7 @@ class Examples:
         await self.skip_cancelled()
         await self.release_parked()
         await self.leave_what_waits()
+        await self.hold()
         await self.recover()
         await self.read_many_lanes()
         await self.leave()
@@ -203,7 +215,7 @@ class Examples:
 
     async def replace(self) -> None:
         """A job that holds a key is replaced, in each state, and after its entry was deleted."""
-        for step in (self._wait, self._delay, self._park, self._run, self._lose):
+        for step in (self._wait, self._delay, self._hold, self._park, self._run, self._lose):
             await self.clear()
             await step()
             async with self.step("enqueue_unique", "old"):
@@ -233,6 +245,9 @@ class Examples:
 
     async def _park(self) -> None:
         await self._store.parking.park([(await self._run(), "size")])
+
+    async def _hold(self) -> None:
+        await self.leavings["hold"](await self._run())
 
     async def _lose(self) -> None:
         await self._wait()
@@ -321,6 +336,20 @@ class Examples:
                 await self._store.delayed.promote()
             async with self.step("unpark", "aside"):
                 await self._store.parking.unpark(["size"])
+
+    async def hold(self) -> None:
+        """A job waits for its limits, is admitted, and is held again until it is cancelled."""
+        await self.clear()
+        job = HeldSubmission("held", 2, WaiterMode.NOBODY, BACKLOG, "", ENVELOPE)
+        async with self.step("enqueue_held", "held"):
+            await self._held_jobs.enqueue([job], "me", 5)
+        async with self.step("admit", "held"):
+            found = await self._held_jobs.admit(
+                self._store.link, "w1", 1, b"", ["default"], ["size"]
+            )
+        async with self.step("hold", "held"):
+            await self.leavings["hold"](found.read.deliveries[0])
+        await self.cancel("held")
 
     async def recover(self) -> None:
         """The worker of a job dies; the job runs again, or is given up."""

@@ -7,19 +7,21 @@ A job that was cancelled stays so, whatever is done with its delivery.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
 from aiostreamq.model.job_transitions import Stage, Transition
-from tests.chaos.histories.job import Job
-from tests.chaos.histories.pauses import RETURNED, Pauses
+from aiostreamq.model.keys import ADMITTED
+from tests.chaos.histories.job import RATE, ROOM, Job
+from tests.chaos.histories.pauses import RETURNED, Pauses, lane_of
 
 MAX_WORKER_DEATHS = 2
 
 #: Where a job can be that has not ended.
-OPEN = ("delayed", "parked", "queued", "running")
+OPEN = ("delayed", "held", "parked", "queued", "running")
 
 #: Those of them in which a job has an entry in a lane.
 IN_LANE = {"queued", "running"}
@@ -39,6 +41,8 @@ class Reference:
     told: list[str] = field(default_factory=list[str])  #: ends that the inbox was told: id, state
     dead: list[str] = field(default_factory=list[str])  #: ids among the dead letters
     holders: dict[str, str] = field(default_factory=dict[str, str])  #: of each key, the last job
+    charged: int = 0  #: to the rate, since it was paid off
+    last_turn: int = 0  #: place in line of the job that was enqueued last as one of a limited task
     seen: set[Transition] = field(default_factory=set[Transition])  #: changes of any job's stage
     _orders: count[int] = field(default_factory=count)
 
@@ -55,10 +59,12 @@ class Reference:
     # Producers
 
     def add(self, job: Job, place: str) -> bool:
-        """Enqueue or delay one job; False where its id is taken."""
+        """Enqueue, delay or hold one job; False where its id is taken."""
         if job.id in self.jobs:
             return False
-        with self._step("enqueue" if place == "queued" else "enqueue_delayed"):
+        if place == "held":
+            job.backlog = job.call.backlog(job.line)
+        with self._step("enqueue" if place == "queued" else f"enqueue_{place}"):
             self.jobs[job.id] = self._put(job, place)
         return True
 
@@ -97,7 +103,7 @@ class Reference:
 
     def _cancel(self, job: Job) -> None:
         job.is_cancelled = True
-        if job.place in {"delayed", "parked"}:
+        if job.place in {"delayed", "held", "parked"}:
             self._stays_cancelled(job)
         elif job.place == "queued":
             self._conclude(job, "cancelled", 0, is_kept=job.wants_result)
@@ -131,7 +137,9 @@ class Reference:
             return "put back"
         if job.is_cancelled:
             return "cancelled"
-        return "expired" if job.is_limited and self.is_afternoon else "run"
+        if job.is_too_late or (job.is_limited and self.is_afternoon):
+            return "expired"
+        return "held" if job.call.tokens and job.line != ADMITTED else "run"
 
     def held_by(self, worker: str) -> list[Job]:
         """What *worker* was sent and has not ended."""
@@ -192,6 +200,15 @@ class Reference:
                 self._put(job, "parked")
         return job is not None
 
+    def hold(self, held: Held, turn: int) -> bool:
+        """Have a job wait for its limits; one that has waited before keeps its place in line."""
+        with self._step("hold"):
+            if (job := self.has(held)) and not self._stays_cancelled(job):
+                job.backlog = job.backlog or job.call.backlog(lane_of(job))
+                job.turn, job.number = job.turn or turn, job.number + 1
+                self._put(job, "held")
+        return job is not None
+
     def bury(self, held: Held) -> bool:
         """Give up a job that cannot be read; there is a letter even of a cancelled one."""
         if job := self.has(held):
@@ -206,6 +223,48 @@ class Reference:
         parked = [job for task in tasks for job in self._in("parked") if job.call.task == task]
         with self._step("unpark"):
             return len([self._put(job, "queued", RETURNED) for job in parked])
+
+    # Limits
+
+    def backlogs(self) -> dict[str, list[Job]]:
+        """The held jobs of each backlog, first come first."""
+        found = defaultdict[str, list[Job]](list)
+        for job in sorted(self._in("held"), key=lambda job: (job.turn, job.id)):
+            found[job.backlog].append(job)
+        return found
+
+    def permits(self) -> dict[str, set[str]]:
+        """Who has room under each limit of concurrency, as id and number of a delivery."""
+        found = defaultdict[str, set[str]](set)
+        for job in self._in("running"):
+            for token in job.permits:
+                found[token].add(f"{job.id} {job.number}")
+        return found
+
+    def room(self, token: str) -> int:
+        """How much room a limit has."""
+        taken = self.charged if token == RATE else len(self.permits()[token])
+        return ROOM[token[0]] - taken
+
+    def refuses(self, token: str, job: Job) -> bool:
+        """Whether a limit has no room for a job."""
+        return self.room(token) < (job.call.cost if token == RATE else 1)
+
+    def admit(self, worker: str, job_ids: Iterable[str]) -> list[Job]:
+        """Deliver held jobs: each is the next of its backlog, and all its limits have room."""
+        with self._step("admit"):
+            return [self._admit(worker, self.jobs[job_id]) for job_id in job_ids]
+
+    def _admit(self, worker: str, job: Job) -> Job:
+        assert self.backlogs()[job.backlog][0] is job, "another was before it"
+        permits: tuple[str, ...] = ()
+        if not job.is_too_late:
+            assert not [token for token in job.call.tokens if self.refuses(token, job)]
+            permits = tuple(token for token in job.call.tokens if token != RATE)
+            self.charged += job.call.cost
+        self._put(job, "running", ADMITTED)
+        job.owner, job.permits = worker, permits
+        return job
 
     # Time, and crashes
 
@@ -260,7 +319,7 @@ class Reference:
 
     def _put(self, job: Job, place: str, line: str | None = None) -> Job:
         job.place, job.line, job.order = place, line or job.line, next(self._orders)
-        job.owner, job.is_due = "", job.is_due and place == "delayed"
+        job.owner, job.is_due, job.permits = "", job.is_due and place == "delayed", ()
         return job
 
     def _stays_cancelled(self, job: Job) -> bool:

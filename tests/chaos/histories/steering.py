@@ -3,34 +3,44 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from aiostreamq.client import bulk_cancellation
 from aiostreamq.client.bulk_cancellation import OpenJobFilter, cancel_many
 from aiostreamq.model.job_state import JobState
 from aiostreamq.store.control_stream import ControlStream
 from tests.chaos.histories.job import TASKS
-from tests.chaos.histories.machine import FAR_OFF, LONG_AGO, Machine, some_ids, told, workers
+from tests.chaos.histories.machine import (
+    FAR_OFF,
+    LONG_AGO,
+    Machine,
+    held_ids,
+    some_ids,
+    told,
+    workers,
+)
 from tests.chaos.histories.reference import OPEN
 from tests.chaos.histories.whereabouts import entries_of
 
 #: What can be paused.
-WORDS = [f"task:{task}" for task in TASKS] + [f"lane:{lane}" for lane in TASKS.values()]
+WORDS = [f"task:{task}" for task in TASKS] + [f"lane:{lane}" for lane in ("default", "slow")]
 
 words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=2, unique=True)
 untils = st.sampled_from(["0", "0", FAR_OFF, LONG_AGO])
 tasks = st.sampled_from([None, *TASKS])
 #: Empty is all of them.
 states = st.lists(st.sampled_from([JobState(state) for state in OPEN]), max_size=2, unique=True)
+bulk_states = st.lists(st.sampled_from(bulk_cancellation.OPEN), max_size=2, unique=True)
 
 
 class Steering(Machine):
     """Cancel one or many, pause and resume, and learn of it."""
 
-    @rule(job_ids=some_ids, states=states)
+    @rule(job_ids=some_ids | held_ids, states=states)
     def cancel(self, job_ids: list[str], states: list[JobState]) -> None:
         """Wherever a job is, it is told where it was caught, and whoever runs it is told."""
         self.cancel_each(job_ids, states)
         self.again = lambda: self.cancel_each(job_ids, states)
 
-    @rule(task=tasks, states=states)
+    @rule(task=tasks, states=bulk_states)
     def cancel_many(self, task: str | None, states: list[JobState]) -> None:
         """All that are meant are found, and nothing else."""
         wanted = OpenJobFilter.of(task, None, states or None, everything=not (task or states))

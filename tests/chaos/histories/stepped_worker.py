@@ -14,13 +14,15 @@ from aiostreamq.model.keys import RETURNED
 from aiostreamq.queue import Queue
 from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.pauses import PauseStore
+from aiostreamq.worker.fetch.held_source import HeldSource
 from aiostreamq.worker.listener_events import WorkerListeners
+from aiostreamq.worker.reroute.backlogs import Backlogs
 from aiostreamq.worker.reroute.pauses import Pauses
 from aiostreamq.worker.reroute.rerouter import Rerouter
 from aiostreamq.worker.run.dispatcher import Dispatcher
 from aiostreamq.worker.run.key_release import KeyRelease
 from aiostreamq.worker.run.run_services import RunEnvironment
-from tests.chaos.histories.job import TASKS
+from tests.chaos.histories.job import LIMITS, TASKS
 from tests.chaos.histories.whereabouts import state_of
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
     from aiostreamq.model.keys import Spillway
     from aiostreamq.store.connection.clock import ServerClock
+    from aiostreamq.store.held import Hold
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.store.reads import Read
     from aiostreamq.worker.protocols import Shelf
@@ -49,6 +52,7 @@ class Sorted:
     run: list[Delivery] = field(default_factory=list["Delivery"])
     unrun: list[Settlement] = field(default_factory=list["Settlement"])  #: ends without a run
     parked: list[Delivery] = field(default_factory=list["Delivery"])
+    held: list[Hold] = field(default_factory=list["Hold"])  #: wait for limits
     put_back: list[tuple[Delivery, str]] = field(default_factory=list["tuple[Delivery, str]"])
 
     @property
@@ -57,6 +61,7 @@ class Sorted:
         told = {one.job_id: "run" for one in self.run}
         told |= {one.job_id: "parked" for one in self.parked}
         told |= {one.job_id: "put back" for one, _ in self.put_back}
+        told |= {one.delivery.job_id: "held" for one in self.held}
         for end in self.unrun:
             told[end.delivery.job_id] = state_of(end.outcome)
         return told
@@ -72,10 +77,26 @@ class SteppedWorker:
         self.pauses = Pauses(PauseStore(store.queue), self._heed)
         self._store = store
         self._intake = LaneReader(store.queue, WEIGHTS, strict=is_strict)
+        self._intake.hear_bell()
+        self._source: HeldSource | None = None
 
     async def read(self, most: int) -> Read:
         """Read what is new."""
-        return await self._intake.read(self._store.link, self.name, most, None)
+        read = await self._intake.read(self._store.link, self.name, most, None)
+        self._held_jobs().note(read)
+        return read
+
+    async def admit(self, most: int) -> Read:
+        """Get held jobs whose limits have room."""
+        source = self._held_jobs()
+        read = await source.admit(self._store.link, most)
+        source.close()
+        return read
+
+    @property
+    def limited(self) -> list[str]:
+        """The tasks with limits of which it takes held jobs."""
+        return [] if self.pauses.has_task("sync") else ["sync"]
 
     async def read_overflow(self, most: int, place: Spillway) -> Read:
         """Read what others had no room for."""
@@ -90,21 +111,31 @@ class SteppedWorker:
         assert read.paused is not None
         self.pauses.notice(read.paused)
         found = Sorted()
-        dispatcher = self._dispatcher(found)
+        lines = _Lines(found, self._store.queue)
+        dispatcher = self._dispatcher(found, lines)
         dispatcher.accept(read.deliveries, read.cancelled)
         await dispatcher.join()
         await dispatcher.cancel_all()
+        await lines.join()
         return found
 
     def _heed(self) -> None:
         self.lanes = [lane for lane in WEIGHTS if not self.pauses.has_lane(lane)]
         self._intake.read_only(self.lanes)
 
-    def _dispatcher(self, found: Sorted) -> Dispatcher:
+    def _held_jobs(self) -> HeldSource:
+        if self._source is None:
+            self._source = HeldSource(
+                self._store.queue, self.name, KNOWN.tasks, WEIGHTS, self.pauses, lambda: None
+            )
+            self._source.activate(is_for_all=False)
+        return self._source
+
+    def _dispatcher(self, found: Sorted, lines: Backlogs) -> Dispatcher:
         calls = cast("Invoker", _NoCalls(found.run))
-        ways = _Ways(found, self._store.queue, self.pauses)
+        ways = _Ways(found, self._store.queue, self.pauses, lines)
         around = RunEnvironment(
-            _TASKS,
+            KNOWN,
             {},
             calls,
             self.clock,
@@ -113,7 +144,7 @@ class SteppedWorker:
             _NoSuspects(),
             KeyRelease(self._store.queue, self.name),
             lambda: False,
-            WorkerListeners(Listeners(), _TASKS.name, self.name),
+            WorkerListeners(Listeners(), KNOWN.name, self.name),
         )
         return Dispatcher(around, MANY, lambda: None)
 
@@ -135,8 +166,8 @@ class _Ends:
 class _Ways(Rerouter):
     """Decides as a worker's exits do, and notes where they would lead."""
 
-    def __init__(self, found: Sorted, broker: QueueStore, pauses: Pauses) -> None:
-        super().__init__(broker, "", WEIGHTS, pauses, cast("Shelf", self))
+    def __init__(self, found: Sorted, broker: QueueStore, pauses: Pauses, lines: Backlogs) -> None:
+        super().__init__(broker, "", WEIGHTS, pauses, cast("Shelf", self), lines)
         self._found = found
 
     def park(self, delivery: Delivery, task: str) -> None:
@@ -148,6 +179,17 @@ class _Ways(Rerouter):
 
     def refuse(self, delivery: Delivery, reason: str) -> None:
         raise AssertionError(f"nobody should refuse {delivery}: {reason}")
+
+
+class _Lines(Backlogs):
+    """Decides as a worker does where a job waits for its limits, and notes it."""
+
+    def __init__(self, found: Sorted, broker: QueueStore) -> None:
+        super().__init__(broker, lambda: None)
+        self._found = found
+
+    async def _send(self, batch: list[Hold]) -> None:
+        self._found.held += batch
 
 
 class _NoCalls:
@@ -185,9 +227,13 @@ def _tasks() -> Queue:
     async def run() -> None:
         """Never called."""
 
-    for name, lane in TASKS.items():
-        queue.task(name=name, lane=lane)(run)
+    async def sync(tenant: str, tokens: int = 1) -> None:
+        """Never called."""
+
+    for name in ("size", "weigh"):
+        queue.task(name=name, lane=TASKS[name])(run)
+    queue.task(name="sync", lane=TASKS["sync"], limits=LIMITS)(sync)
     return queue
 
 
-_TASKS = _tasks()
+KNOWN = _tasks()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import orjson
 
 from aiostreamq.model.keys import GROUP
+from tests.chaos.histories.backlogs import Backlogs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,13 +27,16 @@ Whereabouts = tuple[str | int, ...]
 _LOOK = """
 local prefix, group, inbox, lines = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local function at(name) return prefix .. name end
-local ended, hashes, in_lines, parked = {}, {}, {}, {}
+local ended, hashes, in_lines, parked, limits = {}, {}, {}, {}, {}
+local is_of_limits = { backlog = true, blocked = true, permits = true }
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local kind, id = string.match(string.sub(key, #prefix + 1), '^(%a+):(.*)$')
   if kind == 'result' then
     ended[#ended + 1] = { id, redis.call('GET', key) }
   elseif kind == 'job' then
     hashes[#hashes + 1] = { id, unpack(redis.call('HMGET', key, 'e', 'ended', 'n', 'a')) }
+  elseif is_of_limits[kind] then
+    limits[#limits + 1] = { kind, id, redis.call('ZRANGE', key, 0, -1) }
   end
 end
 for place = 5, #ARGV do
@@ -51,6 +55,8 @@ return {
   redis.call('ZRANGE', at('delayed'), 0, -1), redis.call('LRANGE', at('inbox:' .. inbox), 0, -1),
   redis.call('ZRANGE', at('cancelled'), 0, -1), redis.call('HGETALL', at('paused')),
   redis.call('SMEMBERS', at('parked')),
+  limits, redis.call('ZRANGE', at('ready'), 0, -1),
+  redis.call('ZRANGE', at('due'), 0, -1, 'WITHSCORES'), redis.call('HGETALL', at('held')),
 }
 """
 
@@ -64,6 +70,7 @@ class Sight(NamedTuple):
     paused: dict[str, int]  #: what is, until when in ms
     parked_for: set[str]  #: tasks
     lags: dict[str, int | None]  #: of the lines, as Redis tells autoscalers, wherever it can
+    backlogs: Backlogs
 
 
 class Trace(NamedTuple):
@@ -85,6 +92,8 @@ def whereabouts(job: Job) -> list[Whereabouts]:
             return [*ended, ("queued", job.line, job.number, job.attempt)]
         case "running":
             return [*ended, ("running", job.line, job.owner, job.number, job.attempt)]
+        case "held":
+            return [("held", job.backlog, job.number, job.attempt)]
         case _:
             return [(job.place, job.number, job.attempt)]
 
@@ -98,7 +107,7 @@ async def look(store: Store, lines: Sequence[str], tasks: Sequence[str]) -> Sigh
     """Look at everything there is."""
     arguments = (store.keys.prefix, GROUP, "me", len(lines), *lines, *tasks)
     found = cast("list[list[Reply]]", await store.link.call("EVAL", _LOOK, 0, *arguments))
-    ended, hashes, in_lines, parked, delayed, notices, cancelled, paused, parked_for = found
+    ended, hashes, in_lines, parked, delayed, notices, cancelled, paused, parked_for, *rest = found
     known = defaultdict[str, Trace](lambda: Trace("", "", "", ""))
     known.update({job_id: Trace(*trace) for job_id, *trace in map(texts, hashes)})
     states = {
@@ -111,6 +120,11 @@ async def look(store: Store, lines: Sequence[str], tasks: Sequence[str]) -> Sigh
     for job_id in texts(delayed):
         trace = known[job_id]
         places[job_id].append(("delayed", int(trace.number or 0), int(trace.attempt or 1)))
+    backlogs = Backlogs.of(*rest)
+    for name, job_ids in backlogs.ids.items():
+        for job_id in job_ids:
+            trace = known[job_id]
+            places[job_id].append(("held", name, int(trace.number or 0), int(trace.attempt or 1)))
     for waiting in parked:
         for _, fields in entries_of(waiting):
             places[fields["id"]].append(("parked", *_counts(fields)))
@@ -134,6 +148,7 @@ async def look(store: Store, lines: Sequence[str], tasks: Sequence[str]) -> Sigh
         {word: int(until) for word, until in zip(flat[::2], flat[1::2], strict=True)},
         set(texts(parked_for)),
         lags,
+        backlogs,
     )
 
 

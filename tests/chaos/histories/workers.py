@@ -8,8 +8,9 @@ from hypothesis.stateful import precondition, rule
 
 from aiostreamq.model.delivery import Delivery, RetryRequest, Settlement
 from aiostreamq.model.job_state import JobState
-from aiostreamq.model.keys import OVERFLOW
+from aiostreamq.model.keys import OVERFLOW, RESERVED
 from aiostreamq.model.outcome import Failure, encode_done, encode_ended, encode_unreadable
+from aiostreamq.store.held import Hold
 from tests.chaos.histories.job import TASKS
 from tests.chaos.histories.machine import (
     LEASE_MS,
@@ -231,6 +232,8 @@ class Workers(Machine):
         for end in sorted_out.unrun:
             self.hands[key_of(end.delivery)] = Hand(worker.name, end.delivery, end)
         self.again = None
+        if sorted_out.held:
+            self.put_in_line(sorted_out.held)
         if sorted_out.parked:
             self.set_aside(sorted_out.parked)
         for one, lane in sorted_out.put_back:
@@ -240,16 +243,36 @@ class Workers(Machine):
             )
 
     def set_aside(self, chosen: list[Delivery]) -> None:
-        """Have jobs wait until their tasks are known, or go on."""
+        """Have jobs wait until their tasks are known, or continue."""
         parked = sum(self.model.park(held(one)) for one in chosen)
         batch = [(one, self.model.jobs[one.job_id].call.task) for one in chosen]
         self.check(lambda: self.parking.park(batch), parked)
         self.repeatable(lambda: self.parking.park(batch), 0)
 
+    def put_in_line(self, chosen: list[Hold]) -> None:
+        """Have jobs wait for their limits."""
+        for one in chosen:
+            assert one == self.to_hold(one.delivery)
+        held_now = sum(self.model.hold(held(one.delivery), turn_of(one.delivery)) for one in chosen)
+        self.check(lambda: self.held_jobs.hold(chosen), held_now)
+        self.repeatable(lambda: self.held_jobs.hold(chosen), 0)
+
+    def to_hold(self, delivery: Delivery) -> Hold:
+        """Where a job waits for its limits that was read from some line."""
+        call, line = self.model.jobs[delivery.job_id].call, LINES[delivery.stream - 1]
+        lane = TASKS[call.task] if line in RESERVED else line
+        return Hold(delivery, call.backlog(lane), call.costs)
+
     def end(self, end: Settlement) -> bool:
         """Tell the account of an end; False where it is to be refused."""
         state = state_of(end.outcome)
         return self.model.settle(held(end.delivery), state, is_kept=end.keep_ms > 0)
+
+
+def turn_of(delivery: Delivery) -> int:
+    """The place in line that an entry has: by when it was put into its lane."""
+    ms, number = map(int, delivery.entry.split(b"-"))
+    return ms * 1024 + min(number, 1023)
 
 
 def ending(delivery: Delivery, state: str, keep_ms: int) -> Settlement:

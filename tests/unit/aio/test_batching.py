@@ -50,7 +50,7 @@ async def test_all_of_one_turn() -> None:
 
 
 async def test_while_one_is_under_way() -> None:
-    """What comes meanwhile waits, and leaves together next."""
+    """What comes in between waits, and leaves together next."""
     sender = Sender()
     sender.gate.clear()
     commit = GroupCommit(sender.send, 10)

@@ -72,7 +72,7 @@ async def test_events_come_in_order_to_all_functions() -> None:
 
 
 async def test_slow_listener_delays_nothing_but_listeners() -> None:
-    """The emitting loop goes on while a listener blocks, and a flush gives up on time."""
+    """The emitting loop continues while a listener blocks, and a flush gives up on time."""
     go_on, got = threading.Event(), list[int]()
 
     def block(event: int) -> None:

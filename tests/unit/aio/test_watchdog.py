@@ -36,7 +36,7 @@ class Watched:
         self.answered.set()
 
     async def block_the_loop(self) -> None:
-        """Block the loop until the test lets it go on."""
+        """Block the loop until the test lets it continue."""
         self.is_blocked.set()
         self.release.wait()
 

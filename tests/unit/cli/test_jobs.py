@@ -6,7 +6,7 @@ from aiostreamq.cli.format.jobs import HEADS, as_page, as_row
 from aiostreamq.model.info import JobInfo
 from aiostreamq.model.job_state import JobState
 
-WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.PARKED}
+WAITING = {JobState.QUEUED, JobState.DELAYED, JobState.HELD, JobState.PARKED}
 
 
 @pytest.mark.parametrize("state", list(JobState))

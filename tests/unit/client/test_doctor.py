@@ -1,8 +1,19 @@
 """What the doctor makes of what it sees."""
 
 from aiostreamq import Pause
-from aiostreamq.client.doctor import OK, PROBLEM, WARNING, Finding, on_latency, on_work
-from aiostreamq.store.inspect.snapshot import LaneView, View
+from aiostreamq.client.doctor import (
+    OK,
+    PROBLEM,
+    WARNING,
+    Finding,
+    on_latency,
+    on_limits,
+    on_rules,
+    on_work,
+)
+from aiostreamq.model.info import WorkerInfo, parse_worker
+from aiostreamq.store.inspect.limit_states import Checked
+from aiostreamq.store.inspect.views import LaneView, View
 
 NOW = 1_000_000
 
@@ -70,3 +81,33 @@ def test_latency() -> None:
     busy = on_latency([*[0.001] * 19, 0.2])
     assert busy.level == WARNING
     assert "SLOWLOG GET" in busy.fix
+
+
+def test_limits_that_are_wrong() -> None:
+    """Permits of lost jobs come back by themselves; a limit that nobody looks at does not."""
+    (found,) = on_limits([])
+    assert found.level == OK
+    stray, stuck = on_limits(
+        [Checked("c=a:x", 2, False), Checked("c=b", 1, True), Checked("r=c", 0, True)]
+    )
+    assert (stray.level, stray.text) == (
+        WARNING,
+        "3 permits are held by jobs that no worker has: a:x, b",
+    )
+    assert (stuck.level, stuck.text.rpartition(": ")[2]) == (PROBLEM, "b, c")
+    assert stray.fix
+    assert stuck.fix
+
+
+def worker(name: str, rules: bytes) -> WorkerInfo:
+    """A worker with these rules."""
+    return parse_worker(name, "1 5000", b'{"limits":%b}' % rules, NOW)
+
+
+def test_rules_that_differ() -> None:
+    """Each limit of which living workers have several rules is named with them."""
+    old, new = worker("a", b'{"c=x":"1","r=x":"5 1000 5"}'), worker("b", b'{"c=x":"2"}')
+    assert [one.level for one in on_rules([old, old, worker("c", b"{}")])] == [OK]
+    (found,) = on_rules([old, new])
+    assert found.level == WARNING
+    assert found.text.endswith(": x is Concurrency(1), Rate('5/s') and Concurrency(2)")

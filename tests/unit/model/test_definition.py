@@ -104,7 +104,7 @@ def test_end_and_start_bound_it() -> None:
     st.sampled_from([Every(700), Cron("*/7 * * * * *"), Cron("*/3 * * * *", "Europe/Madrid")]),
 )
 def test_outage_of_any_length(policy: tuple[str, int | None], late: int, timing: Cron) -> None:
-    """Ticks come in order, none twice, none of the future, and it always goes on."""
+    """Ticks come in order, none twice, none of the future, and it always continues."""
     catch_up, window = policy
     rules = Rules.of(ScheduleRules(catch_up=catch_up, window=window))  # pyright: ignore[reportArgumentType] - as above
     definition = Definition("t", timing, rules, "{}", "default", "0")

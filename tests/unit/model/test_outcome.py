@@ -85,7 +85,7 @@ def test_other_ends(state: JobState, expected: type[JobError]) -> None:
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
 def test_what_is_no_end(state: JobState) -> None:
-    """A job that goes on has no outcome to raise."""
+    """A job that continues has no outcome to raise."""
     with pytest.raises(ValueError, match="is not an end"):
         Outcome(state, None, None, "t").error("7")
 

@@ -13,6 +13,7 @@ import pytest
 
 from aiostreamq.aio.listeners import Listeners
 from aiostreamq.model.delivery import Delivery, EntryRef
+from aiostreamq.model.envelope import Envelope
 from aiostreamq.queue import Queue
 from aiostreamq.worker.listener_events import WorkerListeners
 from aiostreamq.worker.run.admission import Admission, Disposition
@@ -47,6 +48,7 @@ class _Around:
 
     paused: set[str] = field(default_factory=set[str])
     is_lane_served: bool = True
+    is_limited: bool = False
     calls: list[str] = field(default_factory=list[str])
 
     def park(self, delivery: Delivery, task: str) -> None:
@@ -59,6 +61,11 @@ class _Around:
     def take_if_unserved(self, delivery: Delivery, lane: str) -> bool:
         self.calls.append(f"pass {delivery.job_id} on to {lane}")
         return not self.is_lane_served
+
+    def take_if_limited(self, delivery: Delivery, envelope: Envelope, spec: TaskSpec) -> bool:
+        limits = len(spec.options.limits)
+        self.calls.append(f"limit {delivery.job_id} of {envelope.task} by {limits}")
+        return self.is_limited
 
     def requeue(self, deliveries: Sequence[Delivery]) -> None:
         raise AssertionError(f"admission should leave nothing to others: {deliveries}")

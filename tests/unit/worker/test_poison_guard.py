@@ -85,7 +85,7 @@ async def test_last_chance_is_alone() -> None:
 
 
 async def test_long_job_does_not_hold_others_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a while a job that goes on is not what kills: the next may start beside it."""
+    """After a while a job that continues is not what kills: the next may start beside it."""
     monkeypatch.setattr(poison_guard, "WATCH", 0.01)
     scene = Scene()
     async with AsyncExitStack() as stack:

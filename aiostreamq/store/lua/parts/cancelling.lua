@@ -3,7 +3,7 @@
 -- KEYS[1..3] and ARGV[1..4] are the same in all these scripts: see cancel.lua. The script notes the
 -- jobs at places of its choice, looks at their lanes, cancels each, and calls finish at the end.
 --
--- uses: cancelled check_keys control ending entry job job_state parked stats time
+-- uses: backlog cancelled check_keys control ending entry job job_state parked stats time
 
 local cancelling = {} -- what the scripts use of this part
 
@@ -26,7 +26,7 @@ do
   local LONGEST_ENVELOPE = 65536
 
   local is_wanted = {}
-  for state in string.gmatch(wanted == '' and 'delayed parked queued running' or wanted, '%S+') do
+  for state in string.gmatch(wanted == '' and 'delayed held parked queued running' or wanted, '%S+') do
     is_wanted[state] = true
   end
 
@@ -58,7 +58,7 @@ do
     end
     local job = load_job(job_prefix .. id)
     entries[place], lanes[place], states[place] = job.entry, job.lane, state_of(job)
-    if states[place] == 'delayed' then
+    if states[place] == 'delayed' or states[place] == 'held' then
       envelopes[place] = redis.call('HGET', job_prefix .. id, 'p') or nil
     end
     others[place] = job
@@ -129,6 +129,8 @@ do
       return nil
     elseif state == 'delayed' then
       redis.call('ZREM', delayed, id)
+    elseif state == 'held' then
+      leave_backlog(prefix, others[place].place, id)
     elseif state == 'parked' then
       take_out_parked(place)
     end
@@ -173,6 +175,7 @@ do
         let_expire(prefix, id)
       end
     end
+    save_held_counts(prefix)
     count_noted_ends(prefix)
   end
 

@@ -7,11 +7,11 @@
 -- delayed job: it may be a megabyte, and hundreds of jobs are looked at in one call.
 local function load_job(key)
   local known = redis.pcall('HMGET', key,
-    'e', 's', 'n', 'a', 'h', 'q', 'w', 'k', 'x', 'c', 'ended')
+    'e', 's', 'n', 'a', 'h', 'q', 'w', 'k', 'x', 'c', 'ended', 'b')
   return {
     entry = known[1], -- in its lane; of a cancelled job until a worker has received it
     lane = known[2] or 'default', -- the one that it is in, or will go to
-    delivery = known[3], -- this and the next two only while it is delayed
+    delivery = known[3], -- this and the next two only while it is delayed or held
     attempt = known[4],
     history = known[5],
     parked_at = known[6], -- '<entry> <task>', only while it is parked
@@ -20,6 +20,7 @@ local function load_job(key)
     suspect_run = known[9],
     cancelled = known[10], -- 'ended', or while it runs how many ms its outcome will be kept
     ended_by = known[11], -- the delivery that ended it, '0' if none did
+    place = known[12], -- '<place> <backlog>' of a job that is or was held
   }
 end
 

@@ -2,13 +2,13 @@
 --
 -- uses: job
 
--- Return the state of a job: 'delayed', 'parked', 'in_lane' (see lane_state), 'cancelled', 'done'
+-- Return the state of a job: 'delayed', 'held', 'parked', 'in_lane' (see lane_state), 'cancelled', 'done'
 -- for any other end; or nil if there is no such job.
 local function state_of(job)
   if job.ended_by then
     return job.cancelled == 'ended' and 'cancelled' or 'done'
   elseif job.delivery then
-    return 'delayed'
+    return job.lane == 'held' and 'held' or 'delayed'
   elseif job.parked_at then
     return 'parked'
   end

@@ -91,6 +91,9 @@ local function holds_key(prefix, id, now)
     return false
   elseif state == 'delayed' then
     return redis.call('ZSCORE', prefix .. 'delayed', id) ~= false
+  elseif state == 'held' then
+    local place, name = string.match(job.place or '', '^(%d+) (.+)$')
+    return place and redis.call('ZSCORE', prefix .. 'backlog:' .. name, id) ~= false
   elseif state == 'parked' then
     local entry, task = string.match(job.parked_at, '^(%S+) (.*)$')
     return has_entry(prefix .. 'parked:' .. task, entry)

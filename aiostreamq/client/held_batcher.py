@@ -1,0 +1,50 @@
+"""Batches of enqueues of jobs whose tasks have limits."""
+
+from typing import TYPE_CHECKING, cast
+
+from aiostreamq.client.enqueue_batcher import EnqueueBatcher
+from aiostreamq.client.oversize import send_halves
+from aiostreamq.store.connection.link import CallTooLarge
+from aiostreamq.store.enqueue import Refusals
+from aiostreamq.store.held import HeldJobs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiostreamq.model.delivery import HeldSubmission, Submission
+    from aiostreamq.model.options import QueuePolicy
+    from aiostreamq.store.durability import ConfirmedRunner
+    from aiostreamq.store.queue import QueueStore
+
+
+class HeldBatcher(EnqueueBatcher):
+    """Enqueues the jobs of one durability that have limits, in batches over one connection.
+
+    Its callers give it each `HeldSubmission` as a `Submission`. Held jobs are in no lane, whose
+    bounds therefore do not count for them.
+    """
+
+    def __init__(
+        self,
+        store: "QueueStore",
+        inbox: str,
+        policy: "QueuePolicy",
+        confirmed: "ConfirmedRunner | None" = None,
+    ) -> None:
+        """Create it, as an `EnqueueBatcher`."""
+        super().__init__(store, inbox, policy, confirmed)
+        self._held = HeldJobs(store)
+
+    async def _send(self, jobs: "Sequence[Submission]") -> Refusals:
+        return await self._send_bounded(jobs)
+
+    async def _send_bounded(
+        self, jobs: "Sequence[Submission]", waited_ms: int | None = None
+    ) -> Refusals:
+        del waited_ms  # there is always room
+        link, held = self._link(), cast("Sequence[HeldSubmission]", jobs)
+        try:
+            taken = await self._held.enqueue(held, self._inbox, self._timeout, self.confirmed)
+        except CallTooLarge as error:
+            return await send_halves(jobs, self._send, error)
+        return Refusals(taken, set(), self._link() == link)

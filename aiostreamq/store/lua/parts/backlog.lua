@@ -1,0 +1,118 @@
+-- backlog.lua: held jobs. Each waits in a backlog until all its limits have room.
+--
+-- A backlog is named '<lane> <task> <token> <token>...', for tokens see part `permits`.
+-- `backlog:<name>` has the ids of its jobs by their place in line, `ready` the names of backlogs
+-- whose first job may be admitted, by virtual time. A backlog that has jobs is in `ready` or in one
+-- `blocked:<token>`.
+-- The hash of a held job has all that its entry will: p, n, and maybe a, h and d; s is 'held'. Its
+-- field b is '<place> <name>', and stays, so that a job which comes back takes its place again. Field
+-- o has what it costs, a number for each token; none is 1 for each.
+--
+-- uses: permits
+
+-- Places in line are ms since 1970 times this, as an entry has its place in a millisecond. Lua counts
+-- them exactly for two centuries.
+local PLACES_A_MS = 1024
+
+local held_counts = {} -- by lane, how many held jobs there are more
+local backlog_sizes = {} -- by name of backlog, how many jobs it has
+
+-- Return the place in line that an entry has.
+local function place_of_entry(entry)
+  local ms, number = string.match(entry, '^(%d+)-(%d+)$')
+  return tonumber(ms) * PLACES_A_MS + math.min(tonumber(number), PLACES_A_MS - 1)
+end
+
+-- Return the place in line of a job that has one, and the name of its backlog.
+local function place_of(b)
+  local place, name = string.match(type(b) == 'string' and b or '', '^(%d+) (.+)$')
+  return tonumber(place), name
+end
+
+local function lane_of_backlog(name)
+  return string.match(name, '^%S+')
+end
+
+-- Note how many held jobs more a lane has.
+local function count_held(lane, more)
+  held_counts[lane] = (held_counts[lane] or 0) + more
+end
+
+-- Save what was noted. The last step of a script.
+local function save_held_counts(prefix)
+  for lane, more in pairs(held_counts) do
+    if more ~= 0 and redis.pcall('HINCRBY', prefix .. 'held', lane, more) == 0 then
+      redis.pcall('HDEL', prefix .. 'held', lane)
+    end
+  end
+end
+
+-- Return the virtual time at which a backlog begins that had no jobs.
+local function floor_of(prefix)
+  local floor = redis.pcall('GET', prefix .. 'floor')
+  return type(floor) == 'string' and floor or '0'
+end
+
+-- Return how many jobs a backlog has; or nil and the error if another program has overwritten it.
+-- Asked before a job leaves its worker: later the error would lose it.
+local function size_of(prefix, name)
+  if not backlog_sizes[name] then
+    local size = redis.pcall('ZCARD', prefix .. 'backlog:' .. name)
+    if type(size) ~= 'number' then
+      return nil, tostring(size.err) .. ': key ' .. prefix .. 'backlog:' .. name
+    end
+    backlog_sizes[name] = size
+  end
+  return backlog_sizes[name]
+end
+
+-- Have a job wait in a backlog whose size was asked. fields: of its entry, by name; costs: '' for 1 each.
+local function hold(prefix, job, name, place, fields, costs)
+  local id = fields.id
+  redis.call('HDEL', job, 'e', 'q', 'o')
+  redis.call('HSET', job, 'p', fields.job, 'n', fields.n, 's', 'held',
+    'b', string.format('%.0f ', place) .. name)
+  for _, field in ipairs({ 'a', 'h', 'd' }) do
+    if fields[field] then
+      redis.call('HSET', job, field, fields[field])
+    end
+  end
+  if costs ~= '' then
+    redis.call('HSET', job, 'o', costs)
+  end
+  local added = redis.call('ZADD', prefix .. 'backlog:' .. name, string.format('%.0f', place), id)
+  backlog_sizes[name] = backlog_sizes[name] + added
+  count_held(lane_of_backlog(name), added)
+  if backlog_sizes[name] == 1 then
+    redis.call('ZADD', prefix .. 'ready', 'NX', floor_of(prefix), name)
+    ring(prefix)
+  end
+end
+
+-- Take a backlog that has become empty out of those that wait. Those behind it use the room that it
+-- was woken for.
+local function forget_backlog(prefix, name)
+  local was_ready = redis.pcall('ZREM', prefix .. 'ready', name) == 1
+  for token in string.gmatch(name, '[cr]=%S+') do
+    local blocked = prefix .. 'blocked:' .. token
+    if redis.pcall('ZREM', blocked, name) == 1 then
+      if redis.call('EXISTS', blocked) == 0 then
+        redis.pcall('ZREM', prefix .. 'due', token)
+      end
+    elseif was_ready and wake_next(prefix, token) then
+      ring(prefix)
+    end
+  end
+end
+
+-- Take a job out of its backlog, as it has ended. b: field b of its hash.
+local function leave_backlog(prefix, b, id)
+  local _, name = place_of(b)
+  if not name or redis.pcall('ZREM', prefix .. 'backlog:' .. name, id) ~= 1 then
+    return
+  end
+  count_held(lane_of_backlog(name), -1)
+  if redis.call('EXISTS', prefix .. 'backlog:' .. name) == 0 then
+    forget_backlog(prefix, name)
+  end
+end

@@ -1,0 +1,54 @@
+-- charges.lua: charges limits for jobs that are admitted.
+--
+-- uses: limits
+
+-- Return the permits of deliveries that have left their workers unnoticed. Each call looks at the
+-- oldest, and at any other: the oldest may be that of a long job.
+local function return_stray_permits(prefix, limit, now)
+  limit.is_checked = true
+  local permits = prefix .. 'permits:' .. limit.token
+  local oldest = redis.call('ZRANGE', permits, 0, 0)[1]
+  local at = now % limit.held
+  local any = redis.call('ZRANGE', permits, at, at)[1]
+  for _, member in ipairs(any == oldest and { oldest } or { oldest, any }) do
+    if not is_permit_held(prefix, member) then
+      redis.call('ZREM', permits, member)
+      limit.held = limit.held - 1
+    end
+  end
+end
+
+-- The same as limit_has_room, after a look for permits that may be returned if the limit is full.
+local function find_room(prefix, limit, cost, now)
+  if limit.most and limit.held >= limit.most and limit.most > 0 and not limit.is_checked then
+    return_stray_permits(prefix, limit, now)
+  end
+  return limit_has_room(limit, cost, now)
+end
+
+-- Charge a limit for a job that is admitted. member: its permit.
+local function charge(limit, cost, member)
+  if limit.most then
+    limit.held = limit.held + 1
+    limit.given[#limit.given + 1] = member
+  elseif limit.interval then
+    limit.paid_off = limit.paid_off + math.min(cost, limit.burst) * limit.interval
+    limit.is_charged = true
+  end
+end
+
+-- Save what was charged.
+local function save_charges(prefix, now)
+  for token, limit in pairs(loaded_limits) do
+    if limit.given and #limit.given > 0 then
+      local members = {}
+      for place, member in ipairs(limit.given) do
+        members[2 * place - 1], members[2 * place] = string.format('%.0f', now), member
+      end
+      redis.call('ZADD', prefix .. 'permits:' .. token, unpack(members))
+    elseif limit.interval and limit.is_charged then
+      redis.call('SET', prefix .. 'rate:' .. token, string.format('%.3f', limit.paid_off),
+        'PX', string.format('%.0f', math.max(1, math.ceil(limit.paid_off - now))))
+    end
+  end
+end

@@ -1,0 +1,107 @@
+-- limits.lua: the rules of limits, and how much room each has now.
+--
+-- `limits` has the rules that an operator has set, by token: 'c=sync:acme', 'c=sync:*' or
+-- 'c=sync'; the most exact one decides. `limit_defaults` has those of the code. A rule is '<most>' for a
+-- concurrency and '<count> <period_ms> <burst>' for a rate, and after that may come who set it.
+-- `rate:<token>` is when all that was charged is paid off, in ms since 1970 (GCRA's theoretical arrival
+-- time).
+
+local loaded_limits = {} -- by token: its rule, and its state in this call
+
+-- Rounding of times that are added up, in ms.
+local ROUNDING = 0.001
+
+local function parse_rule(token, text)
+  if string.sub(token, 1, 2) == 'c=' then
+    local most = tonumber(string.match(text, '^%d+'))
+    return most and { most = most }
+  end
+  local count, period, burst = string.match(text, '^(%d+) (%d+) (%d+)')
+  if not count then
+    return nil
+  elseif tonumber(count) == 0 then
+    return { most = 0 }
+  end
+  local interval = tonumber(period) / tonumber(count)
+  return { interval = interval, burst = tonumber(burst), span = interval * tonumber(burst) }
+end
+
+-- Ms until a limit is looked at again of which another program has overwritten a key.
+local LATER_MS = 60000
+
+-- Note that a key of a limit is not of its type: nothing passes until that is repaired.
+local function refuse_all(limit, key, refusal)
+  limit.most, limit.interval, limit.trouble = nil, nil, tostring(refusal.err) .. ': key ' .. key
+end
+
+-- Load what is charged or held under a limit.
+local function load_state(prefix, limit, now)
+  if limit.most then
+    local permits = prefix .. 'permits:' .. limit.token
+    limit.given, limit.held = {}, redis.pcall('ZCARD', permits)
+    if type(limit.held) == 'table' then
+      refuse_all(limit, permits, limit.held)
+    end
+  elseif limit.interval then
+    local rate = prefix .. 'rate:' .. limit.token
+    local paid_off = redis.pcall('GET', rate)
+    if type(paid_off) == 'table' then
+      refuse_all(limit, rate, paid_off)
+    end
+    -- The clock may have been set back: no wait is longer than the rule's own. The result is saved,
+    -- or the next look would find the same again.
+    local latest = now + (limit.span or 0)
+    limit.is_charged = (tonumber(paid_off) or 0) > latest
+    limit.paid_off = math.max(now, math.min(tonumber(paid_off) or 0, latest))
+  end
+end
+
+-- Load the rules of tokens, and what is charged or held. A limit without a rule lets all pass.
+local function load_limits(prefix, tokens, now)
+  local fields, names = {}, {}
+  for place, token in ipairs(tokens) do
+    local name = string.match(token, '^[^:]*')
+    fields[2 * place - 1], fields[2 * place], names[place] = token, name .. ':*', name
+  end
+  local exact = redis.pcall('HMGET', prefix .. 'limits', unpack(fields))
+  local own = redis.pcall('HMGET', prefix .. 'limits', unpack(names))
+  local default = redis.pcall('HMGET', prefix .. 'limit_defaults', unpack(names))
+  for place, token in ipairs(tokens) do
+    local set = exact[2 * place - 1] and token or exact[2 * place] and names[place] .. ':*'
+      or own[place] and names[place]
+    local text = exact[2 * place - 1] or exact[2 * place] or own[place] or default[place]
+    local limit = text and parse_rule(token, text) or {}
+    limit.token, limit.rule, limit.decided_by = token, text, set
+    if exact.err then
+      refuse_all(limit, prefix .. 'limits', exact)
+    elseif default.err then
+      refuse_all(limit, prefix .. 'limit_defaults', default)
+    end
+    load_state(prefix, limit, now)
+    loaded_limits[token] = limit
+  end
+end
+
+-- Whether a permit's job is still with a worker, in the delivery that holds the permit.
+local function is_permit_held(prefix, member)
+  local id, n = string.match(member, '^(.+) (%d+)$')
+  local known = id and redis.pcall('HMGET', prefix .. 'job:' .. id, 'e', 's') or {}
+  if not known[1] or known[2] ~= 'admitted' then
+    return false
+  end
+  local found = redis.pcall('XRANGE', prefix .. 'stream:admitted', known[1], known[1])[1]
+  return found and found[2][2] == id and found[2][4] == n
+end
+
+-- Whether a limit has room for a cost; if not, also when it will have, nil if that is unknown.
+local function limit_has_room(limit, cost, now)
+  if limit.most then
+    return limit.held < limit.most
+  elseif limit.interval then
+    local wait = limit.paid_off + math.min(cost, limit.burst) * limit.interval - limit.span - now
+    return wait <= ROUNDING, now + wait
+  elseif limit.trouble then
+    return false, now + LATER_MS
+  end
+  return true
+end

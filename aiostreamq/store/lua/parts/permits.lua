@@ -1,0 +1,62 @@
+-- permits.lua: the permits that jobs hold under limits, and the backlogs that wait for these.
+--
+-- A token names a limit: 'c=' or 'r=' (concurrency, rate) and the limit, as in 'c=sync:acme'. The
+-- field l of an entry has the tokens of its job, with spaces between. `permits:<token>` has who holds a
+-- permit, '<job id> <n>', by the time when it was given. `blocked:<token>` has the backlogs that wait
+-- for room, by virtual time, and `due` has each such token, by the time when there will be room;
+-- 'inf' if that depends on the end of a job.
+-- `bell` has one entry at most, which wakes one worker that waits: see admit.lua.
+--
+-- uses: entry
+
+local has_rung = false -- one entry is enough for all that a script frees
+
+-- Wake a worker that waits for jobs.
+local function ring(prefix)
+  if not has_rung then
+    redis.pcall('XADD', prefix .. 'bell', 'MAXLEN', '1', '*', 'ring', '1')
+    has_rung = true
+  end
+end
+
+-- Make the next backlog ready that waits for a limit. Return its name, and its virtual time.
+-- Errors are ignored, as the end of a job does not depend on what waits.
+local function wake_next(prefix, token)
+  local blocked, due = prefix .. 'blocked:' .. token, prefix .. 'due'
+  local found = redis.pcall('ZRANGE', blocked, 0, 1, 'WITHSCORES')
+  if found.err or not found[1] then
+    redis.pcall('ZREM', due, token)
+    return nil
+  end
+  -- Before it leaves the others: `ready` may be the key of another program.
+  if type(redis.pcall('ZADD', prefix .. 'ready', found[2], found[1])) == 'table' then
+    redis.pcall('ZADD', due, 'XX', '0', token) -- the next look tries again
+    return nil
+  end
+  redis.call('ZREM', blocked, found[1])
+  if not found[3] then
+    redis.pcall('ZREM', due, token)
+  end
+  return found[1], tonumber(found[2])
+end
+
+-- Return the permits of a delivery that has left its worker. tokens: field l of its entry.
+-- The errors of other programs' keys are ignored: the end of a job does not depend on its permits.
+local function return_permits(prefix, tokens, id, n)
+  for token in string.gmatch(tokens, 'c=%S+') do
+    redis.pcall('ZREM', prefix .. 'permits:' .. token, id .. ' ' .. n)
+    if wake_next(prefix, token) then
+      ring(prefix)
+    end
+  end
+end
+
+-- Take the field l out of the values of an entry; return it, nil if there is none.
+local function take_tokens(values)
+  for at = NEXT_FIELD, #values, 2 do
+    if values[at] == 'l' then
+      table.remove(values, at)
+      return table.remove(values, at)
+    end
+  end
+end

@@ -1,0 +1,90 @@
+"""What happens to the jobs of tasks that have limits."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from aiostreamq.model.delivery import HeldSubmission, WaiterMode
+from tests.chaos.histories.job import LIMITED, RATE, Call, Job
+from tests.chaos.histories.machine import LONG_AGO, held, held_ids, picks, workers
+from tests.chaos.histories.producers import Producers, lanes, marks
+from tests.chaos.histories.workers import Workers, has_work
+from tests.support.store import DEADLINE
+
+limited = st.sampled_from(LIMITED)
+
+
+class LimitedJobs(Producers, Workers):
+    """They come, wait, are admitted, and wait again."""
+
+    @rule(job_ids=held_ids, call=limited, lane=lanes, mark=marks)
+    def enqueue_held(self, job_ids: list[str], call: Call, lane: str, mark: str) -> None:
+        """Jobs wait for their limits, in the order of their arrival."""
+        taken = self.add([Job(job_id, lane, call) for job_id in job_ids], mark, "held")
+        backlog = call.backlog(lane)
+        batch = [
+            HeldSubmission(job_id, 0, mark, backlog, call.costs, call.envelope)
+            for job_id in job_ids
+        ]
+        self.check(lambda: self.held_jobs.enqueue(batch, "me", DEADLINE), taken)
+        for at, job_id in enumerate(job_ids):
+            if at not in taken:
+                self.run(self.learn_turn(self.model.jobs[job_id]))
+        self.repeatable(
+            lambda: self.held_jobs.enqueue(batch, "me", DEADLINE), set(range(len(job_ids)))
+        )
+
+    @has_work
+    @rule(at=picks)
+    def hold(self, at: list[int]) -> None:
+        """A worker finds that jobs have not passed all limits that their task has now."""
+        chosen = [one for one in self.let_go(at) if self.model.jobs[one.job_id].call.tokens]
+        self.put_in_line([self.to_hold(one) for one in chosen])
+
+    @precondition(lambda self: self.model.has_any("held"))
+    @rule(worker=workers, most=st.integers(1, 4), arrives=st.sampled_from([True, True, False]))
+    def admit(self, worker: str, most: int, *, arrives: bool) -> None:
+        """A worker is sent what waited for its limits; sometimes the reply does not arrive."""
+        taker, before = self.workers[worker], self.look().backlogs
+        found = self.run(taker.admit(most))
+        admitted = self.model.admit(worker, [one.job_id for one in found.deliveries])
+        assert [held(one) for one in found.deliveries] == [
+            (job.id, job.number, job.attempt) for job in admitted
+        ]
+        if len(admitted) < most:
+            wanted = [name for name in before.ids if name.split()[0] in taker.lanes]
+            self.look().backlogs.check_admission(
+                before, self.model, wanted if taker.limited else []
+            )
+        if arrives and admitted:
+            self.arrive(taker, found)
+        self.again = None
+
+    @precondition(lambda self: self.model.charged)
+    @rule()
+    def pay_off(self) -> None:
+        """Time passes until nothing is charged to the rate any more."""
+        self.run(self.forget_charges())
+        self.again = None
+
+    @rule(worker=workers, call=limited, job_ids=held_ids, others=held_ids)
+    def rush(self, worker: str, call: Call, job_ids: list[str], others: list[str]) -> None:
+        """More jobs come than a limit has room for, and a worker is sent what may run."""
+        self.enqueue_held(job_ids, call, "default", WaiterMode.NOBODY)
+        self.enqueue_held(others, call, "slow", WaiterMode.NOBODY)
+        self.admit(worker, 4, arrives=True)
+
+    async def learn_turn(self, job: Job) -> None:
+        """Note which place in line a new job got: one after all that came like it before."""
+        key = f"{self.store.keys.prefix}backlog:{job.backlog}"
+        turn = await self.store.call("ZSCORE", key, job.id)
+        assert isinstance(turn, bytes)
+        job.turn = int(turn)
+        assert job.turn > self.model.last_turn
+        self.model.last_turn = job.turn
+
+    async def forget_charges(self) -> None:
+        """Let the rate have all its room."""
+        self.model.charged = 0
+        prefix = self.store.keys.prefix
+        await self.store.call("DEL", f"{prefix}rate:{RATE}")
+        await self.store.call("ZADD", f"{prefix}due", "XX", LONG_AGO, RATE)
