@@ -20,7 +20,8 @@
 -- them. Other workers get a message if a job may be admitted whose task this one does not know.
 -- wait_ms: when the worker must look again, -1 if no limit has a time for that; a second worker
 -- gets half a second more. has_more: 1 if it has stopped at a bound. has_stops: 0 if no cancelled or
--- paused job can be among these. trouble: errors about keys of other programs in the place of one of a
+-- paused job can be among these. Jobs of paused tasks and lanes stay, even if the worker does not
+-- know of the pause yet. trouble: errors about keys of other programs in the place of one of a
 -- limit or a backlog, with their names; the jobs that need it wait, and no others.
 -- Cost O(jobs and backlogs that are looked at), about 15 microseconds each.
 --
@@ -63,6 +64,7 @@ local touched, grants = {}, {} -- backlogs of which jobs were taken; jobs to be 
 local looked, passed, woken, bytes, floor = 0, 0, 0, 0, nil
 local gone = 0 -- how many backlogs have left those that are ready
 local trouble = {} -- errors about keys, with their names
+local is_paused, has_pauses = {}, false -- tasks and lanes that are paused now
 
 check_stream(admitted)
 check_sorted_set(ready)
@@ -104,10 +106,21 @@ local function pop()
   return first
 end
 
+local function load_pauses()
+  local pauses = redis.pcall('HGETALL', KEYS[4])
+  for at = 1, #pauses, 2 do
+    local limit = tonumber(pauses[at + 1]) or 0
+    if limit == 0 or limit > now then
+      is_paused[pauses[at]], has_pauses = true, true
+    end
+  end
+end
+
 -- Whether the worker may run the jobs of a backlog.
 local function is_wanted(name)
   local lane, task = string.match(name, '^(%S+) (%S+)')
   return lane and tasks[task] and string.find(lanes, ' ' .. lane .. ' ', 1, true)
+    and not (has_pauses and (is_paused['lane:' .. lane] or is_paused['task:' .. task]))
 end
 
 local function new_backlog(name, time)
@@ -462,6 +475,7 @@ local function hand_over()
   ring(prefix)
 end
 
+load_pauses()
 is_anything_blocked = redis.call('EXISTS', due) == 1
 wake_due()
 if left == 0 then

@@ -50,8 +50,13 @@ class LimitedJobs(Producers, Workers):
         assert [held(one) for one in found.deliveries] == [
             (job.id, job.number, job.attempt) for job in admitted
         ]
+        assert not any(self.model.pauses.holds(job.backlog) for job in admitted)
         if len(admitted) < most:
-            wanted = [name for name in before.ids if name.split()[0] in taker.lanes]
+            wanted = [
+                name
+                for name in before.ids
+                if name.split()[0] in taker.lanes and not self.model.pauses.holds(name)
+            ]
             self.look().backlogs.check_admission(
                 before, self.model, wanted if taker.limited else []
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiostreamq.model.keys import RESERVED
+from aiostreamq.model.keys import ADMITTED, RESERVED
 from tests.chaos.histories.job import TASKS
 
 if TYPE_CHECKING:
@@ -49,8 +49,13 @@ class Pauses:
         return f"task:{job.call.task}" in self.holding
 
     def has_lane(self, job: Job) -> bool:
-        """Whether the lane of a job is paused."""
-        return f"lane:{lane_of(job)}" in self.holding
+        """Whether the lane of a job is paused; one that was admitted has left its lane."""
+        return job.line != ADMITTED and f"lane:{lane_of(job)}" in self.holding
+
+    def holds(self, backlog: str) -> bool:
+        """Whether the jobs of a backlog are not to be admitted."""
+        lane, task, *_ = backlog.split()
+        return f"lane:{lane}" in self.holding or f"task:{task}" in self.holding
 
 
 def lane_of(job: Job) -> str:
