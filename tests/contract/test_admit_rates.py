@@ -117,8 +117,8 @@ async def test_last_job_of_a_woken_backlog(limits: Limits) -> None:
     await limits.check()
 
 
-async def test_one_worker_looks_first(limits: Limits) -> None:
-    """When a rate has room is heard to one; another one looks half a second later."""
+async def test_two_workers_look(limits: Limits) -> None:
+    """One worker looks when a rate has room, a second one half a second later, others do not."""
     await limits.rule("r=r", f"1 {HOUR} 1")
     await limits.enqueue("a", "b", backlog=backlog("r=r"))
     await limits.admit(consumer="w1")
@@ -127,7 +127,12 @@ async def test_one_worker_looks_first(limits: Limits) -> None:
     assert first.wait is not None
     assert second.wait is not None
     assert 0.4 < second.wait - first.wait <= 0.5
-    await limits.look(0, consumer="w1")  # it has no slot any more
+    others = [await limits.look(consumer=f"w{number}") for number in range(3, 9)]
+    assert [one.wait for one in others] == [None] * 6, "the others leave it to these two"
+    await limits.look(0, consumer="w2")  # it has no slot any more
+    assert (await limits.look(consumer="w3")).wait is not None
+    assert (await limits.look(consumer="w2")).wait is None
+    await limits.look(0, consumer="w1")
     third = await limits.look(consumer="w2")
     assert third.wait is not None
     assert third.wait <= second.wait - 0.4

@@ -18,8 +18,8 @@
 -- `ready`, or `due` has when to look again.
 -- Returns {streams, wait_ms, has_more, has_stops, trouble}. streams: the deliveries, as XREADGROUP returns
 -- them. Other workers get a message if a job may be admitted whose task this one does not know.
--- wait_ms: when the worker must look again, -1 if no limit has a time for that; a second worker
--- gets half a second more. has_more: 1 if it has stopped at a bound. has_stops: 0 if no cancelled or
+-- wait_ms: when the worker must look again, -1 if others do, or no limit has a time for that. A
+-- second worker gets half a second more. has_more: 1 if it has stopped at a bound. has_stops: 0 if no cancelled or
 -- paused job can be among these. Jobs of paused tasks and lanes stay, even if the worker does not
 -- know of the pause yet. trouble: errors about keys of other programs in the place of one of a
 -- limit or a backlog, with their names; the jobs that need it wait, and no others.
@@ -450,29 +450,50 @@ local function finish()
   save_held_counts(prefix)
 end
 
--- Return when the worker must look again: when the first limit has room. One worker does.
+-- Return who has claimed the next look, and when that is; and the second worker, which looks if the
+-- first has died, and until when it counts. '-' is nobody.
+local function load_claim()
+  local known = redis.call('GET', claim) or ''
+  local first, at, second, to = string.match(known, '^(%S+) (%d+) (%S+) (%d+)$')
+  if not first or tonumber(to) < now then
+    second, to = '-', 0
+  end
+  return first or '-', tonumber(at) or math.huge, second, tonumber(to)
+end
+
+local function save_claim(first, at, second, to)
+  local kept = math.max(1, math.ceil(at - now) + CLAIM_MS)
+  redis.call('SET', claim, string.format('%s %.0f %s %.0f', first, at, second, to), 'PX', kept)
+end
+
+-- Return when the worker must look again: when the first limit has room. One worker does, and a second
+-- one later; all others would cost as much as they are many.
 local function next_look()
-  local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
-  if not first or first == 'inf' then
+  local time = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+  if not time or time == 'inf' then
     return -1
   end
-  local wait = math.max(0, math.ceil(tonumber(first) - now))
-  local known = redis.call('GET', claim)
-  local other, at = string.match(known or '', '^(%S+) (%d+)$')
-  if other and other ~= consumer and tonumber(at) <= tonumber(first) then
+  local wait = math.max(0, math.ceil(tonumber(time) - now))
+  local first, at, second, to = load_claim()
+  if first == consumer or first == '-' or at > tonumber(time) then
+    save_claim(consumer, tonumber(time), second == consumer and '-' or second, to)
+    return wait
+  elseif second == consumer or second == '-' then
+    save_claim(first, at, consumer, now + wait + 2 * CLAIM_MS)
     return wait + CLAIM_MS
   end
-  redis.call('SET', claim, consumer .. ' ' .. first, 'PX', wait + CLAIM_MS)
-  return wait
+  return -1
 end
 
 -- Leave the next look to another worker.
 local function hand_over()
-  local known = redis.call('GET', claim)
-  if known and string.match(known, '^%S+') == consumer then
+  local first, at, second, to = load_claim()
+  if first == consumer then
     redis.call('DEL', claim)
+    ring(prefix)
+  elseif second == consumer then
+    save_claim(first, at, '-', to)
   end
-  ring(prefix)
 end
 
 load_pauses()
