@@ -38,6 +38,8 @@ class TaskSpec:
     pool: Place | None = field(init=False)
     #: whether its jobs need nothing but a slot of a worker
     is_plain: bool = field(init=False)
+    #: the limits of its jobs, as Redis knows them, without the values of their keys
+    limit_names: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Compute what every job of the task needs."""
@@ -47,6 +49,15 @@ class TaskSpec:
         is_on_loop = self.is_async or self.is_stream
         object.__setattr__(self, "pool", None if is_on_loop else self.executor)
         object.__setattr__(self, "is_plain", is_on_loop and not self.options.limits)
+        object.__setattr__(self, "limit_names", self._names_of_limits())
+
+    def _names_of_limits(self) -> frozenset[str]:
+        if not self.options.limits:
+            return frozenset()
+        # Imported at the first use: most tasks have none.
+        from aiostreamq.model.limits import named
+
+        return frozenset(named(limit, self.name) for limit in self.options.limits)
 
 
 # Seconds, about a hundred years. Redis refuses expiries beyond 64 bits.

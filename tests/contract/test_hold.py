@@ -1,6 +1,7 @@
 """Deliveries without permits go to the backlogs of their limits, and come back in their place."""
 
 import re
+from typing import cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.held import Hold
 from tests.support.limits import Limits, backlog
 from tests.support.store import Store, outcome_of
+from tests.support.waiting import wait_until
 
 A, B = backlog("c=a"), backlog("c=b")
 
@@ -69,11 +71,24 @@ async def test_entry_was_deleted(store: Store, limits: Limits) -> None:
     assert (await read_again(store)).number == 2
 
 
+async def clock_ms(store: Store) -> int:
+    """Return the time of Redis, in ms."""
+    seconds, micros = map(int, cast("list[bytes]", await store.call("TIME")))
+    return seconds * 1000 + micros // 1000
+
+
 async def test_place_of_arrival(store: Store, limits: Limits) -> None:
     """Jobs that were enqueued for a lane stand in line with others by when they came."""
     await store.enqueue("first")
     await limits.enqueue("second", backlog=A)
     await limits.hold(await read_again(store), backlog=A)
+    # Within a millisecond, those of the lane come first.
+    began = await clock_ms(store)
+
+    async def has_passed() -> bool:
+        return await clock_ms(store) > began
+
+    await wait_until(has_passed, "the next millisecond")
     await store.enqueue("third")
     await limits.enqueue("fourth", backlog=A)
     await limits.hold(await read_again(store), backlog=A)

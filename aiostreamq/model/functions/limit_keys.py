@@ -72,8 +72,8 @@ def has_passed(spec: "TaskSpec", permits: bytes) -> bool:
     """
     if permits == b"-":
         return True
-    passed = {token.partition(":")[0] for token in permits.decode().split()}
-    return passed.issuperset(named(limit, spec.name) for limit in spec.options.limits)
+    passed = [token.partition(":")[0] for token in permits.decode().split()]
+    return spec.limit_names.issubset(passed)
 
 
 def check_limits(limits: "Sequence[Limit]", task: str, of_task: "TaskSignature") -> None:

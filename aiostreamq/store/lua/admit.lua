@@ -37,9 +37,10 @@ end
 local due, claim, looked_at = prefix .. 'due', prefix .. 'due_claim', prefix .. 'due_looked'
 local now = read_clock()
 
--- How many backlogs, and jobs that have ended, one call looks at; how many it wakes; and bytes of
--- envelopes after which it ends. Redis copies each, and other clients wait for that.
-local PAGE, MOST_LOOKED, MOST_WOKEN, MOST_BYTES = 100, 500, 100, 1000000
+-- How many backlogs it reads at once, as many as it may admit jobs; how many backlogs, and jobs that have
+-- ended, one call looks at; how many it wakes; and bytes of envelopes after which it ends. Redis copies
+-- each, and other clients wait for that.
+local LEAST_PAGE, PAGE, MOST_LOOKED, MOST_WOKEN, MOST_BYTES = 10, 100, 500, 100, 1000000
 
 -- How many backlogs of other workers' tasks it passes over: to look at one costs a tenth.
 local MOST_PASSED = 5000
@@ -63,6 +64,7 @@ local heap = {} -- backlogs that may have a job, the least virtual time first
 local touched, grants = {}, {} -- backlogs of which jobs were taken; jobs to be delivered
 local looked, passed, woken, bytes, floor = 0, 0, 0, 0, nil
 local gone = 0 -- how many backlogs have left those that are ready
+local emptied = {} -- backlogs that are to leave those that are ready
 local trouble = {} -- errors about keys, with their names
 local is_paused, has_pauses = {}, false -- tasks and lanes that are paused now
 
@@ -180,6 +182,8 @@ local function wake_due()
     if name then
       redis.call('ZADD', due, 'XX', 'inf', token)
       is_left = is_left or not is_wanted(name)
+    elseif redis.call('EXISTS', prefix .. 'blocked:' .. token) == 0 then
+      redis.call('ZREM', due, token)
     end
   end
 end
@@ -383,7 +387,8 @@ end
 local function serve_all()
   local from = 0
   while has_time() do
-    local page = redis.call('ZRANGE', ready, from, from + PAGE - 1, 'WITHSCORES')
+    local size = math.max(LEAST_PAGE, math.min(PAGE, left))
+    local page = redis.call('ZRANGE', ready, from, from + size - 1, 'WITHSCORES')
     local backlogs = {}
     local others = {}
     for at = 1, #page, 2 do
@@ -397,10 +402,10 @@ local function serve_all()
     add(backlogs)
     pass_over(others)
     serve()
-    if #page < 2 * PAGE or passed >= MOST_PASSED then
+    if #page < 2 * size or passed >= MOST_PASSED then
       return
     end
-    from, gone = from + PAGE - gone, 0
+    from, gone = from + size - gone, 0
   end
 end
 
@@ -411,9 +416,12 @@ local function leave_backlogs()
     backlog.is_empty = not backlog.ids[backlog.at]
       and (backlog.is_whole or redis.call('EXISTS', prefix .. 'backlog:' .. name) == 0)
     if backlog.is_empty then
-      redis.call('ZREM', ready, name)
+      emptied[#emptied + 1] = name
     end
     count_held(lane_of_backlog(name), -#backlog.taken)
+  end
+  if #emptied > 0 then
+    redis.call('ZREM', ready, unpack(emptied))
   end
 end
 

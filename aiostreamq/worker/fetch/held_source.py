@@ -60,6 +60,7 @@ class HeldSource:
         self._may_have = True  # whether there may be something now
         self._bell = b""  # the entry that has woken this worker
         self._is_awaited = False  # whether this worker has claimed the next look
+        self._are_lanes_empty = False  # whether the last read has found nothing in them
 
     def activate(self, *, is_for_all: bool) -> None:
         """Look from now on: for jobs of tasks that have limits, or of all.
@@ -94,12 +95,17 @@ class HeldSource:
         """Whether this worker has claimed the next look, and others rely on it."""
         return self._is_awaited
 
+    def share(self, free: int) -> int:
+        """Return how many free slots held jobs may take: half, or all if the lanes are empty."""
+        return free if self._are_lanes_empty else (free + 1) // 2
+
     def wake(self) -> None:
         """Look now: there may be something."""
         self._may_have = True
 
     def note(self, read: "Read") -> None:
         """Note what a read has found out about held jobs."""
+        self._are_lanes_empty = not read.deliveries
         if read.bell:
             self._bell = read.bell
         self._may_have = self._may_have or bool(read.bell) or read.has_held

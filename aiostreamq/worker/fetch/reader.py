@@ -160,10 +160,10 @@ class Reader:
         return wanted
 
     async def _read_held(self, source: "HeldSource") -> None:
-        """Take half of the free slots, or one, for held jobs: the lanes get the others."""
+        """Read held jobs for free slots; with none free, leave the next look to others."""
         free = self._gauge.slots_left
         if free > 0 and source.is_wanted and not self._dispatcher.is_closed:
-            count = (free + 1) // 2
+            count = source.share(free)
         elif free <= 0 and source.must_hand_over:
             count = 0
         else:

@@ -8,11 +8,14 @@
 
 local loaded_limits = {} -- by token: its rule, and its state in this call
 
+-- The letter of tokens of a concurrency.
+local CONCURRENCY = string.byte('c')
+
 -- Rounding of times that are added up, in ms.
 local ROUNDING = 0.001
 
 local function parse_rule(token, text)
-  if string.sub(token, 1, 2) == 'c=' then
+  if string.byte(token) == CONCURRENCY then
     local most = tonumber(string.match(text, '^%d+'))
     return most and { most = most }
   end

@@ -19,13 +19,12 @@ local function ring(prefix)
   end
 end
 
--- Make the next backlog ready that waits for a limit. Return its name, and its virtual time.
--- Errors are ignored, as the end of a job does not depend on what waits.
+-- Make the next backlog ready that waits for a limit. Return its name, and its virtual time; nil if
+-- none waits. Errors are ignored, as the end of a job does not depend on what waits.
 local function wake_next(prefix, token)
   local blocked, due = prefix .. 'blocked:' .. token, prefix .. 'due'
   local found = redis.pcall('ZRANGE', blocked, 0, 1, 'WITHSCORES')
   if found.err or not found[1] then
-    redis.pcall('ZREM', due, token)
     return nil
   end
   -- Before it leaves the others: `ready` may be the key of another program.
