@@ -563,6 +563,7 @@ async def test_lost(store: Store, step: Step) -> None:
     assert await store.enqueue_unique("k", "b", "c") == [None, "b"]
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("step", [*OPEN.values(), lose_group_and_go_on], ids=[*OPEN, "regrouped"])
 @pytest.mark.parametrize("is_first", [True, False])
 async def test_not_lost(store: Store, step: Step, is_first: bool) -> None:
@@ -697,6 +698,7 @@ async def test_callers_error(store: Store) -> None:
     assert found.errors == {0: error}
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("step", {**OPEN, **ENDS}.values(), ids={**OPEN, **ENDS})
 async def test_window(store: Store, step: Step) -> None:
     """A key with a window is held for that time, whatever becomes of the job."""
@@ -730,6 +732,7 @@ async def test_window_and_end(store: Store) -> None:
     assert await keys_of(store) == {"k": "b"}
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("step", {**OPEN, **ENDS}.values(), ids={**OPEN, **ENDS})
 async def test_replace_in_window(store: Store, step: Step) -> None:
     """An open job is cancelled, one that has ended stays as it is; the window begins again."""
@@ -752,6 +755,7 @@ async def test_held_to_the_start(store: Store, step: Step) -> None:
     assert await store.enqueue_unique("k", "b", rule="started return") == [None]
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("step", ENDS.values(), ids=ENDS)
 async def test_held_to_the_start_by_a_job_that_ends_before(store: Store, step: Step) -> None:
     """A job that ends without a start frees its key, and so does one whose worker is older."""
@@ -1020,6 +1024,7 @@ async def test_latest_waits(store: Store, step: Step) -> None:
     assert await latest(store, "e") == ["b"]
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("step", ENDS.values(), ids=ENDS)
 async def test_latest_follows_each_end(store: Store, step: Step) -> None:
     """However the first job ends, the waiting one goes to the lane at its next look."""

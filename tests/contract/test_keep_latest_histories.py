@@ -11,6 +11,7 @@ from aiostreamq.model.job_state import OPEN_STATES, JobState
 from aiostreamq.model.metadata import HeldKey
 from aiostreamq.model.outcome import encode_ended
 from aiostreamq.store.cancellation import Cancellation, LaneFilter
+from tests.support.nightly import mostly_nightly
 from tests.support.store import ENVELOPE, HOUR_MS, Store
 
 HELD = HeldKey("k", is_freed_at_start=False)
@@ -168,7 +169,9 @@ class History:
         assert self.answers[self.calls] == f"c{self.calls}"
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize(
+    "seed", mostly_nightly(((seed,) for seed in range(100)), but=[(seed,) for seed in range(15)])
+)
 async def test_history(store: Store, seed: int) -> None:
     """All steps come in any order."""
     history = History(store, seed)

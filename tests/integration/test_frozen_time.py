@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.support.nightly import mostly_nightly
 from tests.support.processes import ROOT
 
 CASES = [
@@ -14,7 +15,19 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("library", "case"), [*CASES, ("freezegun", "without_real_asyncio")])
+@pytest.mark.parametrize(
+    ("library", "case"),
+    mostly_nightly(
+        [*CASES, ("freezegun", "without_real_asyncio")],
+        but=[
+            ("freezegun", "inside"),
+            ("time-machine", "around"),
+            ("freezegun", "around_ticking"),
+            ("time-machine", "around_a_clock"),
+            ("freezegun", "without_real_asyncio"),
+        ],
+    ),
+)
 def test_frozen(library: str, case: str) -> None:
     """Jobs run under a frozen time, as docs/how-to/test-your-code.md describes."""
     program = [sys.executable, "-W", "error", "-m", "tests.support.frozen_time_app", library, case]

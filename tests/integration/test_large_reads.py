@@ -69,6 +69,7 @@ async def test_reads_are_bounded(
     assert max(others) <= max(1, reads.READ_BYTES // size)
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("place", [*OVERFLOW, "parked"])
 async def test_what_other_workers_left(store: Store, store_url: str, place: str) -> None:
     """Each read of it brings little, and the next follows at once, until all has been read."""

@@ -17,11 +17,15 @@ from aiostreamq.client.resources import worker_scope
 from tests.hostile.exceptions import Interrupts, RaisesForAll
 from tests.support import lifespan_app as app
 from tests.support.http import ask
+from tests.support.nightly import mostly_nightly
 from tests.support.notify_socket import NotifySocket
 from tests.support.processes import ROOT, Program, worker_program
 from tests.support.waiting import wait_until
 
 APP = "tests.support.lifespan_app:queue"
+
+ALONE: tuple[str, ...] = ()
+SUPERVISED = ("--workers", "2")
 
 
 @pytest.fixture
@@ -473,7 +477,7 @@ def command_of_two(url: str, *options: str) -> Program:
 
 
 @pytest.mark.may_block("the tests start and kill processes")
-@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+@pytest.mark.parametrize("options", mostly_nightly([(ALONE,), (SUPERVISED,)], but=[(SUPERVISED,)]))
 async def test_command_of_two_queues(
     redis_url: str, ledger: Path, options: tuple[str, ...]
 ) -> None:
@@ -491,7 +495,7 @@ async def test_command_of_two_queues(
 
 
 @pytest.mark.may_block("the tests start and kill processes")
-@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+@pytest.mark.parametrize("options", mostly_nightly([(ALONE,), (SUPERVISED,)], but=[(ALONE,)]))
 async def test_command_of_two_queues_failed_start(
     redis_url: str, ledger: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

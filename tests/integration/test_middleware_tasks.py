@@ -134,6 +134,7 @@ async def ends_of(queue: Queue, error: BaseException, prefix: str) -> list[tuple
     return ends
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("error", ERRORS, ids=repr, indirect=True)
 @pytest.mark.usefixtures("handles_ctrl_c")
@@ -149,6 +150,7 @@ async def test_ends_as_without_middleware(queue: Queue, way: Way, error: BaseExc
     assert await ends_of(queue, error, "wrapped") == expected
 
 
+@pytest.mark.heavy_in_memory
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("error", ERRORS, ids=repr, indirect=True)
 @pytest.mark.usefixtures("handles_ctrl_c")

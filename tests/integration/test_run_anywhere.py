@@ -313,10 +313,15 @@ async def test_letters_that_the_terminal_lacks(redis_url: str) -> None:
     assert "Größe \\u4e16\\u754c" in printed.decode("latin-1")
 
 
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "supervised"])
-@pytest.mark.parametrize("task", ["wait_for_file", "block_for_file"])
+@pytest.mark.parametrize(
+    ("options", "task"),
+    mostly_nightly(
+        product(WORKERS, ["wait_for_file", "block_for_file"]),
+        but=[(ALONE, "block_for_file"), (SUPERVISED, "wait_for_file")],
+    ),
+)
 async def test_two_signals_at_once(
-    redis_url: str, tmp_path: Path, options: list[str], task: str
+    redis_url: str, tmp_path: Path, options: tuple[str, ...], task: str
 ) -> None:
     """They count as one: the job gets to its end, and the worker ends in good order."""
     async with (
