@@ -51,6 +51,14 @@ REPLIES: dict[str, Reply] = {
     "redis.call('XADD', KEYS[1], '1-1', 'f', 'v')return redis.call('XRANGE', KEYS[1], '-', '+')": [
         [b"1-1", [b"f", b"v"]]
     ],
+    "return redis.call('HGETALL', KEYS[1])": [],
+    "redis.call('XGROUP', 'CREATE', KEYS[1], 'g', '$', 'MKSTREAM')"
+    "return redis.call('xgroup', 'DelConsumer', KEYS[1], 'g', 'c')": 0,
+    # several keys, and keys that go with their last value
+    "redis.call('MSET', KEYS[1], 'a', KEYS[1] .. '2', 'b')"
+    "return redis.call('DEL', KEYS[1], KEYS[1] .. '2', KEYS[1] .. '3')": 2,
+    "redis.call('HSET', KEYS[1], 'f', 'v') redis.call('HDEL', KEYS[1], 'f')"
+    "return redis.call('EXISTS', KEYS[1], KEYS[1])": 0,
     # from Lua to Redis
     "redis.call('SET', KEYS[1], 12); return redis.call('GET', KEYS[1])": b"12",
     "redis.call('SET', KEYS[1], 1.5); return redis.call('GET', KEYS[1])": b"1.5",
@@ -83,6 +91,14 @@ ERRORS = {
     "local nothing; return nothing.field": "nothing",
     "return redis.call('NO')": "(?i)unknown",
     "return redis.call('SET')": "(?i)wrong number",
+    "return redis.call('GET', KEYS[1], 'more')": "(?i)wrong number",
+    "return redis.call('MSET', KEYS[1], 'a', 'b')": "(?i)wrong number",
+    "return redis.call('XGROUP')": "(?i)wrong number|unknown",
+    "return redis.call('XGROUP', 'NO', KEYS[1])": "(?i)unknown",
+    "return redis.call('LRANGE', KEYS[1], 0, 'x')": "not an integer",
+    "return redis.call('SUBSCRIBE', 'c')": "not allowed from script",
+    "redis.call('SET', KEYS[1], 'v') return redis.call('DEL', KEYS[1]), "
+    "redis.call('LPUSH', KEYS[1], 1), redis.call('HLEN', KEYS[1])": "WRONGTYPE",
     "return redis.call('SET', KEYS[1], {})": "must be strings or integers",
     "return redis.call('SET', KEYS[1], nil, 1)": "must be strings or integers",
     "return cjson.decode('no')": "Expected|invalid",

@@ -3,6 +3,7 @@
 Its commands are those of fakeredis, but scripts run in our interpreter (decision 0021).
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, cast
 
 import redis
@@ -17,6 +18,7 @@ from fakeredis.commands_mixins.scripting_mixin import (
 )
 
 from aiostreamq import clock
+from aiostreamq.store.connection.fake_commands import VERSION, Command
 from aiostreamq.store.connection.link import Argument, CommandError, Reply
 from aiostreamq.store.connection.lua_in_memory import Interpreter, LuaError
 
@@ -35,6 +37,19 @@ class _Database(Database):
         # The original notifies other sessions. There are none.
         self.changed.add(key)
 
+    def __contains__(self, key: object) -> bool:
+        return self.get(key) is not None
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return what is stored, without an exception for each key that is missing."""
+        item = self._dict.get(key)
+        if item is None:
+            return default
+        if item.expireat is not None and item.expireat < self.time:
+            del self._dict[key]
+            return default
+        return item
+
 
 class FakeSession(FakeSocket):
     """The only session on a fakeredis of its own."""
@@ -43,8 +58,11 @@ class FakeSession(FakeSocket):
     # server of its own, and would call each script twice and load it in between.
     _known_scripts: ClassVar[dict[bytes, bytes]] = {}
 
+    # Each command that was ever called in this process, by its name as it was written.
+    _commands: ClassVar[dict[bytes, Command]] = {}
+
     def __init__(self) -> None:
-        server = FakeServer(version=(7,))
+        server = FakeServer(version=VERSION)
         server.script_cache.update(self._known_scripts)
         server.dbs[0] = self._database = _Database(server)
         super().__init__(server, 0, client_class=redis.Redis)
@@ -55,12 +73,13 @@ class FakeSession(FakeSocket):
         Raises:
             CommandError: The command failed.
         """
-        name, *arguments = map(_encoded, command)
+        name, *arguments = [one if isinstance(one, bytes) else str(one).encode() for one in command]
         with self._server.lock:
             self._database.time = clock.wall()
             self._database.changed = changed
             try:
-                result = self._perform(name, arguments, from_script=False)
+                known = self._commands.get(name) or self._find(name, arguments)
+                result = known.run(self, self._db, arguments)
             except SimpleError as error:
                 raise _command_error(error) from None
         return _reply(result)
@@ -91,38 +110,58 @@ class FakeSession(FakeSocket):
         self._known_scripts[sha1] = args[0]
         return sha1
 
+    def add_subkey_event(self, event: bytes, key: bytes, subkeys: Sequence[bytes]) -> None:
+        """Do nothing: what fakeredis calls at each change of a field, for those who listen."""
+
     def _call_from_script(self, name: bytes, *arguments: object) -> object:
         """Run a command of a script: its `redis.call`."""
-        encoded = [argument_of(argument) for argument in arguments]
-        result = self._perform(name, encoded, from_script=True)
+        encoded = [one if type(one) is bytes else argument_of(one) for one in arguments]
+        command = self._commands.get(name) or self._find(name, encoded)
+        if command.is_refused_in_scripts:
+            raise SimpleError(messages.COMMAND_IN_SCRIPT_MSG)
+        result = command.run(self, self._db, encoded)
+        return result if type(result) is bytes else self._for_lua(result)
+
+    def _for_lua(self, result: Any) -> object:
+        """Return a result as Lua gets it."""
         if isinstance(result, bytes | int):
             return result
+        if result is None:
+            return False
+        if type(result) is list:
+            items = cast("list[Any]", result)
+            return INTERPRETER.lua.table_from(
+                [one if type(one) is bytes else self._for_lua(one) for one in items]
+            )
         return self._convert_redis_result(INTERPRETER.lua, result)
 
-    def _perform(self, name: bytes, arguments: list[bytes], *, from_script: bool) -> Any:
-        command = decode_command_bytes(name)
-        if command in COMMANDS_WITH_SUB and arguments:
-            command += " " + decode_command_bytes(arguments.pop(0))
-        function, signature = self._name_to_func(command)
-        result = self._run_command(function, signature, arguments, from_script)
-        if isinstance(result, SimpleError):
-            raise result
-        return result
+    def _find(self, name: bytes, arguments: list[bytes]) -> Command:
+        """Return a command, and take the second word of its name from the arguments.
 
-
-def _encoded(argument: Argument) -> bytes:
-    return argument if isinstance(argument, bytes) else str(argument).encode()
+        Raises:
+            SimpleError: There is no such command.
+        """
+        words = name
+        text = decode_command_bytes(name)
+        if text in COMMANDS_WITH_SUB and arguments:
+            second = arguments.pop(0)
+            words = name + b" " + second
+            text += " " + decode_command_bytes(second)
+        command = self._commands.get(words)
+        if command is None:
+            _, signature = self._name_to_func(text)
+            command = Command(signature, getattr(FakeSession, signature.func_name))
+            if text not in COMMANDS_WITH_SUB:
+                self._commands[words] = command
+        return command
 
 
 def _reply(result: Any) -> Reply:
     """Return a result of fakeredis as a reply without types of its own."""
-    match result:
-        case list():
-            return [_reply(item) for item in cast("list[Any]", result)]
-        case SimpleString():
-            return result.value
-        case _:
-            return result
+    if isinstance(result, list):
+        items = cast("list[Any]", result)
+        return [item if type(item) is bytes else _reply(item) for item in items]
+    return result.value if isinstance(result, SimpleString) else result
 
 
 def _command_error(error: SimpleError) -> CommandError:
