@@ -88,6 +88,15 @@ class Listeners(Generic[E]):
         self._own.remove(function)
         self.refresh()
 
+    def leave(self) -> None:
+        """Take no notice any more of what is added to the parent or removed there.
+
+        For the owner of some that are used up: else the parent has more and more to tell until
+        their garbage is collected.
+        """
+        if self._parent is not None:
+            self._parent.children.discard(self)
+
     def emit(self, event: E) -> None:
         """Hand an event to all functions; waits for none of them."""
         self.thread.put(self.functions, event)

@@ -32,6 +32,11 @@ class Wakeup:
 
 async def wait_for_event(event: asyncio.Event, seconds: float | None) -> bool:
     """Wait until *event* is set, for some *seconds* at most; return whether it is set."""
+    if event.is_set():
+        return True
+    if seconds is None:
+        await event.wait()
+        return event.is_set()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -318,6 +318,7 @@ class Worker:
                 await core.sessions.release(tenure)
             if self._listeners.is_heard and not self._is_aborting:
                 await self._listeners.flush(LAST_EVENTS)
+            self._listeners.leave()
 
 
 def share_slots(worker: Worker, pool: "SlotSharing") -> None:

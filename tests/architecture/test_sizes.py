@@ -26,7 +26,6 @@ MOST_ATTRIBUTES = 12
 #: "path/in/package.py": why it is shorter. Files named `__init__` and `__main__` may be short.
 SHORT_MODULES = {
     "aio/backoff.py": "one class that several layers use",
-    "aio/wakeup.py": "one class that several layers use",
     "cli/process/reload.py": "the only user of watchfiles, which is optional",
     "cli/process/signal_echo.py": "one rule about signals, tested by itself",
     "contrib/django/worker.py": "sets Django up, which only a worker may have done at import",

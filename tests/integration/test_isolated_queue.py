@@ -1,6 +1,7 @@
 """An application's queue on a Redis of a test's own."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from aiostreamq import (
     UsageError,
     Worker,
 )
+from aiostreamq.client.core import core_of
 from aiostreamq.testing import IsolatedQueue, PrivateRedis, RunOutcome, isolated
 from tests.support.waiting import PATIENCE
 
@@ -201,6 +203,24 @@ def test_begins_and_ends_without_a_loop(ways: Callable[[IsolatedQueue], None]) -
         ways(test)
         test.end()
         test.end()
+
+
+async def test_ended_workers_are_forgotten() -> None:
+    """The queue tells them nothing any more, also before their garbage is collected."""
+    queue = Queue(NOWHERE)
+
+    @queue.task
+    async def say() -> None:
+        pass
+
+    gc.disable()
+    try:
+        async with isolated(queue) as test:
+            await say.enqueue()
+            await test.run_all()
+            assert not core_of(queue).listeners.children
+    finally:
+        gc.enable()
 
 
 @pytest.mark.may_block("a fixture starts the server outside of the event loop")

@@ -201,3 +201,15 @@ async def test_what_cannot_be_called_is_refused() -> None:
 async def test_flush_without_an_event_returns() -> None:
     """There is no thread to wait for."""
     await Listeners[int](None, [print]).flush(PATIENCE)
+
+
+async def test_leave() -> None:
+    """What happens to the parent is no matter any more; events are handed out as before."""
+    parent = Listeners[int](None, [print])
+    child = Listeners[int](parent)
+    child.leave()
+    child.leave()
+    parent.leave()
+    parent.add(bool)
+    assert child.functions == (print,)
+    assert child.is_heard
