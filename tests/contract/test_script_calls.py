@@ -59,6 +59,8 @@ REPLIES: dict[str, Reply] = {
     "return redis.call('DEL', KEYS[1], KEYS[1] .. '2', KEYS[1] .. '3')": 2,
     "redis.call('HSET', KEYS[1], 'f', 'v') redis.call('HDEL', KEYS[1], 'f')"
     "return redis.call('EXISTS', KEYS[1], KEYS[1])": 0,
+    "for n = 1, 300 do redis.call('RPUSH', KEYS[1], n) end "
+    "return #redis.call('LRANGE', KEYS[1], 0, -1) + #redis.call('LRANGE', KEYS[1], 0, 98)": 399,
     # from Lua to Redis
     "redis.call('SET', KEYS[1], 12); return redis.call('GET', KEYS[1])": b"12",
     "redis.call('SET', KEYS[1], 1.5); return redis.call('GET', KEYS[1])": b"1.5",

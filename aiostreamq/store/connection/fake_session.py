@@ -124,13 +124,13 @@ class FakeSession(FakeSocket):
 
     def _for_lua(self, result: Any) -> object:
         """Return a result as Lua gets it."""
-        if isinstance(result, bytes | int):
+        if isinstance(result, (bytes, int)):
             return result
         if result is None:
             return False
         if type(result) is list:
             items = cast("list[Any]", result)
-            return INTERPRETER.lua.table_from(
+            return INTERPRETER.table(
                 [one if type(one) is bytes else self._for_lua(one) for one in items]
             )
         return self._convert_redis_result(INTERPRETER.lua, result)

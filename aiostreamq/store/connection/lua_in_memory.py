@@ -25,6 +25,9 @@ from fakeredis.commands_mixins.scripting_mixin import (
 
 LuaError: Final[type[Exception]] = LUA_MODULE.LuaError
 
+# How long a list may be to become a table by a call of Lua.
+MOST_PACKED = 100
+
 # As in Redis, a script makes no globals: another script would find them.
 _SET_UP: Final = b"""
 local call, pcall, encode, decode, null = ...
@@ -67,6 +70,7 @@ class Interpreter(threading.local):
         # fakeredis refuses all other globals before it reads or writes JSON. Here the interpreter
         # itself refuses them, so this list is only an argument that fakeredis needs.
         self._globals = {*self.lua.globals().keys(), b"redis", b"cjson", b"KEYS", b"ARGV"}
+        self._pack = self.lua.eval("function(...) return {...} end")
         self._enter = self.lua.execute(
             _SET_UP, self._redis_call, self._redis_pcall, self._encode, self._decode, null
         )
@@ -90,9 +94,14 @@ class Interpreter(threading.local):
             script = self._compiled[sha] = self.lua.compile(source)
         self._call = call
         try:
-            return self._enter(script, self.lua.table_from(keys), self.lua.table_from(arguments))
+            return self._enter(script, self.table(keys), self.table(arguments))
         finally:
             self._call = None
+
+    def table(self, items: Sequence[object]) -> object:
+        """Return a list as Lua has it. None of *items* is None."""
+        # A call is faster, but the stack of Lua takes some thousand arguments at most.
+        return self._pack(*items) if len(items) <= MOST_PACKED else self.lua.table_from(items)
 
     def _redis_call(self, *command: object) -> object:
         assert self._call is not None  # only scripts get here
