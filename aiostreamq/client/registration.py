@@ -56,6 +56,10 @@ def register(
             f"task {spec.name!r} is for lane {spec.options.lane!r}, which queue {queue.name!r} "
             f"does not have: name it in Queue(lanes=[...])"
         )
+    if spec.options.limits:
+        from aiostreamq.model.functions.limit_keys import check_shared
+
+        check_shared(spec, (one.spec for one in queue.tasks.values()))
     if not spec.options.on_success is spec.options.on_failure is None:
         _check_callbacks(queue, spec)
     if spec.pool == "process":

@@ -20,8 +20,9 @@ from aiostreamq.model.unique import Key, check_key
 Cost: TypeAlias = str | Callable[..., float] | None
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-# A name, or that of the limit for one value of its key, or for all values.
-_SUBJECT = re.compile(r"[A-Za-z0-9_.-]{1,128}(:(\*|[A-Za-z0-9_.@,-]{1,1024}))?")
+# A name, or that of the limit for one value of its key, or for all values. A name by default has
+# those of arguments, which may be longer and have other letters.
+_SUBJECT = re.compile(r"[\w.-]{1,1024}(:(\*|[A-Za-z0-9_.@,-]{1,1024}))?")
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(ms|s|m|h|d)\s*")
 
 # The largest count of a rule: Lua counts these exactly.

@@ -211,3 +211,13 @@ async def test_room_goes_on_to_the_next_if_another_limit_refuses(
     await store.settle(a0)
     assert await limits.admitted() == ["a1"]
     await limits.check()
+
+
+async def test_many_limits(limits: Limits) -> None:
+    """Tasks may have dozens, and one look may meet thousands."""
+    names = [backlog(*(f"c=limit{of}:{key}" for of in range(60))) for key in range(120)]
+    for number, name in enumerate(names):
+        await limits.enqueue(f"a{number}", f"b{number}", backlog=name)
+    await limits.rule("c=limit59", "1")
+    assert sorted(await limits.admitted(1000)) == sorted(f"a{number}" for number in range(120))
+    await limits.check()

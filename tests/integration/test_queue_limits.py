@@ -108,7 +108,7 @@ async def test_wrong_use() -> None:
 
     limits = queue.limits
     async with queue:
-        for name in ("", "a b", "a:", "a:b:c", "a:*b", "ä", None):
+        for name in ("", "a b", "a:", "a:b:c", "a:*b", "a*", None):
             with pytest.raises(UsageError, match="give its name"):
                 await limits.set(name, Concurrency(1))  # pyright: ignore[reportArgumentType]  # what not all check
         for rule in (Concurrency(1, key="x"), Rate("1/s", name="x"), Rate("1/s", cost="n")):

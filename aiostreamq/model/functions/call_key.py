@@ -159,8 +159,13 @@ def _parts(
     return parts
 
 
-def digest(task: str, parts: list[object]) -> str:
+def digest(task: str, parts: list[object], *, of_all_tasks: bool = False) -> str:
     """Return the digest of what a key is made from.
+
+    Args:
+        task: The name of the task in its queue.
+        parts: What the key is made from.
+        of_all_tasks: Whether the same key is the same for all tasks; else each has its own.
 
     Raises:
         PayloadError: It is not plain JSON.
@@ -173,7 +178,8 @@ def digest(task: str, parts: list[object]) -> str:
         raise PayloadError(f"task {task!r}: its key is not plain JSON: {error}") from error
     from hashlib import blake2b  # at the first use: most programs have no keys
 
-    return blake2b(task.encode() + b"\0" + canonical, digest_size=DIGEST_BYTES).hexdigest()
+    own = b"" if of_all_tasks else task.encode()
+    return blake2b(own + b"\0" + canonical, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _by_name(

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq.errors import UsageError
 from aiostreamq.model.functions.call_key import called, digest, needed_by, parts_of
-from aiostreamq.model.limits import Rate, named
+from aiostreamq.model.limits import Rate, named, rule_of
+from aiostreamq.untrusted import name_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiostreamq.model.functions.signature import TaskSignature
     from aiostreamq.model.limits import Limit
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 # Values that can stand in a token as they are. Others get a digest in their place.
 _PLAIN = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+
+# Numbers of more digits get a digest.
+_LONG = 10**63
 
 # The largest cost that Lua counts exactly.
 _MOST_COST = 1e9
@@ -101,6 +105,28 @@ def check_limits(limits: "Sequence[Limit]", task: str, of_task: "TaskSignature")
                     )
 
 
+def check_shared(spec: "TaskSpec", others: "Iterable[TaskSpec]") -> None:
+    """Check that tasks of a queue which share a limit give it the same rule.
+
+    Raises:
+        UsageError: Two rules differ.
+    """
+    rules = {named(limit, spec.name): limit for limit in spec.options.limits}
+    for other in others:
+        for limit in other.options.limits:
+            own = rules.get(named(limit, other.name))
+            if own is not None and rule_of(own) != rule_of(limit) and other.name != spec.name:
+                from aiostreamq.model.limit_reports import shown_rule  # for the error only
+
+                token = named(limit, other.name)
+                raise UsageError(
+                    f"limit {token[2:]!r} is {shown_rule(token, rule_of(own))} in task "
+                    f"{spec.name!r}, and {shown_rule(token, rule_of(limit))} in task "
+                    f"{other.name!r}: tasks that share a limit give it the same numbers; give one "
+                    f"of them another name=..."
+                )
+
+
 def _value(
     limit: "Limit",
     task: str,
@@ -108,15 +134,20 @@ def _value(
     args: "Sequence[object]",
     kwargs: "Mapping[str, object]",
 ) -> str:
-    parts = parts_of(limit.key, task, of_task, args, kwargs)
+    key = limit.key
+    # Several arguments are in the order in which the limit names them.
+    names = [key] if key is None or isinstance(key, str) or callable(key) else key
+    parts = [part for name in names for part in parts_of(name, task, of_task, args, kwargs)]
     texts = [_text(part) for part in parts]
     if all(text is not None for text in texts):
         return ",".join(cast("list[str]", texts))
-    return digest(task, parts)
+    return digest(task, parts, of_all_tasks=True)
 
 
 def _text(value: object) -> str | None:
-    text = str(value) if type(value) in {str, int, bool} else ""
+    # Python refuses to write very long numbers.
+    is_short = type(value) in {str, bool} or (type(value) is int and abs(value) < _LONG)
+    text = str(value) if is_short else ""
     return text if _PLAIN.fullmatch(text) else None
 
 
@@ -133,8 +164,9 @@ def _cost(
     else:
         cost = parts_of(limit.cost, task, of_task, args, kwargs)[0]
     if type(cost) not in {int, float} or not 0 <= cast("float", cost) <= _MOST_COST:
+        shown = text_of(cost, 60) if type(cost) in {int, float} else f"of {name_of(type(cost))!r}"
         raise UsageError(
-            f"task {task!r}: the cost of a job under {named(limit, task)[2:]!r} is {cost!r}: it "
+            f"task {task!r}: the cost of a job under {named(limit, task)[2:]!r} is {shown}: it "
             f"must be a number from 0 to {_MOST_COST:.0f}"
         )
     if cast("float", cost) > limit.capacity:

@@ -134,3 +134,38 @@ def test_keys_are_alike_for_producer_and_worker() -> None:
     assert task.spec.signature is not None
     args, kwargs = task.spec.signature.restore_arguments(["a"], {"who": str(who)})
     assert line_of(task.spec, "default", args, kwargs) == sent
+
+
+def test_several_arguments_keep_their_order() -> None:
+    """An operator writes their values as the limit names the arguments."""
+    task = task_of(Concurrency(1, key=("tokens", "tenant")))
+    line = line_of(task.spec, "default", ("a", 5), {})
+    assert line.backlog == "default sync c=sync.tokens.tenant:5,a"
+
+
+@pytest.mark.parametrize("tenant", ["acme", "a b", "a:b", "é", "x" * 65, None, 1.5, [1], {"a": 1}])
+def test_tasks_that_share_a_limit_share_it_for_each_value(tenant: object) -> None:
+    """Whatever the value is, and whatever the tasks are called."""
+    queue = Queue("memory://")
+    backlogs: list[str] = []
+    for name in ("load", "rebuild"):
+
+        @queue.task(name=name, limits=[Concurrency(2, key="tenant", name="database")])
+        async def work(tenant: Any) -> None: ...
+
+        backlogs.append(line_of(work.spec, "default", (tenant,), {}).backlog)
+    assert len({one.split(" ")[1] for one in backlogs}) == 2
+    assert len({one.split(" ")[2] for one in backlogs}) == 1
+
+
+def huge(tenant: object) -> int:
+    """A key or a cost that has more digits than Python writes."""
+    return 10**5000
+
+
+def test_number_that_cannot_be_written() -> None:
+    """It is refused as all that is not JSON, or no cost."""
+    with pytest.raises(PayloadError, match="int beyond 64 bits"):
+        line_of(task_of(Concurrency(1, key=huge)).spec, "default", ("a",), {})
+    with pytest.raises(UsageError, match="must be a number from 0"):
+        line_of(task_of(Rate("1/s", cost=huge)).spec, "default", ("a",), {})

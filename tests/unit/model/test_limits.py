@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from aiostreamq import Concurrency, Queue, Rate, UsageError
-from aiostreamq.model.limits import checked_limits, named, rule_of
+from aiostreamq import Concurrency, Queue, Rate, Tasks, UsageError
+from aiostreamq.model.limits import checked_limits, checked_subject, named, rule_of
 
 
 def key_of(to: str) -> str:
@@ -128,3 +128,64 @@ def test_limits_belong_to_the_task() -> None:
 
     with pytest.raises(UsageError, match="limits are for all jobs of a task"):
         sync.using(limits=[Concurrency(1)])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Concurrency(5, name="db"), Concurrency(6, name="db")),
+        (Concurrency(5, name="db", key="tenant"), Concurrency(6, name="db")),
+        (Concurrency(5, name="first"), Concurrency(6, name="first")),
+        (Rate("5/s", name="api"), Rate("5/m", name="api")),
+        (Rate("5/s", name="api"), Rate("5/s", name="api", burst=1)),
+        (Rate("5/s", name="api"), Rate("10/2s", name="api")),
+    ],
+)
+@pytest.mark.parametrize("is_included", [False, True])
+def test_tasks_that_share_a_limit_have_its_rule(
+    one: Concurrency | Rate, other: Concurrency | Rate, *, is_included: bool
+) -> None:
+    """Else one number would hold for both without a word."""
+    queue, tasks = Queue("memory://"), Tasks()
+
+    @queue.task(limits=[one])
+    async def first(tenant: str) -> None: ...
+
+    def add_another(limit: Concurrency | Rate) -> None:
+        @(tasks if is_included else queue).task(name="second", limits=[limit])
+        async def second(tenant: str) -> None: ...
+
+        if is_included:
+            queue.include(tasks)
+
+    with pytest.raises(UsageError, match="tasks that share a limit give it the same numbers"):
+        add_another(other)
+    assert "second" not in queue.tasks
+
+
+def test_two_kinds_of_one_name_are_two_limits() -> None:
+    """And tasks may share a limit of the same rule, whatever its key and cost."""
+    queue = Queue("memory://")
+
+    @queue.task(limits=[Concurrency(5, name="db"), Rate("5/s", name="api")])
+    async def first(tenant: str) -> None: ...
+
+    @queue.task(limits=[Rate("1/s", name="db"), Rate("5/1s", name="api", cost="n", burst=5)])
+    async def second(n: int) -> None: ...
+
+    assert {*queue.tasks} == {"first", "second"}
+
+
+@pytest.mark.parametrize(
+    "name", ["sync", "sync.größe", "sync.größe:acme", "x" * 400, f"{'x' * 400}:*", "a.b:1,2"]
+)
+def test_name_of_any_limit(name: str) -> None:
+    """Names by default are made of the names of tasks and arguments, with all their letters."""
+    assert checked_subject(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b c", "a:", "a:b:c", "sync*", "a=b", 5, None])
+def test_name_of_no_limit(name: object) -> None:
+    """It is refused, with the way to write it."""
+    with pytest.raises(UsageError, match="give its name"):
+        checked_subject(name)

@@ -59,8 +59,8 @@ local function load_state(prefix, limit, now)
   end
 end
 
--- Load the rules of tokens, and what is charged or held. A limit without a rule lets all pass.
-local function load_limits(prefix, tokens, now)
+-- Load the rules of some tokens, and what is charged or held.
+local function load_some(prefix, tokens, now)
   local fields, names = {}, {}
   for place, token in ipairs(tokens) do
     local name = string.match(token, '^[^:]*')
@@ -82,6 +82,17 @@ local function load_limits(prefix, tokens, now)
     end
     load_state(prefix, limit, now)
     loaded_limits[token] = limit
+  end
+end
+
+-- How many tokens are loaded in one step: Lua passes no more than 8,000 arguments.
+local MOST_AT_ONCE = 1000
+
+-- Load the rules of tokens, and what is charged or held. A limit without a rule lets all pass.
+local function load_limits(prefix, tokens, now)
+  for from = 1, #tokens, MOST_AT_ONCE do
+    local last = math.min(#tokens, from + MOST_AT_ONCE - 1)
+    load_some(prefix, { unpack(tokens, from, last) }, now)
   end
 end
 
