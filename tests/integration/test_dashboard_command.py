@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,8 @@ import pytest
 
 from aiostreamq import Queue
 from tests.examples.processes import environment, free_port, running
+from tests.support.waiting import PATIENCE
+from tests.support.warm_start import start_python
 
 DASHBOARD = ("-m", "aiostreamq", "dashboard")
 
@@ -30,16 +33,18 @@ async def served(url: str, *arguments: str) -> AsyncGenerator[httpx.AsyncClient]
 
 def refused(url: str, *arguments: str, **variables: str) -> str:
     """Run a dashboard that does not start, and return what it says."""
-    done = subprocess.run(
-        [sys.executable, *DASHBOARD, *arguments],
-        env=environment(url) | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 2, done.stderr
-    return done.stderr
+    with tempfile.TemporaryFile() as output:
+        program = start_python(
+            [*DASHBOARD, *arguments],
+            stdout=output.fileno(),
+            stderr=output.fileno(),
+            environment=environment(url) | variables,
+        )
+        code = program.wait(PATIENCE)
+        output.seek(0)
+        told = output.read().decode()
+    assert code == 2, told
+    return told
 
 
 async def test_all_queues_of_a_redis(redis_url: str) -> None:

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from aiostreamq import JobDead
 from aiostreamq.model.keys import GROUP, Keys
 from tests.integration.recovery_app import block, crash, nap, queue
 from tests.support.waiting import PATIENCE, wait_until
+from tests.support.warm_start import Fork, start_python
 
 #: Seconds: the least there is, where workers die, and more where one must not be taken for dead
 #: because its machine has held it up.
@@ -24,7 +24,8 @@ LEASE, LONG_LEASE = 1.0, 3.0
 
 pytestmark = pytest.mark.may_block("the tests start and kill processes")
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Process = Fork | subprocess.Popen[bytes]
+Start = Callable[..., Process]
 
 
 @pytest.fixture(autouse=True)
@@ -44,21 +45,17 @@ def ledger(tmp_path: Path) -> Path:
 @pytest.fixture
 def start_worker(redis_url: str, ledger: Path, tmp_path: Path) -> Iterator[Start]:
     """A function that starts a worker process, with a short lease unless it is given another."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
-    def start(lease: float = LEASE) -> "subprocess.Popen[str]":
-        log = (tmp_path / f"worker{len(started)}.log").open("w")
-        command = [
-            sys.executable,
-            "-m",
-            "aiostreamq",
-            "run",
-            "tests.integration.recovery_app:queue",
-        ]
+    def start(lease: float = LEASE) -> Process:
+        command = ["-m", "aiostreamq", "run", "tests.integration.recovery_app:queue"]
         options = ["--url", redis_url, "--lease", str(lease), "--concurrency", "20"]
         environment = os.environ | {"LEDGER": str(ledger)}
-        with log:
-            process = subprocess.Popen(command + options, env=environment, stderr=log, text=True)
+        with (tmp_path / f"worker{len(started)}.log").open("w") as log:
+            file = log.fileno()
+            process = start_python(
+                command + options, stdout=file, stderr=file, environment=environment
+            )
         started.append(process)
         return process
 
@@ -115,7 +112,7 @@ async def test_paused_worker_cannot_answer_late(
     await wait_until(lambda: "taken for dead" in log.read_text(), "it to notice")
     assert await queue.job(job.id) == heir.pid
     # It continues under a new name.
-    heir.terminate()
+    heir.send_signal(signal.SIGTERM)
     heir.wait()
     assert await (await nap.enqueue(0.0)) == zombie.pid
     # And the old one is forgotten.
