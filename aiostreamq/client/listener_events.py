@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from aiostreamq.model.listener_events import ConnectionLost, ConnectionRegained, JobEnqueued
 from aiostreamq.store.enqueue import IdWas
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ class QueueTelemetry:
     def report_enqueued(self, id_was: IdWas, task: str, job_id: str, lane: str) -> None:
         """Report that a job was enqueued, unless its id was taken before the call."""
         if id_was is not IdWas.TAKEN:
+            from aiostreamq.model.listener_events import JobEnqueued
+
             self.listeners.emit(JobEnqueued(self._queue, task, job_id, lane))
 
     def report_outage(self, connection: str, error: Exception | None, seconds: float) -> None:
@@ -49,6 +50,8 @@ class QueueTelemetry:
         """
         if not self.listeners.is_heard:
             return
+        from aiostreamq.model.listener_events import ConnectionLost, ConnectionRegained
+
         if error is not None:
             self.listeners.emit(ConnectionLost(self._queue, connection, error))
         else:

@@ -3,21 +3,22 @@
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from aiostreamq.aio.listeners import Listeners
-from aiostreamq.model.listener_events import TelemetryEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiostreamq.model.listener_events import TelemetryEvent
+
 P = ParamSpec("P")
 
 
-class WorkerListeners(Listeners[TelemetryEvent]):
+class WorkerListeners(Listeners["TelemetryEvent"]):
     """The listeners of one incarnation, and what its events have in common.
 
     Check `is_heard` before calling `report`: so that telemetry costs nothing without a listener.
     """
 
-    def __init__(self, parent: Listeners[TelemetryEvent], queue: str, worker: str) -> None:
+    def __init__(self, parent: "Listeners[TelemetryEvent]", queue: str, worker: str) -> None:
         super().__init__(parent)
         self.worker = worker  #: the name of the incarnation
         self._queue = queue

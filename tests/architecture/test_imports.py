@@ -44,12 +44,13 @@ NOT_OF_A_WORKERS_IMPORT = {"anyio", "email", "fakeredis", "importlib.metadata", 
 
 #: How many modules a worker loads at most until it has run a plain job. Each costs a fifth of a
 #: millisecond and 15 kB.
-MOST_OF_A_WORKER = 179
+MOST_OF_A_WORKER = 177
 
 #: Modules and packages that few workers need. They are loaded at the first use.
 NOT_OF_A_WORKER = (
     *("cli", "contrib", "testing", "telemetry", "aio.loop_thread", "client.backpressure"),
     *("client.blocking", "model.job_events", "model.job_transitions", "store.connection.in_memory"),
+    *("model.listener_events", "worker.run.run_reports"),
     *("store.durability", "store.job_events", "worker.job_events", "worker.run.process_main"),
     *("worker.run.processes", "worker.run.shared_slots"),
     *("client.dead_letters", "client.doctor", "client.info", "client.job_listing"),

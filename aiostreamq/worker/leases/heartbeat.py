@@ -15,7 +15,6 @@ from aiostreamq.aio.own_tasks import spawn
 from aiostreamq.aio.wakeup import Wakeup, wait_for_event
 from aiostreamq.aio.watchdog import LoopWatchdog
 from aiostreamq.logs import get_logger
-from aiostreamq.model.listener_events import LoopBlocked
 from aiostreamq.store.connection.reconnecting import LONGEST_PAUSE, ReconnectingLink
 from aiostreamq.store.workers import WorkerRegistry
 
@@ -205,6 +204,8 @@ class BlockReporter:
     def _report(self, seconds: float) -> None:
         blocker, stack = self._watchdog.running_task(), self._watchdog.stack()
         if self._listeners.is_heard:
+            from aiostreamq.model.listener_events import LoopBlocked
+
             self._listeners.report(LoopBlocked, seconds, blocker, stack)
         logger.warning(
             "the event loop has been blocked for %.1f s by %s: move the blocking call into a "

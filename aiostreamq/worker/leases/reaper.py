@@ -13,7 +13,6 @@ from aiostreamq import clock
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.english import counted
-from aiostreamq.model.listener_events import JobsRecovered
 from aiostreamq.store.connection.link import CommandError
 
 if TYPE_CHECKING:
@@ -107,6 +106,8 @@ class Reaper:
             returned, given_up = returned + reaped.returned, given_up + reaped.given_up
             finished = reaped.finished
         if self._listeners.is_heard and (finished > 0 or given_up):
+            from aiostreamq.model.listener_events import JobsRecovered
+
             self._listeners.report(JobsRecovered, dead.name, returned, given_up)
         if finished > 0:
             logger.warning("worker %s is dead: recovered %s", dead.name, counted(returned, "job"))

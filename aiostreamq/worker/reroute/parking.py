@@ -14,7 +14,6 @@ from aiostreamq.aio.batching import GroupCommit
 from aiostreamq.aio.wakeup import Wakeup
 from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.listener_events import JobParked
 from aiostreamq.store.deliveries import SETTLE_LIMIT
 from aiostreamq.worker.refused_batches import RefusedBatches
 
@@ -78,6 +77,8 @@ class Parking:
         self.unparked.add((delivery.stream, delivery.entry))
         self._commit.add((delivery, task))
         if self._listeners.is_heard:
+            from aiostreamq.model.listener_events import JobParked
+
             self._listeners.report(JobParked, task, delivery.job_id)
 
     def wake(self) -> None:

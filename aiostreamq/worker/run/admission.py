@@ -12,7 +12,6 @@ from aiostreamq.logs import get_logger
 from aiostreamq.model.envelope import Malformed, decode_envelope
 from aiostreamq.worker.run.backlog import CancelMarks
 from aiostreamq.worker.run.run import WHY_UNRUN, Run, end_unrun, log_fields, state_unrun
-from aiostreamq.worker.run.run_reports import report_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -137,6 +136,8 @@ class Admission:
         self._settle(end_unrun(run, state))
         logger.info("job %s", WHY_UNRUN[state], extra=log_fields(run, self._listeners.worker))
         if self._listeners.is_heard:
+            from aiostreamq.worker.run.run_reports import report_end
+
             report_end(self._listeners, run, state, self._clock.now_ms())
         return Disposition.ENDED
 

@@ -4,7 +4,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
-from aiostreamq.model.listener_events import JobDelivered
 from aiostreamq.worker.run.admission import Admission
 from aiostreamq.worker.run.backlog import Backlog
 from aiostreamq.worker.run.deferred_parents import DeferredParents
@@ -100,6 +99,8 @@ class Dispatcher:
         """Take deliveries over. They start in this order, except those that are *cancelled*."""
         self.fresh.extend(deliveries)
         if (listeners := self._around.listeners).is_heard:
+            from aiostreamq.model.listener_events import JobDelivered
+
             for one in deliveries:
                 listeners.report(JobDelivered, one.job_id, one.attempt, one.number)
         for delivery in cancelled:

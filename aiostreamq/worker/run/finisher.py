@@ -13,7 +13,6 @@ from aiostreamq.model.outcome import encode_done
 from aiostreamq.worker.run.backlog import Progress
 from aiostreamq.worker.run.conclusion import ended, failed, judged
 from aiostreamq.worker.run.run import Run, end_of, log_fields
-from aiostreamq.worker.run.run_reports import report_end, report_hand_back, report_retry
 from aiostreamq.worker.run.run_state import (
     CANCELLED,
     ENDED,
@@ -92,6 +91,8 @@ class Finisher:
         if state is SHUT_DOWN and error is not None:
             self._finish(run, None)
             if self._listeners.is_heard:
+                from aiostreamq.worker.run.run_reports import report_hand_back
+
                 report_hand_back(self._listeners, run)
         elif state is CANCELLED and value is None:
             self._finish(run, *ended(run, JobState.CANCELLED))
@@ -118,6 +119,8 @@ class Finisher:
             self._finish(run, None)
             self._retry(end)
             if self._listeners.is_heard:
+                from aiostreamq.worker.run.run_reports import report_retry
+
                 report_retry(self._listeners, run, end, clock.monotonic() - run.began, error)
         else:
             self._finish(run, *end, error)
@@ -143,6 +146,8 @@ class Finisher:
         if run.pool is not None:
             run.pool.release(run.thread, run.spec.name, run.delivery.job_id)
         if outcome is not None and self._listeners.is_heard:
+            from aiostreamq.worker.run.run_reports import report_end
+
             now_ms, ran = self._clock.now_ms(), self.now - run.began
             report_end(self._listeners, run, state, now_ms, ran=ran, error=error)
         dispatcher = self._dispatcher

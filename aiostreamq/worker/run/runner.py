@@ -17,7 +17,6 @@ from aiostreamq.client.inherited import INHERITED, Inherited
 from aiostreamq.logs import get_logger
 from aiostreamq.signals_and_forks import is_ctrl_c
 from aiostreamq.worker.run.run import Run, log_fields
-from aiostreamq.worker.run.run_reports import report_start
 from aiostreamq.worker.run.threads import Raised
 
 if TYPE_CHECKING:
@@ -86,6 +85,8 @@ class Runner:
             left = (envelope.deadline - self._clock.now_ms()) / 1000
             self._deadlines.add(run, max(0.0, left))
         if self._listeners.is_heard:
+            from aiostreamq.worker.run.run_reports import report_start
+
             report_start(self._listeners, run)
         name = f"job:{envelope.task}:{delivery.job_id}"
         running = self._run(run)

@@ -10,7 +10,6 @@ from aiostreamq.errors import AioStreamQError
 from aiostreamq.logs import get_logger
 from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement
 from aiostreamq.model.english import counted
-from aiostreamq.model.listener_events import OutcomeRefused
 from aiostreamq.model.outcome import signature_of, signed
 from aiostreamq.store.connection.link import CallTooLarge
 from aiostreamq.store.deliveries import SETTLE_LIMIT, Deliveries
@@ -189,6 +188,8 @@ class Settler:
     async def _report_lost(self, lost: list[Delivery]) -> None:
         for delivery in lost:
             if self._listeners.is_heard:
+                from aiostreamq.model.listener_events import OutcomeRefused
+
                 self._listeners.report(OutcomeRefused, delivery.job_id, delivery.attempt)
             logger.warning(
                 "outcome refused: worker %s had lost the job, %s",
