@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.pauses import Pause
     from aiostreamq.model.totals import TaskTotals, TimeHistogram
     from aiostreamq.model.unique import Debounce, KeepLatest, Throttle, Unique
-    from aiostreamq.model.verdict import Drop, GiveUp, RetryLater
+    from aiostreamq.model.verdict import Drop, GiveUp, RateLimited, RetryLater
     from aiostreamq.model.worker_state import WorkerState
     from aiostreamq.worker.group import WorkerGroup
     from aiostreamq.worker.worker import Worker
@@ -134,6 +134,7 @@ __all__ = [
     "QueueInfo",
     "QueueUnavailable",
     "Rate",
+    "RateLimited",
     "Restarted",
     "ResultNotKept",
     "Retry",
@@ -203,6 +204,7 @@ _MODULE_OF = {
     "Progress": "aiostreamq.model.job_events",
     "QueueInfo": "aiostreamq.model.info",
     "Rate": "aiostreamq.model.limits",
+    "RateLimited": "aiostreamq.model.verdict",
     "Restarted": "aiostreamq.model.job_events",
     "RetryLater": "aiostreamq.model.verdict",
     "RunCall": "aiostreamq.client.middleware",

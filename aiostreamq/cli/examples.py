@@ -51,6 +51,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "aiostreamq limits set --queue mail 'send.tenant:*' --rate 100/m --burst 20",
     ),
     "limits clear": ("aiostreamq limits clear app:queue send.tenant:acme",),
+    "limits end-quiet": ("aiostreamq limits end-quiet app:queue api",),
     "limits explain": ("aiostreamq limits explain app:queue send --args '[\"acme\", 1]'",),
     "schedules": ("aiostreamq schedules ls app:queue",),
     "schedules ls": ("aiostreamq schedules ls --queue mail --json",),

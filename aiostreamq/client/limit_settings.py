@@ -131,6 +131,25 @@ class Limits:
         tokens = [f"{letter}={checked_subject(name)}" for letter in letters]
         return await LimitOverrides(self._core.session().store).clear(tokens) > 0
 
+    async def end_quiet(self, name: str) -> int:
+        """Let a rate pass jobs again that is quiet because one of them raised `RateLimited`.
+
+        Args:
+            name: The rate, with a value of its key if it has one; "ask.model:*" is for all values
+                for which jobs wait.
+
+        Returns:
+            How many were quiet.
+
+        Raises:
+            UsageError: The name is invalid.
+            BrokerError: Redis refused.
+
+        If it is cancelled, the rate may or may not be quiet; calling it again is safe.
+        """
+        token = f"r={checked_subject(name)}"
+        return await LimitOverrides(self._core.session().store).end_quiet(token)
+
     async def explain(
         self, task: "Enqueuer[..., object]", /, *args: object, **kwargs: object
     ) -> "JobWait":

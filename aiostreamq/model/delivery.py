@@ -94,6 +94,15 @@ class RetryRequest(NamedTuple):
     delay_ms: int
 
 
+class HoldRequest(NamedTuple):
+    """The end of a delivery whose job is held again, as a rate is quiet for a while."""
+
+    delivery: Delivery
+    rate: str  #: the token of the limit, without a value of its key
+    after: float  #: seconds until it may start again
+    until_ms: int  #: the same, in ms since 1970 by Redis's clock
+
+
 class Settlement(NamedTuple):
     """The end of a delivery, on its way to Redis."""
 

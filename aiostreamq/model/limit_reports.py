@@ -38,6 +38,9 @@ class LimitInfo:
     held: int  #: running jobs that hold its permits, for all values of its key; 0 for a rate
     blocked: int  #: how many keys wait for it: jobs with the same values of all keys are one
     is_estimate: bool  #: whether `held` and `blocked` come from a sample
+    #: of a rate: until when it is quiet, in UTC, because a job raised `RateLimited`; None if it is
+    #: not. With a key, the last of the values for which jobs wait
+    quiet_until: datetime | None = None
 
 
 @record
@@ -55,6 +58,9 @@ class LimitState:
     held: int  #: how many jobs hold its permits
     holders: tuple[str, ...]  #: ids of some of them, those that hold theirs for longest
     blocked: int  #: how many keys wait for it
+    #: of a rate: until when it is quiet, in UTC, because a job raised `RateLimited`; None if not
+    quiet_until: datetime | None = None
+    quieted_by: str = ""  #: id of that job
 
 
 class WaitReason(StrEnum):
@@ -131,6 +137,7 @@ def limits_of(
     rules: Mapping[str, str],
     held: Mapping[str, int],
     blocked: Mapping[str, int],
+    quiets: Mapping[str, int],
     *,
     is_estimate: bool,
 ) -> list[LimitInfo]:
@@ -150,6 +157,7 @@ def limits_of(
             held.get(token, 0),
             blocked.get(token, 0),
             is_estimate,
+            moment(quiets[token]) if token in quiets else None,
         )
         for token in sorted(names, key=lambda token: (token[2:], token))
     ]

@@ -58,14 +58,14 @@ class JobEnded:
 
 @record
 class JobRetried:
-    """A run has failed, and the job will be run again."""
+    """A run has failed, or was rate limited, and the job will be run again."""
 
     queue: str
     worker: str
     task: str
     job_id: str
     attempt: int  #: the one that has failed
-    after_seconds: float  #: until the next one
+    after_seconds: float  #: until the next one; for a `RateLimited`, until its limit has room
     ran_seconds: float
     error: BaseException
 

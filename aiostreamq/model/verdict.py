@@ -2,10 +2,13 @@
 
 from datetime import datetime
 
-from aiostreamq.errors import Picklable
+from aiostreamq.errors import Picklable, UsageError
 from aiostreamq.model.duration import Duration, moment_ms, seconds
 from aiostreamq.model.record import record
 from aiostreamq.model.retry import Retries
+
+# Seconds that a job can keep others from starting: what stops them for longer is for an operator.
+LONGEST_QUIET = 86_400.0
 
 
 class RetryLater(Picklable):  # control flow rather than an error
@@ -33,6 +36,36 @@ class RetryLater(Picklable):  # control flow rather than an error
     def pause(self, now_ms: float) -> float:
         """Return the seconds from *now_ms* until the next run."""
         return max(self.after, (self.at_ms - now_ms) / 1000)
+
+
+class RateLimited(Picklable):  # control flow rather than an error
+    """Raise this inside a task if an API has refused its request for now, as with status 429.
+
+    No job starts under this limit before `after` has passed, on any worker. The job itself is held
+    again, at its place in line, and no attempt is counted.
+
+    `limit` is the name of a `Rate` of the task, as in "api", or "ask.model" for one that was given
+    no name. If it has a key, only the limit for the job's own value is quiet. `after` is seconds
+    (or "30s", or a timedelta), a day at most. Anything else raises UsageError. A limit that the
+    task does not have fails the job with UsageError.
+    """
+
+    # Plain values with defaults, because they may be sent here from another process.
+    limit: str = ""  #: the name of the limit
+    after: float = 0.0  #: seconds until a job may start under it
+
+    def __init__(self, limit: str, after: Duration) -> None:
+        if not isinstance(limit, str) or not limit:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(
+                f"RateLimited({limit!r}) is invalid: give the name of a limit of the task"
+            )
+        self.limit = limit
+        self.after = seconds("after", after)
+        if self.after > LONGEST_QUIET:
+            raise UsageError(
+                f"after={after!r} is too long for a limit to be quiet: give a day at most"
+            )
+        super().__init__(f"limit {limit!r} is quiet for {self.after:g} s")
 
 
 class Drop(Picklable):  # control flow rather than an error

@@ -39,6 +39,15 @@ class Hold(NamedTuple):
     costs: str  #: a number for each limit, with spaces between; empty for 1 each
 
 
+class Quiet(NamedTuple):
+    """A time in which a rate lets nothing pass."""
+
+    token: str  #: of the rate
+    until_ms: int  #: its end, in ms since 1970
+    span_ms: int  #: how long it may be from now, whatever the clock says
+    job_id: str  #: of the job that asks for it
+
+
 class HeldJobs:
     """The held jobs of one queue."""
 
@@ -48,6 +57,7 @@ class HeldJobs:
         keys = queue.keys
         self._prefix = keys.prefix
         self._keys = [keys.ready, keys.stream(ADMITTED), keys.cancelled, keys.paused]
+        self._limits = keys.limits
 
     async def enqueue(
         self,
@@ -93,6 +103,13 @@ class HeldJobs:
                 )
             held += done
         return held
+
+    async def quiet(self, quiets: "Sequence[Quiet]") -> int:
+        """Have rates let nothing pass for a time; return how many do so for longer than before."""
+        arguments: list[Argument] = [self._prefix]
+        for one in quiets:
+            arguments += one
+        return cast("int", await self._queue.run("quiet_limits", [self._limits], arguments))
 
     async def admit(
         self,

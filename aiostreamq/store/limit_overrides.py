@@ -35,6 +35,15 @@ class LimitOverrides:
         """
         return sum(version > 0 for version in await self._change(tokens, "", ""))
 
+    async def end_quiet(self, token: str) -> int:
+        """Let a rate pass jobs again; return how many of its values were quiet.
+
+        Raises:
+            BrokerError: Redis refused.
+        """
+        arguments = [self._queue.keys.prefix, token]
+        return cast("int", await self._queue.run("end_quiet", [self._queue.keys.due], arguments))
+
     async def _change(self, tokens: "Sequence[str]", rule: str, who: str) -> list[int]:
         arguments = [self._queue.keys.prefix, rule, who, *tokens]
         return cast("list[int]", await self._queue.run("set_limit", self._keys, arguments))

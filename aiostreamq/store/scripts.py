@@ -42,6 +42,8 @@ SCRIPTS = (
     "requeue",
     "enqueue_held",
     "hold",
+    "quiet_limits",
+    "end_quiet",
     "admit",
     "declare_limits",
     "set_limit",

@@ -16,6 +16,7 @@ from aiostreamq.model.listener_events import (
 )
 from aiostreamq.model.outcome import Outcome, Unreadable, decode_outcome
 from aiostreamq.model.record import record
+from aiostreamq.model.verdict import RateLimited
 from aiostreamq.store.results import Results
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ class RunOutcome:
     task: str  #: name of the task
     job_id: str
     attempt: int  #: from 1
-    #: the state of the job after this run: DELAYED if it will be retried, QUEUED if it was handed
-    #: back, PARKED if no worker here knows its task or its task is paused, else how it ended
+    #: the state of the job after this run: DELAYED if it will be retried, HELD if it raised
+    #: `RateLimited`, QUEUED if it was handed back, PARKED if no worker here knows its task or its
+    #: task is paused, else how it ended
     state: JobState
     #: what the task returned; None if the job keeps no result, or if `has_value` is false
     value: object = None
@@ -131,7 +133,9 @@ class RunRecorder:
                 self._end(event, event.state, error=event.error)
             case JobRetried():
                 after = event.after_seconds
-                self._end(event, JobState.DELAYED, error=event.error, retry_after=after)
+                is_held = isinstance(event.error, RateLimited)
+                state = JobState.HELD if is_held else JobState.DELAYED
+                self._end(event, state, error=event.error, retry_after=after)
             case JobHandedBack():
                 self._end(event, JobState.QUEUED)
             case JobParked():

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence, Sized
 
-    from aiostreamq.model.delivery import Delivery, EntryRef, RetryRequest, Settlement, Wanted
+    from aiostreamq.model.delivery import (
+        Delivery,
+        EntryRef,
+        HoldRequest,
+        RetryRequest,
+        Settlement,
+        Wanted,
+    )
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.keys import Spillway
     from aiostreamq.model.task import TaskSpec
@@ -89,6 +96,10 @@ class Reroutes(Protocol):
 
     def take_if_limited(self, delivery: "Delivery", envelope: "Envelope", spec: "TaskSpec") -> bool:
         """Take a job if limits of its task have not let it pass."""
+        ...
+
+    def hold_again(self, request: "HoldRequest", envelope: "Envelope", spec: "TaskSpec") -> None:
+        """Take a job that has run, and waits for one of its limits again."""
         ...
 
     def requeue(self, deliveries: "Sequence[Delivery]") -> None:

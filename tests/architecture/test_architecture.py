@@ -21,6 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(PACKAGE.glob("store/lua/*.lua"))
 #: Scripts that make one promise with another, and the name of their tests.
 TESTED_TOGETHER = {
+    "end_quiet": "quiet_limits",
     "find_dead_workers": "lease_clock",
     "list_holders": "lease_clock",
     "read_many_lanes": "read_lanes",
@@ -38,6 +39,8 @@ SLEEPS: dict[str, str] = {
     "chaos/rhythm.py::pause_about": "the same",
     "contract/test_admit_rates.py::test_spread": "as long as the script has said",
     "contract/test_admit_rates.py::test_clock_was_set_back_while_jobs_waited": "between two looks",
+    "contract/test_quiet_limits.py::test_ends_by_itself": "as long as the script has said",
+    "contract/test_quiet_limits.py::test_charges_go_on": "until a quiet is over for sure",
     "contract/test_admit_rates.py::test_last_job_of_a_woken_backlog": "as long as it has said",
     "contract/test_held_ends.py::test_cancelled_when_it_was_woken": "as long as it has said",
     "hostile/zoo.py::outstay": "to take its time is what it does",

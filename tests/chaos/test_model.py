@@ -96,7 +96,10 @@ class Histories(KeptHistories, Misfortunes):
         assert sight.parked_for == {job.call.task for job in jobs if job.place == "parked"}
         sight.backlogs.check(self.model)
         if self.tells_lag:
-            assert sight.lags == {line: self.model.waiting(line) for line in sight.lags}
+            lags = sight.lags
+            if self.store.queue.connector.is_in_memory:  # it knows some only at the next delivery
+                lags = {line: lag for line, lag in lags.items() if lag is not None}
+            assert lags == {line: self.model.waiting(line) for line in lags}
 
     def teardown(self) -> None:
         """Run what is left to its end: nothing stays but what expires."""
@@ -131,6 +134,7 @@ class Histories(KeptHistories, Misfortunes):
         await self.end_all(last, rest)
         while self.model.has_any("held"):
             await self.forget_charges()
+            await self.forget_quiet()
             read = await last.admit(MANY)
             assert read.deliveries, "held for ever"
             self.model.admit("d", [one.job_id for one in read.deliveries])
@@ -177,7 +181,7 @@ class Histories(KeptHistories, Misfortunes):
         lasting = {f"stream:{line}" for line in LINES} | {"workers", "dead", "control", "unique"}
         lasting |= {"alive", "leases"}  # with the workers
         lasting |= {"limit_defaults", "limit_rules", "bell", "floor", "place"}
-        passing |= {"due_claim", "due_looked", f"rate:{RATE}"}
+        passing |= {"due_claim", "due_looked", f"rate:{RATE}", f"quiet:{RATE}"}
         names = await store.key_names()
         assert names <= passing | lasting | counting
         for name in names & passing:

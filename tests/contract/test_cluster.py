@@ -23,7 +23,7 @@ from aiostreamq.store.connection.reconnecting import ReconnectingLink
 from aiostreamq.store.connection.redis_errors import Remedy, remedy_for
 from aiostreamq.store.connection.server import Server
 from aiostreamq.store.dead_letters import DeadLetterStore, Replay, Span
-from aiostreamq.store.held import HeldJobs, Hold
+from aiostreamq.store.held import HeldJobs, Hold, Quiet
 from aiostreamq.store.inspect.limit_states import LimitStates
 from aiostreamq.store.inspect.snapshot import Snapshots
 from aiostreamq.store.job_events import EventStreams
@@ -141,9 +141,11 @@ async def fill(store: Store) -> list[Act]:
         Snapshots(broker).view,
         lambda: limited.enqueue([held], "me", DEADLINE),
         lambda: limited.hold([Hold(a, "default t c=l", "")]),
+        lambda: limited.quiet([Quiet("r=l", 9_999_999_999_999, 1000, "a")]),
         lambda: limited.admit(store.link, "w1", 9, b"", ["default"], ["t"]),
         lambda: LimitRules(broker).declare({"c=l": "1"}),
         lambda: LimitOverrides(broker).set("c=l", "2", "me"),
+        lambda: LimitOverrides(broker).end_quiet("r=l"),
         lambda: LimitStates(broker).list(),
         lambda: LimitStates(broker).explain("default t c=l"),
         lambda: LimitStates(broker).check(["c=l"]),

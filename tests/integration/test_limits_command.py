@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aiostreamq import Concurrency, JobState, Worker
+from aiostreamq.client.core import core_of
+from aiostreamq.store.held import HeldJobs, Quiet
 from tests.integration.limited_app import queue, sync
 from tests.support.processes import Program
 from tests.support.waiting import wait_until
@@ -96,8 +98,8 @@ async def test_list_and_set_by_name() -> None:
         code, lines = await typed("limits", "ls", target="limited")
         assert (code, lines[0].split()[0]) == (0, "LIMIT")
         assert [" ".join(line.split()) for line in lines[1:]] == [
-            "api rate Rate('1000/m') api: Rate('5/s', burst=2) - 0",
-            "sync.tenant concurrency Concurrency(1) - 0 0",
+            "api rate Rate('1000/m') api: Rate('5/s', burst=2) - 0 -",
+            "sync.tenant concurrency Concurrency(1) - 0 0 -",
         ]
         code, lines = await typed("limits", "set", "apl", "--rate", "5/s")
         assert code == 0
@@ -141,6 +143,25 @@ async def test_explain() -> None:
         (shown,) = await typed_json(*arguments)
         assert (shown["reason"], shown["limit"]) == ("limit", "sync.tenant:acme")
     assert (await queue.info()).held == 0
+
+
+async def test_quiet() -> None:
+    """Until when and why is shown, and an operator ends it."""
+    async with running():
+        api = core_of(queue).session().store
+        until_ms = api.clock.now_ms() + 3_600_000
+        await HeldJobs(api).quiet([Quiet("r=api", until_ms, 3_600_000, "j7")])
+        code, lines = await typed("limits", "explain", "sync", "--args", '["acme"]')
+        assert (code, lines[0]) == (0, "the job would wait")
+        assert any("; quiet until 20" in line and ", as job j7 asked" in line for line in lines)
+        code, lines = await typed("limits", "ls")
+        assert "UTC" in lines[1]
+        (shown,) = await typed_json("limits", "show", "api")
+        assert shown["state"]["quieted_by"] == "j7"  # pyright: ignore[reportIndexIssue]
+        assert await typed("limits", "end-quiet", "api") == (0, [])
+        assert await typed("limits", "end-quiet", "api") == (1, ["'api' was not quiet"])
+        assert await typed_json("limits", "explain", "sync", "--args", '["acme"]')
+    assert (await typed("limits", "end-quiet", "a b"))[0] == 2
 
 
 async def test_jobs_and_info() -> None:

@@ -172,7 +172,7 @@ async def test_result_that_can_not_travel(cpu_queue: Queue) -> None:
 
 @pytest.mark.heavy_in_memory
 async def test_what_steers(cpu_queue: Queue, tmp_path: Path) -> None:
-    """Drop, Dead and RetryLater mean what they mean elsewhere."""
+    """Drop, Dead, RetryLater and RateLimited mean what they mean elsewhere."""
     async with Worker(cpu_queue, processes=1):
         with pytest.raises(JobDropped, match="nobody cares"):
             await (await tasks.drop.enqueue("nobody cares"))
@@ -182,6 +182,7 @@ async def test_what_steers(cpu_queue: Queue, tmp_path: Path) -> None:
         moment = datetime.now(UTC) + timedelta(seconds=0.5)
         assert await (await tasks.later.enqueue(str(tmp_path / "more"), 0, moment)) == 3
         assert datetime.now(UTC) >= moment
+        assert await (await tasks.refused.enqueue(str(tmp_path / "refused"))) == 3
 
 
 @pytest.mark.heavy_in_memory

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from aiostreamq import Context, Drop, GiveUp, Queue, RetryLater, current_job
+from aiostreamq import Context, Drop, GiveUp, Queue, Rate, RateLimited, RetryLater, current_job
 from tests.support.seizing import seize_interpreter
 
 queue = Queue(name="cpu")
@@ -181,6 +181,12 @@ def give_up(reason: str) -> None:
 def later(marks: str, after: float, moment: datetime | None = None) -> int:
     """Run three times."""
     return _marked(marks) if _marked(marks, add=True) > 2 else _raise(RetryLater(moment or after))
+
+
+@queue.task(executor="process", limits=[Rate("1000/s", name="api")])
+def refused(marks: str) -> int:
+    """Be refused by an API two times."""
+    return _marked(marks) if _marked(marks, add=True) > 2 else _raise(RateLimited("api", 0.01))
 
 
 @queue.task(executor="process")

@@ -39,7 +39,7 @@ SCRIPTS_OF = {
     "fire_schedules list_pauses",
     "reader": "create_groups job_state queue_snapshot list_pauses list_limits explain_limits "
     "check_limits",
-    "operator": "pause resume set_limit put_schedule pause_schedule delete_schedule "
+    "operator": "pause resume set_limit end_quiet put_schedule pause_schedule delete_schedule "
     "replay_dead_letters delete_dead_letters",
 }
 FUNCTIONS_OF = {

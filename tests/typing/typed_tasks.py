@@ -29,6 +29,7 @@ from aiostreamq import (
     PastFailure,
     Progress,
     Queue,
+    RateLimited,
     Restarted,
     Retry,
     RetryLater,
@@ -314,6 +315,8 @@ def retries() -> None:
     assert_type(RetryLater(datetime.now(UTC)).after, float)
     Retry(max_retries=3)  # pyright: ignore[reportCallIssue]
     Retry(3, on=ValueError)  # pyright: ignore[reportArgumentType]
+    assert_type(RateLimited("api", after="30s").after, float)
+    RateLimited("api")  # pyright: ignore[reportCallIssue]
     RetryLater(None)  # pyright: ignore[reportArgumentType]
     size.using(retry=5)  # pyright: ignore[reportArgumentType]
     size.using(retry=(Retry(5), 2))  # pyright: ignore[reportArgumentType]

@@ -18,6 +18,7 @@ from aiostreamq import (
     JobFailed,
     JobRestarted,
     QueueFull,
+    RateLimited,
     RetryLater,
     UsageError,
     WaitTimeout,
@@ -63,13 +64,14 @@ class Merged(UsageError, KeyError):
 
 
 MADE: list[BaseException] = [
-    *(kind() for kind in EXPORTED if kind is not JobFailed),
-    *(kind("said") for kind in EXPORTED if kind not in (JobFailed, RetryLater)),
+    *(kind() for kind in EXPORTED if kind not in (JobFailed, RateLimited)),
+    *(kind("said") for kind in EXPORTED if kind not in (JobFailed, RateLimited, RetryLater)),
     JobFailed("ValueError", "no", "Traceback ...", job_id="1"),
     JobFailed("ValueError", "", ""),
     RetryLater(5),
     RetryLater("1m"),
     RetryLater(datetime(2030, 1, 1, tzinfo=UTC)),
+    RateLimited("api", "1m"),
     Drop("why"),
     GiveUp("why"),
     EventsLost(job_id="1", after="2", count=3),

@@ -39,6 +39,7 @@ def add_limits(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
     add_json(show, "an object for the concurrency and one for the rate of this name")
     _add_set(actions.add_parser)
     _add_clear(actions.add_parser)
+    _add_end_quiet(actions.add_parser)
     explain = actions.add_parser(
         "explain",
         help="say whether a call would start now",
@@ -82,9 +83,27 @@ def _add_clear(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
     add_json(clear, "an object with was_set")
 
 
+def _add_end_quiet(add_parser: "Callable[..., argparse.ArgumentParser]") -> None:
+    ending = add_parser(
+        "end-quiet",
+        help="let a rate pass jobs again",
+        description="Let a rate pass jobs again that is quiet because one of them raised "
+        "RateLimited.",
+    )
+    add_target(ending, name="the limit: ask.model:small for one value, 'ask.model:*' for all")
+    add_json(ending, "an object with ended, how many were quiet")
+
+
 def limits(args: argparse.Namespace) -> int:
     """Run an action of `aiostreamq limits` and return the exit code."""
-    actions = {"ls": _ls, "show": _show, "set": _set, "clear": _clear, "explain": _explain}
+    actions = {
+        "ls": _ls,
+        "show": _show,
+        "set": _set,
+        "clear": _clear,
+        "end-quiet": _end_quiet,
+        "explain": _explain,
+    }
     return actions[args.action](queue_of(args), args)
 
 
@@ -149,6 +168,15 @@ def _clear(queue: "Queue", args: argparse.Namespace) -> int:
     elif not was_set:
         complain(f"no rule was set for {args.name!r}")
     return 0 if was_set else 1
+
+
+def _end_quiet(queue: "Queue", args: argparse.Namespace) -> int:
+    ended = ask(queue, lambda queue: queue.limits.end_quiet(args.name))
+    if args.json:
+        print_json({"ended": ended})
+    elif not ended:
+        complain(f"{args.name!r} was not quiet")
+    return 0 if ended else 1
 
 
 def _explain(queue: "Queue", args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime
 from aiostreamq.model.english import counting
 from aiostreamq.model.limit_reports import JobWait, LimitInfo, LimitState, WaitReason
 
-HEADS = ("LIMIT", "KIND", "RULE OF THE CODE", "SET RULES", "HELD", "KEYS WAITING")
+HEADS = ("LIMIT", "KIND", "RULE OF THE CODE", "SET RULES", "HELD", "KEYS WAITING", "QUIET UNTIL")
 
 _TEXTS = {
     WaitReason.PAUSED: "its task or its lane is resumed",
@@ -25,6 +25,7 @@ def as_row(limit: LimitInfo) -> tuple[str, ...]:
         ", ".join(f"{one.name}: {one.rule}" for one in limit.set_rules) or "-",
         f"{about}{limit.held}" if limit.kind == "concurrency" else "-",
         f"{about}{limit.blocked}",
+        "-" if limit.quiet_until is None else _time(limit.quiet_until),
     )
 
 
@@ -53,6 +54,8 @@ def state_line(state: LimitState) -> str:
         parts.append("has no room")
     else:
         parts.append(f"has room at {_time(state.room_at)}")
+    if state.quiet_until is not None:
+        parts.append(f"quiet until {_time(state.quiet_until)}, as job {state.quieted_by} asked")
     if state.blocked:
         parts.append(counting(state.blocked, "key", "wait") + " for it")
     return "; ".join(parts)

@@ -80,6 +80,27 @@ def has_passed(spec: "TaskSpec", permits: bytes) -> bool:
     return spec.limit_names.issubset(passed)
 
 
+def rate_named(spec: "TaskSpec", name: str) -> str | None:
+    """Return the token of a rate of a task, without a value of its key; None if it has none."""
+    rates = (named(one, spec.name) for one in spec.options.limits if isinstance(one, Rate))
+    return next((token for token in rates if token[2:] == name), None)
+
+
+def instance_of(token: str, permits: bytes | None, backlog: str) -> str:
+    """Return the token of a limit with the value that it has for a job.
+
+    Args:
+        token: That of the limit, without a value.
+        permits: The tokens of the limits that the job has passed; "-" if it passes any.
+        backlog: The name of its backlog, if the permits do not say it.
+
+    >>> instance_of("r=api", b"c=sync r=api:small", "")
+    'r=api:small'
+    """
+    tokens = [*(permits or b"").decode().split(), *backlog.split()[2:]]
+    return next((one for one in tokens if one.partition(":")[0] == token), token)
+
+
 def check_limits(limits: "Sequence[Limit]", task: str, of_task: "TaskSignature") -> None:
     """Check that a task has the arguments that its limits need, and that their names differ.
 

@@ -51,14 +51,15 @@ class LimitStates:
             [keys.prefix],
         )
         rules, defaults, *counts = cast("list[list[bytes]]", reply)
-        waiting, tokens, all_tokens, holding, jobs, all_jobs = cast(
-            "tuple[Reply, int, int, Reply, int, int]", tuple(counts)
+        waiting, tokens, all_tokens, holding, jobs, all_jobs, quiets = cast(
+            "tuple[Reply, int, int, Reply, int, int, Reply]", tuple(counts)
         )
         return limits_of(
             pairs_of(defaults),
             pairs_of(rules),
             _scaled(holding, jobs, all_jobs),
             _scaled(waiting, tokens, all_tokens),
+            _numbers(quiets),
             is_estimate=tokens < all_tokens or jobs < all_jobs,
         )
 
@@ -99,8 +100,8 @@ class LimitStates:
 
 
 def _state(token: str, reply: "Reply") -> tuple[LimitState, bool]:
-    rule, decided_by, has_room, room_at, held, blocked, is_awaited, holders = cast(
-        "tuple[bytes, bytes, int, bytes, int, int, int, list[bytes]]", reply
+    rule, decided_by, has_room, room_at, held, blocked, is_awaited, holders, quiet, by = cast(
+        "tuple[bytes, bytes, int, bytes, int, int, int, list[bytes], bytes, bytes]", reply
     )
     state = LimitState(
         token[2:],
@@ -112,14 +113,21 @@ def _state(token: str, reply: "Reply") -> tuple[LimitState, bool]:
         held,
         tuple(one.decode(errors="replace") for one in holders),
         blocked,
+        moment(int(quiet)) if quiet else None,
+        by.decode(errors="replace"),
     )
     return state, is_awaited == 1
 
 
 def _scaled(reply: "Reply", seen: int, total: int) -> "Mapping[str, int]":
     """Return counts by token, as they are for *total* if they were counted for some."""
+    return {name: round(count * total / seen) for name, count in _numbers(reply).items()}
+
+
+def _numbers(reply: "Reply") -> "dict[str, int]":
+    """Return numbers by token."""
     flat = cast("list[bytes | int]", reply)
     return {
-        cast("bytes", name).decode(errors="replace"): round(cast("int", count) * total / seen)
-        for name, count in zip(flat[::2], flat[1::2], strict=True)
+        cast("bytes", name).decode(errors="replace"): cast("int", number)
+        for name, number in zip(flat[::2], flat[1::2], strict=True)
     }

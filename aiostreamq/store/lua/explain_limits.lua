@@ -11,7 +11,8 @@
 -- a free slot. A limit is {rule in force ('' for none), field of `limits` that has it ('' if code
 -- has it), has_room (1 or 0), when it will have room in ms ('' if that is unknown), how many
 -- permits are held, how many backlogs wait for it, whether this one does (1 or 0), ids of some jobs
--- that hold permits}.
+-- that hold permits, until when it is quiet in ms and the id of the job that asked for that ('' if it
+-- is not)}.
 -- Cost O(limits), about 20 microseconds each.
 --
 -- uses: limits time
@@ -59,6 +60,8 @@ local function explain(token, cost, now)
     counted('ZCARD', prefix .. 'blocked:' .. token),
     redis.call('ZSCORE', prefix .. 'blocked:' .. token, name) and 1 or 0,
     holders_of(token),
+    limit.quiet_until and string.format('%.0f', math.ceil(limit.quiet_until)) or '',
+    limit.quiet_by or '',
   }
 end
 

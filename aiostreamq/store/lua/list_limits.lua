@@ -7,9 +7,11 @@
 -- ARGV[1]  prefix of the queue's keys
 --
 -- Returns {limits, limit_defaults, waiting, looked_at, limits with waiting backlogs, holding,
--- looked_at, admitted jobs}. waiting: for tokens without a value, how many backlogs wait; counted for
+-- looked_at, admitted jobs, quiets}. waiting: for tokens without a value, how many backlogs wait; counted for
 -- as many tokens as were looked at, which are taken by chance if there are many. holding: how many
--- jobs hold permits, likewise for the oldest admitted jobs. Both are tokens and counts in turn.
+-- jobs hold permits, likewise for the oldest admitted jobs. quiets: for tokens without a value, until
+-- when (ms since 1970) the last of those that were looked at is quiet. All three are tokens and numbers
+-- in turn.
 -- Cost O(rules + tokens and jobs that are looked at), some 3 ms at most.
 
 local prefix = ARGV[1]
@@ -31,10 +33,22 @@ local function add(counts, token, more)
   counts[name] = (counts[name] or 0) + more
 end
 
+local quiets = {} -- by token without a value: until when
+
+local function note_quiet(token)
+  local found = string.sub(token, 1, 2) == 'r=' and redis.pcall('GET', prefix .. 'quiet:' .. token)
+  local until_ms = type(found) == 'string' and tonumber(string.match(found, '^%d+'))
+  local name = string.match(token, '^[^:]*')
+  if until_ms and until_ms > (quiets[name] or 0) then
+    quiets[name] = until_ms
+  end
+end
+
 local function count_waiting()
   local counts, tokens = {}, redis.call('ZRANDMEMBER', KEYS[3], MOST_TOKENS)
   for _, token in ipairs(tokens) do
     add(counts, token, redis.call('ZCARD', prefix .. 'blocked:' .. token))
+    note_quiet(token)
   end
   return flat(counts), #tokens
 end
@@ -69,8 +83,12 @@ end
 
 local waiting, tokens = count_waiting()
 local holding, jobs = count_holding()
+local defaults = redis.call('HGETALL', KEYS[2])
+for at = 1, #defaults, 2 do
+  note_quiet(defaults[at])
+end
 return {
-  redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]),
+  redis.call('HGETALL', KEYS[1]), defaults,
   waiting, tokens, redis.call('ZCARD', KEYS[3]),
-  holding, jobs, redis.call('XLEN', KEYS[4]),
+  holding, jobs, redis.call('XLEN', KEYS[4]), flat(quiets),
 }

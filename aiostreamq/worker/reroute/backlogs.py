@@ -3,6 +3,7 @@
 They come from a retry, a schedule, another job, or a producer that does not know of the limits.
 """
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from aiostreamq.aio.batching import GroupCommit
@@ -13,11 +14,11 @@ from aiostreamq.worker.refused_batches import RefusedBatches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiostreamq.model.delivery import Delivery, EntryRef
+    from aiostreamq.model.delivery import Delivery, EntryRef, HoldRequest
     from aiostreamq.model.envelope import Envelope
     from aiostreamq.model.functions.limit_keys import Line
     from aiostreamq.model.task import TaskSpec
-    from aiostreamq.store.held import Hold
+    from aiostreamq.store.held import Hold, Quiet
     from aiostreamq.store.queue import QueueStore
 
 logger = get_logger("aiostreamq.worker")
@@ -38,18 +39,42 @@ class Backlogs:
         self._commit = GroupCommit["Hold"](self._refused.send, SETTLE_LIMIT)
         #: jobs that are on their way to their backlogs
         self.unheld: set[EntryRef] = set()
+        # What Redis is to know before the next jobs are held, by the token of the rate.
+        self._quiets: dict[str, Quiet] = {}
 
     def take_if_limited(self, delivery: "Delivery", envelope: "Envelope", spec: "TaskSpec") -> bool:
         """Have a job wait if it has not passed all limits of its task; return whether it does."""
-        # Imported at the first use: most workers have no such jobs.
-        from aiostreamq.store.held import Hold
-
         if self._has_passed(delivery, spec):
             return False
+        self._hold(delivery, self._line_of(delivery, envelope, spec))
+        return True
+
+    def hold_again(self, request: "HoldRequest", envelope: "Envelope", spec: "TaskSpec") -> None:
+        """Have a job that has run wait again, and nothing start meanwhile under one of its limits.
+
+        Args:
+            request: Names the job, the limit, and until when it is quiet.
+            envelope: Its envelope.
+            spec: Its task, which has this limit.
+        """
+        # Imported at the first use: most workers have no such jobs.
+        from aiostreamq.model.functions.limit_keys import instance_of
+        from aiostreamq.store.held import Quiet
+
+        delivery = request.delivery
         line = self._line_of(delivery, envelope, spec)
+        token = instance_of(request.rate, delivery.permits, line.backlog)
+        known = self._quiets.get(token)
+        if known is None or known.until_ms < request.until_ms:
+            after_ms = ceil(request.after * 1000)
+            self._quiets[token] = Quiet(token, request.until_ms, after_ms, delivery.job_id)
+        self._hold(delivery, line)
+
+    def _hold(self, delivery: "Delivery", line: "Line") -> None:
+        from aiostreamq.store.held import Hold
+
         self.unheld.add((delivery.stream, delivery.entry))
         self._commit.add(Hold(delivery, *line))
-        return True
 
     def _has_passed(self, delivery: "Delivery", spec: "TaskSpec") -> bool:
         from aiostreamq.model.functions.limit_keys import has_passed
@@ -94,5 +119,11 @@ class Backlogs:
     async def _send(self, batch: "list[Hold]") -> None:
         from aiostreamq.store.held import HeldJobs
 
-        await HeldJobs(self._store).hold(batch)
+        held_jobs, quiets = HeldJobs(self._store), list(self._quiets.values())
+        if quiets:  # first: a job that is held before may be admitted at once
+            await held_jobs.quiet(quiets)
+            for one in quiets:
+                if self._quiets.get(one.token) is one:
+                    del self._quiets[one.token]
+        await held_jobs.hold(batch)
         self.unheld.difference_update((one.delivery.stream, one.delivery.entry) for one in batch)

@@ -47,6 +47,7 @@ class Rerouter:
             backlogs: Takes jobs that wait for their limits.
         """
         self.take_if_limited = backlogs.take_if_limited
+        self.hold_again = backlogs.hold_again
         self._backlogs = backlogs
         self.paused = pauses.paused  #: empty while there are no pauses
         self._store = store

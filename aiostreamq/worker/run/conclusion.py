@@ -1,14 +1,25 @@
 """The end of a job whose run has raised, or was cut short."""
 
 import random
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
+from aiostreamq.errors import UsageError
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import RetryRequest
+from aiostreamq.model.delivery import HoldRequest, RetryRequest
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import Failure, encode_ended
 from aiostreamq.model.task import LONGEST
-from aiostreamq.model.verdict import EndDead, EndDropped, EndFailed, RetryLater, RunAgain, judge
+from aiostreamq.model.verdict import (
+    LONGEST_QUIET,
+    EndDead,
+    EndDropped,
+    EndFailed,
+    RateLimited,
+    RetryLater,
+    RunAgain,
+    judge,
+)
 from aiostreamq.signals_and_forks import is_ctrl_c
 from aiostreamq.worker.run.exception_text import LONGEST_MESSAGE, clean, describe
 from aiostreamq.worker.run.failure_log import log_failure, reason_of
@@ -43,7 +54,7 @@ def failed(run: "Run", error: BaseException) -> Conclusion:
 
 def judged(
     run: "Run", error: BaseException, now_ms: float, worker: str
-) -> Conclusion | RetryRequest:
+) -> Conclusion | RetryRequest | HoldRequest:
     """Decide, and log, what becomes of the job of a run that raised *error*.
 
     Args:
@@ -65,7 +76,12 @@ def judged(
 
 def _judged(
     run: "Run", error: BaseException, now_ms: float, fields: "Mapping[str, object]"
-) -> Conclusion | RetryRequest:
+) -> Conclusion | RetryRequest | HoldRequest:
+    if isinstance(error, RateLimited):
+        found = _held_again(run, error, now_ms, fields)
+        if isinstance(found, HoldRequest):
+            return found
+        error = found
     delivery = run.delivery
     rules = run.envelope.retry or run.spec.options.retry
     match judge(error, rules, delivery.attempt, random.random(), now_ms):
@@ -87,6 +103,26 @@ def _judged(
             failure = describe(error)
             log_failure(fields, failure, error)
             return ended(run, JobState.FAILED, failure)
+
+
+def _held_again(
+    run: "Run", error: RateLimited, now_ms: float, fields: "Mapping[str, object]"
+) -> HoldRequest | UsageError:
+    """Return how the job waits for a limit, or the error if its task does not have this limit."""
+    # Imported at the first use: most workers have no such jobs.
+    from aiostreamq.model.functions.limit_keys import rate_named
+
+    rate = rate_named(run.spec, error.limit)
+    if rate is not None:
+        quiet = error.limit, min(error.after, LONGEST_QUIET)
+        logger.info("job is held again: limit %s is quiet for %.1f s", *quiet, extra=fields)
+        return HoldRequest(run.delivery, rate, quiet[1], ceil(now_ms + quiet[1] * 1000))
+    refusal = UsageError(
+        f"RateLimited({error.limit!r}): task {run.spec.name!r} has no Rate of this name: "
+        f"give limits=[Rate(..., name={error.limit!r})]"
+    )
+    refusal.__cause__ = error
+    return refusal.with_traceback(error.__traceback__)
 
 
 def _log_retry(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiostreamq import clock
 from aiostreamq.logs import get_logger
-from aiostreamq.model.delivery import RetryRequest
+from aiostreamq.model.delivery import HoldRequest, RetryRequest
 from aiostreamq.model.job_state import JobState
 from aiostreamq.model.outcome import encode_done
 from aiostreamq.worker.run.backlog import Progress
@@ -32,7 +32,10 @@ logger = get_logger("aiostreamq.worker")
 
 
 class Finisher:
-    """Decides how runs end, and frees what they held."""
+    """Decides how runs end, and frees what they held.
+
+    It has an attribute for each service that an end asks: one look-up less for each job.
+    """
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class Finisher:
         self._slots = slots
         self._settle = around.settler.settle
         self._retry = around.settler.retry
+        self._hold_again = around.rerouter.hold_again
         self._clock = around.clock
         self._is_ending = around.is_ending
         self._listeners = around.listeners
@@ -118,12 +122,19 @@ class Finisher:
         if isinstance(end, RetryRequest):
             self._finish(run, None)
             self._retry(end)
-            if self._listeners.is_heard:
-                from aiostreamq.worker.run.run_reports import report_retry
-
-                report_retry(self._listeners, run, end, clock.monotonic() - run.began, error)
+            self._report_retry(run, end.delay_ms / 1000, error)
+        elif isinstance(end, HoldRequest):
+            self._finish(run, None)
+            self._hold_again(end, run.envelope, run.spec)
+            self._report_retry(run, end.after, error)
         else:
             self._finish(run, *end, error)
+
+    def _report_retry(self, run: Run, after: float, error: BaseException) -> None:
+        if self._listeners.is_heard:
+            from aiostreamq.worker.run.run_reports import report_retry
+
+            report_retry(self._listeners, run, after, clock.monotonic() - run.began, error)
 
     def _finish(
         self,

@@ -6,7 +6,7 @@ from aiostreamq.model.listener_events import JobEnded, JobHandedBack, JobRetried
 from aiostreamq.model.outcome import JobState
 
 if TYPE_CHECKING:
-    from aiostreamq.model.delivery import Delivery, RetryRequest
+    from aiostreamq.model.delivery import Delivery
     from aiostreamq.worker.listener_events import WorkerListeners
     from aiostreamq.worker.run.run import Run
 
@@ -52,12 +52,12 @@ def report_end(
 def report_retry(
     listeners: "WorkerListeners",
     run: "Run",
-    retry: "RetryRequest",
+    after: float,
     ran: float,
     error: BaseException,
 ) -> None:
-    """Report that a job will be run again, as it raised *error* after *ran* seconds."""
-    delivery, after = run.delivery, retry.delay_ms / 1000
+    """Report that a job will be run again in *after* seconds, as it raised *error* after *ran*."""
+    delivery = run.delivery
     listeners.report(
         JobRetried, run.spec.name, delivery.job_id, delivery.attempt, after, ran, error
     )

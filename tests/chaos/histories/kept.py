@@ -73,9 +73,30 @@ def pause_woken(one: KeptHistories) -> Generator[None]:
     yield
 
 
+def refuse_by_api(one: KeptHistories) -> Generator[None]:
+    """An API refuses one of two jobs; what waits for it goes on when its limit may be used."""
+    one.rush(worker="a", call=SYNC_A, job_ids=["h0", "h1"], others=["h2"])
+    one.rush(worker="a", call=SYNC_B, job_ids=["h3"], others=["h4"])
+    yield
+    one.rate_limited(at=[0])
+    yield
+    one.admit(worker="b", most=4, arrives=True)
+    one.settle(at=[0], state="done", keep_ms=0)
+    yield
+    one.pay_off()
+    yield
+    one.admit(worker="b", most=4, arrives=True)
+    yield
+    one.end_quiet()
+    yield
+    one.admit(worker="b", most=4, arrives=True)
+    yield
+
+
 KEPT: tuple[Callable[[KeptHistories], Generator[None]], ...] = (
     cancel_woken,
     admit_all,
     use_up,
     pause_woken,
+    refuse_by_api,
 )

@@ -4,11 +4,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from aiostreamq.model.delivery import HeldSubmission, WaiterMode
+from aiostreamq.store.held import Hold, Quiet
+from aiostreamq.store.limit_overrides import LimitOverrides
 from tests.chaos.histories.job import LIMITED, RATE, Call, Job
-from tests.chaos.histories.machine import LONG_AGO, held, held_ids, picks, workers
+from tests.chaos.histories.machine import FAR_OFF, LONG_AGO, held, held_ids, picks, workers
 from tests.chaos.histories.producers import Producers, lanes, marks
-from tests.chaos.histories.workers import Workers, has_work
-from tests.support.store import DEADLINE
+from tests.chaos.histories.workers import Workers, has_work, turn_of
+from tests.support.store import DEADLINE, HOUR_MS
 
 limited = st.sampled_from(LIMITED)
 
@@ -63,6 +65,37 @@ class LimitedJobs(Producers, Workers):
         if arrives and admitted:
             self.arrive(taker, found)
         self.again = None
+
+    @has_work
+    @rule(at=picks)
+    def rate_limited(self, at: list[int]) -> None:
+        """An API has refused what jobs asked of it: they wait again, and others with them."""
+        chosen = [self.to_hold(one) for one in self.let_go(at) if RATE in str(one.permits)]
+        if not chosen:
+            return
+        self.model.is_quiet = True
+        held_now = sum(self.model.hold(held(one.delivery), turn_of(one.delivery)) for one in chosen)
+        self.check(lambda: self.be_quiet(chosen), held_now)
+        self.repeatable(lambda: self.be_quiet(chosen), 0)
+
+    async def be_quiet(self, chosen: list[Hold]) -> int:
+        """Do what a worker does for such jobs."""
+        await self.held_jobs.quiet(
+            [Quiet(RATE, int(FAR_OFF), HOUR_MS, one.delivery.job_id) for one in chosen]
+        )
+        return await self.held_jobs.hold(chosen)
+
+    @precondition(lambda self: self.model.is_quiet)
+    @rule()
+    def end_quiet(self) -> None:
+        """An operator lets the rate pass jobs again."""
+        self.check(self.forget_quiet, 1)
+        self.repeatable(self.forget_quiet, 0)
+
+    async def forget_quiet(self) -> int:
+        """End the quiet of the rate, if there is one."""
+        self.model.is_quiet = False
+        return await LimitOverrides(self.store.queue).end_quiet(RATE)
 
     @precondition(lambda self: self.model.charged)
     @rule()

@@ -42,6 +42,7 @@ class Reference:
     dead: list[str] = field(default_factory=list[str])  #: ids among the dead letters
     holders: dict[str, str] = field(default_factory=dict[str, str])  #: of each key, the last job
     charged: int = 0  #: to the rate, since it was paid off
+    is_quiet: bool = False  #: whether the rate lets nothing pass, as a job asked
     last_turn: int = 0  #: place in line of the job that was enqueued last as one of a limited task
     seen: set[Transition] = field(default_factory=set[Transition])  #: changes of any job's stage
     _orders: count[int] = field(default_factory=count)
@@ -243,6 +244,8 @@ class Reference:
 
     def room(self, token: str) -> int:
         """How much room a limit has."""
+        if token == RATE and self.is_quiet:
+            return 0
         taken = self.charged if token == RATE else len(self.permits()[token])
         return ROOM[token[0]] - taken
 

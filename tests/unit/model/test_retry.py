@@ -19,7 +19,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiostreamq import Drop, JobCancelled, Retry, RetryLater, UsageError
+from aiostreamq import Drop, JobCancelled, RateLimited, Retry, RetryLater, UsageError
 from aiostreamq.model.duration import due_of, expiry_of
 from aiostreamq.model.exception_names import kinds_of
 from aiostreamq.model.outcome import Failure, RemoteException
@@ -334,6 +334,31 @@ def test_later_says_when() -> None:
     assert str(RetryLater()) == "again after 0 s"
     assert str(RetryLater("1.5s")) == "again after 1.5 s"
     assert str(RetryLater(NOON)) == "again at 2026-01-01T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("limit", "after", "why"),
+    [
+        ("", 1, r"^RateLimited\(''\) is invalid: give the name of a limit"),
+        (7, 1, r"^RateLimited\(7\) is invalid"),
+        ("api", -1, r"^after=-1 is not a duration"),
+        ("api", float("nan"), r"^after=nan is not a duration"),
+        ("api", "soon", r"^after='soon' is not a duration"),
+        ("api", "25h", r"^after='25h' is too long for a limit to be quiet: give a day at most"),
+    ],
+)
+def test_what_quiets_no_limit(limit: Any, after: Any, why: str) -> None:
+    """It is refused where it is raised."""
+    with pytest.raises(UsageError, match=why):
+        RateLimited(limit, after)
+
+
+def test_rate_limited() -> None:
+    """It takes what a Duration may be, and says what is to happen."""
+    for after in (90, "90s", "1.5m", timedelta(seconds=90)):
+        assert RateLimited("api", after).after == 90
+    assert RateLimited("api", "1d").after == 86400
+    assert str(RateLimited("api", after="250ms")) == "limit 'api' is quiet for 0.25 s"
 
 
 #: Five attempts for floods with pauses of 10 s and more, two for other errors with those of 1 s.

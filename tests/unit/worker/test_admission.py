@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from aiostreamq.aio.listeners import Listeners
-from aiostreamq.model.delivery import Delivery, EntryRef
+from aiostreamq.model.delivery import Delivery, EntryRef, HoldRequest
 from aiostreamq.model.envelope import Envelope
 from aiostreamq.queue import Queue
 from aiostreamq.worker.listener_events import WorkerListeners
@@ -66,6 +66,9 @@ class _Around:
         limits = len(spec.options.limits)
         self.calls.append(f"limit {delivery.job_id} of {envelope.task} by {limits}")
         return self.is_limited
+
+    def hold_again(self, request: HoldRequest, envelope: Envelope, spec: TaskSpec) -> None:
+        raise AssertionError(f"nothing has run: {request}, {envelope.task}, {spec.name}")
 
     def requeue(self, deliveries: Sequence[Delivery]) -> None:
         raise AssertionError(f"admission should leave nothing to others: {deliveries}")

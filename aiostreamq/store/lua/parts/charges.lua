@@ -37,6 +37,14 @@ local function charge(limit, cost, member)
   end
 end
 
+-- Save when a quiet ends that would be longer than was asked for, as the clock was set back.
+local function save_quiet(prefix, limit, now)
+  local until_ms = string.format('%.0f', math.ceil(limit.quiet_until))
+  redis.call('SET', prefix .. 'quiet:' .. limit.token,
+    until_ms .. ' ' .. limit.quiet_span .. ' ' .. limit.quiet_by,
+    'PX', string.format('%.0f', math.max(1, math.ceil(limit.quiet_until - now))))
+end
+
 -- Save what was charged.
 local function save_charges(prefix, now)
   for token, limit in pairs(loaded_limits) do
@@ -49,6 +57,9 @@ local function save_charges(prefix, now)
     elseif limit.interval and limit.is_charged then
       redis.call('SET', prefix .. 'rate:' .. token, string.format('%.3f', limit.paid_off),
         'PX', string.format('%.0f', math.max(1, math.ceil(limit.paid_off - now))))
+    end
+    if limit.is_quiet_moved then
+      save_quiet(prefix, limit, now)
     end
   end
 end

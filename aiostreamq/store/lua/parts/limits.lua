@@ -4,7 +4,8 @@
 -- 'c=sync'; the most exact one decides. `limit_defaults` has those of the code. A rule is '<most>' for a
 -- concurrency and '<count> <period_ms> <burst>' for a rate, and after that may come who set it.
 -- `rate:<token>` is when all that was charged is paid off, in ms since 1970 (GCRA's theoretical arrival
--- time).
+-- time). `quiet:<token>` is there while nothing passes because a job was told so by an API: '<until, in ms
+-- since 1970> <ms that were asked for> <job id>'.
 
 local loaded_limits = {} -- by token: its rule, and its state in this call
 
@@ -37,6 +38,22 @@ local function refuse_all(limit, key, refusal)
   limit.most, limit.interval, limit.trouble = nil, nil, tostring(refusal.err) .. ': key ' .. key
 end
 
+-- Load until when a rate is quiet. The clock may have been set back: no quiet is longer than was asked
+-- for.
+local function load_quiet(prefix, limit, now)
+  local key = prefix .. 'quiet:' .. limit.token
+  local found = redis.pcall('GET', key)
+  if type(found) == 'table' then
+    refuse_all(limit, key, found)
+    return
+  end
+  local until_ms, span, by = string.match(found or '', '^(%d+) (%d+) (.*)$')
+  if until_ms and tonumber(until_ms) > now then
+    limit.quiet_until, limit.quiet_span = math.min(tonumber(until_ms), now + tonumber(span)), span
+    limit.quiet_by, limit.is_quiet_moved = by, limit.quiet_until < tonumber(until_ms)
+  end
+end
+
 -- Load what is charged or held under a limit.
 local function load_state(prefix, limit, now)
   if limit.most then
@@ -56,6 +73,9 @@ local function load_state(prefix, limit, now)
     local latest = now + (limit.span or 0)
     limit.is_charged = (tonumber(paid_off) or 0) > latest
     limit.paid_off = math.max(now, math.min(tonumber(paid_off) or 0, latest))
+    if limit.interval then
+      load_quiet(prefix, limit, now)
+    end
   end
 end
 
@@ -113,6 +133,7 @@ local function limit_has_room(limit, cost, now)
     return limit.held < limit.most
   elseif limit.interval then
     local wait = limit.paid_off + math.min(cost, limit.burst) * limit.interval - limit.span - now
+    wait = math.max(wait, (limit.quiet_until or now) - now)
     return wait <= ROUNDING, now + wait
   elseif limit.trouble then
     return false, now + LATER_MS
