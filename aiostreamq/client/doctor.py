@@ -25,7 +25,7 @@ from aiostreamq.store.inspect.snapshot import Snapshots
 from aiostreamq.store.inspect.views import LaneView, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.model.info import WorkerInfo
@@ -126,7 +126,8 @@ async def _look_at_keys(keyspace: Keyspace, limits: LimitStates) -> Iterable[Fin
     scanned = await keyspace.scan()
     suspects = await limits.check(scanned.limits)
     # Asked again: a permit may have been on its way back.
-    return [*_on_keys(scanned), *on_limits(await limits.check([one.token for one in suspects]))]
+    checked = await limits.check([one.token for one in suspects])
+    return [*_on_keys(scanned), *on_limits(checked, scanned.lost)]
 
 
 async def _look_at_rules(queue: "QueueClient") -> Iterable[Finding]:
@@ -271,8 +272,8 @@ def _on_keys(scanned: Scanned) -> Iterator[Finding]:
         yield Finding("keys", OK, f"none of {seen} is orphaned")
 
 
-def on_limits(checked: list[Checked]) -> Iterator[Finding]:
-    """Judge limits with which something is wrong."""
+def on_limits(checked: list[Checked], lost: "Sequence[str]" = ()) -> Iterator[Finding]:
+    """Judge limits with which something is wrong, and backlogs that no worker looks at."""
     stray = [one for one in checked if one.strays]
     if stray:
         permits = counting(sum(one.strays for one in stray), "permit", "are held")
@@ -284,7 +285,12 @@ def on_limits(checked: list[Checked]) -> Iterator[Finding]:
         text = f"limits have room, and no worker looks at the jobs that wait: {_listed(stuck)}"
         fix = "set their rules with `aiostreamq limits set`: the workers look at the jobs then"
         yield Finding("limits", PROBLEM, text, fix)
-    if not checked:
+    if lost:
+        names = _listed([one.removeprefix("backlog:") for one in lost])
+        text = f"a key of limits was deleted, so that no worker looks at the jobs of: {names}"
+        fix = "enqueue another job of the same task and key: those before it run then, too"
+        yield Finding("limits", PROBLEM, text, fix)
+    if not (checked or lost):
         yield Finding("limits", OK, "every permit is held by a job, and no job waits for nothing")
 
 

@@ -29,6 +29,7 @@ class Admitted(NamedTuple):
     read: "Read"
     wait: float | None  #: seconds until this worker must look again; None if unknown
     has_more: bool  #: whether there may be more that has room now
+    loss: bytes  #: what another program has deleted: b"rules", b"backlogs", or nothing
 
 
 class Hold(NamedTuple):
@@ -119,6 +120,8 @@ class HeldJobs:
         bell: bytes,
         lanes: "Sequence[str]",
         tasks: "Sequence[str]",
+        *,
+        has_rules: bool = False,
     ) -> Admitted:
         """Deliver held jobs whose limits have room.
 
@@ -129,13 +132,15 @@ class HeldJobs:
             bell: The entry that has woken it; empty if none has.
             lanes: The lanes that it serves, and that are not paused.
             tasks: The tasks with limits that it may run.
+            has_rules: Whether its code has limits. Then nothing is admitted if Redis does not
+                know their rules any more.
         """
         count = min(count, ADMIT_LIMIT)
         arguments: list[Argument] = [GROUP, self._prefix, consumer, count, bell]
-        arguments += (f" {' '.join(lanes)} ", *tasks)
+        arguments += (f" {' '.join(lanes)} ", int(has_rules), *tasks)
         reply = await self._queue.run_on(link, "admit", self._keys, arguments)
-        streams, wait_ms, has_more, has_stops, trouble = cast(
-            "tuple[Reply, int, int, int, list[bytes]]", reply
+        streams, wait_ms, has_more, has_stops, trouble, loss = cast(
+            "tuple[Reply, int, int, int, list[bytes], bytes]", reply
         )
         for error in trouble:
             logger.error("jobs wait for the repair of a key: %s", error.decode(errors="replace"))
@@ -144,4 +149,4 @@ class HeldJobs:
             read.paused = {}
             if has_stops:
                 await self._deliveries.note_stops(link, read)
-        return Admitted(read, None if wait_ms < 0 else wait_ms / 1000, has_more == 1)
+        return Admitted(read, None if wait_ms < 0 else wait_ms / 1000, has_more == 1, loss)

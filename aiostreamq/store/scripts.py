@@ -45,6 +45,7 @@ SCRIPTS = (
     "quiet_limits",
     "end_quiet",
     "admit",
+    "find_lost_backlogs",
     "declare_limits",
     "set_limit",
     "list_limits",

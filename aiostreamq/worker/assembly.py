@@ -117,7 +117,7 @@ class Services:
         specs = [task.spec for task in queue.tasks.values()]
         self.limits = DeclaredLimits(store, specs, self._begin_to_admit)
         self.held_jobs = HeldSource(
-            store, name, queue.tasks, settings.lanes, self.pauses, self._wake_for_held
+            store, name, queue.tasks, settings.lanes, self.pauses, self._wake_for_held, self.limits
         )
         self.lanes = LaneReader(store, settings.lanes, strict=core_of(queue).lanes.strict_priority)
         self.reader = self._new_reader(name)

@@ -247,3 +247,13 @@ class Shelf(Protocol):
     async def join(self) -> None:
         """Wait until all that was taken is set aside."""
         ...
+
+
+class Rules(Protocol):
+    """The rules of the limits in the code of a worker."""
+
+    rules: dict[str, str]  #: by the token of the limit
+
+    async def declare(self) -> None:
+        """Have Redis know them."""
+        ...

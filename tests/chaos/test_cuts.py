@@ -227,7 +227,9 @@ async def read(bench: Bench) -> Call:
         Overflow({}, {}, lambda: 0, lambda: None, lambda _: False),
         BurstWait(bench.spoiled.workers, worker, [], LEASE),
         HeldBytes(MAX_HELD_BYTES, taken.concurrency, lambda _: None),
-        HeldSource(broker, worker, {}, [], Pauses(PauseStore(broker), lambda: None), lambda: None),
+        HeldSource(
+            broker, worker, {}, [], Pauses(PauseStore(broker), lambda: None), lambda: None, None
+        ),
     )
     reading = spawn(reader.run())
 

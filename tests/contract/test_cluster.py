@@ -65,7 +65,7 @@ async def fill(store: Store) -> list[Act]:
     cancellation, pauses = Cancellation(broker), PauseStore(broker)
     all_in_lane = LaneFilter(["queued", "running"], None, None)
     timetable, graveyard = ScheduleStore(broker), DeadLetterStore(broker)
-    limited = HeldJobs(broker)
+    limited, lost = HeldJobs(broker), [broker.keys.ready, broker.keys.due, broker.keys.held]
     held = HeldSubmission("new", 2, WaiterMode.CALLER, "default t c=l", "", ENVELOPE)
     await limited.enqueue([held._replace(job_id="limited")], "me", DEADLINE)
     await roster.join("w1", 1_000, ["default"])
@@ -143,6 +143,7 @@ async def fill(store: Store) -> list[Act]:
         lambda: limited.hold([Hold(a, "default t c=l", "")]),
         lambda: limited.quiet([Quiet("r=l", 9_999_999_999_999, 1000, "a")]),
         lambda: limited.admit(store.link, "w1", 9, b"", ["default"], ["t"]),
+        lambda: broker.run("find_lost_backlogs", lost, [broker.keys.prefix, 0, "default t c=l"]),
         lambda: LimitRules(broker).declare({"c=l": "1"}),
         lambda: LimitOverrides(broker).set("c=l", "2", "me"),
         lambda: LimitOverrides(broker).end_quiet("r=l"),

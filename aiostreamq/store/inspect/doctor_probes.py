@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from aiostreamq import clock
-from aiostreamq.model.backlog_names import held_job
+from aiostreamq.model.backlog_names import held_job, tokens_of_backlog
 from aiostreamq.model.keys import GROUP, HELD
 from aiostreamq.store.connection.link import CommandError
 from aiostreamq.store.connection.redis_errors import is_withheld
@@ -12,7 +12,7 @@ from aiostreamq.store.inspect.key_scan import STEP, scan
 from aiostreamq.store.inspect.stream_info import facts_of, own_group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiostreamq.store.connection.link import Reply
     from aiostreamq.store.queue import QueueStore
@@ -57,6 +57,7 @@ class Scanned(NamedTuple):
     orphans: list[str]  #: jobs that are in no stream, and keys that should expire but do not
     lanes: list[str]  #: lanes that have jobs but are unknown to the queue here
     limits: list[str]  #: tokens of limits that hold permits, or that backlogs wait for
+    lost: list[str]  #: backlogs that have jobs and that no worker looks at
 
 
 class Keyspace:
@@ -107,20 +108,37 @@ class Keyspace:
         """Scan the keys of the queue, in steps between which Redis serves other clients."""
         found, is_whole = await scan(self._queue, self._queue.keys.prefix)
         names = sorted(found)
-        suspects = await self._orphans(names)
-        # Asked again: a job may have moved between two questions.
-        orphans = await self._orphans(suspects)
+        jobs = [name for name in names if name.startswith(("job:", *_EXPIRING))]
+        backlogs = [name for name in names if name.startswith("backlog:")]
+        # Asked twice: a job or a backlog may have moved between two questions.
+        orphans = await self._which(await self._which(jobs, self._is_orphan), self._is_orphan)
+        lost = await self._which(await self._which(backlogs, self._is_lost), self._is_lost)
         lanes = await self._strange_lanes(names)
-        return Scanned(len(names), is_whole, orphans, lanes, _tokens_in(names))
+        return Scanned(len(names), is_whole, orphans, lanes, _tokens_in(names), lost)
 
-    async def _orphans(self, names: "Sequence[str]") -> list[str]:
-        suspects = [name for name in names if name.startswith(("job:", *_EXPIRING))]
-        orphans: list[str] = []
-        for start in range(0, len(suspects), STEP):
-            some = suspects[start : start + STEP]
-            are = await asyncio.gather(*map(self._is_orphan, some))
-            orphans += [name for name, is_one in zip(some, are, strict=True) if is_one]
-        return orphans
+    async def _which(
+        self, names: "Sequence[str]", asked: "Callable[[str], Awaitable[bool]]"
+    ) -> list[str]:
+        found: list[str] = []
+        for start in range(0, len(names), STEP):
+            some = names[start : start + STEP]
+            answers = await asyncio.gather(*map(asked, some))
+            found += [name for name, is_so in zip(some, answers, strict=True) if is_so]
+        return found
+
+    async def _is_lost(self, name: str) -> bool:
+        keys, backlog = self._queue.keys, name.removeprefix("backlog:")
+        if await self._has(keys.ready, backlog) or not await self._queue.call(
+            "EXISTS", keys.backlog(backlog)
+        ):
+            return False
+        for token in tokens_of_backlog(backlog):
+            if await self._has(keys.blocked(token), backlog):
+                return not await self._has(keys.due, token)
+        return True
+
+    async def _has(self, key: str, member: str) -> bool:
+        return await self._queue.call("ZSCORE", key, member) is not None
 
     async def _is_orphan(self, name: str) -> bool:
         keys, call = self._queue.keys, self._queue.call

@@ -10,19 +10,23 @@
 -- ARGV[4]    count: how many deliveries at most; 0 leaves the next look to another worker
 -- ARGV[5]    entry of `bell` that has woken the worker, empty if none has
 -- ARGV[6]    lanes that the worker serves, with a space before and after each
--- ARGV[7..]  tasks that it may run
+-- ARGV[7]    1 if its code has limits, so that their rules must be known
+-- ARGV[8..]  tasks that it may run
 --
 -- Takes the backlog with the least virtual time, looks at all limits of its first job, and charges
 -- them all if each has room; the time of the backlog rises by one. If a limit refuses, the backlog
 -- waits for that limit. A limit with room has no backlog that waits for it, or the next one is in
 -- `ready`, or `due` has when to look again.
--- Returns {streams, wait_ms, has_more, has_stops, trouble}. streams: the deliveries, as XREADGROUP returns
+-- Returns {streams, wait_ms, has_more, has_stops, trouble, loss}. streams: the deliveries, as XREADGROUP returns
 -- them. Other workers get a message if a job may be admitted whose task this one does not know.
 -- wait_ms: when the worker must look again, -1 if others do, or no limit has a time for that. A
 -- second worker gets half a second more. has_more: 1 if it has stopped at a bound. has_stops: 0 if no cancelled or
 -- paused job can be among these. Jobs of paused tasks and lanes stay, even if the worker does not
 -- know of the pause yet. trouble: errors about keys of other programs in the place of one of a
--- limit or a backlog, with their names; the jobs that need it wait, and no others.
+-- limit or a backlog, with their names; the jobs that need it wait, and no others. loss: 'rules' if
+-- another program has deleted the rules, and nothing is admitted before this worker declares them
+-- again; 'backlogs' if it has deleted what leads to backlogs, so that this worker is to look for them,
+-- at most one each minute; else empty.
 -- Cost O(jobs and backlogs that are looked at), about 15 microseconds each.
 --
 -- uses: backlog charges check_keys control leave limits permits time
@@ -31,7 +35,7 @@
 local ready, admitted = KEYS[1], KEYS[2]
 local group, prefix, consumer, left, bell = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local lanes, tasks = ARGV[6], {}
-for at = 7, #ARGV do
+for at = 8, #ARGV do
   tasks[ARGV[at]] = true
 end
 local due, claim, looked_at = prefix .. 'due', prefix .. 'due_claim', prefix .. 'due_looked'
@@ -55,6 +59,12 @@ local CLOCK_MS, MOST_AHEAD, LOOKED_MS = 500, 1000, 24 * 3600 * 1000
 -- How much later than a backlog of the same virtual time one is that comes after it.
 local TIE = 0.000001
 
+-- Ms after which limits are looked at that wait for ends of jobs, and how many of these.
+local ENDS_MS, MOST_ENDS = 5000, 100
+
+-- Seconds until another worker looks for lost backlogs.
+local LOST_SECONDS = 60
+
 -- A longer envelope is not decoded for the time when its job expires.
 local LONGEST_TO_READ = 65536
 
@@ -66,10 +76,12 @@ local looked, passed, woken, bytes, floor = 0, 0, 0, 0, nil
 local gone = 0 -- how many backlogs have left those that are ready
 local emptied = {} -- backlogs that are to leave those that are ready
 local trouble = {} -- errors about keys, with their names
+local has_lost = false -- whether backlogs must have been lost
 local is_paused, has_pauses = {}, false -- tasks and lanes that are paused now
 
 check_stream(admitted)
 check_sorted_set(ready)
+check_sorted_set(due)
 if bell ~= '' then
   try_to_leave(prefix .. 'bell', group, bell)
   redis.pcall('XDEL', prefix .. 'bell', bell)
@@ -157,8 +169,10 @@ local function add(backlogs)
 end
 
 -- If the clock was set back since the last look, the times in `due` are too far ahead: look again.
+-- Return whether it is time to look at the limits that wait for ends.
 local function mind_clock()
-  local last = tonumber(redis.call('GET', looked_at)) or 0
+  local known = redis.pcall('GET', looked_at) -- of whatever type: it is written anew
+  local last = tonumber(type(known) == 'string' and known) or 0
   local is_left = false
   if last > now + CLOCK_MS then
     local ahead = redis.call('ZRANGEBYSCORE', due, '(' .. now, '(inf', 'LIMIT', 0, MOST_AHEAD)
@@ -170,20 +184,38 @@ local function mind_clock()
   if not is_left then
     redis.call('SET', looked_at, string.format('%.0f', now), 'PX', LOOKED_MS)
   end
+  return math.floor(last / ENDS_MS) ~= math.floor(now / ENDS_MS)
+end
+
+-- Look at some limits that have room only when a job ends: a delivery may have left its worker
+-- without a word, as one that a worker of an older release has recovered does.
+local function mind_ends()
+  local found, tokens = redis.call('ZRANDMEMBER', due, MOST_ENDS, 'WITHSCORES'), {}
+  for at = 1, #found, 2 do
+    if found[at + 1] == 'inf' then
+      tokens[#tokens + 1] = found[at]
+    end
+  end
+  load_limits(prefix, tokens, now)
+  for _, token in ipairs(tokens) do
+    if find_room(prefix, loaded_limits[token], 1, now) then
+      redis.call('ZADD', due, now, token)
+    end
+  end
 end
 
 -- Make backlogs ready whose limits have room again as time has passed.
 local function wake_due()
-  if is_anything_blocked then
-    mind_clock()
+  if is_anything_blocked and mind_clock() then
+    mind_ends()
   end
   for _, token in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, MOST_WOKEN)) do
     local name = wake_next(prefix, token)
     if name then
       redis.call('ZADD', due, 'XX', 'inf', token)
       is_left = is_left or not is_wanted(name)
-    elseif redis.call('EXISTS', prefix .. 'blocked:' .. token) == 0 then
-      redis.call('ZREM', due, token)
+    elseif redis.call('ZREM', due, token) == 1 then
+      has_lost = true -- those that waited for it
     end
   end
 end
@@ -461,7 +493,8 @@ end
 -- Return who has claimed the next look, and when that is; and the second worker, which looks if the
 -- first has died, and until when it counts. '-' is nobody.
 local function load_claim()
-  local known = redis.call('GET', claim) or ''
+  local known = redis.pcall('GET', claim) -- of whatever type: it is written anew
+  known = type(known) == 'string' and known or ''
   local first, at, second, to = string.match(known, '^(%S+) (%d+) (%S+) (%d+)$')
   if not first or tonumber(to) < now then
     second, to = '-', 0
@@ -504,12 +537,27 @@ local function hand_over()
   end
 end
 
+-- Return what another program has deleted that this worker is to bring back; '' for nothing.
+local function loss()
+  if not (is_anything_blocked or #grants > 0) and redis.call('EXISTS', ready) == 0 then
+    has_lost = redis.call('EXISTS', prefix .. 'held') == 1
+  end
+  if has_lost
+    and redis.call('SET', prefix .. 'lost_claim', consumer, 'NX', 'EX', LOST_SECONDS) then
+    return 'backlogs'
+  end
+  return ''
+end
+
+if ARGV[7] == '1' and redis.call('EXISTS', prefix .. 'limit_defaults') == 0 then
+  return { {}, -1, 0, 0, {}, 'rules' }
+end
 load_pauses()
 is_anything_blocked = redis.call('EXISTS', due) == 1
 wake_due()
 if left == 0 then
   hand_over()
-  return { {}, -1, 0, 0, {} }
+  return { {}, -1, 0, 0, {}, '' }
 end
 serve_all()
 finish()
@@ -526,4 +574,6 @@ local has_more = #heap > 0 or not has_time()
 if has_more then
   ring(prefix) -- another worker may have a slot free
 end
-return { streams, next_look(), has_more and 1 or 0, redis.call('EXISTS', KEYS[3], KEYS[4]), trouble }
+return {
+  streams, next_look(), has_more and 1 or 0, redis.call('EXISTS', KEYS[3], KEYS[4]), trouble, loss(),
+}

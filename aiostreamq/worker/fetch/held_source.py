@@ -5,6 +5,7 @@ import math
 from typing import TYPE_CHECKING
 
 from aiostreamq import clock
+from aiostreamq.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -13,11 +14,16 @@ if TYPE_CHECKING:
     from aiostreamq.store.connection.link import Link
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.store.reads import Read
-    from aiostreamq.worker.protocols import Halts
+    from aiostreamq.worker.protocols import Halts, Rules
+
+logger = get_logger("aiostreamq.worker")
 
 # Seconds between looks if nothing says that there is something: a worker that was woken may have
 # died before it looked.
 INTERVAL = 5.0
+
+# Seconds that a timer runs: some event loops take no years.
+_LONGEST_WAIT = 86_400.0
 
 
 class HeldSource:
@@ -34,6 +40,7 @@ class HeldSource:
         lanes: "Collection[str]",
         pauses: "Halts",
         due: "Callable[[], None]",
+        limits: "Rules | None",
     ) -> None:
         """Prepare.
 
@@ -44,8 +51,10 @@ class HeldSource:
             lanes: The lanes that it serves.
             pauses: The paused tasks and lanes.
             due: Called when a limit has room again, as time has passed.
+            limits: The rules of the code; None if Redis need not know them.
         """
         self._due = due
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None  # rings when a limit has room
         self._store = store
@@ -121,14 +130,18 @@ class HeldSource:
         from aiostreamq.store.held import HeldJobs
 
         lanes = [lane for lane in self._lanes if not self._pauses.has_lane(lane)]
-        found = await HeldJobs(self._store).admit(
-            link, self._consumer, count, self._bell, lanes, self.admitted
+        held = HeldJobs(self._store)
+        has_rules = self._limits is not None and bool(self._limits.rules)
+        found = await held.admit(
+            link, self._consumer, count, self._bell, lanes, self.admitted, has_rules=has_rules
         )
         self._bell = b""
         if count == 0:
             self._is_awaited = False
             return found.read
         self._may_have = found.has_more
+        if found.loss:
+            await self._bring_back(found.loss)
         self._is_awaited = found.wait is not None
         self._set_alarm(found.wait)
         return found.read
@@ -138,9 +151,29 @@ class HeldSource:
         if self._alarm is not None:
             self._alarm.cancel()
 
+    async def _bring_back(self, loss: bytes) -> None:
+        """Bring back what another program has deleted, and look again."""
+        # Imported at the first use: it should never happen.
+        from aiostreamq.store.connection.link import CommandError
+        from aiostreamq.store.lost_backlogs import LostBacklogs
+
+        try:
+            if self._limits is not None and loss == b"rules":
+                logger.warning("the rules of limits were deleted in Redis: declaring them again")
+                await self._limits.declare()
+            elif lost := await LostBacklogs(self._store).find():
+                logger.warning(
+                    "keys of limits were deleted in Redis: jobs of %d keys were found again", lost
+                )
+        except CommandError as error:
+            logger.warning("what was deleted of limits in Redis cannot be found again: %s", error)
+        else:
+            self._may_have = True
+
     def _set_alarm(self, wait: float | None) -> None:
         self.close()
         self._look_at = clock.monotonic() + INTERVAL
-        if wait is not None and wait < INTERVAL:
-            # Not by the time that a read blocks: Redis looks at that ten times a second only.
-            self._alarm = self._loop.call_later(wait, self._due)
+        if wait is not None:
+            # Not by the time that a read blocks: Redis looks at that ten times a second only, and a
+            # test whose clock stands still goes from one timer to the next.
+            self._alarm = self._loop.call_later(min(wait, _LONGEST_WAIT), self._due)

@@ -126,7 +126,7 @@ class SteppedWorker:
     def _held_jobs(self) -> HeldSource:
         if self._source is None:
             self._source = HeldSource(
-                self._store.queue, self.name, KNOWN.tasks, WEIGHTS, self.pauses, lambda: None
+                self._store.queue, self.name, KNOWN.tasks, WEIGHTS, self.pauses, lambda: None, None
             )
             self._source.activate(is_for_all=False)
         return self._source

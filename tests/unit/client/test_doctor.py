@@ -97,6 +97,9 @@ def test_limits_that_are_wrong() -> None:
     assert (stuck.level, stuck.text.rpartition(": ")[2]) == (PROBLEM, "b, c")
     assert stray.fix
     assert stuck.fix
+    (lost,) = on_limits([], ["backlog:default sync c=sync:a"])
+    assert (lost.level, lost.text.endswith(": default sync c=sync:a")) == (PROBLEM, True)
+    assert lost.fix
 
 
 def worker(name: str, rules: bytes) -> WorkerInfo:

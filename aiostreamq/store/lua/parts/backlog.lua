@@ -16,6 +16,7 @@ local PLACES_A_MS = 1024
 
 local held_counts = {} -- by lane, how many held jobs there are more
 local backlog_sizes = {} -- by name of backlog, how many jobs it has
+local are_placed = {} -- backlogs of which it is known that they wait where workers look
 
 -- Return the place in line that an entry has.
 local function place_of_entry(entry)
@@ -41,7 +42,8 @@ end
 -- Save what was noted. The last step of a script.
 local function save_held_counts(prefix)
   for lane, more in pairs(held_counts) do
-    if more ~= 0 and redis.pcall('HINCRBY', prefix .. 'held', lane, more) == 0 then
+    local count = more ~= 0 and redis.pcall('HINCRBY', prefix .. 'held', lane, more)
+    if type(count) == 'number' and count <= 0 then -- less if another program has deleted the hash
       redis.pcall('HDEL', prefix .. 'held', lane)
     end
   end
@@ -66,6 +68,29 @@ local function size_of(prefix, name)
   return backlog_sizes[name]
 end
 
+-- Have workers look at a backlog that has jobs and that none would look at, as another program has
+-- deleted a key: `ready`, `due`, or that of the limit for which it waits. Return whether it was so.
+local function find_again(prefix, name)
+  are_placed[name] = true
+  if redis.call('ZSCORE', prefix .. 'ready', name) then
+    return false
+  end
+  local due = prefix .. 'due'
+  for token in string.gmatch(name, '[cr]=%S+') do
+    if type(redis.pcall('ZSCORE', prefix .. 'blocked:' .. token, name)) == 'string' then
+      local is_lost = not redis.pcall('ZSCORE', due, token)
+      if is_lost then
+        redis.pcall('ZADD', due, '0', token)
+        ring(prefix)
+      end
+      return is_lost
+    end
+  end
+  redis.call('ZADD', prefix .. 'ready', floor_of(prefix), name)
+  ring(prefix)
+  return true
+end
+
 -- Have a job wait in a backlog whose size was asked. fields: of its entry, by name; costs: '' for 1 each.
 local function hold(prefix, job, name, place, fields, costs)
   local id = fields.id
@@ -86,6 +111,9 @@ local function hold(prefix, job, name, place, fields, costs)
   if backlog_sizes[name] == 1 then
     redis.call('ZADD', prefix .. 'ready', 'NX', floor_of(prefix), name)
     ring(prefix)
+    are_placed[name] = true
+  elseif not are_placed[name] then
+    find_again(prefix, name)
   end
 end
 

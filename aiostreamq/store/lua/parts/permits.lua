@@ -10,6 +10,7 @@
 -- uses: entry
 
 local has_rung = false -- one entry is enough for all that a script frees
+local has_due -- whether backlogs wait for any limit; nil is unknown
 
 -- Wake a worker that waits for jobs.
 local function ring(prefix)
@@ -19,12 +20,28 @@ local function ring(prefix)
   end
 end
 
+-- Return whether backlogs wait for any limit, by the first answer in a script.
+local function is_any_due(prefix)
+  if has_due == nil then
+    has_due = redis.call('EXISTS', prefix .. 'due') == 1
+  end
+  return has_due
+end
+
 -- Make the next backlog ready that waits for a limit. Return its name, and its virtual time; nil if
 -- none waits. Errors are ignored, as the end of a job does not depend on what waits.
 local function wake_next(prefix, token)
   local blocked, due = prefix .. 'blocked:' .. token, prefix .. 'due'
   local found = redis.pcall('ZRANGE', blocked, 0, 1, 'WITHSCORES')
-  if found.err or not found[1] then
+  if found.err then
+    redis.pcall('ZREM', due, token)
+    return nil
+  elseif not found[1] then
+    -- A limit in `due` has backlogs that wait, unless another program has deleted them: the next look
+    -- is to find that.
+    if is_any_due(prefix) then
+      redis.pcall('ZADD', due, 'XX', '0', token)
+    end
     return nil
   end
   -- Before it leaves the others: `ready` may be the key of another program.
@@ -35,6 +52,8 @@ local function wake_next(prefix, token)
   redis.call('ZREM', blocked, found[1])
   if not found[3] then
     redis.pcall('ZREM', due, token)
+  else
+    redis.pcall('ZADD', due, 'NX', 'inf', token) -- another program may have deleted it
   end
   return found[1], tonumber(found[2])
 end
