@@ -181,7 +181,7 @@ class Histories(KeptHistories, Misfortunes):
         lasting = {f"stream:{line}" for line in LINES} | {"workers", "dead", "control", "unique"}
         lasting |= {"alive", "leases"}  # with the workers
         lasting |= {"limit_defaults", "limit_rules", "bell", "floor", "place"}
-        passing |= {"due_claim", "due_looked", f"rate:{RATE}", f"quiet:{RATE}"}
+        passing |= {"due_claim", "due_looked", "lost_claim", f"rate:{RATE}", f"quiet:{RATE}"}
         names = await store.key_names()
         assert names <= passing | lasting | counting
         for name in names & passing:
