@@ -5,12 +5,17 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
-from typing import Any, cast
+from itertools import product
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from aiostreamq import CallNext, Depends, Job, JobFailed, Queue, Retry, RunCall, Worker
+from tests.support.nightly import mostly_nightly
 from tests.support.waiting import PATIENCE, wait_until
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 
 class OwnKind(BaseException):
@@ -74,6 +79,22 @@ ERRORS = [
 ]
 
 
+def ways_and_errors(*distances: int) -> "list[ParameterSet]":
+    """Return all pairs, of which `make test` has each way and each error in several."""
+    pairs = list(product(WAYS, ERRORS))
+    kept = [
+        (way, ERRORS[(place + distance) % len(ERRORS)])
+        for place, way in enumerate(WAYS)
+        for distance in distances
+    ]
+    return mostly_nightly(pairs, but=kept)
+
+
+def name_of(value: object) -> str | None:
+    """Return the name of a case's part, for the names of tests; None is pytest's own."""
+    return repr(value) if isinstance(value, BaseException) else None
+
+
 @pytest.fixture
 def error(request: pytest.FixtureRequest) -> BaseException:
     """Return a new exception like the one of the test's parameter: it has no traceback yet."""
@@ -135,8 +156,9 @@ async def ends_of(queue: Queue, error: BaseException, prefix: str) -> list[tuple
 
 
 @pytest.mark.heavy_in_memory
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("error", ERRORS, ids=repr, indirect=True)
+@pytest.mark.parametrize(
+    ("way", "error"), ways_and_errors(0, 1, 3), ids=name_of, indirect=["error"]
+)
 @pytest.mark.usefixtures("handles_ctrl_c")
 async def test_ends_as_without_middleware(queue: Queue, way: Way, error: BaseException) -> None:
     """Outcomes and retries are those of runs without middleware, and the worker works on."""
@@ -151,8 +173,9 @@ async def test_ends_as_without_middleware(queue: Queue, way: Way, error: BaseExc
 
 
 @pytest.mark.heavy_in_memory
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("error", ERRORS, ids=repr, indirect=True)
+@pytest.mark.parametrize(
+    ("way", "error"), ways_and_errors(0, 2, 6), ids=name_of, indirect=["error"]
+)
 @pytest.mark.usefixtures("handles_ctrl_c")
 async def test_middleware_that_raises(queue: Queue, way: Way, error: BaseException) -> None:
     """A layer inside of another may raise anything: its job fails with it, and no other."""

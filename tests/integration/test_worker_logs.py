@@ -208,7 +208,16 @@ SUPERVISED = ("--workers", "2")
     ("name", "options"),
     mostly_nightly(
         product(SETUPS, [ALONE, SUPERVISED]),
-        but=[*((name, ALONE) for name in SETUPS), ("dictConfig as its defaults are", SUPERVISED)],
+        but=[
+            ("nothing", ALONE),
+            ("dictConfig as its defaults are", SUPERVISED),
+            ("dictConfig of a root without handlers", ALONE),
+            ("dictConfig of a logger that prints", ALONE),
+            ("basicConfig by force", ALONE),
+            ("a handler more", ALONE),
+            ("job fields in its format", ALONE),
+            ("a record factory", ALONE),
+        ],
     ),
 )
 async def test_app_that_sets_logging_up(
