@@ -91,7 +91,7 @@ class Listeners(Generic[E]):
     def leave(self) -> None:
         """Take no notice any more of what is added to the parent or removed there.
 
-        For the owner of some that are used up: else the parent has more and more to tell until
+        For the owner of some that are used up: else the parent keeps more and more of them until
         their garbage is collected.
         """
         if self._parent is not None:

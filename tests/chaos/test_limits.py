@@ -68,7 +68,7 @@ class Trouble:
         fleet: The workers.
         server: The Redis.
         client: Looks into it.
-        ledger: What the workers have written.
+        ledger: The lines that the workers have written.
         keys: The keys of jobs that need permits, by id.
     """
 

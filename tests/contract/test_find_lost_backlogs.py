@@ -128,9 +128,7 @@ async def test_rules_that_were_deleted(limits: Limits, store: Store) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
-async def test_permits_of_deliveries_that_left_without_a_word(
-    limits: Limits, store: Store, most: int
-) -> None:
+async def test_permits_that_no_worker_returned(limits: Limits, store: Store, most: int) -> None:
     """No end of a job will free them: a later look does, though it finds other work each time."""
     await limits.rule("c=one", str(most))
     await limits.enqueue(*(f"j{number}" for number in range(2 * most)), backlog=BLOCKED[0])

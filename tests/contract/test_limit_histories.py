@@ -1,4 +1,4 @@
-"""Whatever comes after whatever: no limit is passed, and no limit with room has jobs that wait."""
+"""Steps in any order: no limit is passed, and no limit with room has jobs that wait."""
 
 from __future__ import annotations
 

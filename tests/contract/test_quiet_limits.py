@@ -45,7 +45,7 @@ async def test_nothing_passes(store: Store, limits: Limits) -> None:
 
 
 async def test_ends_by_itself(store: Store, limits: Limits) -> None:
-    """When it is over, what waited starts at the time that the script has said; no key is left."""
+    """When it is over, the jobs start at the time in the reply; no key is left."""
     await limits.rule("r=r", MANY)
     await limits.enqueue("a", "b", backlog=backlog("r=r"))
     until = await now_of(store) + 50
@@ -86,7 +86,7 @@ async def test_over_already(store: Store, limits: Limits, after_ms: int) -> None
 
 
 async def test_no_longer_than_was_asked(store: Store, limits: Limits) -> None:
-    """A worker whose clock is ahead stops nothing for longer than the API has said."""
+    """A worker whose clock is ahead stops nothing for longer than the API has asked."""
     await limits.rule("r=r", MANY)
     await limits.enqueue("a", backlog=backlog("r=r"))
     await quiet(store, limits, "r=r", 1000 * HOUR, span_ms=50)
@@ -192,7 +192,9 @@ async def test_ended_by_an_operator(
     await store.call("DEL", store.keys.prefix + "bell")
     overrides = LimitOverrides(store.queue)
     assert await overrides.end_quiet(token) == len(ended)
-    assert await store.call("EXISTS", store.keys.prefix + "bell") == bool(ended), "a worker is told"
+    assert await store.call("EXISTS", store.keys.prefix + "bell") == bool(ended), (
+        "a worker is woken"
+    )
     assert set(await limits.admitted()) == ended
     assert await overrides.end_quiet(token) == 0
     await limits.check()

@@ -42,9 +42,9 @@ def refused(url: str, *arguments: str, **variables: str) -> str:
         )
         code = program.wait(PATIENCE)
         output.seek(0)
-        told = output.read().decode()
-    assert code == 2, told
-    return told
+        printed = output.read().decode()
+    assert code == 2, printed
+    return printed
 
 
 async def test_all_queues_of_a_redis(redis_url: str) -> None:

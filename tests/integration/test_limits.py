@@ -74,7 +74,7 @@ async def all_of(jobs: list[Job[int]]) -> list[int]:
 
 
 async def test_no_more_than_the_limit_run_at_once(store_url: str, gate: Gate) -> None:
-    """Whatever the number of workers and slots; and all run."""
+    """For any number of workers and slots; and all run."""
     queue = Queue(store_url)
     sync = sync_on(queue, gate)
     gate.is_open.set()

@@ -236,8 +236,8 @@ async def test_listeners_and_log(store_url: str, caplog: pytest.LogCaptureFixtur
     assert isinstance(again, JobRetried)
     assert (again.attempt, again.after_seconds, ended.attempt) == (1, 0.05, 1)
     assert isinstance(again.error, RateLimited)
-    told = [one.getMessage() for one in caplog.records if "held again" in one.getMessage()]
-    assert told == ["job is held again: limit api is quiet for 0.1 s"]
+    lines = [one.getMessage() for one in caplog.records if "held again" in one.getMessage()]
+    assert lines == ["job is held again: limit api is quiet for 0.1 s"]
 
 
 async def test_isolated_queue() -> None:

@@ -164,7 +164,7 @@ def digest(task: str, parts: list[object], *, of_all_tasks: bool = False) -> str
 
     Args:
         task: The name of the task in its queue.
-        parts: What the key is made from.
+        parts: The values of which the key is made.
         of_all_tasks: Whether the same key is the same for all tasks; else each has its own.
 
     Raises:

@@ -41,7 +41,7 @@ class Command:
         """Prepare.
 
         Args:
-            signature: What fakeredis knows of the command.
+            signature: The signature of the command in fakeredis.
             function: The method of a session that runs it.
         """
         flags = signature.flags
@@ -119,8 +119,8 @@ class Command:
         return item
 
 
-# What is done to the arguments, each with its place: first the values that are read and the keys
-# that must exist, in their order, and then all keys.
+# The steps that prepare the arguments, each with its place: first the values that are read and the
+# keys that must exist, in their order, and then all keys.
 _Steps = tuple[tuple[tuple[int, Any], ...], tuple[tuple[int, Key], ...]]
 
 

@@ -111,7 +111,7 @@ class FakeSession(FakeSocket):
         return sha1
 
     def add_subkey_event(self, event: bytes, key: bytes, subkeys: Sequence[bytes]) -> None:
-        """Do nothing: what fakeredis calls at each change of a field, for those who listen."""
+        """Do nothing: fakeredis calls it at each change of a field, for its listeners."""
 
     def _call_from_script(self, name: bytes, *arguments: object) -> object:
         """Run a command of a script: its `redis.call`."""
@@ -141,18 +141,18 @@ class FakeSession(FakeSocket):
         Raises:
             SimpleError: There is no such command.
         """
-        words = name
+        full_name = name
         text = decode_command_bytes(name)
         if text in COMMANDS_WITH_SUB and arguments:
             second = arguments.pop(0)
-            words = name + b" " + second
+            full_name = name + b" " + second
             text += " " + decode_command_bytes(second)
-        command = self._commands.get(words)
+        command = self._commands.get(full_name)
         if command is None:
             _, signature = self._name_to_func(text)
             command = Command(signature, getattr(FakeSession, signature.func_name))
             if text not in COMMANDS_WITH_SUB:
-                self._commands[words] = command
+                self._commands[full_name] = command
         return command
 
 

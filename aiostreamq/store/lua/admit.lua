@@ -171,7 +171,7 @@ end
 -- If the clock was set back since the last look, the times in `due` are too far ahead: look again.
 -- Return whether it is time to look at the limits that wait for ends.
 local function mind_clock()
-  local known = redis.pcall('GET', looked_at) -- of whatever type: it is written anew
+  local known = redis.pcall('GET', looked_at) -- of whatever type: it is overwritten
   local last = tonumber(type(known) == 'string' and known) or 0
   local is_left = false
   if last > now + CLOCK_MS then
@@ -187,8 +187,8 @@ local function mind_clock()
   return math.floor(last / ENDS_MS) ~= math.floor(now / ENDS_MS)
 end
 
--- Look at some limits that have room only when a job ends: a delivery may have left its worker
--- without a word, as one that a worker of an older release has recovered does.
+-- Look at some limits that have room only when a job ends: a delivery that a worker of an
+-- older release has recovered returns no permits.
 local function mind_ends()
   local found, tokens = redis.call('ZRANDMEMBER', due, MOST_ENDS, 'WITHSCORES'), {}
   for at = 1, #found, 2 do
@@ -491,9 +491,9 @@ local function finish()
 end
 
 -- Return who has claimed the next look, and when that is; and the second worker, which looks if the
--- first has died, and until when it counts. '-' is nobody.
+-- first has died, and until when it counts. '-' stands for none.
 local function load_claim()
-  local known = redis.pcall('GET', claim) -- of whatever type: it is written anew
+  local known = redis.pcall('GET', claim) -- of whatever type: it is overwritten
   known = type(known) == 'string' and known or ''
   local first, at, second, to = string.match(known, '^(%S+) (%d+) (%S+) (%d+)$')
   if not first or tonumber(to) < now then

@@ -8,7 +8,7 @@
 -- ARGV[2]    1 if the names are those of all backlogs that the queue had when they were sought
 -- ARGV[3..]  names of backlogs
 --
--- Returns how many of these were lost. If all were, jobs are counted anew: backlogs that have come
+-- Returns how many of these were lost. If all were, jobs are counted again: backlogs that have come
 -- since would be in `ready`. Cost O(backlogs and their limits), about 5 microseconds each; callers send
 -- at most 1,000.
 --

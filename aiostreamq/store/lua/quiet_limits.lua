@@ -1,4 +1,4 @@
--- quiet_limits.lua: have rates let nothing pass for a time, as jobs were told so by an API.
+-- quiet_limits.lua: have rates let nothing pass for a time, as APIs have asked jobs for that.
 --
 -- KEYS[1]    limits: the rules of operators; the other keys are made from tokens
 -- ARGV[1]    prefix of the queue's keys
@@ -9,7 +9,7 @@
 --              id of the job that asks
 --
 -- Returns how many are quiet for longer than before. The later end of two counts, so that a call may be
--- repeated. What waits for the rate is refused by the next look of a worker.
+-- repeated. The next look of a worker refuses the jobs that wait for the rate.
 -- Cost O(rates), about 3 microseconds each; callers send at most 250.
 --
 -- uses: time

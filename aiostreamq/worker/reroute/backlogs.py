@@ -39,7 +39,7 @@ class Backlogs:
         self._commit = GroupCommit["Hold"](self._refused.send, SETTLE_LIMIT)
         #: jobs that are on their way to their backlogs
         self.unheld: set[EntryRef] = set()
-        # What Redis is to know before the next jobs are held, by the token of the rate.
+        # Quiet times that go to Redis before the next jobs are held, by the token of the rate.
         self._quiets: dict[str, Quiet] = {}
 
     def take_if_limited(self, delivery: "Delivery", envelope: "Envelope", spec: "TaskSpec") -> bool:
@@ -50,7 +50,7 @@ class Backlogs:
         return True
 
     def hold_again(self, request: "HoldRequest", envelope: "Envelope", spec: "TaskSpec") -> None:
-        """Have a job that has run wait again, and nothing start meanwhile under one of its limits.
+        """Have a job that has run wait again, and nothing start until then under one of its limits.
 
         Args:
             request: Names the job, the limit, and until when it is quiet.

@@ -1,4 +1,4 @@
-"""What Redis knows of limits and of the jobs that wait for them, and what must always hold."""
+"""The limits of Redis and the jobs that wait for them, and the rules that must always hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Backlogs:
-    """What waits, and for what."""
+    """The jobs that wait, and the limits that they wait for."""
 
     ids: dict[str, list[str]]  #: of held jobs by backlog, first come first
     ready: list[str]  #: backlogs whose first job may be admitted
@@ -55,7 +55,7 @@ class Backlogs:
                 assert self.due.get(token, inf) != inf, f"{names} wait for {token} for ever"
 
     def check_admission(self, before: Backlogs, model: Reference, wanted: list[str]) -> None:
-        """What is not admitted although it is *wanted* is refused by a limit."""
+        """A limit refuses each job that is *wanted* and not admitted."""
         waiting = model.backlogs()
         assert not {*wanted} & {*self.ready}
         for token, names in self.blocked.items():

@@ -1,4 +1,4 @@
-"""What happens to the jobs of tasks that have limits."""
+"""Jobs of tasks that have limits: their steps in a history."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule

@@ -1,4 +1,4 @@
-"""What the doctor makes of what it sees."""
+"""The findings of the doctor."""
 
 from aiostreamq import Pause
 from aiostreamq.client.doctor import (

@@ -145,7 +145,7 @@ def test_limits_belong_to_the_task() -> None:
 def test_tasks_that_share_a_limit_have_its_rule(
     one: Concurrency | Rate, other: Concurrency | Rate, *, is_included: bool
 ) -> None:
-    """Else one number would hold for both without a word."""
+    """Else one number would silently hold for both."""
     queue, tasks = Queue("memory://"), Tasks()
 
     @queue.task(limits=[one])

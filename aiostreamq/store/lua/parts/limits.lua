@@ -4,7 +4,7 @@
 -- 'c=sync'; the most exact one decides. `limit_defaults` has those of the code. A rule is '<most>' for a
 -- concurrency and '<count> <period_ms> <burst>' for a rate, and after that may come who set it.
 -- `rate:<token>` is when all that was charged is paid off, in ms since 1970 (GCRA's theoretical arrival
--- time). `quiet:<token>` is there while nothing passes because a job was told so by an API: '<until, in ms
+-- time). `quiet:<token>` exists while nothing passes, as an API has asked a job for that: '<until, in ms
 -- since 1970> <ms that were asked for> <job id>'.
 
 local loaded_limits = {} -- by token: its rule, and its state in this call
