@@ -38,13 +38,7 @@ SKIPS = 25
 class LaneReader:
     """Reads for one worker: a single lane with a plain command, several by their weights."""
 
-    def __init__(
-        self,
-        queue: "QueueStore",
-        weights: "Mapping[str, int]",
-        *,
-        strict: bool,
-    ) -> None:
+    def __init__(self, queue: "QueueStore", weights: "Mapping[str, int]", *, strict: bool) -> None:
         """Prepare to read.
 
         Args:

@@ -154,7 +154,7 @@ class HeldSource:
     async def _bring_back(self, loss: bytes) -> None:
         """Bring back what another program has deleted, and look again."""
         # Imported at the first use: it should never happen.
-        from aiostreamq.store.connection.link import CommandError
+        from aiostreamq.errors import BrokerError
         from aiostreamq.store.lost_backlogs import LostBacklogs
 
         try:
@@ -165,7 +165,7 @@ class HeldSource:
                 logger.warning(
                     "keys of limits were deleted in Redis: jobs of %d keys were found again", lost
                 )
-        except CommandError as error:
+        except BrokerError as error:  # the next look tries again
             logger.warning("what was deleted of limits in Redis cannot be found again: %s", error)
         else:
             self._may_have = True
