@@ -4,7 +4,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
-from aiostreamq.errors import PayloadError
+from aiostreamq.errors import PayloadError, UsageError
 from aiostreamq.model.record import record
 
 if TYPE_CHECKING:
@@ -66,6 +66,18 @@ class EventSink(Protocol):
         ...
 
 
+class Charges(Protocol):
+    """The charges of a run to the rates of its task."""
+
+    async def set(self, limit: str, cost: float) -> bool:
+        """Set what the run takes of a rate; return False if the job has left this worker."""
+        ...
+
+
+# The largest cost that Redis counts exactly.
+_MOST_COST = 1e9
+
+
 @record
 class Context(Generic[StateT_co]):
     """The context of one run, passed to a task that has a parameter annotated with this class.
@@ -93,6 +105,7 @@ class Context(Generic[StateT_co]):
     headers: "Mapping[str, str]" = field(default_factory=dict[str, str])
     #: in a callback the id of the job that has ended, for `queue.job(...)`; None in other jobs
     parent: str | None = None
+    _charges: Charges | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_cancelled(self) -> bool:
@@ -138,6 +151,39 @@ class Context(Generic[StateT_co]):
         report = self._report(fraction, message, meta)
         if self._sink is not None:
             self._sink.emit_soon(report)
+
+    async def charge(self, limit: str, cost: float, /) -> bool:
+        """Set what this run takes of a `Rate`, when it is known better than before the start.
+
+        It replaces what was reserved at the start by `Rate(cost=...)`, or set by an earlier call.
+        If that was too much, jobs that wait may start sooner. If it was too little, they start
+        later: more than the limit ever has may be charged, up to twice that.
+
+        Args:
+            limit: The name of a `Rate` of the task.
+            cost: How much, from 0.
+
+        Returns:
+            Whether it is charged. It is not if the job has left this worker, which was taken for
+            dead, nor in a context that no worker created.
+
+        Raises:
+            UsageError: The task has no such limit, *cost* is invalid, or the task runs in a
+                process.
+            BrokerError: Redis refused.
+
+        It waits until Redis has answered. If it is cancelled, the cost may or may not be charged;
+        calling it again is safe.
+        """
+        if type(cost) not in {int, float} or not 0 <= cost <= _MOST_COST:
+            raise UsageError(
+                f"task {self.task!r}: charge({limit!r}, {cost!r}) is invalid: give a cost from 0 "
+                f"to {_MOST_COST:.0f}"
+            )
+        if self._charges is not None:
+            return await self._charges.set(limit, cost)
+        _ = self.queue.name  # refused in a process
+        return False
 
     def _report(self, fraction: float, message: str, meta: dict[str, object]) -> bytes:
         # Imported late: few programs need it, and importing aiostreamq must be quick.

@@ -58,7 +58,7 @@ class HeldJobs:
         keys = queue.keys
         self._prefix = keys.prefix
         self._keys = [keys.ready, keys.stream(ADMITTED), keys.cancelled, keys.paused]
-        self._limits = keys.limits
+        self._limits, self._due = keys.limits, keys.due
 
     async def enqueue(
         self,
@@ -111,6 +111,15 @@ class HeldJobs:
         for one in quiets:
             arguments += one
         return cast("int", await self._queue.run("quiet_limits", [self._limits], arguments))
+
+    async def charge(self, delivery: "Delivery", token: str, cost: float) -> bool:
+        """Set what a running job takes of a rate; return False if it has left its worker.
+
+        Repeats until Redis answers.
+        """
+        arguments: list[Argument] = [self._prefix, token, f"{cost:.12g}"]
+        arguments += (delivery.job_id, delivery.entry)
+        return await self._queue.run("charge_rate", [self._due], arguments) == 1
 
     async def admit(
         self,

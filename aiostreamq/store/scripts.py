@@ -44,6 +44,7 @@ SCRIPTS = (
     "hold",
     "quiet_limits",
     "end_quiet",
+    "charge_rate",
     "admit",
     "find_lost_backlogs",
     "declare_limits",

@@ -22,7 +22,7 @@ from aiostreamq.worker.fetch.held_source import HeldSource
 from aiostreamq.worker.fetch.reader import Reader
 from aiostreamq.worker.held_bytes import HeldBytes
 from aiostreamq.worker.holdings import Holdings
-from aiostreamq.worker.late_services import process_pool, sinks_of_events
+from aiostreamq.worker.late_services import charges_of, process_pool, sinks_of_events
 from aiostreamq.worker.leases.heartbeat import BlockReporter, Heartbeat
 from aiostreamq.worker.leases.poison_guard import PoisonGuard
 from aiostreamq.worker.leases.reaper import Reaper
@@ -201,7 +201,14 @@ class Services:
         around = RunEnvironment(
             queue,
             self.pools,
-            Invoker(queue, name, self.threads, lambda: self._process_pool(queue), new_sink),
+            Invoker(
+                queue,
+                name,
+                self.threads,
+                lambda: self._process_pool(queue),
+                new_sink,
+                charges_of(self.store, name),
+            ),
             self.store.clock,
             self.settler,
             self.rerouter,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from aiostreamq.store.queue import QueueStore
     from aiostreamq.worker.job_events import EventSender, JobEventSender
     from aiostreamq.worker.run.processes import ProcessPool
+    from aiostreamq.worker.run.run import Run
+    from aiostreamq.worker.run.run_charges import RunCharges
 
 
 def process_pool(queue: "QueueClient", most: int) -> "ProcessPool":
@@ -42,3 +44,14 @@ def sinks_of_events(
         return EventSender(store, name)
 
     return lambda delivery, task, keep_ms: sender().voice(delivery, task, keep_ms)
+
+
+def charges_of(store: "QueueStore", name: str) -> "Callable[[Run], RunCharges]":
+    """Return what gives a run its charges to limits, for its context."""
+
+    def charges(run: "Run") -> "RunCharges":
+        from aiostreamq.worker.run.run_charges import RunCharges
+
+        return RunCharges(store, name, run)
+
+    return charges

@@ -142,6 +142,7 @@ async def fill(store: Store) -> list[Act]:
         lambda: limited.enqueue([held], "me", DEADLINE),
         lambda: limited.hold([Hold(a, "default t c=l", "")]),
         lambda: limited.quiet([Quiet("r=l", 9_999_999_999_999, 1000, "a")]),
+        lambda: limited.charge(a, "r=l", 1),
         lambda: limited.admit(store.link, "w1", 9, b"", ["default"], ["t"]),
         lambda: broker.run("find_lost_backlogs", lost, [broker.keys.prefix, 0, "default t c=l"]),
         lambda: LimitRules(broker).declare({"c=l": "1"}),

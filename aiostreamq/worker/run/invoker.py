@@ -15,7 +15,7 @@ from aiostreamq.worker.run.threads import wait_for_thread
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aiostreamq.client.context import EventSink
+    from aiostreamq.client.context import Charges, EventSink
     from aiostreamq.client.middleware import RunCall
     from aiostreamq.client.queue_client import QueueClient
     from aiostreamq.client.resources.overrides import Overrides
@@ -38,6 +38,7 @@ class Invoker:
         threads: "ThreadRunner",
         processes: "Callable[[], ProcessPool]",
         new_sink: "Callable[[Delivery, str, int], EventSink]",
+        charges_of: "Callable[[Run], Charges]",
     ) -> None:
         """Prepare to call.
 
@@ -48,6 +49,7 @@ class Invoker:
             processes: Returns where those run that are for processes.
             new_sink: Makes the sink of the events of a delivery, from its task and the milliseconds
                 that its outcome is kept.
+            charges_of: Returns what a run can charge to the limits of its task.
         """
         self._queue = queue
         self._core = core_of(queue)
@@ -55,6 +57,7 @@ class Invoker:
         self._threads = threads
         self._processes = processes
         self._new_sink = new_sink
+        self._charges_of = charges_of
         self._resources = core_of(queue).resources
 
     async def call(self, run: "Run", begin: "Callable[[Run], None]") -> bytes:
@@ -228,6 +231,7 @@ class Invoker:
             sink,
             headers=run.envelope.headers,
             parent=run.envelope.parent,
+            _charges=self._charges_of(run),
         )
 
 

@@ -88,6 +88,7 @@ class Job:
     backlog: str = ""  #: where it is or was held, and will be again
     turn: int = 0  #: its place in line there
     permits: tuple[str, ...] = ()  #: the limits that it has room under while it is running
+    charge: int = 0  #: what it was charged to the rate while it is running
     owner: str = ""  #: who has it while it is running
     is_due: bool = False
     is_awaited: bool = False  #: whether an inbox is told of its end

@@ -93,10 +93,25 @@ def refuse_by_api(one: KeptHistories) -> Generator[None]:
     yield
 
 
+def correct_charges(one: KeptHistories) -> Generator[None]:
+    """A job says that it has used less than it has reserved, and another waits for that."""
+    one.rush(worker="a", call=SYNC_TWICE, job_ids=["h0"], others=[])
+    one.rush(worker="a", call=SYNC_B, job_ids=["h1"], others=[])
+    one.rush(worker="a", call=SYNC_C, job_ids=["h2"], others=[])
+    yield
+    one.charge(at=[0], cost=5)
+    yield
+    one.charge(at=[0], cost=1)
+    yield
+    one.admit(worker="a", most=4, arrives=True)
+    yield
+
+
 KEPT: tuple[Callable[[KeptHistories], Generator[None]], ...] = (
     cancel_woken,
     admit_all,
     use_up,
     pause_woken,
     refuse_by_api,
+    correct_charges,
 )

@@ -85,6 +85,17 @@ class LimitedJobs(Producers, Workers):
         )
         return await self.held_jobs.hold(chosen)
 
+    @has_work
+    @rule(at=picks, cost=st.integers(0, 5))
+    def charge(self, at: list[int], cost: int) -> None:
+        """Jobs say what they have used; to say it again changes nothing."""
+        for hand in self.pick(at):
+            one = hand.delivery
+            if RATE in str(one.permits):
+                is_charged = self.model.charge(held(one), cost)
+                self.check(lambda one=one: self.held_jobs.charge(one, RATE, cost), is_charged)
+                self.repeatable(lambda one=one: self.held_jobs.charge(one, RATE, cost), is_charged)
+
     @precondition(lambda self: self.model.is_quiet)
     @rule()
     def end_quiet(self) -> None:

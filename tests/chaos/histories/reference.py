@@ -265,9 +265,17 @@ class Reference:
             assert not [token for token in job.call.tokens if self.refuses(token, job)]
             permits = tuple(token for token in job.call.tokens if token != RATE)
             self.charged += job.call.cost
+            job.charge = job.call.cost
         self._put(job, "running", ADMITTED)
         job.owner, job.permits = worker, permits
         return job
+
+    def charge(self, held: Held, cost: int) -> bool:
+        """Set what a job takes of the rate; no more is owed than it ever has."""
+        if job := self.has(held):
+            owed = self.charged + cost - job.charge
+            self.charged, job.charge = min(2 * ROOM["r"], max(0, owed)), cost
+        return job is not None
 
     # Time, and crashes
 

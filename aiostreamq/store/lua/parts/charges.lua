@@ -45,6 +45,13 @@ local function save_quiet(prefix, limit, now)
     'PX', string.format('%.0f', math.max(1, math.ceil(limit.quiet_until - now))))
 end
 
+-- Save when all that a rate was charged is paid off.
+local function save_rate(prefix, limit, now)
+  local owed = limit.paid_off > now + limit.span + ROUNDING and ' ' .. owed_under(limit) or ''
+  redis.call('SET', prefix .. 'rate:' .. limit.token, string.format('%.3f', limit.paid_off) .. owed,
+    'PX', string.format('%.0f', math.max(1, math.ceil(limit.paid_off - now))))
+end
+
 -- Save what was charged.
 local function save_charges(prefix, now)
   for token, limit in pairs(loaded_limits) do
@@ -55,8 +62,7 @@ local function save_charges(prefix, now)
       end
       redis.call('ZADD', prefix .. 'permits:' .. token, unpack(members))
     elseif limit.interval and limit.is_charged then
-      redis.call('SET', prefix .. 'rate:' .. token, string.format('%.3f', limit.paid_off),
-        'PX', string.format('%.0f', math.max(1, math.ceil(limit.paid_off - now))))
+      save_rate(prefix, limit, now)
     end
     if limit.is_quiet_moved then
       save_quiet(prefix, limit, now)

@@ -54,6 +54,12 @@ local function load_quiet(prefix, limit, now)
   end
 end
 
+-- Return the span of a rate as it is written where something is owed: a job may have cost more than there
+-- was room for, up to as much again as the limit ever has. A rule of another span is owed nothing.
+local function owed_under(limit)
+  return string.format('%.3f', limit.span)
+end
+
 -- Load what is charged or held under a limit.
 local function load_state(prefix, limit, now)
   if limit.most then
@@ -68,12 +74,13 @@ local function load_state(prefix, limit, now)
     if type(paid_off) == 'table' then
       refuse_all(limit, rate, paid_off)
     end
-    -- The clock may have been set back: no wait is longer than the rule's own. The result is saved,
-    -- or the next look would find the same again.
-    local latest = now + (limit.span or 0)
-    limit.is_charged = (tonumber(paid_off) or 0) > latest
-    limit.paid_off = math.max(now, math.min(tonumber(paid_off) or 0, latest))
     if limit.interval then
+      local at, owed = string.match(paid_off or '', '^(%S+) ?(%S*)$')
+      at = tonumber(at) or 0
+      -- The clock may have been set back: no wait is longer than the rule's own can be. The result is
+      -- saved, or the next look would find the same again.
+      local latest = now + (owed ~= '' and owed == owed_under(limit) and 2 or 1) * limit.span
+      limit.is_charged, limit.paid_off = at > latest, math.max(now, math.min(at, latest))
       load_quiet(prefix, limit, now)
     end
   end
