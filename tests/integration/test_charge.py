@@ -2,11 +2,22 @@
 
 import asyncio
 import logging
+from typing import cast
 
 import pytest
 
-from aiostreamq import Context, JobFailed, JobState, Queue, Rate, Worker
+from aiostreamq import (
+    Context,
+    JobFailed,
+    JobState,
+    Queue,
+    QueueClient,
+    Rate,
+    UsageError,
+    Worker,
+)
 from aiostreamq.testing import isolated
+from aiostreamq.worker.run.process_call import NoQueue
 from tests.support.waiting import PATIENCE, wait_until
 
 TOKENS = Rate("100/h", name="tokens", key="model", cost="estimate")
@@ -114,3 +125,11 @@ async def test_without_a_worker() -> None:
         await ask.enqueue("a", 1)
         (run,) = await test.run_all()
         assert run.value is True
+
+
+async def test_in_a_process() -> None:
+    """It is refused, as a process has no connection."""
+    queue = cast("QueueClient", NoQueue("ask"))
+    context = Context("7", "ask", 1, 1, queue, "w1")
+    with pytest.raises(UsageError, match="task 'ask' runs in a process"):
+        await context.charge("tokens", 1)

@@ -254,7 +254,9 @@ async def test_isolated_queue() -> None:
         job = await ask.enqueue("a")
         (run,) = await test.run_all()
         assert (run.state, run.attempt, run.retry_after) == (JobState.HELD, 1, 60)
-        await clock.advance("61s")
+        await clock.advance("59s")
+        assert await job.status() == JobState.HELD
+        await clock.advance("2s")
         assert await job.status() == JobState.DONE
         calls.left.append("a")
         with pytest.raises(RateLimited):
