@@ -107,7 +107,7 @@ async def test_deleted_backlog(store: Store, limits: Limits) -> None:
 
 
 async def test_group_was_deleted(store: Store, limits: Limits) -> None:
-    """What was admitted and is delivered again has kept its permits."""
+    """A job that was admitted and is delivered again has kept its permits."""
     await limits.rule("c=a", "1")
     await limits.enqueue("a", backlog=A)
     await limits.admit()

@@ -77,7 +77,7 @@ async def test_each_rate_of_a_job(store: Store, limits: Limits) -> None:
 
 @pytest.mark.parametrize("way", ["ended", "requeued", "held again", "forgotten"])
 async def test_has_left_its_worker(store: Store, limits: Limits, way: str) -> None:
-    """Whatever has become of the job, this delivery charges nothing any more."""
+    """A delivery that has left its worker charges nothing any more."""
     delivery = await start(limits, "a")
     if way == "ended":
         await store.settle(delivery)
@@ -94,7 +94,7 @@ async def test_has_left_its_worker(store: Store, limits: Limits, way: str) -> No
 
 
 async def test_next_delivery_reserves_again(limits: Limits) -> None:
-    """What one delivery has charged stays; the next one has an account of its own."""
+    """The charge of one delivery stays; the next one has an account of its own."""
     first = await start(limits, "a", costs="1 2")
     assert await limits.held.charge(first, "r=r", 3)
     await limits.hold(first, backlog=R, costs="1 2")
@@ -105,7 +105,7 @@ async def test_next_delivery_reserves_again(limits: Limits) -> None:
 
 
 async def test_job_that_waits_starts_when_less_was_charged(store: Store, limits: Limits) -> None:
-    """A worker is told to look at once."""
+    """A worker is woken at once."""
     delivery = await start(limits, "a", costs="1 10")
     await limits.enqueue("b", backlog=R)
     assert await limits.admitted() == []
@@ -142,7 +142,7 @@ async def test_another_rule_is_owed_nothing(limits: Limits) -> None:
 
 
 async def test_is_paid_off(limits: Limits) -> None:
-    """What is owed is paid off as time passes, as all that is charged."""
+    """A debt is paid off as time passes, as all that is charged."""
     await limits.rule("r=r", "10 50 10")
     await limits.enqueue("a", backlog=backlog("r=r"))
     (delivery,) = await limits.admit(1)

@@ -91,7 +91,7 @@ async def test_unknown_limit(store_url: str) -> None:
 
 
 async def test_lost_job(store_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A run whose job has gone to another worker charges nothing, and goes on."""
+    """A run whose job has gone to another worker charges nothing, and continues."""
     caplog.set_level(logging.WARNING, "aiostreamq.worker")
     queue, is_open = Queue(store_url), asyncio.Event()
     charged: list[bool] = []

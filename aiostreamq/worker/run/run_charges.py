@@ -1,4 +1,4 @@
-"""What a run charges to the rates of its task once it knows its cost."""
+"""The charges of a run to the rates of its task, once it knows its cost."""
 
 from typing import TYPE_CHECKING
 

@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
     @property
     def costs(self) -> str:
-        """What it costs each of them, as Redis knows it."""
+        """The cost under each of them, as Redis knows it."""
         return "" if self.cost == 1 else f"1 {self.cost}"
 
     def backlog(self, lane: str) -> str:

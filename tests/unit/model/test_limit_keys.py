@@ -46,7 +46,7 @@ def test_short_values_are_readable(tenant: object, value: str) -> None:
 
 @pytest.mark.parametrize("tenant", ["", "a b", "a:b", "é", "x" * 65, None, 1.5, [1], {"a": 1}])
 def test_other_values_are_digests(tenant: object) -> None:
-    """Whatever they are, they can stand in a token, and differ if the values do."""
+    """Each can stand in a token, and they differ if the values do."""
     task = task_of(Concurrency(2, key="tenant"))
     value = line_of(task.spec, "default", (tenant,), {}).backlog.partition(":")[2]
     assert len(value) == 32
@@ -145,7 +145,7 @@ def test_several_arguments_keep_their_order() -> None:
 
 @pytest.mark.parametrize("tenant", ["acme", "a b", "a:b", "é", "x" * 65, None, 1.5, [1], {"a": 1}])
 def test_tasks_that_share_a_limit_share_it_for_each_value(tenant: object) -> None:
-    """Whatever the value is, and whatever the tasks are called."""
+    """For any value, and any names of the tasks."""
     queue = Queue("memory://")
     backlogs: list[str] = []
     for name in ("load", "rebuild"):

@@ -54,7 +54,7 @@ local function load_quiet(prefix, limit, now)
   end
 end
 
--- Return the span of a rate as it is written where something is owed: a job may have cost more than there
+-- Return the span of a rate as it is written if it is owed something: a job may have cost more than there
 -- was room for, up to as much again as the limit ever has. A rule of another span is owed nothing.
 local function owed_under(limit)
   return string.format('%.3f', limit.span)
