@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     )
     from aiostreamq.model.job_events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.limit_reports import JobWait, LimitInfo, LimitRule, LimitState, WaitReason
-    from aiostreamq.model.limits import Concurrency, Rate
+    from aiostreamq.model.limits import Concurrency, Ordered, Rate
     from aiostreamq.model.pauses import Pause
     from aiostreamq.model.totals import TaskTotals, TimeHistogram
     from aiostreamq.model.unique import Debounce, KeepLatest, Throttle, Unique
@@ -123,6 +123,7 @@ __all__ = [
     "Limits",
     "Lost",
     "MinuteInfo",
+    "Ordered",
     "PastFailure",
     "Pause",
     "PayloadError",
@@ -199,6 +200,7 @@ _MODULE_OF = {
     "LimitState": "aiostreamq.model.limit_reports",
     "Limits": "aiostreamq.client.limit_settings",
     "Lost": "aiostreamq.model.job_events",
+    "Ordered": "aiostreamq.model.limits",
     "PastFailure": "aiostreamq.model.dead_letters",
     "Pause": "aiostreamq.model.pauses",
     "Progress": "aiostreamq.model.job_events",

@@ -34,6 +34,9 @@ LARGE_UNCONFIRMED = 40
 class EnqueueBatcher:
     """Enqueues the jobs of one durability, in batches over one connection."""
 
+    #: whether a batch must be in before any later call of `enqueue_many` is sent
+    must_be_alone = False
+
     def __init__(
         self,
         store: "QueueStore",

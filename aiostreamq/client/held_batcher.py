@@ -1,5 +1,6 @@
 """Batches of enqueues of jobs whose tasks have limits."""
 
+import asyncio
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
@@ -42,9 +43,40 @@ class HeldBatcher(EnqueueBatcher):
         self, jobs: "Sequence[Submission]", waited_ms: int | None = None
     ) -> Refusals:
         del waited_ms  # there is always room
+        return await self._send_held(jobs)
+
+    async def _send_held(self, jobs: "Sequence[Submission]") -> Refusals:
         link, held = self._link(), cast("Sequence[HeldSubmission]", jobs)
         try:
             taken = await self._held.enqueue(held, self._inbox, self._timeout, self.confirmed)
         except CallTooLarge as error:
-            return await send_halves(jobs, self._send, error)
+            return await send_halves(jobs, self._send_held, error)
         return Refusals(taken, set(), self._link() == link)
+
+
+class OrderedBatcher(HeldBatcher):
+    """Enqueues the jobs of one durability that have an order: a batch goes when the last one is in.
+
+    With several under way, one that is repeated after the loss of a connection would come in later
+    than its next.
+    """
+
+    must_be_alone = True
+
+    def __init__(
+        self,
+        store: "QueueStore",
+        inbox: str,
+        policy: "QueuePolicy",
+        confirmed: "ConfirmedRunner | None" = None,
+    ) -> None:
+        """Create it, as an `EnqueueBatcher`."""
+        super().__init__(store, inbox, policy, confirmed)
+        self._turn = asyncio.Lock()  # those that wait for it get it in their order
+
+    async def _send_bounded(
+        self, jobs: "Sequence[Submission]", waited_ms: int | None = None
+    ) -> Refusals:
+        del waited_ms  # likewise
+        async with self._turn:
+            return await self._send_held(jobs)

@@ -10,7 +10,7 @@ from aiostreamq.errors import UsageError
 from aiostreamq.model.functions.limit_keys import line_of
 from aiostreamq.model.limits import Concurrency, Rate, checked_subject, rule_of
 from aiostreamq.store.inspect.limit_states import LimitStates
-from aiostreamq.store.limit_overrides import OTHER_KIND, LimitOverrides
+from aiostreamq.store.limit_overrides import ORDER, OTHER_KIND, LimitOverrides
 
 if TYPE_CHECKING:
     from aiostreamq.client.core import QueueCore
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # The kinds of limits, as tokens have them.
 _LETTERS = {"concurrency": "c", "rate": "r"}
+
+# The same of all that `get` returns.
+_ALL_LETTERS = ("o", *_LETTERS.values())
 
 # Characters.
 _LONGEST_WHO = 128
@@ -60,7 +63,7 @@ class Limits:
             name: The name of the limit, with a value of its key if it has one.
 
         Returns:
-            One, or two if a concurrency and a rate have this name. Empty if none has a rule.
+            One, or several if limits of different kinds have this name. Empty if none has a rule.
 
         Raises:
             UsageError: The name is invalid.
@@ -68,7 +71,7 @@ class Limits:
 
         Cancelling is safe: nothing is changed.
         """
-        tokens = " ".join(f"{letter}={checked_subject(name)}" for letter in _LETTERS.values())
+        tokens = " ".join(f"{letter}={checked_subject(name)}" for letter in _ALL_LETTERS)
         found = await LimitStates(self._core.session().store).explain(f"- - {tokens}")
         return [state for state in found.limits if state.rule]
 
@@ -91,7 +94,7 @@ class Limits:
 
         Raises:
             UsageError: The name is invalid, the rule has a key, a name or a cost, or the code has
-                only a limit of the other kind under this name.
+                only a limit of another kind under this name.
             BrokerError: Redis refused.
 
         If it is cancelled, the rule may or may not be set; calling it again is safe.
@@ -101,6 +104,8 @@ class Limits:
         store = self._core.session().store
         token = f"{rule.kind}={subject}"
         version = await LimitOverrides(store).set(token, rule_of(rule), _who(by))
+        if version == ORDER:
+            raise UsageError(f"limit {name!r} is an order, which has no rule: pause the task")
         if version == OTHER_KIND:
             other = (
                 'a rate: give Rate("100/m")'

@@ -99,9 +99,10 @@ def make_spec(
 
         check_rule(options.unique, called, signature)
     if options.limits:
-        from aiostreamq.model.functions.limit_keys import check_limits
+        from aiostreamq.model.functions.limit_keys import check_limits, check_order
 
         check_limits(options.limits, called, signature)
+        check_order(options, called)
     is_async, is_stream = signature.style == "awaited", signature.style == "streamed"
     place = checked_executor(called, executor, function, is_async=is_async or is_stream)
     return TaskSpec(called, options, function, signature, is_async, place, is_stream)

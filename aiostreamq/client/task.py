@@ -169,10 +169,12 @@ class Enqueuer(Generic[P, R_co]):
             UsageError: An option has an invalid value.
             PayloadError: An argument of a callback cannot be sent as JSON.
         """
-        if "limits" in options:
+        if "limits" in options or "ordered" in options:
+            are = "limits" in options
             raise UsageError(
-                f"task {self.spec.name!r}: limits are for all jobs of a task, so they cannot be "
-                f"given to one: give them to @queue.task(limits=[...])"
+                f"task {self.spec.name!r}: {'limits are' if are else 'an order is'} for all jobs "
+                f"of a task, and cannot be given to one: use "
+                f"@queue.task({'limits=[...]' if are else 'ordered=...'})"
             )
         due, ends = due_of(delay, at), expiry_of(deadline, "deadline")
         using = self._using.merged(id, due, expiry_of(expires), ends, options)
@@ -185,6 +187,10 @@ class Enqueuer(Generic[P, R_co]):
             from aiostreamq.model.functions.call_key import check_rule
 
             check_rule(using.options.unique, self.spec.name, self.spec.signature)
+            if self.spec.is_ordered:
+                from aiostreamq.model.functions.limit_keys import check_order
+
+                check_order(using.options, self.spec.name)
         return self._with(using)
 
     def name_in_queue(self) -> str:

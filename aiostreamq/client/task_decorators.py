@@ -35,7 +35,9 @@ class TaskDecorators:
                 keeps none), `lane`, `retry`, `durability` (the queue's by default), `headers`,
                 `tags`, `on_success` and `on_failure` (calls that are enqueued when a job is done,
                 or has failed), `unique`, `throttle`, `debounce` and `keep_latest` (whether another
-                job of the same key keeps a job from the queue, as in `Unique(key="url")`).
+                job of the same key keeps a job from the queue, as in `Unique(key="url")`), `limits`
+                (how many jobs run at once, or start in a time) and `ordered` (the argument whose
+                jobs run one after the other, as in `ordered="account"`).
 
         Raises:
             UsageError: The name is taken, an option is invalid, the type of a parameter

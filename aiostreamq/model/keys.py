@@ -158,6 +158,10 @@ class Keys:
         """Return the sorted set of the permits that are held under a limit."""
         return f"{self.prefix}permits:{token}"
 
+    def order(self, token: str) -> str:
+        """Return the sorted set of the jobs of an order."""
+        return f"{self.prefix}order:{token}"
+
     def stats(self, minute: int) -> str:
         """Return the hash of counters for one minute since 1970."""
         return f"{self.prefix}stats:{minute}"

@@ -13,7 +13,12 @@ _SET = re.compile(r"(.*?) v(\d{1,15}) (\d{1,15}) (.*)", re.DOTALL)
 
 _PERIODS = {1: "ms", 1000: "s", 60_000: "m", 3_600_000: "h", 86_400_000: "d"}
 
-KINDS = {"c": "concurrency", "r": "rate"}  #: kinds of limits, by the first letter of a token
+KINDS = {
+    "c": "concurrency",
+    "r": "rate",
+    "o": "order",
+}  #: kinds of limits, by the first letter of a token
+_BEGINNINGS = {f"{letter}=" for letter in KINDS}
 
 
 @record
@@ -32,7 +37,7 @@ class LimitInfo:
     """A limit of a queue: its rules, and how busy it is."""
 
     name: str  #: without a value of its key, as in "sync.tenant"
-    kind: str  #: "concurrency" or "rate"
+    kind: str  #: "concurrency", "rate" or "order"
     rule: str  #: that of the code; empty if no worker has declared one
     set_rules: tuple[LimitRule, ...]  #: those that operators have set, which come before it
     held: int  #: running jobs that hold its permits, for all values of its key; 0 for a rate
@@ -48,7 +53,7 @@ class LimitState:
     """A limit for one value of its key, at one moment."""
 
     name: str  #: with the value, as in "sync.tenant:acme"
-    kind: str  #: "concurrency" or "rate"
+    kind: str  #: "concurrency", "rate" or "order"
     rule: str  #: the one in force; empty if there is none, and all jobs pass
     #: which operator's rule that is: "sync.tenant:acme", "sync.tenant:*" or "sync.tenant"; empty if
     #: it is that of the code
@@ -96,6 +101,8 @@ def shown_rule(token: str, rule: str) -> str:
     parts = rule.split(" ")
     if not all(part.isdecimal() for part in parts):
         return rule
+    if token.startswith("o=") and rule:
+        return "Ordered()"
     if token.startswith("c=") and len(parts) == 1:
         return f"Concurrency({rule})"
     if token.startswith("r=") and len(parts) == 3:
@@ -142,8 +149,8 @@ def limits_of(
     is_estimate: bool,
 ) -> list[LimitInfo]:
     """Return the limits of a queue by name; the arguments are by token."""
-    names = {token for token in defaults if token[:2] in {"c=", "r="}}
-    names |= {token.partition(":")[0] for token in rules if token[:2] in {"c=", "r="}}
+    names = {token for token in defaults if token[:2] in _BEGINNINGS}
+    names |= {token.partition(":")[0] for token in rules if token[:2] in _BEGINNINGS}
     return [
         LimitInfo(
             token[2:],

@@ -1,8 +1,8 @@
-"""Limits: how many jobs may run at once, and how many may start in a time.
+"""Limits: how many jobs may run at once, how many may start in a time, and which come in order.
 
 A limit has a name, and if it has a key, an instance for each value of the key. Redis knows an
-instance by its token: `c=` for a concurrency or `r=` for a rate, the name, and the value after a
-colon, as in `c=sync.tenant:acme`.
+instance by its token: `c=` for a concurrency, `r=` for a rate or `o=` for an order, the name, and
+the value after a colon, as in `c=sync.tenant:acme`.
 """
 
 import re
@@ -113,22 +113,53 @@ class Rate:
         return self.count if self.burst is None else self.burst
 
 
+@record
+class Ordered:
+    """The rule that the jobs of a key run one after the other, in the order of their enqueue.
+
+    As in `@queue.task(ordered="account")`, which is short for `ordered=Ordered("account")`. A job
+    starts when the one before it has ended, with all its further attempts, however that ends. Jobs
+    that wait for it are held in Redis, and take no slot of a worker. Other keys do not wait.
+
+    Args:
+        key: As for `Concurrency`; None is one order for all jobs.
+        name: As for `Concurrency`. Tasks that give the same name have one order.
+
+    Raises:
+        UsageError: A value is invalid.
+    """
+
+    key: Key = None
+    name: str | None = None
+    kind: ClassVar[str] = "o"  #: not public
+
+    def __post_init__(self) -> None:
+        """Refuse invalid values."""
+        check_key(self.key)
+        _check_name(self.name)
+
+
 #: A limit of a task.
 Limit: TypeAlias = Concurrency | Rate
 
+#: A rule that holds jobs of a task.
+HoldRule: TypeAlias = Ordered | Limit
 
-def rule_of(limit: Limit) -> str:
+
+def rule_of(limit: HoldRule) -> str:
     """Return the rule of a limit as the scripts read it.
 
-    >>> rule_of(Concurrency(5)), rule_of(Rate("100/m", burst=20))
-    ('5', '100 60000 20')
+    >>> rule_of(Concurrency(5)), rule_of(Rate("100/m", burst=20)), rule_of(Ordered("account"))
+    ('5', '100 60000 20', '1')
     """
+    if isinstance(limit, Ordered):
+        return "1"
     if isinstance(limit, Concurrency):
         return str(limit.most)
     return f"{limit.count} {limit.period_ms} {limit.capacity}"
 
 
-def named(limit: Limit, task: str) -> str:
+def named(limit: HoldRule, task: str) -> str:
     """Return the token of a limit of a task, without a value of its key.
 
     >>> named(Concurrency(5, key="tenant"), "sync"), named(Rate("1/s", name="api"), "sync")
@@ -176,6 +207,8 @@ def checked_limits(limits: object) -> tuple[Limit, ...]:
     """
     if isinstance(limits, list | tuple):
         found = tuple(cast("Sequence[object]", limits))
+        if one := next((one for one in found if isinstance(one, Ordered)), None):
+            raise UsageError(f"{one!r} is not one of the limits: give it to ordered=")
         if all(isinstance(one, Concurrency | Rate) for one in found):
             limits = cast("tuple[Limit, ...]", found)
             if stop := next((one for one in limits if lets_none_pass(one)), None):
@@ -187,6 +220,22 @@ def checked_limits(limits: object) -> tuple[Limit, ...]:
     raise UsageError(
         f"limits takes a list of limits, got {limits!r}: use limits=[Concurrency(5)], or "
         f"limits=[Rate('100/m', key='tenant')]"
+    )
+
+
+def checked_order(ordered: object) -> Ordered | None:
+    """Return the order that a user gave for a task; None for none.
+
+    Raises:
+        UsageError: It is not one.
+    """
+    if ordered is None or isinstance(ordered, Ordered):
+        return ordered
+    if isinstance(ordered, str | tuple | list) or callable(ordered):
+        return Ordered(cast("Key", ordered))
+    raise UsageError(
+        f"ordered={ordered!r} is invalid: give the argument whose jobs run in order, as in "
+        f'ordered="account", several, a function of arguments, or Ordered(...)'
     )
 
 

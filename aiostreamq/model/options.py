@@ -14,8 +14,8 @@ from aiostreamq.model.retry import Retries, Retry, checked_retries
 from aiostreamq.model.unknown_options import unknown_option
 
 if TYPE_CHECKING:
-    from aiostreamq.model.limits import Limit
-    from aiostreamq.model.unique import Debounce, KeepLatest, Rule, Throttle, Unique
+    from aiostreamq.model.limits import HoldRule, Limit, Ordered
+    from aiostreamq.model.unique import Debounce, KeepLatest, Key, Rule, Throttle, Unique
 
 DEFAULT_LANE = "default"
 
@@ -48,6 +48,7 @@ class TaskOptions(TypedDict, total=False):
     debounce: "Debounce | None"
     keep_latest: "KeepLatest | None"
     limits: "Sequence[Limit]"
+    ordered: "Key | Ordered"
 
 
 @record
@@ -64,7 +65,8 @@ class Options:
     on_success: BoundCall | None = None  #: enqueued when the job is done
     on_failure: BoundCall | None = None  #: enqueued when the job fails
     unique: "Rule | None" = None  #: whether another job of the same key keeps a job from the queue
-    limits: "tuple[Limit, ...]" = ()  #: how many may run at once, or start in a time
+    #: how many may run at once, or start in a time; the order of its jobs comes first
+    limits: "tuple[HoldRule, ...]" = ()
 
     def merged(self, overrides: TaskOptions, others: Sequence[str] = ()) -> "Options":
         """Return these options with *overrides* applied.
@@ -103,10 +105,12 @@ class Options:
 
 
 def _with_rarer(options: Options, overrides: TaskOptions) -> Options:
-    if "limits" in overrides:
-        from aiostreamq.model.limits import checked_limits  # at the first use, too
+    if "limits" in overrides or "ordered" in overrides:
+        from aiostreamq.model.limits import checked_limits, checked_order  # at the first use, too
 
-        options = replace(options, limits=checked_limits(overrides["limits"]))
+        order = checked_order(overrides.get("ordered"))
+        limits = checked_limits(overrides.get("limits", ()))
+        options = replace(options, limits=limits if order is None else (order, *limits))
     if "on_success" in overrides:
         options = replace(options, on_success=overrides["on_success"])
     if "on_failure" in overrides:

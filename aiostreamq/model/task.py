@@ -38,6 +38,8 @@ class TaskSpec:
     pool: Place | None = field(init=False)
     #: whether its jobs need nothing but a slot of a worker
     is_plain: bool = field(init=False)
+    #: whether its jobs run one after the other
+    is_ordered: bool = field(init=False)
     #: the limits of its jobs, as Redis knows them, without the values of their keys
     limit_names: frozenset[str] = field(init=False)
 
@@ -49,6 +51,8 @@ class TaskSpec:
         is_on_loop = self.is_async or self.is_stream
         object.__setattr__(self, "pool", None if is_on_loop else self.executor)
         object.__setattr__(self, "is_plain", is_on_loop and not self.options.limits)
+        limits = self.options.limits
+        object.__setattr__(self, "is_ordered", bool(limits) and limits[0].kind == "o")
         object.__setattr__(self, "limit_names", self._names_of_limits())
 
     def _names_of_limits(self) -> frozenset[str]:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 #: The answer for a rule that would concern no job: the code has a limit of the other kind.
 OTHER_KIND = -1
 
+#: The same if the code has an order under its name.
+ORDER = -2
+
 
 class LimitOverrides:
     """The rules that operators have set for the limits of one queue."""
@@ -19,7 +22,7 @@ class LimitOverrides:
         self._keys = [queue.keys.limits, queue.keys.limit_defaults]
 
     async def set(self, token: str, rule: str, who: str) -> int:
-        """Set the rule of a limit; return the version of the rule, or OTHER_KIND.
+        """Set the rule of a limit; return the version of the rule, or OTHER_KIND or ORDER.
 
         Raises:
             BrokerError: Redis refused.

@@ -24,7 +24,7 @@ _TYPES = {
     **dict.fromkeys(("held", "limits", "limit_defaults", "limit_rules"), "hash"),
     **dict.fromkeys(("alive", "delayed", "cancelled", "schedule_due", "schedule_due_code"), "zset"),
     **dict.fromkeys(("room:", "room_calls:"), "zset"),
-    **dict.fromkeys(("ready", "due", "backlog:", "permits:", "blocked:"), "zset"),
+    **dict.fromkeys(("ready", "due", "backlog:", "permits:", "blocked:", "order:"), "zset"),
     "place": "string",
     "inbox:": "list",
     "parked": "set",

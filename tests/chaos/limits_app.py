@@ -2,7 +2,7 @@
 
 import asyncio
 
-from aiostreamq import Concurrency, Context, Queue, Rate
+from aiostreamq import Concurrency, Context, Queue, Rate, Retry
 from tests.chaos.app import KEEP, NAME, Run, run_of
 from tests.chaos.ledger import noted
 
@@ -27,4 +27,19 @@ async def start(context: Context) -> Run:
     """Do nothing, now and then."""
     with noted(context):
         pass
+    return run_of(context)
+
+
+class OnPurposeError(Exception):
+    """The end of an attempt that was to fail."""
+
+
+@queue.task(result_ttl=KEEP, ordered="key", retry=Retry(attempts=20, base=0.05, cap=0.2))
+async def book(context: Context, key: int, fails: int) -> Run:
+    """Do a bit, after all that came earlier with the same key. Fail some times first."""
+    del key
+    with noted(context):
+        await asyncio.sleep(0.01)
+        if context.attempt <= fails:
+            raise OnPurposeError
     return run_of(context)

@@ -21,7 +21,7 @@ ORDER = (
     *("churn", "bursts", "crash-loop", "mass-death", "callbacks"),
     *("unique", "unique-started", "unique-resets", "mixed-releases-unique"),
     *("keep-latest", "keep-latest-redis", "keep-latest-resets"),
-    *("limits", "rates"),
+    *("limits", "rates", "order"),
     *("cancels", "steering", "streams", "counters"),
     *("redis-kills", "failover", "partition", "memory", "clock"),
     *("cuts", "resets", "half-open", "slow-network", "bytes", "awaits", "awaiting-clients"),

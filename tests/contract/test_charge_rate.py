@@ -53,6 +53,15 @@ async def test_sets_and_does_not_add(store: Store, limits: Limits) -> None:
     assert await room(limits) == 7
 
 
+async def test_of_a_job_in_an_order(limits: Limits) -> None:
+    """The cost that was reserved is found behind the order, which has none."""
+    await limits.rule("r=r", TEN)
+    await limits.enqueue("a", backlog=backlog("o=a", "r=r"), costs="1 4")
+    (delivery,) = await limits.admit()
+    assert await limits.held.charge(delivery, "r=r", 1)
+    assert await room(limits) == 9
+
+
 async def test_without_a_cost_of_its_own(limits: Limits) -> None:
     """A job that has reserved 1 can turn out to be another."""
     delivery = await start(limits, "a", costs="")

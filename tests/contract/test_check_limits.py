@@ -55,3 +55,17 @@ async def test_stuck(store: Store, line: Line) -> None:
     await store.call("DEL", store.keys.ready)
     await store.call("ZADD", store.keys.due, 1, "c=sync:x")
     assert await states.check(TOKENS) == []
+
+
+async def test_order(store: Store, line: Line) -> None:
+    """Nothing is wrong with an order in which jobs wait for the first one."""
+    states = LimitStates(store.queue)
+    await line.enqueue("a", "b", tokens="o=book:7")
+    assert await states.check(["o=book:7"]) == []
+    (first,) = await line.admit()
+    assert await states.check(["o=book:7"]) == []
+    await store.settle(first)
+    assert await states.check(["o=book:7"]) == []
+    await store.call("ZREM", store.keys.ready, "default size o=book:7")
+    await store.call("ZADD", store.keys.blocked("o=book:7"), 0, "default size o=book:7")
+    assert await states.check(["o=book:7"]) == [Checked("o=book:7", 0, is_stuck=True)]

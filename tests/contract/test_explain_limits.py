@@ -4,6 +4,7 @@ import pytest
 
 from aiostreamq.client.job_listing import look_at_job
 from aiostreamq.client.job_waits import Waits
+from aiostreamq.model.delivery import RetryRequest
 from aiostreamq.model.info import JobInfo
 from aiostreamq.model.limit_reports import JobWait, WaitReason
 from aiostreamq.store.inspect.limit_states import LimitStates
@@ -146,3 +147,22 @@ async def test_permits_of_lost_jobs_are_not_their_holders(store: Store, line: Li
     found = await LimitStates(store.queue).explain(f"default {TASK} c=sync", "", "a")
     assert (found.limits[0].held, found.limits[0].holders) == (1, ())
     assert await store.call("ZCARD", store.keys.permits("c=sync")) == 1
+
+
+async def test_order(store: Store, line: Line) -> None:
+    """The job whose turn it is is named, wherever it is, until it has ended."""
+    await line.rule("o=book", "1")
+    await line.enqueue("a", "b", "c", tokens="o=book:7")
+    states = LimitStates(store.queue)
+    (limit,) = (await states.explain("default size o=book:7", "", "a")).limits
+    assert (limit.has_room, limit.holders) == (True, ("a",))
+    (first,) = await line.admit()
+    await store.delayed.retry([RetryRequest(first, 60_000)])
+    for job_id, ahead in (("b", 0), ("c", 1)):
+        wait = await wait_of(store, job_id)
+        assert (wait.reason, wait.limit, wait.ahead) == (WaitReason.LIMIT, "book:7", ahead)
+        (limit,) = wait.limits
+        assert (limit.name, limit.kind, limit.rule) == ("book:7", "order", "Ordered()")
+        assert (limit.has_room, limit.held, limit.holders) == (False, 1, ("a",))
+    (limit,) = (await states.explain("- - o=book:8")).limits
+    assert (limit.has_room, limit.held, limit.holders) == (True, 0, ())

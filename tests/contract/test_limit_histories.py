@@ -1,4 +1,7 @@
-"""Steps in any order: no limit is passed, and no limit with room has jobs that wait."""
+"""Steps in any order: no limit is passed, and no limit with room has jobs that wait.
+
+The jobs of an order run one after the other.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,12 @@ BACKLOGS = [
     backlog("c=all", lane="slow"),
     backlog("c=all", RATE),
     backlog(RATE, "c=b"),
+    backlog("o=x"),
+    backlog("o=x", "c=a"),
+    backlog("o=x", lane="slow"),
+    backlog("o=y", "c=all", task="other"),
 ]
+ORDERS = ("o=x", "o=y")
 TASKS = (TASK, "other")
 WORKERS = ("w1", "w2")
 
@@ -77,7 +85,7 @@ class History:
         self.names: dict[str, str] = {}  # the backlog of each job
         self.open: set[str] = set()
         self.runs = Counter[str]()
-        self.has_room_later = False
+        self.lines: dict[str, list[str]] = {token: [] for token in ORDERS}  # all that came
 
     async def begin(self) -> None:
         """Declare the rules."""
@@ -109,6 +117,8 @@ class History:
         ids = [f"j{len(self.names) + at}" for at in range(count)]
         await self.limits.enqueue(*ids, backlog=name, envelope=envelope)
         self.names |= dict.fromkeys(ids, name)
+        for token in {*name.split()} & {*ORDERS}:
+            self.lines[token] += ids
         self.open.update(ids)
 
     async def do_admit(self, one: int, other: int) -> None:
@@ -124,6 +134,7 @@ class History:
         # A look brings those too whose reply was lost.
         for delivery in seen.read.deliveries:
             self.hands.append(Hand(worker, delivery))
+            await self._look_at_turn(delivery)
         return len(seen.read.deliveries)
 
     async def do_settle(self, one: int, _: int) -> None:
@@ -230,9 +241,32 @@ class History:
         await self.limits.check()
         for token in RULES:
             await self._look_at(token)
+        for token in ORDERS:
+            await self._look_at_order(token)
         due = await self.limits.scores("due")
         ready = [name for name in await self.limits.members("ready") if RATE in name.split()]
         assert due.get(RATE) != float("inf") or ready, "the time of a rate passes unseen"
+
+    async def _look_at_turn(self, delivery: Delivery) -> None:
+        """Fail if a job runs before one that came earlier. One that is only to be ended may."""
+        if delivery.envelope == EXPIRED and delivery.attempt == 1:
+            return
+        for token in {*self.names[delivery.job_id].split()} & {*ORDERS}:
+            line = self.lines[token]
+            before = {*line[: line.index(delivery.job_id)]}
+            assert not before & await self._unended(), f"{delivery.job_id} came before {before}"
+
+    async def _look_at_order(self, token: str) -> None:
+        """Fail if an order is not that of its jobs, or nothing has a worker look at the first."""
+        unended = await self._unended()
+        line = [job for job in self.lines[token] if job in unended]
+        members = await self.limits.members(f"order:{token}")
+        assert members == line, token
+        waiting = await self.limits.members(f"blocked:{token}")
+        assert not line or not {self.names[line[0]]} & {*waiting} or await self._is_away(line[0])
+
+    async def _is_away(self, job: str) -> bool:
+        return await self.store.results.job_state(job) != b"held"
 
     async def _look_at(self, token: str) -> None:
         permits = await self.limits.permits(token)

@@ -45,3 +45,14 @@ async def test_rules_of_other_programs(store: Store, line: Line) -> None:
     await store.call("HSET", store.keys.limits, "c=a:x", "few", "odd", "1")
     (found,) = await LimitStates(store.queue).list()
     assert (found.rule, found.set_rules[0].rule, found.set_rules[0].version) == ("many", "few", 0)
+
+
+async def test_list_an_order(store: Store, line: Line) -> None:
+    """A job that runs holds its order, and each key with more jobs waits."""
+    await line.rule("o=book", "1")
+    await line.enqueue("a", "b", tokens="o=book:7")
+    await line.enqueue("c", tokens="o=book:8")
+    await line.admit()
+    (order,) = await LimitStates(store.queue).list()
+    assert (order.name, order.kind, order.rule) == ("book", "order", "Ordered()")
+    assert (order.held, order.blocked) == (2, 1)

@@ -3,7 +3,7 @@
 import pytest
 
 from aiostreamq.store.inspect.limit_states import LimitStates
-from aiostreamq.store.limit_overrides import OTHER_KIND, LimitOverrides
+from aiostreamq.store.limit_overrides import ORDER, OTHER_KIND, LimitOverrides
 from tests.support.held import Line
 from tests.support.store import Store
 
@@ -106,3 +106,12 @@ async def test_other_kind_is_refused(store: Store, line: Line, overrides: LimitO
     assert await store.call("EXISTS", store.keys.limits) == 0
     await line.rule("r=a", "1 1000 1")
     assert await overrides.set("r=a", "1 1000 1", "ann") > 0
+
+
+async def test_rule_for_an_order(line: Line, overrides: LimitOverrides) -> None:
+    """An order has none; a limit of the same name has."""
+    await line.rule("o=book", "1")
+    assert await overrides.set("c=book:7", "2", "ann") == ORDER
+    assert await overrides.set("r=book", "1 1000 1", "ann") == ORDER
+    await line.rule("c=book", "1")
+    assert await overrides.set("c=book:7", "2", "ann") > 0

@@ -159,7 +159,7 @@ class Limits:
 
     async def is_left(self) -> set[str]:
         """Return the keys of limits that are left when nothing is held and nothing runs."""
-        kinds, names = ("backlog:", "permits:", "blocked:"), {"ready", "due", "held"}
+        kinds, names = ("backlog:", "permits:", "blocked:", "order:"), {"ready", "due", "held"}
         found = await self.store.key_names()
         return {one for one in found if one.startswith(kinds) or one in names}
 

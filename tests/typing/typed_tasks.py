@@ -26,6 +26,7 @@ from aiostreamq import (
     JobState,
     KeepLatest,
     Lost,
+    Ordered,
     PastFailure,
     Progress,
     Queue,
@@ -304,6 +305,9 @@ async def options_keep_the_types() -> None:
     size.using(lane=5)  # pyright: ignore[reportArgumentType]
     queue.task(timeot=5)  # pyright: ignore[reportCallIssue]
     queue.task(executor="fork")  # pyright: ignore[reportArgumentType]
+    queue.task(ordered=5)  # pyright: ignore[reportArgumentType]
+    queue.task(ordered="url")
+    queue.task(ordered=Ordered(("url", "depth"), name="urls"))
     crunch.using(executor="thread")  # pyright: ignore[reportCallIssue]
 
 

@@ -23,7 +23,7 @@ def as_row(limit: LimitInfo) -> tuple[str, ...]:
         limit.kind,
         limit.rule or "-",
         ", ".join(f"{one.name}: {one.rule}" for one in limit.set_rules) or "-",
-        f"{about}{limit.held}" if limit.kind == "concurrency" else "-",
+        f"{about}{limit.held}" if limit.kind != "rate" else "-",
         f"{about}{limit.blocked}",
         "-" if limit.quiet_until is None else _time(limit.quiet_until),
     )
@@ -46,7 +46,7 @@ def state_line(state: LimitState) -> str:
     """Return how a limit stands, as one line for people."""
     source = f"set for {state.decided_by}" if state.decided_by else "from the code"
     parts = [f"{state.name}: " + (f"{state.rule}, {source}" if state.rule else "no rule")]
-    if state.kind == "concurrency":
+    if state.kind != "rate":
         parts.append(f"held by {_holders(state)}")
     if state.has_room:
         parts.append("has room")

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from aiostreamq.store.queue import QueueStore
 
 
-#: The way into Redis: to a lane, to the holder of its key, or to the backlog of its limits.
-Kind = Literal["plain", "unique", "held"]
+#: The way into Redis: to a lane, to the holder of its key, or to the backlog of its limits, there
+#: with several commands under way, or with one after the other.
+Kind = Literal["plain", "unique", "held", "ordered"]
 
 
 def kind_of(options: "Options") -> Kind:
@@ -19,7 +20,9 @@ def kind_of(options: "Options") -> Kind:
     # A job that has both gets its key first; its worker sends it to its backlog.
     if options.unique is not None:
         return "unique"
-    return "held" if options.limits else "plain"
+    if not options.limits:
+        return "plain"
+    return "ordered" if options.limits[0].kind == "o" else "held"
 
 
 class Batchers:
@@ -58,6 +61,10 @@ class Batchers:
                 from aiostreamq.client.held_batcher import HeldBatcher
 
                 make = HeldBatcher
+            elif kind == "ordered":
+                from aiostreamq.client.held_batcher import OrderedBatcher
+
+                make = OrderedBatcher
             confirmed = None if durability == "memory" else _runner(self._store, durability)
             batcher = make(self._store, self._inbox, self._policy, confirmed)
             self._by_kind[durability, kind] = batcher

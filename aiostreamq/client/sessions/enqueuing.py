@@ -232,7 +232,8 @@ class Enqueuing:
         self, lots: "list[Lot]", in_flight: "deque[asyncio.Task[None]]"
     ) -> None:
         """Send lots together with those *in_flight*, and wait for the first if that are many."""
-        if len(in_flight) == self._chunks_in_flight:
+        most = 1 if any(lot.must_be_alone for lot in lots) else self._chunks_in_flight
+        while len(in_flight) >= most:
             await in_flight.popleft()
         in_flight.append(asyncio.create_task(self._send(lots)))
         await asyncio.sleep(0)

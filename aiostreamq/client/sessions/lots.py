@@ -37,6 +37,11 @@ class Lot:
         #: the place in `items`, and the handle, of each job whose id the caller chose
         self.chosen_ids: list[tuple[int, Job[object]]] = []
 
+    @property
+    def must_be_alone(self) -> bool:
+        """Whether its jobs must be in before later ones are sent, and after earlier ones."""
+        return self._batcher.must_be_alone
+
     async def send(self) -> "Refusals":
         """Enqueue the jobs.
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from aiostreamq.model.functions.signature import TaskSignature
-    from aiostreamq.model.limits import Limit
+    from aiostreamq.model.limits import HoldRule
+    from aiostreamq.model.options import Options
     from aiostreamq.model.task import TaskSpec
 
 # Values that can stand in a token as they are. Others get a digest in their place.
@@ -101,7 +102,7 @@ def instance_of(token: str, permits: bytes | None, backlog: str) -> str:
     return next((one for one in tokens if one.partition(":")[0] == token), token)
 
 
-def check_limits(limits: "Sequence[Limit]", task: str, of_task: "TaskSignature") -> None:
+def check_limits(limits: "Sequence[HoldRule]", task: str, of_task: "TaskSignature") -> None:
     """Check that a task has the arguments that its limits need, and that their names differ.
 
     Raises:
@@ -148,8 +149,21 @@ def check_shared(spec: "TaskSpec", others: "Iterable[TaskSpec]") -> None:
                 )
 
 
+def check_order(options: "Options", task: str) -> None:
+    """Check that the jobs of a task that has an order are not kept from the queue by their keys.
+
+    Raises:
+        UsageError: They are.
+    """
+    if options.unique is not None and any(limit.kind == "o" for limit in options.limits):
+        raise UsageError(
+            f"task {task!r}: a job of a task with ordered= cannot have {options.unique.option}=, "
+            f"as it would come in after jobs that were enqueued later: leave one of them out"
+        )
+
+
 def _value(
-    limit: "Limit",
+    limit: "HoldRule",
     task: str,
     of_task: "TaskSignature | None",
     args: "Sequence[object]",

@@ -29,7 +29,7 @@
 -- at most one each minute; else empty.
 -- Cost O(jobs and backlogs that are looked at), about 15 microseconds each.
 --
--- uses: backlog charges check_keys control leave limits permits time
+-- uses: backlog charges check_keys control leave limits order permits time turns
 -- flags: allow-oom
 
 local ready, admitted = KEYS[1], KEYS[2]
@@ -139,7 +139,7 @@ end
 
 local function new_backlog(name, time)
   local tokens = {}
-  for token in string.gmatch(name, '[cr]=%S+') do
+  for token in string.gmatch(name, '[cor]=%S+') do
     tokens[#tokens + 1] = token
   end
   return { name = name, time = time, tokens = tokens, ids = {}, at = 1, taken = {} }
@@ -204,16 +204,28 @@ local function mind_ends()
   end
 end
 
+-- Take jobs out of an order that have ended unnoticed. Return when to look again.
+local function look_at_order(token)
+  if type(redis.pcall('ZCARD', prefix .. 'order:' .. token)) == 'table' then
+    return now + LATER_MS -- the key of another program
+  end
+  local _, look_at = first_of_order(prefix, token, now)
+  return string.format('%.0f', math.max(look_at, now + SOONEST_MS))
+end
+
 -- Make backlogs ready whose limits have room again as time has passed.
 local function wake_due()
   if is_anything_blocked and mind_clock() then
     mind_ends()
   end
   for _, token in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, MOST_WOKEN)) do
+    local look_at = string.byte(token) == ORDER and look_at_order(token)
     local name = wake_next(prefix, token)
     if name then
-      redis.call('ZADD', due, 'XX', 'inf', token)
+      redis.call('ZADD', due, 'XX', look_at or 'inf', token)
       is_left = is_left or not is_wanted(name)
+    elseif look_at and redis.call('EXISTS', prefix .. 'blocked:' .. token) == 1 then
+      redis.call('ZADD', due, look_at, token)
     elseif redis.call('ZREM', due, token) == 1 then
       has_lost = true -- those that waited for it
     end
@@ -264,9 +276,9 @@ local function has_expired(envelope, attempt)
 end
 
 -- Return the first limit that has no room for a job, and when it will have.
-local function refusing(backlog, costs)
+local function refusing(backlog, costs, id)
   for place, token in ipairs(backlog.tokens) do
-    local has, later = find_room(prefix, loaded_limits[token], costs[place] or 1, now)
+    local has, later = find_room(prefix, loaded_limits[token], costs[place] or 1, now, id)
     if not has then
       return token, later
     end
@@ -327,10 +339,10 @@ local function admit_next(backlog, share)
     take(backlog, id) -- it has ended
     return true
   end
-  local tokens = ''
+  local tokens = order_of(backlog.name) or '' -- an order is left at the end, however that comes
   if not has_expired(envelope, known[4]) then
     local costs = costs_of(known[7])
-    local token, later = refusing(backlog, costs)
+    local token, later = refusing(backlog, costs, id)
     if token then
       block(backlog, token, later)
       return false
@@ -354,7 +366,7 @@ local function wake_behind(backlog)
   local added = {}
   for _, token in ipairs(backlog.tokens) do
     local limit = loaded_limits[token]
-    if not limit.is_quiet then
+    if not (limit.is_quiet or limit.is_order) then
       local has, later = find_room(prefix, limit, 1, now)
       if has and woken >= MOST_WOKEN then
         redis.call('ZADD', due, 'XX', now, token) -- the next call continues

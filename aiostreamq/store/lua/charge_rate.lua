@@ -34,7 +34,7 @@ end
 -- Return what was reserved when the job was admitted.
 local function reserved(name, costs)
   local places, place = {}, 0
-  for one in string.gmatch(name or '', '[cr]=%S+') do
+  for one in string.gmatch(name or '', '[cor]=%S+') do
     place = place + 1
     places[one] = place
   end

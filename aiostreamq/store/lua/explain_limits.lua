@@ -12,7 +12,7 @@
 -- has it), has_room (1 or 0), when it will have room in ms ('' if that is unknown), how many
 -- permits are held, how many backlogs wait for it, whether this one does (1 or 0), ids of some jobs
 -- that hold permits, until when it is quiet in ms and the id of the job that asked for that ('' if it
--- is not)}.
+-- is not)}. In an order the job whose turn it is holds the only permit.
 -- Cost O(limits), about 20 microseconds each.
 --
 -- uses: limits time
@@ -23,7 +23,7 @@ local prefix, name, id = ARGV[1], ARGV[2], ARGV[4]
 local MOST_HOLDERS = 5
 
 local tokens, costs = {}, {}
-for token in string.gmatch(name, '[cr]=%S+') do
+for token in string.gmatch(name, '[cor]=%S+') do
   tokens[#tokens + 1] = token
 end
 for cost in string.gmatch(ARGV[3], '%S+') do
@@ -48,8 +48,21 @@ local function holders_of(token)
   return ids
 end
 
+-- Say whose turn it is in an order, and whether it may be that of the job.
+local function explain_order(token)
+  local found = redis.pcall('ZRANGE', prefix .. 'order:' .. token, 0, 0)
+  local first = not found.err and found[1]
+  local has = not found.err and (not first or first == id)
+  return { loaded_limits[token].rule or '', '', has and 1 or 0, '', first and 1 or 0,
+    counted('ZCARD', prefix .. 'blocked:' .. token),
+    redis.call('ZSCORE', prefix .. 'blocked:' .. token, name) and 1 or 0, { first or nil }, '', '' }
+end
+
 local function explain(token, cost, now)
   local limit = loaded_limits[token]
+  if limit.is_order then
+    return explain_order(token)
+  end
   local has, later = limit_has_room(limit, cost, now)
   return {
     limit.rule or '',

@@ -17,7 +17,7 @@
 -- the key, if a backlog is not one: its deliveries are as they were, and the others are held.
 -- Cost O(deliveries), about 12 microseconds each; callers send at most 250.
 --
--- uses: backlog cancelled check_keys entry job stats take_entry
+-- uses: backlog cancelled check_keys entry job order permits stats take_entry
 -- flags: allow-oom
 
 local group, prefix = ARGV[1], ARGV[2]
@@ -36,6 +36,13 @@ local function put(stream, entry, fields, name, costs)
       name = size_of(prefix, before) and before or name
     end
     hold(prefix, job, name, place or place_of_entry(entry), fields, costs)
+    local order, left = order_of(name), earlier and order_of(earlier)
+    if left and left ~= order then -- the code has changed
+      leave_order(prefix, left, fields.id)
+    end
+    if order and wake_next(prefix, order) then -- it may be the first that others wait for
+      ring(prefix)
+    end
   else
     -- The hash of another job cannot keep it, so it runs at once: '-' is without permits.
     redis.call('XADD', KEYS[1], '*', 'id', fields.id, 'n', fields.n, 'job', fields.job, 'l', '-')

@@ -68,7 +68,7 @@ local function count_holding()
   while seen < MOST_JOBS and bytes < MOST_BYTES do
     local found = redis.call('XRANGE', KEYS[4], from, '+', 'COUNT', STEP)
     for _, entry in ipairs(found) do
-      for token in string.gmatch(tokens_in(entry[2]), 'c=%S+') do
+      for token in string.gmatch(tokens_in(entry[2]), '[co]=%S+') do
         add(counts, token, 1)
       end
       seen, bytes = seen + 1, bytes + string.len(entry[2][6] or '')

@@ -11,7 +11,7 @@
 -- which the field `version` counts. The workers look again at what waits for the limit.
 -- Returns the version for each token: 0 if there is nothing to take back; if the rule of the same
 -- operator is this one already, the version that it has; -1 if the code has only a limit of the
--- other kind under the name, so that the rule would concern no job.
+-- other kind under the name, and -2 if only an order, so that the rule would concern no job.
 -- Cost O(limits that backlogs wait for) if the rule is not for one value, about 1 microsecond each.
 --
 -- uses: look_again time
@@ -20,16 +20,19 @@ local limits, defaults, prefix, rule, who = KEYS[1], KEYS[2], ARGV[1], ARGV[2], 
 local now = string.format('%.0f', (read_clock()))
 redis.call('ZCARD', prefix .. 'due') -- raises before the first write if it is something else
 
-local function is_of_other_kind(token)
+-- Return the answer if the code has only something else under the name of a token, else nil.
+local function other_kind(token)
   local name = string.match(token, '^[^:]*')
-  local other = (string.sub(name, 1, 2) == 'c=' and 'r=' or 'c=') .. string.sub(name, 3)
-  local known = redis.call('HMGET', defaults, name, other)
-  return not known[1] and known[2]
+  local bare = string.sub(name, 3)
+  local other = (string.sub(name, 1, 2) == 'c=' and 'r=' or 'c=') .. bare
+  local known = redis.call('HMGET', defaults, name, other, 'o=' .. bare)
+  return not known[1] and (known[2] and -1 or known[3] and -2) or nil
 end
 
 local function set(token)
-  if is_of_other_kind(token) then
-    return -1
+  local refusal = other_kind(token)
+  if refusal then
+    return refusal
   end
   local known = redis.call('HGET', limits, token)
   local current, version, _, setter = string.match(known or '', '^(.-) v(%d+) (%d+) (.*)$')

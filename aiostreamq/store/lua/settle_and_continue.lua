@@ -1,5 +1,6 @@
 -- settle_and_continue.lua: end deliveries, and do what follows the ends of their jobs: put callbacks
--- into the lanes, free keys, make the jobs due that wait for these, and return permits.
+-- into the lanes, free keys, make the jobs due that wait for these, return permits, and let the next
+-- job of an order run.
 --
 -- Workers use it for a batch in which something follows an end, and settle.lua for others.
 --
@@ -17,7 +18,7 @@
 --   how many keys these are
 --   two for each delivery that holds permits:
 --              place of the delivery, from 1
---              tokens of its permits
+--              tokens of its permits; '-' if the job may be in an order
 --   how many deliveries these are
 --
 -- Returns and raises as settle.lua. A callback is put into its lane if this call ends the job: not
@@ -26,7 +27,7 @@
 -- by the next enqueue that asks for it: see part `unique`. So does promote.lua for a job that waits.
 -- Cost O(deliveries), about 6 microseconds each, 12 for each callback, and 3 for each key.
 --
--- uses: after_end callbacks calls control keep_latest permits time
+-- uses: after_end callbacks calls control keep_latest order permits time
 -- flags: allow-oom
 -- then: settle
 
@@ -78,5 +79,11 @@ after_end = function(place, id, n, entry)
   end
   if digests[place] then
     free_key(digests[place], id)
+  end
+  local order = permits[place] and string.match(permits[place], '^o=%S+')
+  if order then
+    leave_order(ARGV[2], order, id)
+  elseif permits[place] == '-' then
+    leave_its_order(ARGV[2], redis.pcall('HGET', ARGV[2] .. 'job:' .. id, 'b'), id)
   end
 end

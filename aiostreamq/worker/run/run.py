@@ -169,4 +169,7 @@ def end_unrun(run: Run, state: JobState) -> Settlement:
     kind = kind_of(run.spec.name, state, None)
     callback, key = run.envelope.callbacks.for_end(state), run.envelope.key
     kept = outcome if keep_ms else b""
-    return Settlement(run.delivery, keep_ms, kept, False, kind, run.began, callback, key)
+    delivery = run.delivery
+    if run.spec.is_ordered and delivery.permits is None:
+        delivery = delivery._replace(permits=b"-")  # the next job of its key may start
+    return Settlement(delivery, keep_ms, kept, False, kind, run.began, callback, key)

@@ -21,11 +21,14 @@ class Call(NamedTuple):
     has_deadline: bool = False  #: whether no run is
     is_too_late: bool = False  #: whether its time to begin was over when it came
     tenant: str = ""  #: whose limit it needs, where its task has limits
+    account: str = ""  #: whose jobs run one after the other, if its task has an order
     cost: int = 1  #: what it takes of the rate
 
     @property
     def tokens(self) -> tuple[str, ...]:
         """Its limits, as Redis knows them."""
+        if self.account:
+            return (f"o=book.account:{self.account}",)
         return (f"c=sync.tenant:{self.tenant}", RATE) if self.tenant else ()
 
     @property
@@ -54,7 +57,19 @@ SYNC_BEFORE_NOON = Call(
 SYNC_TOO_LATE = Call(
     "sync", b'{"task":"sync","args":["a"],"expires":1000}', is_too_late=True, tenant="a"
 )
-LIMITED = (SYNC_A, SYNC_A, SYNC_B, SYNC_TWICE, SYNC_BEFORE_NOON, SYNC_TOO_LATE)
+BOOK_A = Call("book", b'{"task":"book","args":["a"]}', account="a")
+BOOK_B = Call("book", b'{"task":"book","args":["b"]}', account="b")
+BOOK_BEFORE_NOON = Call(
+    "book",
+    b'{"task":"book","args":["a"],"deadline":4102444800000}',
+    has_deadline=True,
+    account="a",
+)
+BOOK_TOO_LATE = Call(
+    "book", b'{"task":"book","args":["a"],"expires":1000}', is_too_late=True, account="a"
+)
+ORDERED = (BOOK_A, BOOK_A, BOOK_B, BOOK_BEFORE_NOON, BOOK_TOO_LATE)
+LIMITED = (SYNC_A, SYNC_A, SYNC_B, SYNC_TWICE, SYNC_BEFORE_NOON, SYNC_TOO_LATE, *ORDERED)
 
 #: What the task `sync` is under. What is charged to the rate stays so until the history says that
 #: it is paid off: a day is longer than any history.
@@ -67,7 +82,7 @@ LIMITS: list[Limit] = [
 ROOM = {"c": 1, "r": 3}
 
 #: The tasks, and the lane of each: what was returned belongs to that, wherever it came from.
-TASKS = {"size": "default", "weigh": "slow", "sync": "default"}
+TASKS = {"size": "default", "weigh": "slow", "sync": "default", "book": "default"}
 
 
 @dataclass

@@ -57,11 +57,11 @@ class LimitedJobs(Producers, Workers):
             wanted = [
                 name
                 for name in before.ids
-                if name.split()[0] in taker.lanes and not self.model.pauses.holds(name)
+                if name.split()[0] in taker.lanes
+                and name.split()[1] in taker.limited
+                and not self.model.pauses.holds(name)
             ]
-            self.look().backlogs.check_admission(
-                before, self.model, wanted if taker.limited else []
-            )
+            self.look().backlogs.check_admission(before, self.model, wanted)
         if arrives and admitted:
             self.arrive(taker, found)
         self.again = None

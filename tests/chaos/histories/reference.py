@@ -206,7 +206,7 @@ class Reference:
         with self._step("hold"):
             if (job := self.has(held)) and not self._stays_cancelled(job):
                 job.backlog = job.backlog or job.call.backlog(lane_of(job))
-                job.turn, job.number = job.turn or turn, job.number + 1
+                job.turn, job.number = job.turn or self._turn(job, turn), job.number + 1
                 self._put(job, "held")
         return job is not None
 
@@ -234,6 +234,19 @@ class Reference:
             found[job.backlog].append(job)
         return found
 
+    def orders(self) -> dict[str, list[Job]]:
+        """The jobs of each order: those that have come to a place in line, and have not ended."""
+        found = defaultdict[str, list[Job]](list)
+        for job in sorted(self.jobs.values(), key=lambda job: (job.turn, job.id)):
+            if job.turn and job.call.account and not job.state:
+                found[job.call.tokens[0]].append(job)
+        return found
+
+    def _turn(self, job: Job, turn: int) -> int:
+        """The place in line of a job that has none; in an order no job comes before the first."""
+        line = self.orders().get(job.call.tokens[0], [])
+        return turn if not line or turn > line[0].turn else line[-1].turn + 1
+
     def permits(self) -> dict[str, set[str]]:
         """Who has room under each limit of concurrency, as id and number of a delivery."""
         found = defaultdict[str, set[str]](set)
@@ -250,7 +263,9 @@ class Reference:
         return ROOM[token[0]] - taken
 
     def refuses(self, token: str, job: Job) -> bool:
-        """Whether a limit has no room for a job."""
+        """Whether a limit has no room for a job, or it is not the job's turn in an order."""
+        if token.startswith("o="):
+            return self.orders()[token][0] is not job
         return self.room(token) < (job.call.cost if token == RATE else 1)
 
     def admit(self, worker: str, job_ids: Iterable[str]) -> list[Job]:
@@ -263,9 +278,9 @@ class Reference:
         permits: tuple[str, ...] = ()
         if not job.is_too_late:
             assert not [token for token in job.call.tokens if self.refuses(token, job)]
-            permits = tuple(token for token in job.call.tokens if token != RATE)
-            self.charged += job.call.cost
-            job.charge = job.call.cost
+            permits = tuple(token for token in job.call.tokens if token.startswith("c="))
+            job.charge = job.call.cost if RATE in job.call.tokens else 0
+            self.charged += job.charge
         self._put(job, "running", ADMITTED)
         job.owner, job.permits = worker, permits
         return job

@@ -96,7 +96,7 @@ class SteppedWorker:
     @property
     def limited(self) -> list[str]:
         """The tasks with limits of which it takes held jobs."""
-        return [] if self.pauses.has_task("sync") else ["sync"]
+        return [task for task in ("sync", "book") if not self.pauses.has_task(task)]
 
     async def read_overflow(self, most: int, place: Spillway) -> Read:
         """Read what others had no room for."""
@@ -227,12 +227,16 @@ def _tasks() -> Queue:
     async def run() -> None:
         """Never called."""
 
+    async def book(account: str) -> None:
+        """Never run."""
+
     async def sync(tenant: str, tokens: int = 1) -> None:
         """Never called."""
 
     for name in ("size", "weigh"):
         queue.task(name=name, lane=TASKS[name])(run)
     queue.task(name="sync", lane=TASKS["sync"], limits=LIMITS)(sync)
+    queue.task(name="book", lane=TASKS["book"], ordered="account")(book)
     return queue
 
 

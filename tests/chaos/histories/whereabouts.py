@@ -28,7 +28,7 @@ _LOOK = """
 local prefix, group, inbox, lines = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local function at(name) return prefix .. name end
 local ended, hashes, in_lines, parked, limits = {}, {}, {}, {}, {}
-local is_of_limits = { backlog = true, blocked = true, permits = true }
+local is_of_limits = { backlog = true, blocked = true, permits = true, order = true }
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local kind, id = string.match(string.sub(key, #prefix + 1), '^(%a+):(.*)$')
   if kind == 'result' then

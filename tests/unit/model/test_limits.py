@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from aiostreamq import Concurrency, Queue, Rate, Tasks, UsageError
-from aiostreamq.model.limits import checked_limits, checked_subject, named, rule_of
+from aiostreamq import Concurrency, Ordered, Queue, Rate, Tasks, UsageError
+from aiostreamq.model.limits import checked_limits, checked_order, checked_subject, named, rule_of
 
 
 def key_of(to: str) -> str:
@@ -87,9 +87,11 @@ def test_limits_are_a_list(limits: Any) -> None:
         (Concurrency(1, key=key_of), "c=mail.send.key"),
         (Concurrency(1, name="smtp"), "c=smtp"),
         (Rate("1/s", name="smtp", key="to"), "r=smtp"),
+        (Ordered("to"), "o=mail.send.to"),
+        (Ordered(), "o=mail.send"),
     ],
 )
-def test_name_by_default(limit: Concurrency | Rate, token: str) -> None:
+def test_name_by_default(limit: Concurrency | Ordered | Rate, token: str) -> None:
     """It is that of the task and of the key."""
     assert named(limit, "mail:send") == token
 
@@ -189,3 +191,29 @@ def test_name_of_no_limit(name: object) -> None:
     """It is refused, with the way to write it."""
     with pytest.raises(UsageError, match="give its name"):
         checked_subject(name)
+
+
+@pytest.mark.parametrize("key", ["to", ("to", "by"), ["to", "by"], key_of])
+def test_order_by_its_key(key: Any) -> None:
+    """The key alone is short for the rule."""
+    assert checked_order(key) == Ordered(key)
+    assert rule_of(Ordered(key)) == "1"
+
+
+def test_order_or_none() -> None:
+    """None gives none; an order without a key is one for all jobs."""
+    assert checked_order(None) is None
+    assert checked_order(Ordered()) == Ordered(None)
+
+
+@pytest.mark.parametrize("ordered", [True, False, 5, "", (), [5], {"to"}, Concurrency(1)])
+def test_invalid_order(ordered: Any) -> None:
+    """The error says what to give."""
+    with pytest.raises(UsageError, match="is invalid: give"):
+        checked_order(ordered)
+
+
+def test_order_among_limits() -> None:
+    """It has its own option."""
+    with pytest.raises(UsageError, match="give it to ordered="):
+        checked_limits([Concurrency(1), Ordered("to")])

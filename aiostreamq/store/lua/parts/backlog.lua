@@ -8,7 +8,7 @@
 -- field b is '<place> <name>', and stays, so that a job which comes back takes its place again. Field
 -- o has what it costs, a number for each token; none is 1 for each.
 --
--- uses: permits
+-- uses: order permits
 
 -- Places in line are ms since 1970 times this, as an entry has its place in a millisecond. Lua counts
 -- them exactly for two centuries.
@@ -55,13 +55,26 @@ local function floor_of(prefix)
   return type(floor) == 'string' and floor or '0'
 end
 
--- Return how many jobs a backlog has; or nil and the error if another program has overwritten it.
--- Asked before a job leaves its worker: later the error would lose it.
+-- Return the size of a sorted set; or nil, and the error with its name, if it is something else.
+local function size_at(key)
+  local size = redis.pcall('ZCARD', key)
+  if type(size) ~= 'number' then
+    return nil, tostring(size.err) .. ': key ' .. key
+  end
+  return size
+end
+
+-- Return how many jobs a backlog has; or nil and the error if another program has overwritten it, or
+-- the order of its jobs. Asked before a job leaves its worker: later the error would lose it.
 local function size_of(prefix, name)
   if not backlog_sizes[name] then
-    local size = redis.pcall('ZCARD', prefix .. 'backlog:' .. name)
-    if type(size) ~= 'number' then
-      return nil, tostring(size.err) .. ': key ' .. prefix .. 'backlog:' .. name
+    local size, refusal = size_at(prefix .. 'backlog:' .. name)
+    local order = order_of(name)
+    if order and not refusal then
+      refusal = select(2, size_at(prefix .. 'order:' .. order))
+    end
+    if refusal then
+      return nil, refusal
     end
     backlog_sizes[name] = size
   end
@@ -76,7 +89,7 @@ local function find_again(prefix, name)
     return false
   end
   local due = prefix .. 'due'
-  for token in string.gmatch(name, '[cr]=%S+') do
+  for token in string.gmatch(name, '[cor]=%S+') do
     if type(redis.pcall('ZSCORE', prefix .. 'blocked:' .. token, name)) == 'string' then
       local is_lost = not redis.pcall('ZSCORE', due, token)
       if is_lost then
@@ -93,7 +106,10 @@ end
 
 -- Have a job wait in a backlog whose size was asked. fields: of its entry, by name; costs: '' for 1 each.
 local function hold(prefix, job, name, place, fields, costs)
-  local id = fields.id
+  local id, order = fields.id, order_of(name)
+  if order then
+    place = join_order(prefix, order, place, id)
+  end
   redis.call('HDEL', job, 'e', 'q', 'o')
   redis.call('HSET', job, 'p', fields.job, 'n', fields.n, 's', 'held',
     'b', string.format('%.0f ', place) .. name)
@@ -121,7 +137,7 @@ end
 -- was woken for.
 local function forget_backlog(prefix, name)
   local was_ready = redis.pcall('ZREM', prefix .. 'ready', name) == 1
-  for token in string.gmatch(name, '[cr]=%S+') do
+  for token in string.gmatch(name, '[cor]=%S+') do
     local blocked = prefix .. 'blocked:' .. token
     if redis.pcall('ZREM', blocked, name) == 1 then
       if redis.call('EXISTS', blocked) == 0 then

@@ -1,6 +1,6 @@
 -- charges.lua: charges limits for jobs that are admitted.
 --
--- uses: limits
+-- uses: limits turns
 
 -- Return the permits of deliveries that have left their workers unnoticed. Each call looks at the
 -- oldest, and at any other: the oldest may be that of a long job.
@@ -18,8 +18,15 @@ local function return_stray_permits(prefix, limit, now)
   end
 end
 
--- The same as limit_has_room, after a look for permits that may be returned if the limit is full.
-local function find_room(prefix, limit, cost, now)
+-- The same as limit_has_room, after a look for permits that may be returned if the limit is full. Whether
+-- an order has room depends on the job; without one it has none.
+local function find_room(prefix, limit, cost, now, id)
+  if limit.is_order then
+    if not id then
+      return false
+    end
+    return has_turn(prefix, limit, id, now)
+  end
   if limit.most and limit.held >= limit.most and limit.most > 0 and not limit.is_checked then
     return_stray_permits(prefix, limit, now)
   end

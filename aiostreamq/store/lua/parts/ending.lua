@@ -2,7 +2,7 @@
 --
 -- The script calls count_noted_ends after everything else.
 --
--- uses: cancelled stats
+-- uses: cancelled order stats
 
 -- As inbox_ms of settle.lua.
 local CANCELLED_INBOX_MS = 60000
@@ -20,8 +20,10 @@ end
 local function end_as_dead(prefix, id, envelope, outcome, keep_ms, inbox_ms)
   local job = prefix .. 'job:' .. id
   redis.call('SET', prefix .. 'result:' .. id, outcome, 'PX', keep_ms)
-  notify(prefix, redis.call('HGET', job, 'w'), id, outcome, inbox_ms)
+  local known = redis.call('HMGET', job, 'w', 'b')
+  notify(prefix, known[1], id, outcome, inbox_ms)
   redis.call('DEL', job)
+  leave_its_order(prefix, known[2], id)
   note_end(id, task_in(envelope), 'dead')
 end
 
@@ -37,11 +39,14 @@ local function outcome_of(prefix, id)
 end
 
 -- End a job as cancelled. Its hash stays, as its id stays taken. known: optional, with the waiters
--- of the job, and whether its hash is_bare: without any of the fields that are removed here. Return
+-- and the place of the job, and whether its hash is_bare: without any of the fields that are removed here. Return
 -- nil, or the outcome of the job if it has ended before.
 local function end_as_cancelled(prefix, id, task, keep_ms, known)
   local job = prefix .. 'job:' .. id
-  local waiters = known and known.waiters or not known and redis.call('HGET', job, 'w')
+  local waiters, b = known and known.waiters, known and known.place
+  if not known then
+    waiters, b = unpack(redis.call('HMGET', job, 'w', 'b'))
+  end
   if not (known and known.is_bare and has_forgotten) then
     -- First, as this needs no memory: a script that has written is not stopped when it is full.
     redis.call('HDEL', job, 'w', 'p', 'n', 'a', 'h', 'q', 'x')
@@ -64,6 +69,7 @@ local function end_as_cancelled(prefix, id, task, keep_ms, known)
     end
   end
   redis.call('HSET', job, 'c', 'ended', 'ended', '0')
+  leave_its_order(prefix, b, id)
   note_end(id, task, 'cancelled')
 end
 

@@ -6,6 +6,7 @@
 -- `rate:<token>` is when all that was charged is paid off, in ms since 1970 (GCRA's theoretical arrival
 -- time). `quiet:<token>` exists while nothing passes, as an API has asked a job for that: '<until, in ms
 -- since 1970> <ms that were asked for> <job id>'.
+-- An order has no rule in this sense: whose turn it is depends on the job, see part `turns`.
 
 local loaded_limits = {} -- by token: its rule, and its state in this call
 
@@ -102,6 +103,7 @@ local function load_some(prefix, tokens, now)
     local text = exact[2 * place - 1] or exact[2 * place] or own[place] or default[place]
     local limit = text and parse_rule(token, text) or {}
     limit.token, limit.rule, limit.decided_by = token, text, set
+    limit.is_order = string.sub(token, 1, 2) == 'o='
     if exact.err then
       refuse_all(limit, prefix .. 'limits', exact)
     elseif default.err then
