@@ -11,6 +11,7 @@ help: ## Say what each target does
 demo: ## Make the environment and index the standard library, in memory
 	@scripts/venv demo
 	@.venv/bin/python examples/index_stdlib.py
+	@echo "To look at a queue in the browser: .venv/bin/aiostreamq dev examples.index_stdlib:queue"
 
 test: ## Run all tests on a real redis-server, which is found or installed
 	@scripts/test $(ARGS)

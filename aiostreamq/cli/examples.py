@@ -20,6 +20,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "aiostreamq run app:orders app:mail --concurrency 50",
         "aiostreamq run app:queue --reload --log-level debug",
     ),
+    "dev": ("aiostreamq dev app:queue", "aiostreamq dev app:queue --redis-port 6400 --port 9000"),
     "info": ("aiostreamq info app:queue --watch", "aiostreamq info --queue mail --json"),
     "jobs": ("aiostreamq jobs ls app:queue", "aiostreamq jobs show --queue mail JOB"),
     "jobs ls": (

@@ -9,6 +9,7 @@ from aiostreamq import __version__
 from aiostreamq.cli.commands.completion import add_completion, completion
 from aiostreamq.cli.commands.dashboard import add_dashboard, dashboard
 from aiostreamq.cli.commands.dead_letters import add_dead, dead
+from aiostreamq.cli.commands.dev import add_dev, dev
 from aiostreamq.cli.commands.doctor import add_doctor, doctor
 from aiostreamq.cli.commands.enqueue import add_enqueue, enqueue
 from aiostreamq.cli.commands.info import add_info, add_workers, info, workers
@@ -24,6 +25,7 @@ from aiostreamq.errors import AioStreamQError, UsageError
 
 # The commands about a queue, in the order of --help.
 _ADDS = (
+    add_dev,
     add_info,
     add_jobs,
     add_workers,
@@ -38,6 +40,7 @@ _ADDS = (
     add_completion,
 )
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "dev": dev,
     "info": info,
     "jobs": jobs,
     "workers": workers,

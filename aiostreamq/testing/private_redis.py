@@ -37,13 +37,15 @@ class PrivateRedis:
     `with PrivateRedis() as server:`, or call `start` and `close`.
     """
 
-    def __init__(self, program: str | None = None) -> None:
+    def __init__(self, program: str | None = None, *, port: int = 0) -> None:
         """Prepare; nothing is started yet.
 
         Args:
             program: The server to start; None takes the first that `find_server` finds.
+            port: A TCP port of this machine at which it listens too; 0: only the socket.
         """
         self._program = program
+        self._port = port
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
 
@@ -54,7 +56,8 @@ class PrivateRedis:
         Raises:
             UsageError: It has not been started.
         """
-        return f"unix://{self._socket}"
+        socket_url = f"unix://{self._socket}"
+        return f"redis://127.0.0.1:{self._port}" if self._port else socket_url
 
     def start(self) -> None:
         """Start the server, and return when it answers.
@@ -68,7 +71,13 @@ class PrivateRedis:
         # Short, as the path of a unix socket may have 104 characters at most.
         self._directory = Path(tempfile.mkdtemp(prefix="asq-"))
         atexit.register(self.close)
-        options = {"port": "0", "unixsocket": str(self._socket), "save": "", "appendonly": "no"}
+        options = {
+            "port": str(self._port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self._socket),
+            "save": "",
+            "appendonly": "no",
+        }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  # a program that the caller chose

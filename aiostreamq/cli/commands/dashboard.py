@@ -71,7 +71,8 @@ def dashboard(args: argparse.Namespace) -> int:
         UsageError: An option is wrong, the extra is missing, or the dashboard would be open to
             others without a login.
     """
-    _check_extra()
+    if missing := missing_packages():
+        raise UsageError(f"the dashboard needs {', '.join(missing)}: pip install 'aiostreamq[web]'")
     from aiostreamq.cli.process.dashboard_server import serve
     from aiostreamq.web.access import LOCAL_HOSTS, basic_login, proxy_login
 
@@ -149,8 +150,8 @@ def _queues_in(url: str | None, names: list[str] | None) -> "list[Queue]":
     return [Queue(url, name=name, lanes=found[name]) for name in names or sorted(found)]
 
 
-def _check_extra() -> None:
+def missing_packages() -> list[str]:
+    """Return the packages that the dashboard needs and that are not installed."""
     from importlib.util import find_spec
 
-    if missing := [name for name in _NEEDED if find_spec(name) is None]:
-        raise UsageError(f"the dashboard needs {', '.join(missing)}: pip install 'aiostreamq[web]'")
+    return [name for name in _NEEDED if find_spec(name) is None]

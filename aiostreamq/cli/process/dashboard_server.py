@@ -56,6 +56,27 @@ def serve(
     authorize: "Authorize | None",
 ) -> int:
     """Serve the dashboard until a signal ends it; return the exit code."""
+    server = _server_of(
+        queues, host=host, port=port, root_path=root_path, write=write, authorize=authorize
+    )
+    return asyncio.run(_run(server, queues))
+
+
+async def serve_beside(queues: "Sequence[Queue]", *, host: str, port: int) -> None:
+    """Serve the dashboard of open queues, with write allowed, until a signal ends it."""
+    server = _server_of(queues, host=host, port=port, root_path="", write=True, authorize=None)
+    await server.serve()
+
+
+def _server_of(
+    queues: "Sequence[Queue]",
+    *,
+    host: str,
+    port: int,
+    root_path: str,
+    write: bool,
+    authorize: "Authorize | None",
+) -> _Server:
     app = dashboard(*queues, write=write, authorize=authorize)
     config = uvicorn.Config(
         app,
@@ -73,7 +94,7 @@ def serve(
     def announce(address: str) -> None:
         complain(f"aiostreamq: dashboard of {names} at {address} ({mode})")
 
-    return asyncio.run(_run(_Server(config, announce), queues))
+    return _Server(config, announce)
 
 
 async def _run(server: _Server, queues: "Sequence[Queue]") -> int:

@@ -41,6 +41,23 @@ def run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _supervise(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    supervisor = supervisor_of(args, arguments)
+    return asyncio.run(run_supervisor(supervisor, args))
+
+
+def supervisor_of(
+    args: argparse.Namespace, arguments: Sequence[str], grace: float = GRACE
+) -> "Supervisor":
+    """Return the supervisor that `aiostreamq run` with *arguments* needs, not started yet.
+
+    Args:
+        args: What *arguments* were parsed into.
+        arguments: The command line, whose options the workers get.
+        grace: Seconds after its shutdown timeout that a worker may take before it is killed.
+
+    Raises:
+        UsageError: The options exclude each other, or the extra for `--reload` is missing.
+    """
     # Imported here, as a worker does not need it.
     from aiostreamq.cli.process.supervisor import Supervisor
 
@@ -53,16 +70,15 @@ def _supervise(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         link = ["--supervisor-link", str(fd), "--supervisor-slot", str(slot)]
         return [*interpreter(), "-m", "aiostreamq", "run", *link, *arguments[1:]]
 
-    supervisor = Supervisor(
+    return Supervisor(
         command,
         args.workers,
-        patience=args.shutdown_timeout + GRACE,
+        patience=args.shutdown_timeout + grace,
         blocked_after=args.lease,
         stuck_after=_stuck_after(args),
         is_burst=args.burst,
         watched=Path.cwd() if args.reload else None,
     )
-    return asyncio.run(_run_supervisor(supervisor, args))
 
 
 def _stuck_after(args: argparse.Namespace) -> float:
@@ -73,7 +89,8 @@ def _stuck_after(args: argparse.Namespace) -> float:
     return (PATIENCE_LEASES + 1) * args.lease + args.shutdown_timeout
 
 
-async def _run_supervisor(supervisor: "Supervisor", args: argparse.Namespace) -> int:
+async def run_supervisor(supervisor: "Supervisor", args: argparse.Namespace) -> int:
+    """Keep workers and show their state until the end; return the exit code."""
     async with AsyncExitStack() as stack:
         await show_state(stack, supervisor, args)
         return await supervisor.run()
