@@ -33,8 +33,8 @@ from aiostreamq import Queue
 queue = Queue(name="dev", lanes=["default"])
 
 @queue.task
-async def tell(number: int) -> str:
-    print(f"told {number} by version 1", flush=True)
+async def greet(number: int) -> str:
+    print(f"greeted {number} by version 1", flush=True)
     return f"version 1 of {number}"
 
 @queue.task
@@ -45,11 +45,11 @@ def block() -> None:
 
 ENQUEUE = """
 import asyncio
-from app import queue, tell
+from app import queue, greet
 
 async def main():
     async with queue:
-        print(await (await tell.enqueue(7)))
+        print(await (await greet.enqueue(7)))
 
 asyncio.run(main())
 """
@@ -87,7 +87,7 @@ class Dev:
 
     @property
     def printed(self) -> str:
-        """What all of its processes have printed."""
+        """The output of all its processes."""
         return self._log.read_text()
 
     async def says(self, pattern: str) -> str:
@@ -146,9 +146,9 @@ async def test_one_terminal(tmp_path: Path) -> None:
         url = await dev.says(r"export AIOSTREAMQ_URL=(\S+)")
         address = await dev.says(r"dashboard of dev at (\S+) \(read and write\)")
         assert dev.enqueue(url) == "version 1 of 7"
-        assert "told 7 by version 1" in dev.printed
+        assert "greeted 7 by version 1" in dev.printed
         async with httpx.AsyncClient(timeout=PATIENCE, follow_redirects=True) as client:
-            assert "tell" in (await client.get(address)).text
+            assert "greet" in (await client.get(address)).text
         (tmp_path / "app.py").write_text(CODE.replace("version 1", "version 2"))
         await dev.says(r"app\.py changed")
         await wait_until(lambda: dev.enqueue(url) == "version 2 of 7", "the new code to run")
@@ -172,9 +172,9 @@ async def test_sigterm_while_a_job_runs(tmp_path: Path) -> None:
 async def test_server_that_is_there(tmp_path: Path, redis_url: str) -> None:
     """With --url no server is started; its jobs stay there."""
     async with Queue(redis_url, name="dev") as queue:
-        job = await queue.enqueue("tell", 1)
+        job = await queue.enqueue("greet", 1)
         with Dev(tmp_path, "--url", redis_url, "--port", "0") as dev:
-            await dev.says("told 1 by version 1")
+            await dev.says("greeted 1 by version 1")
             await dev.says("dashboard of dev")
             assert await dev.end(by=signal.SIGTERM) == 0
         assert await job == "version 1 of 1"
@@ -192,7 +192,7 @@ async def test_no_server_on_path(tmp_path: Path) -> None:
 
 
 async def test_missing_extras(tmp_path: Path) -> None:
-    """It goes on without the dashboard, and without reload, and says so."""
+    """It continues without the dashboard, and without reload, and says so."""
     hidden = "import sys\nsys.modules['uvicorn'] = sys.modules['watchfiles'] = None\n"
     (tmp_path / "sitecustomize.py").write_text(hidden)
     paths = f"{tmp_path}{os.pathsep}{environment()['PYTHONPATH']}"

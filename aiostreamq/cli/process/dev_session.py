@@ -70,7 +70,7 @@ class DevSession:
             return self._run_in_memory()
         with ExitStack() as stack:
             for number in _ENDS:
-                # nohup has told it to stay when the terminal closes.
+                # nohup has it stay when the terminal closes.
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     signal.signal(number, _leave)
             stack.callback(_ignore_signals)  # after the loop, while the server ends

@@ -51,7 +51,7 @@ def supervisor_of(
     """Return the supervisor that `aiostreamq run` with *arguments* needs, not started yet.
 
     Args:
-        args: What *arguments* were parsed into.
+        args: The parsed *arguments*.
         arguments: The command line, whose options the workers get.
         grace: Seconds after its shutdown timeout that a worker may take before it is killed.
 
