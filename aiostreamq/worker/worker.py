@@ -141,6 +141,7 @@ class Worker:
         self._stopped = asyncio.Event()  # set when it is to drain
         self._hurry = asyncio.Event()  # set when the time to drain is counted
         self._working: OwnTask[None] | None = None  # once it has started
+        self._is_working = False  # whether that has taken its first step
 
     async def __aenter__(self) -> Self:
         await self._start(burst=False)
@@ -248,8 +249,8 @@ class Worker:
         self.stop()
         self._is_aborting = True
         self._incarnations.abort()
-        if self._working is not None:
-            self._working.end()
+        if self._working is not None and self._is_working:
+            self._working.end()  # before its first step, that would end it without its cleanup
 
     async def _start(self, *, burst: bool) -> OwnTask[None]:
         if self._has_begun:
@@ -299,9 +300,10 @@ class Worker:
     async def _work(
         self, tenure: "SessionLifetime", scope: "WorkerScope | None", *, burst: bool
     ) -> None:
+        self._is_working = True
         core = core_of(self.queue)
         try:
-            if scope is None:
+            if scope is None or self._is_aborting:
                 return
             await self._incarnations.live(self._stopped, self._hurry, burst=burst)
             if scope.failure is not None:

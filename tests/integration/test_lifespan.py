@@ -215,6 +215,25 @@ async def test_every_end(queue: Queue, end: str) -> None:
     await wait_until(lambda: events == ["enter it", "leave it"], "the lifespan to be left")
 
 
+@pytest.mark.parametrize("end", ["stop", "drain", "abort"])
+async def test_end_at_each_step_of_the_start(end: str) -> None:
+    """It is left whenever the worker is asked to end, in each turn of the event loop."""
+    steps, was_ready = 0, False
+    while not was_ready:
+        events: list[str] = []
+        async with Queue("memory://start") as queue:
+            recording(queue, "it", events)
+            worker = Worker(queue)
+            running = asyncio.create_task(worker.run())
+            for _ in range(steps):
+                was_ready = worker.is_ready
+                await asyncio.sleep(0)
+            getattr(worker, end)()
+            await asyncio.wait({running})
+        assert events in ([], ["enter it", "leave it"]), f"after {steps} steps"
+        steps += 1
+
+
 @pytest.mark.parametrize("end", ["stop", "cancel", "abort"])
 async def test_end_while_entering(queue: Queue, end: str) -> None:
     """A lifespan that hangs at its start does not keep a worker that is asked to end."""
