@@ -11,7 +11,8 @@ help: ## Say what each target does
 demo: ## Make the environment and index the standard library, in memory
 	@scripts/venv demo
 	@.venv/bin/python examples/index_stdlib.py
-	@echo "To look at a queue in the browser: .venv/bin/aiostreamq dev examples.index_stdlib:queue"
+	@echo "To watch it in the browser, with a Redis: .venv/bin/aiostreamq dev examples.index_stdlib:queue"
+	@echo "and there, in another terminal: .venv/bin/python examples/index_stdlib.py --no-worker --url URL"
 
 test: ## Run all tests on a real redis-server, which is found or installed
 	@scripts/test $(ARGS)

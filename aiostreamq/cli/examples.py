@@ -22,6 +22,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "dev": ("aiostreamq dev app:queue", "aiostreamq dev app:queue --redis-port 6400 --port 9000"),
     "info": ("aiostreamq info app:queue --watch", "aiostreamq info --queue mail --json"),
+    "top": ("aiostreamq top app:queue", "aiostreamq top --queue mail --read-only"),
     "jobs": ("aiostreamq jobs ls app:queue", "aiostreamq jobs show --queue mail JOB"),
     "jobs ls": (
         "aiostreamq jobs ls app:queue --state failed --state dead --since 1h",

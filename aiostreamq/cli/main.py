@@ -17,6 +17,7 @@ from aiostreamq.cli.commands.jobs import add_jobs, jobs
 from aiostreamq.cli.commands.limits import add_limits, limits
 from aiostreamq.cli.commands.pause import add_pause, add_resume, pause, resume
 from aiostreamq.cli.commands.schedules import add_schedules, schedules
+from aiostreamq.cli.commands.top import add_top, top
 from aiostreamq.cli.named_queue import settle_target
 from aiostreamq.cli.output import complain, discard_unwritable, open_missing
 from aiostreamq.cli.parser import CommandParser
@@ -27,6 +28,7 @@ from aiostreamq.errors import AioStreamQError, UsageError
 _ADDS = (
     add_dev,
     add_info,
+    add_top,
     add_jobs,
     add_workers,
     add_enqueue,
@@ -42,6 +44,7 @@ _ADDS = (
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "dev": dev,
     "info": info,
+    "top": top,
     "jobs": jobs,
     "workers": workers,
     "enqueue": enqueue,
