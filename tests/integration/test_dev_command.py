@@ -183,12 +183,21 @@ async def test_server_that_is_there(tmp_path: Path, redis_url: str) -> None:
 async def test_no_server_on_path(tmp_path: Path) -> None:
     """Worker and dashboard share one process on memory://, and it says what is missing then."""
     with Dev(tmp_path, "--port", "0", PATH="") as dev:
-        assert "share this process" in await dev.says("there is no redis-server.*")
+        await dev.says("there is no redis-server or valkey-server on PATH")
+        await dev.says("share this process, on memory://")
         address = await dev.says(r"dashboard of dev at (\S+)")
         assert len(dev.processes()) == 1
         async with httpx.AsyncClient(timeout=PATIENCE, follow_redirects=True) as client:
             assert "dev" in (await client.get(address)).text
         assert await dev.end(by=signal.SIGINT) == 0
+
+
+async def test_memory_by_url(tmp_path: Path) -> None:
+    """With --url memory:// no server is started, although there is one."""
+    with Dev(tmp_path, "--url", "memory://", "--no-dashboard") as dev:
+        await dev.says("worker of dev on memory://")
+        assert len(dev.processes()) == 1
+        assert await dev.end(by=signal.SIGTERM) == 0
 
 
 async def test_missing_extras(tmp_path: Path) -> None:

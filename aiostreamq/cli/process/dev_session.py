@@ -67,6 +67,11 @@ class DevSession:
             complain(f"aiostreamq: {URL_VARIABLE} is set and not used here: give --url to use it")
         program = find_server()
         if self._args.url is None and program is None:
+            complain(
+                f"aiostreamq: there is no {' or '.join(PROGRAMS)} on PATH: install one of them"
+            )
+            return self._run_in_memory()
+        if (self._args.url or "").startswith("memory://"):
             return self._run_in_memory()
         with ExitStack() as stack:
             for number in _ENDS:
@@ -157,9 +162,8 @@ class DevSession:
         from aiostreamq.cli.process.dev_in_memory import run_in_memory
 
         complain(
-            f"aiostreamq: there is no {' or '.join(PROGRAMS)} on PATH: the worker and the "
-            f"dashboard share this process, on memory://. Other programs cannot enqueue here, and "
-            f"nothing reloads. Install one of them, or give a Redis with --url"
+            "aiostreamq: the worker and the dashboard share this process, on memory://. Other "
+            "programs cannot enqueue here, and nothing reloads: give a Redis with --url for that"
         )
         port = self._port() if self._has_dashboard else None
         return run_in_memory(self._args, port)
