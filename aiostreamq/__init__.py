@@ -24,6 +24,7 @@ from aiostreamq.errors import (
     JobRestarted,
     JobTimeout,
     LifespanFailed,
+    LockLost,
     PayloadError,
     ProcessDied,
     QueueFull,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from aiostreamq.client.current_job import CurrentJob, JobFilter, current_job
     from aiostreamq.client.dead_letters.dead_letters import DeadLetters
     from aiostreamq.client.limit_settings import Limits
+    from aiostreamq.client.lock import Fence, Lock
     from aiostreamq.client.middleware import CallNext, EnqueueCall, RunCall
     from aiostreamq.client.results.gathering import as_completed, gather
     from aiostreamq.client.schedules.schedule import Schedule
@@ -96,6 +98,7 @@ __all__ = [
     "EnqueueNotConfirmed",
     "Event",
     "EventsLost",
+    "Fence",
     "GiveUp",
     "Job",
     "JobCancelled",
@@ -121,6 +124,8 @@ __all__ = [
     "LimitRule",
     "LimitState",
     "Limits",
+    "Lock",
+    "LockLost",
     "Lost",
     "MinuteInfo",
     "Ordered",
@@ -185,6 +190,7 @@ _MODULE_OF = {
     "Drop": "aiostreamq.model.verdict",
     "EnqueueCall": "aiostreamq.client.middleware",
     "Event": "aiostreamq.model.job_events",
+    "Fence": "aiostreamq.client.lock",
     "GiveUp": "aiostreamq.model.verdict",
     "JobFilter": "aiostreamq.client.current_job",
     "JobInfo": "aiostreamq.model.info",
@@ -199,6 +205,7 @@ _MODULE_OF = {
     "LimitRule": "aiostreamq.model.limit_reports",
     "LimitState": "aiostreamq.model.limit_reports",
     "Limits": "aiostreamq.client.limit_settings",
+    "Lock": "aiostreamq.client.lock",
     "Lost": "aiostreamq.model.job_events",
     "Ordered": "aiostreamq.model.limits",
     "PastFailure": "aiostreamq.model.dead_letters",

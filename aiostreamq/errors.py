@@ -18,6 +18,7 @@
     ├── ProcessDied            the process of a task died; seen as the type of a JobFailed
     ├── LifespanFailed         a lifespan of the queue failed, so the worker ends
     ├── WaitTimeout            you stopped waiting; the job is unaffected
+    ├── LockLost               you held a lock, and hold it no more
     ├── AlreadyEnqueued        another job holds the key of this one
     └── BrokerError            a fault of Redis or the network: trying again may help
         ├── QueueFull          the lane holds all that it may
@@ -147,6 +148,10 @@ class LifespanFailed(AioStreamQError):
 
 class WaitTimeout(AioStreamQError, TimeoutError):
     """The job did not end within the time you gave. It is unaffected; await it again."""
+
+
+class LockLost(AioStreamQError):
+    """The lock was lost while its body ran: another may hold it. Undo or repeat what you did."""
 
 
 class AlreadyEnqueued(AioStreamQError):

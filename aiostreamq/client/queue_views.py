@@ -1,4 +1,4 @@
-"""`QueueViews`: the ways to look into a queue, and the limits that steer it."""
+"""`QueueViews`: the ways to look into a queue, the limits that steer it, and its locks."""
 
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aiostreamq.client.limit_settings import Limits
+    from aiostreamq.client.lock import Lock
     from aiostreamq.client.task import Enqueuer
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.info import JobInfo, JobPage, MinuteInfo, QueueInfo, WorkerInfo
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 # Seconds that rates and latencies look back by default.
 WINDOW = 300.0
+
+# Seconds without a sign of life after which a lock is free by default.
+LOCK_LEASE = 30.0
 
 # How many jobs a page has, how many are searched for it, and for how many seconds, by default.
 PAGE_LIMIT = 50
@@ -34,6 +38,36 @@ class QueueViews(QueueCalls):
         from aiostreamq.client.limit_settings import Limits
 
         return Limits(self._core)
+
+    def lock(
+        self,
+        name: str,
+        *,
+        lease: "Duration" = LOCK_LEASE,
+        wait: "Duration | None" = None,
+        cancel_if_lost: bool = True,
+    ) -> "Lock":
+        """Return a lock of all programs that have this queue, as in `async with queue.lock("a")`.
+
+        One program at a time is in the body, first come, first served. `async with` gives a
+        `Fence`: a number that is higher than that of each holder before.
+
+        Args:
+            name: The name of the lock: 1 to 128 letters, digits, `_`, `.`, `:` or `-`.
+            lease: Seconds (or "30s", or a timedelta) after which another may take the lock if this
+                process dies or cannot reach Redis, 0.1 s at least. It is renewed while the body
+                runs.
+            wait: How long to wait for the lock; None is without a limit, 0 tries once.
+            cancel_if_lost: Whether the body is cancelled if the lock is lost; `async with` raises
+                LockLost then. Otherwise look at `fence.is_lost`.
+
+        Raises:
+            UsageError: The name or a duration is invalid.
+        """
+        # Imported at the first use: few programs have locks.
+        from aiostreamq.client.lock import Lock
+
+        return Lock(self._core, name, lease, wait, cancel_if_lost=cancel_if_lost)
 
     async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
         """Return the state of the queue: its lanes and tasks, with recent rates and latencies.

@@ -68,6 +68,7 @@ class Keys:
         "limit_defaults",
         "limit_rules",
         "limits",
+        "lock_fence",
         "parked",
         "paused",
         "prefix",
@@ -101,6 +102,7 @@ class Keys:
         self.limits = self.prefix + "limits"
         self.limit_defaults = self.prefix + "limit_defaults"
         self.limit_rules = self.prefix + "limit_rules"
+        self.lock_fence = self.prefix + "lock_fence"
         self.recent = self.prefix + "recent"
         self.totals = self.prefix + "totals"
         self.workers = self.prefix + "workers"
@@ -161,6 +163,14 @@ class Keys:
     def order(self, token: str) -> str:
         """Return the sorted set of the jobs of an order."""
         return f"{self.prefix}order:{token}"
+
+    def lock(self, name: str) -> str:
+        """Return the hash of a lock: who holds it, and until when."""
+        return f"{self.prefix}lock:{name}"
+
+    def lock_line(self, name: str) -> str:
+        """Return the sorted set of those that wait for a lock."""
+        return f"{self.prefix}lock_line:{name}"
 
     def stats(self, minute: int) -> str:
         """Return the hash of counters for one minute since 1970."""

@@ -86,6 +86,9 @@ SCRIPTS = (
     "resume",
     "list_pauses",
     "queue_snapshot",
+    "take_lock",
+    "renew_lock",
+    "release_lock",
 )
 
 

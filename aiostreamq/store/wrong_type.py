@@ -19,13 +19,13 @@ _TYPES = {
         ("stream:", "events:", "parked:", "dead", "recent", "control", "audit"), "stream"
     ),
     "bell": "stream",
-    **dict.fromkeys(("job:", "schedule:", "stats:", "bytes:"), "hash"),
+    **dict.fromkeys(("job:", "schedule:", "stats:", "bytes:", "lock:"), "hash"),
     **dict.fromkeys(("workers", "leases", "schedules", "paused", "unique", "totals"), "hash"),
     **dict.fromkeys(("held", "limits", "limit_defaults", "limit_rules"), "hash"),
     **dict.fromkeys(("alive", "delayed", "cancelled", "schedule_due", "schedule_due_code"), "zset"),
-    **dict.fromkeys(("room:", "room_calls:"), "zset"),
+    **dict.fromkeys(("room:", "room_calls:", "lock_line:"), "zset"),
     **dict.fromkeys(("ready", "due", "backlog:", "permits:", "blocked:", "order:"), "zset"),
-    "place": "string",
+    **dict.fromkeys(("place", "lock_fence"), "string"),
     "inbox:": "list",
     "parked": "set",
 }

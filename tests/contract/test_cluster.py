@@ -30,6 +30,7 @@ from aiostreamq.store.job_events import EventStreams
 from aiostreamq.store.lane_reader import LaneReader
 from aiostreamq.store.limit_overrides import LimitOverrides
 from aiostreamq.store.limit_rules import LimitRules
+from aiostreamq.store.locks import LockStore
 from aiostreamq.store.pauses import PauseStore
 from aiostreamq.store.schedules import ScheduleStore, Tick
 from aiostreamq.store.scripts import SCRIPTS, Script
@@ -90,6 +91,9 @@ async def fill(store: Store) -> list[Act]:
     new = ("new", "slow", WaiterMode.CALLER, "+60000", ENVELOPE)
     counted = Settlement(a, HOUR_MS, outcome_of(a), kind="size|done|1")
     callback = Callback("success", "slow", WaiterMode.NOBODY, "{}")
+    locks = LockStore(broker)
+    await locks.take("held", "me.2", HOUR_MS, "me", 0)
+    await locks.take("held", "me.3", HOUR_MS, "me", 0)
     weights = {"default": 2, "slow": 1}
     lanes = [*broker.streams[:3], store.keys.cancelled, store.keys.paused]
     skipped = [store.keys.cancelled, *broker.streams]
@@ -151,6 +155,9 @@ async def fill(store: Store) -> list[Act]:
         lambda: LimitStates(broker).list(),
         lambda: LimitStates(broker).explain("default t c=l"),
         lambda: LimitStates(broker).check(["c=l"]),
+        lambda: locks.take("free", "me.1", HOUR_MS, "me", 0),
+        lambda: locks.renew("held", "me.2", HOUR_MS),
+        lambda: locks.release("held", "me.2"),
     ]
 
 

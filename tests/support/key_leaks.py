@@ -16,6 +16,7 @@ PERMANENT = {
     "aiostreamq:{*}:bell": "one entry at most, which wakes a worker",
     "aiostreamq:{*}:floor": "one number, so that backlogs take turns",
     "aiostreamq:{*}:limit*": "rules of limits, of the code and of operators",
+    "aiostreamq:{*}:lock_fence": "one number, so that fences never fall",
     "aiostreamq:{*}:place": "one number, so that held jobs keep their order",
     "aiostreamq:{*}:parked": "names the tasks that work waits for, and goes with that",
     "aiostreamq:{*}:parked:*": "work waits there for as long as it takes",

@@ -30,7 +30,7 @@ OPTIONAL = {"config|get", "type", "wait", "waitaof"}
 #: file; with its own name too where only some of the file's are needed.
 SCRIPTS_OF = {
     "producer": "create_groups enqueue enqueue_delayed enqueue_unique replication_marker subscribe "
-    "push_inbox_marker job_state cancel cancel_lane",
+    "push_inbox_marker job_state cancel cancel_lane take_lock renew_lock release_lock",
     "worker": "settle settle_and_continue record_stats requeue dead_letter_unreadable "
     "deregister_worker renew_lease "
     "find_dead_workers register_strays list_holders recover_worker read_lanes "

@@ -14,6 +14,8 @@ from aiostreamq.client.results.tickets import HINTED
 from aiostreamq.store.connection.blocking_read import BlockingRead
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiostreamq.client.results.lookups import Lookups
     from aiostreamq.client.results.tickets import Tickets
     from aiostreamq.store.connection.connector import Connector
@@ -36,7 +38,8 @@ class Inbox:
         self._key = key
         self._tickets = tickets
         self._lookups = lookups
-        self._blocking = BlockingRead(connector, "inbox", BLOCK, replaced=lookups.start_over)
+        self._blocking = BlockingRead(connector, "inbox", BLOCK, replaced=self._start_over)
+        self.on_call: Callable[[str], None] | None = None  #: gets the token of a lock; "" for all
         self.listening: OwnTask[None] | None = None  #: None unless something was awaited
 
     def listen(self) -> None:
@@ -81,7 +84,7 @@ class Inbox:
         for line in notices.split(b"\n"):
             job_id, _, outcome = line.partition(b" ")
             if not job_id:
-                self._lookups.give_up(outcome.decode(errors="replace"))
+                self._take_mark(outcome.decode(errors="replace"))
                 continue
             # Another program may push anything here: it will match no id of ours.
             ticket = by_id.get(job_id.decode(errors="replace"))
@@ -91,3 +94,15 @@ class Inbox:
                 ticket.resolve(outcome, HINTED)
             else:  # the outcome was too long for a hint: fetch it
                 self._lookups.add(ticket)
+
+    def _take_mark(self, mark: str) -> None:
+        word, is_two, token = mark.partition(" ")
+        if not is_two:
+            self._lookups.give_up(mark)
+        elif word == "lock" and self.on_call is not None:
+            self.on_call(token)
+
+    def _start_over(self) -> None:
+        self._lookups.start_over()
+        if self.on_call is not None:
+            self.on_call("")

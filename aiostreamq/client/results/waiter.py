@@ -154,6 +154,12 @@ class ResultWaiter:
             return None
         return lender, key
 
+    def hear_calls(self, on_call: "Callable[[str], None]") -> None:
+        """Call *on_call* with the token of each lock whose turn it is; "" for all."""
+        self._inbox.on_call = on_call
+        if self._inbox.listening is None and not self._is_closed:
+            self._inbox.listen()
+
     def close(self) -> None:
         """Stop listening; current waits get QueueUnavailable."""
         self._is_closed = True

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from aiostreamq.client.listener_events import QueueTelemetry
     from aiostreamq.client.protocols import JobHome
+    from aiostreamq.client.sessions.locking import Locking
     from aiostreamq.model.options import QueuePolicy
     from aiostreamq.store.connection.server import Server
     from aiostreamq.store.queue import QueueStore
@@ -46,6 +47,17 @@ class Session:
         self.enqueue_timeout = policy.enqueue_timeout  #: seconds to retry
         self.waiter = ResultWaiter(self.store, home.spec_of)
         self.enqueuing = Enqueuing(self.store, self.waiter, home, policy, telemetry)
+        self._locking: Locking | None = None
+
+    @property
+    def locking(self) -> "Locking":
+        """The locks that are held here or waited for."""
+        if self._locking is None:
+            # Imported at the first use: few programs have locks.
+            from aiostreamq.client.sessions.locking import Locking
+
+            self._locking = Locking(self.store, self.waiter)
+        return self._locking
 
     async def open(self) -> "Server":
         """Connect, and check that the server supports what the queue needs.
@@ -62,11 +74,18 @@ class Session:
         return self.loop is asyncio.get_running_loop()
 
     async def join(self) -> None:
-        """Wait until all that was enqueued so far has been sent. Cancelling is safe."""
+        """Wait until all that was enqueued so far has been sent, and give up all locks.
+
+        Cancelling is safe.
+        """
+        if self._locking is not None:
+            await self._locking.give_up()
         await self.enqueuing.batchers.join()
 
     def close_now(self) -> None:
         """Close the connections; waiting code gets QueueUnavailable. Does nothing if closed."""
+        if self._locking is not None:
+            self._locking.close()
         for store in self.stores:
             store.close()
         self.enqueuing.batchers.close()
@@ -74,6 +93,8 @@ class Session:
 
     async def wait_closed(self) -> None:
         """Wait until everything has stopped after `close_now`."""
+        if self._locking is not None:
+            await self._locking.wait_closed()
         await self.waiter.wait_closed()
 
     def abandon(self) -> None:
