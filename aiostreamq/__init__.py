@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.job_events import Chunk, Event, Lost, Progress, Restarted
     from aiostreamq.model.limit_reports import JobWait, LimitInfo, LimitRule, LimitState, WaitReason
     from aiostreamq.model.limits import Concurrency, Ordered, Rate
+    from aiostreamq.model.lock_reports import LockInfo
     from aiostreamq.model.pauses import Pause
     from aiostreamq.model.totals import TaskTotals, TimeHistogram
     from aiostreamq.model.unique import Debounce, KeepLatest, Throttle, Unique
@@ -125,6 +126,7 @@ __all__ = [
     "LimitState",
     "Limits",
     "Lock",
+    "LockInfo",
     "LockLost",
     "Lost",
     "MinuteInfo",
@@ -206,6 +208,7 @@ _MODULE_OF = {
     "LimitState": "aiostreamq.model.limit_reports",
     "Limits": "aiostreamq.client.limit_settings",
     "Lock": "aiostreamq.client.lock",
+    "LockInfo": "aiostreamq.model.lock_reports",
     "Lost": "aiostreamq.model.job_events",
     "Ordered": "aiostreamq.model.limits",
     "PastFailure": "aiostreamq.model.dead_letters",

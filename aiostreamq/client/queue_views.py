@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aiostreamq.model.duration import Duration
     from aiostreamq.model.info import JobInfo, JobPage, MinuteInfo, QueueInfo, WorkerInfo
     from aiostreamq.model.job_state import JobState
+    from aiostreamq.model.lock_reports import LockInfo
 
 # Seconds that rates and latencies look back by default.
 WINDOW = 300.0
@@ -68,6 +69,19 @@ class QueueViews(QueueCalls):
         from aiostreamq.client.lock import Lock
 
         return Lock(self._core, name, lease, wait, cancel_if_lost=cancel_if_lost)
+
+    async def locks(self) -> "list[LockInfo]":
+        """Return the locks that are held or waited for, by name. All keys of Redis are scanned.
+
+        Raises:
+            QueueUnavailable: Redis cannot be reached.
+            BrokerError: Redis refused.
+
+        Cancelling is safe: nothing is changed.
+        """
+        from aiostreamq.store.locks import LockStore
+
+        return await LockStore(self._core.session().store).find_all()
 
     async def info(self, *, window: "Duration" = WINDOW) -> "QueueInfo":
         """Return the state of the queue: its lanes and tasks, with recent rates and latencies.

@@ -2,7 +2,11 @@
 
 from typing import TYPE_CHECKING, cast
 
+from aiostreamq.model.lock_reports import lock_info
+from aiostreamq.store.queue import OPEN_TIMEOUT, pairs_of
+
 if TYPE_CHECKING:
+    from aiostreamq.model.lock_reports import LockInfo
     from aiostreamq.store.queue import QueueStore
 
 # The answer to a call that comes after its caller has given up.
@@ -73,6 +77,28 @@ class LockStore:
         arguments = [self._keys.prefix, token]
         held = await self._queue.run("release_lock", self._keys_of(name), arguments, deadline)
         return held == 1
+
+    async def find_all(self) -> "list[LockInfo]":
+        """Return the locks that are held or waited for, by name. All keys of Redis are scanned.
+
+        Raises:
+            As `take`.
+        """
+        from aiostreamq.store.inspect.key_scan import scan  # only operators need it
+
+        names, _ = await scan(self._queue, self._keys.lock(""))
+        await self._queue.clock.refresh(OPEN_TIMEOUT)
+        found: list[LockInfo] = []
+        for name in sorted(names):
+            held = await self._queue.call("HGETALL", self._keys.lock(name), deadline=OPEN_TIMEOUT)
+            waiting = await self._queue.call(
+                "ZCARD", self._keys.lock_line(name), deadline=OPEN_TIMEOUT
+            )
+            fields = pairs_of(cast("list[bytes]", held))
+            now_ms = self._queue.clock.now_ms()
+            if one := lock_info(name, fields, cast("int", waiting), now_ms):
+                found.append(one)
+        return found
 
     def _keys_of(self, name: str) -> list[str]:
         return [self._keys.lock(name), self._keys.lock_line(name)]

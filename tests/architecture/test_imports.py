@@ -52,6 +52,7 @@ NOT_OF_A_WORKER = (
     *("client.blocking", "model.job_events", "model.job_transitions", "store.connection.in_memory"),
     *("model.listener_events", "worker.run.run_reports"),
     *("client.lock", "client.sessions.locking", "store.locks"),
+    "model.lock_reports",
     *("store.durability", "store.job_events", "worker.job_events", "worker.run.process_main"),
     *("worker.run.processes", "worker.run.shared_slots"),
     *("client.dead_letters", "client.doctor", "client.info", "client.job_listing"),

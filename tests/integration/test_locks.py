@@ -190,7 +190,7 @@ async def test_one_object_in_two_tasks(queue: Queue) -> None:
         pytest.param("a", {"lease": "soon"}, id="no duration"),
         pytest.param("a", {"lease": None}, id="lease of none"),
         pytest.param("a", {"wait": -1}, id="negative wait"),
-        pytest.param("a", {"wait": "soon"}, id="wait is no duration"),
+        pytest.param("a", {"wait": "soon"}, id="wait is not a duration"),
     ],
 )
 def test_wrong_use(name: object, options: dict[str, object]) -> None:
@@ -502,6 +502,27 @@ async def test_who(queue: Queue) -> None:
     async with Worker(queue):
         job = await work.enqueue()
         assert (await job).startswith(f"work {job.id} on ")
+
+
+async def test_list(queue: Queue, other: Queue) -> None:
+    """It has who holds a lock, since when, and how many wait; a lock that is free is not in it."""
+    assert await queue.locks() == []
+    async with queue.lock("b"), queue.lock("a") as fence:
+        task = asyncio.create_task(_take(other))
+        await wait_until(lambda: _is_number(queue, 1), "the other to wait")
+        first, second = await queue.locks()
+        assert (first.name, first.fence, first.waiting) == ("a", fence, 1)
+        assert (second.name, second.waiting) == ("b", 0)
+        assert first.holder
+        assert first.since is not None
+        assert first.until is not None
+        assert (first.until - first.since).total_seconds() == 30
+        await redis(queue, "HSET", key(queue), "until", "1")
+        (free, _) = await queue.locks()
+        assert (free.holder, free.fence, free.since, free.waiting) == ("", 0, None, 1)
+        await redis(queue, "HSET", key(queue), "until", str(2 * 10**13), "lease", str(2 * 10**13))
+    await task
+    assert await queue.locks() == []
 
 
 def sha_of(queue: Queue, script: str) -> bytes:

@@ -48,7 +48,7 @@ async def queue(redis_url: str) -> AsyncIterator[Queue]:
 
 
 async def wait_until_dead(queue: Queue, count: int) -> None:
-    """Return when the queue has so many dead letters."""
+    """Return when the queue has this number of dead letters."""
 
     async def look() -> bool:
         return (await queue.info()).dead == count
@@ -172,7 +172,7 @@ async def test_error_restores_the_terminal(
 
 
 async def test_redis_that_is_away(own_redis_server: RedisServer) -> None:
-    """It says so, keeps the last look, and goes on when Redis is back."""
+    """It says so, keeps the last look, and continues when Redis is back."""
     async with Queue(own_redis_server.url, name="shop") as queue:
         await queue.enqueue("send")
     with top(own_redis_server.url) as terminal:

@@ -51,7 +51,7 @@ FUNCTIONS_OF = {
     "store/schedules:_definitions store/schedules:_state store/dead_letters:forget_old",
     "reader": "store/connection/connector store/connection/clock store/scripts "
     "store/inspect/server_check store/inspect/snapshot store/inspect/walk "
-    "store/inspect/doctor_probes store/inspect/key_scan store/schedules "
+    "store/inspect/doctor_probes store/inspect/key_scan store/schedules store/locks:find_all "
     "store/dead_letters:count store/dead_letters:find "
     "store/dead_letters:newest_first store/dead_letters:oldest_first",
     "operator": "store/cancellation",

@@ -26,7 +26,7 @@ class Terminal:
     """Runs `python *arguments` in a terminal, types, and reads what it draws.
 
     Args:
-        arguments: Of the interpreter.
+        arguments: The arguments of the interpreter.
         environment: All of its environment variables.
         columns: The width of the terminal.
         lines: Its height.
@@ -64,7 +64,7 @@ class Terminal:
         return [*termios.tcgetattr(self._slave)]
 
     def resize(self, columns: int, lines: int) -> None:
-        """Give the terminal another size; the program is told by SIGWINCH."""
+        """Give the terminal another size; the program gets SIGWINCH."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def type(self, keys: str) -> None:

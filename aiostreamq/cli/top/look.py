@@ -1,4 +1,4 @@
-"""What `aiostreamq top` asks of Redis: one look at a queue, at a bounded cost."""
+"""The questions of `aiostreamq top` to Redis: one look at a queue, at a bounded cost."""
 
 from typing import TYPE_CHECKING
 

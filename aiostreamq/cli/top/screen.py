@@ -20,7 +20,7 @@ _FRAME = 4  # columns of a pane's border and its padding
 
 
 class Cursor:
-    """Which pane and which row of each is selected.
+    """The selected pane, and the selected row of each pane.
 
     A row is remembered by its key: rows come and go between two looks, and an action must not
     hit another one.

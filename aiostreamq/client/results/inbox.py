@@ -96,10 +96,10 @@ class Inbox:
                 self._lookups.add(ticket)
 
     def _take_mark(self, mark: str) -> None:
-        word, is_two, token = mark.partition(" ")
-        if not is_two:
+        kind, is_call, token = mark.partition(" ")
+        if not is_call:
             self._lookups.give_up(mark)
-        elif word == "lock" and self.on_call is not None:
+        elif kind == "lock" and self.on_call is not None:
             self.on_call(token)
 
     def _start_over(self) -> None:
