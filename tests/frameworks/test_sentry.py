@@ -249,3 +249,5 @@ async def test_transport_that_hangs(queue: Queue, sentry: Kept) -> None:
                     await (await queue.enqueue("fail_in_thread"))
     finally:
         sentry.gate.set()
+    await sentry.wait_for("transaction", 6)
+    await sentry.wait_for("error", 3)
