@@ -34,6 +34,9 @@ FAILING = 0.2
 
 CHUNK = 10  # jobs of one command, so that faults meet many
 
+#: Faults of the network, and seconds between two: too short for a slow machine, so they end.
+FAULTS, FAULT_EVERY = 40, 0.005
+
 KILLS = sized(short=3, long=30)
 
 
@@ -97,7 +100,14 @@ async def test_order(
     random.shuffle(pairs)
     fails = [random.choice((1, 2)) if random.random() < FAILING else 0 for _ in pairs]
     mischief = Mischief(proxy)
-    async with now_and_then(0.005, mischief.once):
+
+    def spoil() -> None:
+        if mischief.done < FAULTS:
+            mischief.once()
+        else:
+            proxy.mend()
+
+    async with now_and_then(FAULT_EVERY, spoil):
         ids = await load.give(book.bind(*call) for call in zip(pairs, fails, strict=True))
     proxy.mend()
     keys = dict(zip(ids, pairs, strict=True))

@@ -41,18 +41,33 @@ async def more(client: Redis, lines: int) -> None:
     await wait_until(are_there, "more lines of holders")
 
 
+async def start(stack: AsyncExitStack, url: str, tasks: int, count: int) -> list[Program]:
+    """Start programs with a number of tasks each that take the lock in turn."""
+    arguments = ("-m", "tests.integration.locks_app", url, str(tasks), str(LEASE))
+    programs = [await stack.enter_async_context(Program(*arguments)) for _ in range(count)]
+    for program in programs:
+        await program.wait_for_line("up")
+    return programs
+
+
+@pytest.mark.may_block("processes start")
+async def test_killed(redis_url: str, client: Redis) -> None:
+    """The waiters of a program that was killed do not stop the line."""
+    async with AsyncExitStack() as stack:
+        programs = await start(stack, redis_url, 2, 2)
+        await more(client, 20)
+        programs[0].send_signal(signal.SIGKILL)
+        await more(client, 20)
+    await check(client)
+
+
+# A program that is gone delays the line for as long as the places of its waiters last: 15 seconds.
+@pytest.mark.nightly
 @pytest.mark.may_block("processes start")
 async def test_killed_and_stopped(redis_url: str, client: Redis) -> None:
-    """Fences rise, and a holder continues beside the next only if its own lease was over."""
+    """The same if several programs with many waiters are killed, or stopped for a while."""
     async with AsyncExitStack() as stack:
-        programs = [
-            await stack.enter_async_context(
-                Program("-m", "tests.integration.locks_app", redis_url, "13", str(LEASE))
-            )
-            for _ in range(4)
-        ]
-        for program in programs:
-            await program.wait_for_line("up")
+        programs = await start(stack, redis_url, 13, 4)
         await more(client, 100)
         for stopped, killed in ((programs[0], programs[1]), (programs[2], programs[3])):
             stopped.send_signal(signal.SIGSTOP)
@@ -63,6 +78,11 @@ async def test_killed_and_stopped(redis_url: str, client: Redis) -> None:
             await more(client, 100)
         programs[2].send_signal(signal.SIGCONT)
         await more(client, 100)
+    await check(client)
+
+
+async def check(client: Redis) -> None:
+    """Fences rise, and a holder continues beside the next only if its own lease was over."""
     lines, lease_ms = await ledger(client), LEASE * 1000
     entered = [line for line in lines if line.event == "in"]
     # One that was stopped before it wrote is late. A fence is the time at which it was given.
