@@ -1,6 +1,7 @@
 """Batches of enqueues of jobs whose tasks have limits."""
 
 import asyncio
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import HeldSubmission, Submission
-    from aiostreamq.model.options import QueuePolicy
-    from aiostreamq.store.durability import ConfirmedRunner
-    from aiostreamq.store.queue import QueueStore
 
 
 class HeldBatcher(EnqueueBatcher):
@@ -25,16 +23,9 @@ class HeldBatcher(EnqueueBatcher):
     bounds therefore do not count for them.
     """
 
-    def __init__(
-        self,
-        store: "QueueStore",
-        inbox: str,
-        policy: "QueuePolicy",
-        confirmed: "ConfirmedRunner | None" = None,
-    ) -> None:
-        """Create it, as an `EnqueueBatcher`."""
-        super().__init__(store, inbox, policy, confirmed)
-        self._held = HeldJobs(store)
+    @cached_property
+    def _held(self) -> HeldJobs:
+        return HeldJobs(self._store)
 
     async def _send(self, jobs: "Sequence[Submission]") -> Refusals:
         return await self._send_bounded(jobs)
@@ -63,16 +54,9 @@ class OrderedBatcher(HeldBatcher):
 
     must_be_alone = True
 
-    def __init__(
-        self,
-        store: "QueueStore",
-        inbox: str,
-        policy: "QueuePolicy",
-        confirmed: "ConfirmedRunner | None" = None,
-    ) -> None:
-        """Create it, as an `EnqueueBatcher`."""
-        super().__init__(store, inbox, policy, confirmed)
-        self._turn = asyncio.Lock()  # those that wait for it get it in their order
+    @cached_property
+    def _turn(self) -> asyncio.Lock:  # those that wait for it get it in their order
+        return asyncio.Lock()
 
     async def _send_bounded(
         self, jobs: "Sequence[Submission]", waited_ms: int | None = None

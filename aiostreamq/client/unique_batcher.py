@@ -1,5 +1,6 @@
 """Batches of enqueues of jobs that have keys."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from aiostreamq.client.enqueue_batcher import EnqueueBatcher
@@ -11,28 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiostreamq.model.delivery import Submission, UniqueSubmission
-    from aiostreamq.model.options import QueuePolicy
-    from aiostreamq.store.durability import ConfirmedRunner
     from aiostreamq.store.enqueue import Refusals
-    from aiostreamq.store.queue import QueueStore
 
 
 class UniqueBatcher(EnqueueBatcher):
     """Enqueues the jobs of one durability that have keys, in batches over one connection.
 
-    Its callers give it each `UniqueSubmission` as a `Submission`.
+    Its callers give it each `UniqueSubmission` as a `Submission`. The bounds of lanes hold for
+    these as for other jobs.
     """
 
-    def __init__(
-        self,
-        store: "QueueStore",
-        inbox: str,
-        policy: "QueuePolicy",
-        confirmed: "ConfirmedRunner | None" = None,
-    ) -> None:
-        """Create it, as an `EnqueueBatcher`."""
-        super().__init__(store, inbox, policy, confirmed)
-        self._unique = UniqueSubmissions(store, confirmed)
+    @cached_property
+    def _unique(self) -> UniqueSubmissions:
+        return UniqueSubmissions(self._store, self.confirmed)
 
     async def _send(self, jobs: "Sequence[Submission]") -> "Refusals":
         return await self._send_bounded(jobs)
