@@ -115,10 +115,12 @@ class Lock:
 
         Raises:
             LockLost: It was lost while the body ran, and `cancel_if_lost` is set.
+            UsageError: It is not entered.
 
         If it is cancelled, the lock is released all the same.
         """
-        assert self._held is not None
+        if self._held is None:
+            raise UsageError(f"this {self!r} is not entered: use it with `async with`")
         (locking, hold), self._held = self._held, None
         if hold.error is None:
             hold.on_lost = None

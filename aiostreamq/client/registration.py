@@ -60,6 +60,11 @@ def register(
         from aiostreamq.model.functions.limit_keys import check_shared
 
         check_shared(spec, (one.spec for one in queue.tasks.values()))
+        if core_of(queue).resources.has_workers:
+            raise UsageError(
+                f"task {spec.name!r} has limits, and a worker of queue {queue.name!r} runs already "
+                f"and does not know of them: declare the task before the worker starts"
+            )
     if not spec.options.on_success is spec.options.on_failure is None:
         _check_callbacks(queue, spec)
     if spec.pool == "process":

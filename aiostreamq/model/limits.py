@@ -231,7 +231,8 @@ def checked_order(ordered: object) -> Ordered | None:
     """
     if ordered is None or isinstance(ordered, Ordered):
         return ordered
-    if isinstance(ordered, str | tuple | list) or callable(ordered):
+    is_function = callable(ordered) and not isinstance(ordered, type)
+    if is_function or isinstance(ordered, str | tuple | list):
         return Ordered(cast("Key", ordered))
     raise UsageError(
         f"ordered={ordered!r} is invalid: give the argument whose jobs run in order, as in "

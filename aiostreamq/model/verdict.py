@@ -10,6 +10,9 @@ from aiostreamq.model.retry import Retries
 # Seconds that a job can keep others from starting: what stops them for longer is for an operator.
 LONGEST_QUIET = 86_400.0
 
+# Seconds that a limit is quiet at least: a job that always asks for none would run without a pause.
+SHORTEST_QUIET = 0.05
+
 
 class RetryLater(Picklable):  # control flow rather than an error
     """Raise this inside a task to have the job run again later.

@@ -22,6 +22,7 @@ from aiostreamq import (
     RetryLater,
     Task,
     Unique,
+    UsageError,
     Worker,
 )
 from tests.support.waiting import PATIENCE, wait_until
@@ -447,3 +448,21 @@ async def test_key_that_cannot_be_found_in_a_worker(store_url: str) -> None:
         jobs = [await plain.enqueue(page) for page in range(3)]
         assert await all_of(jobs) == [0, 1, 2]
     assert run.name == "run"
+
+
+@pytest.mark.parametrize(
+    "options", [{"limits": [Concurrency(1)]}, {"limits": [Rate("1/s")]}, {"ordered": "page"}]
+)
+async def test_declared_while_a_worker_runs(store_url: str, options: dict[str, Any]) -> None:
+    """It is refused: the worker, which does not know the rule, would let all pass."""
+    queue = Queue(store_url)
+
+    async def late(page: int) -> None:
+        pass
+
+    async with queue:
+        async with Worker(queue):
+            with pytest.raises(UsageError, match="declare the task before the worker starts"):
+                queue.task(**options)(late)
+            queue.task(name="plain")(late)
+        queue.task(**options)(late)

@@ -619,3 +619,11 @@ async def test_redis_refuses(own_redis_server: RedisServer) -> None:
         with pytest.raises(BrokerError, match="lacks a right"):
             async with queue.lock("a"):
                 pytest.fail("it may not be taken")
+
+
+async def test_left_before_it_was_entered(store_url: str) -> None:
+    """The error says how a lock is used."""
+    async with Queue(store_url) as queue:
+        lock = queue.lock("a")
+        with pytest.raises(UsageError, match="async with"):
+            await lock.__aexit__(None, None, None)

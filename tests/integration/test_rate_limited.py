@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from aiostreamq import (
     RunCall,
     Worker,
 )
+from aiostreamq.model.verdict import SHORTEST_QUIET
 from aiostreamq.telemetry import JobEnded, JobRetried, TelemetryEvent
 from aiostreamq.testing import isolated
 from tests.support.waiting import PATIENCE, wait_until
@@ -261,3 +264,20 @@ async def test_isolated_queue() -> None:
         calls.left.append("a")
         with pytest.raises(RateLimited):
             await test.perform(ask, "a")
+
+
+async def test_no_time(store_url: str) -> None:
+    """An API that says to try again at once is not asked again and again without a pause."""
+    queue, starts = Queue(store_url), list[float]()
+
+    @queue.task(limits=[API])
+    async def ask(ctx: Context) -> None:
+        starts.append(time.monotonic())
+        if ctx.delivery < 4:
+            raise RateLimited("api", after=0)
+
+    async with queue, Worker(queue):
+        await (await ask.enqueue()).result(timeout=PATIENCE)
+    pauses = [late - early for early, late in pairwise(starts)]
+    assert len(pauses) == 3
+    assert min(pauses) > 0.8 * SHORTEST_QUIET

@@ -38,12 +38,17 @@ class Resources:
         Raises:
             UsageError: A worker of the queue runs already.
         """
-        if self._members and self._is_current():
+        if self.has_workers:
             raise UsageError(
                 f"lifespan {lifespan.name!r}: a worker of queue {self.queue!r} runs already: "
                 f"declare it before the worker starts"
             )
         self.lifespans.append(lifespan)
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether workers of the queue object run in this event loop."""
+        return bool(self._members) and self._is_current()
 
     def check_overridden(self, dependency: "Callable[..., object]") -> None:
         """Refuse an override that would change nothing.

@@ -12,6 +12,7 @@ from aiostreamq.model.outcome import Failure, encode_ended
 from aiostreamq.model.task import LONGEST
 from aiostreamq.model.verdict import (
     LONGEST_QUIET,
+    SHORTEST_QUIET,
     EndDead,
     EndDropped,
     EndFailed,
@@ -114,7 +115,7 @@ def _held_again(
 
     rate = rate_named(run.spec, error.limit)
     if rate is not None:
-        quiet = error.limit, min(error.after, LONGEST_QUIET)
+        quiet = error.limit, max(SHORTEST_QUIET, min(error.after, LONGEST_QUIET))
         logger.info("job is held again: limit %s is quiet for %.1f s", *quiet, extra=fields)
         return HoldRequest(run.delivery, rate, quiet[1], ceil(now_ms + quiet[1] * 1000))
     refusal = UsageError(

@@ -206,7 +206,9 @@ def test_order_or_none() -> None:
     assert checked_order(Ordered()) == Ordered(None)
 
 
-@pytest.mark.parametrize("ordered", [True, False, 5, "", (), [5], {"to"}, Concurrency(1)])
+@pytest.mark.parametrize(
+    "ordered", [True, False, 5, "", (), [5], {"to"}, Concurrency(1), Ordered, dict]
+)
 def test_invalid_order(ordered: Any) -> None:
     """The error says what to give."""
     with pytest.raises(UsageError, match="is invalid: give"):
