@@ -149,7 +149,7 @@ async def test_costs(store_url: str) -> None:
     """A rate is charged what a job costs; a cost of nothing passes always."""
     queue = Queue(store_url)
 
-    @queue.task(limits=[Rate("100/h", cost="tokens")])
+    @queue.task(limits=[Rate("100/d", cost="tokens")])
     async def ask(tokens: int) -> int:
         return tokens
 

@@ -149,14 +149,34 @@ local function forget_backlog(prefix, name)
   end
 end
 
+-- Have workers look at a backlog whose first job has left it while it waited for a rate: the next job
+-- may cost less.
+local function look_at_next(prefix, name)
+  for token in string.gmatch(name, 'r=%S+') do
+    local blocked = prefix .. 'blocked:' .. token
+    local time = redis.pcall('ZSCORE', blocked, name)
+    if type(time) == 'string' and type(redis.pcall('ZADD', prefix .. 'ready', time, name)) == 'number' then
+      redis.call('ZREM', blocked, name)
+      if redis.call('EXISTS', blocked) == 0 then
+        redis.pcall('ZREM', prefix .. 'due', token)
+      end
+      ring(prefix)
+    end
+  end
+end
+
 -- Take a job out of its backlog, as it has ended. b: field b of its hash.
 local function leave_backlog(prefix, b, id)
   local _, name = place_of(b)
-  if not name or redis.pcall('ZREM', prefix .. 'backlog:' .. name, id) ~= 1 then
+  local key = prefix .. 'backlog:' .. (name or '')
+  local first = name and redis.pcall('ZRANGE', key, 0, 0)[1]
+  if not name or redis.pcall('ZREM', key, id) ~= 1 then
     return
   end
   count_held(lane_of_backlog(name), -1)
-  if redis.call('EXISTS', prefix .. 'backlog:' .. name) == 0 then
+  if redis.call('EXISTS', key) == 0 then
     forget_backlog(prefix, name)
+  elseif first == id then
+    look_at_next(prefix, name)
   end
 end
